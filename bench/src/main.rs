@@ -1,0 +1,97 @@
+//! Benchmarks of Thalweg, each beside a peer or against an aim. `README.md` in this folder says what they measure and
+//! how to write the figures down.
+//!
+//! ```text
+//! window   one process: a durable windowed job over a topic  |  plain DataFusion over the same rows in a file
+//! log      this process drives a server with librdkafka: CPU a GB to accept and to serve
+//! idle     memory of a server without work; how soon after its start it takes a record
+//! ```
+//!
+//! Every benchmark is bounded, ends by itself, and removes what it wrote.
+
+mod idle;
+mod log;
+mod machine;
+mod report;
+mod server;
+mod window;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// The one that the product has, so that both sides of `window` run on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Benchmarks of Thalweg
+#[derive(Debug, Parser)]
+#[command(
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  cargo run --release -p bench -- window
+  cargo run --release -p bench -- log --mib 256 --rounds 1
+  cargo run --release -p bench -- all"
+)]
+struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+/// What all benchmarks share.
+#[derive(Debug, Args)]
+struct Place {
+    /// Folder for data, on a real disk; each benchmark makes one of its own in it and removes it
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The `thalweg` program [default: beside this one]
+    #[arg(long, global = true, value_name = "FILE")]
+    thalweg: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Benchmark {
+    /// CPU of a windowed job beside plain DataFusion
+    Window(window::WindowArgs),
+    /// CPU and speed of the log under a Kafka client
+    Log(log::LogArgs),
+    /// Memory of an idle server, and its start
+    Idle(idle::IdleArgs),
+    /// All of them with their defaults
+    All,
+}
+
+fn main() -> Result<()> {
+    let Arguments { place, benchmark } = Arguments::parse();
+    // Warnings of the engine under test belong beside the figures that they explain.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
+    println!("{}\n", machine::description());
+    match benchmark {
+        Benchmark::Window(args) => window::run(&place, &args),
+        Benchmark::Log(args) => log::run(&place, &args),
+        Benchmark::Idle(args) => idle::run(&place, &args),
+        Benchmark::All => {
+            window::run(&place, &window::WindowArgs::default())?;
+            log::run(&place, &log::LogArgs::default())?;
+            idle::run(&place, &idle::IdleArgs::default())
+        }
+    }
+}
+
+impl Place {
+    /// A folder of a benchmark's own; it goes with the value.
+    fn folder(&self) -> Result<tempfile::TempDir> {
+        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        std::fs::create_dir_all(&parent)?;
+        Ok(tempfile::Builder::new()
+            .prefix("thalweg-bench-")
+            .tempdir_in(parent)?)
+    }
+}

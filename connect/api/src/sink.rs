@@ -1,0 +1,85 @@
+//! Sink tasks: where records go.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use crate::{ConnectError, Record, TaskContext, TopicPartition};
+
+/// A record with its place in the log. `record.partition` is always set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkRecord {
+    /// The record after conversion and transforms.
+    pub record: Record,
+    /// Where it came from (a transform may have renamed `record.topic`).
+    pub origin: TopicPartition,
+    /// Its offset in `origin`; several records share one when a transform made them of one.
+    pub offset: i64,
+}
+
+/// Records of one or more partitions, each partition in offset order.
+#[derive(Debug, Clone, Default)]
+pub struct SinkBatch {
+    /// The records.
+    pub records: Vec<SinkRecord>,
+    /// The next offset to read of every partition that this batch moves: past its records, and past records that
+    /// were filtered or dead-lettered on the way. Each partition at most once.
+    pub positions: Vec<(TopicPartition, i64)>,
+}
+
+/// A row that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// Index into [`SinkBatch::records`].
+    pub index: usize,
+    /// Why, in words that name field or column.
+    pub message: String,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutReport {
+    /// All of it was taken, positions too.
+    Taken,
+    /// These rows can never be taken, ascending by index; NOTHING of the batch was applied. The runtime dead-letters
+    /// the rows durably and puts the rest again with the same positions, so that no crash in between loses one.
+    Rejected(Vec<RejectedRow>),
+}
+
+/// Writes one share of a connector's partitions. One task owns it; calls never overlap, and may block.
+///
+/// Rules:
+/// 1. `start`, then `open`; `put` and `flush` only for open partitions; `close` before another `open`; `stop` last.
+/// 2. A sink that stores offsets itself stores them atomically with the rows, as [`SinkBatch::positions`] has them,
+///    and returns them from `open`: then a crash anywhere neither loses nor repeats a row.
+/// 3. A sink that does not gets every record at least once: offsets are committed for its group after `flush`.
+#[async_trait]
+pub trait SinkTask: Send {
+    /// Connects and checks what can be checked.
+    async fn start(&mut self, context: TaskContext) -> Result<(), ConnectError>;
+
+    /// Takes over these partitions. Returns the next offset of those whose offsets the sink stores itself; the
+    /// runtime goes on there, for the others at the group's offsets.
+    async fn open(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<HashMap<TopicPartition, i64>, ConnectError>;
+
+    /// Takes a batch. A transient error means that nothing of it was applied (or that applying it again is
+    /// harmless): the same batch comes again.
+    async fn put(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError>;
+
+    /// Returns once everything put so far survives a crash.
+    async fn flush(&mut self) -> Result<(), ConnectError> {
+        Ok(())
+    }
+
+    /// Gives these partitions up.
+    async fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), ConnectError> {
+        let _ = partitions;
+        Ok(())
+    }
+
+    /// Releases what the task holds.
+    async fn stop(&mut self) {}
+}

@@ -1,0 +1,114 @@
+//! Converters: values as connectors see them, to and from the bytes of the log.
+//!
+//! | class | short name |
+//! |---|---|
+//! | `org.apache.kafka.connect.json.JsonConverter` | `JsonConverter` |
+//! | `org.apache.kafka.connect.storage.StringConverter` | `StringConverter` |
+//! | `org.apache.kafka.connect.converters.ByteArrayConverter` | `ByteArrayConverter` |
+//!
+//! Headers go through no configurable converter: text and bytes are written as they are, everything else as JSON
+//! text, and they are read back as text where they are UTF-8, as bytes where not.
+
+mod bytes;
+mod json;
+mod string;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ::bytes::Bytes;
+use connect_api::{ConfigDef, ConfigMap, ConnectError, Header, JsonStyle, Schema, Text, Value};
+
+/// A converter, configured for the keys or the values of a connector.
+pub(crate) trait Converter: Send {
+    /// The bytes that the log keeps; `None` is a null key or a tombstone.
+    fn to_bytes(
+        &mut self,
+        schema: Option<&Arc<Schema>>,
+        value: &Value,
+    ) -> Result<Option<Bytes>, ConnectError>;
+
+    /// The value that these bytes stand for.
+    fn to_value(
+        &mut self,
+        bytes: Option<Bytes>,
+    ) -> Result<(Option<Arc<Schema>>, Value), ConnectError>;
+}
+
+/// A kind of converter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConverterKind {
+    Json,
+    String,
+    Bytes,
+}
+
+impl ConverterKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::String, Self::Bytes];
+
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Json => "org.apache.kafka.connect.json.JsonConverter",
+            Self::String => "org.apache.kafka.connect.storage.StringConverter",
+            Self::Bytes => "org.apache.kafka.connect.converters.ByteArrayConverter",
+        }
+    }
+
+    /// By class name, or by its last part with or without `Converter`.
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| {
+            let class = kind.class();
+            let short = class.rsplit('.').next().unwrap_or(class);
+            name == class || name == short || Some(name) == short.strip_suffix("Converter")
+        })
+    }
+
+    /// The keys below `key.converter.` or `value.converter.`.
+    pub(crate) fn config_def(self) -> ConfigDef {
+        match self {
+            Self::Json => json::def(),
+            Self::String => string::def(),
+            Self::Bytes => ConfigDef::new(),
+        }
+    }
+
+    /// Builds it; `config` holds its keys without the prefix.
+    pub(crate) fn build(self, config: &ConfigMap) -> Result<Box<dyn Converter>, ConnectError> {
+        Ok(match self {
+            Self::Json => Box::new(json::JsonConverter::new(config)?),
+            Self::String => Box::new(string::StringConverter),
+            Self::Bytes => Box::new(bytes::ByteArrayConverter),
+        })
+    }
+}
+
+/// A header's bytes.
+pub(crate) fn header_bytes(value: &Value) -> Option<Bytes> {
+    match value {
+        Value::Null => None,
+        Value::String(text) | Value::Json(text) => Some(text.as_bytes().clone()),
+        Value::Bytes(bytes) => Some(bytes.clone()),
+        other => {
+            let mut out = Vec::new();
+            other.write_json(None, JsonStyle::default(), &mut out);
+            Some(out.into())
+        }
+    }
+}
+
+/// A header from its bytes.
+pub(crate) fn header(name: &str, value: Option<&[u8]>) -> Header {
+    let value = match value {
+        None => Value::Null,
+        Some(bytes) => {
+            let bytes = Bytes::copy_from_slice(bytes);
+            match Text::from_utf8(bytes.clone()) {
+                Ok(text) => Value::String(text),
+                Err(_) => Value::Bytes(bytes),
+            }
+        }
+    };
+    Header { name: Text::from(name), value }
+}

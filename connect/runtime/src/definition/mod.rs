@@ -1,0 +1,17 @@
+//! What a connector's configuration means: the plugins there are, the keys that every connector has, validation, and
+//! the settings that a task runs with.
+
+mod keys;
+mod nearest;
+mod plugins;
+mod settings;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use keys::key_infos;
+pub(crate) use nearest::nearest;
+pub(crate) use plugins::Plugins;
+pub(crate) use settings::{ErrorSettings, Settings, TopicCreation};
+pub(crate) use validate::{Invalid, validate};

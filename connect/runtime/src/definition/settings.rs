@@ -1,0 +1,221 @@
+//! The common keys of a connector, typed: what a task runs with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use connect_api::{Config, ConfigMap, ConnectError, ConnectorKind};
+use log_api::Compression;
+
+use super::keys;
+use crate::config::ConnectConfig;
+use crate::converter::{Converter, ConverterKind};
+use crate::transform::below;
+
+/// How errors of single records are dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ErrorSettings {
+    /// `errors.tolerance=all`.
+    pub(crate) tolerate: bool,
+    pub(crate) log: bool,
+    pub(crate) log_messages: bool,
+    pub(crate) dead_letter_topic: Option<String>,
+    pub(crate) context_headers: bool,
+    /// How long a retriable failure of a transform is tried again; `None` = for ever.
+    pub(crate) retry_timeout: Option<Duration>,
+    pub(crate) retry_delay_max: Duration,
+}
+
+/// How a source makes topics that are not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicCreation {
+    pub(crate) partitions: i32,
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+/// The common keys, typed.
+pub(crate) struct Settings {
+    pub(crate) errors: ErrorSettings,
+    pub(crate) creation: TopicCreation,
+    pub(crate) compression: Compression,
+    /// Topics of a sink.
+    pub(crate) topics: Vec<String>,
+    /// Expression for topics of a sink.
+    pub(crate) topics_regex: Option<regex::Regex>,
+    pub(crate) transaction_interval: Duration,
+    pub(crate) key_converter: Box<dyn Converter>,
+    pub(crate) value_converter: Box<dyn Converter>,
+    /// Class names for dead letters.
+    pub(crate) key_converter_class: &'static str,
+    pub(crate) value_converter_class: &'static str,
+}
+
+impl Settings {
+    /// Parses the common keys of a configuration.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] with the key at fault.
+    pub(crate) fn parse(
+        kind: ConnectorKind,
+        config: &ConfigMap,
+        worker: &ConnectConfig,
+    ) -> Result<Self, ConnectError> {
+        let common = keys::common(kind).parse(config)?;
+        let (key_converter_class, key_converter) = converter("key.converter", &common, config, worker)?;
+        let (value_converter_class, value_converter) = converter("value.converter", &common, config, worker)?;
+        let (topics, topics_regex) = match kind {
+            ConnectorKind::Source => (Vec::new(), None),
+            ConnectorKind::Sink => topics(&common)?,
+        };
+        let interval = match kind {
+            ConnectorKind::Source if common.get("transaction.boundary.interval.ms").is_some() => {
+                u64::try_from(common.int("transaction.boundary.interval.ms")).unwrap_or(0)
+            }
+            _ => worker.transaction_interval_ms,
+        };
+        Ok(Self {
+            errors: errors(&common),
+            creation: creation(config, worker)?,
+            compression: compression(config)?,
+            topics,
+            topics_regex,
+            transaction_interval: Duration::from_millis(interval),
+            key_converter,
+            value_converter,
+            key_converter_class,
+            value_converter_class,
+        })
+    }
+}
+
+fn errors(common: &Config) -> ErrorSettings {
+    ErrorSettings {
+        tolerate: common.string("errors.tolerance") == "all",
+        log: common.boolean("errors.log.enable"),
+        log_messages: common.boolean("errors.log.include.messages"),
+        dead_letter_topic: common
+            .get("errors.deadletterqueue.topic.name")
+            .map(str::trim)
+            .filter(|topic| !topic.is_empty())
+            .map(str::to_owned),
+        context_headers: common.boolean("errors.deadletterqueue.context.headers.enable"),
+        retry_timeout: u64::try_from(common.int("errors.retry.timeout")).ok().map(Duration::from_millis),
+        retry_delay_max: Duration::from_millis(
+            u64::try_from(common.int("errors.retry.delay.max.ms")).unwrap_or(1),
+        ),
+    }
+}
+
+/// The converter that `key` names with its own keys, or the worker's.
+pub(super) fn converter(
+    key: &str,
+    common: &Config,
+    config: &ConfigMap,
+    worker: &ConnectConfig,
+) -> Result<(&'static str, Box<dyn Converter>), ConnectError> {
+    let mut own = below(config, &format!("{key}."));
+    let class = match common.get(key) {
+        Some(class) => class.to_owned(),
+        None => {
+            own.entry("schemas.enable".to_owned()).or_insert_with(|| worker.schemas_enable.to_string());
+            match key {
+                "key.converter" => worker.key_converter.clone(),
+                _ => worker.value_converter.clone(),
+            }
+        }
+    };
+    let kind = ConverterKind::by_name(&class).ok_or_else(|| unknown_converter(key, &class))?;
+    let built = kind.build(&own).map_err(|error| match error {
+        ConnectError::Config { key: below, message } => {
+            ConnectError::Config { key: format!("{key}.{below}"), message }
+        }
+        other => other,
+    })?;
+    Ok((kind.class(), built))
+}
+
+fn unknown_converter(key: &str, class: &str) -> ConnectError {
+    let known: Vec<&str> = ConverterKind::ALL.iter().map(|kind| kind.class()).collect();
+    let hint = match super::nearest(class, known.iter().copied()) {
+        Some(near) => format!("; did you mean {near}?"),
+        None => format!("; there are {}", known.join(", ")),
+    };
+    ConnectError::config(
+        key,
+        format!("Invalid value {class} for configuration {key}: Class {class} could not be found{hint}"),
+    )
+}
+
+fn topics(common: &Config) -> Result<(Vec<String>, Option<regex::Regex>), ConnectError> {
+    let topics = common.list("topics");
+    let regex = common.get("topics.regex").filter(|regex| !regex.is_empty());
+    let regex = match (topics.is_empty(), regex) {
+        (true, None) => {
+            return Err(ConnectError::config("topics", "Must configure one of topics or topics.regex"));
+        }
+        (false, Some(_)) => {
+            return Err(ConnectError::config(
+                "topics",
+                "topics and topics.regex are mutually exclusive options, but both are set.",
+            ));
+        }
+        (_, None) => None,
+        (_, Some(regex)) => Some(regex::Regex::new(&format!("^(?:{regex})$")).map_err(|error| {
+            ConnectError::config("topics.regex", format!("Invalid regex: {error}"))
+        })?),
+    };
+    let dead_letters = common.get("errors.deadletterqueue.topic.name").unwrap_or_default();
+    if topics.iter().any(|topic| topic == dead_letters) {
+        return Err(ConnectError::config(
+            "errors.deadletterqueue.topic.name",
+            format!(
+                "The DLQ topic '{dead_letters}' may not be included in the list of topics ('topics={}') consumed by \
+                 the connector",
+                topics.join(",")
+            ),
+        ));
+    }
+    Ok((topics, regex))
+}
+
+fn creation(config: &ConfigMap, worker: &ConnectConfig) -> Result<TopicCreation, ConnectError> {
+    let mut configs = below(config, "topic.creation.default.");
+    // One node keeps one copy; a cluster's own default is right for more.
+    configs.remove("replication.factor");
+    let key = "topic.creation.default.partitions";
+    let partitions = match configs.remove("partitions") {
+        None => worker.topic_partitions,
+        Some(text) => match text.trim().parse::<i32>() {
+            Ok(-1) => worker.topic_partitions,
+            Ok(partitions @ 1..) => partitions,
+            Ok(_) => {
+                return Err(ConnectError::config(
+                    key,
+                    format!(
+                        "Invalid value {text} for configuration {key}: Number of partitions must be positive, or -1 \
+                         to use the broker's default"
+                    ),
+                ));
+            }
+            Err(_) => {
+                return Err(ConnectError::config(
+                    key,
+                    format!("Invalid value {text} for configuration {key}: Not a number of type INT"),
+                ));
+            }
+        },
+    };
+    Ok(TopicCreation { partitions, configs })
+}
+
+fn compression(config: &ConfigMap) -> Result<Compression, ConnectError> {
+    let key = "producer.override.compression.type";
+    let Some(name) = config.get(key) else {
+        return Ok(Compression::None);
+    };
+    Compression::ALL.into_iter().find(|codec| codec.name() == name).ok_or_else(|| {
+        ConnectError::config(
+            key,
+            format!("Invalid value {name} for configuration {key}: String must be one of: none, gzip, snappy, lz4, zstd"),
+        )
+    })
+}

@@ -1,0 +1,164 @@
+//! Validation of whole configurations.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use connect_api::{
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin, Task,
+};
+use connect_sandbox::{Sandbox, SandboxConfig};
+
+use super::validate::ConfigInfos;
+use super::*;
+use crate::config::ConnectConfig;
+
+struct Lines(ConnectorKind);
+
+#[async_trait]
+impl ConnectorPlugin for Lines {
+    fn class(&self) -> &'static str {
+        match self.0 {
+            ConnectorKind::Source => "org.example.LinesSourceConnector",
+            ConnectorKind::Sink => "org.example.LinesSinkConnector",
+        }
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        match self.0 {
+            ConnectorKind::Source => &["LinesSource"],
+            ConnectorKind::Sink => &["LinesSink"],
+        }
+    }
+
+    fn kind(&self) -> ConnectorKind {
+        self.0
+    }
+
+    fn config_def(&self) -> ConfigDef {
+        ConfigDef::new()
+            .with(ConfigKey::required("file", ConfigType::String, "File."))
+            .with(ConfigKey::optional("secret", ConfigType::Password, None, "Secret."))
+    }
+
+    fn task_configs(&self, config: &ConfigMap, _: u32) -> Result<Vec<ConfigMap>, ConnectError> {
+        Ok(vec![config.clone()])
+    }
+
+    fn task(&self) -> Task {
+        unreachable!("validation starts no task")
+    }
+}
+
+fn plugins() -> Plugins {
+    let sandbox = Arc::new(Sandbox::new(SandboxConfig::default()).unwrap());
+    Plugins::new(
+        vec![Arc::new(Lines(ConnectorKind::Source)), Arc::new(Lines(ConnectorKind::Sink))],
+        sandbox,
+    )
+}
+
+async fn checked(entries: &[(&str, &str)]) -> Result<ConfigInfos, Invalid> {
+    let config = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    validate(&plugins(), &ConnectConfig::default(), &config).await
+}
+
+const GOOD: [(&str, &str); 3] = [("name", "a"), ("connector.class", "LinesSource"), ("file", "x")];
+
+async fn refusal(more: &[(&str, &str)]) -> String {
+    let infos = checked(&[&GOOD[..], more].concat()).await.unwrap();
+    infos.refusal().unwrap_or_default().lines().nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn wrong_values_are_refused_in_kafkas_words() {
+    assert_eq!(refusal(&[]).await, "");
+    assert_eq!(
+        refusal(&[("tasks.max", "x")]).await,
+        "Invalid value x for configuration tasks.max: Not a number of type INT"
+    );
+    assert_eq!(
+        refusal(&[("errors.tolerance", "some")]).await,
+        "Invalid value some for configuration errors.tolerance: String must be one of: none, all"
+    );
+    assert!(refusal(&[("value.converter", "JsonConvertor")]).await.ends_with(
+        "could not be found; did you mean org.apache.kafka.connect.json.JsonConverter?"
+    ));
+    assert_eq!(
+        refusal(&[("value.converter", "JsonConverter"), ("value.converter.schemas.enable", "1")]).await,
+        "Invalid value 1 for configuration schemas.enable: Expected value to be either true or false"
+    );
+    assert!(refusal(&[("transforms", "a")]).await.starts_with("Missing required configuration \"transforms.a.type\""));
+    assert!(
+        refusal(&[("transforms", "a"), ("transforms.a.type", "InsertFeild$Value")])
+            .await
+            .ends_with("did you mean org.apache.kafka.connect.transforms.InsertField$Value?")
+    );
+    assert!(
+        refusal(&[("topic.creation.default.partitions", "0")]).await.contains("Number of partitions must be positive")
+    );
+    assert!(
+        refusal(&[
+            ("transforms", "w"),
+            ("transforms.w.type", "wasm"),
+            ("transforms.w.module", "/nowhere.wasm")
+        ])
+        .await
+        .contains("cannot read /nowhere.wasm")
+    );
+}
+
+#[tokio::test]
+async fn sinks_need_topics() {
+    let sink = [("name", "a"), ("connector.class", "LinesSink"), ("file", "x")];
+    for (more, message) in [
+        (&[][..], "Must configure one of topics or topics.regex"),
+        (
+            &[("topics", "a"), ("topics.regex", "b")][..],
+            "topics and topics.regex are mutually exclusive options, but both are set.",
+        ),
+        (
+            &[("topics", "a,b"), ("errors.deadletterqueue.topic.name", "b")][..],
+            "The DLQ topic 'b' may not be included in the list of topics ('topics=a,b') consumed by the connector",
+        ),
+    ] {
+        let refusal = checked(&[&sink[..], more].concat()).await.unwrap().refusal().unwrap();
+        assert_eq!(refusal.lines().nth(1), Some(message));
+    }
+}
+
+#[tokio::test]
+async fn unknown_keys_are_warnings_with_the_nearest_name() {
+    let infos = checked(
+        &[&GOOD[..], &[("task.max", "1"), ("zzz", "1"), ("offsets.storage.topic", "t"), ("secret", "s3")]].concat(),
+    )
+    .await
+    .unwrap();
+    assert!(infos.refusal().is_none());
+    assert_eq!(
+        infos.warnings,
+        [
+            "recognised, not supported: offsets.storage.topic",
+            "unknown key task.max: did you mean tasks.max?",
+            "unknown key zzz: no part of this connector reads it",
+        ]
+    );
+    let json = infos.to_json();
+    assert_eq!(json["error_count"], 0);
+    assert!(!json.to_string().contains("s3"), "secrets are never shown");
+    assert!(json["groups"].as_array().unwrap().contains(&"Error Handling".into()));
+}
+
+#[tokio::test]
+async fn a_misspelt_required_key_is_pointed_out() {
+    let infos = checked(&[("name", "a"), ("connector.class", "LinesSource"), ("flie", "x")]).await.unwrap();
+    assert_eq!(
+        infos.refusal().unwrap().lines().nth(1),
+        Some(
+            "Missing required configuration \"file\" which has no default value. There is an unknown key \"flie\": \
+             did you mean \"file\"?"
+        )
+    );
+    assert!(matches!(checked(&[("name", "a")]).await, Err(Invalid::NoClass(_))));
+    let error = checked(&[("connector.class", "LineSource")]).await.unwrap_err().to_string();
+    assert!(error.contains("(did you mean LinesSource?)"), "{error}");
+}

@@ -1,0 +1,354 @@
+//! Validation: every key of a configuration with its value, what is wrong with it, and which keys nobody knows.
+//!
+//! The answer has Kafka's shape (`ConfigInfos`) and one field more, `warnings`: keys that no part claims, with the
+//! nearest name that one does, and keys that are recognised but have no effect.
+
+use std::time::Duration;
+
+use connect_api::{
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, ConnectError, Importance,
+};
+use serde_json::{Value as Json, json};
+use thiserror::Error;
+
+use super::settings::Settings;
+use super::{Plugins, keys, nearest};
+use crate::config::ConnectConfig;
+use crate::transform::{self, PredicateKind, TransformKind, below, names};
+
+/// How long a connector may look at the world.
+const LIVE_CHECK_MAX: Duration = Duration::from_secs(10);
+
+/// A configuration that cannot even be validated.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    #[error("Connector config {0} contains no connector type")]
+    NoClass(String),
+    #[error("{0}")]
+    UnknownClass(String),
+}
+
+/// The outcome of a validation.
+#[derive(Debug, Clone)]
+pub(crate) struct ConfigInfos {
+    pub(crate) class: &'static str,
+    groups: Vec<String>,
+    keys: Vec<(ConfigKey, ConfigValue)>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl ConfigInfos {
+    fn error_count(&self) -> usize {
+        self.keys.iter().map(|(_, value)| value.errors.len()).sum()
+    }
+
+    /// The errors in Kafka's words for a refused configuration, or `None`.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let errors: Vec<&str> =
+            self.keys.iter().flat_map(|(_, value)| value.errors.iter().map(String::as_str)).collect();
+        if errors.is_empty() {
+            return None;
+        }
+        let mut text = format!(
+            "Connector configuration is invalid and contains the following {} error(s):\n{}\nYou can also find the \
+             above list of errors at the endpoint `/connector-plugins/{{connectorType}}/config/validate`",
+            errors.len(),
+            errors.join("\n")
+        );
+        if !self.warnings.is_empty() {
+            text.push('\n');
+            text.push_str(&self.warnings.join("\n"));
+        }
+        Some(text)
+    }
+
+    /// As `PUT /connector-plugins/{p}/config/validate` answers.
+    pub(crate) fn to_json(&self) -> Json {
+        let configs: Vec<Json> = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(order, (key, value))| {
+                let shown = value.value.as_ref().map(|text| match key.kind {
+                    ConfigType::Password => "[hidden]",
+                    _ => text.as_str(),
+                });
+                json!({
+                    "definition": keys::key_json(key, order),
+                    "value": {
+                        "name": value.name,
+                        "value": shown,
+                        "recommended_values": value.recommended,
+                        "errors": value.errors,
+                        "visible": true,
+                    },
+                })
+            })
+            .collect();
+        json!({
+            "name": self.class,
+            "error_count": self.error_count(),
+            "groups": self.groups,
+            "configs": configs,
+            "warnings": self.warnings,
+        })
+    }
+
+    fn add_error(&mut self, key: &str, message: String) {
+        let place = self
+            .keys
+            .iter_mut()
+            .find(|(known, _)| known.name == key || known.aliases.contains(&key));
+        match place {
+            Some((_, value)) => {
+                if !value.errors.contains(&message) {
+                    value.errors.push(message);
+                }
+            }
+            None => {
+                let value = ConfigValue {
+                    name: key.to_owned(),
+                    value: None,
+                    recommended: Vec::new(),
+                    errors: vec![message],
+                };
+                let definition = ConfigKey::optional(key, ConfigType::String, None, "")
+                    .importance(Importance::Low);
+                self.keys.push((definition, value));
+            }
+        }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.keys.iter().any(|(_, value)| !value.errors.is_empty())
+    }
+}
+
+/// Validates a connector's configuration.
+///
+/// # Errors
+/// Where `connector.class` is missing or unknown.
+pub(crate) async fn validate(
+    plugins: &Plugins,
+    worker: &ConnectConfig,
+    config: &ConfigMap,
+) -> Result<ConfigInfos, Invalid> {
+    let Some(class) = config.get("connector.class") else {
+        let shown = serde_json::to_string(&config.keys().collect::<Vec<_>>()).unwrap_or_default();
+        return Err(Invalid::NoClass(shown));
+    };
+    let connector = plugins
+        .connector(class)
+        .ok_or_else(|| Invalid::UnknownClass(plugins.unknown_connector(class)))?;
+    let mut def = keys::whole(&**connector);
+    let mut issues = Vec::new();
+    def = transforms(def, config, &mut issues);
+    let values = def.validate(config);
+    let mut groups: Vec<String> = Vec::new();
+    for group in def.keys().iter().filter_map(|key| key.group.as_ref()) {
+        if !groups.contains(group) {
+            groups.push(group.clone());
+        }
+    }
+    let mut infos = ConfigInfos {
+        class: connector.class(),
+        groups,
+        keys: def.keys().iter().cloned().zip(values).collect(),
+        warnings: warnings(&def, config),
+    };
+    for (key, message) in issues {
+        infos.add_error(&key, message);
+    }
+    if let Err(error) = Settings::parse(connector.kind(), config, worker) {
+        add_unless_known(&mut infos, error);
+    }
+    point_out_typos(&mut infos, config);
+    if infos.has_errors() {
+        return Ok(infos);
+    }
+    check_modules(plugins, config, &mut infos).await;
+    match tokio::time::timeout(LIVE_CHECK_MAX, connector.validate(config)).await {
+        Ok(issues) => {
+            for issue in issues {
+                infos.add_error(&issue.key, issue.message);
+            }
+        }
+        Err(_) => infos.warnings.push(format!(
+            "the connector's own check did not end within {} s; the values themselves are right",
+            LIVE_CHECK_MAX.as_secs()
+        )),
+    }
+    Ok(infos)
+}
+
+/// Errors that single values have shown already are not told twice.
+fn add_unless_known(infos: &mut ConfigInfos, error: ConnectError) {
+    let (key, message) = match error {
+        ConnectError::Config { key, message } => (key, message),
+        other => ("connector.class".to_owned(), other.to_string()),
+    };
+    let told = infos.keys.iter().any(|(known, value)| known.name == key && !value.errors.is_empty());
+    if !told {
+        infos.add_error(&key, message);
+    }
+}
+
+/// Transforms compile and load in a thread that may block.
+async fn check_modules(plugins: &Plugins, config: &ConfigMap, infos: &mut ConfigInfos) {
+    for name in names(config, "transforms") {
+        let prefix = format!("transforms.{name}.");
+        let own = below(config, &prefix);
+        let Some(kind) = own.get("type").and_then(|given| TransformKind::by_name(given)) else {
+            continue;
+        };
+        let sandbox = plugins.sandbox.clone();
+        let checked =
+            tokio::task::spawn_blocking(move || transform::check(kind, &name, &own, &sandbox)).await;
+        match checked {
+            Ok(Ok(())) => {}
+            Ok(Err(ConnectError::Config { key, message })) => {
+                infos.add_error(&format!("{prefix}{key}"), message);
+            }
+            Ok(Err(error)) => infos.add_error(&format!("{prefix}type"), error.to_string()),
+            Err(error) => infos.add_error(&format!("{prefix}type"), format!("the check failed: {error}")),
+        }
+    }
+}
+
+/// The keys of the transforms and predicates that a configuration names.
+fn transforms(mut def: ConfigDef, config: &ConfigMap, issues: &mut Vec<(String, String)>) -> ConfigDef {
+    for name in unique(config, "transforms", issues) {
+        let prefix = format!("transforms.{name}.");
+        let kind = kind_of(config, &prefix, "transform", issues, TransformKind::by_name, || {
+            let mut known: Vec<String> = TransformKind::ALL.iter().map(|kind| kind.class()).collect();
+            known.push("wasm".to_owned());
+            known
+        });
+        def = own_keys(def, &prefix, &format!("Transforms: {name}"), kind.map(TransformKind::config_def));
+        def = own_keys_without_type(def, &prefix, &format!("Transforms: {name}"), &transform::common_def());
+    }
+    for name in unique(config, "predicates", issues) {
+        let prefix = format!("predicates.{name}.");
+        let kind = kind_of(config, &prefix, "predicate", issues, PredicateKind::by_name, || {
+            PredicateKind::ALL.iter().map(|kind| kind.class()).collect()
+        });
+        def = own_keys(def, &prefix, &format!("Predicates: {name}"), kind.map(PredicateKind::config_def));
+    }
+    for name in names(config, "transforms") {
+        let key = format!("transforms.{name}.predicate");
+        if let Some(predicate) = config.get(&key)
+            && !names(config, "predicates").contains(predicate)
+        {
+            issues.push((key.clone(), format!("Invalid value {predicate} for configuration {key}: not in 'predicates'")));
+        }
+    }
+    def
+}
+
+fn unique(config: &ConfigMap, key: &str, issues: &mut Vec<(String, String)>) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for name in names(config, key) {
+        if unique.contains(&name) {
+            issues.push((key.to_owned(), format!("Invalid value {name} for configuration {key}: Duplicate alias provided.")));
+        } else {
+            unique.push(name);
+        }
+    }
+    unique
+}
+
+fn kind_of<K>(
+    config: &ConfigMap,
+    prefix: &str,
+    what: &str,
+    issues: &mut Vec<(String, String)>,
+    by_name: impl Fn(&str) -> Option<K>,
+    known: impl Fn() -> Vec<String>,
+) -> Option<K> {
+    let key = format!("{prefix}type");
+    let given = config.get(&key)?;
+    let kind = by_name(given);
+    if kind.is_none() {
+        let known = known();
+        let hint = match nearest(given, known.iter().map(String::as_str)) {
+            Some(near) => format!("; did you mean {near}?"),
+            None => format!("; there are {}", known.join(", ")),
+        };
+        let message = format!(
+            "Invalid value {given} for configuration {key}: Class {given} could not be found as a {what}{hint}"
+        );
+        issues.push((key, message));
+    }
+    kind
+}
+
+fn own_keys(def: ConfigDef, prefix: &str, group: &str, own: Option<ConfigDef>) -> ConfigDef {
+    let class = ConfigKey::required(format!("{prefix}type"), ConfigType::Class, "Class of this step.")
+        .group(group)
+        .display(format!("Type of {prefix}"));
+    own_keys_without_type(def.with(class), prefix, group, &own.unwrap_or_default())
+}
+
+fn own_keys_without_type(def: ConfigDef, prefix: &str, group: &str, own: &ConfigDef) -> ConfigDef {
+    own.keys().iter().fold(def, |def, key| {
+        let mut key = key.clone();
+        key.display_name.clone_from(&key.name);
+        key.name = format!("{prefix}{}", key.name);
+        key.aliases.clear();
+        key.group = Some(group.to_owned());
+        def.with(key)
+    })
+}
+
+/// What is worth saying though nothing is wrong.
+fn warnings(def: &ConfigDef, config: &ConfigMap) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for key in config.keys() {
+        if keys::UNSUPPORTED.contains(&key.as_str()) {
+            warnings.push(format!("recognised, not supported: {key}"));
+        } else if def.key(key).is_none() && !claimed_by_prefix(def, config, key) {
+            let known = def.keys().iter().map(|known| known.name.as_str());
+            warnings.push(match nearest(key, known) {
+                Some(near) => format!("unknown key {key}: did you mean {near}?"),
+                None => format!("unknown key {key}: no part of this connector reads it"),
+            });
+        }
+    }
+    warnings
+}
+
+fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
+    let Some(prefix) = keys::PREFIXES.iter().find(|prefix| key.starts_with(*prefix)) else {
+        return false;
+    };
+    match *prefix {
+        "transforms." | "predicates." => {
+            let rest = &key[prefix.len()..];
+            let Some((name, below)) = rest.split_once('.') else {
+                return false;
+            };
+            let listed = names(config, prefix.trim_end_matches('.')).iter().any(|known| known == name);
+            listed
+                && (below.starts_with("config.")
+                    || def.key(&format!("{prefix}{name}.{below}")).is_some()
+                    || matches!(below, "whitelist" | "blacklist" | "field.syntax.version"))
+        }
+        _ => true,
+    }
+}
+
+/// A required key that is missing while a similar key is unknown: probably that one.
+fn point_out_typos(infos: &mut ConfigInfos, config: &ConfigMap) {
+    let known: Vec<String> = infos.keys.iter().map(|(key, _)| key.name.clone()).collect();
+    for (key, value) in &mut infos.keys {
+        if !key.required || value.value.is_some() || value.errors.is_empty() {
+            continue;
+        }
+        let unknown = config.keys().map(String::as_str).filter(|given| !known.iter().any(|known| known == given));
+        if let Some(near) = nearest(&key.name, unknown) {
+            for error in &mut value.errors {
+                error.push_str(&format!(" There is an unknown key \"{near}\": did you mean \"{}\"?", key.name));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Records that failed: what is tolerated, and the letter that a tolerated one becomes.
+//!
+//! A dead letter has the original's key, value and headers as bytes. With
+//! `errors.deadletterqueue.context.headers.enable` it tells in headers (`__connect.errors.topic`, `.partition`,
+//! `.offset`, `.connector.name`, `.task.id`, `.stage`, `.class.name`, `.exception.class.name`,
+//! `.exception.message`, `.exception.stacktrace`) which record of which task failed where and why, all as text.
+
+use bytes::Bytes;
+use connect_api::ConnectError;
+
+use super::failure::Failure;
+use crate::definition::ErrorSettings;
+use crate::herder::TaskId;
+use crate::supervisor::FailureClass;
+
+/// Where a record failed (`Stage` of Kafka Connect).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    TaskPoll,
+    TaskPut,
+    Transformation,
+    KeyConverter,
+    ValueConverter,
+    KafkaProduce,
+}
+
+impl Stage {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TaskPoll => "TASK_POLL",
+            Self::TaskPut => "TASK_PUT",
+            Self::Transformation => "TRANSFORMATION",
+            Self::KeyConverter => "KEY_CONVERTER",
+            Self::ValueConverter => "VALUE_CONVERTER",
+            Self::KafkaProduce => "KAFKA_PRODUCE",
+        }
+    }
+}
+
+/// A header as it is written.
+pub(super) type RawHeader = (String, Option<Bytes>);
+
+/// The record that failed, as bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Original {
+    pub(super) topic: String,
+    /// `None` for sources: the record was in no log yet.
+    pub(super) place: Option<(i32, i64)>,
+    pub(super) key: Option<Bytes>,
+    pub(super) value: Option<Bytes>,
+    pub(super) headers: Vec<RawHeader>,
+}
+
+/// A record for the dead-letter topic.
+#[derive(Debug, Clone)]
+pub(super) struct DeadLetter {
+    pub(super) key: Option<Bytes>,
+    pub(super) value: Option<Bytes>,
+    pub(super) headers: Vec<RawHeader>,
+}
+
+/// Decides about failed records of one task, and counts them.
+pub(super) struct ErrorDesk {
+    pub(super) settings: ErrorSettings,
+    id: TaskId,
+    class: &'static str,
+    failures: metrics::Counter,
+    skipped: metrics::Counter,
+    letters: metrics::Counter,
+}
+
+impl ErrorDesk {
+    pub(super) fn new(settings: ErrorSettings, id: &TaskId, class: &'static str) -> Self {
+        let counter = |name: &'static str| {
+            metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string())
+        };
+        Self {
+            settings,
+            id: id.clone(),
+            class,
+            failures: counter("kafka_connect_task_error_metrics_total_record_failures"),
+            skipped: counter("kafka_connect_task_error_metrics_total_records_skipped"),
+            letters: counter("kafka_connect_task_error_metrics_deadletterqueue_produce_requests"),
+        }
+    }
+
+    /// A record failed: the letter to write (if letters are wanted), or the end of the run. `original` is made only
+    /// where it is needed.
+    pub(super) fn judge(
+        &self,
+        stage: Stage,
+        class: Option<&str>,
+        error: &ConnectError,
+        original: impl FnOnce() -> Original,
+    ) -> Result<Option<DeadLetter>, Failure> {
+        self.failures.increment(1);
+        let original = original();
+        let place = match original.place {
+            Some((partition, offset)) => {
+                format!("topic '{}', partition {partition}, offset {offset}", original.topic)
+            }
+            None => format!("topic '{}'", original.topic),
+        };
+        if self.settings.log || !self.settings.tolerate {
+            let record = self
+                .settings
+                .log_messages
+                .then(|| original.value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned()));
+            tracing::warn!(
+                connector = self.id.connector,
+                task = self.id.task,
+                stage = stage.as_str(),
+                %error,
+                place,
+                record = ?record.flatten(),
+                "a record failed"
+            );
+        }
+        if !self.settings.tolerate {
+            return Err(Failure {
+                class: FailureClass::Data,
+                trace: format!(
+                    "org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler\nCaused by: \
+                     {} (stage {}, {place}). Set errors.tolerance=all, and errors.deadletterqueue.topic.name to keep \
+                     such records",
+                    error.trace(),
+                    stage.as_str()
+                ),
+            });
+        }
+        if self.settings.dead_letter_topic.is_none() {
+            self.skipped.increment(1);
+            return Ok(None);
+        }
+        self.letters.increment(1);
+        Ok(Some(self.letter(stage, class.unwrap_or(self.class), error, original)))
+    }
+
+    fn letter(&self, stage: Stage, class: &str, error: &ConnectError, original: Original) -> DeadLetter {
+        let mut headers = original.headers;
+        if self.settings.context_headers {
+            let mut add = |name: &str, value: String| {
+                headers.push((format!("__connect.errors.{name}"), Some(Bytes::from(value))));
+            };
+            add("topic", original.topic);
+            if let Some((partition, offset)) = original.place {
+                add("partition", partition.to_string());
+                add("offset", offset.to_string());
+            }
+            add("connector.name", self.id.connector.clone());
+            add("task.id", self.id.task.to_string());
+            add("stage", stage.as_str().to_owned());
+            add("class.name", class.to_owned());
+            add("exception.class.name", error.java_class().to_owned());
+            add("exception.message", error.to_string());
+            add("exception.stacktrace", error.trace());
+        }
+        DeadLetter { key: original.key, value: original.value, headers }
+    }
+}

@@ -1,0 +1,498 @@
+//! A source task's run: poll → transforms → converters → one transaction with the records and their offsets.
+//!
+//! ```text
+//!  open transactional id (fences the last owner) ─▶ read offsets ─▶ start ─▶ ┌ poll ─▶ transform ─▶ convert ─▶ append ┐
+//!                                                                           └── commit after 50 ms, N records, idle ──┘
+//!                                                                                 └─▶ committed(offsets)
+//! ```
+//!
+//! Invariants:
+//! 1. Offsets are read after the id is opened: what the last owner committed is in them, and nothing follows.
+//! 2. Records and the offsets behind them are in the same transaction.
+//! 3. `committed` is called only after the transaction is on disk.
+//! 4. A run that fails aborts what is open; the next run starts at the committed offsets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use connect_api::{
+    ConnectError, ConnectorKind, Poll, PollBudget, Record, Rejected, SourceOffset, SourceOffsets, SourceTask,
+    Traced,
+};
+use log_api::{
+    BatchBuilder, NewTopic, TopicPartition, Transaction, TransactionOptions, partition_for_key,
+};
+
+use super::backoff::Backoff;
+use super::dead_letter::{DeadLetter, ErrorDesk, Original, RawHeader, Stage};
+use super::failure::Failure;
+use super::lifecycle::{Control, Phase};
+use super::{Environment, Seat};
+use crate::converter::{Converter, header_bytes};
+use crate::definition::{Settings, TopicCreation};
+use crate::herder::End;
+use crate::store::ensure_topic;
+use crate::transform::Chain;
+
+/// Records and bytes asked of a connector at a time.
+const POLL_RECORDS_MAX: usize = 8192;
+const POLL_BYTES_MAX: usize = 1 << 20;
+/// How long a connector may wait when it has nothing.
+const POLL_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Longest pause between attempts of a call that fails for now.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Bytes of one batch; several make a transaction.
+const BATCH_BYTES_MAX: usize = 512 << 10;
+/// `max.message.bytes` of topics that do not set it.
+const MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
+/// What a batch and a record take beside key, value and headers.
+const RECORD_OVERHEAD: usize = 128;
+/// The log ends transactions that are open for longer: a crashed worker's.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(mut seat: Seat, mut task: Box<dyn SourceTask>) -> Result<End, Failure> {
+    let mut flow = Flow::open(&seat).await?;
+    let result = work(&mut seat, &mut flow, &mut *task).await;
+    if result.is_err() {
+        // Best effort: the next owner of the id ends it in any case.
+        let _ = flow.transaction.abort().await;
+    }
+    let _call = seat.pulse.call();
+    task.stop().await;
+    result
+}
+
+async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Result<End, Failure> {
+    let mut backoff = Backoff::new(RETRY_MAX);
+    let offsets = seat.environment.offsets.load(&seat.assignment.id.connector).await?;
+    loop {
+        let started = {
+            let _call = seat.pulse.call();
+            task.start(seat.context(), SourceOffsets::new(offsets.clone())).await
+        };
+        match started {
+            Ok(()) => break,
+            Err(error) if error.retryable() => {
+                tracing::warn!(connector = seat.assignment.id.connector, %error, "start is tried again");
+                seat.pause(backoff.next()).await;
+                if seat.control() == Control::Stop {
+                    return Ok(End::Stopped);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    backoff.reset();
+    let mut shown = None;
+    loop {
+        match seat.control() {
+            Control::Stop => {
+                flow.commit(seat, task).await?;
+                return Ok(End::Stopped);
+            }
+            Control::Pause => {
+                flow.commit(seat, task).await?;
+                seat.report(Phase::Paused);
+                shown = Some(Phase::Paused);
+                seat.told_otherwise().await;
+                continue;
+            }
+            Control::Run if shown != Some(Phase::Running) => {
+                seat.report(Phase::Running);
+                shown = Some(Phase::Running);
+            }
+            Control::Run => {}
+        }
+        let budget = PollBudget {
+            records_max: POLL_RECORDS_MAX,
+            bytes_max: POLL_BYTES_MAX,
+            // What is pending is committed as soon as the source has nothing more.
+            wait_max: if flow.pending.is_empty() { POLL_WAIT_MAX } else { Duration::ZERO },
+        };
+        let pulse = Arc::clone(&seat.pulse);
+        let polled = {
+            let _call = pulse.call();
+            tokio::select! {
+                biased;
+                () = seat.told_otherwise() => continue,
+                polled = task.poll(budget) => polled,
+            }
+        };
+        match polled {
+            Ok(Poll::Batch { records, rejected, offsets }) => {
+                backoff.reset();
+                flow.take(seat, records, rejected, offsets).await?;
+                if flow.is_due() {
+                    flow.commit(seat, task).await?;
+                }
+            }
+            Ok(Poll::Idle) => flow.commit(seat, task).await?,
+            Ok(Poll::Done) => {
+                flow.commit(seat, task).await?;
+                return Ok(End::Completed);
+            }
+            Err(error) => {
+                // What was read before is good.
+                flow.commit(seat, task).await?;
+                if !error.retryable() {
+                    return Err(error.into());
+                }
+                tracing::warn!(connector = seat.assignment.id.connector, %error, "poll is tried again");
+                seat.pause(backoff.next()).await;
+            }
+        }
+    }
+}
+
+/// What was polled and is not committed.
+#[derive(Default)]
+struct Pending {
+    records: usize,
+    bytes: usize,
+    offsets: Vec<SourceOffset>,
+    since: Option<Instant>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.since.is_none()
+    }
+}
+
+/// A topic that records go to.
+struct Topic {
+    /// One batch a partition, made when the first record comes.
+    batches: Vec<Option<BatchBuilder>>,
+    /// Next partition for records without a key.
+    next: usize,
+    message_bytes_max: usize,
+}
+
+struct Flow {
+    environment: Arc<Environment>,
+    transaction: Box<dyn Transaction>,
+    chain: Chain,
+    key_converter: Box<dyn Converter>,
+    value_converter: Box<dyn Converter>,
+    converter_classes: [&'static str; 2],
+    creation: TopicCreation,
+    compression: log_api::Compression,
+    interval: Duration,
+    desk: ErrorDesk,
+    topics: HashMap<Arc<str>, Topic>,
+    pending: Pending,
+    written: metrics::Counter,
+    polled: metrics::Counter,
+}
+
+impl Flow {
+    async fn open(seat: &Seat) -> Result<Self, Failure> {
+        let environment = Arc::clone(&seat.environment);
+        let id = &seat.assignment.id;
+        let settings = Settings::parse(ConnectorKind::Source, &seat.assignment.connector_config, &environment.config)?;
+        let chain = Chain::build(&seat.assignment.connector_config, &environment.sandbox)?;
+        let options = TransactionOptions {
+            transactional_id: format!("{}-{}-{}", environment.config.group_id, id.connector, id.task),
+            timeout: TRANSACTION_TIMEOUT,
+        };
+        let transaction = environment.log.transaction(options).await?;
+        let counter = |name: &'static str| {
+            metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string())
+        };
+        Ok(Self {
+            transaction,
+            chain,
+            key_converter: settings.key_converter,
+            value_converter: settings.value_converter,
+            converter_classes: [settings.key_converter_class, settings.value_converter_class],
+            creation: settings.creation,
+            compression: settings.compression,
+            interval: settings.transaction_interval,
+            desk: ErrorDesk::new(settings.errors, id, seat.assignment.plugin.class()),
+            topics: HashMap::new(),
+            pending: Pending::default(),
+            written: counter("kafka_connect_source_task_metrics_source_record_write_total"),
+            polled: counter("kafka_connect_source_task_metrics_source_record_poll_total"),
+            environment,
+        })
+    }
+
+    fn is_due(&self) -> bool {
+        let config = &self.environment.config;
+        self.pending.records >= config.transaction_records_max
+            || self.pending.bytes >= config.transaction_bytes_max
+            || self.pending.since.is_some_and(|since| since.elapsed() >= self.interval)
+    }
+
+    /// Sends a polled batch through transforms and converters into the open transaction.
+    async fn take(
+        &mut self,
+        seat: &mut Seat,
+        records: Vec<Record>,
+        rejected: Vec<Rejected>,
+        offsets: Vec<SourceOffset>,
+    ) -> Result<(), Failure> {
+        self.polled.increment(records.len() as u64);
+        self.pending.since.get_or_insert_with(Instant::now);
+        for moved in offsets {
+            self.pending.offsets.retain(|old| old.partition != moved.partition);
+            self.pending.offsets.push(moved);
+        }
+        for bad in rejected {
+            let error = ConnectError::Data(bad.message);
+            let original = || Original {
+                topic: bad.topic.to_string(),
+                value: Some(bad.raw),
+                ..Original::default()
+            };
+            if let Some(letter) = self.desk.judge(Stage::TaskPoll, None, &error, original)? {
+                self.write_letter(seat, letter).await?;
+            }
+        }
+        let originals = self.desk.settings.dead_letter_topic.is_some().then(|| records.clone());
+        let traced =
+            records.into_iter().zip(0..).map(|(record, origin)| Traced { origin, record }).collect();
+        let output = self.transform(seat, traced).await?;
+        for failure in output.failures {
+            let original = originals.as_ref().and_then(|all| all.get(failure.origin as usize));
+            self.fail(seat, Stage::Transformation, "transforms", &failure.error, original).await?;
+        }
+        let now_ms = crate::now_ms();
+        for Traced { origin, record } in output.records {
+            if let Err((stage, error)) = self.write(seat, &record, now_ms).await? {
+                let original = originals.as_ref().and_then(|all| all.get(origin as usize));
+                let class = match stage {
+                    Stage::KeyConverter => self.converter_classes[0],
+                    Stage::ValueConverter => self.converter_classes[1],
+                    _ => "producer",
+                };
+                self.fail(seat, stage, class, &error, original.or(Some(&record))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn transform(
+        &mut self,
+        seat: &mut Seat,
+        mut records: Vec<Traced>,
+    ) -> Result<connect_api::TransformOutput, Failure> {
+        if self.chain.is_empty() {
+            return Ok(connect_api::TransformOutput { records, failures: Vec::new() });
+        }
+        let errors = self.desk.settings.clone();
+        let deadline = errors.retry_timeout.map(|timeout| Instant::now() + timeout);
+        let mut backoff = Backoff::new(errors.retry_delay_max);
+        loop {
+            let may_repeat = deadline.is_none_or(|deadline| Instant::now() < deadline);
+            let again = may_repeat.then(|| records.clone());
+            let _call = seat.pulse.call();
+            match (self.chain.apply(records), again) {
+                (Err(error), Some(again)) if error.retryable() => {
+                    drop(_call);
+                    tracing::warn!(%error, "transforms are tried again");
+                    seat.pause(backoff.next()).await;
+                    if seat.control() == Control::Stop {
+                        return Err(Failure::fatal("stopped while a transform was tried again"));
+                    }
+                    records = again;
+                }
+                (result, _) => return Ok(result?),
+            }
+        }
+    }
+
+    /// A record failed: the run ends, or the record is skipped or becomes a dead letter.
+    async fn fail(
+        &mut self,
+        seat: &Seat,
+        stage: Stage,
+        class: &str,
+        error: &ConnectError,
+        original: Option<&Record>,
+    ) -> Result<(), Failure> {
+        let (key_converter, value_converter) = (&mut self.key_converter, &mut self.value_converter);
+        let original = || match original {
+            None => Original::default(),
+            Some(record) => Original {
+                topic: record.topic.to_string(),
+                place: None,
+                key: key_converter.to_bytes(record.key_schema.as_ref(), &record.key).ok().flatten(),
+                value: value_converter.to_bytes(record.value_schema.as_ref(), &record.value).ok().flatten(),
+                headers: raw_headers(record),
+            },
+        };
+        match self.desk.judge(stage, Some(class), error, original)? {
+            Some(letter) => self.write_letter(seat, letter).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_letter(&mut self, seat: &Seat, letter: DeadLetter) -> Result<(), Failure> {
+        let Some(topic) = self.desk.settings.dead_letter_topic.clone() else {
+            return Ok(());
+        };
+        let topic: Arc<str> = topic.into();
+        let headers: Vec<(&str, Option<&[u8]>)> =
+            letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let written = self
+            .append(seat, &topic, None, crate::now_ms(), letter.key.as_deref(), letter.value.as_deref(), &headers)
+            .await?;
+        written.map_err(|error| Failure::from(ConnectError::Fatal(format!("a dead letter: {error}"))))
+    }
+
+    /// Converts a record and adds it to its partition's batch. The inner error is the record's own.
+    async fn write(
+        &mut self,
+        seat: &Seat,
+        record: &Record,
+        now_ms: i64,
+    ) -> Result<Result<(), (Stage, ConnectError)>, Failure> {
+        let key = match self.key_converter.to_bytes(record.key_schema.as_ref(), &record.key) {
+            Ok(key) => key,
+            Err(error) => return Ok(Err((Stage::KeyConverter, error))),
+        };
+        let value = match self.value_converter.to_bytes(record.value_schema.as_ref(), &record.value) {
+            Ok(value) => value,
+            Err(error) => return Ok(Err((Stage::ValueConverter, error))),
+        };
+        let owned = raw_headers(record);
+        let headers: Vec<(&str, Option<&[u8]>)> =
+            owned.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let timestamp = record.timestamp.unwrap_or(now_ms);
+        let partition = record.partition;
+        let written = self
+            .append(seat, &record.topic, partition, timestamp, key.as_deref(), value.as_deref(), &headers)
+            .await?;
+        if written.is_ok() {
+            self.written.increment(1);
+        }
+        Ok(written.map_err(|error| (Stage::KafkaProduce, error)))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a record's parts, borrowed from three places")]
+    async fn append(
+        &mut self,
+        seat: &Seat,
+        name: &Arc<str>,
+        partition: Option<i32>,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Result<Result<(), ConnectError>, Failure> {
+        if !self.topics.contains_key(name) {
+            let topic = self.open_topic(name).await?;
+            self.topics.insert(Arc::clone(name), topic);
+            seat.topic_used(name);
+        }
+        let topic = self.topics.get_mut(name).expect("inserted above where it was missing");
+        let header_bytes: usize =
+            headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len) + 10).sum();
+        let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + header_bytes + RECORD_OVERHEAD;
+        if bytes > topic.message_bytes_max {
+            return Ok(Err(ConnectError::Data(format!(
+                "a record of about {bytes} bytes exceeds max.message.bytes ({}) of topic {name}; raise it there, or \
+                 send smaller records",
+                topic.message_bytes_max
+            ))));
+        }
+        let count = topic.batches.len();
+        let index = match (partition, key) {
+            (Some(partition), _) => match usize::try_from(partition).ok().filter(|index| *index < count) {
+                Some(index) => index,
+                None => {
+                    return Ok(Err(ConnectError::Data(format!(
+                        "the record names partition {partition}, but topic {name} has {count}"
+                    ))));
+                }
+            },
+            (None, Some(key)) => {
+                let hashed = partition_for_key(key, i32::try_from(count).unwrap_or(i32::MAX));
+                usize::try_from(hashed).unwrap_or(0)
+            }
+            (None, None) => {
+                topic.next = (topic.next + 1) % count;
+                topic.next
+            }
+        };
+        let limit = BATCH_BYTES_MAX.min(topic.message_bytes_max);
+        let full = topic.batches[index].take_if(|batch| batch.size_bytes() + bytes > limit);
+        topic.batches[index]
+            .get_or_insert_with(|| BatchBuilder::new(self.compression))
+            .append(timestamp, key, value, headers);
+        self.pending.records += 1;
+        self.pending.bytes += bytes;
+        if let Some(full) = full {
+            let partition = TopicPartition::new(Arc::clone(name), i32::try_from(index).unwrap_or(i32::MAX));
+            self.transaction.append(&partition, full).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn open_topic(&self, name: &Arc<str>) -> Result<Topic, Failure> {
+        let mut new = NewTopic::new(&**name, self.creation.partitions);
+        new.configs.clone_from(&self.creation.configs);
+        let described = ensure_topic(&*self.environment.log.admin(), new).await?;
+        let message_bytes_max = described
+            .configs
+            .get("max.message.bytes")
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or(MESSAGE_BYTES_DEFAULT);
+        let partitions = usize::try_from(described.partitions).unwrap_or(1).max(1);
+        Ok(Topic {
+            batches: (0..partitions).map(|_| None).collect(),
+            next: fastrand::usize(..partitions),
+            message_bytes_max,
+        })
+    }
+
+    /// Ends the transaction, if anything is pending.
+    async fn commit(&mut self, seat: &Seat, task: &mut dyn SourceTask) -> Result<(), Failure> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        for (name, topic) in &mut self.topics {
+            for (index, batch) in topic.batches.iter_mut().enumerate() {
+                if let Some(batch) = batch.take() {
+                    let partition =
+                        TopicPartition::new(Arc::clone(name), i32::try_from(index).unwrap_or(i32::MAX));
+                    self.transaction.append(&partition, batch).await?;
+                }
+            }
+        }
+        let now_ms = crate::now_ms();
+        for moved in &pending.offsets {
+            let record = self.environment.offsets.record(
+                &seat.assignment.id.connector,
+                &moved.partition,
+                Some(&moved.offset),
+            );
+            let mut batch = BatchBuilder::new(log_api::Compression::None);
+            batch.append(now_ms, Some(&record.key), record.value.as_deref(), &[]);
+            self.transaction.append(&record.partition, batch).await?;
+        }
+        self.transaction.commit().await?;
+        let _call = seat.pulse.call();
+        match task.committed(&pending.offsets).await {
+            Ok(()) => Ok(()),
+            // The next commit acknowledges more.
+            Err(error) if error.retryable() => {
+                tracing::warn!(connector = seat.assignment.id.connector, %error, "an acknowledgement failed for now");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn raw_headers(record: &Record) -> Vec<RawHeader> {
+    record
+        .headers
+        .iter()
+        .map(|header| (header.name.to_string(), header_bytes(&header.value)))
+        .collect::<Vec<(String, Option<Bytes>)>>()
+}

@@ -1,0 +1,131 @@
+//! Sink tasks: each record once in order, offsets behind what was put, dead letters with their origin.
+
+use connect_api::TopicPartition;
+use log_api::{Admin, NewTopic};
+use serde_json::json;
+
+use crate::memory_log::{MemoryLog, Shared};
+use crate::worker::{Harness, config};
+
+async fn topic(log: &std::sync::Arc<MemoryLog>, name: &str, partitions: i32) {
+    Shared(log.clone()).create_topic(NewTopic::new(name, partitions)).await.unwrap();
+}
+
+fn sink() -> serde_json::Value {
+    json!({"connector.class": "KeepSink", "topics": "t"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_put_in_order_and_offsets_committed() {
+    let log = MemoryLog::new();
+    let harness = Harness::on(log.clone(), config()).await;
+    harness.configure("s", sink()).await;
+    harness.until_state("s", Some(0), "RUNNING").await;
+    // The topic comes after the connector.
+    topic(&log, "t", 2).await;
+    log.put("t", 0, Some("a"), Some("{\"x\":1}")).await;
+    log.put("t", 0, Some("a"), None).await;
+    log.put("t", 1, None, Some("[]")).await;
+    let partition = TopicPartition::new("t", 0);
+    log.until("offsets", |log| {
+        log.committed_by("connect-s", &partition) == Some(2)
+            && log.committed_by("connect-s", &TopicPartition::new("t", 1)) == Some(1)
+    })
+    .await;
+    let mut taken = harness.script.taken.lock().clone();
+    taken.sort();
+    assert_eq!(taken, ["t-0@0 \"a\"={\"x\":1}", "t-0@1 \"a\"=null", "t-1@0 null=[]"]);
+    assert!(*harness.script.flushes.lock() > 0);
+    let offsets = harness.get("/connectors/s/offsets").await;
+    assert_eq!(
+        offsets["offsets"][0],
+        json!({"partition": {"kafka_topic": "t", "kafka_partition": 0}, "offset": {"kafka_offset": 2}})
+    );
+    harness.worker.stop().await;
+
+    let harness = Harness::on(log.clone(), config()).await;
+    log.put("t", 0, Some("b"), Some("2")).await;
+    harness.until("one more", |script| !script.taken.lock().is_empty()).await;
+    assert_eq!(*harness.script.taken.lock(), ["t-0@2 \"b\"=2"]);
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_stores_offsets_goes_on_at_them() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    for n in 0..5 {
+        log.put("t", 0, None, Some(&n.to_string())).await;
+    }
+    let harness = Harness::on(log.clone(), config()).await;
+    *harness.script.stored.lock() = Some([(TopicPartition::new("t", 0), 3)].into());
+    harness.configure("s", sink()).await;
+    harness.until("two", |script| script.taken.lock().len() == 2).await;
+    assert_eq!(*harness.script.taken.lock(), ["t-0@3 null=3", "t-0@4 null=4"]);
+    assert_eq!(harness.script.stored.lock().as_ref().unwrap()[&TopicPartition::new("t", 0)], 5);
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_share_the_partitions() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 5).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    let mut settings = sink();
+    settings["tasks.max"] = 3.into();
+    harness.configure("s", settings).await;
+    for partition in 0..5 {
+        log.put("t", partition, None, Some("1")).await;
+    }
+    harness.until("all five", |script| script.taken.lock().len() == 5).await;
+    let mut taken = harness.script.taken.lock().clone();
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 5);
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_records_go_to_the_dead_letter_topic_with_their_origin() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    for value in ["1", "{\"x\":", "2", "3"] {
+        log.put("t", 0, Some("k"), Some(value)).await;
+    }
+    let harness = Harness::on(log.clone(), config()).await;
+    harness.script.refused.lock().push("2".to_owned());
+    let mut settings = sink();
+    harness.configure("s", settings.clone()).await;
+    let task = harness.until_state("s", Some(0), "FAILED").await;
+    let trace = task["trace"].as_str().unwrap();
+    assert!(trace.contains("stage VALUE_CONVERTER, topic 't', partition 0, offset 1"), "{trace}");
+    assert!(harness.script.taken.lock().is_empty());
+
+    settings["errors.tolerance"] = "all".into();
+    settings["errors.deadletterqueue.topic.name"] = "dead".into();
+    settings["errors.deadletterqueue.context.headers.enable"] = "true".into();
+    harness.configure("s", settings).await;
+    harness.until("the rest", |script| script.taken.lock().len() == 2).await;
+    assert_eq!(*harness.script.taken.lock(), ["t-0@0 \"k\"=1", "t-0@3 \"k\"=3"]);
+    let letters = log.records("dead");
+    let shown: Vec<String> = letters
+        .iter()
+        .map(|letter| {
+            let header = |name: &str| {
+                let full = format!("__connect.errors.{name}");
+                let found = letter.headers.iter().find(|(name, _)| *name == full).unwrap();
+                String::from_utf8_lossy(found.1.as_deref().unwrap()).into_owned()
+            };
+            format!(
+                "{} {} {}-{}@{}",
+                letter.value_text(),
+                header("stage"),
+                header("topic"),
+                header("partition"),
+                header("offset")
+            )
+        })
+        .collect();
+    assert_eq!(shown, ["{\"x\": VALUE_CONVERTER t-0@1", "2 TASK_PUT t-0@2"]);
+    harness.worker.stop().await;
+}

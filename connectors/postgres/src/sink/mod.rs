@@ -1,0 +1,173 @@
+//! The PostgreSQL sink: rows and the offsets behind them in one database transaction.
+//!
+//! ```text
+//!  batch ─▶ rows (columns as text) ─▶ last change a key ─▶ BEGIN
+//!                                                           DELETE … / INSERT … ON CONFLICT … (arrays, unnested)
+//!                                                           _thalweg_offsets: next_offset, if it is still the old one
+//!                                                          COMMIT
+//! ```
+//!
+//! Values travel as text and are cast to the column's type by the database, so that whatever the table's types are,
+//! PostgreSQL's own rules decide. Tables that are missing are made from the first batch's fields, columns that are
+//! missing are added (`schema.evolution=basic`).
+//!
+//! Invariants:
+//! 1. Rows and offsets commit together: after a crash anywhere the task goes on exactly behind its last row.
+//! 2. Offsets move only from the value this task knows: a task that was left behind cannot write beside its successor.
+//! 3. A batch with rows that the database refuses leaves nothing behind; the rows are named, by bisection.
+
+mod apply;
+mod cell;
+mod config;
+mod failure;
+mod offsets;
+mod row;
+mod session;
+mod table;
+mod url;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use connect_api::{
+    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, PutReport, RejectedRow,
+    SinkBatch, SinkTask, Task, TaskContext, TopicPartition,
+};
+
+use config::SinkConfig;
+use row::Row;
+use session::Session;
+
+/// The upsert sink.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PostgresSink;
+
+#[async_trait]
+impl ConnectorPlugin for PostgresSink {
+    fn class(&self) -> &'static str {
+        "io.debezium.connector.jdbc.JdbcSinkConnector"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &[
+            "JdbcSink",
+            "JdbcSinkConnector",
+            "PostgresSink",
+            "PostgresSinkConnector",
+            "io.aiven.connect.jdbc.JdbcSinkConnector",
+            "io.confluent.connect.jdbc.JdbcSinkConnector",
+        ]
+    }
+
+    fn kind(&self) -> ConnectorKind {
+        ConnectorKind::Sink
+    }
+
+    fn config_def(&self) -> ConfigDef {
+        config::def()
+    }
+
+    async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
+        let issue = |error: ConnectError| match error {
+            ConnectError::Config { key, message } => FieldIssue { key, message },
+            other => FieldIssue { key: "connection.url".to_owned(), message: other.to_string() },
+        };
+        let parsed = match SinkConfig::parse(config) {
+            Ok(parsed) => parsed,
+            Err(error) => return vec![issue(error)],
+        };
+        match Session::connect(&parsed).await {
+            Ok(_) => Vec::new(),
+            Err(error) => vec![issue(error)],
+        }
+    }
+
+    fn task_configs(&self, config: &ConfigMap, tasks_max: u32) -> Result<Vec<ConfigMap>, ConnectError> {
+        Ok(vec![config.clone(); tasks_max as usize])
+    }
+
+    fn task(&self) -> Task {
+        Task::Sink(Box::new(PostgresSinkTask::default()))
+    }
+}
+
+#[derive(Default)]
+struct PostgresSinkTask {
+    connector: String,
+    config: Option<SinkConfig>,
+    /// `None` before the first call and after a connection broke.
+    session: Option<Session>,
+    partitions: Vec<TopicPartition>,
+}
+
+impl PostgresSinkTask {
+    /// A session with the offsets of this task's partitions loaded.
+    async fn session(&mut self) -> Result<(&mut Session, &SinkConfig), ConnectError> {
+        let config =
+            self.config.as_ref().ok_or_else(|| ConnectError::Fatal("the task was not started".to_owned()))?;
+        if self.session.as_ref().is_none_or(Session::is_closed) {
+            let mut session = Session::connect(config).await?;
+            session.load_offsets(&self.connector, &self.partitions).await?;
+            self.session = Some(session);
+        }
+        match &mut self.session {
+            Some(session) => Ok((session, config)),
+            None => Err(ConnectError::Fatal("the session vanished".to_owned())),
+        }
+    }
+
+    async fn put_rows(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError> {
+        let connector = self.connector.clone();
+        let (session, config) = self.session().await?;
+        let mut rows = Vec::with_capacity(batch.records.len());
+        let mut rejected = Vec::new();
+        for (index, record) in batch.records.iter().enumerate() {
+            // A commit whose answer got lost: these rows are there.
+            if session.offset(&record.origin).is_some_and(|next| record.offset < next) {
+                continue;
+            }
+            match Row::of(config, &record.record) {
+                Ok(Some(row)) => rows.push((index, row)),
+                Ok(None) => {}
+                Err(message) => rejected.push(RejectedRow { index, message }),
+            }
+        }
+        if !rejected.is_empty() {
+            return Ok(PutReport::Rejected(rejected));
+        }
+        apply::apply(session, config, &connector, rows, &batch.positions).await
+    }
+}
+
+#[async_trait]
+impl SinkTask for PostgresSinkTask {
+    async fn start(&mut self, context: TaskContext) -> Result<(), ConnectError> {
+        self.config = Some(SinkConfig::parse(&context.config)?);
+        self.connector = context.connector;
+        Ok(())
+    }
+
+    async fn open(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<HashMap<TopicPartition, i64>, ConnectError> {
+        self.partitions = partitions.to_vec();
+        self.session = None;
+        let (session, _) = self.session().await?;
+        Ok(session.offsets().clone())
+    }
+
+    async fn put(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError> {
+        let result = self.put_rows(batch).await;
+        if result.is_err() {
+            // Whatever state the transaction was in: a new session starts clean and reads what was committed.
+            self.session = None;
+        }
+        result
+    }
+
+    async fn close(&mut self, _: &[TopicPartition]) -> Result<(), ConnectError> {
+        self.session = None;
+        Ok(())
+    }
+}

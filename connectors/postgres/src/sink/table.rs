@@ -1,0 +1,162 @@
+//! Tables: what columns they have, and making and widening them.
+
+use std::collections::HashMap;
+
+use connect_api::ConnectError;
+
+use super::cell::Kind;
+use super::config::SinkConfig;
+use super::failure::Failure;
+use super::row::{Row, TableName, quote};
+use super::session::Session;
+
+/// A table as the catalog has it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    /// Types as `format_type` prints them, by column.
+    pub(super) columns: HashMap<String, String>,
+}
+
+const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+                       WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+
+async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Failure> {
+    let rows = session.client.query(COLUMNS, &[&name.quoted()]).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let columns = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    Ok(Some(Table { columns }))
+}
+
+/// Makes sure that every table of these rows is there with every column of them, as far as the configuration allows.
+pub(super) async fn prepare(
+    session: &mut Session,
+    config: &SinkConfig,
+    rows: &[(usize, Row)],
+) -> Result<(), Failure> {
+    let mut wanted: Vec<(&TableName, Vec<&Row>)> = Vec::new();
+    for (_, row) in rows {
+        match wanted.iter_mut().find(|(name, _)| *name == &row.table) {
+            Some((_, rows)) => rows.push(row),
+            None => wanted.push((&row.table, vec![row])),
+        }
+    }
+    for (name, rows) in wanted {
+        if !session.tables.contains_key(name)
+            && let Some(table) = read(session, name).await?
+        {
+            session.tables.insert(name.clone(), table);
+        }
+        let kinds = kinds(&rows);
+        match session.tables.get(name) {
+            None if rows.iter().all(|row| row.columns.is_none()) => {
+                // Nothing can be deleted from a table that is not there.
+            }
+            None if !config.evolve => {
+                return Err(ConnectError::config(
+                    "schema.evolution",
+                    format!("table {} does not exist; make it, or set basic", name.quoted()),
+                )
+                .into());
+            }
+            None => create(session, name, &rows, &kinds).await?,
+            Some(table) => {
+                let missing: Vec<(String, Kind)> = kinds
+                    .into_iter()
+                    .filter(|(column, _)| !table.columns.contains_key(column))
+                    .filter_map(|(column, kind)| Some((column, kind?)))
+                    .collect();
+                if !missing.is_empty() {
+                    widen(session, config, name, &missing).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The kind that each column's values have in common, in order of first appearance.
+fn kinds(rows: &[&Row]) -> Vec<(String, Option<Kind>)> {
+    let mut order: Vec<(String, Option<Kind>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (column, cell) in rows.iter().filter_map(|row| row.columns.as_ref()).flatten() {
+        match places.get(column.as_str()) {
+            Some(&place) => {
+                let known = &mut order[place].1;
+                *known = match (*known, cell.kind) {
+                    (Some(a), Some(b)) => Some(a.join(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+            None => {
+                places.insert(column, order.len());
+                order.push((column.clone(), cell.kind));
+            }
+        }
+    }
+    order
+}
+
+async fn create(
+    session: &mut Session,
+    name: &TableName,
+    rows: &[&Row],
+    kinds: &[(String, Option<Kind>)],
+) -> Result<(), Failure> {
+    // A column that was always NULL so far is added when its first value shows its type.
+    let mut parts: Vec<String> = kinds
+        .iter()
+        .filter_map(|(column, kind)| Some(format!("{} {}", quote(column), (*kind)?.sql())))
+        .collect();
+    let key = rows.iter().find(|row| row.columns.is_some()).map_or(&[][..], |row| &row.key[..]);
+    if !key.is_empty() {
+        let columns: Vec<String> = key.iter().map(|(column, _)| quote(column)).collect();
+        parts.push(format!("PRIMARY KEY ({})", columns.join(", ")));
+    }
+    let sql = format!("CREATE TABLE IF NOT EXISTS {} ({})", name.quoted(), parts.join(", "));
+    tracing::info!(table = name.quoted(), "making the table");
+    define(session, &sql).await?;
+    reload(session, name).await
+}
+
+async fn widen(
+    session: &mut Session,
+    config: &SinkConfig,
+    name: &TableName,
+    missing: &[(String, Kind)],
+) -> Result<(), Failure> {
+    let columns: Vec<&str> = missing.iter().map(|(column, _)| column.as_str()).collect();
+    if !config.evolve {
+        return Err(ConnectError::config(
+            "schema.evolution",
+            format!("table {} has no column {}; add it, or set basic", name.quoted(), columns.join(", ")),
+        )
+        .into());
+    }
+    let parts: Vec<String> = missing
+        .iter()
+        .map(|(column, kind)| format!("ADD COLUMN IF NOT EXISTS {} {}", quote(column), kind.sql()))
+        .collect();
+    tracing::info!(table = name.quoted(), ?columns, "adding columns");
+    define(session, &format!("ALTER TABLE {} {}", name.quoted(), parts.join(", "))).await?;
+    reload(session, name).await
+}
+
+/// Runs a definition. Two tasks that make the same thing at once: the loser looks again.
+async fn define(session: &Session, sql: &str) -> Result<(), Failure> {
+    session.client.batch_execute(sql).await.map_err(|error| match Failure::from(error) {
+        Failure::Rows(message) => ConnectError::Transient(message).into(),
+        other => other,
+    })
+}
+
+async fn reload(session: &mut Session, name: &TableName) -> Result<(), Failure> {
+    match read(session, name).await? {
+        Some(table) => {
+            session.tables.insert(name.clone(), table);
+            Ok(())
+        }
+        None => Err(ConnectError::Transient(format!("table {} vanished", name.quoted())).into()),
+    }
+}

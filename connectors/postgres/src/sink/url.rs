@@ -1,0 +1,82 @@
+//! Connection URLs: JDBC's and libpq's.
+//!
+//! `jdbc:postgresql://host:port/db?user=…` and `postgresql://user:password@host:port/db`; the parameters `user`,
+//! `password`, `currentSchema`, `ApplicationName`, `connectTimeout`, `sslmode`/`ssl` are understood, others are
+//! passed over as they are about the JDBC driver's insides. Connections are not encrypted yet: `sslmode=require`
+//! and stricter are refused.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The settings that a URL means, or what is wrong with it.
+pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
+    let plain = url.strip_prefix("jdbc:").unwrap_or(url);
+    if !plain.starts_with("postgresql://") && !plain.starts_with("postgres://") {
+        return Err("has to begin with jdbc:postgresql:// or postgresql://".to_owned());
+    }
+    let (base, query) = plain.split_once('?').unwrap_or((plain, ""));
+    // The password of a wrong URL must not get into a message.
+    let mut config = tokio_postgres::Config::from_str(base)
+        .map_err(|_| "is no URL of the form postgresql://host:port/database".to_owned())?;
+    config.connect_timeout(CONNECT_TIMEOUT).application_name("thalweg");
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = decode(value)?;
+        match name {
+            "user" => drop(config.user(value)),
+            "password" => drop(config.password(value)),
+            "ApplicationName" | "application_name" => drop(config.application_name(value)),
+            "currentSchema" => drop(config.options(format!("-c search_path={value}"))),
+            "connectTimeout" | "connect_timeout" => {
+                let seconds = value.parse().map_err(|_| format!("{name} is no number of seconds"))?;
+                config.connect_timeout(Duration::from_secs(seconds));
+            }
+            "ssl" if value == "true" => return Err(no_tls()),
+            "sslmode" if matches!(value.as_str(), "require" | "verify-ca" | "verify-full") => return Err(no_tls()),
+            _ => {}
+        }
+    }
+    Ok(config)
+}
+
+fn no_tls() -> String {
+    "encrypted connections are not supported yet; use sslmode=disable within a trusted network".to_owned()
+}
+
+/// Undoes %XX.
+fn decode(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, more)) = rest.split_first() {
+        rest = more;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.ok_or("has a % that two hexadecimal digits do not follow")?);
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).map_err(|_| "has a parameter that is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_urls() {
+        let config = parse("jdbc:postgresql://db:5433/shop?user=a%40b&password=p%26w&prepareThreshold=0").unwrap();
+        assert_eq!(config.get_user(), Some("a@b"));
+        assert_eq!(config.get_password(), Some(&b"p&w"[..]));
+        assert_eq!(config.get_ports(), [5433]);
+        assert_eq!(config.get_dbname(), Some("shop"));
+        assert_eq!(parse("postgresql://me@localhost/x").unwrap().get_user(), Some("me"));
+        for bad in ["mysql://x", "postgresql://h:port/x", "postgresql://h/x?sslmode=require", "postgresql://h/x?user=%z"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The sink against a real PostgreSQL.
+
+mod postgres;
+mod sink;

@@ -1,0 +1,21 @@
+//! AddOffsetsToTxn (key 25): takes the partition of a group's offsets into a transaction, before TxnOffsetCommit.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
+
+use crate::broker::Shared;
+use crate::coordinator::txn::state::Producer;
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    request: AddOffsetsToTxnRequest,
+) -> AddOffsetsToTxnResponse {
+    let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let partition = broker.groups.partition_of(&request.group_id);
+    let id = &request.transactional_id;
+    let error_code = match broker.transactions.add_partitions(id, producer, vec![partition], 0).await {
+        Ok(()) => ErrorCode::None,
+        Err(error) => error,
+    };
+    AddOffsetsToTxnResponse { throttle_time_ms: 0, error_code }
+}

@@ -1,0 +1,111 @@
+//! AddPartitionsToTxn (key 24): takes partitions into a transaction. Versions 4 and up are what brokers send each other: several
+//! transactions at once, and `verify_only`.
+
+use std::collections::HashSet;
+
+use log_protocol::api::add_partitions_to_txn::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    AddPartitionsToTxnResult, AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult,
+};
+use log_protocol::{ErrorCode, TopicPartition};
+
+use super::named;
+use crate::broker::{RequestContext, Shared};
+use crate::coordinator::txn::state::Producer;
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: AddPartitionsToTxnRequest,
+) -> AddPartitionsToTxnResponse {
+    if context.api_version < 4 {
+        let producer = Producer {
+            id: request.v3_and_below_producer_id,
+            epoch: request.v3_and_below_producer_epoch,
+        };
+        let id = request.v3_and_below_transactional_id;
+        let results = add(broker, context, &id, producer, request.v3_and_below_topics, false).await;
+        return AddPartitionsToTxnResponse {
+            results_by_topic_v3_and_below: results,
+            ..AddPartitionsToTxnResponse::default()
+        };
+    }
+    let mut results = Vec::with_capacity(request.transactions.len());
+    for one in request.transactions {
+        let producer = Producer { id: one.producer_id, epoch: one.producer_epoch };
+        let id = one.transactional_id;
+        let topic_results = add(broker, context, &id, producer, one.topics, one.verify_only).await;
+        results.push(AddPartitionsToTxnResult { transactional_id: id, topic_results });
+    }
+    AddPartitionsToTxnResponse {
+        results_by_transaction: results,
+        ..AddPartitionsToTxnResponse::default()
+    }
+}
+
+/// All partitions are added, or none; partitions that do not exist are told, the others then were not attempted.
+async fn add(
+    broker: &Shared,
+    context: &RequestContext,
+    id: &str,
+    producer: Producer,
+    topics: Vec<AddPartitionsToTxnTopic>,
+    verify_only: bool,
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    let named_partitions: Vec<TopicPartition> = topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|index| named(&topic.name, *index)))
+        .collect();
+    let missing: HashSet<TopicPartition> = named_partitions
+        .iter()
+        .filter(|one| {
+            let topic = broker.topics.get(&one.topic);
+            topic.and_then(|topic| topic.partition(one.partition)).is_none()
+        })
+        .cloned()
+        .collect();
+    let outcome = if !missing.is_empty() {
+        Err(ErrorCode::OperationNotAttempted)
+    } else if verify_only {
+        verify(broker, id, producer, &named_partitions)
+    } else {
+        broker.transactions.add_partitions(id, producer, named_partitions, 0).await
+    };
+    let outcome = match outcome {
+        Ok(()) => ErrorCode::None,
+        Err(error) => for_version(error, context.api_version),
+    };
+    topics
+        .into_iter()
+        .map(|topic| AddPartitionsToTxnTopicResult {
+            results_by_partition: topic
+                .partitions
+                .into_iter()
+                .map(|partition_index| AddPartitionsToTxnPartitionResult {
+                    partition_error_code: if missing.contains(&named(&topic.name, partition_index)) {
+                        ErrorCode::UnknownTopicOrPartition
+                    } else {
+                        outcome
+                    },
+                    partition_index,
+                })
+                .collect(),
+            name: topic.name,
+        })
+        .collect()
+}
+
+fn verify(
+    broker: &Shared,
+    id: &str,
+    producer: Producer,
+    partitions: &[TopicPartition],
+) -> Result<(), ErrorCode> {
+    let handle = broker.transactions.handle(id)?;
+    partitions.iter().try_for_each(|partition| handle.gate(producer, partition).map(drop))
+}
+
+/// Clients before version 2 know PRODUCER_FENCED by its older name.
+fn for_version(error: ErrorCode, version: i16) -> ErrorCode {
+    if error == ErrorCode::ProducerFenced && version < 2 { ErrorCode::InvalidProducerEpoch } else { error }
+}

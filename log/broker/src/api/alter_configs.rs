@@ -1,0 +1,96 @@
+//! AlterConfigs (key 33): replaces all configs of a topic; what is not named goes back to its default.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use log_protocol::ErrorCode;
+use log_protocol::api::alter_configs::{
+    AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse,
+};
+use tracing::info;
+
+use super::blocking;
+use super::describe_configs::{BROKER, TOPIC};
+use crate::broker::Shared;
+use crate::quorum::Topic;
+
+pub(crate) async fn handle(broker: &Shared, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in request.resources {
+        let (resource_type, name) = (resource.resource_type, resource.resource_name.clone());
+        let outcome = match alterable(broker, resource_type, &name) {
+            Ok(topic) => {
+                let set = resource
+                    .configs
+                    .into_iter()
+                    .filter_map(|config| Some((config.name, config.value?)))
+                    .collect();
+                replace(broker, &topic, set, request.validate_only).await
+            }
+            Err(refused) => Err(refused),
+        };
+        let (error_code, error_message) = match outcome {
+            Ok(()) => (ErrorCode::None, None),
+            Err((error, message)) => (error, Some(message)),
+        };
+        responses.push(AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type,
+            resource_name: name,
+        });
+    }
+    AlterConfigsResponse { throttle_time_ms: 0, responses }
+}
+
+/// The topic whose configs may be altered.
+pub(crate) fn alterable(
+    broker: &Shared,
+    resource_type: i8,
+    name: &str,
+) -> Result<Arc<Topic>, (ErrorCode, String)> {
+    match resource_type {
+        TOPIC => broker.topics.get(name).ok_or_else(|| {
+            (ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist"))
+        }),
+        BROKER => {
+            let message = "settings of the broker are made in its configuration and take effect at its start";
+            Err((ErrorCode::InvalidRequest, message.to_owned()))
+        }
+        other => {
+            Err((ErrorCode::InvalidRequest, format!("resource type {other} has no configs here")))
+        }
+    }
+}
+
+/// Makes `set` the configs of a topic.
+pub(crate) async fn replace(
+    broker: &Shared,
+    topic: &Topic,
+    set: BTreeMap<String, String>,
+    validate_only: bool,
+) -> Result<(), (ErrorCode, String)> {
+    let name = topic.name().to_string();
+    let mut changes: Vec<(String, Option<String>)> = topic
+        .set_configs()
+        .into_keys()
+        .filter(|key| !set.contains_key(key))
+        .map(|key| (key, None))
+        .collect();
+    changes.extend(set.into_iter().map(|(key, value)| (key, Some(value))));
+    if changes.is_empty() {
+        return Ok(());
+    }
+    if validate_only {
+        let checked = broker.topics.check_alter(&name, &changes);
+        return checked.map_err(|error| (error.code(), error.to_string()));
+    }
+    let topics = broker.topics.clone();
+    let wanted = name.clone();
+    blocking(move || topics.alter(&wanted, &changes).map(drop))
+        .await
+        .map_err(|error| (error, error.message().to_owned()))?
+        .map_err(|error| (error.code(), error.to_string()))?;
+    info!(topic = name, "topic configs changed");
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! ApiVersions (key 18): what this broker speaks. Finalized features unlock behaviour in clients, so only what works is told.
+
+use log_protocol::ApiKey;
+use log_protocol::api::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+
+use crate::broker::RequestContext;
+
+/// KIP-890: producers raise their epoch with every transaction.
+const TRANSACTION_VERSION: &str = "transaction.version";
+
+pub(crate) fn handle(context: &RequestContext, _request: ApiVersionsRequest) -> ApiVersionsResponse {
+    let api_keys = ApiKey::ALL
+        .iter()
+        .map(|api| {
+            let (min_version, max_version) = api.advertised_versions();
+            ApiVersion { api_key: api.code(), min_version, max_version }
+        })
+        .collect();
+    // Clients of versions 0 to 3 take a minimum of 0 for an error (KAFKA-17011).
+    let supported_features = if context.api_version >= 4 {
+        vec![SupportedFeatureKey { name: TRANSACTION_VERSION.to_owned(), min_version: 0, max_version: 2 }]
+    } else {
+        Vec::new()
+    };
+    ApiVersionsResponse {
+        api_keys,
+        supported_features,
+        finalized_features_epoch: 0,
+        finalized_features: vec![FinalizedFeatureKey {
+            name: TRANSACTION_VERSION.to_owned(),
+            max_version_level: 2,
+            min_version_level: 2,
+        }],
+        ..ApiVersionsResponse::default()
+    }
+}

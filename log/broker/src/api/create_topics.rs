@@ -1,0 +1,130 @@
+//! CreateTopics (key 19). One broker holds everything, so a replication factor is 1 or left open.
+
+use std::collections::{BTreeMap, HashSet};
+
+use log_protocol::ErrorCode;
+use log_protocol::api::create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
+    CreateTopicsResponse,
+};
+
+use super::describe_configs::topic_configs;
+use super::blocking;
+use crate::broker::Shared;
+use crate::config::PARTITIONS_MAX;
+use crate::quorum::Topic;
+
+pub(crate) async fn handle(broker: &Shared, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let mut seen = HashSet::new();
+    let twice: HashSet<String> = request
+        .topics
+        .iter()
+        .filter(|topic| !seen.insert(topic.name.clone()))
+        .map(|topic| topic.name.clone())
+        .collect();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for wanted in request.topics {
+        let name = wanted.name.clone();
+        let result = if twice.contains(&name) {
+            Err((ErrorCode::InvalidRequest, format!("topic {name} is named twice")))
+        } else {
+            create(broker, wanted, request.validate_only).await
+        };
+        topics.push(result.unwrap_or_else(|(error_code, message)| CreatableTopicResult {
+            name,
+            error_code,
+            error_message: Some(message),
+            configs: Some(Vec::new()),
+            ..CreatableTopicResult::default()
+        }));
+    }
+    CreateTopicsResponse { throttle_time_ms: 0, topics }
+}
+
+async fn create(
+    broker: &Shared,
+    wanted: CreatableTopic,
+    validate_only: bool,
+) -> Result<CreatableTopicResult, (ErrorCode, String)> {
+    let name = wanted.name.clone();
+    let partitions = partition_count(broker, &wanted)?;
+    let mut configs = BTreeMap::new();
+    for config in wanted.configs {
+        let Some(value) = config.value else {
+            let message = format!("topic {name}: config {} has no value", config.name);
+            return Err((ErrorCode::InvalidConfig, message));
+        };
+        configs.insert(config.name, value);
+    }
+    if validate_only {
+        let checked = broker.topics.check_create(&name, partitions, &configs);
+        checked.map_err(|error| (error.code(), error.to_string()))?;
+        return Ok(CreatableTopicResult {
+            name,
+            num_partitions: partitions,
+            replication_factor: 1,
+            configs: Some(Vec::new()),
+            ..CreatableTopicResult::default()
+        });
+    }
+    let topics = broker.topics.clone();
+    let created = blocking(move || topics.create(&wanted.name, partitions, &configs, false)).await;
+    let topic = created
+        .map_err(|error| (error, error.message().to_owned()))?
+        .map_err(|error| (error.code(), error.to_string()))?;
+    Ok(describe(broker, &topic, partitions))
+}
+
+fn partition_count(broker: &Shared, wanted: &CreatableTopic) -> Result<i32, (ErrorCode, String)> {
+    let node_id = broker.config.node_id;
+    if !wanted.assignments.is_empty() {
+        if wanted.num_partitions != -1 || wanted.replication_factor != -1 {
+            let message = "replica assignments and a number of partitions or replicas exclude each other";
+            return Err((ErrorCode::InvalidRequest, message.to_owned()));
+        }
+        let count = i32::try_from(wanted.assignments.len()).unwrap_or(i32::MAX);
+        let mut indexes: Vec<i32> =
+            wanted.assignments.iter().map(|one| one.partition_index).collect();
+        indexes.sort_unstable();
+        let contiguous = indexes.iter().copied().eq(0..count);
+        let here = wanted.assignments.iter().all(|one| one.broker_ids == [node_id]);
+        if !contiguous || !here || count > PARTITIONS_MAX {
+            let message = format!("replicas can only be assigned to broker {node_id}, partitions from 0 on");
+            return Err((ErrorCode::InvalidReplicaAssignment, message));
+        }
+        return Ok(count);
+    }
+    if !matches!(wanted.replication_factor, -1 | 1) {
+        let message = format!("replication factor {} is larger than the 1 broker", wanted.replication_factor);
+        return Err((ErrorCode::InvalidReplicationFactor, message));
+    }
+    match wanted.num_partitions {
+        -1 => Ok(broker.config.num_partitions),
+        count if (1..=PARTITIONS_MAX).contains(&count) => Ok(count),
+        count => {
+            let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {count}");
+            Err((ErrorCode::InvalidPartitions, message))
+        }
+    }
+}
+
+fn describe(broker: &Shared, topic: &Topic, partitions: i32) -> CreatableTopicResult {
+    let configs = topic_configs(broker, topic)
+        .into_iter()
+        .map(|config| CreatableTopicConfigs {
+            name: config.key.to_owned(),
+            value: Some(config.value),
+            read_only: false,
+            config_source: config.source,
+            is_sensitive: false,
+        })
+        .collect();
+    CreatableTopicResult {
+        name: topic.name().to_string(),
+        topic_id: topic.id(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        configs: Some(configs),
+        ..CreatableTopicResult::default()
+    }
+}

@@ -1,0 +1,20 @@
+//! DeleteGroups (key 42): forgets groups without members, and their offsets.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::delete_groups::{
+    DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
+};
+
+use crate::broker::Shared;
+
+pub(crate) async fn handle(broker: &Shared, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for group_id in request.groups_names {
+        let error_code = match broker.groups.delete(&group_id).await {
+            Ok(()) => ErrorCode::None,
+            Err(error) => error,
+        };
+        results.push(DeletableGroupResult { group_id, error_code });
+    }
+    DeleteGroupsResponse { throttle_time_ms: 0, results }
+}

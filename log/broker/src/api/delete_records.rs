@@ -1,0 +1,56 @@
+//! DeleteRecords (key 21): moves the start of a log; −1 stands for the high watermark.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::delete_records::{
+    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+};
+
+use super::blocking;
+use crate::broker::Shared;
+
+pub(crate) async fn handle(broker: &Shared, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in request.topics {
+        let mut partitions = Vec::with_capacity(asked.partitions.len());
+        for one in asked.partitions {
+            let outcome = delete(broker, &asked.name, one.partition_index, one.offset).await;
+            let (low_watermark, error_code) = match outcome {
+                Ok(start) => (start, ErrorCode::None),
+                Err(error) => (-1, error),
+            };
+            partitions.push(DeleteRecordsPartitionResult {
+                partition_index: one.partition_index,
+                low_watermark,
+                error_code,
+            });
+        }
+        topics.push(DeleteRecordsTopicResult { name: asked.name, partitions });
+    }
+    DeleteRecordsResponse { throttle_time_ms: 0, topics }
+}
+
+/// Removes what lies before `offset`; returns the new start of the log.
+pub(crate) async fn delete(
+    broker: &Shared,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> Result<i64, ErrorCode> {
+    let topic = broker.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if topic.is_internal() {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    // A topic that is only compacted keeps the last record of every key; cutting it would lose keys without a word.
+    let config = topic.config();
+    if config.cleanup_compact && !config.cleanup_delete {
+        return Err(ErrorCode::PolicyViolation);
+    }
+    let partition = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let high_watermark = partition.high_watermark();
+    let before = if offset == -1 { high_watermark } else { offset };
+    if before < 0 || before > high_watermark {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    blocking(move || partition.delete_records(before)).await?.map_err(|error| error.code())
+}

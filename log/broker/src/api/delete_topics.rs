@@ -1,0 +1,68 @@
+//! DeleteTopics (key 20), by name, or by id from version 6 on. Committed offsets of the topic go with it.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::delete_topics::{
+    DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
+};
+
+use super::blocking;
+use crate::broker::{RequestContext, Shared};
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let mut responses = Vec::new();
+    if context.api_version >= 6 {
+        for asked in request.topics {
+            let name = match &asked.name {
+                Some(name) => Some(name.clone()),
+                None => broker.topics.by_id(asked.topic_id).map(|topic| topic.name().to_string()),
+            };
+            let outcome = match &name {
+                Some(name) => delete(broker, name).await,
+                None => Err((ErrorCode::UnknownTopicId, "no topic has this id".to_owned())),
+            };
+            responses.push(result(name, asked.topic_id, outcome));
+        }
+    } else {
+        for name in request.topic_names {
+            let outcome = delete(broker, &name).await;
+            responses.push(result(Some(name), uuid::Uuid::nil(), outcome));
+        }
+    }
+    DeleteTopicsResponse { throttle_time_ms: 0, responses }
+}
+
+/// Deletes a topic and the offsets that groups committed for it.
+pub(crate) async fn delete(broker: &Shared, name: &str) -> Result<(), (ErrorCode, String)> {
+    let Some(topic) = broker.topics.get(name) else {
+        return Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")));
+    };
+    if topic.is_internal() {
+        let message = format!("topic {name} is one that the log keeps for itself");
+        return Err((ErrorCode::InvalidTopicException, message));
+    }
+    drop(topic);
+    let topics = broker.topics.clone();
+    let wanted = name.to_owned();
+    blocking(move || topics.delete(&wanted))
+        .await
+        .map_err(|error| (error, error.message().to_owned()))?
+        .map_err(|error| (error.code(), error.to_string()))?;
+    broker.groups.forget_topic(name);
+    Ok(())
+}
+
+fn result(
+    name: Option<String>,
+    topic_id: uuid::Uuid,
+    outcome: Result<(), (ErrorCode, String)>,
+) -> DeletableTopicResult {
+    let (error_code, error_message) = match outcome {
+        Ok(()) => (ErrorCode::None, None),
+        Err((error, message)) => (error, Some(message)),
+    };
+    DeletableTopicResult { name, topic_id, error_code, error_message }
+}

@@ -1,0 +1,38 @@
+//! DescribeCluster (key 60): the cluster is this broker.
+
+use log_protocol::api::describe_cluster::{
+    DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
+use log_protocol::ErrorCode;
+
+use crate::broker::{RequestContext, Shared};
+
+/// Asks for brokers; 2 would ask for controllers, which are on another listener in Kafka.
+const BROKERS: i8 = 1;
+
+pub(crate) fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    if request.endpoint_type != BROKERS {
+        return DescribeClusterResponse {
+            error_code: ErrorCode::MismatchedEndpointType,
+            error_message: Some("this listener serves brokers".to_owned()),
+            endpoint_type: request.endpoint_type,
+            ..DescribeClusterResponse::default()
+        };
+    }
+    DescribeClusterResponse {
+        cluster_id: broker.topics.cluster_id().to_string(),
+        controller_id: broker.config.node_id,
+        brokers: vec![DescribeClusterBroker {
+            broker_id: broker.config.node_id,
+            host: context.advertised_host.clone(),
+            port: context.advertised_port,
+            rack: None,
+            is_fenced: false,
+        }],
+        ..DescribeClusterResponse::default()
+    }
+}

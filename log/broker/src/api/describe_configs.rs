@@ -1,0 +1,192 @@
+//! DescribeConfigs (key 32): topics with all their keys, defaults among them, and the broker's settings.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+    DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+
+use crate::broker::{RequestContext, Shared};
+use crate::config::{BrokerConfig, millis_i64};
+use crate::quorum::{CONFIG_KEYS, ConfigKind, Topic};
+
+/// Kinds of resources.
+pub(crate) const TOPIC: i8 = 2;
+pub(crate) const BROKER: i8 = 4;
+
+/// Where a value comes from.
+const DYNAMIC_TOPIC: i8 = 1;
+const STATIC_BROKER: i8 = 4;
+const DEFAULT: i8 = 5;
+
+/// One config as it is.
+pub(crate) struct Shown {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    pub(crate) source: i8,
+    kind: ConfigKind,
+    doc: &'static str,
+    default: String,
+}
+
+pub(crate) fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let results = request
+        .resources
+        .iter()
+        .map(|resource| {
+            let shown = match resource.resource_type {
+                TOPIC => topic(broker, &resource.resource_name),
+                BROKER => broker_settings(broker, &resource.resource_name),
+                other => Err((ErrorCode::InvalidRequest, format!("resource type {other} has no configs here"))),
+            };
+            match shown {
+                Ok(shown) => described(context, &request, resource, shown),
+                Err((error_code, message)) => DescribeConfigsResult {
+                    error_code,
+                    error_message: Some(message),
+                    resource_type: resource.resource_type,
+                    resource_name: resource.resource_name.clone(),
+                    configs: Vec::new(),
+                },
+            }
+        })
+        .collect();
+    DescribeConfigsResponse { throttle_time_ms: 0, results }
+}
+
+/// Every config of a topic, by name.
+pub(crate) fn topic_configs(broker: &Shared, topic: &Topic) -> Vec<Shown> {
+    let set = topic.set_configs();
+    CONFIG_KEYS
+        .iter()
+        .map(|key| {
+            let from_broker = broker.config.topic_defaults.get(key.name);
+            let default = from_broker.cloned().unwrap_or_else(|| key.default.to_owned());
+            let (value, source) = match (set.get(key.name), from_broker) {
+                (Some(value), _) => (value.clone(), DYNAMIC_TOPIC),
+                (None, Some(value)) => (value.clone(), STATIC_BROKER),
+                (None, None) => (key.default.to_owned(), DEFAULT),
+            };
+            Shown { key: key.name, value, source, kind: key.kind, doc: key.doc, default }
+        })
+        .collect()
+}
+
+fn topic(broker: &Shared, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
+    match broker.topics.get(name) {
+        Some(topic) => Ok(topic_configs(broker, &topic)),
+        None => Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist"))),
+    }
+}
+
+fn broker_settings(broker: &Shared, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
+    let node_id = broker.config.node_id;
+    if !name.is_empty() && name.parse() != Ok(node_id) {
+        let message = format!("broker {name:?} is not part of the cluster, only {node_id} is");
+        return Err((ErrorCode::InvalidRequest, message));
+    }
+    Ok(settings(&broker.config))
+}
+
+/// The broker's settings by Kafka's names.
+fn settings(config: &BrokerConfig) -> Vec<Shown> {
+    let ours = BrokerConfig::default();
+    let pairs = |config: &BrokerConfig| {
+        use ConfigKind::{Boolean, Int, Long, String as Text};
+        [
+            ("advertised.listeners", Text, config.advertised_address.clone().unwrap_or_default()),
+            ("auto.create.topics.enable", Boolean, config.auto_create_topics.to_string()),
+            ("broker.id", Int, config.node_id.to_string()),
+            ("connections.max.idle.ms", Long, millis_i64(config.connection_idle_max).to_string()),
+            ("default.replication.factor", Int, "1".to_owned()),
+            ("delete.topic.enable", Boolean, "true".to_owned()),
+            ("fetch.max.bytes", Int, config.fetch_bytes_max.to_string()),
+            ("group.initial.rebalance.delay.ms", Int, millis_i64(config.group_initial_rebalance_delay).to_string()),
+            ("group.max.session.timeout.ms", Int, millis_i64(config.group_session_timeout_max).to_string()),
+            ("group.max.size", Int, config.group_members_max.to_string()),
+            ("group.min.session.timeout.ms", Int, millis_i64(config.group_session_timeout_min).to_string()),
+            ("log.dirs", Text, config.data_dir.display().to_string()),
+            ("max.connections", Int, config.connections_max.to_string()),
+            ("node.id", Int, config.node_id.to_string()),
+            ("num.partitions", Int, config.num_partitions.to_string()),
+            ("offsets.retention.minutes", Int, (config.offsets_retention.as_secs() / 60).to_string()),
+            ("socket.request.max.bytes", Int, config.request_bytes_max.to_string()),
+            ("transaction.max.timeout.ms", Int, millis_i64(config.transaction_timeout_max).to_string()),
+        ]
+    };
+    pairs(config)
+        .into_iter()
+        .zip(pairs(&ours))
+        .map(|((key, kind, value), (_, _, default))| {
+            let source = if value == default { DEFAULT } else { STATIC_BROKER };
+            Shown { key, value, source, kind, doc: "", default }
+        })
+        .collect()
+}
+
+fn described(
+    context: &RequestContext,
+    request: &DescribeConfigsRequest,
+    resource: &DescribeConfigsResource,
+    shown: Vec<Shown>,
+) -> DescribeConfigsResult {
+    let wanted = |key: &str| match &resource.configuration_keys {
+        None => true,
+        // Version 1's way to ask for all.
+        Some(keys) if keys.is_empty() => context.api_version < 2,
+        Some(keys) => keys.iter().any(|one| one == key),
+    };
+    let read_only = resource.resource_type == BROKER;
+    let configs = shown
+        .into_iter()
+        .filter(|config| wanted(config.key))
+        .map(|config| DescribeConfigsResourceResult {
+            name: config.key.to_owned(),
+            read_only,
+            config_source: config.source,
+            is_sensitive: false,
+            synonyms: if request.include_synonyms { synonyms(&config, read_only) } else { Vec::new() },
+            config_type: kind_code(config.kind),
+            documentation: request.include_documentation.then(|| config.doc.to_owned()),
+            value: Some(config.value),
+        })
+        .collect();
+    DescribeConfigsResult {
+        error_code: ErrorCode::None,
+        error_message: None,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        configs,
+    }
+}
+
+/// The values that would apply, the one that does first.
+fn synonyms(config: &Shown, broker: bool) -> Vec<DescribeConfigsSynonym> {
+    let mut synonyms = Vec::new();
+    if config.source != DEFAULT {
+        synonyms.push(DescribeConfigsSynonym {
+            name: config.key.to_owned(),
+            value: Some(config.value.clone()),
+            source: config.source,
+        });
+    }
+    let name = if broker { config.key.to_owned() } else { format!("log.{}", config.key) };
+    let value = Some(config.default.clone());
+    synonyms.push(DescribeConfigsSynonym { name, value, source: DEFAULT });
+    synonyms
+}
+
+fn kind_code(kind: ConfigKind) -> i8 {
+    match kind {
+        ConfigKind::Boolean => 1,
+        ConfigKind::String => 2,
+        ConfigKind::Int => 3,
+        ConfigKind::Long => 5,
+        ConfigKind::Double => 6,
+        ConfigKind::List => 7,
+    }
+}

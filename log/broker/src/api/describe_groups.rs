@@ -1,0 +1,58 @@
+//! DescribeGroups (key 15): state, members, assignments. A group that is not there is "Dead"; from version 6 on that is an error.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+
+use crate::broker::{RequestContext, Shared};
+use crate::coordinator::group::Description;
+
+pub(crate) fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let groups = request
+        .groups
+        .into_iter()
+        .map(|group_id| match broker.groups.describe(&group_id) {
+            Some(description) => described(group_id, description),
+            None => dead(context, group_id),
+        })
+        .collect();
+    DescribeGroupsResponse { throttle_time_ms: 0, groups }
+}
+
+fn described(group_id: String, description: Description) -> DescribedGroup {
+    DescribedGroup {
+        error_code: ErrorCode::None,
+        group_id,
+        group_state: description.phase.to_owned(),
+        protocol_type: description.protocol_type,
+        protocol_data: description.protocol,
+        members: description
+            .members
+            .into_iter()
+            .map(|member| DescribedGroupMember {
+                member_id: member.member_id,
+                group_instance_id: member.instance_id,
+                client_id: member.client_id,
+                client_host: member.client_host,
+                member_metadata: member.metadata,
+                member_assignment: member.assignment,
+            })
+            .collect(),
+        ..DescribedGroup::default()
+    }
+}
+
+fn dead(context: &RequestContext, group_id: String) -> DescribedGroup {
+    let (error_code, error_message) = if context.api_version >= 6 {
+        (ErrorCode::GroupIdNotFound, Some(format!("group {group_id} does not exist")))
+    } else {
+        (ErrorCode::None, None)
+    };
+    let group_state = "Dead".to_owned();
+    DescribedGroup { error_code, error_message, group_id, group_state, ..DescribedGroup::default() }
+}

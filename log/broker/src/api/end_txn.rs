@@ -1,0 +1,35 @@
+//! EndTxn (key 26): commits or aborts; from version 5 on the producer's epoch rises with it (KIP-890).
+
+use log_protocol::ErrorCode;
+use log_protocol::api::end_txn::{EndTxnRequest, EndTxnResponse};
+
+use crate::broker::{RequestContext, Shared};
+use crate::coordinator::txn::state::Producer;
+
+/// From this version on every end raises the epoch.
+const RAISES_EPOCH_FROM: i16 = 5;
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: EndTxnRequest,
+) -> EndTxnResponse {
+    let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let raise_epoch = context.api_version >= RAISES_EPOCH_FROM;
+    let id = &request.transactional_id;
+    let ended = broker.transactions.end(id, producer, request.committed, raise_epoch).await;
+    match ended {
+        Ok(next) => EndTxnResponse {
+            throttle_time_ms: 0,
+            error_code: ErrorCode::None,
+            producer_id: next.id,
+            producer_epoch: next.epoch,
+        },
+        Err(error) => {
+            // Clients before version 2 know PRODUCER_FENCED by its older name.
+            let fenced = error == ErrorCode::ProducerFenced && context.api_version < 2;
+            let error_code = if fenced { ErrorCode::InvalidProducerEpoch } else { error };
+            EndTxnResponse { error_code, ..EndTxnResponse::default() }
+        }
+    }
+}

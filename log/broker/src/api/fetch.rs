@@ -1,0 +1,250 @@
+//! Fetch (key 1): batches as they lie on disk, from the one that holds the asked offset on; waits while there is too little.
+//!
+//! ```text
+//!  subscribe to every partition ─▶ read all ─▶ enough, an error, or late? ── yes ─▶ answer
+//!        ▲                                              │ no
+//!        └────────── an end of a partition moved ◀──────┘ (append, high watermark, last stable offset, deletion)
+//! ```
+//! Subscribing before reading means that nothing is missed in between. Fetch sessions (KIP-227) are not kept: the answer's session id is
+//! 0, which makes clients send full requests.
+//!
+//! Invariants:
+//! 1. The first partition with something readable answers with at least one batch, whatever the limits.
+//! 2. A read_committed answer ends at the last stable offset and lists the aborted transactions in its range.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use log_protocol::ErrorCode;
+use log_protocol::api::fetch::{
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
+    FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::{check_leader_epoch, is_read_committed};
+use crate::broker::{RequestContext, Shared};
+use crate::partition::LogEnds;
+use crate::storage::{FetchError, Isolation, Partition};
+
+/// Longest wait that a client may ask for.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// From this version on topics go by id.
+const TOPIC_IDS_FROM: i16 = 13;
+
+/// A partition of the request, found or not.
+struct Slot {
+    asked: FetchPartition,
+    found: Result<Arc<Partition>, ErrorCode>,
+}
+
+/// What one look at all partitions gave.
+struct Look {
+    answers: Vec<Vec<PartitionData>>,
+    bytes: usize,
+    /// Something that the client must learn at once.
+    urgent: bool,
+}
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: FetchRequest,
+) -> FetchResponse {
+    if request.session_id != 0 {
+        let error_code = ErrorCode::FetchSessionIdNotFound;
+        return FetchResponse { error_code, ..FetchResponse::default() };
+    }
+    let mut headers = Vec::with_capacity(request.topics.len());
+    let mut slots: Vec<Vec<Slot>> = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let found = if context.api_version >= TOPIC_IDS_FROM {
+            broker.topics.by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+        } else {
+            broker.topics.get(&topic.topic).ok_or(ErrorCode::UnknownTopicOrPartition)
+        };
+        let partitions = topic.partitions.into_iter().map(|asked| {
+            let found = found.as_ref().map_err(|error| *error).and_then(|topic| {
+                topic.partition(asked.partition).ok_or(ErrorCode::UnknownTopicOrPartition)
+            });
+            Slot { asked, found }
+        });
+        slots.push(partitions.collect());
+        headers.push((topic.topic, topic.topic_id));
+    }
+    let limits = Limits {
+        committed: is_read_committed(request.isolation_level),
+        bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max),
+        node_id: broker.config.node_id,
+    };
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+    let answers = look_until(&slots, &limits, bytes_min, wait).await;
+    let responses = headers
+        .into_iter()
+        .zip(answers)
+        .map(|((topic, topic_id), partitions)| FetchableTopicResponse { topic, topic_id, partitions })
+        .collect();
+    FetchResponse { responses, ..FetchResponse::default() }
+}
+
+/// Looks until there is enough to answer, or until `wait` is over.
+async fn look_until(
+    slots: &[Vec<Slot>],
+    limits: &Limits,
+    bytes_min: usize,
+    wait: Duration,
+) -> Vec<Vec<PartitionData>> {
+    let partitions = || slots.iter().flatten().filter_map(|slot| slot.found.as_ref().ok());
+    if wait.is_zero() || partitions().next().is_none() {
+        return look(slots, limits).answers;
+    }
+    // The usual fetch at the tail finds something at once and needs no subscription.
+    let first = look(slots, limits);
+    if first.urgent || first.bytes >= bytes_min {
+        return first.answers;
+    }
+    let deadline = Instant::now() + wait;
+    let mut watches: Vec<watch::Receiver<LogEnds>> = partitions().map(|one| one.watch()).collect();
+    loop {
+        let seen = look(slots, limits);
+        if seen.urgent || seen.bytes >= bytes_min {
+            return seen.answers;
+        }
+        if timeout_at(deadline, any_change(&mut watches)).await.is_err() {
+            return look(slots, limits).answers;
+        }
+    }
+}
+
+/// Waits until an end of any of these partitions moves.
+pub(crate) async fn any_change(watches: &mut [watch::Receiver<LogEnds>]) {
+    if let [watch] = watches {
+        if watch.changed().await.is_err() {
+            // The partition is gone for good; the deadline of the caller ends the wait.
+            std::future::pending::<()>().await;
+        }
+        return;
+    }
+    let mut changes: FuturesUnordered<_> = watches.iter_mut().map(|watch| watch.changed()).collect();
+    while let Some(changed) = changes.next().await {
+        if changed.is_ok() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+struct Limits {
+    committed: bool,
+    bytes_max: usize,
+    node_id: i32,
+}
+
+fn look(slots: &[Vec<Slot>], limits: &Limits) -> Look {
+    let mut look = Look { answers: Vec::with_capacity(slots.len()), bytes: 0, urgent: false };
+    for topic in slots {
+        let mut answers = Vec::with_capacity(topic.len());
+        for slot in topic {
+            let answer = match &slot.found {
+                Ok(partition) => read(partition, &slot.asked, limits, &mut look),
+                Err(error) => Err(*error),
+            };
+            answers.push(answer.unwrap_or_else(|error| {
+                look.urgent = true;
+                refused(slot, error, limits)
+            }));
+        }
+        look.answers.push(answers);
+    }
+    look
+}
+
+fn read(
+    partition: &Partition,
+    asked: &FetchPartition,
+    limits: &Limits,
+    look: &mut Look,
+) -> Result<PartitionData, ErrorCode> {
+    check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    let isolation =
+        if limits.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    let mut answer = PartitionData { partition_index: asked.partition, ..PartitionData::default() };
+    if let Some(diverging) = diverging_epoch(partition, asked) {
+        look.urgent = true;
+        let ends = partition.ends();
+        answer.high_watermark = ends.high_watermark;
+        answer.last_stable_offset = ends.last_stable;
+        answer.log_start_offset = ends.log_start;
+        answer.diverging_epoch = diverging;
+        answer.records = Some(Bytes::new());
+        return Ok(answer);
+    }
+    let room = limits.bytes_max.saturating_sub(look.bytes);
+    let wanted = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(room);
+    let mut fetched = partition.read(asked.fetch_offset, wanted, isolation).map_err(|error| match error {
+        FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        error => error.code(),
+    })?;
+    // A read gives one batch at least; only the first partition may go beyond the limit with it.
+    if look.bytes > 0 && fetched.bytes.len() > room {
+        fetched.bytes = Bytes::new();
+        fetched.aborted.clear();
+    }
+    look.bytes += fetched.bytes.len();
+    answer.high_watermark = fetched.high_watermark;
+    answer.last_stable_offset = fetched.last_stable_offset;
+    answer.log_start_offset = fetched.log_start_offset;
+    answer.aborted_transactions = limits.committed.then(|| {
+        fetched
+            .aborted
+            .iter()
+            .map(|aborted| AbortedTransaction {
+                producer_id: aborted.producer_id,
+                first_offset: aborted.first_offset,
+            })
+            .collect()
+    });
+    answer.records = Some(fetched.bytes);
+    Ok(answer)
+}
+
+/// Where the client's log and ours part, if they do (KIP-595): it read records of an epoch that ended earlier here.
+fn diverging_epoch(partition: &Partition, asked: &FetchPartition) -> Option<EpochEndOffset> {
+    if asked.last_fetched_epoch < 0 {
+        return None;
+    }
+    let (epoch, end_offset) = partition.end_offset_for_epoch(asked.last_fetched_epoch);
+    let diverges =
+        epoch >= 0 && (epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset);
+    diverges.then_some(EpochEndOffset { epoch, end_offset })
+}
+
+fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData {
+    let mut answer = PartitionData {
+        partition_index: slot.asked.partition,
+        error_code,
+        high_watermark: -1,
+        aborted_transactions: limits.committed.then(Vec::new),
+        records: Some(Bytes::new()),
+        ..PartitionData::default()
+    };
+    if let Ok(partition) = &slot.found {
+        if error_code == ErrorCode::OffsetOutOfRange {
+            let ends = partition.ends();
+            answer.high_watermark = ends.high_watermark;
+            answer.last_stable_offset = ends.last_stable;
+            answer.log_start_offset = ends.log_start;
+        }
+        if matches!(error_code, ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch) {
+            let (leader_id, leader_epoch) = (limits.node_id, partition.leader_epoch());
+            answer.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
+        }
+    }
+    answer
+}

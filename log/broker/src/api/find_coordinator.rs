@@ -1,0 +1,61 @@
+//! FindCoordinator (key 10): groups (key type 0) and transactional ids (1). One broker coordinates all of them.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+
+use crate::broker::{RequestContext, Shared};
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+pub(crate) fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let key_type = request.key_type;
+    if context.api_version >= 4 {
+        let coordinators = request
+            .coordinator_keys
+            .into_iter()
+            .map(|key| coordinator(broker, context, key_type, key))
+            .collect();
+        return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
+    }
+    let found = coordinator(broker, context, key_type, request.key);
+    FindCoordinatorResponse {
+        error_code: found.error_code,
+        error_message: found.error_message,
+        node_id: found.node_id,
+        host: found.host,
+        port: found.port,
+        ..FindCoordinatorResponse::default()
+    }
+}
+
+fn coordinator(broker: &Shared, context: &RequestContext, key_type: i8, key: String) -> Coordinator {
+    let refused = |error_code, message: &str, key| Coordinator {
+        key,
+        node_id: -1,
+        host: String::new(),
+        port: -1,
+        error_code,
+        error_message: Some(message.to_owned()),
+    };
+    match key_type {
+        GROUP | TRANSACTION if key.is_empty() => {
+            refused(ErrorCode::InvalidRequest, "the key is empty", key)
+        }
+        GROUP | TRANSACTION => Coordinator {
+            key,
+            node_id: broker.config.node_id,
+            host: context.advertised_host.clone(),
+            port: context.advertised_port,
+            error_code: ErrorCode::None,
+            error_message: None,
+        },
+        _ => refused(ErrorCode::InvalidRequest, "only groups and transactional ids have coordinators", key),
+    }
+}

@@ -1,0 +1,36 @@
+//! LeaveGroup (key 13): one member, or from version 3 on several at once.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
+
+use crate::broker::{RequestContext, Shared};
+use crate::coordinator::group::state::Identity;
+
+pub(crate) fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: LeaveGroupRequest,
+) -> LeaveGroupResponse {
+    let leave = |member_id: &str, instance_id: Option<&str>| {
+        let member = Identity {
+            member_id: member_id.to_owned(),
+            instance_id: instance_id.map(str::to_owned),
+            generation: -1,
+        };
+        broker.groups.leave(&request.group_id, &member)
+    };
+    if context.api_version < 3 {
+        let error_code = leave(&request.member_id, None);
+        return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
+    }
+    let members = request
+        .members
+        .iter()
+        .map(|member| MemberResponse {
+            error_code: leave(&member.member_id, member.group_instance_id.as_deref()),
+            member_id: member.member_id.clone(),
+            group_instance_id: member.group_instance_id.clone(),
+        })
+        .collect();
+    LeaveGroupResponse { throttle_time_ms: 0, error_code: ErrorCode::None, members }
+}

@@ -1,0 +1,104 @@
+//! One file an API of Kafka's protocol: a request in, a response out. `mod.rs` is the table.
+
+use log_protocol::{ErrorCode, Request, Response, TopicPartition};
+
+use crate::broker::{RequestContext, Shared};
+
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+pub(crate) mod delete_records;
+pub(crate) mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod end_txn;
+pub(crate) mod fetch;
+mod find_coordinator;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+pub(crate) mod produce;
+mod sync_group;
+mod txn_offset_commit;
+
+/// Answers every request but Produce and Fetch, which [`crate::Broker::handle`] answers itself.
+pub(crate) async fn dispatch(
+    broker: &Shared,
+    context: &RequestContext,
+    request: Request,
+) -> Response {
+    match request {
+        Request::Produce(it) => produce::handle(broker, context, it).await.into(),
+        Request::Fetch(it) => fetch::handle(broker, context, it).await.into(),
+        Request::ListOffsets(it) => list_offsets::handle(broker, it).into(),
+        Request::Metadata(it) => metadata::handle(broker, context, it).await.into(),
+        Request::OffsetCommit(it) => offset_commit::handle(broker, context, it).await.into(),
+        Request::OffsetFetch(it) => offset_fetch::handle(broker, context, it).await.into(),
+        Request::FindCoordinator(it) => find_coordinator::handle(broker, context, it).into(),
+        Request::JoinGroup(it) => join_group::handle(broker, context, it).await.into(),
+        Request::Heartbeat(it) => heartbeat::handle(broker, it).into(),
+        Request::LeaveGroup(it) => leave_group::handle(broker, context, it).into(),
+        Request::SyncGroup(it) => sync_group::handle(broker, it).await.into(),
+        Request::DescribeGroups(it) => describe_groups::handle(broker, context, it).into(),
+        Request::ListGroups(it) => list_groups::handle(broker, it).into(),
+        Request::ApiVersions(it) => api_versions::handle(context, it).into(),
+        Request::CreateTopics(it) => create_topics::handle(broker, it).await.into(),
+        Request::DeleteTopics(it) => delete_topics::handle(broker, context, it).await.into(),
+        Request::DeleteRecords(it) => delete_records::handle(broker, it).await.into(),
+        Request::InitProducerId(it) => init_producer_id::handle(broker, it).await.into(),
+        Request::OffsetForLeaderEpoch(it) => offset_for_leader_epoch::handle(broker, it).into(),
+        Request::AddPartitionsToTxn(it) => {
+            add_partitions_to_txn::handle(broker, context, it).await.into()
+        }
+        Request::AddOffsetsToTxn(it) => add_offsets_to_txn::handle(broker, it).await.into(),
+        Request::EndTxn(it) => end_txn::handle(broker, context, it).await.into(),
+        Request::TxnOffsetCommit(it) => txn_offset_commit::handle(broker, context, it).await.into(),
+        Request::DescribeConfigs(it) => describe_configs::handle(broker, context, it).into(),
+        Request::AlterConfigs(it) => alter_configs::handle(broker, it).await.into(),
+        Request::CreatePartitions(it) => create_partitions::handle(broker, it).await.into(),
+        Request::DeleteGroups(it) => delete_groups::handle(broker, it).await.into(),
+        Request::IncrementalAlterConfigs(it) => {
+            incremental_alter_configs::handle(broker, it).await.into()
+        }
+        Request::DescribeCluster(it) => describe_cluster::handle(broker, context, it).into(),
+    }
+}
+
+/// `isolation_level` of Fetch and ListOffsets: 1 = read_committed.
+pub(crate) fn is_read_committed(isolation_level: i8) -> bool {
+    isolation_level == 1
+}
+
+/// Compares the leader epoch that a client knows, −1 if it does not say, with the partition's (KIP-320).
+pub(crate) fn check_leader_epoch(known: i32, current: i32) -> Result<(), ErrorCode> {
+    match known {
+        known if known < 0 || known == current => Ok(()),
+        known if known < current => Err(ErrorCode::FencedLeaderEpoch),
+        _ => Err(ErrorCode::UnknownLeaderEpoch),
+    }
+}
+
+/// Runs what waits for the disk on a thread that may wait.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ErrorCode> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ErrorCode::UnknownServerError)
+}
+
+/// Names a partition of a request.
+pub(crate) fn named(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
+}

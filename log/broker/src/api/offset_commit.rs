@@ -1,0 +1,99 @@
+//! OffsetCommit (key 8): stores a group's offsets, after what they point past is on disk.
+//!
+//! - 7: static members. - 9: members of the new group protocol. - 10: topics go by id.
+
+use std::collections::HashMap;
+
+use log_protocol::api::offset_commit::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+};
+use log_protocol::{ErrorCode, TopicPartition};
+
+use super::named;
+use crate::broker::{RequestContext, Shared};
+use crate::clock::wall_ms;
+use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
+use crate::coordinator::group::record::OffsetRecord;
+use crate::coordinator::group::state::Identity;
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
+    let member = Identity {
+        member_id: request.member_id,
+        instance_id: request.group_instance_id,
+        generation: request.generation_id_or_member_epoch,
+    };
+    let now = wall_ms();
+    let mut offsets = Vec::new();
+    let mut refusals: HashMap<(usize, usize), ErrorCode> = HashMap::new();
+    for (at_topic, topic) in request.topics.iter().enumerate() {
+        let name = if context.api_version >= 10 {
+            broker.topics.by_id(topic.topic_id).map(|found| found.name().to_string())
+        } else {
+            Some(topic.name.clone())
+        };
+        for (index, one) in topic.partitions.iter().enumerate() {
+            let metadata = one.committed_metadata.clone().unwrap_or_default();
+            let checked = match &name {
+                None => Err(ErrorCode::UnknownTopicId),
+                Some(name) => check_partition(broker, name, one.partition_index, &metadata),
+            };
+            match checked {
+                Ok(partition) => offsets.push((
+                    partition,
+                    OffsetRecord {
+                        offset: one.committed_offset,
+                        leader_epoch: one.committed_leader_epoch,
+                        metadata,
+                        commit_timestamp_ms: now,
+                    },
+                )),
+                Err(error) => drop(refusals.insert((at_topic, index), error)),
+            }
+        }
+    }
+    let outcome = match broker.groups.commit_offsets(&request.group_id, &member, offsets).await {
+        Ok(()) => ErrorCode::None,
+        Err(error) => error,
+    };
+    let topics = request
+        .topics
+        .into_iter()
+        .enumerate()
+        .map(|(at_topic, topic)| OffsetCommitResponseTopic {
+            partitions: topic
+                .partitions
+                .iter()
+                .enumerate()
+                .map(|(index, one)| OffsetCommitResponsePartition {
+                    partition_index: one.partition_index,
+                    error_code: refusals.get(&(at_topic, index)).copied().unwrap_or(outcome),
+                })
+                .collect(),
+            name: topic.name,
+            topic_id: topic.topic_id,
+        })
+        .collect();
+    OffsetCommitResponse { throttle_time_ms: 0, topics }
+}
+
+/// Whether an offset can be kept for this partition.
+pub(crate) fn check_partition(
+    broker: &Shared,
+    topic: &str,
+    partition: i32,
+    metadata: &str,
+) -> Result<TopicPartition, ErrorCode> {
+    let found = broker.topics.get(topic).and_then(|topic| topic.partition(partition));
+    if found.is_none() {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    if metadata.len() > OFFSET_METADATA_BYTES_MAX {
+        return Err(ErrorCode::OffsetMetadataTooLarge);
+    }
+    Ok(named(topic, partition))
+}

@@ -1,0 +1,225 @@
+//! Produce (key 0): appends one batch a partition.
+//!
+//! ```text
+//!  transactional? ── version 12+: add the partitions to the transaction ─┐
+//!        │ no / earlier versions                                         ▼
+//!        └──────────────────▶ for each partition: hold the transaction open ─ append ─ let go
+//!                                                     acks ≠ 0: wait for the topic's durability, of all partitions at once
+//! ```
+//! acks=0 gets no answer; the server closes the connection on an error. A replica set of one makes acks=1 and acks=all the same.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use log_protocol::api::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
+};
+use log_protocol::{BatchHeader, ErrorCode, TopicPartition};
+
+use super::named;
+use crate::broker::{RequestContext, Shared};
+use crate::clock::wall_ms;
+use crate::coordinator::txn::Handle;
+use crate::coordinator::txn::state::Producer;
+use crate::partition::AppendOrigin;
+use crate::quorum::Topic;
+use crate::storage::Partition;
+
+/// From this version on a transactional batch takes its partition into the transaction.
+const ADDS_PARTITIONS_FROM: i16 = 12;
+
+/// From this version on clients know TRANSACTION_ABORTABLE.
+const ABORTABLE_FROM: i16 = 11;
+
+/// An append that waits for its durability: where its answer lies, and what it waits for.
+struct Pending {
+    topic: usize,
+    index: usize,
+    partition: Arc<Partition>,
+    last_offset: i64,
+}
+
+pub(crate) async fn handle(
+    broker: &Shared,
+    context: &RequestContext,
+    request: ProduceRequest,
+) -> ProduceResponse {
+    let version = context.api_version;
+    let acks = request.acks;
+    let transaction = open_transaction(broker, version, &request).await;
+    let append = Append { version, transaction: &transaction, now_ms: wall_ms() };
+    let mut pending = Vec::new();
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for data in request.topic_data {
+        let found = find_topic(broker, version, &data.name, data.topic_id);
+        let mut answers = Vec::with_capacity(data.partition_data.len());
+        for one in data.partition_data {
+            let appended = match &found {
+                Err(error) => Err((*error, None)),
+                Ok(_) if !matches!(acks, -1..=1) => Err((ErrorCode::InvalidRequiredAcks, None)),
+                Ok(topic) => append.run(topic, &one),
+            };
+            match appended {
+                Ok((answer, partition, last_offset)) => {
+                    let (topic, index) = (responses.len(), answers.len());
+                    pending.push(Pending { topic, index, partition, last_offset });
+                    answers.push(answer);
+                }
+                Err((error, message)) => answers.push(refused(one.index, error, message)),
+            }
+        }
+        responses.push(TopicProduceResponse {
+            name: data.name,
+            topic_id: data.topic_id,
+            partition_responses: answers,
+        });
+    }
+    if acks != 0 {
+        await_durability(pending, &mut responses).await;
+    }
+    ProduceResponse { responses, ..ProduceResponse::default() }
+}
+
+async fn await_durability(pending: Vec<Pending>, responses: &mut [TopicProduceResponse]) {
+    let waits = pending.iter().map(|one| one.partition.acknowledged(one.last_offset));
+    let outcomes = join_all(waits).await;
+    for (one, outcome) in pending.iter().zip(outcomes) {
+        if let Err(error) = outcome {
+            let answer = &mut responses[one.topic].partition_responses[one.index];
+            *answer = refused(answer.index, error.code(), Some(error.to_string()));
+        }
+    }
+}
+
+/// The transaction that the request's batches belong to; `None` for a request without a transactional id.
+async fn open_transaction(
+    broker: &Shared,
+    version: i16,
+    request: &ProduceRequest,
+) -> Option<Result<Handle, ErrorCode>> {
+    let id = request.transactional_id.as_deref()?;
+    if version >= ADDS_PARTITIONS_FROM {
+        let mut producer = None;
+        let mut partitions: Vec<TopicPartition> = Vec::new();
+        for data in &request.topic_data {
+            let Ok(topic) = find_topic(broker, version, &data.name, data.topic_id) else { continue };
+            for one in &data.partition_data {
+                let Some(header) = header_of(one).filter(BatchHeader::is_transactional) else { continue };
+                producer = Some(Producer { id: header.producer_id, epoch: header.producer_epoch });
+                if topic.partition(one.index).is_some() {
+                    partitions.push(named(topic.name(), one.index));
+                }
+            }
+        }
+        if let Some(producer) = producer
+            && let Err(error) = broker.transactions.add_partitions(id, producer, partitions, 2).await
+        {
+            return Some(Err(error));
+        }
+    }
+    Some(broker.transactions.handle(id))
+}
+
+fn header_of(data: &PartitionProduceData) -> Option<BatchHeader> {
+    BatchHeader::parse(data.records.as_ref()?).ok()
+}
+
+/// The topic that a request names, by id from version 13 on.
+fn find_topic(
+    broker: &Shared,
+    version: i16,
+    name: &str,
+    id: uuid::Uuid,
+) -> Result<Arc<Topic>, ErrorCode> {
+    let topic = if version >= 13 {
+        broker.topics.by_id(id).ok_or(ErrorCode::UnknownTopicId)?
+    } else {
+        broker.topics.get(name).ok_or(ErrorCode::UnknownTopicOrPartition)?
+    };
+    // Only the coordinators write there.
+    if topic.is_internal() { Err(ErrorCode::InvalidTopicException) } else { Ok(topic) }
+}
+
+/// What the appends of one request share.
+struct Append<'a> {
+    version: i16,
+    transaction: &'a Option<Result<Handle, ErrorCode>>,
+    now_ms: i64,
+}
+
+type Appending = Result<(PartitionProduceResponse, Arc<Partition>, i64), (ErrorCode, Option<String>)>;
+
+impl Append<'_> {
+    fn run(&self, topic: &Topic, data: &PartitionProduceData) -> Appending {
+        let partition =
+            topic.partition(data.index).ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
+        let Some(records) = data.records.clone().filter(|records| !records.is_empty()) else {
+            return Err((ErrorCode::InvalidRecord, Some("there is no batch".to_owned())));
+        };
+        let transactional = header_of(data).filter(BatchHeader::is_transactional);
+        let mut origin = AppendOrigin::Client;
+        let name;
+        let gate = match transactional {
+            None => None,
+            Some(header) => {
+                if self.version >= ADDS_PARTITIONS_FROM {
+                    origin = AppendOrigin::ClientTransactionV2;
+                }
+                let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
+                name = named(topic.name(), data.index);
+                Some(self.gate(producer, &name)?)
+            }
+        };
+        let appended = partition
+            .append(records, origin, self.now_ms)
+            .map_err(|error| (error.code(), Some(error.to_string())))?;
+        drop(gate);
+        let answer = PartitionProduceResponse {
+            index: data.index,
+            error_code: ErrorCode::None,
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.log_append_time,
+            log_start_offset: appended.log_start_offset,
+            ..PartitionProduceResponse::default()
+        };
+        Ok((answer, partition, appended.last_offset))
+    }
+
+    /// Checks with the coordinator that the batch belongs to the open transaction, and holds that open (KIP-890, part 1).
+    fn gate(
+        &self,
+        producer: Producer,
+        partition: &TopicPartition,
+    ) -> Result<crate::coordinator::txn::Gate<'_>, (ErrorCode, Option<String>)> {
+        let gate = match self.transaction {
+            None => Err(ErrorCode::InvalidTxnState),
+            Some(Err(error)) => Err(*error),
+            Some(Ok(handle)) => handle.gate(producer, partition),
+        };
+        gate.map_err(|error| {
+            let code = match error {
+                ErrorCode::InvalidTxnState if self.version >= ABORTABLE_FROM => {
+                    ErrorCode::TransactionAbortable
+                }
+                ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+                // Older clients know no such answer to Produce; this one makes them try again.
+                ErrorCode::ConcurrentTransactions if self.version < ADDS_PARTITIONS_FROM => {
+                    ErrorCode::NotEnoughReplicas
+                }
+                error => error,
+            };
+            (code, Some(format!("batch for {partition} does not belong to an open transaction")))
+        })
+    }
+}
+
+fn refused(index: i32, error: ErrorCode, message: Option<String>) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: error,
+        base_offset: -1,
+        error_message: message,
+        ..PartitionProduceResponse::default()
+    }
+}

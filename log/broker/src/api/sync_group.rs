@@ -1,0 +1,32 @@
+//! SyncGroup (key 14): the leader brings a generation's assignment, every member fetches its part; waits for the leader.
+
+use log_protocol::api::sync_group::{SyncGroupRequest, SyncGroupResponse};
+
+use crate::broker::Shared;
+use crate::coordinator::group::state::{Identity, Sync};
+
+pub(crate) async fn handle(broker: &Shared, request: SyncGroupRequest) -> SyncGroupResponse {
+    let sync = Sync {
+        member: Identity {
+            member_id: request.member_id,
+            instance_id: request.group_instance_id,
+            generation: request.generation_id,
+        },
+        protocol_type: request.protocol_type,
+        protocol: request.protocol_name,
+        assignments: request
+            .assignments
+            .into_iter()
+            .map(|one| (one.member_id, one.assignment))
+            .collect(),
+        ticket: 0,
+    };
+    let reply = broker.groups.sync(&request.group_id, sync).await;
+    SyncGroupResponse {
+        throttle_time_ms: 0,
+        error_code: reply.error,
+        protocol_type: reply.protocol_type,
+        protocol_name: reply.protocol,
+        assignment: reply.assignment,
+    }
+}

@@ -1,0 +1,633 @@
+//! The group coordinator's shell: runs [`state`] and [`offsets`] under one short lock, writes `__consumer_offsets`, answers who waits.
+//!
+//! ```text
+//!  join, sync ──▶ Group ──▶ commands ──▶ persist ─ durable ─▶ oneshot ──▶ the parked request
+//!  commit     ──▶ sync what the offsets point past ──▶ append ──▶ Offsets ─ durable ─▶ answer
+//! ```
+//!
+//! Invariants:
+//! 1. The lock is never held across a wait; a parked request holds up nothing but its own connection.
+//! 2. Memory changes in the order of the log: both happen under the lock.
+//! 3. Nothing is answered from memory before the log is durable up to it.
+
+pub(crate) mod offsets;
+pub(crate) mod record;
+pub(crate) mod state;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use log_protocol::{Batch, ErrorCode, ProducerStamp, TopicPartition};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use self::offsets::Offsets;
+use self::record::{GroupRecord, Key, OffsetRecord};
+use self::state::{
+    Command, Group, Identity, Join, JoinReply, Limits, Phase, Sync, SyncReply, Ticket,
+};
+use super::txn::state::Producer;
+use super::{Background, REPLAY_BATCH_BYTES_MAX, append, durable, internal_partition, replay};
+use crate::OpenError;
+use crate::clock::{steady_ms, wall_ms};
+use crate::quorum::Topics;
+use crate::storage::Partition;
+
+/// The topic of groups and offsets.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// `offset.metadata.max.bytes`.
+pub(crate) const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+
+/// `offsets.retention.check.interval.ms`.
+const RETENTION_CHECK_MS: i64 = 600_000;
+
+/// All groups of this broker.
+pub(crate) struct Groups {
+    topics: Topics,
+    log: Arc<Partition>,
+    background: Arc<Background>,
+    limits: Limits,
+    offsets_retention_ms: i64,
+    /// Counts transactions with offsets that ended.
+    ended: watch::Sender<u64>,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    groups: HashMap<String, Entry>,
+    joins: HashMap<Ticket, oneshot::Sender<JoinReply>>,
+    syncs: HashMap<Ticket, oneshot::Sender<SyncReply>>,
+    next_ticket: Ticket,
+    /// Groups in which a producer's open transaction has offsets.
+    staged: HashMap<i64, BTreeSet<String>>,
+    /// Offset of the last record that memory includes, −1 before the first.
+    written: i64,
+    next_retention_check_ms: i64,
+}
+
+struct Entry {
+    group: Group,
+    offsets: Offsets,
+}
+
+impl Entry {
+    fn new(now: i64) -> Self {
+        Self { group: Group::new(now), offsets: Offsets::default() }
+    }
+}
+
+/// A group as DescribeGroups shows it.
+pub(crate) struct Description {
+    pub(crate) phase: &'static str,
+    pub(crate) protocol_type: String,
+    pub(crate) protocol: String,
+    pub(crate) members: Vec<MemberDescription>,
+}
+
+/// A member as DescribeGroups shows it.
+pub(crate) struct MemberDescription {
+    pub(crate) member_id: String,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    pub(crate) metadata: Bytes,
+    pub(crate) assignment: Bytes,
+}
+
+/// A group as ListGroups shows it.
+pub(crate) struct Listing {
+    pub(crate) group_id: String,
+    pub(crate) protocol_type: String,
+    pub(crate) phase: &'static str,
+}
+
+/// What OffsetFetch says of a partition.
+pub(crate) struct FetchedOffset {
+    pub(crate) partition: TopicPartition,
+    /// `None` where nothing is committed.
+    pub(crate) record: Option<OffsetRecord>,
+    /// An open transaction may still change it, and the caller asked to be told.
+    pub(crate) unstable: bool,
+}
+
+impl Groups {
+    /// Loads all groups from their topic.
+    pub(crate) fn open(
+        topics: Topics,
+        background: Arc<Background>,
+        limits: Limits,
+        offsets_retention_ms: i64,
+    ) -> Result<Self, OpenError> {
+        let log = internal_partition(&topics, OFFSETS_TOPIC)?;
+        let mut memory = Memory { written: -1, ..Memory::default() };
+        let now = steady_ms();
+        replay(OFFSETS_TOPIC, &log, |batch| memory.replay(batch, now))?;
+        memory.groups.retain(|_, entry| !(entry.group.is_vacant() && entry.offsets.is_empty()));
+        if !memory.groups.is_empty() {
+            info!(groups = memory.groups.len(), "groups loaded");
+        }
+        memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
+        let ended = watch::Sender::new(0);
+        let memory = Mutex::new(memory);
+        Ok(Self { topics, log, background, limits, offsets_retention_ms, ended, memory })
+    }
+
+    /// The partition that holds the offsets of `group`: what AddOffsetsToTxn adds to a transaction.
+    pub(crate) fn partition_of(&self, _group: &str) -> TopicPartition {
+        TopicPartition::new(OFFSETS_TOPIC, 0)
+    }
+
+    /// JoinGroup; waits for the rebalance.
+    pub(crate) async fn join(&self, group_id: &str, mut join: Join) -> JoinReply {
+        if group_id.is_empty() {
+            return JoinReply::refused(ErrorCode::InvalidGroupId, join.member_id);
+        }
+        let now = steady_ms();
+        let member_id = join.member_id.clone();
+        let prefix = join.instance_id.as_deref().unwrap_or(&join.client_id);
+        join.fresh_member_id = format!("{prefix}-{}", Uuid::new_v4());
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut memory = self.memory.lock();
+            if !member_id.is_empty() && !memory.groups.contains_key(group_id) {
+                return JoinReply::refused(ErrorCode::UnknownMemberId, member_id);
+            }
+            join.ticket = memory.ticket();
+            memory.joins.insert(join.ticket, sender);
+            let entry = memory.groups.entry(group_id.to_owned()).or_insert_with(|| Entry::new(now));
+            let commands = entry.group.join(join, &self.limits, now);
+            self.run(&mut memory, group_id, commands);
+        }
+        let gone = JoinReply::refused(ErrorCode::CoordinatorNotAvailable, member_id);
+        receiver.await.unwrap_or(gone)
+    }
+
+    /// SyncGroup; waits for the leader.
+    pub(crate) async fn sync(&self, group_id: &str, mut sync: Sync) -> SyncReply {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut memory = self.memory.lock();
+            let ticket = memory.ticket();
+            let Some(entry) = memory.groups.get_mut(group_id) else {
+                return SyncReply::refused(ErrorCode::UnknownMemberId);
+            };
+            sync.ticket = ticket;
+            let commands = entry.group.sync(sync, steady_ms());
+            memory.syncs.insert(ticket, sender);
+            self.run(&mut memory, group_id, commands);
+        }
+        receiver.await.unwrap_or(SyncReply::refused(ErrorCode::CoordinatorNotAvailable))
+    }
+
+    /// Heartbeat.
+    pub(crate) fn heartbeat(&self, group_id: &str, member: &Identity) -> ErrorCode {
+        let mut memory = self.memory.lock();
+        match memory.groups.get_mut(group_id) {
+            Some(entry) => entry.group.heartbeat(member, steady_ms()),
+            None => ErrorCode::UnknownMemberId,
+        }
+    }
+
+    /// LeaveGroup of one member.
+    pub(crate) fn leave(&self, group_id: &str, member: &Identity) -> ErrorCode {
+        let mut memory = self.memory.lock();
+        let Some(entry) = memory.groups.get_mut(group_id) else { return ErrorCode::UnknownMemberId };
+        let (error, commands) = entry.group.leave(member, &self.limits, steady_ms());
+        self.run(&mut memory, group_id, commands);
+        error
+    }
+
+    /// OffsetCommit: returns once the offsets, and before them the records that they point past, are durable.
+    pub(crate) async fn commit_offsets(
+        &self,
+        group_id: &str,
+        member: &Identity,
+        offsets: Vec<(TopicPartition, OffsetRecord)>,
+    ) -> Result<(), ErrorCode> {
+        self.authorize(group_id, member, false)?;
+        self.sync_behind(offsets.iter().map(|(partition, _)| partition)).await?;
+        let written = self.write_offsets(group_id, member, None, offsets)?;
+        durable(&self.log, written).await
+    }
+
+    /// TxnOffsetCommit: the offsets wait for the end of the producer's transaction, which makes them durable. `gate` holds the
+    /// transaction open while they are written.
+    pub(crate) async fn stage_offsets<G>(
+        &self,
+        group_id: &str,
+        member: &Identity,
+        producer: Producer,
+        offsets: Vec<(TopicPartition, OffsetRecord)>,
+        gate: impl FnOnce() -> Result<G, ErrorCode>,
+    ) -> Result<(), ErrorCode> {
+        self.authorize(group_id, member, true)?;
+        self.sync_behind(offsets.iter().map(|(partition, _)| partition)).await?;
+        let _held_open = gate()?;
+        self.write_offsets(group_id, member, Some(producer), offsets).map(drop)
+    }
+
+    /// As [`Groups::stage_offsets`] for a caller that synced the sources itself and holds the transaction open.
+    pub(crate) fn stage_offsets_synced(
+        &self,
+        group_id: &str,
+        member: &Identity,
+        producer: Producer,
+        offsets: Vec<(TopicPartition, OffsetRecord)>,
+    ) -> Result<(), ErrorCode> {
+        self.write_offsets(group_id, member, Some(producer), offsets).map(drop)
+    }
+
+    /// The end of a producer's transaction, after its marker was appended to the offsets' partition.
+    pub(crate) fn end_transaction(&self, producer_id: i64, commit: bool) {
+        let mut memory = self.memory.lock();
+        memory.end_transaction(producer_id, commit);
+        memory.written = memory.written.max(self.log.high_watermark() - 1);
+        drop(memory);
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    /// Wakes when a transaction with offsets has ended, and its offsets are seen.
+    pub(crate) fn watch_ended_transactions(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// OffsetFetch; `partitions` `None` = all that the group has.
+    pub(crate) async fn fetch_offsets(
+        &self,
+        group_id: &str,
+        partitions: Option<Vec<TopicPartition>>,
+        require_stable: bool,
+    ) -> Result<Vec<FetchedOffset>, ErrorCode> {
+        let (fetched, written) = {
+            let memory = self.memory.lock();
+            let entry = memory.groups.get(group_id);
+            let partitions = partitions
+                .unwrap_or_else(|| entry.map(|entry| entry.offsets.partitions()).unwrap_or_default());
+            let fetched = partitions
+                .into_iter()
+                .map(|partition| FetchedOffset {
+                    record: entry.and_then(|entry| entry.offsets.get(&partition).cloned()),
+                    unstable: require_stable
+                        && entry.is_some_and(|entry| entry.offsets.is_unstable(&partition)),
+                    partition,
+                })
+                .collect();
+            (fetched, memory.written)
+        };
+        durable(&self.log, written).await?;
+        Ok(fetched)
+    }
+
+    /// DescribeGroups; `None` for a group that does not exist.
+    pub(crate) fn describe(&self, group_id: &str) -> Option<Description> {
+        let memory = self.memory.lock();
+        let entry = memory.groups.get(group_id)?;
+        let group = &entry.group;
+        let settled = group.phase() == Phase::Stable;
+        Some(Description {
+            phase: group.phase().name(),
+            protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
+            protocol: group.protocol().filter(|_| settled).unwrap_or_default().to_owned(),
+            members: group
+                .members()
+                .map(|(member_id, member, metadata)| MemberDescription {
+                    member_id: member_id.to_owned(),
+                    instance_id: member.instance_id.clone(),
+                    client_id: member.client_id.clone(),
+                    client_host: member.client_host.clone(),
+                    metadata: if settled { metadata } else { Bytes::new() },
+                    assignment: member.assignment.clone(),
+                })
+                .collect(),
+        })
+    }
+
+    /// ListGroups, by id.
+    pub(crate) fn list(&self) -> Vec<Listing> {
+        let memory = self.memory.lock();
+        let mut listings: Vec<Listing> = memory
+            .groups
+            .iter()
+            .map(|(group_id, entry)| Listing {
+                group_id: group_id.clone(),
+                protocol_type: entry.group.protocol_type().unwrap_or_default().to_owned(),
+                phase: entry.group.phase().name(),
+            })
+            .collect();
+        listings.sort_by(|left, right| left.group_id.cmp(&right.group_id));
+        listings
+    }
+
+    /// DeleteGroups of one group.
+    pub(crate) async fn delete(&self, group_id: &str) -> Result<(), ErrorCode> {
+        let written = {
+            let mut memory = self.memory.lock();
+            let entry = memory.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
+            if !entry.group.is_vacant() {
+                return Err(ErrorCode::NonEmptyGroup);
+            }
+            let mut tombstones: Vec<(Bytes, Option<Bytes>)> = entry
+                .offsets
+                .partitions()
+                .iter()
+                .map(|partition| (Key::offset(group_id, partition), None))
+                .collect();
+            tombstones.push((Key::group(group_id), None));
+            let written = append(&self.log, &tombstones, ProducerStamp::NONE)?;
+            memory.written = written;
+            memory.groups.remove(group_id);
+            written
+        };
+        durable(&self.log, written).await
+    }
+
+    /// Forgets the offsets of a deleted topic, so that a new topic of that name starts afresh.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        let mut memory = self.memory.lock();
+        let groups: Vec<String> = memory.groups.keys().cloned().collect();
+        for group_id in groups {
+            let Some(entry) = memory.groups.get(&group_id) else { continue };
+            let gone: Vec<TopicPartition> =
+                entry.offsets.partitions().into_iter().filter(|one| &*one.topic == topic).collect();
+            self.expire(&mut memory, &group_id, gone);
+        }
+    }
+
+    /// Ends what has run out; called every 100 ms or so.
+    pub(crate) fn tick(&self) {
+        let now = steady_ms();
+        let mut memory = self.memory.lock();
+        let mut due = Vec::new();
+        for (group_id, entry) in &mut memory.groups {
+            let commands = entry.group.tick(&self.limits, now);
+            if !commands.is_empty() {
+                due.push((group_id.clone(), commands));
+            }
+        }
+        for (group_id, commands) in due {
+            self.run(&mut memory, &group_id, commands);
+        }
+        if memory.next_retention_check_ms <= now {
+            memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
+            self.expire_offsets(&mut memory, now);
+        }
+    }
+
+    fn expire_offsets(&self, memory: &mut Memory, now: i64) {
+        let before_ms = wall_ms() - self.offsets_retention_ms;
+        let due: Vec<(String, Vec<TopicPartition>)> = memory
+            .groups
+            .iter()
+            .filter(|(_, entry)| {
+                entry.group.is_vacant()
+                    && (entry.group.protocol_type().is_none()
+                        || entry.group.phase_since_ms() < now - self.offsets_retention_ms)
+            })
+            .map(|(group_id, entry)| (group_id.clone(), entry.offsets.expired(before_ms)))
+            .collect();
+        for (group_id, partitions) in due {
+            self.expire(memory, &group_id, partitions);
+        }
+    }
+
+    fn expire(&self, memory: &mut Memory, group_id: &str, partitions: Vec<TopicPartition>) {
+        if !partitions.is_empty() {
+            let tombstones: Vec<(Bytes, Option<Bytes>)> =
+                partitions.iter().map(|partition| (Key::offset(group_id, partition), None)).collect();
+            let Ok(written) = append(&self.log, &tombstones, ProducerStamp::NONE) else { return };
+            memory.written = written;
+        }
+        let Some(entry) = memory.groups.get_mut(group_id) else { return };
+        for partition in partitions {
+            entry.offsets.apply(None, memory.written, partition, None);
+        }
+        if entry.group.is_vacant() && entry.offsets.is_empty() {
+            let tombstone = [(Key::group(group_id), None)];
+            if let Ok(written) = append(&self.log, &tombstone, ProducerStamp::NONE) {
+                memory.written = written;
+                memory.groups.remove(group_id);
+            }
+        }
+    }
+
+    fn authorize(&self, group_id: &str, member: &Identity, transactional: bool) -> Result<(), ErrorCode> {
+        let now = steady_ms();
+        let mut memory = self.memory.lock();
+        match memory.groups.get_mut(group_id) {
+            Some(entry) => entry.group.authorize_offset_commit(member, transactional, now),
+            // A group that keeps offsets here and manages its members elsewhere.
+            None if member.generation < 0 => Ok(()),
+            None => Err(ErrorCode::IllegalGeneration),
+        }
+    }
+
+    /// Makes durable what the offsets point past: a committed offset must never outlive its records.
+    async fn sync_behind(
+        &self,
+        partitions: impl Iterator<Item = &TopicPartition>,
+    ) -> Result<(), ErrorCode> {
+        let sources: Vec<Arc<Partition>> = partitions
+            .filter_map(|partition| self.topics.get(&partition.topic)?.partition(partition.partition))
+            .collect();
+        try_join_all(sources.iter().map(|source| source.sync()))
+            .await
+            .map(drop)
+            .map_err(|error| {
+                warn!(%error, group_offsets = "refused", "cannot sync the records behind an offset commit");
+                ErrorCode::KafkaStorageError
+            })
+    }
+
+    fn write_offsets(
+        &self,
+        group_id: &str,
+        member: &Identity,
+        producer: Option<Producer>,
+        offsets: Vec<(TopicPartition, OffsetRecord)>,
+    ) -> Result<i64, ErrorCode> {
+        let now = steady_ms();
+        let mut memory = self.memory.lock();
+        if offsets.is_empty() {
+            return Ok(memory.written);
+        }
+        let known = memory.groups.contains_key(group_id);
+        if !known && member.generation >= 0 {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        if let Some(entry) = memory.groups.get_mut(group_id) {
+            entry.group.authorize_offset_commit(member, producer.is_some(), now)?;
+        }
+        let records: Vec<(Bytes, Option<Bytes>)> = offsets
+            .iter()
+            .map(|(partition, record)| (Key::offset(group_id, partition), Some(record.encode())))
+            .collect();
+        let stamp = producer.map_or(ProducerStamp::NONE, |producer| ProducerStamp {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: -1,
+            transactional: true,
+        });
+        let last = append(&self.log, &records, stamp)?;
+        let first = last + 1 - i64::try_from(records.len()).unwrap_or(0);
+        let producer_id = producer.map(|producer| producer.id);
+        for (log_offset, (partition, record)) in (first..).zip(offsets) {
+            memory.apply_offset(group_id, producer_id, log_offset, partition, Some(record), now);
+        }
+        memory.written = last;
+        Ok(last)
+    }
+
+    /// Executes commands in order; what follows a write is answered once the write is durable.
+    fn run(&self, memory: &mut Memory, group_id: &str, commands: Vec<Command>) {
+        let mut barrier = None;
+        let mut failed = false;
+        let mut delayed: Vec<Delayed> = Vec::new();
+        for command in commands {
+            let answer = match command {
+                Command::Persist(record) => {
+                    let write = [(Key::group(group_id), Some(record.encode()))];
+                    match append(&self.log, &write, ProducerStamp::NONE) {
+                        Ok(offset) => {
+                            memory.written = offset;
+                            barrier = Some(offset);
+                        }
+                        Err(_) => failed = true,
+                    }
+                    continue;
+                }
+                Command::ReplyJoin(ticket, reply) => {
+                    memory.joins.remove(&ticket).map(|sender| Delayed::Join(sender, reply))
+                }
+                Command::ReplySync(ticket, reply) => {
+                    memory.syncs.remove(&ticket).map(|sender| Delayed::Sync(sender, reply))
+                }
+            };
+            match answer {
+                Some(answer) if failed => answer.refuse(),
+                Some(answer) if barrier.is_some() => delayed.push(answer),
+                Some(answer) => answer.send(),
+                None => {}
+            }
+        }
+        if let (Some(offset), false) = (barrier, delayed.is_empty()) {
+            let log = Arc::clone(&self.log);
+            self.background.spawn(async move {
+                let written = durable(&log, offset).await.is_ok();
+                for answer in delayed {
+                    if written { answer.send() } else { answer.refuse() }
+                }
+            });
+        }
+    }
+}
+
+/// An answer that waits for a write.
+enum Delayed {
+    Join(oneshot::Sender<JoinReply>, JoinReply),
+    Sync(oneshot::Sender<SyncReply>, SyncReply),
+}
+
+impl Delayed {
+    /// Whoever asked may be gone by now, which is fine.
+    fn send(self) {
+        match self {
+            Self::Join(sender, reply) => drop(sender.send(reply)),
+            Self::Sync(sender, reply) => drop(sender.send(reply)),
+        }
+    }
+
+    fn refuse(self) {
+        let error = ErrorCode::CoordinatorNotAvailable;
+        match self {
+            Self::Join(sender, reply) => drop(sender.send(JoinReply::refused(error, reply.member_id))),
+            Self::Sync(sender, _) => drop(sender.send(SyncReply::refused(error))),
+        }
+    }
+}
+
+impl Memory {
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn apply_offset(
+        &mut self,
+        group_id: &str,
+        producer_id: Option<i64>,
+        log_offset: i64,
+        partition: TopicPartition,
+        record: Option<OffsetRecord>,
+        now: i64,
+    ) {
+        if let Some(producer_id) = producer_id {
+            self.staged.entry(producer_id).or_default().insert(group_id.to_owned());
+        }
+        self.groups
+            .entry(group_id.to_owned())
+            .or_insert_with(|| Entry::new(now))
+            .offsets
+            .apply(producer_id, log_offset, partition, record);
+    }
+
+    fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+        for group_id in self.staged.remove(&producer_id).unwrap_or_default() {
+            if let Some(entry) = self.groups.get_mut(&group_id) {
+                entry.offsets.end_transaction(producer_id, commit);
+            }
+        }
+    }
+
+    fn replay(&mut self, batch: &Batch, now: i64) -> Result<(), String> {
+        self.written = batch.header.last_offset();
+        if batch.header.is_control() {
+            if let Some(control) = batch.control().map_err(|error| error.to_string())? {
+                let commit = control.kind == log_protocol::ControlKind::Commit;
+                self.end_transaction(batch.header.producer_id, commit);
+            }
+            return Ok(());
+        }
+        let producer_id = batch.header.is_transactional().then_some(batch.header.producer_id);
+        for record in batch.records(REPLAY_BATCH_BYTES_MAX).map_err(|error| error.to_string())? {
+            let record = record.map_err(|error| error.to_string())?;
+            let Some(key) = &record.key else { continue };
+            let understood = self.replay_record(key, record.value.as_deref(), producer_id, record.offset, now);
+            if let Err(error) = understood {
+                // One record that nobody can read must not keep the broker from starting.
+                warn!(offset = record.offset, %error, "record of __consumer_offsets skipped");
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_record(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        producer_id: Option<i64>,
+        log_offset: i64,
+        now: i64,
+    ) -> Result<(), log_protocol::DecodeError> {
+        match Key::decode(key)? {
+            Key::Offset(group_id, partition) => {
+                let record = value.map(OffsetRecord::decode).transpose()?;
+                self.apply_offset(&group_id, producer_id, log_offset, partition, record, now);
+            }
+            Key::Group(group_id) => {
+                let group = match value {
+                    Some(value) => Group::restored(GroupRecord::decode(value)?, now),
+                    None => Group::new(now),
+                };
+                self.groups.entry(group_id).or_insert_with(|| Entry::new(now)).group = group;
+            }
+            Key::Unknown(version) => warn!(version, "record of __consumer_offsets has an unknown kind"),
+        }
+        Ok(())
+    }
+}

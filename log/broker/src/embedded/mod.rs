@@ -1,0 +1,77 @@
+//! The log without a socket: what streams, SQL and Connect of this process use. The same partitions and coordinators as the network's,
+//! so fencing, groups and transactions hold across both.
+//!
+//! ```text
+//!  reader       partition.read ──▶ columns: Arrow views into the fetched bytes
+//!  writer       BatchBuilder ──▶ partition.append ──▶ the topic's durability
+//!  transaction  batches and offsets gathered in memory ──▶ one atomic commit at the coordinator
+//! ```
+
+mod admin;
+mod columns;
+mod reader;
+mod transaction;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use log_api::{
+    Admin, Log, ReadError, Reader, ReaderOptions, Start, Transaction, TransactionError,
+    TransactionOptions, WriteError, Writer,
+};
+use log_protocol::TopicPartition;
+
+use crate::broker::{Broker, Shared};
+use crate::storage::Partition;
+
+/// The log of this process. Clones are handles to the same one; it lives as long as any of them.
+#[derive(Clone)]
+pub struct Embedded {
+    broker: Broker,
+}
+
+impl Embedded {
+    pub(crate) fn new(broker: Broker) -> Self {
+        Self { broker }
+    }
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").field("data_dir", &self.broker.config().data_dir).finish()
+    }
+}
+
+#[async_trait]
+impl Log for Embedded {
+    fn admin(&self) -> Arc<dyn Admin> {
+        Arc::new(admin::EmbeddedAdmin::new(self.broker.clone()))
+    }
+
+    async fn reader(
+        &self,
+        options: ReaderOptions,
+        assignment: Vec<(TopicPartition, Start)>,
+    ) -> Result<Box<dyn Reader>, ReadError> {
+        let reader = reader::EmbeddedReader::open(&self.broker.shared, options, assignment)?;
+        Ok(Box::new(reader))
+    }
+
+    async fn writer(&self) -> Result<Arc<dyn Writer>, WriteError> {
+        Ok(Arc::new(writer::EmbeddedWriter::new(self.broker.clone())))
+    }
+
+    async fn transaction(
+        &self,
+        options: TransactionOptions,
+    ) -> Result<Box<dyn Transaction>, TransactionError> {
+        let transaction =
+            transaction::EmbeddedTransaction::open(self.broker.clone(), options).await?;
+        Ok(Box::new(transaction))
+    }
+}
+
+fn find(shared: &Shared, partition: &TopicPartition) -> Option<Arc<Partition>> {
+    shared.topics.get(&partition.topic)?.partition(partition.partition)
+}

@@ -1,0 +1,185 @@
+//! Reads partitions of this process: no request, no copy; wakes when an end of a partition moves.
+//!
+//! Invariants:
+//! 1. Positions move only in a step without a wait, together with the records that they step over: a dropped poll loses nothing.
+//! 2. Partitions take turns: a poll begins behind the one that the last poll ended with.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use log_api::{PartitionProgress, PollBudget, ReadError, Reader, ReaderOptions, Records, Start};
+use log_protocol::TopicPartition;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::{columns, find};
+use crate::api::fetch::any_change;
+use crate::broker::Shared;
+use crate::partition::LogEnds;
+use crate::storage::{FetchError, Isolation, Partition, StorageError};
+
+pub(super) struct EmbeddedReader {
+    isolation: Isolation,
+    partition_bytes_max: usize,
+    slots: Vec<Slot>,
+    /// In step with `slots`; apart from them so that all can be awaited at once.
+    watches: Vec<watch::Receiver<LogEnds>>,
+    turn: usize,
+}
+
+struct Slot {
+    name: TopicPartition,
+    partition: Arc<Partition>,
+    position: i64,
+    paused: bool,
+}
+
+impl EmbeddedReader {
+    pub(super) fn open(
+        shared: &Shared,
+        options: ReaderOptions,
+        assignment: Vec<(TopicPartition, Start)>,
+    ) -> Result<Self, ReadError> {
+        let mut slots = Vec::with_capacity(assignment.len());
+        for (name, start) in assignment {
+            let partition =
+                find(shared, &name).ok_or_else(|| ReadError::UnknownPartition(name.clone()))?;
+            let position = place(&partition, start);
+            slots.push(Slot { name, partition, position, paused: false });
+        }
+        let watches = slots.iter().map(|slot| slot.partition.watch()).collect();
+        let isolation = if options.read_uncommitted {
+            Isolation::ReadUncommitted
+        } else {
+            Isolation::ReadCommitted
+        };
+        let partition_bytes_max = options.partition_bytes_max.max(1);
+        Ok(Self { isolation, partition_bytes_max, slots, watches, turn: 0 })
+    }
+
+    /// Reads what is there now, one run a partition.
+    fn read(&mut self, bytes_max: usize) -> Result<Vec<Records>, ReadError> {
+        let count = self.slots.len();
+        let mut runs = Vec::new();
+        let mut bytes = 0;
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            // What moves from here on wakes the next wait.
+            self.watches[index].borrow_and_update();
+            let room = bytes_max.saturating_sub(bytes).min(self.partition_bytes_max);
+            let (read, run) = self.slots[index].read(self.isolation, room.max(1))?;
+            bytes += read;
+            runs.extend(run);
+            if bytes >= bytes_max && !runs.is_empty() {
+                self.turn = (index + 1) % count;
+                break;
+            }
+        }
+        Ok(runs)
+    }
+}
+
+impl Slot {
+    /// Reads until there is a record or nothing more: a stretch of control batches and aborted records is no run.
+    fn read(
+        &mut self,
+        isolation: Isolation,
+        bytes_max: usize,
+    ) -> Result<(usize, Option<Records>), ReadError> {
+        let mut bytes = 0;
+        while !self.paused {
+            let fetched = self
+                .partition
+                .read(self.position, bytes_max, isolation)
+                .map_err(|error| read_error(&self.name, self.position, error))?;
+            bytes += fetched.bytes.len();
+            if fetched.bytes.is_empty() {
+                break;
+            }
+            let records =
+                columns::decode(&self.name, &fetched.bytes, self.position, &fetched.aborted)?;
+            let moved = records.next_offset > self.position;
+            self.position = records.next_offset;
+            if !records.is_empty() {
+                return Ok((bytes, Some(records)));
+            }
+            if !moved {
+                break;
+            }
+        }
+        Ok((bytes, None))
+    }
+}
+
+#[async_trait]
+impl Reader for EmbeddedReader {
+    async fn poll(&mut self, budget: PollBudget) -> Result<Vec<Records>, ReadError> {
+        let deadline = Instant::now() + budget.wait_max;
+        loop {
+            let runs = self.read(budget.bytes_max)?;
+            if !runs.is_empty() || budget.wait_max.is_zero() {
+                return Ok(runs);
+            }
+            if timeout_at(deadline, any_change(&mut self.watches)).await.is_err() {
+                return self.read(budget.bytes_max);
+            }
+        }
+    }
+
+    async fn progress(&mut self) -> Result<Vec<PartitionProgress>, ReadError> {
+        let mut progress = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            slot.partition
+                .check_online()
+                .map_err(|error| read_error(&slot.name, slot.position, error.into()))?;
+            let ends = slot.partition.ends();
+            progress.push(PartitionProgress {
+                partition: slot.name.clone(),
+                position: slot.position,
+                high_watermark: ends.high_watermark,
+                last_stable_offset: ends.last_stable,
+            });
+        }
+        Ok(progress)
+    }
+
+    async fn seek(&mut self, partition: &TopicPartition, to: Start) -> Result<(), ReadError> {
+        let slot = self
+            .slots
+            .iter_mut()
+            .find(|slot| slot.name == *partition)
+            .ok_or_else(|| ReadError::UnknownPartition(partition.clone()))?;
+        slot.position = place(&slot.partition, to);
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition], paused: bool) {
+        for slot in &mut self.slots {
+            if partitions.contains(&slot.name) {
+                slot.paused = paused;
+            }
+        }
+    }
+}
+
+fn place(partition: &Partition, start: Start) -> i64 {
+    match start {
+        Start::Earliest => partition.log_start_offset(),
+        Start::Latest => partition.high_watermark(),
+        Start::Offset(offset) => offset,
+    }
+}
+
+fn read_error(name: &TopicPartition, position: i64, error: FetchError) -> ReadError {
+    let partition = name.clone();
+    match error {
+        FetchError::OutOfRange { log_start, end, .. } => {
+            ReadError::OffsetOutOfRange { partition, position, start: log_start, end }
+        }
+        FetchError::Storage(StorageError::Deleted(_)) => ReadError::UnknownPartition(partition),
+        FetchError::Storage(StorageError::Corrupt { offset, reason, .. }) => {
+            ReadError::Corrupt { partition, offset, reason }
+        }
+        FetchError::Storage(error) => ReadError::Unavailable(error.to_string()),
+    }
+}

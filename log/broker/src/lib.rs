@@ -1,0 +1,36 @@
+//! The log itself: partitions on disk, group and transaction coordinators, and a server that any Kafka client can use.
+//!
+//! ```text
+//!  TCP ──▶ server/ ──▶ Broker::handle ──▶ api/ ──┬──▶ partition/ (decides) ──▶ storage/ (executes)
+//!  this process ──▶ Embedded ────────────────────┴──▶ coordinator/{group, txn}
+//!                                                      quorum/ (topics, configs, ids)
+//! ```
+//! Broker knows no SQL, no dataflow and no connector.
+//!
+//! ```no_run
+//! use log_broker::{Broker, BrokerConfig};
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = Broker::open(BrokerConfig::in_folder("data"))?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9092").await?;
+//! broker.serve(listener, std::future::pending::<()>()).await?;
+//! broker.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod broker;
+mod clock;
+mod config;
+mod coordinator;
+mod embedded;
+mod error;
+mod partition;
+mod quorum;
+mod server;
+mod storage;
+
+pub use broker::{Broker, RequestContext};
+pub use config::{BrokerConfig, ConfigError};
+pub use embedded::Embedded;
+pub use error::{CloseError, OpenError};

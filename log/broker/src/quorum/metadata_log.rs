@@ -1,0 +1,223 @@
+//! The file of metadata records.
+//!
+//! ```text
+//!  0  "TWML"
+//!  4  u16  version, 1
+//!  6  u16  0
+//!  8  then for each record:  u32 bytes of JSON, u32 CRC-32C of it, the JSON       (big-endian)
+//! ```
+//! A record is synced before it takes effect, so one that is cut off at the end was never acted upon and is removed. A
+//! record that is wrong while others follow it is corruption, and the log is not opened. When old records outweigh the
+//! image, the file is replaced by one with a single record that holds the image.
+//!
+//! Invariants:
+//! 1. After a failed write nothing more is appended: where the file ends is not known.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use super::image::{Image, MetadataRecord};
+use crate::storage::{LogFile, OpenError, replace_file};
+
+const MAGIC: [u8; 4] = *b"TWML";
+const VERSION: u16 = 1;
+const HEADER: usize = 8;
+const FRAME: usize = 8;
+
+/// A log of fewer bytes is not rewritten.
+const REWRITE_BYTES_MIN: usize = 256 << 10;
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct MetadataLog {
+    file: LogFile,
+    size: u64,
+    /// Why nothing can be appended any more.
+    offline: Option<String>,
+}
+
+impl MetadataLog {
+    /// Opens the file, made if need be, and replays it.
+    pub(super) fn open(path: &Path) -> Result<(Self, Image), OpenError> {
+        let mut bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(OpenError::io("read", path)(error)),
+        };
+        if bytes.len() < HEADER {
+            // New, or the very first write was cut off.
+            bytes = header();
+            replace_file(path, &bytes).map_err(OpenError::io("write", path))?;
+        }
+        let mut image = Image::default();
+        let sound = replay(path, &bytes, &mut image)?;
+        if sound > REWRITE_BYTES_MIN {
+            let compact = whole(&image);
+            if compact.len() * 2 < sound {
+                replace_file(path, &compact).map_err(OpenError::io("write", path))?;
+                let log = Self {
+                    file: LogFile::open(path).map_err(OpenError::io("open", path))?,
+                    size: compact.len() as u64,
+                    offline: None,
+                };
+                return Ok((log, image));
+            }
+        }
+        let file = LogFile::open(path).map_err(OpenError::io("open", path))?;
+        if sound < bytes.len() {
+            file.truncate(sound as u64)
+                .and_then(|()| file.sync())
+                .map_err(OpenError::io("cut", path))?;
+        }
+        Ok((
+            Self {
+                file,
+                size: sound as u64,
+                offline: None,
+            },
+            image,
+        ))
+    }
+
+    /// Adds a record; durable when it returns.
+    pub(super) fn append(&mut self, record: &MetadataRecord) -> io::Result<()> {
+        if let Some(reason) = &self.offline {
+            return Err(io::Error::other(reason.clone()));
+        }
+        let bytes = frame(record);
+        let written = self
+            .file
+            .write_at(&mut [IoSlice::new(&bytes)], self.size)
+            .and_then(|()| self.file.sync());
+        match written {
+            Ok(()) => self.size += bytes.len() as u64,
+            Err(ref error) => self.offline = Some(error.to_string()),
+        }
+        written
+    }
+}
+
+fn header() -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    bytes
+}
+
+fn frame(record: &MetadataRecord) -> Vec<u8> {
+    let json = serde_json::to_vec(record).expect("records are plain data with text keys");
+    let mut bytes = Vec::with_capacity(FRAME + json.len());
+    bytes.extend_from_slice(&(json.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&json).to_be_bytes());
+    bytes.extend_from_slice(&json);
+    bytes
+}
+
+fn whole(image: &Image) -> Vec<u8> {
+    let mut bytes = header();
+    bytes.extend_from_slice(&frame(&MetadataRecord::Image {
+        image: image.clone(),
+    }));
+    bytes
+}
+
+/// Applies all records; returns how many bytes are sound.
+fn replay(path: &Path, bytes: &[u8], image: &mut Image) -> Result<usize, OpenError> {
+    let corrupt = |position: usize, reason: String| OpenError::CorruptMetadata {
+        path: path.to_owned(),
+        position: position as u64,
+        reason,
+    };
+    let version = u16::from_be_bytes([bytes[4], bytes[5]]);
+    if bytes[..4] != MAGIC {
+        return Err(corrupt(0, "it does not begin with TWML".to_owned()));
+    }
+    if version > VERSION {
+        let folder = path.parent().unwrap_or(path).to_owned();
+        return Err(OpenError::NewerFormat {
+            folder,
+            found: u32::from(version),
+            supported: u32::from(VERSION),
+        });
+    }
+    let mut position = HEADER;
+    while let Some((frame, rest)) = bytes[position..].split_first_chunk::<FRAME>() {
+        let [a, b, c, d, e, f, g, h] = *frame;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let Some(json) = rest.get(..length) else {
+            break;
+        };
+        let is_last = rest.len() == length;
+        if crc32c::crc32c(json) != u32::from_be_bytes([e, f, g, h]) {
+            if is_last {
+                break;
+            }
+            return Err(corrupt(position, "a record has a wrong CRC".to_owned()));
+        }
+        let record =
+            serde_json::from_slice(json).map_err(|error| corrupt(position, error.to_string()))?;
+        image.apply(&record);
+        position += FRAME + length;
+    }
+    Ok(position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_last_record_is_removed_and_a_wrong_one_before_it_refused() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("metadata.log");
+        let (mut log, _) = MetadataLog::open(&path).expect("new");
+        for end in [1000, 2000] {
+            log.append(&MetadataRecord::ProducerIds { end })
+                .expect("append");
+        }
+        let whole = fs::read(&path).expect("read");
+        let first_end = HEADER
+            + FRAME
+            + u32::from_be_bytes([whole[8], whole[9], whole[10], whole[11]]) as usize;
+        for cut in first_end..whole.len() {
+            fs::write(&path, &whole[..cut]).expect("write");
+            let (mut log, image) = MetadataLog::open(&path).expect("torn");
+            assert_eq!(image.producer_ids_end, 1000, "cut at {cut}");
+            log.append(&MetadataRecord::ProducerIds { end: 3000 })
+                .expect("append");
+            assert_eq!(
+                MetadataLog::open(&path).expect("again").1.producer_ids_end,
+                3000
+            );
+        }
+        let mut wrong = whole.clone();
+        wrong[first_end - 2] ^= 1;
+        fs::write(&path, &wrong).expect("write");
+        assert!(matches!(
+            MetadataLog::open(&path),
+            Err(OpenError::CorruptMetadata { .. })
+        ));
+        let mut newer = whole;
+        newer[5] = 9;
+        fs::write(&path, &newer).expect("write");
+        assert!(matches!(
+            MetadataLog::open(&path),
+            Err(OpenError::NewerFormat { found: 9, .. })
+        ));
+    }
+
+    #[test]
+    fn a_long_history_is_replaced_by_its_image() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("metadata.log");
+        let mut bytes = header();
+        for n in 1..10_000 {
+            bytes.extend_from_slice(&frame(&MetadataRecord::ProducerIds { end: n * 1000 }));
+        }
+        fs::write(&path, &bytes).expect("write");
+        let (_, image) = MetadataLog::open(&path).expect("open");
+        assert!(fs::metadata(&path).expect("stat").len() < 1000);
+        assert_eq!(MetadataLog::open(&path).expect("again").1, image);
+    }
+}

@@ -1,0 +1,276 @@
+//! Topics through restarts, crashes and refusals.
+
+use bytes::Bytes;
+use log_protocol::{BatchBuilder, Compression, ErrorCode, ProducerStamp};
+
+use super::*;
+use crate::partition::AppendOrigin;
+use crate::storage::{Isolation, Partition};
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn open(folder: &Path) -> Topics {
+    Topics::open(folder, StorageOptions::default()).expect("open")
+}
+
+fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn batch() -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.append(NOW, Some(b"k"), Some(b"v"), &[]);
+    builder.build(ProducerStamp::NONE)
+}
+
+fn put(partition: &Partition) -> i64 {
+    partition
+        .append(batch(), AppendOrigin::Client, NOW)
+        .expect("append")
+        .base_offset
+}
+
+#[test]
+fn topics_and_records_come_back_after_a_clean_close() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    assert_eq!(topics.start_kind(), StartKind::Fresh);
+    let cluster = topics.cluster_id().to_owned();
+    assert_eq!(cluster.len(), 22);
+    let topic = topics
+        .create("orders", 3, &configs(&[("retention.ms", "5")]), false)
+        .expect("create");
+    topics
+        .create(
+            "__state",
+            50,
+            &configs(&[("cleanup.policy", "compact"), ("flush", "sync")]),
+            true,
+        )
+        .expect("create");
+    let id = topic.id();
+    assert_eq!(put(&topic.partition(1).expect("partition")), 0);
+    topics.grow("orders", 5).expect("grow");
+    put(&topic.partition(4).expect("new partition"));
+    let changes = [
+        ("retention.ms".to_owned(), None),
+        ("segment.ms".to_owned(), Some("77".to_owned())),
+    ];
+    topics.alter("orders", &changes).expect("alter");
+    assert_eq!(
+        topic.partition(0).expect("partition").config().segment_ms,
+        77
+    );
+    let producer = topics.next_producer_id().expect("id");
+    topics.close().expect("close");
+    assert!(topics.create("late", 1, &BTreeMap::new(), false).is_err());
+    drop(topics);
+    drop(topic);
+
+    let topics = open(folder.path());
+    assert_eq!(
+        (topics.start_kind(), topics.cluster_id()),
+        (StartKind::Clean, cluster.as_str())
+    );
+    let topic = topics.get("orders").expect("there");
+    assert_eq!(
+        (topic.id(), topic.partitions(), topic.is_internal()),
+        (id, 5, false)
+    );
+    assert_eq!(topics.by_id(id).expect("there").name(), topic.name());
+    assert_eq!(topic.set_configs(), configs(&[("segment.ms", "77")]));
+    let partition = topic.partition(1).expect("partition");
+    assert_eq!(
+        (partition.high_watermark(), partition.leader_epoch()),
+        (1, 0)
+    );
+    assert_eq!(partition.synced_offset(), 1);
+    assert!(topics.get("__state").expect("there").is_internal());
+    assert_eq!(
+        topics
+            .list()
+            .iter()
+            .map(|topic| topic.name().to_string())
+            .collect::<Vec<_>>(),
+        ["__state", "orders"]
+    );
+    assert!(topics.next_producer_id().expect("id") > producer);
+}
+
+#[test]
+fn a_crash_raises_the_leader_epoch_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics
+        .create("orders", 1, &BTreeMap::new(), false)
+        .expect("create");
+    for _ in 0..10 {
+        put(&topic.partition(0).expect("partition"));
+    }
+    // As kill -9 does: nothing is closed, the page cache stays.
+    drop((topics, topic));
+    let topics = open(folder.path());
+    assert_eq!(topics.start_kind(), StartKind::ProcessCrash);
+    let partition = topics
+        .get("orders")
+        .expect("there")
+        .partition(0)
+        .expect("partition");
+    assert_eq!(
+        (partition.high_watermark(), partition.leader_epoch()),
+        (10, 1)
+    );
+    assert_eq!(partition.end_offset_for_epoch(0), (0, 10));
+    // A topic that is made later begins with epoch 0.
+    let young = topics
+        .create("young", 1, &BTreeMap::new(), false)
+        .expect("create");
+    assert_eq!(young.partition(0).expect("partition").leader_epoch(), 0);
+    drop((topics, partition, young));
+    let topics = open(folder.path());
+    let epoch = |name: &str| {
+        topics
+            .get(name)
+            .expect("there")
+            .partition(0)
+            .expect("partition")
+            .leader_epoch()
+    };
+    assert_eq!((epoch("orders"), epoch("young")), (2, 1));
+}
+
+#[test]
+fn a_topic_created_anew_does_not_find_old_records() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let old = topics
+        .create("orders", 1, &BTreeMap::new(), false)
+        .expect("create");
+    let partition = old.partition(0).expect("partition");
+    put(&partition);
+    topics.delete("orders").expect("delete");
+    assert!(topics.get("orders").is_none() && topics.by_id(old.id()).is_none());
+    assert!(partition.read(0, 10, Isolation::ReadCommitted).is_err());
+    assert_eq!(
+        topics.delete("orders"),
+        Err(TopicError::Unknown("orders".to_owned()))
+    );
+    let new = topics
+        .create("orders", 1, &BTreeMap::new(), false)
+        .expect("create");
+    assert_ne!(new.id(), old.id());
+    assert_eq!(new.partition(0).expect("partition").high_watermark(), 0);
+    drop((topics, old, new, partition));
+    // What the deletion left is removed at the next start.
+    let topics = open(folder.path());
+    topics.close().expect("close");
+    assert_eq!(
+        fs::read_dir(folder.path().join("partitions"))
+            .expect("list")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn refusals_name_the_topic_and_change_nothing() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let none = BTreeMap::new();
+    topics.create("orders", 2, &none, false).expect("create");
+    let code = |result: Result<Arc<Topic>, TopicError>| result.expect_err("refused").code();
+    assert_eq!(
+        code(topics.create("orders", 2, &none, false)),
+        ErrorCode::TopicAlreadyExists
+    );
+    assert_eq!(
+        code(topics.create("a/b", 2, &none, false)),
+        ErrorCode::InvalidTopicException
+    );
+    assert_eq!(
+        code(topics.create("x", 0, &none, false)),
+        ErrorCode::InvalidPartitions
+    );
+    assert_eq!(
+        code(topics.create("x", i32::MAX, &none, false)),
+        ErrorCode::InvalidPartitions
+    );
+    assert_eq!(
+        code(topics.create("x", 1, &configs(&[("colour", "red")]), false)),
+        ErrorCode::InvalidConfig
+    );
+    assert_eq!(
+        topics.grow("orders", 2).expect_err("no rise").code(),
+        ErrorCode::InvalidPartitions
+    );
+    let wrong = [("retention.ms".to_owned(), Some("x".to_owned()))];
+    assert_eq!(
+        topics.alter("orders", &wrong).expect_err("wrong").code(),
+        ErrorCode::InvalidConfig
+    );
+    assert_eq!(
+        topics
+            .check_alter("nope", &wrong)
+            .expect_err("unknown")
+            .code(),
+        ErrorCode::UnknownTopicOrPartition
+    );
+    assert_eq!(topics.list().len(), 1);
+    assert!(
+        topics
+            .get("orders")
+            .expect("there")
+            .set_configs()
+            .is_empty()
+    );
+}
+
+#[test]
+fn producer_ids_are_never_given_twice() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let mut last = -1;
+    for _ in 0..3 {
+        let topics = open(folder.path());
+        for _ in 0..1500 {
+            let id = topics.next_producer_id().expect("id");
+            assert!(id > last);
+            last = id;
+        }
+    }
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let error = Topics::open(folder.path(), StorageOptions::default()).expect_err("locked");
+    assert!(
+        error.to_string().contains("in use by another process"),
+        "{error}"
+    );
+    drop(topics);
+    open(folder.path());
+}
+
+#[test]
+fn maintenance_syncs_in_the_background() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics
+        .create("orders", 1, &BTreeMap::new(), false)
+        .expect("create");
+    let partition = topic.partition(0).expect("partition");
+    put(&partition);
+    topics.maintain(NOW + 100);
+    topics.maintain(NOW + 400);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("runtime");
+    runtime.block_on(partition.sync()).expect("sync");
+    assert_eq!(partition.synced_offset(), 1);
+    topics.close().expect("close");
+    topics.close().expect("twice is fine");
+}

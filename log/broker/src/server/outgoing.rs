@@ -1,0 +1,75 @@
+//! Responses on their way out: chunks that go to the socket in as few vectored writes as possible.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// A queue of chunks that reads as one buffer.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Outgoing {
+    /// Adds a response's chunks.
+    pub(super) fn push(&mut self, chunks: Vec<Bytes>) {
+        for chunk in chunks {
+            self.bytes += chunk.len();
+            if !chunk.is_empty() {
+                self.chunks.push_back(chunk);
+            }
+        }
+    }
+}
+
+impl Buf for Outgoing {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], |chunk| chunk.as_ref())
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let count = slices.len().min(self.chunks.len());
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk);
+        }
+        count
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.bytes, "more was written than there is");
+        self.bytes -= count;
+        while count > 0 {
+            let front = self.chunks.front_mut().expect("the bytes left are in chunks");
+            if count < front.len() {
+                front.advance(count);
+                return;
+            }
+            count -= front.len();
+            self.chunks.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_read_as_one_buffer() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cde")]);
+        outgoing.push(vec![Bytes::from_static(b"f")]);
+        assert_eq!(outgoing.remaining(), 6);
+        let mut slices = [IoSlice::new(&[]), IoSlice::new(&[])];
+        assert_eq!(outgoing.chunks_vectored(&mut slices), 2);
+        outgoing.advance(3);
+        assert_eq!(outgoing.copy_to_bytes(3).as_ref(), b"def");
+        assert!(!outgoing.has_remaining());
+    }
+}

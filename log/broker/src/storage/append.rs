@@ -1,0 +1,421 @@
+//! The way in: whoever gets the partition's lock writes for all that queue up for it.
+//!
+//! ```text
+//! append   check the batch (no lock) ─┐
+//! append   check the batch (no lock) ─┤ queue ─ combining lock ─ sequence, offset, epoch ─ one pwritev ─ publish ends
+//! append   check the batch (no lock) ─┘
+//! ```
+//!
+//! Bytes are never copied on the way to disk: the sixteen bytes in front of each batch, which hold base offset and
+//! leader epoch, are written from a buffer of their own, the rest from where the socket put it.
+//!
+//! Invariants:
+//! 1. The high watermark moves only after the bytes below it are written.
+//! 2. Offsets are given out under the writer's lock, without gaps.
+//! 3. After a failed write nothing is appended any more: what the file holds past the high watermark is not known.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use log_protocol::{Batch, BatchHeader, ControlKind, TimestampType, control_batch};
+use parking_lot::Mutex;
+
+use super::error::StorageError;
+use super::partition::{Partition, WriterState};
+use super::segment::Segment;
+use crate::partition::{
+    AppendError, AppendOrigin, Appended, CheckedBatch, SequenceCheck, check_batch,
+};
+use crate::quorum::TopicConfig;
+
+/// One append, checked.
+#[derive(Debug)]
+pub(super) struct Entry {
+    batches: Vec<CheckedBatch>,
+    kind: EntryKind,
+    now_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum EntryKind {
+    Records(AppendOrigin),
+    Marker(ControlKind, i32),
+}
+
+/// Where the answer to a queued append is put.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    answer: Mutex<Option<Result<Appended, AppendError>>>,
+}
+
+/// A batch with its place, about to be written.
+#[derive(Debug)]
+struct Placed {
+    front: [u8; FRONT],
+    batch: Batch,
+    header: BatchHeader,
+}
+
+/// Base offset, length, leader epoch: what lies in front of the CRC's part, and the magic.
+const FRONT: usize = 16;
+
+impl Partition {
+    /// Appends one or more batches as they came off the wire; `now_ms` is ms since 1970 UTC.
+    ///
+    /// Returns once the bytes are in the page cache; [`Partition::acknowledged`] waits for what the topic promises.
+    /// Blocks for one write at the most.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing of `bytes` is in the log then.
+    pub(crate) fn append(
+        &self,
+        bytes: impl Into<Bytes>,
+        origin: AppendOrigin,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        self.check_online()?;
+        let batches = check_batch(self.id(), &bytes.into(), &self.config(), origin, now_ms)?;
+        self.submit(Entry {
+            batches,
+            kind: EntryKind::Records(origin),
+            now_ms,
+        })
+    }
+
+    /// Ends a producer's transaction here: writes the marker and moves the last stable offset. Without an open
+    /// transaction the marker is written all the same, as a coordinator that repeats itself needs it.
+    ///
+    /// # Errors
+    /// [`AppendError::Marker`] if the producer or the coordinator is fenced.
+    pub(crate) fn append_marker(
+        &self,
+        kind: ControlKind,
+        producer_id: i64,
+        producer_epoch: i16,
+        coordinator_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        self.check_online()?;
+        let bytes = control_batch(kind, producer_id, producer_epoch, coordinator_epoch, now_ms);
+        let batch =
+            Batch::parse(&bytes).map_err(|error| AppendError::Corrupt(self.id().clone(), error))?;
+        let kind = EntryKind::Marker(kind, coordinator_epoch);
+        self.submit(Entry {
+            batches: vec![CheckedBatch { batch }],
+            kind,
+            now_ms,
+        })
+    }
+
+    /// Runs the append under the writer's lock, together with those that queue up for it.
+    fn submit(&self, entry: Entry) -> Result<Appended, AppendError> {
+        if let Some(mut writer) = self.writer.try_lock() {
+            let mut answers = self.write(&mut writer, vec![entry]);
+            return answers.pop().expect("one answer an entry");
+        }
+        let slot = Arc::new(Slot::default());
+        self.queue.lock().push((entry, Arc::clone(&slot)));
+        let mut writer = self.writer.lock();
+        if let Some(answer) = slot.answer.lock().take() {
+            return answer;
+        }
+        let (entries, slots): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *self.queue.lock()).into_iter().unzip();
+        let answers = self.write(&mut writer, entries);
+        for (slot, answer) in slots.iter().zip(answers) {
+            *slot.answer.lock() = Some(answer);
+        }
+        slot.answer
+            .lock()
+            .take()
+            .expect("an entry stays queued until somebody with the lock answers it")
+    }
+
+    /// Gives out offsets, writes, publishes. One answer an entry, in order.
+    fn write(
+        &self,
+        writer: &mut WriterState,
+        entries: Vec<Entry>,
+    ) -> Vec<Result<Appended, AppendError>> {
+        if let Err(error) = self.check_open() {
+            return entries.iter().map(|_| Err(error.clone().into())).collect();
+        }
+        let config = self.config();
+        let now_ms = entries.iter().map(|entry| entry.now_ms).max().unwrap_or(0);
+        let mut run = Run {
+            placed: Vec::new(),
+            bytes: 0,
+        };
+        let mut answers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            answers.push(self.place(writer, entry, &config, &mut run));
+        }
+        // A write may also have failed on the way, where a segment ended.
+        if let Err(error) = self
+            .write_run(&mut run, &config, now_ms)
+            .and_then(|()| self.check_online())
+        {
+            // Duplicates of what was visible before are in the log; nothing else is known to be.
+            let visible = self.high_watermark();
+            for answer in &mut answers {
+                if matches!(answer, Ok(appended) if !appended.duplicate || appended.last_offset >= visible)
+                {
+                    *answer = Err(error.clone().into());
+                }
+            }
+            return answers;
+        }
+        self.publish(writer);
+        answers
+    }
+
+    /// Checks an entry against the partition's state and puts its batches into the run.
+    fn place(
+        &self,
+        writer: &mut WriterState,
+        entry: Entry,
+        config: &TopicConfig,
+        run: &mut Run,
+    ) -> Result<Appended, AppendError> {
+        for CheckedBatch { batch } in &entry.batches {
+            match entry.kind {
+                EntryKind::Records(origin) => {
+                    let checked = writer.producers.check(&batch.header, origin);
+                    match checked
+                        .map_err(|error| AppendError::Sequence(self.id().clone(), error))?
+                    {
+                        SequenceCheck::Fresh => {}
+                        SequenceCheck::Duplicate {
+                            base_offset,
+                            last_offset,
+                            timestamp,
+                        } => {
+                            let log_append_time =
+                                if config.timestamp_type == TimestampType::LogAppendTime {
+                                    timestamp
+                                } else {
+                                    -1
+                                };
+                            let log_start_offset = self.log_start_offset();
+                            let duplicate = true;
+                            return Ok(Appended {
+                                base_offset,
+                                last_offset,
+                                log_append_time,
+                                log_start_offset,
+                                duplicate,
+                            });
+                        }
+                    }
+                }
+                EntryKind::Marker(_, coordinator_epoch) => writer
+                    .producers
+                    .check_marker(
+                        batch.header.producer_id,
+                        batch.header.producer_epoch,
+                        coordinator_epoch,
+                    )
+                    .map_err(|error| AppendError::Marker(self.id().clone(), error))?,
+            }
+        }
+        let base_offset = writer.end;
+        for CheckedBatch { batch } in entry.batches {
+            self.make_room(&batch, writer.end, run, config, entry.now_ms)?;
+            let mut header = batch.header;
+            header.base_offset = writer.end;
+            header.partition_leader_epoch = self.leader_epoch();
+            match entry.kind {
+                EntryKind::Marker(kind, coordinator_epoch) => {
+                    let ended = writer
+                        .producers
+                        .apply_marker(&header, kind, coordinator_epoch);
+                    if let Some(ended) = ended.filter(|ended| ended.kind == ControlKind::Abort) {
+                        self.aborted.write().push(ended.range);
+                    }
+                }
+                EntryKind::Records(_) => writer.producers.apply(&header),
+            }
+            writer.end = header.next_offset();
+            run.push(batch, header);
+        }
+        let log_append_time = match (config.timestamp_type, entry.kind) {
+            (TimestampType::LogAppendTime, EntryKind::Records(_)) => entry.now_ms,
+            _ => -1,
+        };
+        let (last_offset, log_start_offset) = (writer.end - 1, self.log_start_offset());
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            log_append_time,
+            log_start_offset,
+            duplicate: false,
+        })
+    }
+
+    /// Starts a new segment if the batch does not belong into the last one any more.
+    fn make_room(
+        &self,
+        batch: &Batch,
+        end: i64,
+        run: &mut Run,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), AppendError> {
+        let active = self.segments.read().last().cloned();
+        let Some(active) = active else {
+            return Ok(self.add_segment(end, config)?);
+        };
+        let pending = active.size() + run.bytes;
+        let full =
+            pending + batch.bytes().len() as u64 > config.segment_bytes.min(u64::from(u32::MAX));
+        let last_offset = end + i64::from(batch.header.last_offset_delta);
+        if pending > 0
+            && (full || !active.can_address(last_offset) || self.is_old(&active, config, now_ms))
+        {
+            self.write_run(run, config, now_ms)?;
+            self.roll(end, config, now_ms)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_old(&self, segment: &Segment, config: &TopicConfig, now_ms: i64) -> bool {
+        let jitter = match config.segment_jitter_ms {
+            0 => 0,
+            // The same for one segment however often it is asked.
+            range => segment
+                .base_offset()
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64)
+                .rem_euclid(range),
+        };
+        segment.size() > 0
+            && now_ms.saturating_sub(segment.first_append_ms())
+                >= config.segment_ms.saturating_sub(jitter)
+    }
+
+    /// Seals the active segment and begins the next at `end`. The caller holds the writer's lock.
+    pub(super) fn roll(
+        &self,
+        end: i64,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), StorageError> {
+        if let Some(active) = self.segments.read().last() {
+            let files = active
+                .write_index(true)
+                .map_err(|error| self.fail("write index", &error))?;
+            for file in files {
+                self.durability.mark(&file, now_ms);
+            }
+        }
+        self.rolled.store(true, Ordering::Relaxed);
+        self.due_ms.store(i64::MIN, Ordering::Relaxed);
+        self.add_segment(end, config)
+    }
+
+    fn add_segment(&self, base_offset: i64, config: &TopicConfig) -> Result<(), StorageError> {
+        let create = || -> io::Result<Segment> {
+            if !self.folder.exists() {
+                fs::create_dir_all(&self.folder)?;
+                if let Some(parent) = self.folder.parent() {
+                    super::sync_folder(parent)?;
+                }
+            }
+            let reserve = config.preallocate.then_some(config.segment_bytes);
+            Segment::create(&self.folder, base_offset, reserve)
+        };
+        let segment = create().map_err(|error| self.fail("create segment", &error))?;
+        self.segments.write().push(Arc::new(segment));
+        Ok(())
+    }
+
+    /// Writes the run at the end of the active segment.
+    fn write_run(
+        &self,
+        run: &mut Run,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<(), StorageError> {
+        if run.placed.is_empty() {
+            return Ok(());
+        }
+        let placed = std::mem::take(&mut run.placed);
+        let bytes = std::mem::take(&mut run.bytes);
+        let active = self
+            .segments
+            .read()
+            .last()
+            .cloned()
+            .expect("room was made for every batch of the run");
+        let file = active
+            .file()
+            .map_err(|error| self.fail("open segment", &error))?;
+        let start = active.size();
+        let mut slices = Vec::with_capacity(placed.len() * 2);
+        for one in &placed {
+            slices.push(IoSlice::new(&one.front));
+            slices.push(IoSlice::new(&one.batch.bytes()[FRONT..]));
+        }
+        file.write_at(&mut slices, start)
+            .map_err(|error| self.fail("write segment", &error))?;
+        let mut position = start;
+        let mut headers = Vec::with_capacity(placed.len());
+        for one in &placed {
+            headers.push((one.header, position));
+            position += one.batch.bytes().len() as u64;
+        }
+        active.extend(&headers, now_ms, config.index_interval_bytes);
+        self.fill_ring(&placed);
+        self.durability.mark(&file, now_ms);
+        self.size.fetch_add(bytes, Ordering::Relaxed);
+        self.unsaved.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn fill_ring(&self, placed: &[Placed]) {
+        if !self.ring_wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut ring = self.ring.lock();
+        // Looked at again under the lock: the ring is emptied under it, and must not be filled after that.
+        if !self.ring_wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        for one in placed {
+            let mut bytes = BytesMut::with_capacity(one.batch.bytes().len());
+            bytes.extend_from_slice(&one.front);
+            bytes.extend_from_slice(&one.batch.bytes()[FRONT..]);
+            ring.push(
+                one.header.base_offset,
+                one.header.next_offset(),
+                bytes.freeze(),
+            );
+        }
+    }
+}
+
+/// Batches that one write takes to disk.
+#[derive(Debug)]
+struct Run {
+    placed: Vec<Placed>,
+    bytes: u64,
+}
+
+impl Run {
+    fn push(&mut self, batch: Batch, header: BatchHeader) {
+        let mut front: [u8; FRONT] = *batch
+            .bytes()
+            .first_chunk()
+            .expect("a batch is longer than its front");
+        front[..8].copy_from_slice(&header.base_offset.to_be_bytes());
+        front[12..].copy_from_slice(&header.partition_leader_epoch.to_be_bytes());
+        self.bytes += batch.bytes().len() as u64;
+        self.placed.push(Placed {
+            front,
+            batch,
+            header,
+        });
+    }
+}

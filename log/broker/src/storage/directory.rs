@@ -1,0 +1,216 @@
+//! The data folder: who may use it, which format it has, and how its last use ended.
+//!
+//! ```text
+//! format   "thalweg log format 1\n"
+//! state    "running <boot id>\n" while it is open, "clean <boot id>\n" after it was closed
+//! lock     locked by the process that has it open
+//!
+//! state found   boot id     start                 what may be missing
+//! clean         any         Clean                 nothing
+//! running       the same    ProcessCrash          nothing: the page cache is intact
+//! running       another     PowerLoss             what was not synced
+//! none          -           Fresh                 -
+//! ```
+//!
+//! Invariants:
+//! 1. `state` is durable before the first byte is written, and says "clean" only after the last one is on disk.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::{OpenError, replace_file, sync_folder};
+
+/// The format that this version writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+const FORMAT_WORDS: &str = "thalweg log format ";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// How the last use of the folder ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartKind {
+    /// It never was used.
+    Fresh,
+    /// It was closed.
+    Clean,
+    /// The process died, the machine did not.
+    ProcessCrash,
+    /// The machine went down.
+    PowerLoss,
+}
+
+impl StartKind {
+    /// Whether clients may have seen records that are gone now: then leader epochs must rise.
+    pub(crate) fn is_unclean(self) -> bool {
+        matches!(self, Self::ProcessCrash | Self::PowerLoss)
+    }
+}
+
+/// A data folder that this process holds.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    start: StartKind,
+    /// The lock goes with it.
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens the folder, makes it if need be, and marks it as in use.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], [`OpenError::NewerFormat`], [`OpenError::NotOurs`], or a file operation's.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+        let lock_path = path.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(OpenError::io("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(path.to_owned())),
+            Err(TryLockError::Error(error)) => {
+                return Err(OpenError::io("lock", &lock_path)(error));
+            }
+        }
+        check_format(path)?;
+        let start = last_use(path);
+        let folder = Self {
+            path: path.to_owned(),
+            start,
+            _lock: lock,
+        };
+        let partitions = folder.partitions();
+        fs::create_dir_all(&partitions).map_err(OpenError::io("create", &partitions))?;
+        folder.write_state("running")?;
+        Ok(folder)
+    }
+
+    /// How the last use ended.
+    pub(crate) fn start(&self) -> StartKind {
+        self.start
+    }
+
+    /// Where the partitions lie.
+    pub(crate) fn partitions(&self) -> PathBuf {
+        self.path.join("partitions")
+    }
+
+    /// Where the metadata lies.
+    pub(crate) fn metadata(&self) -> PathBuf {
+        self.path.join("metadata.log")
+    }
+
+    /// Everything is on disk, nothing will be written any more.
+    pub(crate) fn mark_clean(&self) -> Result<(), OpenError> {
+        self.write_state("clean")
+    }
+
+    fn write_state(&self, word: &str) -> Result<(), OpenError> {
+        let path = self.path.join("state");
+        let line = format!("{word} {}\n", boot_id());
+        replace_file(&path, line.as_bytes()).map_err(OpenError::io("write", &path))
+    }
+}
+
+fn check_format(folder: &Path) -> Result<(), OpenError> {
+    let path = folder.join("format");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // A metadata log without a format file was not made by any version.
+            if folder.join("metadata.log").exists() {
+                return Err(OpenError::NotOurs(folder.to_owned()));
+            }
+            let line = format!("{FORMAT_WORDS}{FORMAT}\n");
+            replace_file(&path, line.as_bytes()).map_err(OpenError::io("write", &path))?;
+            return sync_folder(folder).map_err(OpenError::io("sync", folder));
+        }
+        Err(error) => return Err(OpenError::io("read", &path)(error)),
+    };
+    let found = text
+        .trim_end()
+        .strip_prefix(FORMAT_WORDS)
+        .and_then(|number| number.parse::<u32>().ok());
+    match found {
+        None | Some(0) => Err(OpenError::NotOurs(folder.to_owned())),
+        Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
+            folder: folder.to_owned(),
+            found,
+            supported: FORMAT,
+        }),
+        Some(_) => Ok(()),
+    }
+}
+
+fn last_use(folder: &Path) -> StartKind {
+    let Ok(text) = fs::read_to_string(folder.join("state")) else {
+        return StartKind::Fresh;
+    };
+    match text.trim_end().split_once(' ') {
+        Some(("clean", _)) => StartKind::Clean,
+        Some(("running", boot)) if boot == boot_id() && boot != UNKNOWN_BOOT => {
+            StartKind::ProcessCrash
+        }
+        Some(("running", _)) => StartKind::PowerLoss,
+        _ => {
+            warn!(folder = %folder.display(), "state file is unreadable, assuming a power loss");
+            StartKind::PowerLoss
+        }
+    }
+}
+
+/// Where the kernel tells none, every crash counts as a power loss.
+const UNKNOWN_BOOT: &str = "unknown";
+
+fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).map_or_else(|_| UNKNOWN_BOOT.to_owned(), |id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_of_ending_is_told_apart() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let open = || DataFolder::open(folder.path()).expect("open");
+        let first = open();
+        assert_eq!(first.start(), StartKind::Fresh);
+        drop(first);
+        let crashed = open();
+        assert_eq!(crashed.start(), StartKind::ProcessCrash);
+        crashed.mark_clean().expect("mark");
+        drop(crashed);
+        assert_eq!(open().start(), StartKind::Clean);
+        fs::write(folder.path().join("state"), "running another-boot\n").expect("write");
+        assert_eq!(open().start(), StartKind::PowerLoss);
+    }
+
+    #[test]
+    fn a_folder_in_use_a_newer_format_and_a_foreign_folder_are_refused() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let held = DataFolder::open(folder.path()).expect("open");
+        assert!(matches!(
+            DataFolder::open(folder.path()),
+            Err(OpenError::Locked(_))
+        ));
+        drop(held);
+        fs::write(folder.path().join("format"), "thalweg log format 7\n").expect("write");
+        let error = DataFolder::open(folder.path()).expect_err("newer");
+        let text = error.to_string();
+        assert!(
+            text.contains("format 7") && text.contains("up to format 1"),
+            "{text}"
+        );
+        fs::write(folder.path().join("format"), "photos\n").expect("write");
+        assert!(matches!(
+            DataFolder::open(folder.path()),
+            Err(OpenError::NotOurs(_))
+        ));
+    }
+}

@@ -1,0 +1,134 @@
+//! What can go wrong with files, and how a client hears of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use log_protocol::{ErrorCode, TopicPartition};
+use thiserror::Error;
+
+/// A partition cannot do its work.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub(crate) enum StorageError {
+    /// A write or fsync failed. What the disk holds is not known any more: the partition stays offline until the log is
+    /// opened again.
+    #[error("partition {partition} is offline: {reason}")]
+    Offline {
+        /// Which.
+        partition: TopicPartition,
+        /// The step and the system's words.
+        reason: String,
+    },
+    /// Its topic was deleted.
+    #[error("partition {0} was deleted")]
+    Deleted(TopicPartition),
+    /// Reading failed.
+    #[error("partition {partition} cannot be read: {reason}")]
+    Read {
+        /// Which.
+        partition: TopicPartition,
+        /// The step and the system's words.
+        reason: String,
+    },
+    /// Bytes in the log that are no sound batch.
+    #[error("partition {partition} is corrupt at offset {offset}: {reason}")]
+    Corrupt {
+        /// Which.
+        partition: TopicPartition,
+        /// The offset that was looked for.
+        offset: i64,
+        /// What does not hold.
+        reason: String,
+    },
+}
+
+impl StorageError {
+    /// What a client is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Offline { .. } | Self::Read { .. } => ErrorCode::KafkaStorageError,
+            Self::Deleted(_) => ErrorCode::UnknownTopicOrPartition,
+            Self::Corrupt { .. } => ErrorCode::CorruptMessage,
+        }
+    }
+}
+
+/// Reading from an offset failed.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub(crate) enum FetchError {
+    /// The log does not hold the offset.
+    #[error("offset {from} of {partition} is out of range: the log holds [{log_start}, {end})")]
+    OutOfRange {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What was asked for.
+        from: i64,
+        /// First offset that is still there.
+        log_start: i64,
+        /// The high watermark.
+        end: i64,
+    },
+    /// The files cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl FetchError {
+    /// What a client is told.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::Storage(error) => error.code(),
+        }
+    }
+}
+
+/// A data folder cannot be opened.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    /// Another process uses it.
+    #[error("data folder {0} is in use by another process; stop that one or choose another folder")]
+    Locked(PathBuf),
+    /// A newer version wrote it.
+    #[error(
+        "data folder {folder} has format {found}, this version reads up to format {supported}; use a newer thalweg"
+    )]
+    NewerFormat {
+        /// The folder.
+        folder: PathBuf,
+        /// In the folder.
+        found: u32,
+        /// Of this program.
+        supported: u32,
+    },
+    /// The folder holds something else.
+    #[error("{0} is not a thalweg data folder: its format file is unreadable")]
+    NotOurs(PathBuf),
+    /// The metadata cannot be believed.
+    #[error("{path} is corrupt at byte {position}: {reason}")]
+    CorruptMetadata {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        position: u64,
+        /// What does not hold.
+        reason: String,
+    },
+    /// A file operation failed.
+    #[error("{step} {path}: {source}")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// Names the step and the file that an I/O error belongs to.
+    pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { step, path, source }
+    }
+}

@@ -1,0 +1,130 @@
+//! Files: positioned reads and writes, and replacing one as a whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::buffer::spare_capacity;
+
+/// An open file of a partition.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    file: File,
+    /// Written to since the last fdatasync began.
+    dirty: AtomicBool,
+}
+
+/// Vectors that one system call takes.
+const VECTORS_MAX: usize = 1024;
+
+impl LogFile {
+    /// Opens it for reading and writing; makes it if it is not there.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        Ok(Self {
+            file,
+            dirty: AtomicBool::new(false),
+        })
+    }
+
+    /// Opens an existing one for reading.
+    pub(crate) fn open_existing(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::open(path)?,
+            dirty: AtomicBool::new(false),
+        })
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Reads `length` bytes at `position`; fewer at the end of the file.
+    pub(crate) fn read_at(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = position + bytes.len() as u64;
+            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// Writes all of `slices`, one behind the other, at `position`; one system call unless the kernel takes less.
+    pub(crate) fn write_at(&self, mut slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        let mut position = position;
+        while !slices.is_empty() {
+            let count = slices.len().min(VECTORS_MAX);
+            match rustix::io::pwritev(&self.file, &slices[..count], position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut slices, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves `bytes` without changing the size; a file system that cannot do it is fine.
+    pub(crate) fn reserve(&self, bytes: u64) {
+        // An optimisation only: on failure (NFS, no space) the writes themselves decide.
+        let _ = rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes);
+    }
+
+    /// Cuts the file.
+    pub(crate) fn truncate(&self, size: u64) -> io::Result<()> {
+        self.file.set_len(size)
+    }
+
+    /// Content to disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// All of the file system to disk.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.file)?)
+    }
+
+    /// Notes a write; true if the file was clean.
+    pub(crate) fn mark_dirty(&self) -> bool {
+        !self.dirty.swap(true, Ordering::AcqRel)
+    }
+
+    /// A sync is about to begin.
+    pub(crate) fn clear_dirty(&self) {
+        self.dirty.store(false, Ordering::Release);
+    }
+}
+
+/// Makes creations, renames and removals inside of `folder` durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Replaces `path` by a file with this content: after a crash the old or the new one is there, whole.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)?;
+    sync_folder(folder)
+}

@@ -1,0 +1,407 @@
+//! One partition's log: the handle that everybody shares.
+//!
+//! Appends are in [`super::append`], reads in [`super::read`], the periodic work in [`super::retention`].
+//!
+//! Invariants:
+//! 1. log start ≤ last stable offset ≤ high watermark ≤ what is written; readers see all three of one moment.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use log_protocol::TopicPartition;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::append::{Entry, Slot};
+use super::checkpoint::Checkpoint;
+use super::durability::{Durability, SyncPool};
+use super::error::StorageError;
+use super::recovery::{self, Recovered, RecoveryReport};
+use super::ring::{Ring, RingBudget};
+use super::segment::Segment;
+use super::{OpenError, StorageOptions};
+use crate::partition::{
+    AbortedIndex, LeaderEpochs, LogEnds, ProducerStates, ProducerSummary, ends,
+};
+use crate::quorum::{FlushLevel, TopicConfig};
+
+/// What all partitions of a log share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// See there.
+    pub(crate) options: StorageOptions,
+    /// Syncs.
+    pub(crate) pool: Arc<SyncPool>,
+    /// Bounds the rings.
+    pub(crate) rings: Arc<RingBudget>,
+    /// Long work is to end soon.
+    pub(crate) closing: AtomicBool,
+}
+
+/// What a partition is opened with.
+#[derive(Debug, Clone)]
+pub(crate) struct PartitionSeed {
+    /// Its name.
+    pub(crate) id: TopicPartition,
+    /// Its folder; made at the first append.
+    pub(crate) folder: Arc<Path>,
+    /// The epoch of this leader.
+    pub(crate) leader_epoch: i32,
+    /// The topic's configs, shared with the topic.
+    pub(crate) config: Arc<RwLock<Arc<TopicConfig>>>,
+    /// Shared by all.
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What changes under the writer's lock.
+#[derive(Debug)]
+pub(super) struct WriterState {
+    pub(super) producers: ProducerStates,
+    /// One past the last offset given out.
+    pub(super) end: i64,
+    /// `(end offset, ms)`: compaction was through below that offset at that time.
+    pub(super) cleaned: Vec<(i64, i64)>,
+}
+
+/// When the periodic work was done last, ms.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    pub(super) checkpoint_ms: i64,
+    pub(super) ring_ms: i64,
+    pub(super) retention_ms: i64,
+    pub(super) compaction_ms: i64,
+    pub(super) idle_ms: i64,
+    pub(super) expiry_ms: i64,
+}
+
+/// A partition that this process leads.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    id: TopicPartition,
+    pub(super) folder: Arc<Path>,
+    leader_epoch: i32,
+    config: Arc<RwLock<Arc<TopicConfig>>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Mutex<WriterState>,
+    pub(super) queue: Mutex<Vec<(Entry, Arc<Slot>)>>,
+    /// By base offset; the last one is appended to.
+    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
+    pub(super) ends: watch::Sender<LogEnds>,
+    pub(super) aborted: RwLock<AbortedIndex>,
+    pub(super) epochs: RwLock<LeaderEpochs>,
+    pub(super) ring: Mutex<Ring>,
+    /// Somebody reads at the tail.
+    pub(super) ring_wanted: AtomicBool,
+    /// Somebody did since the last look.
+    pub(super) ring_used: AtomicBool,
+    pub(super) durability: Arc<Durability>,
+    deleted: AtomicBool,
+    /// Nothing is appended any more; set under the writer's lock.
+    closed: AtomicBool,
+    /// Bytes of all segments.
+    pub(super) size: AtomicU64,
+    /// Bytes appended since the last checkpoint.
+    pub(super) unsaved: AtomicU64,
+    /// A segment was sealed since the last checkpoint.
+    pub(super) rolled: AtomicBool,
+    /// When something of the periodic work is due at the earliest, ms.
+    pub(super) due_ms: AtomicI64,
+    /// Offset of the last checkpoint.
+    checkpointed: AtomicI64,
+    /// Held by whoever seals, removes or replaces segments outside of an append.
+    pub(super) upkeep: Mutex<Upkeep>,
+}
+
+impl Partition {
+    /// Opens the partition: recovers what is on disk. Nothing is made for one that was never written to.
+    ///
+    /// # Errors
+    /// If its files cannot be read or cut.
+    pub(crate) fn open(seed: PartitionSeed) -> Result<(Self, RecoveryReport), OpenError> {
+        let recovered = recovery::recover(&seed.folder, &seed.id, seed.leader_epoch)?;
+        let Recovered {
+            segments,
+            log_start,
+            end,
+            synced,
+            checkpoint,
+            report,
+        } = recovered;
+        let Checkpoint {
+            leader_epochs,
+            aborted,
+            cleaned,
+            producers,
+            ..
+        } = checkpoint;
+        let mut epochs = LeaderEpochs::from_entries(leader_epochs);
+        epochs.assign(seed.leader_epoch, end);
+        let mut index = AbortedIndex::default();
+        aborted.into_iter().for_each(|aborted| index.push(aborted));
+        let now = ends(log_start, end, producers.first_open());
+        let PartitionSeed {
+            id,
+            folder,
+            leader_epoch,
+            config,
+            shared,
+        } = seed;
+        let durability = Durability::new(Arc::clone(&shared.pool), end, synced);
+        // What was scanned may be in the page cache only.
+        for segment in segments
+            .iter()
+            .filter(|segment| synced < segment.next_offset())
+        {
+            let file = segment.file().map_err(OpenError::io("open", &folder))?;
+            durability.mark(&file, i64::MIN);
+        }
+        let size = segments.iter().map(|segment| segment.size()).sum();
+        let ring = Ring::new(
+            shared.options.ring_partition_bytes_max,
+            Arc::clone(&shared.rings),
+        );
+        let partition = Self {
+            id,
+            folder,
+            leader_epoch,
+            config,
+            shared,
+            writer: Mutex::new(WriterState {
+                producers,
+                end,
+                cleaned,
+            }),
+            queue: Mutex::default(),
+            segments: RwLock::new(segments),
+            ends: watch::Sender::new(now),
+            aborted: RwLock::new(index),
+            epochs: RwLock::new(epochs),
+            ring: Mutex::new(ring),
+            ring_wanted: AtomicBool::new(false),
+            ring_used: AtomicBool::new(false),
+            durability,
+            deleted: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            size: AtomicU64::new(size),
+            unsaved: AtomicU64::new(0),
+            rolled: AtomicBool::new(false),
+            due_ms: AtomicI64::new(i64::MIN),
+            checkpointed: AtomicI64::new(synced),
+            upkeep: Mutex::default(),
+        };
+        Ok((partition, report))
+    }
+
+    /// Topic and index.
+    pub(crate) fn id(&self) -> &TopicPartition {
+        &self.id
+    }
+
+    /// The epoch that batches are stamped with.
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    /// The topic's configs as they are now.
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Log start, last stable offset and high watermark, of one moment.
+    pub(crate) fn ends(&self) -> LogEnds {
+        *self.ends.borrow()
+    }
+
+    /// First offset that is still there.
+    pub(crate) fn log_start_offset(&self) -> i64 {
+        self.ends().log_start
+    }
+
+    /// One past the last visible record.
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.ends().high_watermark
+    }
+
+    /// What read_committed may reach.
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.ends().last_stable
+    }
+
+    /// Wakes when one of the ends moves, and when the partition is deleted or goes offline.
+    pub(crate) fn watch(&self) -> watch::Receiver<LogEnds> {
+        self.ends.subscribe()
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Offset below which everything is on disk.
+    pub(crate) fn synced_offset(&self) -> i64 {
+        self.durability.synced()
+    }
+
+    /// Waits until `last_offset` is as durable as the topic's `flush` promises before an answer: at once for `os` and
+    /// `interval`, after a group-committed fdatasync for `sync`. Cancel safe.
+    ///
+    /// # Errors
+    /// [`StorageError::Offline`] if the sync failed.
+    pub(crate) async fn acknowledged(&self, last_offset: i64) -> Result<(), StorageError> {
+        if self.config.read().flush != FlushLevel::Sync {
+            return self.check_online();
+        }
+        self.synced_to(last_offset + 1).await
+    }
+
+    /// Waits until everything appended so far is on disk, whatever the topic's level. Cancel safe.
+    ///
+    /// # Errors
+    /// [`StorageError::Offline`] if the sync failed.
+    pub(crate) async fn sync(&self) -> Result<(), StorageError> {
+        self.synced_to(self.high_watermark()).await
+    }
+
+    async fn synced_to(&self, offset: i64) -> Result<(), StorageError> {
+        if self.durability.wait(offset).await {
+            Ok(())
+        } else {
+            Err(self.offline_error())
+        }
+    }
+
+    /// Whether this producer has a transaction open here.
+    pub(crate) fn has_open_transaction(&self, producer_id: i64) -> bool {
+        self.writer.lock().producers.has_open(producer_id)
+    }
+
+    /// All producers that are remembered (DescribeProducers).
+    pub(crate) fn producers(&self) -> Vec<ProducerSummary> {
+        self.writer.lock().producers.summaries()
+    }
+
+    /// OffsetForLeaderEpoch: the largest epoch up to `leader_epoch` and where it ends, `(-1, -1)` if not known.
+    pub(crate) fn end_offset_for_epoch(&self, leader_epoch: i32) -> (i32, i64) {
+        self.epochs
+            .read()
+            .end_offset(leader_epoch, self.high_watermark())
+    }
+
+    /// The topic is gone: every call fails from now on, and who waits is woken.
+    pub(crate) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+        self.ring.lock().clear();
+        self.ends.send_modify(|_| {});
+    }
+
+    /// Whether the partition can do its work.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_online(&self) -> Result<(), StorageError> {
+        if self.deleted.load(Ordering::Acquire) {
+            return Err(StorageError::Deleted(self.id.clone()));
+        }
+        if self.durability.offline().is_some() {
+            Err(self.offline_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), StorageError> {
+        if self.closed.load(Ordering::Acquire) {
+            Err(self.offline_error())
+        } else {
+            self.check_online()
+        }
+    }
+
+    pub(super) fn offline_error(&self) -> StorageError {
+        let reason = self
+            .durability
+            .offline()
+            .unwrap_or("the log is closed")
+            .to_owned();
+        StorageError::Offline {
+            partition: self.id.clone(),
+            reason,
+        }
+    }
+
+    /// Takes the partition offline.
+    pub(super) fn fail(&self, step: &str, error: &io::Error) -> StorageError {
+        self.durability.fail(format!("{step}: {error}"));
+        self.ends.send_modify(|_| {});
+        self.offline_error()
+    }
+
+    /// Moves the ends to what is written, and wakes who waits for it. The caller holds the writer's lock.
+    pub(super) fn publish(&self, writer: &WriterState) {
+        self.durability.written(writer.end);
+        self.ends.send_if_modified(|now| {
+            let next = ends(now.log_start, writer.end, writer.producers.first_open());
+            let moved = *now != next;
+            *now = next;
+            moved
+        });
+    }
+
+    /// Writes a checkpoint of all that is appended so far, after syncing it.
+    pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+        let Some(active) = self.segments.read().last().cloned() else {
+            return Ok(());
+        };
+        let mut checkpoint = {
+            let writer = self.writer.lock();
+            let active_now = self.segments.read().last().cloned().unwrap_or(active);
+            self.unsaved.store(0, Ordering::Relaxed);
+            self.rolled.store(false, Ordering::Relaxed);
+            let files = active_now
+                .write_index(false)
+                .map_err(|error| self.fail("write index", &error))?;
+            for file in files {
+                self.durability.mark(&file, i64::MAX);
+            }
+            Checkpoint {
+                log_start: 0,
+                offset: writer.end,
+                segment_base: active_now.base_offset(),
+                position: active_now.size(),
+                leader_epochs: self.epochs.read().entries().to_vec(),
+                aborted: self.aborted.read().entries().to_vec(),
+                cleaned: writer.cleaned.clone(),
+                producers: writer.producers.clone(),
+            }
+        };
+        if !self.durability.sync_now() {
+            return Err(self.offline_error());
+        }
+        checkpoint.log_start = self.log_start_offset();
+        checkpoint
+            .write(&self.folder)
+            .map_err(|error| self.fail("write checkpoint", &error))?;
+        self.checkpointed
+            .store(checkpoint.offset, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Everything to disk, so that the next start needs no scan. Later appends are refused; reads go on.
+    pub(crate) fn close(&self) -> Result<(), StorageError> {
+        if self.deleted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.check_online()?;
+        let _upkeep = self.upkeep.lock();
+        {
+            let _writer = self.writer.lock();
+            self.closed.store(true, Ordering::Release);
+        }
+        let changed = self.unsaved.load(Ordering::Relaxed) > 0
+            || self.rolled.load(Ordering::Relaxed)
+            || self.checkpointed.load(Ordering::Relaxed) != self.high_watermark();
+        if changed { self.checkpoint() } else { Ok(()) }
+    }
+}

@@ -1,0 +1,402 @@
+//! The way out: fetches, searches by time, and the full walk that coordinators load from.
+//!
+//! ```text
+//! read   ends ── caught up ──────────────────> empty
+//!             └─ ring (memory) ── miss ──> segment: index, one pread, whole batches
+//! ```
+//!
+//! Invariants:
+//! 1. Only whole batches below the high watermark (or last stable offset) are returned, at least one if there is one.
+//! 2. Returned bytes are the disk's bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use log_protocol::{
+    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, Record, batches,
+};
+
+use super::error::{FetchError, StorageError};
+use super::partition::Partition;
+use super::segment::Segment;
+use super::walk::WalkError;
+use crate::partition::AbortedTransaction;
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// To the high watermark.
+    ReadUncommitted,
+    /// To the last stable offset, and told which transactions were aborted.
+    ReadCommitted,
+}
+
+/// What a fetch answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    /// Whole batches as they lie on disk; the first may begin below the offset asked for.
+    pub(crate) bytes: Bytes,
+    /// As of the fetch.
+    pub(crate) high_watermark: i64,
+    /// As of the fetch.
+    pub(crate) last_stable_offset: i64,
+    /// As of the fetch.
+    pub(crate) log_start_offset: i64,
+    /// Of the range that `bytes` covers; empty without read_committed.
+    pub(crate) aborted: Vec<AbortedTransaction>,
+}
+
+/// Whether a walk goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visit {
+    /// To the next.
+    Continue,
+    /// No more.
+    Stop,
+}
+
+/// Read beyond what was asked for, to reach the batch behind the index entry: Kafka's index interval.
+const SLACK_BYTES: usize = 4096;
+
+/// Bytes of one step of a full walk.
+const WALK_BYTES: usize = 1 << 20;
+
+/// Largest content of one compressed batch that the broker itself reads.
+const DECOMPRESSED_MAX: usize = 256 << 20;
+
+impl Partition {
+    /// Batches from `from` on, at most `bytes_max` bytes of them but at least one.
+    ///
+    /// `from` = the end: empty. Never blocks but for the disk.
+    ///
+    /// # Errors
+    /// [`FetchError::OutOfRange`] outside of `[log start, high watermark]`.
+    pub(crate) fn read(
+        &self,
+        from: i64,
+        bytes_max: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, FetchError> {
+        self.check_online()?;
+        let ends = self.ends();
+        if from < ends.log_start || from > ends.high_watermark {
+            return Err(self.out_of_range(from));
+        }
+        let limit = match isolation {
+            Isolation::ReadUncommitted => ends.high_watermark,
+            Isolation::ReadCommitted => ends.last_stable,
+        };
+        let mut fetched = Fetched {
+            bytes: Bytes::new(),
+            high_watermark: ends.high_watermark,
+            last_stable_offset: ends.last_stable,
+            log_start_offset: ends.log_start,
+            aborted: Vec::new(),
+        };
+        if from >= limit {
+            // Somebody waits at the tail: keep what comes next in memory.
+            self.ring_used.store(true, Ordering::Relaxed);
+            self.ring_wanted.store(true, Ordering::Relaxed);
+            return Ok(fetched);
+        }
+        if let Some((bytes, next)) = self.read_range(from, limit, bytes_max)? {
+            fetched.bytes = bytes;
+            if isolation == Isolation::ReadCommitted {
+                fetched.aborted = self.aborted.read().overlapping(from, next);
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn out_of_range(&self, from: i64) -> FetchError {
+        let ends = self.ends();
+        let (log_start, end) = (ends.log_start, ends.high_watermark);
+        FetchError::OutOfRange {
+            partition: self.id().clone(),
+            from,
+            log_start,
+            end,
+        }
+    }
+
+    /// Whole batches with something in `[from, limit)`, and the offset after them.
+    fn read_range(
+        &self,
+        from: i64,
+        limit: i64,
+        bytes_max: usize,
+    ) -> Result<Option<(Bytes, i64)>, FetchError> {
+        if self.ring_wanted.load(Ordering::Relaxed)
+            && let Some(found) = self.ring.lock().read(from, limit, bytes_max)
+        {
+            self.ring_used.store(true, Ordering::Relaxed);
+            return Ok(Some(found));
+        }
+        let mut from = from;
+        while from < limit {
+            let Some((segment, next_base)) = self.segment_for(from) else {
+                return Ok(None);
+            };
+            match read_segment(&segment, from, limit, bytes_max) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                // Compaction may leave nothing between `from` and the segment's end.
+                Ok(None) => match next_base {
+                    Some(base) if base > from => from = base,
+                    _ => return Ok(None),
+                },
+                Err(WalkError::Io { .. }) if from < self.log_start_offset() => {
+                    return Err(self.out_of_range(from));
+                }
+                Err(error) => return Err(self.walk_error(from, error).into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment that `offset` lies in, and the base of the next one.
+    fn segment_for(&self, offset: i64) -> Option<(Arc<Segment>, Option<i64>)> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|segment| segment.base_offset() <= offset);
+        // An offset below the first base lies in front of the first segment's batches.
+        let at = after.saturating_sub(1);
+        let segment = Arc::clone(segments.get(at)?);
+        Some((segment, segments.get(at + 1).map(|next| next.base_offset())))
+    }
+
+    pub(super) fn walk_error(&self, offset: i64, error: WalkError) -> StorageError {
+        let partition = self.id().clone();
+        match error {
+            WalkError::Io { .. } => StorageError::Read {
+                partition,
+                reason: error.to_string(),
+            },
+            WalkError::Bad { .. } => StorageError::Corrupt {
+                partition,
+                offset,
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    fn batch_error(&self, offset: i64, error: &BatchError) -> StorageError {
+        StorageError::Corrupt {
+            partition: self.id().clone(),
+            offset,
+            reason: error.to_string(),
+        }
+    }
+
+    /// The first record with a timestamp of at least `timestamp_ms`: its offset and timestamp.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub(crate) fn offset_for_timestamp(
+        &self,
+        timestamp_ms: i64,
+    ) -> Result<Option<(i64, i64)>, StorageError> {
+        self.check_online()?;
+        let ends = self.ends();
+        let segments = self.segments.read().clone();
+        for segment in segments {
+            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            let latest = segment.latest().map_err(walk_error)?;
+            if latest.is_none_or(|(latest, _)| latest < timestamp_ms)
+                || segment.next_offset() <= ends.log_start
+            {
+                continue;
+            }
+            let from = segment
+                .before_time(timestamp_ms)
+                .map_err(walk_error)?
+                .max(ends.log_start);
+            let found = self.find_record(
+                from,
+                |record| record.timestamp >= timestamp_ms,
+                |header| header.max_timestamp >= timestamp_ms,
+            )?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record with the largest timestamp (ListOffsets -3): its offset and timestamp.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, StorageError> {
+        self.check_online()?;
+        let log_start = self.log_start_offset();
+        let segments = self.segments.read().clone();
+        let mut best: Option<(i64, i64)> = None;
+        for segment in segments
+            .iter()
+            .filter(|segment| segment.next_offset() > log_start)
+        {
+            let latest = segment
+                .latest()
+                .map_err(|error| self.walk_error(segment.base_offset(), error))?;
+            if let Some(latest) = latest
+                && best.is_none_or(|best| best.0 < latest.0)
+            {
+                best = Some(latest);
+            }
+        }
+        let Some((timestamp, offset)) = best else {
+            return Ok(None);
+        };
+        self.find_record(
+            offset.max(log_start),
+            |record| record.timestamp >= timestamp,
+            |header| header.max_timestamp >= timestamp,
+        )
+    }
+
+    /// The first visible record from `from` on that `wanted` takes, in batches that `promising` takes.
+    fn find_record(
+        &self,
+        from: i64,
+        wanted: impl Fn(&Record) -> bool,
+        promising: impl Fn(&BatchHeader) -> bool,
+    ) -> Result<Option<(i64, i64)>, StorageError> {
+        let mut found = None;
+        self.for_each_batch(from, |batch| {
+            if batch.header.is_control() || !promising(&batch.header) {
+                return Ok(Visit::Continue);
+            }
+            for record in batch.records(DECOMPRESSED_MAX)? {
+                let record = record?;
+                if record.offset >= from && wanted(&record) {
+                    found = Some((record.offset, record.timestamp));
+                    return Ok(Visit::Stop);
+                }
+            }
+            Ok(Visit::Continue)
+        })?;
+        Ok(found)
+    }
+
+    /// Visits the batches from the one with `from` on up to the high watermark, open and aborted transactions and
+    /// control batches included. `from` below the log's start begins there.
+    ///
+    /// # Errors
+    /// If the files cannot be read, or what `visit` fails with.
+    pub(crate) fn for_each_batch(
+        &self,
+        from: i64,
+        mut visit: impl FnMut(&Batch) -> Result<Visit, BatchError>,
+    ) -> Result<(), StorageError> {
+        let limit = self.high_watermark();
+        let mut from = from.max(self.log_start_offset());
+        while from < limit {
+            let range = self.read_range(from, limit, WALK_BYTES);
+            let Some((bytes, next)) = range.map_err(|error| match error {
+                FetchError::Storage(error) => error,
+                FetchError::OutOfRange { .. } => StorageError::Read {
+                    partition: self.id().clone(),
+                    reason: error.to_string(),
+                },
+            })?
+            else {
+                return Ok(());
+            };
+            let walk: BatchIter = batches(&bytes);
+            for batch in walk {
+                let visited = batch.and_then(|batch| visit(&batch));
+                match visited.map_err(|error| self.batch_error(from, &error))? {
+                    Visit::Continue => {}
+                    Visit::Stop => return Ok(()),
+                }
+            }
+            from = next.max(from + 1);
+        }
+        Ok(())
+    }
+
+    /// Visits all records from `from` on up to the high watermark with the header of their batch: those of open and
+    /// aborted transactions too, and control records (`header.is_control()`).
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub(crate) fn for_each_record(
+        &self,
+        from: i64,
+        mut visit: impl FnMut(&BatchHeader, Record),
+    ) -> Result<(), StorageError> {
+        self.for_each_batch(from, |batch| {
+            for record in batch.records(DECOMPRESSED_MAX)? {
+                let record = record?;
+                if record.offset >= from {
+                    visit(&batch.header, record);
+                }
+            }
+            Ok(Visit::Continue)
+        })
+    }
+}
+
+/// Whole batches of one segment with something in `[from, limit)`, and the offset after them; `None` if it has none.
+fn read_segment(
+    segment: &Segment,
+    from: i64,
+    limit: i64,
+    bytes_max: usize,
+) -> Result<Option<(Bytes, i64)>, WalkError> {
+    let position = segment.position(from)?;
+    let left = segment.size().saturating_sub(position);
+    if left == 0 {
+        return Ok(None);
+    }
+    let io = |source| WalkError::Io { position, source };
+    let file = segment.file().map_err(io)?;
+    // One read for the usual case: the batches wanted, behind at most one index interval.
+    let length = bytes_max
+        .saturating_add(SLACK_BYTES)
+        .min(usize::try_from(left).unwrap_or(usize::MAX));
+    let bytes = Bytes::from(file.read_at(position, length).map_err(io)?);
+    let mut walk = super::walk::BatchWalk::over(&file, position, segment.size(), bytes.clone());
+    let block_end = position + bytes.len() as u64;
+    let mut start = None;
+    let mut end = position;
+    let mut next = from;
+    while let Some((at, header)) = walk.next_header()? {
+        if header.last_offset() < from {
+            continue;
+        }
+        if header.base_offset >= limit {
+            break;
+        }
+        let first = *start.get_or_insert(at);
+        let batch_end = at + header.total_size() as u64;
+        if at > first && (batch_end - first > bytes_max as u64 || batch_end > block_end) {
+            break;
+        }
+        (end, next) = (batch_end, header.next_offset());
+        if walk.position() + BATCH_HEADER_BYTES as u64 > block_end {
+            break;
+        }
+    }
+    let Some(start) = start.filter(|start| end > *start) else {
+        return Ok(None);
+    };
+    let (skip, wanted) = ((start - position) as usize, (end - start) as usize);
+    if skip + wanted <= bytes.len() {
+        return Ok(Some((bytes.slice(skip..skip + wanted), next)));
+    }
+    // A first batch larger than what was asked for, or far behind its index entry.
+    let whole = file
+        .read_at(start, wanted)
+        .map_err(|source| WalkError::Io {
+            position: start,
+            source,
+        })?;
+    if whole.len() < wanted {
+        return Err(WalkError::Io {
+            position: start,
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        });
+    }
+    Ok(Some((whole.into(), next)))
+}

@@ -1,0 +1,361 @@
+//! One file of a partition: batches from its base offset on, and its index.
+//!
+//! ```text
+//! active   appended to; index in memory             one a partition, the last
+//! sealed   never changes; opened when it is read, closed when it was not for a while
+//! ```
+//!
+//! Invariants:
+//! 1. `size` covers whole batches only, and never more than was written.
+//! 2. A sealed segment is replaced (compaction) or removed (retention) as a whole; who holds it reads on, its file is
+//!    open.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use log_protocol::{BATCH_HEADER_BYTES, BatchHeader};
+use parking_lot::{Mutex, RwLock};
+
+use super::index::{DiskIndex, MemoryIndex};
+use super::log_file::LogFile;
+use super::walk::{BatchWalk, WalkError};
+
+#[derive(Debug)]
+enum Index {
+    Memory(MemoryIndex),
+    /// Opened when first needed.
+    Disk(Option<Arc<DiskIndex>>),
+}
+
+/// A file of batches.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base_offset: i64,
+    folder: Arc<Path>,
+    file: Mutex<Option<Arc<LogFile>>>,
+    index: RwLock<Index>,
+    size: AtomicU64,
+    next_offset: AtomicI64,
+    /// Clock of the first append, ms; `i64::MAX` while it is empty.
+    first_append_ms: AtomicI64,
+    /// Read since [`Segment::close_idle`] looked last.
+    used: AtomicBool,
+}
+
+/// The path of a segment's file with this ending.
+pub(crate) fn segment_path(folder: &Path, base_offset: i64, ending: &str) -> PathBuf {
+    folder.join(format!("{base_offset:020}.{ending}"))
+}
+
+impl Segment {
+    /// Makes the file of a new active segment, its name durable.
+    pub(crate) fn create(
+        folder: &Arc<Path>,
+        base_offset: i64,
+        reserve: Option<u64>,
+    ) -> io::Result<Self> {
+        let file = LogFile::open(&segment_path(folder, base_offset, "log"))?;
+        file.truncate(0)?;
+        if let Some(bytes) = reserve {
+            file.reserve(bytes);
+        }
+        super::sync_folder(folder)?;
+        let index = MemoryIndex::default();
+        Ok(Self::active(
+            folder,
+            base_offset,
+            Arc::new(file),
+            index,
+            0,
+            base_offset,
+            i64::MAX,
+        ))
+    }
+
+    /// The last segment, as recovery found it.
+    pub(crate) fn active(
+        folder: &Arc<Path>,
+        base_offset: i64,
+        file: Arc<LogFile>,
+        index: MemoryIndex,
+        size: u64,
+        next_offset: i64,
+        first_append_ms: i64,
+    ) -> Self {
+        Self {
+            base_offset,
+            folder: Arc::clone(folder),
+            file: Mutex::new(Some(file)),
+            index: RwLock::new(Index::Memory(index)),
+            size: AtomicU64::new(size),
+            next_offset: AtomicI64::new(next_offset),
+            first_append_ms: AtomicI64::new(first_append_ms),
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// A segment that does not change any more; opens nothing.
+    pub(crate) fn sealed(
+        folder: &Arc<Path>,
+        base_offset: i64,
+        size: u64,
+        next_offset: i64,
+    ) -> Self {
+        Self {
+            base_offset,
+            folder: Arc::clone(folder),
+            file: Mutex::new(None),
+            index: RwLock::new(Index::Disk(None)),
+            size: AtomicU64::new(size),
+            next_offset: AtomicI64::new(next_offset),
+            first_append_ms: AtomicI64::new(i64::MIN),
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// Offset in the file's name; no batch lies before it.
+    pub(crate) fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// Bytes of whole batches.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// At or past the offset after the last batch, and not past the next segment's base.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.next_offset.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing can be appended to it any more.
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(&*self.index.read(), Index::Disk(_))
+    }
+
+    /// Clock of the first append, ms.
+    pub(crate) fn first_append_ms(&self) -> i64 {
+        self.first_append_ms.load(Ordering::Relaxed)
+    }
+
+    /// Its file, opened if need be.
+    pub(crate) fn file(&self) -> io::Result<Arc<LogFile>> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut file = self.file.lock();
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        let opened = Arc::new(LogFile::open_existing(&segment_path(
+            &self.folder,
+            self.base_offset,
+            "log",
+        ))?);
+        *file = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Notes batches that were written at the end: `(header with its offsets, position)` each.
+    pub(crate) fn extend(&self, batches: &[(BatchHeader, u64)], now_ms: i64, interval: u32) {
+        let Some((last, position)) = batches.last() else {
+            return;
+        };
+        if let Index::Memory(index) = &mut *self.index.write() {
+            for (header, position) in batches {
+                let relative = (header.base_offset - self.base_offset) as u32;
+                index.add(relative, *position as u32, header, interval);
+            }
+        }
+        self.first_append_ms.fetch_min(now_ms, Ordering::Relaxed);
+        self.next_offset
+            .store(last.next_offset(), Ordering::Release);
+        self.size
+            .store(position + last.total_size() as u64, Ordering::Release);
+    }
+
+    /// Whether a batch whose last offset is `last_offset` can be addressed from this base.
+    pub(crate) fn can_address(&self, last_offset: i64) -> bool {
+        last_offset - self.base_offset <= i64::from(i32::MAX)
+    }
+
+    /// Writes the index files and, for a segment that is not appended to any more, lets go of the memory. Returns the
+    /// files, to be synced.
+    pub(crate) fn write_index(&self, seal: bool) -> io::Result<Vec<Arc<LogFile>>> {
+        let mut index = self.index.write();
+        let Index::Memory(memory) = &*index else {
+            return Ok(Vec::new());
+        };
+        let paths = [self.path("index"), self.path("timeindex")];
+        memory.write(&paths[0], &paths[1])?;
+        if seal {
+            *index = Index::Disk(None);
+        }
+        paths
+            .iter()
+            .map(|path| LogFile::open(path).map(Arc::new))
+            .collect()
+    }
+
+    /// Position of a batch at or before `offset`.
+    pub(crate) fn position(&self, offset: i64) -> Result<u64, WalkError> {
+        let relative = self.relative(offset);
+        if self.size() == 0 {
+            return Ok(0);
+        }
+        if let Index::Memory(index) = &*self.index.read() {
+            return Ok(u64::from(index.position(relative)));
+        }
+        let found = self.disk_index()?.position(relative);
+        if let Ok((found, position)) = found
+            && self.is_batch_at(found, u64::from(position))?
+        {
+            return Ok(u64::from(position));
+        }
+        let rebuilt = self.rebuild_index()?;
+        Ok(u64::from(rebuilt.position(relative)))
+    }
+
+    /// Offset of a batch such that all before it in this segment are older than `timestamp`.
+    pub(crate) fn before_time(&self, timestamp: i64) -> Result<i64, WalkError> {
+        if self.size() == 0 {
+            return Ok(self.base_offset);
+        }
+        if let Index::Memory(index) = &*self.index.read() {
+            return Ok(self.base_offset + i64::from(index.before_time(timestamp)));
+        }
+        let relative = match self.disk_index()?.before_time(timestamp) {
+            Ok(relative) => relative,
+            Err(_) => self.rebuild_index()?.before_time(timestamp),
+        };
+        Ok(self.base_offset + i64::from(relative))
+    }
+
+    /// The largest timestamp and the base offset of the batch that has it; `None` while it is empty.
+    pub(crate) fn latest(&self) -> Result<Option<(i64, i64)>, WalkError> {
+        if self.size() == 0 {
+            return Ok(None);
+        }
+        let latest = match &*self.index.read() {
+            Index::Memory(index) => Some(index.latest()),
+            Index::Disk(_) => None,
+        };
+        let latest = match latest {
+            Some(latest) => latest,
+            None => match self.disk_index()?.latest() {
+                Ok(latest) => Some(latest),
+                Err(_) => self.rebuild_index()?.latest(),
+            },
+        };
+        Ok(latest.map(|(timestamp, relative)| (timestamp, self.base_offset + i64::from(relative))))
+    }
+
+    /// A walk from the batch at or before `offset`; the caller passes over those that end before it.
+    pub(crate) fn walk<'a>(
+        &self,
+        file: &'a LogFile,
+        offset: i64,
+    ) -> Result<BatchWalk<'a>, WalkError> {
+        Ok(BatchWalk::new(file, self.position(offset)?, self.size()))
+    }
+
+    /// Closes a sealed segment that was not read since the last call.
+    pub(crate) fn close_idle(&self) {
+        if !self.used.swap(false, Ordering::Relaxed)
+            && let Index::Disk(index) = &mut *self.index.write()
+        {
+            *index = None;
+            *self.file.lock() = None;
+        }
+    }
+
+    /// Removes the files; who holds the segment reads on if its file is open.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        for ending in ["index", "timeindex"] {
+            // Never evidence, so their absence is no error.
+            let _ = fs::remove_file(self.path(ending));
+        }
+        fs::remove_file(self.path("log"))
+    }
+
+    fn path(&self, ending: &str) -> PathBuf {
+        segment_path(&self.folder, self.base_offset, ending)
+    }
+
+    fn relative(&self, offset: i64) -> u32 {
+        u32::try_from((offset - self.base_offset).max(0)).unwrap_or(u32::MAX)
+    }
+
+    fn disk_index(&self) -> Result<Arc<DiskIndex>, WalkError> {
+        self.used.store(true, Ordering::Relaxed);
+        if let Index::Disk(Some(index)) = &*self.index.read() {
+            return Ok(Arc::clone(index));
+        }
+        let open = || DiskIndex::open(&self.path("index"), &self.path("timeindex"));
+        let opened = match open() {
+            Some(index) => index,
+            None => {
+                self.rebuild_index()?;
+                let missing = || WalkError::Io {
+                    position: 0,
+                    source: io::ErrorKind::NotFound.into(),
+                };
+                open().ok_or_else(missing)?
+            }
+        };
+        let opened = Arc::new(opened);
+        *self.index.write() = Index::Disk(Some(Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    fn is_batch_at(&self, relative: u32, position: u64) -> Result<bool, WalkError> {
+        if position == 0 {
+            return Ok(true);
+        }
+        let io = |source| WalkError::Io { position, source };
+        let bytes = self
+            .file()
+            .map_err(io)?
+            .read_at(position, BATCH_HEADER_BYTES)
+            .map_err(io)?;
+        let expected = self.base_offset + i64::from(relative);
+        Ok(
+            BatchHeader::parse(&bytes).is_ok_and(|header| header.base_offset == expected)
+                && position < self.size(),
+        )
+    }
+
+    /// Walks the headers and writes the index files anew.
+    fn rebuild_index(&self) -> Result<MemoryIndex, WalkError> {
+        /// Kafka's default; the topic's own value only matters for the size.
+        const INTERVAL: u32 = 4096;
+        let io = |source| WalkError::Io {
+            position: 0,
+            source,
+        };
+        let file = self.file().map_err(io)?;
+        let index = build_index(&file, self.base_offset, self.size(), INTERVAL)?;
+        index
+            .write(&self.path("index"), &self.path("timeindex"))
+            .map_err(io)?;
+        *self.index.write() = Index::Disk(None);
+        Ok(index)
+    }
+}
+
+/// The index of the first `size` bytes of a file.
+pub(crate) fn build_index(
+    file: &LogFile,
+    base_offset: i64,
+    size: u64,
+    interval: u32,
+) -> Result<MemoryIndex, WalkError> {
+    let mut index = MemoryIndex::default();
+    let mut walk = BatchWalk::new(file, 0, size);
+    while let Some((position, header)) = walk.next_header()? {
+        let relative = u32::try_from(header.base_offset - base_offset).unwrap_or(u32::MAX);
+        index.add(relative, position as u32, &header, interval);
+    }
+    Ok(index)
+}

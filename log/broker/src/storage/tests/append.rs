@@ -1,0 +1,336 @@
+//! Appends: rules, sequences, transactions, durability, contention.
+
+use log_protocol::{Batch, ControlKind, ErrorCode};
+
+use super::*;
+use crate::partition::AppendError;
+
+fn refused(partition: &Partition, bytes: Bytes) -> ErrorCode {
+    partition
+        .append(bytes, AppendOrigin::Client, NOW)
+        .expect_err("refused")
+        .code()
+}
+
+#[test]
+fn nothing_is_made_before_the_first_append_and_offsets_are_contiguous() {
+    let lab = Lab::new(&[]);
+    let partition = lab.open();
+    assert!(!lab.path().exists());
+    assert!(
+        partition
+            .read(0, 100, Isolation::ReadCommitted)
+            .expect("empty")
+            .bytes
+            .is_empty()
+    );
+    for n in 0..5 {
+        let appended = put(&partition, filled(3, 10, NOW));
+        assert_eq!(
+            (appended.base_offset, appended.last_offset),
+            (n * 3, n * 3 + 2)
+        );
+        assert_eq!((appended.log_append_time, appended.duplicate), (-1, false));
+    }
+    assert_eq!(partition.high_watermark(), 15);
+    assert_eq!(all(&partition).len(), 15);
+}
+
+#[test]
+fn the_rules_of_batches_and_topics_hold() {
+    let lab = Lab::new(&[("max.message.bytes", "500"), ("segment.bytes", "2000")]);
+    let partition = lab.open();
+    let good = filled(1, 10, NOW);
+    assert_eq!(
+        refused(&partition, filled(1, 600, NOW)),
+        ErrorCode::MessageTooLarge
+    );
+    assert_eq!(
+        refused(&partition, filled(1, 3000, NOW)),
+        ErrorCode::RecordListTooLarge
+    );
+    assert_eq!(refused(&partition, Bytes::new()), ErrorCode::InvalidRecord);
+    let two = [good.clone(), good.clone()].concat().into();
+    assert_eq!(refused(&partition, two), ErrorCode::InvalidRecord);
+    assert_eq!(
+        refused(&partition, good.slice(..good.len() - 1)),
+        ErrorCode::CorruptMessage
+    );
+    let mut flipped = good.to_vec();
+    flipped[70] ^= 1;
+    assert_eq!(
+        refused(&partition, flipped.into()),
+        ErrorCode::CorruptMessage
+    );
+    let mut old = good.to_vec();
+    old[16] = 1;
+    assert_eq!(
+        refused(&partition, old.into()),
+        ErrorCode::UnsupportedForMessageFormat
+    );
+    assert_eq!(
+        refused(&partition, filled(1, 10, NOW + 3_700_000)),
+        ErrorCode::InvalidTimestamp
+    );
+    let control = log_protocol::control_batch(ControlKind::Commit, 1, 0, 0, NOW);
+    assert_eq!(refused(&partition, control), ErrorCode::InvalidRecord);
+    lab.set(&[("cleanup.policy", "compact")]);
+    assert_eq!(refused(&partition, good.clone()), ErrorCode::InvalidRecord);
+    lab.set(&[("message.timestamp.before.max.ms", "1000")]);
+    assert_eq!(
+        refused(&partition, filled(1, 10, NOW - 2000)),
+        ErrorCode::InvalidTimestamp
+    );
+    put(&partition, good);
+    assert_eq!(partition.high_watermark(), 1);
+}
+
+#[test]
+fn log_append_time_and_compression_rewrite_the_batch() {
+    let lab = Lab::new(&[
+        ("message.timestamp.type", "LogAppendTime"),
+        ("compression.type", "zstd"),
+    ]);
+    let partition = lab.open();
+    let appended = put(&partition, filled(4, 500, 7));
+    assert_eq!(appended.log_append_time, NOW);
+    let fetched = partition
+        .read(0, 1 << 20, Isolation::ReadCommitted)
+        .expect("read");
+    let batch = Batch::parse(&fetched.bytes).expect("batch");
+    batch.validate().expect("valid");
+    assert_eq!(batch.header.compression(), Ok(Compression::Zstd));
+    assert!(all(&partition).iter().all(|record| record.timestamp == NOW));
+    assert_eq!(all(&partition).len(), 4);
+}
+
+#[test]
+fn duplicates_answer_their_offsets_through_restarts() {
+    let lab = Lab::new(&[("segment.bytes", "1024")]);
+    for clean in [true, false] {
+        let partition = lab.open();
+        let id = i64::from(clean);
+        let batch = |sequence| {
+            batch_of(
+                &[(None, Some("x")), (None, Some("y"))],
+                NOW,
+                stamp(id, 0, sequence, false),
+            )
+        };
+        let first: Vec<_> = (0..20)
+            .map(|n| put(&partition, batch(n * 2)).base_offset)
+            .collect();
+        if clean {
+            partition.close().expect("close");
+        }
+        drop(partition);
+        let partition = lab.open();
+        for n in 15..20 {
+            let again = put(&partition, batch(n * 2));
+            assert_eq!(
+                (again.base_offset, again.duplicate),
+                (first[n as usize], true)
+            );
+        }
+        assert_eq!(
+            refused(&partition, batch(14 * 2)),
+            ErrorCode::OutOfOrderSequenceNumber
+        );
+        assert_eq!(
+            refused(&partition, batch(44)),
+            ErrorCode::OutOfOrderSequenceNumber
+        );
+        assert_eq!(
+            put(&partition, batch(40)).base_offset,
+            partition.high_watermark() - 2
+        );
+    }
+}
+
+#[test]
+fn transactions_hold_the_last_stable_offset_and_aborted_ones_are_reported() {
+    let lab = Lab::new(&[("segment.bytes", "1024")]);
+    let mut partition = lab.open();
+    let one = |id, sequence, transactional, value| {
+        batch_of(
+            &[(None, Some(value))],
+            NOW,
+            stamp(id, 0, sequence, transactional),
+        )
+    };
+    put(&partition, filled(1, 10, NOW)); // 0
+    put(&partition, one(1, 0, true, "a0")); // 1
+    put(&partition, one(2, 0, true, "b0")); // 2
+    put(&partition, one(1, 1, true, "a1")); // 3
+    assert_eq!(
+        (partition.last_stable_offset(), partition.high_watermark()),
+        (1, 4)
+    );
+    assert!(partition.has_open_transaction(1) && partition.has_open_transaction(2));
+    let outside = partition.append(one(1, 2, false, "x"), AppendOrigin::Client, NOW);
+    assert_eq!(
+        outside.expect_err("open").code(),
+        ErrorCode::InvalidTxnState
+    );
+    let abort = partition
+        .append_marker(ControlKind::Abort, 1, 0, 5, NOW)
+        .expect("marker"); // 4
+    assert_eq!(abort.base_offset, 4);
+    assert_eq!(partition.last_stable_offset(), 2);
+    let fenced = partition
+        .append_marker(ControlKind::Commit, 1, 0, 4, NOW)
+        .expect_err("older coordinator");
+    assert_eq!(fenced.code(), ErrorCode::TransactionCoordinatorFenced);
+    for round in 0..3 {
+        let committed = partition
+            .read(0, 1 << 20, Isolation::ReadCommitted)
+            .expect("read");
+        assert_eq!(committed.last_stable_offset, 2, "round {round}");
+        let last = batches(&committed.bytes)
+            .last()
+            .expect("some")
+            .expect("batch");
+        assert_eq!(last.header.last_offset(), 1);
+        assert_eq!(committed.aborted.len(), 1);
+        assert_eq!(
+            (
+                committed.aborted[0].producer_id,
+                committed.aborted[0].first_offset
+            ),
+            (1, 1)
+        );
+        if round == 1 {
+            partition.close().expect("close");
+        }
+        drop(partition);
+        partition = lab.open();
+    }
+    partition
+        .append_marker(ControlKind::Commit, 2, 0, 5, NOW)
+        .expect("marker"); // 5
+    assert_eq!(partition.last_stable_offset(), 6);
+    let tail = partition
+        .read(5, 1 << 20, Isolation::ReadCommitted)
+        .expect("read");
+    assert!(tail.aborted.is_empty());
+    // The coordinator's own records need no sequence, but its epoch counts.
+    let offsets = batch_of(&[(Some("g"), Some("1"))], NOW, stamp(3, 1, -1, true));
+    partition
+        .append(offsets, AppendOrigin::Coordinator, NOW)
+        .expect("append");
+    assert_eq!(partition.last_stable_offset(), 6);
+    let summaries = partition.producers();
+    assert_eq!(
+        summaries
+            .iter()
+            .map(|s| (s.producer_id, s.open_since))
+            .collect::<Vec<_>>(),
+        [(1, -1), (2, -1), (3, 6)]
+    );
+}
+
+#[tokio::test]
+async fn sync_levels_promise_what_they_say() {
+    let lab = Lab::new(&[("flush", "sync")]);
+    let partition = lab.open();
+    let appended = put(&partition, filled(2, 10, NOW));
+    partition
+        .acknowledged(appended.last_offset)
+        .await
+        .expect("synced");
+    assert_eq!(partition.synced_offset(), 2);
+    lab.set(&[("flush", "os")]);
+    let appended = put(&partition, filled(2, 10, NOW));
+    partition
+        .acknowledged(appended.last_offset)
+        .await
+        .expect("at once");
+    assert_eq!(partition.synced_offset(), 2);
+    partition.sync().await.expect("synced");
+    assert_eq!(partition.synced_offset(), 4);
+}
+
+#[tokio::test]
+async fn a_failed_write_takes_the_partition_offline() {
+    let lab = Lab::new(&[]);
+    fs::write(lab.path(), b"a file where the folder belongs").expect("write");
+    // Opened before the obstacle, so to say.
+    let partition = lab.open_at(&lab.path().join("inside"), 0);
+    let error = partition
+        .append(filled(1, 1, NOW), AppendOrigin::Client, NOW)
+        .expect_err("offline");
+    assert!(
+        matches!(&error, AppendError::Storage(StorageError::Offline { .. })),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("partition orders-3 is offline: create segment"),
+        "{error}"
+    );
+    assert_eq!(error.code(), ErrorCode::KafkaStorageError);
+    assert!(partition.sync().await.is_ok() || partition.check_online().is_err());
+    assert!(partition.read(0, 1, Isolation::ReadUncommitted).is_err());
+}
+
+#[test]
+fn a_deleted_partition_refuses_and_wakes() {
+    let lab = Lab::new(&[]);
+    let partition = lab.open();
+    put(&partition, filled(1, 1, NOW));
+    let mut watch = partition.watch();
+    watch.mark_unchanged();
+    partition.mark_deleted();
+    assert!(watch.has_changed().expect("open"));
+    assert_eq!(
+        refused(&partition, filled(1, 1, NOW)),
+        ErrorCode::UnknownTopicOrPartition
+    );
+}
+
+#[test]
+fn appends_from_many_threads_interleave_whole() {
+    let lab = Lab::new(&[("segment.bytes", "20000")]);
+    let partition = lab.open();
+    std::thread::scope(|scope| {
+        for producer in 0..8i64 {
+            let partition = &partition;
+            scope.spawn(move || {
+                for n in 0..200 {
+                    let value = format!("{producer}:{n}");
+                    let bytes = batch_of(
+                        &[(None, Some(value.as_str())); 2],
+                        NOW,
+                        stamp(producer, 0, n * 2, false),
+                    );
+                    let appended = put(partition, bytes);
+                    assert_eq!(appended.last_offset, appended.base_offset + 1);
+                }
+            });
+        }
+        for _ in 0..50 {
+            let seen = all(&partition);
+            assert!(
+                seen.iter()
+                    .enumerate()
+                    .all(|(n, record)| record.offset == n as i64)
+            );
+        }
+    });
+    let seen = values(&all(&partition));
+    assert_eq!(seen.len(), 3200);
+    for producer in 0..8 {
+        let prefix = format!("{producer}:");
+        let own: Vec<_> = seen
+            .iter()
+            .filter_map(|(_, value)| value.strip_prefix(&prefix))
+            .collect();
+        let expected: Vec<_> = (0..200)
+            .flat_map(|n| [n.to_string(), n.to_string()])
+            .collect();
+        assert_eq!(own, expected);
+    }
+    drop(partition);
+    assert_eq!(values(&all(&lab.open())), seen);
+}

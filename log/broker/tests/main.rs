@@ -1,0 +1,8 @@
+//! The broker as its users meet it: foreign clients over TCP (librdkafka), raw bytes, and `Embedded` in the same process.
+
+mod clients;
+mod embedded;
+mod groups;
+mod node;
+mod transactions;
+mod wire;

@@ -1,0 +1,81 @@
+//! Which cluster, and librdkafka's own properties on top.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+/// How to reach a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// Comma-separated `host:port`.
+    pub bootstrap_servers: String,
+    /// librdkafka's properties (`security.protocol`, `sasl.mechanism`, …); they win over what this crate sets.
+    pub properties: BTreeMap<String, String>,
+    /// Longest wait for one answer of the cluster.
+    pub request_timeout: Duration,
+}
+
+impl KafkaConfig {
+    /// Plain text, no authentication.
+    pub fn new(bootstrap_servers: impl Into<String>) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            properties: BTreeMap::new(),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+
+    fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", "thalweg")
+            // Its own lines on standard error would stand between ours.
+            .set("log_level", "0");
+        config
+    }
+
+    fn with_properties(&self, mut config: ClientConfig) -> ClientConfig {
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        config
+    }
+
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.with_properties(self.base())
+    }
+
+    /// A consumer that assigns by itself; `group` is needed even where none is joined.
+    pub(crate) fn consumer(&self, group: &str, read_uncommitted: bool) -> ClientConfig {
+        let isolation = if read_uncommitted { "read_uncommitted" } else { "read_committed" };
+        let mut config = self.base();
+        config
+            .set("group.id", group)
+            .set("isolation.level", isolation)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "100");
+        self.with_properties(config)
+    }
+
+    pub(crate) fn producer(&self) -> ClientConfig {
+        let mut config = self.base();
+        config.set("enable.idempotence", "true").set("linger.ms", "0");
+        self.with_properties(config)
+    }
+
+    pub(crate) fn transactional(&self, id: &str, timeout: Duration) -> ClientConfig {
+        let timeout_ms = timeout.as_millis().to_string();
+        let mut config = self.producer();
+        config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", &timeout_ms)
+            .set("message.timeout.ms", &timeout_ms);
+        config
+    }
+}

@@ -1,0 +1,182 @@
+//! Transactions: librdkafka's transactional producer.
+//!
+//! ```text
+//! open: init_transactions (fences) ─► idle ─ first append or offset ─► begun ─ commit | abort ─► idle
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use log_api::{
+    BatchBuilder, OffsetCommit, TopicPartition, Transaction, TransactionError, TransactionOptions,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryFuture, FutureProducer, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::producer::Refused;
+use crate::{KafkaConfig, error, producer};
+
+pub(crate) struct KafkaTransaction {
+    id: String,
+    config: KafkaConfig,
+    producer: FutureProducer,
+    begun: bool,
+    appended: Vec<(TopicPartition, Vec<DeliveryFuture>)>,
+    offsets: BTreeMap<String, Vec<OffsetCommit>>,
+}
+
+impl KafkaTransaction {
+    pub(crate) async fn open(
+        config: &KafkaConfig,
+        options: TransactionOptions,
+    ) -> Result<Self, TransactionError> {
+        let id = options.transactional_id;
+        let producer: FutureProducer = config
+            .transactional(&id, options.timeout)
+            .create()
+            .map_err(|error| error::transaction(&id, &error))?;
+        let this = Self {
+            id,
+            config: config.clone(),
+            producer,
+            begun: false,
+            appended: Vec::new(),
+            offsets: BTreeMap::new(),
+        };
+        this.blocking(|producer, timeout| producer.init_transactions(timeout)).await?;
+        Ok(this)
+    }
+
+    async fn blocking(
+        &self,
+        call: impl FnOnce(&FutureProducer, Duration) -> Result<(), KafkaError> + Send + 'static,
+    ) -> Result<(), TransactionError> {
+        let (producer, timeout) = (self.producer.clone(), self.config.request_timeout);
+        tokio::task::spawn_blocking(move || call(&producer, timeout))
+            .await
+            .map_err(|error| TransactionError::Aborted(error.to_string()))?
+            .map_err(|error| error::transaction(&self.id, &error))
+    }
+
+    fn begin(&mut self) -> Result<(), TransactionError> {
+        if !self.begun {
+            self.producer
+                .begin_transaction()
+                .map_err(|error| error::transaction(&self.id, &error))?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    async fn send_offsets(
+        &self,
+        group: String,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
+        let mut list = TopicPartitionList::new();
+        for commit in &offsets {
+            let (topic, partition) = (&commit.partition.topic, commit.partition.partition);
+            list.add_partition(topic, partition);
+            if let Some(mut element) = list.find_partition(topic, partition) {
+                element.set_metadata(&commit.metadata);
+                element
+                    .set_offset(Offset::Offset(commit.offset))
+                    .map_err(|error| error::transaction(&self.id, &error))?;
+            }
+        }
+        let config = self.config.consumer(&group, false);
+        self.blocking(move |producer, timeout| {
+            let consumer: BaseConsumer = config.create()?;
+            let metadata = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
+            producer.send_offsets_to_transaction(&list, &metadata, timeout)
+        })
+        .await
+    }
+
+    fn refused(&self, refused: Refused) -> TransactionError {
+        if refused.fenced {
+            TransactionError::Fenced(self.id.clone())
+        } else {
+            TransactionError::Write(refused.error)
+        }
+    }
+
+    async fn fill(&mut self) -> Result<Vec<i64>, TransactionError> {
+        let mut first_offsets = Vec::with_capacity(self.appended.len());
+        for (partition, deliveries) in std::mem::take(&mut self.appended) {
+            let delivered = producer::delivered(&partition, deliveries).await;
+            first_offsets.push(delivered.map_err(|refused| self.refused(refused))?);
+        }
+        for (group, offsets) in std::mem::take(&mut self.offsets) {
+            self.send_offsets(group, offsets).await?;
+        }
+        Ok(first_offsets)
+    }
+}
+
+#[async_trait]
+impl Transaction for KafkaTransaction {
+    async fn append(
+        &mut self,
+        partition: &TopicPartition,
+        batch: BatchBuilder,
+    ) -> Result<(), TransactionError> {
+        self.begin()?;
+        let deliveries = producer::enqueue(&self.producer, partition, batch)
+            .await
+            .map_err(|refused| self.refused(refused))?;
+        self.appended.push((partition.clone(), deliveries));
+        Ok(())
+    }
+
+    async fn commit_offsets(
+        &mut self,
+        group: &str,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
+        self.begin()?;
+        let held = self.offsets.entry(group.to_owned()).or_default();
+        for commit in offsets {
+            held.retain(|earlier| earlier.partition != commit.partition);
+            held.push(commit);
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<Vec<i64>, TransactionError> {
+        if !self.begun {
+            return Ok(Vec::new());
+        }
+        let first_offsets = self.fill().await?;
+        let (producer, timeout) = (self.producer.clone(), self.config.request_timeout);
+        let committed = tokio::task::spawn_blocking(move || producer.commit_transaction(timeout))
+            .await
+            .map_err(|error| TransactionError::Aborted(error.to_string()))?;
+        match committed {
+            Ok(()) => {
+                self.begun = false;
+                Ok(first_offsets)
+            }
+            Err(failure) if error::is_fenced(&failure) => {
+                Err(TransactionError::Fenced(self.id.clone()))
+            }
+            Err(KafkaError::Transaction(failure)) if failure.txn_requires_abort() => {
+                Err(TransactionError::Aborted(format!("transactional id {}: {failure}", self.id)))
+            }
+            // No answer, or one that does not say which way it went.
+            Err(_) => Err(TransactionError::Unknown(self.id.clone())),
+        }
+    }
+
+    async fn abort(&mut self) -> Result<(), TransactionError> {
+        self.appended.clear();
+        self.offsets.clear();
+        if std::mem::take(&mut self.begun) {
+            self.blocking(|producer, timeout| producer.abort_transaction(timeout)).await?;
+        }
+        Ok(())
+    }
+}

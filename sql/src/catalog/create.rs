@@ -1,0 +1,377 @@
+//! From CREATE SOURCE, TABLE and FUNCTION to bound objects: types, options, keys, time, signatures.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use connect_sandbox::{FunctionSignature, Module};
+use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
+use streams::{ColumnOrigin, KeyFormat, SourceColumn, ValueFormat};
+
+use super::object::{Function, Identity, Relation, TimeAttribute};
+use crate::diagnostic::{Code, Diagnostic, Words};
+use crate::parse::statement::{
+    CreateFunction, CreateRelation, Format, Metadata, Name, Text, Watermark,
+};
+use crate::plan::{Library, arrow_type, default_key_format, interval, settled, timestamp, type_name};
+
+/// How far the watermark stays behind the records' own time where nothing was declared, µs.
+const DEFAULT_DELAY_US: i64 = 5_000_000;
+
+const OPTIONS: &[&str] = &[
+    "topic", "connector", "partitions", "key.format", "value.format", "format", "timestamp.unit",
+    "scan.startup.mode", "kafka_topic", "key_format", "value_format", "timestamp_unit",
+];
+
+/// A bound source or table, and how many partitions its topic gets if it has to be made.
+#[derive(Debug)]
+pub(crate) struct BoundRelation {
+    pub relation: Relation,
+    pub partitions: Option<i32>,
+    /// Where the statement names the topic.
+    pub topic_span: Option<crate::diagnostic::Span>,
+}
+
+#[derive(Default)]
+struct Options {
+    topic: Option<Text>,
+    partitions: Option<i32>,
+    key_format: Option<KeyFormat>,
+    timestamp_unit_us: Option<i64>,
+}
+
+/// Binds CREATE SOURCE or TABLE.
+pub(crate) fn bind_relation(
+    library: &Library,
+    create: &CreateRelation,
+    identity: Identity,
+    words: &Words,
+) -> Result<BoundRelation, Diagnostic> {
+    let options = options(&create.options)?;
+    let mut columns = declared_columns(create)?;
+    let key = primary_key(create, &mut columns)?;
+    includes(create, &mut columns);
+    unique_names(create, &columns)?;
+    let key_columns = columns.iter().filter(|(_, column)| column.origin == ColumnOrigin::Key);
+    let key_types: Vec<DataType> =
+        key_columns.map(|(_, column)| column.data_type.clone()).collect();
+    let key_format = options.key_format.unwrap_or_else(|| default_key_format(&key_types));
+    if key_format == KeyFormat::String && key_types != [DataType::Utf8View] {
+        return Err(Diagnostic::new(
+            Code::OptionValue,
+            "key.format = 'string' needs a single TEXT column as the key",
+        )
+        .at(words.place("key"))
+        .help("key.format = 'json' takes any columns"));
+    }
+    let times = times(library, create, &columns, words)?;
+    let schema = Schema::new(
+        columns
+            .iter()
+            .map(|(name, column)| Field::new(name, column.data_type.clone(), true))
+            .collect::<Vec<_>>(),
+    );
+    let topic_span = options.topic.as_ref().and_then(|topic| topic.span).or(create.name.span);
+    let topic = options.topic.map_or_else(|| identity.name.clone(), |topic| topic.value);
+    let relation = Relation {
+        topic,
+        columns: columns.into_iter().map(|(_, column)| column).collect(),
+        schema: Arc::new(schema),
+        key,
+        key_format: if key_types.is_empty() { KeyFormat::None } else { key_format },
+        value_format: ValueFormat::Json { timestamp_unit_us: options.timestamp_unit_us },
+        times,
+        view: None,
+        identity,
+    };
+    Ok(BoundRelation { relation, partitions: options.partitions, topic_span })
+}
+
+type Columns = Vec<(String, SourceColumn)>;
+
+fn declared_columns(create: &CreateRelation) -> Result<Columns, Diagnostic> {
+    if create.columns.is_empty() {
+        return Err(Diagnostic::new(Code::Syntax, format!("{} has no columns", create.name.written))
+            .at(create.name.span));
+    }
+    let mut columns = Vec::with_capacity(create.columns.len());
+    for column in &create.columns {
+        let data_type =
+            arrow_type(&column.data_type).map_err(|error| error.at(column.type_span))?;
+        let origin = if column.key { ColumnOrigin::Key } else { ColumnOrigin::Value };
+        columns.push((
+            column.name.name.clone(),
+            SourceColumn {
+                name: column.name.written.clone(),
+                data_type,
+                nullable: column.nullable,
+                origin,
+            },
+        ));
+    }
+    Ok(columns)
+}
+
+fn primary_key(create: &CreateRelation, columns: &mut Columns) -> Result<Vec<usize>, Diagnostic> {
+    let mut key = Vec::with_capacity(create.primary_key.len());
+    for name in &create.primary_key {
+        let Some(place) = columns.iter().position(|(other, _)| *other == name.name) else {
+            return Err(unknown_column(name, columns));
+        };
+        if key.contains(&place) {
+            return Err(Diagnostic::new(
+                Code::DuplicateColumn,
+                format!("{} is twice in the primary key", name.written),
+            )
+            .at(name.span));
+        }
+        columns[place].1.origin = ColumnOrigin::Key;
+        key.push(place);
+    }
+    match (&create.format, key.is_empty()) {
+        (Some((Format::Upsert, span)), true) => Err(Diagnostic::new(
+            Code::Syntax,
+            "FORMAT UPSERT needs a PRIMARY KEY: a record replaces the row of its key",
+        )
+        .at(*span)
+        .help("add PRIMARY KEY (…), or use FORMAT PLAIN")),
+        _ => Ok(key),
+    }
+}
+
+fn includes(create: &CreateRelation, columns: &mut Columns) {
+    for include in &create.includes {
+        let (data_type, origin) = match &include.what {
+            Metadata::Key => (DataType::Utf8View, ColumnOrigin::Key),
+            Metadata::Partition => (DataType::Int32, ColumnOrigin::Partition),
+            Metadata::Offset => (DataType::Int64, ColumnOrigin::Offset),
+            Metadata::Timestamp => (timestamp(), ColumnOrigin::Timestamp),
+            Metadata::Header(name) => (DataType::Utf8View, ColumnOrigin::Header(name.clone())),
+        };
+        let column = SourceColumn {
+            name: include.name.written.clone(),
+            data_type,
+            nullable: true,
+            origin,
+        };
+        columns.push((include.name.name.clone(), column));
+    }
+}
+
+fn unique_names(create: &CreateRelation, columns: &Columns) -> Result<(), Diagnostic> {
+    let spans = create.columns.iter().map(|column| column.name.span);
+    let spans: Vec<_> = spans.chain(create.includes.iter().map(|include| include.name.span)).collect();
+    for (index, (name, _)) in columns.iter().enumerate() {
+        if columns.iter().take(index).any(|(other, _)| other == name) {
+            let message = format!("two columns are named {name:?}");
+            return Err(Diagnostic::new(Code::DuplicateColumn, message)
+                .at(spans.get(index).copied().flatten()));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_column(name: &Name, columns: &Columns) -> Diagnostic {
+    Diagnostic::new(Code::UnknownColumn, format!("column {:?} is not declared", name.name))
+        .at(name.span)
+        .suggest_nearest(&name.name, columns.iter().map(|(name, _)| name.as_str()))
+}
+
+/// The declared event time, or the records' own where they are included.
+fn times(
+    library: &Library,
+    create: &CreateRelation,
+    columns: &Columns,
+    words: &Words,
+) -> Result<Vec<TimeAttribute>, Diagnostic> {
+    let Some(watermark) = &create.watermark else {
+        let included =
+            columns.iter().position(|(_, column)| column.origin == ColumnOrigin::Timestamp);
+        let time = |column| TimeAttribute { column, delay_us: DEFAULT_DELAY_US, declared: false };
+        return Ok(included.map(time).into_iter().collect());
+    };
+    let name = &watermark.column;
+    let Some(column) = columns.iter().position(|(other, _)| *other == name.name) else {
+        return Err(unknown_column(name, columns));
+    };
+    let data_type = &columns[column].1.data_type;
+    if !matches!(data_type, DataType::Timestamp(_, _)) {
+        let message =
+            format!("{} is of type {}, event time is a TIMESTAMP", name.written, type_name(data_type));
+        return Err(Diagnostic::new(Code::TimeColumn, message).at(name.span));
+    }
+    let delay_us = watermark_delay(library, watermark, words)?;
+    Ok(vec![TimeAttribute { column, delay_us, declared: true }])
+}
+
+/// `ts` or `ts - INTERVAL '…'`.
+fn watermark_delay(
+    library: &Library,
+    watermark: &Watermark,
+    words: &Words,
+) -> Result<i64, Diagnostic> {
+    let is_column = |expr: &SqlExpr| match expr {
+        SqlExpr::Identifier(ident) => Name::from(ident).name == watermark.column.name,
+        _ => false,
+    };
+    match &watermark.expr {
+        expr if is_column(expr) => Ok(0),
+        SqlExpr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
+            interval(library, right, watermark.span, words)
+        }
+        other => {
+            let name = &watermark.column.written;
+            Err(Diagnostic::new(Code::Unsupported, format!("a watermark cannot be {other}"))
+                .at(watermark.span)
+                .help(format!("WATERMARK FOR {name} AS {name} - INTERVAL '5 seconds', or AS {name}")))
+        }
+    }
+}
+
+fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
+    let mut options = Options::default();
+    for (name, value) in given {
+        let key = name.value.to_lowercase();
+        let wrong = |known: &str| {
+            Diagnostic::new(Code::OptionValue, format!("{key} cannot be '{}'", value.value))
+                .at(value.span)
+                .help(known.to_owned())
+        };
+        match key.as_str() {
+            "topic" | "kafka_topic" => options.topic = Some(value.clone()),
+            "partitions" => {
+                let count = value.value.parse().ok().filter(|count| (1..=10_000).contains(count));
+                options.partitions = Some(count.ok_or_else(|| wrong("a number from 1 to 10000"))?);
+            }
+            "connector" => match value.value.to_lowercase().as_str() {
+                "kafka" | "thalweg" => {}
+                _ => return Err(wrong("sources are topics: leave connector out, or say 'kafka'")),
+            },
+            "format" | "value.format" | "value_format" => match value.value.to_lowercase().as_str() {
+                "json" => {}
+                _ => return Err(wrong("'json' works")),
+            },
+            "key.format" | "key_format" => {
+                options.key_format = Some(match value.value.to_lowercase().as_str() {
+                    "string" | "kafka" | "raw" => KeyFormat::String,
+                    "json" => KeyFormat::Json,
+                    _ => return Err(wrong("'string' and 'json' work")),
+                });
+            }
+            "timestamp.unit" | "timestamp_unit" => {
+                options.timestamp_unit_us = Some(match value.value.to_lowercase().as_str() {
+                    "s" => 1_000_000,
+                    "ms" => 1_000,
+                    "us" => 1,
+                    _ => return Err(wrong("'s', 'ms' and 'us' work")),
+                });
+            }
+            "scan.startup.mode" | "auto.offset.reset" => match value.value.to_lowercase().as_str() {
+                "earliest" | "earliest-offset" => {}
+                _ => return Err(wrong("a source is read from 'earliest'")),
+            },
+            _ => {
+                return Err(Diagnostic::new(
+                    Code::UnknownOption,
+                    format!("there is no option {:?}", name.value),
+                )
+                .at(name.span)
+                .suggest_nearest(&key, OPTIONS.iter().copied()));
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// A module with its bytes, on its way into the catalog.
+pub(crate) struct FunctionModule {
+    pub module: Module,
+    pub bytes: Vec<u8>,
+}
+
+/// Finds the function in its module and checks the declared shape against it.
+pub(crate) fn bind_function(
+    create: &CreateFunction,
+    identity: Identity,
+    module: &Module,
+) -> Result<Function, Diagnostic> {
+    let functions = module.functions();
+    let name = &create.name;
+    let Some(signature) = functions.iter().find(|function| function.name == name.name) else {
+        let names: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
+        let diagnostic = Diagnostic::new(
+            Code::Signature,
+            format!("the module has no function {}", name.written),
+        )
+        .at(name.span);
+        let diagnostic = diagnostic.suggest_nearest(&name.name, names.iter().copied());
+        return Err(match (diagnostic.help.is_some(), names.is_empty()) {
+            (true, _) => diagnostic,
+            (false, true) => diagnostic.help("it has no scalar functions at all"),
+            (false, false) => diagnostic.help(format!("it has {}", names.join(", "))),
+        });
+    };
+    let args = signature.args.iter().map(|field| settled_type(field, signature)).collect::<Result<Vec<_>, _>>()?;
+    let returns = settled_type(&signature.returns, signature)?;
+    if let Some(declared) = &create.signature {
+        check_signature(declared, &args, &returns, name)?;
+    }
+    let scalar = module
+        .scalar(&name.name)
+        .map_err(|error| Diagnostic::new(Code::Module, error.to_string()).at(name.span))?;
+    Ok(Function { module: module.sha256(), args, returns, scalar: Arc::new(scalar), identity })
+}
+
+fn settled_type(field: &Field, signature: &FunctionSignature) -> Result<DataType, Diagnostic> {
+    settled(field.data_type()).ok_or_else(|| {
+        let message = format!(
+            "function {} speaks of {}, which SQL has no type for",
+            signature.name,
+            type_name(field.data_type())
+        );
+        Diagnostic::new(Code::Signature, message)
+    })
+}
+
+fn check_signature(
+    declared: &crate::parse::statement::DeclaredSignature,
+    args: &[DataType],
+    returns: &DataType,
+    name: &Name,
+) -> Result<(), Diagnostic> {
+    let module_says = || {
+        let args: Vec<String> = args.iter().map(type_name).collect();
+        format!("the module says {}({}) RETURNS {}", name.name, args.join(", "), type_name(returns))
+    };
+    if declared.args.len() != args.len() {
+        let message = format!(
+            "{} is declared with {} arguments, the module's function has {}",
+            name.written,
+            declared.args.len(),
+            args.len()
+        );
+        return Err(Diagnostic::new(Code::Signature, message).at(declared.span).help(module_says()));
+    }
+    for ((declared, span), arg) in declared.args.iter().zip(args) {
+        let data_type = arrow_type(declared).map_err(|error| error.at(*span))?;
+        if &data_type != arg {
+            let message = format!(
+                "declared as {}, the module's function takes {}",
+                type_name(&data_type),
+                type_name(arg)
+            );
+            return Err(Diagnostic::new(Code::Signature, message).at(*span).suggest(type_name(arg)));
+        }
+    }
+    let data_type = arrow_type(&declared.returns).map_err(|error| error.at(declared.returns_span))?;
+    if &data_type != returns {
+        let message = format!(
+            "declared as {}, the module's function returns {}",
+            type_name(&data_type),
+            type_name(returns)
+        );
+        return Err(Diagnostic::new(Code::Signature, message)
+            .at(declared.returns_span)
+            .suggest(type_name(returns)));
+    }
+    Ok(())
+}

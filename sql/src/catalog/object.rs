@@ -1,0 +1,189 @@
+//! What the catalog holds, bound: relations that a query can read, and functions that it can call.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use connect_sandbox::ScalarFunction;
+use serde::{Deserialize, Serialize};
+use streams::{KeyFormat, SourceColumn, SourceMode, SourceSpec, ValueFormat};
+use uuid::Uuid;
+
+use crate::plan::ViewPlan;
+
+/// What an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Source,
+    Table,
+    View,
+    Function,
+}
+
+impl Kind {
+    /// The word that the catalog's records use.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Table => "table",
+            Self::View => "view",
+            Self::Function => "function",
+        }
+    }
+
+    /// The kind of a record's word; `None` for one that this version does not know.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        [Self::Source, Self::Table, Self::View, Self::Function]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::View => f.write_str("materialized view"),
+            other => f.write_str(other.word()),
+        }
+    }
+}
+
+/// An object that another one was bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reference {
+    /// Its identity.
+    #[serde(with = "id_text")]
+    pub id: Uuid,
+    /// Its name at that time.
+    pub name: String,
+    /// For a function: the content address of its module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+}
+
+/// An id as text.
+mod id_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Uuid::parse_str(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What all objects have.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub id: Uuid,
+    pub name: String,
+    pub kind: Kind,
+    /// The statement as it was written.
+    pub sql: String,
+    /// Unix time, ms.
+    pub created_ms: i64,
+    pub references: Vec<Reference>,
+}
+
+/// The event time of a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeAttribute {
+    /// Index of the column.
+    pub column: usize,
+    /// How far the watermark stays behind the largest value, µs.
+    pub delay_us: i64,
+    /// Whether a WATERMARK clause said so.
+    pub declared: bool,
+}
+
+/// A source, table or view: a topic with columns.
+#[derive(Debug)]
+pub(crate) struct Relation {
+    pub identity: Identity,
+    pub topic: String,
+    /// Columns in order, with their declared spelling.
+    pub columns: Vec<SourceColumn>,
+    /// The same columns with their folded names.
+    pub schema: SchemaRef,
+    /// Columns whose values identify a row; empty: every record is a row of its own.
+    pub key: Vec<usize>,
+    pub key_format: KeyFormat,
+    pub value_format: ValueFormat,
+    /// Columns that are event time; the first one is meant where none is named.
+    pub times: Vec<TimeAttribute>,
+    /// How the rows of a view come about.
+    pub view: Option<ViewPlan>,
+}
+
+impl Relation {
+    pub(crate) fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// A source over these columns (and the key's, which an upsert needs), and for each wanted column where it stands.
+    pub(crate) fn source(&self, wanted: &[usize]) -> (SourceSpec, Vec<usize>) {
+        let mut chosen: Vec<usize> = wanted.to_vec();
+        for &key in &self.key {
+            if !chosen.contains(&key) {
+                chosen.push(key);
+            }
+        }
+        let place = |column: &usize| chosen.iter().position(|other| other == column);
+        let key: Vec<usize> = self.key.iter().filter_map(place).collect();
+        let places = wanted.iter().filter_map(place).collect();
+        let mode = if key.is_empty() { SourceMode::Append } else { SourceMode::Upsert { key } };
+        let spec = SourceSpec {
+            topic: self.topic.clone(),
+            columns: chosen.iter().map(|&column| self.columns[column].clone()).collect(),
+            key_format: self.key_format,
+            value_format: self.value_format,
+            mode,
+            watermark: None,
+        };
+        (spec, places)
+    }
+
+    /// The folded schema of a source over `columns`.
+    pub(crate) fn schema_of(&self, spec: &SourceSpec) -> SchemaRef {
+        let field = |column: &SourceColumn| {
+            let index = self.columns.iter().position(|other| other.name == column.name);
+            match index {
+                Some(index) => self.schema.field(index).clone(),
+                None => Field::new(&column.name, column.data_type.clone(), column.nullable),
+            }
+        };
+        Arc::new(Schema::new(spec.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+/// A function from a module.
+pub(crate) struct Function {
+    pub identity: Identity,
+    /// Content address of the module.
+    pub module: String,
+    pub args: Vec<DataType>,
+    pub returns: DataType,
+    pub scalar: Arc<ScalarFunction>,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("identity", &self.identity)
+            .field("module", &self.module)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Function {
+    /// `f(DOUBLE) RETURNS TEXT`.
+    pub(crate) fn signature(&self) -> String {
+        let args: Vec<String> = self.args.iter().map(crate::plan::type_name).collect();
+        let returns = crate::plan::type_name(&self.returns);
+        format!("{}({}) RETURNS {returns}", self.identity.name, args.join(", "))
+    }
+}

@@ -1,0 +1,283 @@
+//! DataFusion's and Arrow's errors as diagnostics, with places in the user's text and names from our catalog.
+
+use datafusion::common::{Column, DataFusionError, SchemaError};
+
+use super::{Code, Diagnostic, Span, nearest};
+
+/// What the words of a statement are and where they stand: for errors that name a thing but not its place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    words: Vec<(String, Span)>,
+    /// Names of functions, for suggestions.
+    functions: Vec<String>,
+}
+
+impl Words {
+    /// The words of a statement, and the functions that there are.
+    pub(crate) fn new(words: Vec<(String, Span)>, functions: Vec<String>) -> Self {
+        Self { words, functions }
+    }
+
+    /// The first place of a word, without regard to case.
+    pub(crate) fn place(&self, word: &str) -> Option<Span> {
+        self.words.iter().find(|(other, _)| other.eq_ignore_ascii_case(word)).map(|(_, span)| *span)
+    }
+}
+
+/// The diagnostic that says what `error` means to the author of the statement.
+pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
+    let bound = error.diagnostic().or_else(|| error.find_root().diagnostic());
+    let span = bound.and_then(|bound| bound.span).and_then(Span::from_bound);
+    if let Some(own) = own(error) {
+        let span = own.span.or(span);
+        return own.at(span);
+    }
+    let root = error.find_root();
+    match root {
+        DataFusionError::SchemaError(schema, _) => schema_error(schema, span, words),
+        DataFusionError::ResourcesExhausted(message) => {
+            Diagnostic::new(Code::Limit, format!("the query needs more memory than it may use: {}", first_line(message)))
+                .help("ask for fewer rows or columns, or aggregate")
+        }
+        DataFusionError::ArrowError(arrow, _) => translate_arrow(&arrow.to_string()),
+        DataFusionError::Execution(message) => translate_arrow(message),
+        _ => planning(&root.message(), bound, span, words),
+    }
+}
+
+/// An error of computing rows.
+pub(crate) fn translate_arrow(message: &str) -> Diagnostic {
+    let lower = message.to_lowercase();
+    let text = first_line(message);
+    if lower.contains("divide by zero") {
+        let mut diagnostic = Diagnostic::new(Code::Row, "division by zero");
+        diagnostic.sqlstate = "22012".to_owned();
+        return diagnostic;
+    }
+    if lower.contains("overflow") {
+        let mut diagnostic = Diagnostic::new(Code::Row, format!("a number is out of range: {text}"));
+        diagnostic.sqlstate = "22003".to_owned();
+        return diagnostic;
+    }
+    if lower.contains("cast error") || lower.contains("parser error") || lower.contains("cannot cast") {
+        let mut diagnostic = Diagnostic::new(Code::Row, strip_prefixes(&text));
+        diagnostic.sqlstate = "22P02".to_owned();
+        return diagnostic;
+    }
+    Diagnostic::new(Code::Row, strip_prefixes(&text))
+}
+
+fn own(error: &DataFusionError) -> Option<Diagnostic> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(own) = error.downcast_ref::<Diagnostic>() {
+            return Some(own.clone());
+        }
+        if let Some(DataFusionError::External(inner)) = error.downcast_ref::<DataFusionError>()
+            && let Some(own) = inner.downcast_ref::<Diagnostic>()
+        {
+            return Some(own.clone());
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn schema_error(error: &SchemaError, span: Option<Span>, words: &Words) -> Diagnostic {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            unknown_column(field, valid_fields, span, words)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Diagnostic::new(Code::AmbiguousColumn, format!("column {:?} is ambiguous", field.name))
+                .at(span.or_else(|| column_place(field, words)))
+                .help("write the relation's name before it: t.column")
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            Diagnostic::new(Code::DuplicateColumn, format!("two columns are named {name:?}"))
+                .at(span.or_else(|| words.place(name)))
+                .help("give one of them another name with AS")
+        }
+    }
+}
+
+fn unknown_column(
+    field: &Column,
+    valid: &[Column],
+    span: Option<Span>,
+    words: &Words,
+) -> Diagnostic {
+    let relations: Vec<&str> =
+        valid.iter().filter_map(|column| column.relation.as_ref().map(|r| r.table())).collect();
+    let span = span.or_else(|| column_place(field, words));
+    if let Some(relation) = &field.relation
+        && !relations.iter().any(|known| *known == relation.table())
+    {
+        let message = format!("there is no relation {:?} in this query", relation.table());
+        let place = words.place(relation.table()).or(span);
+        return Diagnostic::new(Code::UnknownRelation, message)
+            .at(place)
+            .suggest_nearest(relation.table(), relations);
+    }
+    let message = match &field.relation {
+        Some(relation) => {
+            format!("column {:?} of {} does not exist", field.name, relation.table())
+        }
+        None => format!("column {:?} does not exist", field.name),
+    };
+    let diagnostic = Diagnostic::new(Code::UnknownColumn, message).at(span);
+    let candidates = valid
+        .iter()
+        .filter(|column| field.relation.is_none() || column.relation == field.relation)
+        .map(|column| column.name.as_str());
+    let candidates: Vec<&str> = candidates.collect();
+    match nearest(&field.name, candidates.iter().copied()) {
+        Some(near) => {
+            let replacement = match &field.relation {
+                Some(relation) => format!("{}.{near}", relation.table()),
+                None => near.to_owned(),
+            };
+            diagnostic.suggest(replacement)
+        }
+        None if candidates.is_empty() => diagnostic,
+        None => {
+            let mut names = candidates;
+            names.dedup();
+            names.truncate(12);
+            diagnostic.help(format!("there are {}", names.join(", ")))
+        }
+    }
+}
+
+fn column_place(field: &Column, words: &Words) -> Option<Span> {
+    field.spans.first().and_then(Span::from_bound).or_else(|| words.place(&field.name))
+}
+
+/// Errors that are only text. The texts are DataFusion 55's; whatever is not known passes as it is.
+fn planning(
+    message: &str,
+    bound: Option<&datafusion::common::Diagnostic>,
+    span: Option<Span>,
+    words: &Words,
+) -> Diagnostic {
+    let message = first_line(message);
+    if let Some(name) = between(&message, "Invalid function '", "'") {
+        return Diagnostic::new(Code::UnknownFunction, format!("function {name} does not exist"))
+            .at(words.place(name).or(span))
+            .suggest_nearest(name, words.functions.iter().map(String::as_str));
+    }
+    if message.starts_with("Column in ") && message.contains("GROUP BY") {
+        let column = between(&message, "While expanding wildcard, column \"", "\"")
+            .or_else(|| between(&message, "column \"", "\""));
+        let text = match column {
+            Some(column) => {
+                format!("column {column} is neither in GROUP BY nor inside of an aggregate function")
+            }
+            None => "a column is neither in GROUP BY nor inside of an aggregate function".to_owned(),
+        };
+        let place = span.or_else(|| {
+            column.and_then(|column| words.place(column.rsplit('.').next().unwrap_or(column)))
+        });
+        return Diagnostic::new(Code::Grouping, text)
+            .at(place)
+            .help("add it to GROUP BY, or aggregate it: max(…)");
+    }
+    if let Some(name) = between(&message, "to satisfy a call to '", "' function") {
+        let text = match between(&message, "Failed to coerce arguments", "to satisfy") {
+            _ if message.contains("Candidate functions") => message.clone(),
+            _ => format!("the arguments of {name} have the wrong types: {}", sql_types(&message)),
+        };
+        return Diagnostic::new(Code::TypeMismatch, text).at(words.place(name).or(span));
+    }
+    if message.contains("Cannot coerce")
+        || message.contains("incompatible types")
+        || message.contains("Cannot infer common argument type")
+        || message.contains("type_coercion")
+        || message.contains("No function matches")
+    {
+        let name = between(&message, "No function matches the given name and argument types '", "(");
+        let place = span.or_else(|| name.and_then(|name| words.place(name)));
+        let mut diagnostic =
+            Diagnostic::new(Code::TypeMismatch, sql_types(&strip_prefixes(&message))).at(place);
+        for note in bound.into_iter().flat_map(|bound| &bound.notes) {
+            diagnostic = diagnostic.note(sql_types(&note.message));
+        }
+        return diagnostic.help("convert one of them: CAST(x AS type)");
+    }
+    let mut diagnostic = Diagnostic::new(
+        if message.contains("not implemented") || message.contains("not supported") || message.contains("Unsupported") {
+            Code::Unsupported
+        } else {
+            Code::Syntax
+        },
+        sql_types(&strip_prefixes(&message)),
+    )
+    .at(span);
+    if let Some(help) = bound.and_then(|bound| bound.helps.first()) {
+        diagnostic = diagnostic.help(help.message.clone());
+    }
+    diagnostic
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+fn strip_prefixes(message: &str) -> String {
+    let mut text = message.trim();
+    for prefix in [
+        "Error during planning: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Cast error: ",
+        "Parser error: ",
+        "Invalid argument error: ",
+        "Compute error: ",
+        "This feature is not implemented: ",
+        "Schema error: ",
+    ] {
+        text = text.strip_prefix(prefix).unwrap_or(text);
+    }
+    let mut text = text.to_owned();
+    // Only a plain word begins in lower case: not a name, not an abbreviation.
+    let mut chars = text.chars();
+    if let (Some(first), Some(second)) = (chars.next(), chars.next())
+        && first.is_ascii_uppercase()
+        && second.is_ascii_lowercase()
+    {
+        text.replace_range(..1, &first.to_ascii_lowercase().to_string());
+    }
+    text
+}
+
+/// Arrow's names of types as SQL's.
+fn sql_types(message: &str) -> String {
+    let mut text = message.to_owned();
+    for (arrow, sql) in [
+        ("Timestamp(Microsecond, None)", "TIMESTAMP"),
+        ("Timestamp(µs)", "TIMESTAMP"),
+        ("Timestamp(ns)", "TIMESTAMP"),
+        ("Interval(MonthDayNano)", "INTERVAL"),
+        ("LargeUtf8", "TEXT"),
+        ("Utf8View", "TEXT"),
+        ("Utf8", "TEXT"),
+        ("BinaryView", "BYTEA"),
+        ("Int64", "BIGINT"),
+        ("Int32", "INTEGER"),
+        ("Int16", "SMALLINT"),
+        ("Int8", "TINYINT"),
+        ("Float64", "DOUBLE"),
+        ("Float32", "REAL"),
+        ("Date32", "DATE"),
+    ] {
+        text = text.replace(arrow, sql);
+    }
+    text
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let start = text.find(before)? + before.len();
+    let end = text[start..].find(after)? + start;
+    Some(&text[start..end])
+}

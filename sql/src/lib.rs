@@ -1,0 +1,29 @@
+//! Streaming SQL: parse, bind, plan, lower, serve.
+//!
+//! ```text
+//! text → statement split, own parser around sqlparser → DataFusion's binder and logical rules
+//!      → lowering to streams' operators (views, EMIT CHANGES)  |  a bounded DataFusion plan (snapshots)
+//!      → catalog record → job
+//! ```
+//!
+//! [`Server`] holds the catalog and the running views, and answers `POST /v1/query`. [`Diagnostic`] is what every
+//! error is, with its place in the text; [`split_statements`], [`is_complete`] and [`keywords`] serve a shell.
+//! DataFusion's types do not leave this crate.
+//!
+//! ```
+//! let statements = sql::split_statements("SELECT 1; SELECT ';'");
+//! assert_eq!(statements.len(), 2);
+//! assert!(!statements[1].complete);
+//! ```
+
+mod catalog;
+mod config;
+mod diagnostic;
+mod parse;
+mod plan;
+mod serve;
+
+pub use config::SqlConfig;
+pub use diagnostic::{Diagnostic, Location, Severity, Span, Suggestion};
+pub use parse::{StatementText, is_complete, keywords, split_statements};
+pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server};

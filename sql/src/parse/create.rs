@@ -1,0 +1,324 @@
+//! CREATE and DROP.
+
+use sqlparser::ast::DataType;
+use sqlparser::tokenizer::Token;
+
+use super::cursor::{Cursor, Parsed};
+use super::query::clauses;
+use super::show::{option_name, option_value, unavailable};
+use super::statement::{
+    ColumnDef, CreateFunction, CreateRelation, CreateView, DeclaredSignature, Drop, DropKind,
+    Format, Include, Metadata, Name, Statement, Watermark,
+};
+use crate::diagnostic::{Code, Diagnostic, Span};
+
+pub(super) fn create(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("CREATE")?;
+    if cursor.word_ahead(0) == "OR" {
+        return Err(unavailable(
+            cursor,
+            "CREATE OR REPLACE",
+            "DROP the object and CREATE it again; IF NOT EXISTS leaves one that is there",
+        ));
+    }
+    match cursor.word_ahead(0).as_str() {
+        "SOURCE" | "STREAM" => relation(cursor, false),
+        "TABLE" => relation(cursor, true),
+        "MATERIALIZED" => {
+            cursor.advance();
+            cursor.expect_word("VIEW")?;
+            view(cursor)
+        }
+        "VIEW" => Err(unavailable(
+            cursor,
+            "a plain VIEW",
+            "CREATE MATERIALIZED VIEW keeps the answer up to date",
+        )),
+        "SINK" => Err(unavailable(
+            cursor,
+            "CREATE SINK",
+            "a materialized view writes to a topic of its own name; a connector takes it from there",
+        )),
+        "FUNCTION" => function(cursor),
+        _ => Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "MATERIALIZED", "FUNCTION"])),
+    }
+}
+
+fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
+    cursor.advance();
+    let if_not_exists = cursor.if_not_exists();
+    let name = cursor.name("a name")?;
+    let mut create = CreateRelation {
+        table,
+        if_not_exists,
+        name,
+        columns: Vec::new(),
+        primary_key: Vec::new(),
+        watermark: None,
+        includes: Vec::new(),
+        options: Vec::new(),
+        format: None,
+    };
+    if cursor.word_ahead(0) == "AS" {
+        return Err(unavailable(
+            cursor,
+            "CREATE TABLE … AS",
+            "CREATE MATERIALIZED VIEW v AS SELECT … keeps the answer up to date",
+        ));
+    }
+    cursor.expect_token(&Token::LParen)?;
+    loop {
+        element(cursor, &mut create)?;
+        if !cursor.token(&Token::Comma) {
+            break;
+        }
+        if cursor.peek() == &Token::RParen {
+            break;
+        }
+    }
+    if !cursor.token(&Token::RParen) {
+        return Err(cursor.unexpected(&[",", ")"]));
+    }
+    while !cursor.at_end() {
+        match cursor.word_ahead(0).as_str() {
+            "INCLUDE" => includes(cursor, &mut create)?,
+            "WITH" => options(cursor, &mut create)?,
+            "FORMAT" => create.format = Some(format(cursor)?),
+            _ => return Err(cursor.unexpected(&["WITH", "INCLUDE", "FORMAT"])),
+        }
+    }
+    Ok(Statement::CreateRelation(Box::new(create)))
+}
+
+fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
+    let start = cursor.place();
+    if cursor.words(&["WATERMARK", "FOR"]) {
+        let column = cursor.name("the time column")?;
+        cursor.expect_word("AS")?;
+        let expr = cursor.expr()?;
+        if create.watermark.is_some() {
+            return Err(Diagnostic::new(Code::Syntax, "a second WATERMARK").at(start));
+        }
+        create.watermark = Some(Watermark { column, expr, span: Some(cursor.since(start)) });
+        return Ok(());
+    }
+    if cursor.words(&["PRIMARY", "KEY"]) {
+        let names = cursor.names("a column's name")?;
+        cursor.words(&["NOT", "ENFORCED"]);
+        return add_primary_key(create, names, start);
+    }
+    let name = cursor.name("a column's name")?;
+    let (data_type, type_span) = data_type(cursor)?;
+    let mut column = ColumnDef { name, data_type, type_span, nullable: true, key: false };
+    loop {
+        let at = cursor.place();
+        if cursor.words(&["PRIMARY", "KEY"]) {
+            add_primary_key(create, vec![column.name.clone()], at)?;
+        } else if cursor.words(&["KEY"]) {
+            column.key = true;
+        } else if cursor.words(&["NOT", "NULL"]) {
+            column.nullable = false;
+        } else if !cursor.words(&["NULL"]) {
+            break;
+        }
+    }
+    if !matches!(cursor.peek(), Token::Comma | Token::RParen) {
+        return Err(cursor.unexpected(&[",", ")", "NOT NULL", "KEY", "PRIMARY KEY"]));
+    }
+    create.columns.push(column);
+    Ok(())
+}
+
+fn add_primary_key(create: &mut CreateRelation, names: Vec<Name>, at: Span) -> Parsed<()> {
+    if !create.primary_key.is_empty() {
+        return Err(Diagnostic::new(Code::Syntax, "a second PRIMARY KEY")
+            .at(at)
+            .help("a key of several columns is one clause: PRIMARY KEY (a, b)"));
+    }
+    create.primary_key = names;
+    Ok(())
+}
+
+fn data_type(cursor: &mut Cursor) -> Parsed<(DataType, Option<Span>)> {
+    let start = cursor.place();
+    if !matches!(cursor.peek(), Token::Word(_)) {
+        return Err(cursor.unexpected(&["a type"]));
+    }
+    let data_type = cursor.run(|parser| parser.parse_data_type())?;
+    Ok((data_type, Some(cursor.since(start))))
+}
+
+fn includes(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
+    cursor.expect_word("INCLUDE")?;
+    loop {
+        let what = match cursor.word_ahead(0).as_str() {
+            "KEY" => Metadata::Key,
+            "PARTITION" => Metadata::Partition,
+            "OFFSET" => Metadata::Offset,
+            "TIMESTAMP" => Metadata::Timestamp,
+            "HEADER" => {
+                cursor.advance();
+                let header = cursor.string("the header's name in quotes")?.value;
+                cursor.expect_word("AS")?;
+                let name = cursor.name("a column's name")?;
+                create.includes.push(Include { what: Metadata::Header(header), name });
+                if cursor.token(&Token::Comma) {
+                    continue;
+                }
+                return Ok(());
+            }
+            _ => {
+                return Err(
+                    cursor.unexpected(&["KEY", "PARTITION", "OFFSET", "TIMESTAMP", "HEADER"])
+                );
+            }
+        };
+        cursor.advance();
+        cursor.expect_word("AS")?;
+        let name = cursor.name("a column's name")?;
+        create.includes.push(Include { what, name });
+        if !cursor.token(&Token::Comma) {
+            return Ok(());
+        }
+    }
+}
+
+fn options(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
+    cursor.expect_word("WITH")?;
+    cursor.expect_token(&Token::LParen)?;
+    while cursor.peek() != &Token::RParen {
+        let name = option_name(cursor)?;
+        cursor.expect_token(&Token::Eq)?;
+        let value = option_value(cursor)?;
+        create.options.push((name, value));
+        if !cursor.token(&Token::Comma) {
+            break;
+        }
+    }
+    if !cursor.token(&Token::RParen) {
+        return Err(cursor.unexpected(&[",", ")"]));
+    }
+    Ok(())
+}
+
+fn format(cursor: &mut Cursor) -> Parsed<(Format, Option<Span>)> {
+    let start = cursor.place();
+    cursor.expect_word("FORMAT")?;
+    let format = match cursor.word_ahead(0).as_str() {
+        "PLAIN" => Format::Plain,
+        "UPSERT" => Format::Upsert,
+        "DEBEZIUM" => {
+            return Err(unavailable(
+                cursor,
+                "FORMAT DEBEZIUM",
+                "FORMAT UPSERT reads a topic whose last record of a key counts",
+            ));
+        }
+        _ => return Err(cursor.unexpected(&["PLAIN", "UPSERT"])),
+    };
+    cursor.advance();
+    if cursor.words(&["ENCODE"]) && !cursor.words(&["JSON"]) {
+        return Err(match cursor.word_ahead(0).as_str() {
+            word @ ("AVRO" | "PROTOBUF" | "CSV" | "BYTES") => {
+                unavailable(cursor, &format!("ENCODE {word}"), "ENCODE JSON works")
+            }
+            _ => cursor.unexpected(&["JSON"]),
+        });
+    }
+    Ok((format, Some(cursor.since(start))))
+}
+
+fn view(cursor: &mut Cursor) -> Parsed<Statement> {
+    let if_not_exists = cursor.if_not_exists();
+    let name = cursor.name("a name")?;
+    if cursor.word_ahead(0) == "WITH" {
+        return Err(unavailable(
+            cursor,
+            "WITH of a view",
+            "CREATE MATERIALIZED VIEW v AS SELECT … needs no options",
+        ));
+    }
+    if cursor.peek() == &Token::LParen {
+        return Err(unavailable(
+            cursor,
+            "a list of a view's columns",
+            "name them in the query: SELECT … AS name",
+        ));
+    }
+    cursor.expect_word("AS")?;
+    let query = clauses(cursor)?;
+    Ok(Statement::CreateView(Box::new(CreateView { if_not_exists, name, query })))
+}
+
+fn function(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("FUNCTION")?;
+    let if_not_exists = cursor.if_not_exists();
+    let name = cursor.name("the function's name")?;
+    let start = cursor.place();
+    let args = if cursor.token(&Token::LParen) { Some(arguments(cursor)?) } else { None };
+    let returns = if cursor.words(&["RETURNS"]) { Some(data_type(cursor)?) } else { None };
+    let signature = match (args, returns) {
+        (None, None) => None,
+        (Some(args), Some((returns, returns_span))) => {
+            let span = Some(cursor.since(start));
+            Some(DeclaredSignature { args, returns, returns_span, span })
+        }
+        (Some(_), None) => return Err(cursor.unexpected(&["RETURNS"])),
+        (None, Some(_)) => {
+            return Err(Diagnostic::new(Code::Syntax, "RETURNS without arguments")
+                .at(start)
+                .help("declare both, f(x DOUBLE) RETURNS TEXT, or none: the module says them"));
+        }
+    };
+    cursor.expect_word("LANGUAGE")?;
+    let at = cursor.place();
+    let language = cursor.name("wasm")?;
+    if language.name != "wasm" {
+        return Err(Diagnostic::new(Code::Unsupported, format!("no functions in {}", language.written))
+            .at(at)
+            .help("LANGUAGE wasm works"));
+    }
+    cursor.expect_word("AS")?;
+    let location = cursor.string("'file:PATH'")?;
+    Ok(Statement::CreateFunction(Box::new(CreateFunction { if_not_exists, name, signature, location })))
+}
+
+/// `name type, …` or `type, …`, up to the closing parenthesis.
+fn arguments(cursor: &mut Cursor) -> Parsed<Vec<(DataType, Option<Span>)>> {
+    let mut args = Vec::new();
+    while cursor.peek() != &Token::RParen {
+        if !cursor.word_ahead(1).is_empty() && cursor.word_ahead(1) != "PRECISION" {
+            cursor.name("an argument's name")?;
+        }
+        args.push(data_type(cursor)?);
+        if !cursor.token(&Token::Comma) {
+            break;
+        }
+    }
+    if !cursor.token(&Token::RParen) {
+        return Err(cursor.unexpected(&[",", ")"]));
+    }
+    Ok(args)
+}
+
+pub(super) fn drop(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("DROP")?;
+    let kind = match cursor.word_ahead(0).as_str() {
+        "SOURCE" | "STREAM" => DropKind::Source,
+        "TABLE" => DropKind::Table,
+        "VIEW" => DropKind::View,
+        "MATERIALIZED" if cursor.word_ahead(1) == "VIEW" => {
+            cursor.advance();
+            DropKind::View
+        }
+        "FUNCTION" => DropKind::Function,
+        _ => return Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "FUNCTION"])),
+    };
+    cursor.advance();
+    let if_exists = cursor.words(&["IF", "EXISTS"]);
+    let name = cursor.name("a name")?;
+    if cursor.word_ahead(0) == "CASCADE" {
+        return Err(unavailable(cursor, "CASCADE", "DROP what depends on it first"));
+    }
+    Ok(Statement::Drop(Drop { kind, if_exists, name }))
+}

@@ -1,0 +1,431 @@
+//! Tokens of one statement, and the small steps that statement parsers are made of. Errors are diagnostics with the
+//! place in the text as it was sent.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{Expr, Ident, Query};
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location as TokenLocation, Token, TokenWithSpan, Tokenizer};
+
+use super::dialect::StreamDialect;
+use super::keyword::{CLAUSES, is_keyword};
+use super::split::StatementText;
+use super::statement::{Name, Text};
+use crate::diagnostic::{Code, Diagnostic, Location, Span, nearest};
+
+/// Operators of one expression without a comma between them; a longer chain could overflow the stack of whoever
+/// walks or drops its tree.
+const OPERATORS_MAX: usize = 1_000;
+
+/// How deep parentheses and subqueries nest; sqlparser's own limit.
+const NESTING_MAX: usize = 50;
+
+pub(super) type Parsed<T> = Result<T, Diagnostic>;
+
+static DIALECT: std::sync::LazyLock<StreamDialect> =
+    std::sync::LazyLock::new(StreamDialect::default);
+
+/// A position in the tokens of a statement. White space and comments are not among them.
+pub(super) struct Cursor {
+    pub(super) parser: Parser<'static>,
+    pub(super) tokens: Arc<[TokenWithSpan]>,
+    end: Location,
+}
+
+impl Cursor {
+    pub(super) fn new(statement: &StatementText<'_>) -> Parsed<Self> {
+        let tokens = tokenize(statement)?;
+        check_chains(&tokens)?;
+        let end = end_of(statement);
+        Ok(Self::over(tokens, end))
+    }
+
+    /// A cursor over made-up tokens followed by what is left of this one.
+    pub(super) fn prefixed(&self, prefix: Vec<TokenWithSpan>) -> Self {
+        let rest = &self.tokens[self.parser.index().min(self.tokens.len())..];
+        Self::over(prefix.into_iter().chain(rest.iter().cloned()).collect(), self.end)
+    }
+
+    fn over(tokens: Vec<TokenWithSpan>, end: Location) -> Self {
+        let parser = Parser::new(&*DIALECT)
+            .with_recursion_limit(NESTING_MAX)
+            .with_tokens_with_locations(tokens.clone());
+        Self { parser, tokens: tokens.into(), end }
+    }
+
+    /// Runs a parser of sqlparser's.
+    pub(super) fn run<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
+    ) -> Parsed<T> {
+        parse(&mut self.parser).map_err(|error| self.explain(&error))
+    }
+
+    pub(super) fn query(&mut self) -> Parsed<Box<Query>> {
+        self.run(|parser| parser.parse_query())
+    }
+
+    pub(super) fn expr(&mut self) -> Parsed<Expr> {
+        self.run(|parser| parser.parse_expr())
+    }
+
+    /// The place of the next token; the end of the statement if there is none.
+    pub(super) fn place(&self) -> Span {
+        self.place_of(self.parser.index())
+    }
+
+    /// The place of the token before.
+    pub(super) fn place_before(&self) -> Span {
+        self.place_of(self.parser.index().saturating_sub(1))
+    }
+
+    fn place_of(&self, index: usize) -> Span {
+        match self.tokens.get(index) {
+            Some(token) => token.span.into(),
+            None => Span { start: self.end, end: self.end },
+        }
+    }
+
+    /// From `start` to the token before.
+    pub(super) fn since(&self, start: Span) -> Span {
+        start.to(self.place_before())
+    }
+
+    /// The word `ahead` tokens on, upper case; empty for quoted names and everything else.
+    pub(super) fn word_ahead(&self, ahead: usize) -> String {
+        match self.tokens.get(self.parser.index() + ahead).map(|token| &token.token) {
+            Some(Token::Word(word)) if word.quote_style.is_none() => {
+                word.value.to_ascii_uppercase()
+            }
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn peek(&self) -> &Token {
+        self.tokens.get(self.parser.index()).map_or(&Token::EOF, |token| &token.token)
+    }
+
+    pub(super) fn at_end(&self) -> bool {
+        matches!(self.peek(), Token::EOF | Token::SemiColon)
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.parser.advance_token();
+    }
+
+    /// Takes these words if they are next, in order.
+    pub(super) fn words(&mut self, words: &[&str]) -> bool {
+        let fits = words.iter().enumerate().all(|(ahead, word)| self.word_ahead(ahead) == *word);
+        if fits {
+            words.iter().for_each(|_| self.advance());
+        }
+        fits
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Parsed<()> {
+        if self.words(&[word]) { Ok(()) } else { Err(self.unexpected(&[word])) }
+    }
+
+    pub(super) fn token(&mut self, token: &Token) -> bool {
+        self.parser.consume_token(token)
+    }
+
+    pub(super) fn expect_token(&mut self, token: &Token) -> Parsed<()> {
+        if self.token(token) { Ok(()) } else { Err(self.unexpected(&[&token.to_string()])) }
+    }
+
+    pub(super) fn expect_end(&mut self) -> Parsed<()> {
+        if self.at_end() {
+            return Ok(());
+        }
+        let message = format!("unexpected {} after the end of the statement", self.found());
+        Err(self.typo_near(self.parser.index()).unwrap_or_else(|| {
+            Diagnostic::new(Code::Syntax, message).at(self.place())
+        }))
+    }
+
+    /// The next token is none of `expected`.
+    pub(super) fn unexpected(&self, expected: &[&str]) -> Diagnostic {
+        let message = format!("expected {}, found {}", list(expected), self.found());
+        let near = match self.peek() {
+            Token::Word(word) if word.quote_style.is_none() => {
+                nearest(&word.value, expected.iter().copied())
+            }
+            _ => None,
+        };
+        match near {
+            Some(near) => Diagnostic::new(Code::Keyword, message).at(self.place()).suggest(near),
+            None => Diagnostic::new(Code::Syntax, message).at(self.place()),
+        }
+    }
+
+    fn found(&self) -> String {
+        match self.peek() {
+            Token::EOF => "the end of the statement".to_owned(),
+            token => token.to_string(),
+        }
+    }
+
+    pub(super) fn name(&mut self, what: &str) -> Parsed<Name> {
+        match self.peek() {
+            Token::Word(_) => {
+                let ident = self.run(|parser| parser.parse_identifier())?;
+                Ok(Name::from(&ident))
+            }
+            _ => Err(self.unexpected(&[what])),
+        }
+    }
+
+    /// All words and names with their places.
+    pub(super) fn all_words(&self) -> Vec<(String, Span)> {
+        let word = |token: &TokenWithSpan| match &token.token {
+            Token::Word(word) => Some((word.value.clone(), Span::from(token.span))),
+            _ => None,
+        };
+        self.tokens.iter().filter_map(word).collect()
+    }
+
+    /// Names in parentheses.
+    pub(super) fn names(&mut self, what: &str) -> Parsed<Vec<Name>> {
+        self.expect_token(&Token::LParen)?;
+        let mut names = vec![self.name(what)?];
+        while self.token(&Token::Comma) {
+            names.push(self.name(what)?);
+        }
+        self.expect_token(&Token::RParen)?;
+        Ok(names)
+    }
+
+    pub(super) fn string(&mut self, what: &str) -> Parsed<Text> {
+        let place = self.place();
+        let value = match self.peek() {
+            Token::SingleQuotedString(value) | Token::EscapedStringLiteral(value) => value.clone(),
+            Token::DollarQuotedString(value) => value.value.clone(),
+            _ => return Err(self.unexpected(&[what])),
+        };
+        self.advance();
+        Ok(Text { value, span: Some(place) })
+    }
+
+    pub(super) fn if_not_exists(&mut self) -> bool {
+        self.words(&["IF", "NOT", "EXISTS"])
+    }
+
+    /// sqlparser's error as a diagnostic: its position stands only in the message.
+    fn explain(&self, error: &ParserError) -> Diagnostic {
+        let text = match error {
+            ParserError::RecursionLimitExceeded => {
+                let message = format!("the statement nests deeper than {NESTING_MAX} levels");
+                return Diagnostic::new(Code::TooLong, message).at(self.place());
+            }
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
+        };
+        let (message, location) = split_location(text);
+        let index = match location {
+            Some(location) => {
+                self.tokens.iter().position(|token| token.span.start == location)
+            }
+            None if message.ends_with("found: EOF") => Some(self.tokens.len()),
+            None => None,
+        };
+        let index = index.unwrap_or_else(|| self.parser.index().saturating_sub(1));
+        if let Some(diagnostic) = self.misplaced(index).or_else(|| self.typo_near(index)) {
+            return diagnostic;
+        }
+        let message = message
+            .replace("Expected: ", "expected ")
+            .replace("found: EOF", "found the end of the statement")
+            .replace("found: ", "found ");
+        Diagnostic::new(Code::Syntax, message).at(self.place_of(index))
+    }
+
+    /// Clauses of ours that stand where they have no meaning.
+    fn misplaced(&self, index: usize) -> Option<Diagnostic> {
+        let word = self.word_at(index)?.to_ascii_uppercase();
+        let next = self.word_at(index + 1).map(str::to_ascii_uppercase).unwrap_or_default();
+        let at = self.place_of(index);
+        match (word.as_str(), next.as_str()) {
+            ("EMIT", _) => Some(
+                Diagnostic::new(Code::Syntax, "EMIT cannot stand inside of a subquery")
+                    .at(at)
+                    .help("EMIT belongs at the end of the whole query"),
+            ),
+            ("LATE" | "GRACE", "TO" | "DROP" | "UPDATE" | "INTERVAL") => Some(
+                Diagnostic::new(Code::Syntax, format!("{word} cannot stand inside of a subquery"))
+                    .at(at)
+                    .help(format!("{word} belongs at the end of the whole query")),
+            ),
+            ("WITHIN", _) => Some(
+                Diagnostic::new(Code::Unsupported, "JOIN … WITHIN is not available")
+                    .at(at)
+                    .help("a plain JOIN keeps both sides; bound it in ON: a.ts BETWEEN b.ts - INTERVAL '1 hour' AND b.ts"),
+            ),
+            ("TEMPORAL" | "ASOF", "JOIN" | "LEFT") => Some(
+                Diagnostic::new(Code::Unsupported, format!("{word} JOIN is not available"))
+                    .at(at)
+                    .help("a plain JOIN works: a change on either side corrects the result"),
+            ),
+            _ => None,
+        }
+    }
+
+    /// A mistyped keyword at `index`, or before it where it was taken for an alias (`FROM t WHER a = 1` fails at `a`).
+    fn typo_near(&self, index: usize) -> Option<Diagnostic> {
+        let before = index.checked_sub(1).filter(|&before| self.is_alias_place(before));
+        for candidate in before.into_iter().chain([index]) {
+            let Some(word) = self.word_at(candidate) else { continue };
+            if is_keyword(word) {
+                continue;
+            }
+            if let Some(near) = nearest(word, CLAUSES.iter().copied()) {
+                return Some(
+                    Diagnostic::new(Code::Keyword, format!("{word} is not a keyword"))
+                        .at(self.place_of(candidate))
+                        .suggest(near),
+                );
+            }
+        }
+        None
+    }
+
+    fn word_at(&self, index: usize) -> Option<&str> {
+        match &self.tokens.get(index)?.token {
+            Token::Word(word) if word.quote_style.is_none() => Some(&word.value),
+            _ => None,
+        }
+    }
+
+    /// Whether a word at `index` follows something that may have an alias: a name, a literal, a closing parenthesis.
+    fn is_alias_place(&self, index: usize) -> bool {
+        let Some(before) = index.checked_sub(1).and_then(|before| self.tokens.get(before)) else {
+            return false;
+        };
+        match &before.token {
+            Token::Word(word) => word.quote_style.is_some() || !is_keyword(&word.value),
+            Token::RParen | Token::Mul | Token::Number(..) | Token::SingleQuotedString(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A keyword token that stands nowhere in the text.
+pub(super) fn made_up(word: &str) -> TokenWithSpan {
+    TokenWithSpan::wrap(Token::make_keyword(word))
+}
+
+/// A name token with the place of `name`.
+pub(super) fn made_up_name(name: &Name) -> TokenWithSpan {
+    let ident = Ident::with_quote('"', name.name.clone());
+    let token = Token::make_word(&ident.value, Some('"'));
+    let span = name.span.map_or(sqlparser::tokenizer::Span::empty(), |span| {
+        let at = |place: Location| TokenLocation::new(place.line, place.column);
+        sqlparser::tokenizer::Span::new(at(span.start), at(span.end))
+    });
+    TokenWithSpan::new(token, span)
+}
+
+fn tokenize(statement: &StatementText<'_>) -> Parsed<Vec<TokenWithSpan>> {
+    let shift = |location: &mut TokenLocation| {
+        if location.line == 1 {
+            location.column += statement.column - 1;
+        }
+        location.line += statement.line - 1;
+    };
+    let tokens = Tokenizer::new(&*DIALECT, statement.text).tokenize_with_location();
+    let mut tokens = tokens.map_err(|error| {
+        let mut location = error.location;
+        shift(&mut location);
+        let start = Location { line: location.line, column: location.column };
+        let code = if error.message.starts_with("Unterminated")
+            || error.message.contains("Expected close delimiter")
+            || error.message.contains("EOF")
+        {
+            Code::Unterminated
+        } else {
+            Code::Syntax
+        };
+        let mut message = error.message;
+        if let Some(first) = message.get(..1).map(str::to_lowercase) {
+            message.replace_range(..1, &first);
+        }
+        Diagnostic::new(code, message).at(Span { start, end: start })
+    })?;
+    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+    for token in &mut tokens {
+        shift(&mut token.span.start);
+        shift(&mut token.span.end);
+    }
+    Ok(tokens)
+}
+
+/// Refuses chains like `1 + 1 + 1 + …` that sqlparser reads in a loop and others walk by recursion.
+fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
+    let mut depths = vec![0usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => depths.push(0),
+            Token::RParen | Token::RBracket => {
+                depths.pop();
+                if depths.is_empty() {
+                    depths.push(0);
+                }
+            }
+            Token::Comma | Token::SemiColon => {
+                if let Some(last) = depths.last_mut() {
+                    *last = 0;
+                }
+            }
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => {}
+            Token::Word(word) => {
+                let chains = ["AND", "OR", "UNION", "EXCEPT", "INTERSECT", "JOIN", "IS", "COLLATE"];
+                let counts = word.quote_style.is_none()
+                    && chains.iter().any(|chain| word.value.eq_ignore_ascii_case(chain));
+                if let Some(last) = depths.last_mut().filter(|_| counts) {
+                    *last += 1;
+                }
+            }
+            _ => {
+                if let Some(last) = depths.last_mut() {
+                    *last += 1;
+                }
+            }
+        }
+        if depths.last().is_some_and(|&chain| chain > OPERATORS_MAX) {
+            let message =
+                format!("an expression with more than {OPERATORS_MAX} operators in a row");
+            return Err(Diagnostic::new(Code::TooLong, message)
+                .at(Span::from(token.span))
+                .help("use IN (…), or split the expression"));
+        }
+    }
+    Ok(())
+}
+
+fn end_of(statement: &StatementText<'_>) -> Location {
+    let lines = statement.text.matches('\n').count() as u64;
+    let last = statement.text.rsplit('\n').next().unwrap_or_default().chars().count() as u64;
+    let column = if lines == 0 { statement.column + last } else { last + 1 };
+    Location { line: statement.line + lines, column }
+}
+
+/// Takes ` at Line: 1, Column: 22` off the end of a message.
+fn split_location(text: &str) -> (&str, Option<TokenLocation>) {
+    let Some(at) = text.rfind(" at Line: ") else { return (text, None) };
+    let mut numbers = text[at + " at Line: ".len()..].split(", Column: ");
+    let location = numbers.next().zip(numbers.next()).and_then(|(line, column)| {
+        Some(TokenLocation::new(line.parse().ok()?, column.parse().ok()?))
+    });
+    match location {
+        Some(location) => (&text[..at], Some(location)),
+        None => (text, None),
+    }
+}
+
+/// `A`, `A or B`, `A, B or C`.
+pub(super) fn list(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}

@@ -1,0 +1,148 @@
+//! What sqlparser is told about our language: PostgreSQL's, with the words of streams.
+
+use std::any::TypeId;
+
+use sqlparser::ast::Expr;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+/// PostgreSQL's rules (folding to lower case, operators, precedence) plus backticks, `FOR SYSTEM_TIME AS OF` (so that
+/// it can be refused instead of being ignored), and trailing clauses that are not taken for aliases.
+#[derive(Debug, Default)]
+pub(crate) struct StreamDialect(PostgreSqlDialect);
+
+impl StreamDialect {
+    /// A word that begins a clause of ours, judged with the word after it: `FROM t EMIT CHANGES` has no alias
+    /// `EMIT`, while `FROM t emit` has.
+    fn begins_clause(parser: &Parser) -> bool {
+        let Token::Word(word) = &parser.get_current_token().token else { return false };
+        if word.quote_style.is_some() {
+            return false;
+        }
+        let next = match &parser.peek_token_ref().token {
+            Token::Word(next) if next.quote_style.is_none() => next.value.to_ascii_uppercase(),
+            Token::Number(..) | Token::LParen => "(".to_owned(),
+            _ => return false,
+        };
+        match word.value.to_ascii_uppercase().as_str() {
+            "EMIT" => matches!(next.as_str(), "CHANGES" | "FINAL" | "ON"),
+            "GRACE" => matches!(next.as_str(), "INTERVAL" | "PERIOD"),
+            "LATE" => matches!(next.as_str(), "TO" | "DROP" | "UPDATE"),
+            "WITHIN" => matches!(next.as_str(), "(" | "INTERVAL"),
+            "TEMPORAL" | "ASOF" => matches!(next.as_str(), "JOIN" | "LEFT"),
+            _ => false,
+        }
+    }
+}
+
+impl Dialect for StreamDialect {
+    fn dialect(&self) -> TypeId {
+        self.0.dialect()
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        self.0.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        self.0.is_identifier_part(ch)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"' || ch == '`'
+    }
+
+    fn identifier_quote_style(&self, _identifier: &str) -> Option<char> {
+        Some('"')
+    }
+
+    fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
+        self.0.is_reserved_for_identifier(kw)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        ch != '`' && self.0.is_custom_operator_part(ch)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        self.0.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, prec: Precedence) -> u8 {
+        self.0.prec_value(prec)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        self.0.parse_prefix(parser)
+    }
+
+    fn is_table_factor_alias(&self, explicit: bool, kw: &Keyword, parser: &mut Parser) -> bool {
+        explicit || (!Self::begins_clause(parser) && self.is_table_alias(kw, parser))
+    }
+
+    fn is_select_item_alias(&self, explicit: bool, kw: &Keyword, parser: &mut Parser) -> bool {
+        explicit || (!Self::begins_clause(parser) && self.is_column_alias(kw, parser))
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
+    fn supports_string_escape_constant(&self) -> bool {
+        true
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_numeric_literal_underscores(&self) -> bool {
+        true
+    }
+
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        true
+    }
+
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_notnull_operator(&self) -> bool {
+        true
+    }
+
+    fn supports_interval_options(&self) -> bool {
+        true
+    }
+
+    fn allow_extract_custom(&self) -> bool {
+        true
+    }
+
+    fn allow_extract_single_quotes(&self) -> bool {
+        true
+    }
+
+    fn supports_comma_separated_trim(&self) -> bool {
+        true
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+}

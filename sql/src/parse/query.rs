@@ -1,0 +1,203 @@
+//! Queries with their trailing clauses, and the statements built around one: SELECT, SUBSCRIBE, INSERT, DELETE.
+
+use sqlparser::ast::{Expr, LimitClause, Query, SetExpr, Value};
+use sqlparser::tokenizer::Token;
+
+use super::cursor::{Cursor, Parsed, made_up, made_up_name};
+use super::statement::{Delete, Emit, Insert, Late, QueryClauses, Select, Statement};
+use crate::diagnostic::{Code, Diagnostic};
+
+pub(super) fn select(cursor: &mut Cursor) -> Parsed<Statement> {
+    let query = clauses(cursor)?;
+    Ok(Statement::Select(Box::new(Select { query })))
+}
+
+/// `SUBSCRIBE [TO] v [LIMIT n]` is `SELECT * FROM v EMIT CHANGES`.
+pub(super) fn subscribe(cursor: &mut Cursor) -> Parsed<Statement> {
+    let start = cursor.place();
+    cursor.expect_word("SUBSCRIBE")?;
+    cursor.words(&["TO"]);
+    let name = cursor.name("the name of a view")?;
+    let tokens = ["SELECT", "*", "FROM"].map(|word| match word {
+        "*" => sqlparser::tokenizer::TokenWithSpan::wrap(Token::Mul),
+        word => made_up(word),
+    });
+    let mut inner = cursor.prefixed(tokens.into_iter().chain([made_up_name(&name)]).collect());
+    let mut query = clauses(&mut inner)?;
+    while !cursor.at_end() {
+        cursor.advance();
+    }
+    query.emit = Some((Emit::Changes { from_latest: false }, None));
+    query.span = Some(cursor.since(start));
+    Ok(Statement::Select(Box::new(Select { query })))
+}
+
+/// A query, then `GRACE`, `EMIT`, `LATE` and `LIMIT` in any order.
+pub(super) fn clauses(cursor: &mut Cursor) -> Parsed<QueryClauses> {
+    let start = cursor.place();
+    let query = cursor.query()?;
+    check_body(&query, start)?;
+    let span = Some(cursor.since(start));
+    let mut clauses =
+        QueryClauses { query, emit: None, late: None, grace: None, limit: None, span };
+    while !cursor.at_end() {
+        let at = cursor.place();
+        match cursor.word_ahead(0).as_str() {
+            "EMIT" => {
+                cursor.advance();
+                let emit = emit(cursor)?;
+                refuse_second(clauses.emit.is_some(), "EMIT", at)?;
+                clauses.emit = Some((emit, Some(cursor.since(at))));
+            }
+            "LATE" => {
+                cursor.advance();
+                let late = late(cursor)?;
+                refuse_second(clauses.late.is_some(), "LATE", at)?;
+                clauses.late = Some((late, Some(cursor.since(at))));
+            }
+            "GRACE" => {
+                cursor.advance();
+                cursor.words(&["PERIOD"]);
+                let grace = cursor.expr()?;
+                refuse_second(clauses.grace.is_some(), "GRACE", at)?;
+                clauses.grace = Some((grace, Some(cursor.since(at))));
+            }
+            "LIMIT" => {
+                cursor.advance();
+                refuse_second(clauses.limit.is_some(), "LIMIT", at)?;
+                clauses.limit = Some(cursor.run(|parser| parser.parse_literal_uint())?);
+            }
+            _ => break,
+        }
+    }
+    if let Some((Emit::Changes { .. }, _)) = clauses.emit {
+        take_limit(&mut clauses)?;
+    } else if clauses.limit.is_some() {
+        return Err(Diagnostic::new(Code::Syntax, "LIMIT belongs before the trailing clauses")
+            .at(cursor.place_before()));
+    }
+    Ok(clauses)
+}
+
+fn refuse_second(second: bool, clause: &str, at: crate::diagnostic::Span) -> Parsed<()> {
+    if second {
+        return Err(Diagnostic::new(Code::Syntax, format!("a second {clause}")).at(at));
+    }
+    Ok(())
+}
+
+/// The parser of queries also takes INSERT and the like behind WITH.
+fn check_body(query: &Query, start: crate::diagnostic::Span) -> Parsed<()> {
+    match &*query.body {
+        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_) => {
+            Ok(())
+        }
+        _ => Err(Diagnostic::new(Code::Unsupported, "only a SELECT can stand here").at(start)),
+    }
+}
+
+fn emit(cursor: &mut Cursor) -> Parsed<Emit> {
+    if cursor.words(&["CHANGES"]) {
+        let mut from_latest = false;
+        if cursor.words(&["FROM"]) {
+            from_latest = cursor.words(&["LATEST"]);
+            if !from_latest {
+                cursor.expect_word("EARLIEST")?;
+            }
+        }
+        return Ok(Emit::Changes { from_latest });
+    }
+    if cursor.words(&["FINAL"]) {
+        return Ok(Emit::OnWindowClose);
+    }
+    if cursor.words(&["ON"]) {
+        cursor.expect_word("WINDOW")?;
+        cursor.expect_word("CLOSE")?;
+        if cursor.word_ahead(0) == "AFTER" {
+            let message = "EMIT ON WINDOW CLOSE AFTER … IDLE is not available";
+            return Err(Diagnostic::new(Code::Unsupported, message)
+                .at(cursor.place())
+                .help("EMIT ON WINDOW CLOSE works: idle inputs let event time go on by the clock"));
+        }
+        return Ok(Emit::OnWindowClose);
+    }
+    Err(cursor.unexpected(&["CHANGES", "ON WINDOW CLOSE", "FINAL"]))
+}
+
+fn late(cursor: &mut Cursor) -> Parsed<Late> {
+    if cursor.words(&["TO"]) {
+        return Ok(Late::To(cursor.string("the name of a topic in quotes")?.value));
+    }
+    if cursor.words(&["DROP"]) {
+        return Ok(Late::Drop);
+    }
+    if cursor.words(&["UPDATE"]) {
+        return Ok(Late::Update);
+    }
+    Err(cursor.unexpected(&["TO 'topic'", "DROP", "UPDATE"]))
+}
+
+/// A push query's LIMIT counts the rows that are sent; it is no part of the plan.
+fn take_limit(clauses: &mut QueryClauses) -> Parsed<()> {
+    let Some(limit) = clauses.query.limit_clause.take() else { return Ok(()) };
+    let count = match &limit {
+        LimitClause::LimitOffset { limit: Some(Expr::Value(value)), offset: None, .. } => {
+            match &value.value {
+                Value::Number(number, _) => number.parse().ok(),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let Some(count) = count else {
+        let message = "LIMIT of a query with EMIT CHANGES has to be a plain number, without OFFSET";
+        return Err(Diagnostic::new(Code::Syntax, message).at(clauses.span));
+    };
+    clauses.limit = Some(clauses.limit.map_or(count, |other: u64| other.min(count)));
+    Ok(())
+}
+
+pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("INSERT")?;
+    cursor.expect_word("INTO")?;
+    cursor.words(&["TABLE"]);
+    let table = cursor.name("the name of a table")?;
+    let columns =
+        if cursor.peek() == &Token::LParen && !matches!(cursor.word_ahead(1).as_str(), "SELECT" | "WITH") {
+            cursor.names("a column's name")?
+        } else {
+            Vec::new()
+        };
+    if !matches!(cursor.word_ahead(0).as_str(), "VALUES" | "SELECT" | "WITH")
+        && cursor.peek() != &Token::LParen
+    {
+        return Err(cursor.unexpected(&["VALUES", "SELECT"]));
+    }
+    let start = cursor.place();
+    let query = cursor.query()?;
+    check_body(&query, start)?;
+    Ok(Statement::Insert(Box::new(Insert { table, columns, query })))
+}
+
+/// `DELETE FROM t WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
+pub(super) fn delete(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("DELETE")?;
+    cursor.expect_word("FROM")?;
+    let table = cursor.name("the name of a table")?;
+    if !cursor.at_end() && cursor.word_ahead(0) != "WHERE" {
+        return Err(cursor.unexpected(&["WHERE"]));
+    }
+    let prefix = [
+        made_up("SELECT"),
+        sqlparser::tokenizer::TokenWithSpan::wrap(Token::Mul),
+        made_up("FROM"),
+        made_up_name(&table),
+    ];
+    let mut inner = cursor.prefixed(prefix.into());
+    let query = inner.query()?;
+    inner.expect_end()?;
+    while !cursor.at_end() {
+        cursor.advance();
+    }
+    Ok(Statement::Delete(Box::new(Delete { table, query })))
+}

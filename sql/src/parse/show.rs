@@ -1,0 +1,121 @@
+//! Statements that tell: EXPLAIN, SHOW, DESCRIBE; and SET.
+
+use sqlparser::tokenizer::Token;
+
+use super::cursor::{Cursor, Parsed};
+use super::query::clauses;
+use super::statement::{Explain, Show, Statement, Text};
+use crate::diagnostic::{Code, Diagnostic};
+
+pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("EXPLAIN")?;
+    let explain = match cursor.word_ahead(0).as_str() {
+        "WHY" => {
+            cursor.advance();
+            Explain::Why(cursor.name("the name of a view")?)
+        }
+        "SELECT" | "WITH" | "VALUES" => Explain::Query(clauses(cursor)?),
+        "CREATE" => {
+            cursor.advance();
+            cursor.expect_word("MATERIALIZED")?;
+            cursor.expect_word("VIEW")?;
+            cursor.if_not_exists();
+            cursor.name("the name of a view")?;
+            cursor.expect_word("AS")?;
+            Explain::Query(clauses(cursor)?)
+        }
+        "ANALYZE" => {
+            return Err(unavailable(
+                cursor,
+                "EXPLAIN ANALYZE",
+                "EXPLAIN shows the plan, EXPLAIN WHY v what a running view does",
+            ));
+        }
+        _ if cursor.peek() == &Token::LParen => Explain::Query(clauses(cursor)?),
+        _ => Explain::Object(cursor.name("a query, WHY or the name of a view")?),
+    };
+    Ok(Statement::Explain(Box::new(explain)))
+}
+
+pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.advance();
+    let show = match cursor.word_ahead(0).as_str() {
+        "CREATE" => {
+            cursor.advance();
+            for kind in ["SOURCE", "TABLE", "FUNCTION", "VIEW"] {
+                cursor.words(&[kind]);
+            }
+            cursor.words(&["MATERIALIZED", "VIEW"]);
+            return Ok(Statement::ShowCreate(cursor.name("the name of an object")?));
+        }
+        "SOURCES" | "STREAMS" => Show::Sources,
+        "TABLES" => Show::Tables,
+        "VIEWS" => Show::Views,
+        "JOBS" | "QUERIES" => Show::Jobs,
+        "FUNCTIONS" => Show::Functions,
+        "TOPICS" => Show::Topics,
+        "MATERIALIZED" if cursor.word_ahead(1) == "VIEWS" => {
+            cursor.advance();
+            Show::Views
+        }
+        _ => {
+            return Err(cursor.unexpected(&[
+                "SOURCES", "TABLES", "VIEWS", "JOBS", "FUNCTIONS", "TOPICS", "CREATE",
+            ]));
+        }
+    };
+    cursor.advance();
+    Ok(Statement::Show(show))
+}
+
+pub(super) fn describe(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.advance();
+    cursor.words(&["EXTENDED"]);
+    let name = cursor.name("the name of an object")?;
+    cursor.words(&["EXTENDED"]);
+    Ok(Statement::Describe(name))
+}
+
+/// `SET name = value`; the name may be quoted or dotted.
+pub(super) fn set(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("SET")?;
+    let name = option_name(cursor)?;
+    if !cursor.token(&Token::Eq) {
+        cursor.expect_word("TO")?;
+    }
+    let value = option_value(cursor)?;
+    Ok(Statement::Set { name, value })
+}
+
+/// An option's name: a string, or words with dots between them.
+pub(super) fn option_name(cursor: &mut Cursor) -> Parsed<Text> {
+    let start = cursor.place();
+    if matches!(cursor.peek(), Token::SingleQuotedString(_)) {
+        return cursor.string("an option");
+    }
+    let mut value = cursor.name("an option")?.written;
+    while cursor.token(&Token::Period) {
+        value.push('.');
+        value.push_str(&cursor.name("an option")?.written);
+    }
+    Ok(Text { value, span: Some(cursor.since(start)) })
+}
+
+/// An option's value: a string, a number or a word.
+pub(super) fn option_value(cursor: &mut Cursor) -> Parsed<Text> {
+    let at = cursor.place();
+    let value = match cursor.peek() {
+        Token::Number(number, _) => number.clone(),
+        Token::Word(word) => word.value.clone(),
+        _ => return cursor.string("a value"),
+    };
+    cursor.advance();
+    Ok(Text { value, span: Some(at) })
+}
+
+/// A statement that is understood but not carried out.
+pub(super) fn unavailable(cursor: &Cursor, what: &str, help: &str) -> Diagnostic {
+    Diagnostic::new(Code::Unsupported, format!("{what} is not available"))
+        .at(cursor.place())
+        .help(help)
+}

@@ -1,0 +1,221 @@
+//! The statements, as the parser hands them to the binder. Queries stay sqlparser's trees with their original spans.
+
+use sqlparser::ast::{DataType, Expr, Ident, Query};
+
+use crate::diagnostic::Span;
+
+/// A name with the place where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// Folded to lower case unless it was quoted.
+    pub name: String,
+    /// As it was written.
+    pub written: String,
+    /// Where.
+    pub span: Option<Span>,
+}
+
+/// A string or word with the place where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// What it says.
+    pub value: String,
+    /// Where.
+    pub span: Option<Span>,
+}
+
+/// One statement.
+#[derive(Debug, Clone)]
+pub(crate) enum Statement {
+    CreateRelation(Box<CreateRelation>),
+    CreateView(Box<CreateView>),
+    CreateFunction(Box<CreateFunction>),
+    Drop(Drop),
+    Insert(Box<Insert>),
+    Delete(Box<Delete>),
+    Select(Box<Select>),
+    Explain(Box<Explain>),
+    Show(Show),
+    ShowCreate(Name),
+    Describe(Name),
+    Set { name: Text, value: Text },
+}
+
+/// `CREATE SOURCE|TABLE`.
+#[derive(Debug, Clone)]
+pub(crate) struct CreateRelation {
+    pub table: bool,
+    pub if_not_exists: bool,
+    pub name: Name,
+    pub columns: Vec<ColumnDef>,
+    pub primary_key: Vec<Name>,
+    pub watermark: Option<Watermark>,
+    pub includes: Vec<Include>,
+    pub options: Vec<(Text, Text)>,
+    pub format: Option<(Format, Option<Span>)>,
+}
+
+/// A declared column.
+#[derive(Debug, Clone)]
+pub(crate) struct ColumnDef {
+    pub name: Name,
+    pub data_type: DataType,
+    pub type_span: Option<Span>,
+    pub nullable: bool,
+    /// `KEY`: comes from the record key, which need not be unique.
+    pub key: bool,
+}
+
+/// `WATERMARK FOR column AS expr`.
+#[derive(Debug, Clone)]
+pub(crate) struct Watermark {
+    pub column: Name,
+    pub expr: Expr,
+    pub span: Option<Span>,
+}
+
+/// `INCLUDE what AS name`.
+#[derive(Debug, Clone)]
+pub(crate) struct Include {
+    pub what: Metadata,
+    pub name: Name,
+}
+
+/// Metadata of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Metadata {
+    Key,
+    Partition,
+    Offset,
+    Timestamp,
+    Header(String),
+}
+
+/// What a record means, as it was declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Plain,
+    Upsert,
+}
+
+/// `CREATE MATERIALIZED VIEW`.
+#[derive(Debug, Clone)]
+pub(crate) struct CreateView {
+    pub if_not_exists: bool,
+    pub name: Name,
+    pub query: QueryClauses,
+}
+
+/// A query with its trailing clauses.
+#[derive(Debug, Clone)]
+pub(crate) struct QueryClauses {
+    pub query: Box<Query>,
+    pub emit: Option<(Emit, Option<Span>)>,
+    pub late: Option<(Late, Option<Span>)>,
+    pub grace: Option<(Expr, Option<Span>)>,
+    /// `LIMIT n` of a push query, in either place.
+    pub limit: Option<u64>,
+    pub span: Option<Span>,
+}
+
+/// `EMIT …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Emit {
+    Changes { from_latest: bool },
+    OnWindowClose,
+}
+
+/// `LATE …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Late {
+    To(String),
+    Drop,
+    Update,
+}
+
+/// `CREATE FUNCTION … LANGUAGE wasm AS 'file:…'`.
+#[derive(Debug, Clone)]
+pub(crate) struct CreateFunction {
+    pub if_not_exists: bool,
+    pub name: Name,
+    /// `None` where neither arguments nor result were declared: the module says them.
+    pub signature: Option<DeclaredSignature>,
+    pub location: Text,
+}
+
+/// Arguments and result as they were declared.
+#[derive(Debug, Clone)]
+pub(crate) struct DeclaredSignature {
+    pub args: Vec<(DataType, Option<Span>)>,
+    pub returns: DataType,
+    pub returns_span: Option<Span>,
+    pub span: Option<Span>,
+}
+
+/// `DROP kind [IF EXISTS] name`.
+#[derive(Debug, Clone)]
+pub(crate) struct Drop {
+    pub kind: DropKind,
+    pub if_exists: bool,
+    pub name: Name,
+}
+
+/// What is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropKind {
+    Source,
+    Table,
+    View,
+    Function,
+}
+
+/// `INSERT INTO table [(columns)] query`.
+#[derive(Debug, Clone)]
+pub(crate) struct Insert {
+    pub table: Name,
+    pub columns: Vec<Name>,
+    pub query: Box<Query>,
+}
+
+/// `DELETE FROM table [WHERE condition]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Delete {
+    pub table: Name,
+    /// `SELECT * FROM table WHERE condition`: the rows to delete.
+    pub query: Box<Query>,
+}
+
+/// A query: a snapshot that ends, or with `EMIT CHANGES` one that goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Select {
+    pub query: QueryClauses,
+}
+
+/// `EXPLAIN`.
+#[derive(Debug, Clone)]
+pub(crate) enum Explain {
+    Query(QueryClauses),
+    Object(Name),
+    Why(Name),
+}
+
+/// `SHOW …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    Sources,
+    Tables,
+    Views,
+    Jobs,
+    Functions,
+    Topics,
+}
+
+impl From<&Ident> for Name {
+    fn from(ident: &Ident) -> Self {
+        let name = match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        };
+        Self { name, written: ident.value.clone(), span: Span::known(ident.span) }
+    }
+}

@@ -1,0 +1,333 @@
+//! Names to objects: the catalog as DataFusion's `ContextProvider`, and from a parsed query to a bound logical plan.
+//!
+//! The same bound plan is lowered to a streaming plan or turned into a bounded one, so a query means the same in both.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, TableReference};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use parking_lot::Mutex;
+use sqlparser::ast::{
+    Expr as SqlExpr, GroupByExpr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement,
+};
+
+use super::function::scalar_udf;
+use super::relation_source::RelationSource;
+use super::sql_type::Types;
+use super::tumble::WindowPlanner;
+use crate::catalog::{Objects, Reference, Relation};
+use crate::diagnostic::{Code, Diagnostic, Words, translate};
+
+/// A bound query and what it was bound to.
+#[derive(Debug)]
+pub(crate) struct BoundQuery {
+    pub plan: LogicalPlan,
+    /// Relations and functions, each once, by name.
+    pub references: Vec<Reference>,
+    /// The relations that it reads.
+    pub relations: Vec<Arc<Relation>>,
+}
+
+/// DataFusion's library of functions and rules, set up once.
+#[derive(Debug)]
+pub(crate) struct Library {
+    pub(crate) state: SessionState,
+}
+
+impl Library {
+    pub(crate) fn new() -> Self {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(1)
+            .with_batch_size(8_192)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.collect_spans = true;
+        options.sql_parser.map_string_types_to_utf8view = true;
+        // An ORDER BY in a subquery under a LIMIT loses its LIMIT otherwise.
+        options.sql_parser.enable_subquery_sort_elimination = false;
+        options.execution.time_zone = Some("UTC".to_owned());
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_relation_planners(vec![Arc::new(WindowPlanner)])
+            .with_type_planner(Arc::new(Types))
+            .build();
+        Self { state }
+    }
+
+    /// Names of all functions, own and built in.
+    pub(crate) fn function_names(&self, objects: &Objects) -> Vec<String> {
+        let state = &self.state;
+        let mut names: Vec<String> = state
+            .scalar_functions()
+            .keys()
+            .chain(state.aggregate_functions().keys())
+            .chain(state.window_functions().keys())
+            .cloned()
+            .chain(objects.functions().map(|function| function.identity.name.clone()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Binds a query against the catalog.
+    pub(crate) fn bind(
+        &self,
+        query: &Query,
+        objects: &Objects,
+        words: &Words,
+    ) -> Result<BoundQuery, Diagnostic> {
+        let scope = Scope::new(&self.state, objects);
+        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        let planner = SqlToRel::new_with_options(&scope, options);
+        let mut query = query.clone();
+        name_items(&mut query);
+        let plan = planner
+            .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
+            .map_err(|error| translate(&error, words))?;
+        check_unique(&plan, words)?;
+        Ok(BoundQuery {
+            plan,
+            references: scope.used.into_inner().into_values().collect(),
+            relations: scope.relations.into_inner().into_values().collect(),
+        })
+    }
+}
+
+impl Library {
+    /// Binds an expression that stands alone, over rows of `schema`.
+    pub(crate) fn bind_expr(
+        &self,
+        expr: &SqlExpr,
+        schema: &DFSchema,
+        words: &Words,
+    ) -> Result<Expr, Diagnostic> {
+        let objects = Objects::default();
+        let scope = Scope::new(&self.state, &objects);
+        let options = ParserOptions::from(&self.state.config_options().sql_parser);
+        SqlToRel::new_with_options(&scope, options)
+            .sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())
+            .map_err(|error| translate(&error, words))
+    }
+}
+
+/// PostgreSQL's names for columns without one: a call is named after its function, a cast after its column.
+fn name_items(query: &mut Query) {
+    let SetExpr::Select(select) = &mut *query.body else { return };
+    let mut named: HashMap<String, usize> = HashMap::new();
+    let plain = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => postgres_name(expr),
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    };
+    for item in &select.projection {
+        let name = match item {
+            SelectItem::UnnamedExpr(SqlExpr::Identifier(ident)) => Some(ident.value.to_lowercase()),
+            SelectItem::UnnamedExpr(SqlExpr::CompoundIdentifier(parts)) => {
+                parts.last().map(|ident| ident.value.to_lowercase())
+            }
+            other => plain(other),
+        };
+        if let Some(name) = name {
+            *named.entry(name).or_default() += 1;
+        }
+    }
+    let grouped: Vec<String> = match &select.group_by {
+        GroupByExpr::Expressions(exprs, _) => exprs.iter().map(ToString::to_string).collect(),
+        GroupByExpr::All(_) => Vec::new(),
+    };
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let Some(name) = postgres_name(expr) else { continue };
+        // A name that GROUP BY means a column by stays that column's.
+        if named.get(&name) == Some(&1) && !grouped.contains(&name) {
+            let alias = Ident::with_quote('"', name);
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+}
+
+fn postgres_name(expr: &SqlExpr) -> Option<String> {
+    match expr {
+        SqlExpr::Function(function) => {
+            function.name.0.last()?.as_ident().map(|ident| ident.value.to_lowercase())
+        }
+        SqlExpr::Cast { expr, .. } => match &**expr {
+            SqlExpr::Identifier(ident) => Some(ident.value.to_lowercase()),
+            SqlExpr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.to_lowercase()),
+            _ => None,
+        },
+        SqlExpr::Case { .. } => Some("case".to_owned()),
+        _ => None,
+    }
+}
+
+/// Rows go out as JSON objects, so names are unique.
+fn check_unique(plan: &LogicalPlan, words: &Words) -> Result<(), Diagnostic> {
+    let fields = plan.schema().fields();
+    for (index, field) in fields.iter().enumerate() {
+        if fields.iter().take(index).any(|other| other.name() == field.name()) {
+            let message = format!("two columns are named {:?}", field.name());
+            return Err(Diagnostic::new(Code::DuplicateColumn, message)
+                .at(words.place(field.name()))
+                .help("give one of them another name with AS, or list the columns instead of *"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses functions whose answer changes by itself: in a job they would stand still, or undo what they never did.
+pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), Diagnostic> {
+    let mut found: Option<String> = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr {
+                    let name = call.func.name();
+                    let clock = matches!(
+                        name,
+                        "now" | "current_date" | "current_time" | "current_timestamp" | "today"
+                    );
+                    if clock || call.func.signature().volatility == Volatility::Volatile {
+                        found = Some(name.to_owned());
+                        return Ok(TreeNodeRecursion::Stop);
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map_err(|error| translate(&error, words))?;
+    let Some(name) = found else { return Ok(()) };
+    let place = ["now", "current_timestamp", "current_date", "current_time", "today"]
+        .iter()
+        .find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
+    Err(Diagnostic::new(
+        Code::Volatile,
+        format!("{name}() has another answer each time, so a query that goes on cannot keep it true"),
+    )
+    .at(place)
+    .help("use it in a SELECT over the view; for the time of a record: INCLUDE timestamp AS c"))
+}
+
+struct Scope<'a> {
+    state: &'a SessionState,
+    objects: &'a Objects,
+    type_planner: Arc<Types>,
+    used: Mutex<BTreeMap<String, Reference>>,
+    relations: Mutex<BTreeMap<String, Arc<Relation>>>,
+    functions: Mutex<HashMap<String, Arc<ScalarUDF>>>,
+}
+
+impl<'a> Scope<'a> {
+    fn new(state: &'a SessionState, objects: &'a Objects) -> Self {
+        Self {
+            state,
+            objects,
+            type_planner: Arc::new(Types),
+            used: Mutex::new(BTreeMap::new()),
+            relations: Mutex::new(BTreeMap::new()),
+            functions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> DataFusionError {
+        let message = format!("there is no source, table or view {name:?}");
+        let names = self.objects.relations().map(|relation| relation.name());
+        let mut diagnostic =
+            Diagnostic::new(Code::UnknownRelation, message).suggest_nearest(name, names);
+        if diagnostic.help.is_none() {
+            diagnostic = diagnostic.help("SHOW SOURCES, SHOW TABLES and SHOW VIEWS list what there is");
+        }
+        DataFusionError::External(Box::new(diagnostic))
+    }
+}
+
+impl ContextProvider for Scope<'_> {
+    fn get_table_source(&self, name: TableReference) -> BoundResult<Arc<dyn TableSource>> {
+        let Some(relation) = self.objects.relation(name.table()) else {
+            return Err(self.unknown(name.table()));
+        };
+        let reference = Reference {
+            id: relation.identity.id,
+            name: relation.name().to_owned(),
+            module: None,
+        };
+        self.used.lock().insert(format!("r:{}", relation.name()), reference);
+        self.relations.lock().insert(relation.name().to_owned(), Arc::clone(relation));
+        Ok(Arc::new(RelationSource { relation: Arc::clone(relation) }))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.type_planner) as Arc<dyn TypePlanner>)
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let Some(function) = self.objects.function(name) else {
+            return self.state.scalar_functions().get(name).cloned();
+        };
+        let reference = Reference {
+            id: function.identity.id,
+            name: function.identity.name.clone(),
+            module: Some(function.module.clone()),
+        };
+        self.used.lock().insert(format!("f:{name}"), reference);
+        let mut known = self.functions.lock();
+        let udf = known.entry(name.to_owned()).or_insert_with(|| scalar_udf(Arc::clone(function)));
+        Some(Arc::clone(udf))
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

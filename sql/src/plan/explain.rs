@@ -1,0 +1,177 @@
+//! How a plan reads: one line an operator, inputs below their consumer, with what it keeps and what bounds that.
+//!
+//! ```text
+//! map window_start, n
+//! └─ aggregate #3.0 by window_start, window_end: count(*) AS n  [keeps one row a group until its window has closed]
+//!    └─ tumble #1.0 on scheduled by 1 hour …
+//!       └─ source flights …
+//! ```
+
+use arrow::datatypes::Schema;
+use streams::{
+    AggregateCall, AggregateFunction, AggregateSpec, Emit, JoinKind, JoinSpec, KeyFormat,
+    LatePolicy, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan,
+};
+
+use super::tumble::interval_text;
+
+/// The operators of `plan` as lines.
+pub(crate) fn explain(plan: &StreamPlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(last) = plan.nodes.len().checked_sub(1) {
+        tree(plan, last, "", "", &mut lines);
+    }
+    lines
+}
+
+fn tree(plan: &StreamPlan, node: usize, first: &str, rest: &str, lines: &mut Vec<String>) {
+    let node = &plan.nodes[node];
+    lines.push(format!("{first}{}", line(plan, node)));
+    let last = node.inputs.len().saturating_sub(1);
+    for (index, &input) in node.inputs.iter().enumerate() {
+        let (branch, trunk) = if index == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        tree(plan, input, &format!("{rest}{branch}"), &format!("{rest}{trunk}"), lines);
+    }
+}
+
+fn line(plan: &StreamPlan, node: &PlanNode) -> String {
+    let input = |index: usize| -> &Schema { &plan.nodes[node.inputs[index]].schema };
+    let id = operator(node.id);
+    match &node.kind {
+        NodeKind::Source(spec) => source(&id, spec),
+        NodeKind::Map(exprs) => {
+            let columns = exprs.iter().zip(node.schema.fields()).map(|(expr, field)| {
+                let text = format!("{expr:?}");
+                let text = match column_number(&text) {
+                    Some(column) => input(0).field(column).name().clone(),
+                    None => text,
+                };
+                let alias = format!(" AS {}", field.name());
+                if &text == field.name() || text.ends_with(&alias) { text } else { format!("{text}{alias}") }
+            });
+            format!("map {}", columns.collect::<Vec<_>>().join(", "))
+        }
+        NodeKind::Filter(predicate) => format!("filter {predicate:?}"),
+        NodeKind::Tumble(spec) => {
+            let time = input(0).field(spec.time_column).name();
+            let mut text = format!("tumble {id} on {time} by {}", interval_text(spec.size_us));
+            if spec.grace_us > 0 {
+                text.push_str(&format!(", grace {}", interval_text(spec.grace_us)));
+            }
+            match &spec.late {
+                LatePolicy::To(topic) => text.push_str(&format!("; late rows go to {topic}")),
+                LatePolicy::Drop => text.push_str("; late rows are dropped and counted"),
+                LatePolicy::Update => text.push_str("; late rows still update"),
+            }
+            text
+        }
+        NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
+        NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), &node.schema),
+    }
+}
+
+fn source(id: &str, spec: &SourceSpec) -> String {
+    let names: Vec<&str> = spec.columns.iter().map(|column| column.name.as_str()).collect();
+    let mut text = format!("source {id} topic {}: {}", spec.topic, names.join(", "));
+    match &spec.mode {
+        SourceMode::Append => text.push_str("; append-only"),
+        SourceMode::Upsert { key } => {
+            let key: Vec<&str> = key.iter().filter_map(|column| names.get(*column).copied()).collect();
+            text.push_str(&format!("; upsert by {}", key.join(", ")));
+        }
+    }
+    if let Some(watermark) = &spec.watermark {
+        text.push_str(&format!("; watermark {:?}", watermark.expr));
+    }
+    if let SourceMode::Upsert { .. } = spec.mode {
+        text.push_str("  [keeps one row a key]");
+    }
+    text
+}
+
+fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
+    let kind = match spec.kind {
+        JoinKind::Inner => "join",
+        JoinKind::Left => "left join",
+    };
+    let on: Vec<String> = spec
+        .left_keys
+        .iter()
+        .zip(&spec.right_keys)
+        .map(|(&left_key, &right_key)| {
+            format!("{} = {}", left.field(left_key).name(), right.field(right_key).name())
+        })
+        .collect();
+    let mut text = format!("{kind} {id} on {}", on.join(" and "));
+    if let Some(residual) = &spec.residual {
+        text.push_str(&format!(", where {residual:?}"));
+    }
+    text.push_str("  [keeps all rows of both sides: nothing bounds them]");
+    text
+}
+
+fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema, output: &Schema) -> String {
+    let groups: Vec<&str> =
+        spec.group_by.iter().map(|&column| input.field(column).name().as_str()).collect();
+    let calls: Vec<String> = spec
+        .aggregates
+        .iter()
+        .zip(output.fields().iter().skip(spec.group_by.len()))
+        .map(|(call, field)| {
+            let text = aggregate_call(call, input);
+            if &text == field.name() { text } else { format!("{text} AS {}", field.name()) }
+        })
+        .collect();
+    let mut text = format!("aggregate {id}");
+    if !groups.is_empty() {
+        text.push_str(&format!(" by {}", groups.join(", ")));
+    }
+    if !calls.is_empty() {
+        text.push_str(&format!(": {}", calls.join(", ")));
+    }
+    if spec.emit == Emit::OnWindowClose {
+        text.push_str("; emits when the window closes");
+    }
+    text.push_str(match (spec.group_by.is_empty(), spec.window_end) {
+        (true, _) => "  [keeps one row]",
+        (false, Some(_)) => "  [keeps one row a group until its window has closed]",
+        (false, None) => "  [keeps one row a group]",
+    });
+    text
+}
+
+fn aggregate_call(call: &AggregateCall, input: &Schema) -> String {
+    let name = match call.function {
+        AggregateFunction::Count => "count",
+        AggregateFunction::Sum => "sum",
+        AggregateFunction::Min => "min",
+        AggregateFunction::Max => "max",
+        AggregateFunction::Avg => "avg",
+    };
+    let argument = call.argument.map_or("*", |argument| input.field(argument).name().as_str());
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let mut text = format!("{name}({distinct}{argument})");
+    if let Some(filter) = call.filter {
+        text.push_str(&format!(" FILTER (WHERE {})", input.field(filter).name()));
+    }
+    text
+}
+
+/// `#kind.ordinal`.
+fn operator(id: OperatorId) -> String {
+    format!("#{}.{}", id.0 >> 12, id.0 & 0x0fff)
+}
+
+/// The number in the text of the engine's plain column expression.
+fn column_number(text: &str) -> Option<usize> {
+    text.strip_prefix("ColumnExpr(")?.strip_suffix(')')?.parse().ok()
+}
+
+/// `json`, `string` or `none`.
+pub(crate) fn key_format_name(format: KeyFormat) -> &'static str {
+    match format {
+        KeyFormat::None => "none",
+        KeyFormat::String => "string",
+        KeyFormat::Json => "json",
+    }
+}

@@ -1,0 +1,204 @@
+//! DataFusion's physical expressions as the engine's [`BatchExpr`]. This is the only way in which they reach a job.
+//!
+//! Arithmetic on integers fails on overflow instead of wrapping around, as in PostgreSQL: such a row is a row error.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, CastExpr, Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
+use streams::{BatchExpr, ExprError};
+
+use super::function::RowErrors;
+use crate::diagnostic::{Words, translate};
+
+/// An expression over the columns of a plan node.
+pub(crate) struct BoundExpr {
+    physical: Arc<dyn PhysicalExpr>,
+    /// The type of the result.
+    data_type: DataType,
+    /// How the expression reads, for EXPLAIN.
+    text: String,
+    /// Whether every part is evaluated on all rows of the batch, so that a row number of an error is one of the batch.
+    whole: bool,
+}
+
+impl BoundExpr {
+    /// Compiles `expr` over rows of `schema`; the result is cast to `data_type` where it differs.
+    pub(crate) fn compile(
+        expr: &Expr,
+        schema: &DFSchema,
+        data_type: &DataType,
+    ) -> BoundResult<Self> {
+        let props = ExecutionProps::new();
+        let physical =
+            create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
+        let physical = checked(physical)?;
+        let whole = is_whole(&physical);
+        let text = text(expr);
+        Ok(Self { physical, data_type: data_type.clone(), text, whole })
+    }
+}
+
+impl fmt::Debug for BoundExpr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl BatchExpr for BoundExpr {
+    fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
+        let value = self.physical.evaluate(batch).map_err(|error| self.explain(&error))?;
+        let array =
+            value.into_array(batch.num_rows()).map_err(|error| self.explain(&error))?;
+        if array.data_type() == &self.data_type {
+            return Ok(array);
+        }
+        let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+        arrow::compute::cast_with_options(&array, &self.data_type, &options)
+            .map_err(|error| self.explain(&error.into()))
+    }
+}
+
+impl BoundExpr {
+    fn explain(&self, error: &DataFusionError) -> ExprError {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = next {
+            let rows = error.downcast_ref::<RowErrors>().or_else(|| {
+                match error.downcast_ref::<DataFusionError>() {
+                    Some(DataFusionError::External(inner)) => inner.downcast_ref::<RowErrors>(),
+                    _ => None,
+                }
+            });
+            if let Some(rows) = rows {
+                let mut explained = ExprError::new(rows.to_string());
+                if self.whole {
+                    let named = |row: &connect_sandbox::RowError| {
+                        (row.row as usize, format!("{}: {}", rows.function, row.message))
+                    };
+                    explained.rows = rows.rows.iter().map(named).collect();
+                }
+                return explained;
+            }
+            next = error.source();
+        }
+        ExprError::new(translate(error, &Words::default()).message)
+    }
+}
+
+/// A column as it stands, in another type where the engine's differs from the planner's.
+pub(crate) struct CastColumn {
+    pub column: usize,
+    pub data_type: DataType,
+    pub name: String,
+}
+
+impl fmt::Debug for CastColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl BatchExpr for CastColumn {
+    fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
+        let array = batch
+            .columns()
+            .get(self.column)
+            .ok_or_else(|| ExprError::new(format!("column {} does not exist", self.column)))?;
+        if array.data_type() == &self.data_type {
+            return Ok(Arc::clone(array));
+        }
+        cast(array, &self.data_type).map_err(|error| ExprError::new(error.to_string()))
+    }
+}
+
+/// A timestamp column moved by a fixed time.
+pub(crate) struct ShiftedColumn {
+    pub column: usize,
+    pub shift_us: i64,
+    pub name: String,
+}
+
+impl fmt::Debug for ShiftedColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interval = super::tumble::interval_text(self.shift_us.abs());
+        let sign = if self.shift_us < 0 { '-' } else { '+' };
+        if self.shift_us == 0 {
+            return f.write_str(&self.name);
+        }
+        write!(f, "{} {sign} {interval}", self.name)
+    }
+}
+
+impl BatchExpr for ShiftedColumn {
+    fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
+        use arrow::array::AsArray;
+        use arrow::datatypes::TimestampMicrosecondType;
+        let array = batch
+            .columns()
+            .get(self.column)
+            .and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>())
+            .ok_or_else(|| ExprError::new(format!("{} is no timestamp", self.name)))?;
+        let shifted = array.unary::<_, TimestampMicrosecondType>(|time| {
+            time.saturating_add(self.shift_us)
+        });
+        Ok(Arc::new(shifted.with_data_type(array.data_type().clone())))
+    }
+}
+
+/// Makes arithmetic fail where it would wrap around.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> BoundResult<Arc<dyn PhysicalExpr>> {
+    let rewritten = expr.transform_up(|expr| {
+        let Some(binary) = expr.downcast_ref::<BinaryExpr>() else {
+            return Ok(Transformed::no(expr));
+        };
+        let checked = BinaryExpr::new(
+            Arc::clone(binary.left()),
+            *binary.op(),
+            Arc::clone(binary.right()),
+        )
+        .with_fail_on_overflow(true);
+        Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
+    })?;
+    Ok(rewritten.data)
+}
+
+/// CASE, AND, OR and COALESCE evaluate some of their parts on a selection of the rows.
+fn is_whole(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    use datafusion::logical_expr::Operator;
+    if expr.downcast_ref::<CaseExpr>().is_some() {
+        return false;
+    }
+    let known = match expr.downcast_ref::<BinaryExpr>() {
+        Some(binary) => !matches!(binary.op(), Operator::And | Operator::Or),
+        None => {
+            expr.downcast_ref::<Column>().is_some()
+                || expr.downcast_ref::<Literal>().is_some()
+                || expr.downcast_ref::<CastExpr>().is_some()
+                || expr
+                    .downcast_ref::<ScalarFunctionExpr>()
+                    .is_some_and(|function| !function.fun().short_circuits())
+        }
+    };
+    known && expr.children().into_iter().all(is_whole)
+}
+
+/// An expression as SQL, without the qualifiers that the binder added.
+pub(crate) fn text(expr: &Expr) -> String {
+    match expr {
+        Expr::Alias(alias) => {
+            let inner = text(&alias.expr);
+            if inner == alias.name { inner } else { format!("{inner} AS {}", alias.name) }
+        }
+        Expr::Column(column) => column.name.clone(),
+        other => other.human_display().to_string(),
+    }
+}

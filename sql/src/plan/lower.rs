@@ -1,0 +1,592 @@
+//! From a bound logical plan to the engine's operators.
+//!
+//! ```text
+//! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
+//! Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
+//! ```
+//!
+//! Invariants:
+//! 1. Exhaustive: a logical node without a meaning over streams is a diagnostic, never a panic or a silent detour.
+//! 2. Columns are found by name in the schema of the rows at hand, which may hold more than the logical plan asks for
+//!    (the key of an upsert source, a window's end).
+//! 3. An operator's id is its kind and its ordinal among that kind in the query: maps and filters that the optimizer
+//!    adds or drops move no id of an operator with state.
+//! 4. What enters a state (joins, aggregates, the output) has a type of [`super::sql_type`]'s table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, TableReference};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
+use datafusion::optimizer::OptimizerContext;
+use streams::{
+    BatchExpr, ColumnExpr, Emit, JoinKind, JoinSpec, LatePolicy, NodeKind, OperatorId, PlanNode,
+    StreamPlan, TumbleSpec, WatermarkSpec,
+};
+
+use super::changes::{Changes, joined};
+use super::expr::{BoundExpr, CastColumn, ShiftedColumn};
+use super::relation_source::RelationSource;
+use super::rules;
+use super::sql_type::{settled, type_name};
+use super::tumble::{Tumble, WINDOW_COLUMNS};
+use crate::catalog::Relation;
+use crate::diagnostic::{Code, Diagnostic, Words, translate};
+
+/// What the trailing clauses of a query say about windows.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowPolicy {
+    pub late: LatePolicy,
+    pub grace_us: i64,
+    pub emit: Emit,
+}
+
+/// A lowered query.
+#[derive(Debug, Clone)]
+pub(crate) struct Lowered {
+    pub plan: StreamPlan,
+    pub changes: Changes,
+    /// Whether a window is in it.
+    pub windowed: bool,
+}
+
+/// Which bound of which window a column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WindowBound {
+    pub window: usize,
+    /// From the bound to the window's end, µs.
+    pub to_end_us: i64,
+}
+
+/// The rows that a node gives.
+#[derive(Debug, Clone)]
+pub(super) struct Rows {
+    pub node: usize,
+    pub schema: DFSchemaRef,
+    /// For each column the bound that it is.
+    pub bounds: Vec<Option<WindowBound>>,
+    pub changes: Changes,
+}
+
+/// Lowers `plan`; its columns come out in its order, with settled types.
+pub(crate) fn lower(
+    state: &SessionState,
+    plan: LogicalPlan,
+    policy: WindowPolicy,
+    words: &Words,
+) -> Result<Lowered, Diagnostic> {
+    let bound = |error: DataFusionError| translate(&error, words);
+    let options = state.config_options();
+    let analyzed =
+        state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(bound)?;
+    let context = OptimizerContext::new_with_config_options(Arc::clone(options));
+    let optimized =
+        rules::optimizer().optimize(analyzed, &context, |_, _| {}).map_err(bound)?;
+    let emit = policy.emit;
+    let mut lowering = Lowering { words, policy, nodes: Vec::new(), counts: [0; 5], windows: 0, emit };
+    let rows = lowering.lower(&optimized, None)?;
+    let rows = lowering.output(rows, optimized.schema())?;
+    if lowering.emit == Emit::OnWindowClose {
+        return Err(Diagnostic::new(
+            Code::Unsupported,
+            "EMIT ON WINDOW CLOSE needs a window: no GROUP BY of this query holds window_end",
+        )
+        .at(words.place("EMIT"))
+        .help("FROM TUMBLE(t, ts, INTERVAL '1 hour') … GROUP BY window_start, window_end"));
+    }
+    let plan = StreamPlan { nodes: lowering.nodes };
+    Ok(Lowered { plan, changes: rows.changes, windowed: lowering.windows > 0 })
+}
+
+/// Kinds of operators, for ids; the discriminant times 4096 is where their numbers begin.
+#[derive(Clone, Copy)]
+pub(super) enum Ordinal {
+    Source = 0,
+    Tumble = 1,
+    Join = 2,
+    Aggregate = 3,
+    Stateless = 4,
+}
+
+pub(super) struct Lowering<'a> {
+    pub words: &'a Words,
+    policy: WindowPolicy,
+    nodes: Vec<PlanNode>,
+    counts: [u16; 5],
+    windows: usize,
+    /// What the topmost aggregate still has to take; `Changes` once it has.
+    pub emit: Emit,
+}
+
+impl Lowering<'_> {
+    pub(super) fn bound(&self, error: &DataFusionError) -> Diagnostic {
+        translate(error, self.words)
+    }
+
+    /// Lowers `plan`. `time` is the column of it that a window above reads: the source below it gets the watermark.
+    fn lower(&mut self, plan: &LogicalPlan, time: Option<usize>) -> Result<Rows, Diagnostic> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan, time),
+            LogicalPlan::SubqueryAlias(alias) => {
+                let rows = self.lower(&alias.input, time)?;
+                let rows = self.exactly(rows, alias.input.schema())?;
+                Ok(rows.requalified(&alias.alias))
+            }
+            LogicalPlan::Filter(filter) => {
+                let rows = self.lower(&filter.input, time)?;
+                let predicate = self.compile(&filter.predicate, &rows.schema, &DataType::Boolean)?;
+                Ok(self.filter(rows, predicate))
+            }
+            LogicalPlan::Projection(projection) => {
+                let below = time.and_then(|time| column_below(&projection.expr, time, &projection.input));
+                let rows = self.lower(&projection.input, below)?;
+                self.project(rows, &projection.expr, &projection.schema)
+            }
+            LogicalPlan::Extension(extension) => {
+                match extension.node.as_any().downcast_ref::<Tumble>() {
+                    Some(tumble) => self.tumble(tumble),
+                    None => Err(self.refuse(extension.node.name(), "", "")),
+                }
+            }
+            LogicalPlan::Join(join) => {
+                let left_columns = join.left.schema().fields().len();
+                let left_time = time.filter(|&time| time < left_columns);
+                let right_time = time.and_then(|time| time.checked_sub(left_columns));
+                let left = self.lower(&join.left, left_time)?;
+                let right = self.lower(&join.right, right_time)?;
+                self.join(join, left, right)
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let emit = std::mem::replace(&mut self.emit, Emit::Changes);
+                let below = time.and_then(|time| {
+                    column_below(&aggregate.group_expr, time, &aggregate.input)
+                });
+                let rows = self.lower(&aggregate.input, below)?;
+                let (rows, emit) = self.aggregate(aggregate, rows, emit)?;
+                // An aggregate without a window leaves ON WINDOW CLOSE unmet, which is reported at the end.
+                if emit == Emit::OnWindowClose {
+                    self.emit = emit;
+                }
+                Ok(rows)
+            }
+            other => Err(self.unsupported(other)),
+        }
+    }
+
+    fn unsupported(&self, plan: &LogicalPlan) -> Diagnostic {
+        match plan {
+            LogicalPlan::Sort(_) => self.refuse(
+                "ORDER BY",
+                "ORDER",
+                "leave it out here, and order what you read: SELECT … FROM view ORDER BY …",
+            ),
+            LogicalPlan::Limit(_) => self.refuse(
+                "LIMIT",
+                "LIMIT",
+                "leave it out here, and limit what you read: SELECT … FROM view LIMIT …",
+            ),
+            LogicalPlan::Union(_) => {
+                self.refuse("UNION", "UNION", "make one view for each part, and a SELECT over both")
+            }
+            LogicalPlan::Window(_) => self.refuse(
+                "OVER (…)",
+                "OVER",
+                "GROUP BY works, and OVER in a SELECT over the view",
+            ),
+            LogicalPlan::Distinct(Distinct::On(_)) => {
+                self.refuse("DISTINCT ON", "DISTINCT", "GROUP BY with min or max works")
+            }
+            LogicalPlan::Unnest(_) => self.refuse("UNNEST", "UNNEST", "columns have plain types"),
+            LogicalPlan::RecursiveQuery(_) => {
+                self.refuse("WITH RECURSIVE", "RECURSIVE", "a plain WITH works")
+            }
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Diagnostic::new(
+                Code::NotStreaming,
+                "this query reads no source, table or view, so there is nothing to follow",
+            )
+            .help("a plain SELECT, without EMIT CHANGES and outside of a view, answers it"),
+            other => self.refuse(
+                other.display().to_string().split(':').next().unwrap_or_default(),
+                "",
+                "SELECT, JOIN, WHERE, GROUP BY, HAVING and TUMBLE work",
+            ),
+        }
+    }
+
+    pub(super) fn refuse(&self, what: &str, word: &str, help: &str) -> Diagnostic {
+        let message = format!("{what} is not available in a query that goes on");
+        Diagnostic::new(Code::NotStreaming, message).at(self.words.place(word)).help(help)
+    }
+
+    fn scan(&mut self, scan: &TableScan, time: Option<usize>) -> Result<Rows, Diagnostic> {
+        let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+            return Err(Diagnostic::new(Code::Internal, format!("{} is no relation", scan.table_name)));
+        };
+        let relation = &source.relation;
+        let mut wanted: Vec<usize> = match &scan.projection {
+            Some(projection) => projection.clone(),
+            None => (0..relation.columns.len()).collect(),
+        };
+        let time = time.and_then(|time| wanted.get(time).copied());
+        if wanted.is_empty() && relation.key.is_empty() {
+            wanted.push(cheapest(relation));
+        }
+        let (mut spec, _) = relation.source(&wanted);
+        let schema = relation.schema_of(&spec);
+        if let Some(time) = time
+            && let Some(attribute) =
+                relation.times.iter().find(|attribute| attribute.column == time)
+            && let Some(place) =
+                spec.columns.iter().position(|column| column == &relation.columns[time])
+        {
+            spec.watermark = Some(WatermarkSpec {
+                expr: Arc::new(ShiftedColumn {
+                    column: place,
+                    shift_us: -attribute.delay_us,
+                    name: schema.field(place).name().clone(),
+                }),
+                idle_advance: true,
+            });
+        }
+        let changes = match &spec.mode {
+            streams::SourceMode::Append => Changes::Append,
+            streams::SourceMode::Upsert { key } => Changes::Keyed(key.clone()),
+        };
+        let bounds = vec![None; spec.columns.len()];
+        let schema = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &schema)
+            .map_err(|error| self.bound(&error))?;
+        let node = self.push(Ordinal::Source, Vec::new(), schema.inner(), NodeKind::Source(spec));
+        Ok(Rows { node, schema: Arc::new(schema), bounds, changes })
+    }
+
+    fn tumble(&mut self, tumble: &Tumble) -> Result<Rows, Diagnostic> {
+        let time = tumble.time_index().map_err(|error| self.bound(&error))?;
+        let rows = self.lower(&tumble.input, Some(time))?;
+        let time_column = self.column(&rows.schema, &tumble.time)?;
+        let time_type = rows.schema.field(time_column).data_type().clone();
+        let mut fields = qualified(&rows.schema);
+        fields.extend(
+            WINDOW_COLUMNS.map(|name| (None, Arc::new(Field::new(name, time_type.clone(), true)))),
+        );
+        let schema = self.schema(fields)?;
+        let window = self.windows;
+        self.windows += 1;
+        let mut bounds = rows.bounds;
+        for to_end_us in [tumble.size_us, 0, 1_000] {
+            bounds.push(Some(WindowBound { window, to_end_us }));
+        }
+        let spec = TumbleSpec {
+            time_column,
+            size_us: tumble.size_us,
+            grace_us: self.policy.grace_us,
+            late: self.policy.late.clone(),
+        };
+        let node =
+            self.push(Ordinal::Tumble, vec![rows.node], schema.inner(), NodeKind::Tumble(spec));
+        Ok(Rows { node, schema, bounds, changes: rows.changes })
+    }
+
+    fn filter(&mut self, rows: Rows, predicate: Arc<dyn BatchExpr>) -> Rows {
+        // The columns of its input as that names them: a projection that only renames has no node of its own.
+        let schema = Arc::clone(&self.nodes[rows.node].schema);
+        let kind = NodeKind::Filter(predicate);
+        let node = self.push(Ordinal::Stateless, vec![rows.node], &schema, kind);
+        Rows { node, ..rows }
+    }
+
+    fn project(
+        &mut self,
+        rows: Rows,
+        exprs: &[Expr],
+        schema: &DFSchemaRef,
+    ) -> Result<Rows, Diagnostic> {
+        let places: Vec<Option<usize>> = exprs
+            .iter()
+            .map(|expr| plain_column(expr).and_then(|column| rows.schema.index_of_column(column).ok()))
+            .collect();
+        let bounds = places.iter().map(|place| place.and_then(|place| rows.bounds[place])).collect();
+        let changes = rows.changes.mapped(&places, &rows.bounds, &rows.schema);
+        let identity = places.len() == rows.bounds.len()
+            && places.iter().enumerate().all(|(index, place)| *place == Some(index));
+        if identity {
+            return Ok(Rows { node: rows.node, schema: Arc::clone(schema), bounds, changes });
+        }
+        let mut compiled: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(exprs.len());
+        for ((expr, place), field) in exprs.iter().zip(&places).zip(schema.fields()) {
+            compiled.push(match place {
+                Some(place) => Arc::new(ColumnExpr(*place)),
+                None => self.compile(expr, &rows.schema, field.data_type())?,
+            });
+        }
+        let node = self.map(rows.node, compiled, schema.inner());
+        Ok(Rows { node, schema: Arc::clone(schema), bounds, changes })
+    }
+
+    fn join(
+        &mut self,
+        join: &datafusion::logical_expr::Join,
+        left: Rows,
+        right: Rows,
+    ) -> Result<Rows, Diagnostic> {
+        let (kind, left, right, swapped) = match join.join_type {
+            JoinType::Inner => (JoinKind::Inner, left, right, false),
+            JoinType::Left => (JoinKind::Left, left, right, false),
+            JoinType::Right => (JoinKind::Left, right, left, true),
+            JoinType::Full => {
+                return Err(self.refuse("FULL JOIN", "FULL", "JOIN, LEFT JOIN and RIGHT JOIN work"));
+            }
+            _ => return Err(self.refuse("IN (SELECT …) or EXISTS", "IN", "a JOIN works")),
+        };
+        if join.null_equality == NullEquality::NullEqualsNull {
+            return Err(self.refuse("IS NOT DISTINCT FROM as a join condition", "DISTINCT", "a = b works"));
+        }
+        if join.on.is_empty() {
+            return Err(Diagnostic::new(Code::NotStreaming, "this JOIN has no equality to go by")
+                .at(self.words.place("JOIN"))
+                .help("ON a.column = b.column; further conditions may follow with AND"));
+        }
+        let (left_on, right_on): (Vec<&Expr>, Vec<&Expr>) = join
+            .on
+            .iter()
+            .map(|(left, right)| if swapped { (right, left) } else { (left, right) })
+            .unzip();
+        let (left, left_keys) = self.join_side(left, &left_on)?;
+        let (right, right_keys) = self.join_side(right, &right_on)?;
+        for (&left_key, &right_key) in left_keys.iter().zip(&right_keys) {
+            let left_type = left.schema.field(left_key).data_type();
+            let right_type = right.schema.field(right_key).data_type();
+            if left_type != right_type {
+                return Err(Diagnostic::new(
+                    Code::TypeMismatch,
+                    format!("a JOIN compares {} with {}", type_name(left_type), type_name(right_type)),
+                )
+                .at(self.words.place("ON"))
+                .help("convert one of them: CAST(x AS type)"));
+            }
+        }
+        let mut fields = qualified(&left.schema);
+        fields.extend(qualified(&right.schema));
+        let schema = self.schema(fields)?;
+        let residual = match (&join.filter, kind) {
+            (None, _) => None,
+            (Some(filter), JoinKind::Inner) => {
+                Some(self.compile(filter, &schema, &DataType::Boolean)?)
+            }
+            (Some(_), JoinKind::Left) => {
+                return Err(self.refuse(
+                    "a further condition in ON of an outer join",
+                    "ON",
+                    "put it into WHERE, or into a subquery: LEFT JOIN (SELECT … WHERE …) b ON …",
+                ));
+            }
+        };
+        let changes = joined(kind, &left, &left_keys, &right, &right_keys);
+        let bounds = left.bounds.iter().chain(&right.bounds).copied().collect();
+        let spec = JoinSpec { kind, left_keys, right_keys, residual };
+        let inputs = vec![left.node, right.node];
+        let node = self.push(Ordinal::Join, inputs, schema.inner(), NodeKind::Join(spec));
+        Ok(Rows { node, schema, bounds, changes })
+    }
+
+    /// One side of a join with settled columns, and where its keys are; keys that are computed become columns.
+    fn join_side(&mut self, rows: Rows, keys: &[&Expr]) -> Result<(Rows, Vec<usize>), Diagnostic> {
+        let mut fields = qualified(&rows.schema);
+        let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(fields.len());
+        let mut same = true;
+        for (index, (_, field)) in fields.iter_mut().enumerate() {
+            let data_type = self.settle(field)?;
+            if &data_type == field.data_type() {
+                exprs.push(Arc::new(ColumnExpr(index)));
+            } else {
+                same = false;
+                let name = field.name().clone();
+                exprs.push(Arc::new(CastColumn { column: index, data_type: data_type.clone(), name }));
+                *field = Arc::new(field.as_ref().clone().with_data_type(data_type));
+            }
+        }
+        let mut places = Vec::with_capacity(keys.len());
+        let mut bounds = rows.bounds.clone();
+        for key in keys {
+            if let Some(column) = plain_column(key) {
+                places.push(self.column(&rows.schema, column)?);
+                continue;
+            }
+            same = false;
+            let data_type = self.type_of(key, &rows.schema)?;
+            let data_type = settled(&data_type).unwrap_or(data_type);
+            exprs.push(self.compile(key, &rows.schema, &data_type)?);
+            places.push(fields.len());
+            bounds.push(None);
+            let name = format!("__key_{}", fields.len());
+            fields.push((None, Arc::new(Field::new(name, data_type, true))));
+        }
+        if same {
+            return Ok((rows, places));
+        }
+        let schema = self.schema(fields)?;
+        let node = self.map(rows.node, exprs, schema.inner());
+        Ok((Rows { node, schema, bounds, changes: rows.changes }, places))
+    }
+
+    /// Drops what `schema` does not ask for.
+    fn exactly(&mut self, rows: Rows, schema: &DFSchemaRef) -> Result<Rows, Diagnostic> {
+        if rows.schema.fields().len() == schema.fields().len() {
+            return Ok(rows);
+        }
+        let exprs: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
+        self.project(rows, &exprs, schema)
+    }
+
+    /// The columns of the whole query, in order and with settled types.
+    fn output(&mut self, rows: Rows, schema: &DFSchemaRef) -> Result<Rows, Diagnostic> {
+        let rows = self.exactly(rows, schema)?;
+        let mut same = true;
+        let mut fields = Vec::with_capacity(schema.fields().len());
+        let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(schema.fields().len());
+        for (index, field) in schema.fields().iter().enumerate() {
+            let data_type = self.settle(field)?;
+            let plain = &data_type == field.data_type();
+            same &= plain;
+            let name = field.name().clone();
+            fields.push((None, Arc::new(Field::new(&name, data_type.clone(), true))));
+            exprs.push(if plain {
+                Arc::new(ColumnExpr(index))
+            } else {
+                Arc::new(CastColumn { column: index, data_type, name })
+            });
+        }
+        let names_differ = {
+            let arrow = &self.nodes[rows.node].schema;
+            arrow.fields().iter().zip(&fields).any(|(have, (_, want))| have.name() != want.name())
+        };
+        let output = self.schema(fields)?;
+        let last = self.nodes.get_mut(rows.node).expect("rows come from a node of this plan");
+        if same && names_differ && matches!(last.kind, NodeKind::Map(_)) {
+            last.schema = nullable(output.inner());
+        }
+        let node = if same && (!names_differ || matches!(last.kind, NodeKind::Map(_))) {
+            rows.node
+        } else {
+            self.map(rows.node, exprs, output.inner())
+        };
+        Ok(Rows { node, schema: output, ..rows })
+    }
+
+    pub(super) fn settle(&self, field: &Field) -> Result<DataType, Diagnostic> {
+        settled(field.data_type()).ok_or_else(|| {
+            let name = field.name();
+            let message =
+                format!("{name} is of type {}, which cannot be kept", type_name(field.data_type()));
+            Diagnostic::new(Code::TypeMismatch, message)
+                .at(self.words.place(name))
+                .help("convert it: CAST(x AS TEXT), or take a part of it: EXTRACT(EPOCH FROM x)")
+        })
+    }
+
+    pub(super) fn compile(
+        &self,
+        expr: &Expr,
+        schema: &DFSchema,
+        data_type: &DataType,
+    ) -> Result<Arc<dyn BatchExpr>, Diagnostic> {
+        use datafusion::common::tree_node::TreeNode;
+        let subquery = expr.exists(|expr| {
+            Ok(matches!(
+                expr,
+                Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
+            ))
+        });
+        if subquery.unwrap_or(false) {
+            return Err(self.refuse("a subquery in an expression", "IN", "a JOIN works"));
+        }
+        let bound = BoundExpr::compile(expr, schema, data_type).map_err(|error| self.bound(&error))?;
+        Ok(Arc::new(bound))
+    }
+
+    pub(super) fn type_of(&self, expr: &Expr, schema: &DFSchema) -> Result<DataType, Diagnostic> {
+        use datafusion::logical_expr::ExprSchemable;
+        expr.get_type(schema).map_err(|error| self.bound(&error))
+    }
+
+    pub(super) fn column(&self, schema: &DFSchema, column: &Column) -> Result<usize, Diagnostic> {
+        schema.index_of_column(column).map_err(|error| self.bound(&error))
+    }
+
+    pub(super) fn schema(
+        &self,
+        fields: Vec<(Option<TableReference>, Arc<Field>)>,
+    ) -> Result<DFSchemaRef, Diagnostic> {
+        // Unlike new_with_metadata, this takes two columns of one name: only one of them is ever asked for.
+        let (qualifiers, fields): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let schema = DFSchema::from_field_specific_qualified_schema(qualifiers, &schema);
+        schema.map(Arc::new).map_err(|error| self.bound(&error))
+    }
+
+    pub(super) fn map(
+        &mut self,
+        input: usize,
+        exprs: Vec<Arc<dyn BatchExpr>>,
+        schema: &SchemaRef,
+    ) -> usize {
+        self.push(Ordinal::Stateless, vec![input], schema, NodeKind::Map(exprs))
+    }
+
+    pub(super) fn push(
+        &mut self,
+        ordinal: Ordinal,
+        inputs: Vec<usize>,
+        schema: &SchemaRef,
+        kind: NodeKind,
+    ) -> usize {
+        let count = &mut self.counts[ordinal as usize];
+        let id = OperatorId((ordinal as u16) << 12 | *count & 0x0fff);
+        *count += 1;
+        self.nodes.push(PlanNode { id, inputs, schema: nullable(schema), kind });
+        self.nodes.len() - 1
+    }
+}
+
+impl Rows {
+    fn requalified(self, alias: &TableReference) -> Self {
+        let schema = self.schema.as_ref().clone().replace_qualifier(alias.clone());
+        Self { schema: Arc::new(schema), ..self }
+    }
+}
+
+/// The fields of a schema with their qualifiers.
+pub(super) fn qualified(schema: &DFSchema) -> Vec<(Option<TableReference>, Arc<Field>)> {
+    schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect()
+}
+
+/// The column that an expression is, if it is nothing more.
+pub(super) fn plain_column(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => plain_column(&alias.expr),
+        _ => None,
+    }
+}
+
+fn column_below(exprs: &[Expr], index: usize, input: &LogicalPlan) -> Option<usize> {
+    let column = plain_column(exprs.get(index)?)?;
+    input.schema().index_of_column(column).ok()
+}
+
+/// Rows that are only counted still need a column to be counted by.
+fn cheapest(relation: &Relation) -> usize {
+    let cost = |column: &streams::SourceColumn| match column.origin {
+        streams::ColumnOrigin::Partition | streams::ColumnOrigin::Offset | streams::ColumnOrigin::Timestamp => 0,
+        _ if column.data_type.is_primitive() => 1,
+        _ => 2,
+    };
+    let columns = relation.columns.iter().enumerate();
+    columns.min_by_key(|(_, column)| cost(column)).map_or(0, |(index, _)| index)
+}
+
+/// Operators may pad with NULL where the planner thought none could be.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}

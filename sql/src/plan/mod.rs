@@ -1,0 +1,30 @@
+//! From a query to a plan: bind, optimize, lower. DataFusion's types stay in here and in `serve/pull.rs`.
+//!
+//! ```text
+//! Query ── binder ── LogicalPlan ──┬── lower ── StreamPlan          a view, EMIT CHANGES
+//!                                  └── bounded ── ExecutionPlan     a snapshot (serve/pull.rs)
+//! ```
+//!
+//! Our adapters to DataFusion, the files to look at when its version changes: `binder.rs`, `expr.rs`, `function.rs`,
+//! `relation_source.rs`, `rules.rs`, `sql_type.rs`, `tumble.rs`.
+
+mod aggregate;
+mod binder;
+mod changes;
+mod explain;
+mod expr;
+mod function;
+mod lower;
+mod relation_source;
+mod rules;
+mod sql_type;
+mod trace;
+mod tumble;
+mod view;
+
+pub(crate) use binder::{BoundQuery, Library};
+pub(crate) use explain::{explain, key_format_name};
+pub(crate) use relation_source::RelationSource;
+pub(crate) use sql_type::{arrow_type, settled, timestamp, type_name};
+pub(crate) use tumble::{Tumble, interval_text};
+pub(crate) use view::{ViewPlan, default_key_format, follow, interval, time_text, view};

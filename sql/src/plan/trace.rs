@@ -1,0 +1,92 @@
+//! Where a column of a bound query comes from: unchanged from a relation, from a window, or computed.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
+
+use super::relation_source::RelationSource;
+use super::tumble::Tumble;
+use crate::catalog::Relation;
+
+/// Where a column comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// This column of a relation, unchanged.
+    Column(Arc<Relation>, usize),
+    /// A bound of a window.
+    Window {
+        /// The window's length, µs.
+        size_us: i64,
+        /// The time column below the window.
+        time: Box<Origin>,
+    },
+    /// Anything else.
+    Computed,
+}
+
+/// Where column `index` of `plan` comes from.
+pub(crate) fn origin(plan: &LogicalPlan, index: usize) -> Origin {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let index = match &scan.projection {
+                Some(projection) => projection.get(index).copied(),
+                None => Some(index),
+            };
+            match (scan.source.downcast_ref::<RelationSource>(), index) {
+                (Some(source), Some(index)) => Origin::Column(Arc::clone(&source.relation), index),
+                _ => Origin::Computed,
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, index),
+        LogicalPlan::Subquery(subquery) => origin(&subquery.subquery, index),
+        LogicalPlan::Filter(filter) => origin(&filter.input, index),
+        LogicalPlan::Projection(projection) => match projection.expr.get(index) {
+            Some(expr) => origin_of_expr(expr, &projection.input),
+            None => Origin::Computed,
+        },
+        LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index) {
+            Some(expr) => origin_of_expr(expr, &aggregate.input),
+            None => Origin::Computed,
+        },
+        LogicalPlan::Join(join) => {
+            let left = join.left.schema().fields().len();
+            match join.join_type {
+                JoinType::Inner | JoinType::Left | JoinType::LeftSemi if index < left => {
+                    origin(&join.left, index)
+                }
+                JoinType::Inner | JoinType::Right if index >= left => {
+                    origin(&join.right, index - left)
+                }
+                _ => Origin::Computed,
+            }
+        }
+        LogicalPlan::Extension(extension) => {
+            match extension.node.as_any().downcast_ref::<Tumble>() {
+                Some(tumble) => {
+                    let inputs = tumble.input.schema().fields().len();
+                    if index < inputs {
+                        return origin(&tumble.input, index);
+                    }
+                    let time = tumble.time_index().map(|time| origin(&tumble.input, time));
+                    Origin::Window {
+                        size_us: tumble.size_us,
+                        time: Box::new(time.unwrap_or(Origin::Computed)),
+                    }
+                }
+                None => Origin::Computed,
+            }
+        }
+        _ => Origin::Computed,
+    }
+}
+
+fn origin_of_expr(expr: &Expr, input: &LogicalPlan) -> Origin {
+    match expr {
+        Expr::Column(column) => match input.schema().index_of_column(column) {
+            Ok(index) => origin(input, index),
+            Err(_) => Origin::Computed,
+        },
+        Expr::Alias(alias) => origin_of_expr(&alias.expr, input),
+        _ => Origin::Computed,
+    }
+}

@@ -1,0 +1,407 @@
+//! CREATE and DROP: the catalog's record first, then what it stands for; in the opposite order when it goes.
+
+use std::sync::Arc;
+
+use log_api::{AdminError, NewTopic};
+use streams::{Emit, LatePolicy, NodeKind};
+use uuid::Uuid;
+
+use super::answer::Outcome;
+use super::server::{Inner, StatementContext};
+use crate::catalog::{
+    CatalogRecord, FunctionModule, Identity, Kind, Objects, Relation, bind_function, bind_relation,
+};
+use crate::diagnostic::{Code, Diagnostic, Span, nearest};
+use crate::parse::statement::{
+    CreateFunction, CreateRelation, CreateView, Drop, DropKind, Name, Text,
+};
+use crate::plan::{interval_text, view};
+
+/// Longest name of an object: what the engine adds still has to fit a topic's name.
+const NAME_BYTES_MAX: usize = 200;
+
+impl Inner {
+    /// CREATE SOURCE and CREATE TABLE.
+    pub(super) async fn create_relation(
+        &self,
+        create: &CreateRelation,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let _one_at_a_time = self.ddl.lock().await;
+        let kind = if create.table { Kind::Table } else { Kind::Source };
+        if let Some(outcome) = self.taken(&create.name, kind, create.if_not_exists)? {
+            return Ok(outcome);
+        }
+        let identity = self.identity(&create.name, kind, context);
+        let bound = bind_relation(&self.library, create, identity, &context.words)?;
+        let mut notes = Vec::new();
+        self.topic_of(&bound.relation, bound.partitions, bound.topic_span, &mut notes).await?;
+        if create.watermark.is_none() {
+            notes.push(match bound.relation.times.first() {
+                Some(time) => format!(
+                    "event time is {} (the records' own), {} behind",
+                    bound.relation.schema.field(time.column).name(),
+                    interval_text(time.delay_us)
+                ),
+                None if create.table => String::new(),
+                None => "no event time: windows need WATERMARK FOR ts AS ts - INTERVAL '…'".to_owned(),
+            });
+            notes.retain(|note| !note.is_empty());
+        }
+        let relation = Arc::new(bound.relation);
+        self.store.put(relation.identity.id, &record(&relation.identity, None)).await.map_err(catalog_error)?;
+        self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+        Ok(Outcome::Done { message: format!("created {kind} {}", relation.name()), notes })
+    }
+
+    /// Finds the topic, or makes it for a table and where `partitions` was said.
+    async fn topic_of(
+        &self,
+        relation: &Relation,
+        partitions: Option<i32>,
+        span: Option<Span>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Diagnostic> {
+        let admin = self.log.admin();
+        let topic = &relation.topic;
+        let described = admin.describe_topic(topic).await.map_err(|error| invalid_topic(&error, span))?;
+        if described.is_some() {
+            return Ok(());
+        }
+        if relation.identity.kind == Kind::Source && partitions.is_none() {
+            let topics = admin.list_topics().await.map_err(|error| invalid_topic(&error, span))?;
+            let names = topics.iter().filter(|topic| !topic.internal).map(|topic| topic.name.as_str());
+            let diagnostic =
+                Diagnostic::new(Code::UnknownTopic, format!("topic {topic} does not exist")).at(span);
+            return Err(match nearest(topic, names) {
+                Some(near) => diagnostic.suggest(format!("'{near}'")),
+                None => diagnostic.help("create it first, or add partitions = 4 to WITH to have it made"),
+            });
+        }
+        let mut new = NewTopic::new(topic.clone(), partitions.unwrap_or(self.config.partitions));
+        if !relation.key.is_empty() {
+            new = new.with("cleanup.policy", "compact");
+        }
+        match admin.create_topic(new).await {
+            Ok(_) => notes.push(format!("made topic {topic}")),
+            Err(AdminError::TopicExists(_)) => {}
+            Err(error) => return Err(invalid_topic(&error, span)),
+        }
+        Ok(())
+    }
+
+    /// CREATE MATERIALIZED VIEW.
+    pub(super) async fn create_view(
+        &self,
+        create: &CreateView,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let _one_at_a_time = self.ddl.lock().await;
+        if let Some(outcome) = self.taken(&create.name, Kind::View, create.if_not_exists)? {
+            return Ok(outcome);
+        }
+        let objects = self.objects();
+        let identity = self.identity(&create.name, Kind::View, context);
+        let relation = view(
+            &self.library,
+            &objects,
+            identity,
+            &create.query,
+            self.config.partitions,
+            &context.words,
+        )?;
+        let described = self.log.admin().describe_topic(&relation.topic).await;
+        let described = described.map_err(|error| invalid_topic(&error, create.name.span))?;
+        if described.is_some() {
+            let message = format!(
+                "a view writes to a topic of its own name, and topic {} exists already",
+                relation.topic
+            );
+            return Err(Diagnostic::new(Code::Exists, message)
+                .at(create.name.span)
+                .help("choose another name, or delete the topic"));
+        }
+        let relation = Arc::new(relation);
+        let id = relation.identity.id;
+        self.store.put(id, &record(&relation.identity, None)).await.map_err(catalog_error)?;
+        if let Err(error) = self.jobs.start(&self.engine, &relation).await {
+            self.store.remove(id, context.now_ms).await.map_err(catalog_error)?;
+            return Err(error);
+        }
+        self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+        let message = format!("created materialized view {}", relation.name());
+        Ok(Outcome::Done { message, notes: view_notes(&relation, &objects) })
+    }
+
+    /// CREATE FUNCTION.
+    pub(super) async fn create_function(
+        &self,
+        create: &CreateFunction,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let _one_at_a_time = self.ddl.lock().await;
+        if self.objects().function(&create.name.name).is_some() {
+            if create.if_not_exists {
+                return Ok(Outcome::done(format!("function {} exists already", create.name.name)));
+            }
+            return Err(exists(&create.name, Kind::Function));
+        }
+        let state = &self.library.state;
+        let name = create.name.name.as_str();
+        if state.scalar_functions().contains_key(name) || state.aggregate_functions().contains_key(name) {
+            return Err(exists(&create.name, Kind::Function).help("it is built in: choose another name"));
+        }
+        let identity = self.identity(&create.name, Kind::Function, context);
+        let found = self.load_module(name, &create.location).await?;
+        let function = bind_function(create, identity, &found.module)?;
+        let known = self.store.module(&function.module).await.map_err(catalog_error)?;
+        if known.is_none() {
+            self.store
+                .put_module(&function.module, &found.bytes, context.now_ms)
+                .await
+                .map_err(catalog_error)?;
+        }
+        let record = record(&function.identity, Some(function.module.clone()));
+        self.store.put(function.identity.id, &record).await.map_err(catalog_error)?;
+        let signature = function.signature();
+        let module = function.module.get(..12).unwrap_or_default().to_owned();
+        let function = Arc::new(function);
+        self.change_objects(|objects| objects.insert_function(Arc::clone(&function)));
+        Ok(Outcome::Done {
+            message: format!("created function {name}"),
+            notes: vec![format!("{signature}, module {module}")],
+        })
+    }
+
+    /// Reads and compiles a module away from the threads that serve.
+    async fn load_module(&self, name: &str, location: &Text) -> Result<FunctionModule, Diagnostic> {
+        let wrong = |message: String| Diagnostic::new(Code::Module, message).at(location.span);
+        let Some(path) = location.value.strip_prefix("file:") else {
+            return Err(wrong(format!("'{}' names no module", location.value))
+                .help("AS 'file:PATH'; the server reads the file once and keeps it in the log"));
+        };
+        let path = path.strip_prefix("//").unwrap_or(path).to_owned();
+        let (sandbox, name) = (Arc::clone(&self.sandbox), name.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || {
+            let metadata = std::fs::metadata(&path).map_err(|error| format!("read {path}: {error}"))?;
+            if metadata.len() > crate::catalog::MODULE_BYTES_MAX as u64 {
+                return Err(format!("{path} is larger than {} bytes", crate::catalog::MODULE_BYTES_MAX));
+            }
+            let bytes = std::fs::read(&path).map_err(|error| format!("read {path}: {error}"))?;
+            let module = sandbox.load(&name, &bytes).map_err(|error| error.to_string())?;
+            Ok(FunctionModule { module, bytes })
+        });
+        match loaded.await {
+            Ok(loaded) => loaded.map_err(wrong),
+            Err(error) => Err(wrong(format!("the module could not be loaded: {error}"))),
+        }
+    }
+
+    /// DROP.
+    pub(super) async fn drop_object(
+        &self,
+        drop: &Drop,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let _one_at_a_time = self.ddl.lock().await;
+        let wanted = match drop.kind {
+            DropKind::Source => Kind::Source,
+            DropKind::Table => Kind::Table,
+            DropKind::View => Kind::View,
+            DropKind::Function => Kind::Function,
+        };
+        let name = &drop.name;
+        let objects = self.objects();
+        if wanted != Kind::Function && let Some((id, kind)) = self.broken_id(&name.name) {
+            if kind != wanted {
+                return Err(wrong_kind(name, kind));
+            }
+            return self.drop_broken(name, id, kind, context.now_ms).await;
+        }
+        let identity = match wanted {
+            Kind::Function => objects.function(&name.name).map(|function| &function.identity),
+            _ => objects.relation(&name.name).map(|relation| &relation.identity),
+        };
+        let Some(identity) = identity else {
+            if drop.if_exists {
+                return Ok(Outcome::done(format!("there is no {wanted} {}", name.name)));
+            }
+            return Err(unknown(name, wanted, &objects));
+        };
+        if identity.kind != wanted {
+            return Err(wrong_kind(name, identity.kind));
+        }
+        let dependents = objects.dependents(identity.id);
+        if !dependents.is_empty() {
+            let message = format!("{wanted} {} is used by {}", name.name, dependents.join(", "));
+            let drops: Vec<String> =
+                dependents.iter().map(|view| format!("DROP MATERIALIZED VIEW {view}")).collect();
+            return Err(Diagnostic::new(Code::InUse, message)
+                .at(name.span)
+                .help(format!("first: {}", drops.join("; "))));
+        }
+        let mut notes = Vec::new();
+        match objects.relation(&name.name) {
+            Some(relation) if wanted == Kind::View => {
+                self.jobs.drop(&self.engine, relation.name()).await?;
+                match self.log.admin().delete_topic(&relation.topic).await {
+                    Ok(()) | Err(AdminError::UnknownTopic(_)) => {}
+                    Err(error) => return Err(Diagnostic::new(Code::Log, error.to_string())),
+                }
+            }
+            Some(relation) if wanted != Kind::Function => {
+                notes.push(format!("topic {} is left as it is", relation.topic));
+            }
+            _ => {}
+        }
+        self.store.remove(identity.id, context.now_ms).await.map_err(catalog_error)?;
+        self.change_objects(|objects| match wanted {
+            Kind::Function => objects.remove_function(&name.name),
+            _ => objects.remove_relation(&name.name),
+        });
+        Ok(Outcome::Done { message: format!("dropped {wanted} {}", name.name), notes })
+    }
+
+    async fn drop_broken(
+        &self,
+        name: &Name,
+        id: Uuid,
+        kind: Kind,
+        now_ms: i64,
+    ) -> Result<Outcome, Diagnostic> {
+        self.store.remove(id, now_ms).await.map_err(catalog_error)?;
+        self.forget_broken(&name.name);
+        Ok(Outcome::done(format!("dropped {kind} {}", name.name)))
+    }
+
+    /// Answers for a name that is taken, or refuses one that cannot be used.
+    fn taken(
+        &self,
+        name: &Name,
+        kind: Kind,
+        if_not_exists: bool,
+    ) -> Result<Option<Outcome>, Diagnostic> {
+        let usable = !name.name.is_empty()
+            && name.name.len() <= NAME_BYTES_MAX
+            && !name.name.starts_with("_thalweg")
+            && !matches!(name.name.as_str(), "." | "..")
+            && name.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !usable {
+            return Err(Diagnostic::new(Code::InvalidName, format!("{:?} cannot be a name", name.written))
+                .at(name.span)
+                .help(format!("letters, digits, '_', '-' and '.', at most {NAME_BYTES_MAX}; not _thalweg…")));
+        }
+        let found = match self.broken_id(&name.name) {
+            Some((_, found)) => found,
+            None => match self.objects().relation(&name.name) {
+                Some(relation) => relation.identity.kind,
+                None => return Ok(None),
+            },
+        };
+        if if_not_exists && found == kind {
+            return Ok(Some(Outcome::done(format!("{kind} {} exists already", name.name))));
+        }
+        Err(exists(name, found))
+    }
+
+    fn identity(&self, name: &Name, kind: Kind, context: &StatementContext<'_>) -> Identity {
+        Identity {
+            id: Uuid::now_v7(),
+            name: name.name.clone(),
+            kind,
+            sql: context.text.text.to_owned(),
+            created_ms: context.now_ms,
+            references: Vec::new(),
+        }
+    }
+}
+
+fn record(identity: &Identity, module: Option<String>) -> CatalogRecord {
+    CatalogRecord {
+        version: crate::catalog::RECORD_VERSION,
+        kind: identity.kind.word().to_owned(),
+        name: identity.name.clone(),
+        sql: identity.sql.clone(),
+        dialect: CatalogRecord::DIALECT.to_owned(),
+        created: identity.created_ms,
+        references: identity.references.clone(),
+        module,
+    }
+}
+
+/// What an author may not expect of the view.
+fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
+    let mut notes = Vec::new();
+    let Some(view) = &relation.view else { return notes };
+    let (mut late, mut join) = (None, false);
+    for node in &view.plan.nodes {
+        match &node.kind {
+            NodeKind::Tumble(spec) => late = Some(&spec.late),
+            NodeKind::Join(_) => join = true,
+            _ => {}
+        }
+    }
+    for reference in &relation.identity.references {
+        let Some(read) = objects.relation(&reference.name) else { continue };
+        if let Some(time) = read.times.first().filter(|time| !time.declared && view.windowed) {
+            notes.push(format!(
+                "event time of {} is {}, {} behind",
+                read.name(),
+                read.schema.field(time.column).name(),
+                interval_text(time.delay_us)
+            ));
+        }
+    }
+    match late {
+        Some(LatePolicy::To(topic)) => notes.push(format!("late rows go to topic {topic}")),
+        Some(LatePolicy::Drop) => notes.push("late rows are dropped and counted".to_owned()),
+        _ => {}
+    }
+    if join {
+        notes.push("the join keeps all rows of both sides: a change on either side corrects the view".to_owned());
+    }
+    if view.emit == Emit::OnWindowClose {
+        notes.push("rows appear once, when their window closes".to_owned());
+    }
+    notes
+}
+
+pub(super) fn unknown(name: &Name, kind: Kind, objects: &Objects) -> Diagnostic {
+    let code = if kind == Kind::Function { Code::UnknownFunction } else { Code::UnknownRelation };
+    let diagnostic =
+        Diagnostic::new(code, format!("there is no {kind} {:?}", name.name)).at(name.span);
+    match kind {
+        Kind::Function => {
+            let names = objects.functions().map(|function| function.identity.name.as_str());
+            diagnostic.suggest_nearest(&name.name, names)
+        }
+        kind => {
+            let names = objects.of_kind(kind).map(|relation| relation.name());
+            diagnostic.suggest_nearest(&name.name, names)
+        }
+    }
+}
+
+fn exists(name: &Name, kind: Kind) -> Diagnostic {
+    Diagnostic::new(Code::Exists, format!("{kind} {} exists already", name.name))
+        .at(name.span)
+        .help("choose another name, DROP it, or add IF NOT EXISTS")
+}
+
+fn wrong_kind(name: &Name, kind: Kind) -> Diagnostic {
+    Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
+        .at(name.span)
+        .help(format!("DROP {} {}", kind.to_string().to_uppercase(), name.name))
+}
+
+fn invalid_topic(error: &AdminError, span: Option<Span>) -> Diagnostic {
+    let code = match error {
+        AdminError::InvalidTopic { .. } => Code::InvalidName,
+        _ => Code::Log,
+    };
+    Diagnostic::new(code, error.to_string()).at(span)
+}
+
+fn catalog_error(error: crate::catalog::StoreError) -> Diagnostic {
+    Diagnostic::new(Code::Log, error.to_string())
+}

@@ -1,0 +1,277 @@
+//! INSERT and DELETE: rows become records of the table's topic.
+//!
+//! A record's value is a JSON object of the declared columns with their declared spelling; its key is the primary key
+//! in the table's key format. Deleting writes a record without a value.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::stream::StreamExt;
+use log_api::{BatchBuilder, Compression, Log, TopicPartition, partition_for_key};
+use streams::{ColumnOrigin, JsonEncoder, KeyEncoder};
+
+use super::answer::Rows;
+use crate::catalog::{Kind, Relation};
+use crate::diagnostic::{Code, Diagnostic, translate_arrow};
+use crate::parse::statement::Name;
+use crate::plan::type_name;
+
+/// A batch is sent once it has about this many bytes.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// Where an INSERT or DELETE writes to.
+pub(crate) struct Target<'a> {
+    pub relation: &'a Relation,
+    pub log: &'a Arc<dyn Log>,
+    pub rows_max: usize,
+    pub now_ms: i64,
+}
+
+impl Target<'_> {
+    /// Refuses what is not written to by hand.
+    pub(crate) fn check(relation: &Relation, name: &Name) -> Result<(), Diagnostic> {
+        if relation.identity.kind == Kind::View {
+            let message = format!("{} is a materialized view: its query fills it", name.written);
+            return Err(Diagnostic::new(Code::WrongKind, message)
+                .at(name.span)
+                .help("write to the tables that it reads"));
+        }
+        Ok(())
+    }
+
+    /// Columns that a value holds, by their place in the relation.
+    fn written(&self) -> Vec<usize> {
+        let columns = self.relation.columns.iter().enumerate();
+        columns
+            .filter(|(_, column)| matches!(column.origin, ColumnOrigin::Value | ColumnOrigin::Key))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// The places of the named columns, or of all that can be written.
+    pub(crate) fn columns(&self, names: &[Name]) -> Result<Vec<usize>, Diagnostic> {
+        let written = self.written();
+        if names.is_empty() {
+            return Ok(written);
+        }
+        let mut places = Vec::with_capacity(names.len());
+        for name in names {
+            let fields = self.relation.schema.fields();
+            let place = fields.iter().position(|field| *field.name() == name.name);
+            let place = place.filter(|place| written.contains(place)).ok_or_else(|| {
+                let message =
+                    format!("{} has no column {:?} to write to", self.relation.name(), name.name);
+                let known = written.iter().map(|&column| fields[column].name().as_str());
+                Diagnostic::new(Code::UnknownColumn, message)
+                    .at(name.span)
+                    .suggest_nearest(&name.name, known)
+            })?;
+            if places.contains(&place) {
+                let message = format!("column {:?} is named twice", name.name);
+                return Err(Diagnostic::new(Code::DuplicateColumn, message).at(name.span));
+            }
+            places.push(place);
+        }
+        Ok(places)
+    }
+
+    /// Writes all `rows`, whose columns go to `places`. Gives back how many there were.
+    pub(crate) async fn insert(
+        &self,
+        schema: SchemaRef,
+        rows: Rows,
+        places: &[usize],
+    ) -> Result<usize, Diagnostic> {
+        if schema.fields().len() != places.len() {
+            let message = format!(
+                "{} columns are to be written, each row has {}",
+                places.len(),
+                schema.fields().len()
+            );
+            return Err(Diagnostic::new(Code::Syntax, message));
+        }
+        let batch = self.collect(&schema, rows).await?;
+        let written = self.written();
+        let value_schema = Schema::new(
+            written
+                .iter()
+                .map(|&column| {
+                    let column = &self.relation.columns[column];
+                    Field::new(&column.name, column.data_type.clone(), true)
+                })
+                .collect::<Vec<_>>(),
+        );
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(written.len());
+        for &column in &written {
+            columns.push(self.column(&batch, column, places)?);
+        }
+        let key: Vec<usize> = self.key_places(&written);
+        let keys = self.key_encoder(&value_schema, &key)?;
+        let values = JsonEncoder::new(&value_schema);
+        let mut records = Records::open(self).await?;
+        {
+            let (keys, values) = (keys.rows(&columns), values.rows(&columns));
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            for row in 0..batch.num_rows() {
+                key.clear();
+                value.clear();
+                let has_key = keys.write(row, &mut key);
+                values.write(row, &mut value);
+                records.add(has_key.then_some(key.as_slice()), Some(&value));
+            }
+        }
+        records.send().await?;
+        Ok(batch.num_rows())
+    }
+
+    /// Deletes the keys of all `rows`, which have the relation's columns.
+    pub(crate) async fn delete(&self, schema: SchemaRef, rows: Rows) -> Result<usize, Diagnostic> {
+        let batch = self.collect(&schema, rows).await?;
+        let declared = Schema::new(
+            self.relation
+                .columns
+                .iter()
+                .map(|column| Field::new(&column.name, column.data_type.clone(), true))
+                .collect::<Vec<_>>(),
+        );
+        let keys = self.key_encoder(&declared, &self.relation.key)?;
+        let mut records = Records::open(self).await?;
+        {
+            let keys = keys.rows(batch.columns());
+            let mut key = Vec::new();
+            for row in 0..batch.num_rows() {
+                key.clear();
+                if keys.write(row, &mut key) {
+                    records.add(Some(&key), None);
+                }
+            }
+        }
+        records.send().await?;
+        Ok(batch.num_rows())
+    }
+
+    /// The record key's columns by their place among the written ones.
+    fn key_places(&self, written: &[usize]) -> Vec<usize> {
+        let is_key = |column: &&usize| self.relation.columns[**column].origin == ColumnOrigin::Key;
+        let key: Vec<usize> = if self.relation.key.is_empty() {
+            written.iter().filter(is_key).copied().collect()
+        } else {
+            self.relation.key.clone()
+        };
+        key.iter().filter_map(|column| written.iter().position(|other| other == column)).collect()
+    }
+
+    fn key_encoder(&self, schema: &Schema, key: &[usize]) -> Result<KeyEncoder, Diagnostic> {
+        KeyEncoder::new(schema, key, self.relation.key_format)
+            .map_err(|error| Diagnostic::new(Code::OptionValue, error.to_string()))
+    }
+
+    async fn collect(&self, schema: &SchemaRef, mut rows: Rows) -> Result<RecordBatch, Diagnostic> {
+        let mut batches = Vec::new();
+        let mut count = 0;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            count += batch.num_rows();
+            if count > self.rows_max {
+                let message = format!("more than {} rows in one statement", self.rows_max);
+                return Err(Diagnostic::new(Code::Limit, message)
+                    .help("write them in parts, or raise sql.insert_rows_max"));
+            }
+            batches.push(batch);
+        }
+        concat_batches(schema, &batches).map_err(|error| translate_arrow(&error.to_string()))
+    }
+
+    /// The values of a column, cast to its type; NULL where the statement does not give it.
+    fn column(
+        &self,
+        batch: &RecordBatch,
+        column: usize,
+        places: &[usize],
+    ) -> Result<ArrayRef, Diagnostic> {
+        let declared = &self.relation.columns[column];
+        let values = match places.iter().position(|&place| place == column) {
+            None => new_null_array(&declared.data_type, batch.num_rows()),
+            Some(index) => {
+                let options = CastOptions { safe: false, ..Default::default() };
+                let given = batch.column(index);
+                cast_with_options(given, &declared.data_type, &options).map_err(|error| {
+                    let mut cause = translate_arrow(&error.to_string());
+                    let data_type = type_name(&declared.data_type);
+                    cause.message =
+                        format!("column {} is of type {data_type}: {}", declared.name, cause.message);
+                    cause
+                })?
+            }
+        };
+        let required = !declared.nullable || self.relation.key.contains(&column);
+        if required && values.null_count() > 0 {
+            let mut diagnostic =
+                Diagnostic::new(Code::Row, format!("column {} cannot be NULL", declared.name));
+            diagnostic.sqlstate = "23502".to_owned();
+            return Err(diagnostic);
+        }
+        Ok(values)
+    }
+}
+
+/// Batches on their way to the partitions of a topic. Bounded by the rows of one statement.
+struct Records<'a> {
+    target: &'a Target<'a>,
+    writer: Arc<dyn log_api::Writer>,
+    /// Full batches and their partitions.
+    full: Vec<(usize, BatchBuilder)>,
+    /// The batch of each partition that still grows.
+    growing: Vec<BatchBuilder>,
+    /// The partition of records without a key: one after another, a batch each.
+    next: usize,
+}
+
+impl<'a> Records<'a> {
+    async fn open(target: &'a Target<'a>) -> Result<Self, Diagnostic> {
+        let topic = &target.relation.topic;
+        let described = target.log.admin().describe_topic(topic).await;
+        let described =
+            described.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+        let Some(described) = described else {
+            return Err(Diagnostic::new(Code::UnknownTopic, format!("topic {topic} does not exist")));
+        };
+        let writer = target.log.writer().await;
+        let writer = writer.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+        let partitions = usize::try_from(described.partitions).unwrap_or(1).max(1);
+        let growing = vec![BatchBuilder::new(Compression::None); partitions];
+        let next = usize::try_from(target.now_ms).unwrap_or(0) % partitions;
+        Ok(Self { target, writer, full: Vec::new(), growing, next })
+    }
+
+    fn add(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let partitions = i32::try_from(self.growing.len()).unwrap_or(i32::MAX);
+        let partition = match key {
+            Some(key) => usize::try_from(partition_for_key(key, partitions)).unwrap_or(0),
+            None => self.next,
+        };
+        let batch = &mut self.growing[partition];
+        batch.append(self.target.now_ms, key, value, &[]);
+        if batch.size_bytes() >= BATCH_BYTES {
+            let full = std::mem::replace(batch, BatchBuilder::new(Compression::None));
+            self.full.push((partition, full));
+            self.next = (self.next + 1) % self.growing.len();
+        }
+    }
+
+    async fn send(self) -> Result<(), Diagnostic> {
+        let growing = self.growing.into_iter().enumerate();
+        for (partition, batch) in self.full.into_iter().chain(growing) {
+            if batch.is_empty() {
+                continue;
+            }
+            let number = i32::try_from(partition).unwrap_or(0);
+            let partition = TopicPartition::new(self.target.relation.topic.as_str(), number);
+            let sent = self.writer.append(&partition, batch).await;
+            sent.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+        }
+        Ok(())
+    }
+}

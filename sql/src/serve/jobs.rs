@@ -1,0 +1,132 @@
+//! The running views: one job of the engine each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use log_api::TopicPartition;
+use parking_lot::RwLock;
+use streams::{Engine, JobHandle, JobSpec};
+
+use super::pull::Snapshot;
+use crate::catalog::Relation;
+use crate::diagnostic::{Code, Diagnostic};
+
+/// Jobs by the name of their view.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    running: RwLock<BTreeMap<String, JobHandle>>,
+    /// Views whose job did not start, and why.
+    failed: RwLock<BTreeMap<String, String>>,
+}
+
+impl Jobs {
+    /// Starts the job of a view.
+    pub(crate) async fn start(&self, engine: &Engine, relation: &Relation) -> Result<(), Diagnostic> {
+        let Some(view) = &relation.view else { return Ok(()) };
+        let name = relation.name().to_owned();
+        let spec = JobSpec { name: name.clone(), plan: view.plan.clone(), sink: view.sink.clone() };
+        match engine.start(spec).await {
+            Ok(handle) => {
+                self.failed.write().remove(&name);
+                self.running.write().insert(name, handle);
+                Ok(())
+            }
+            Err(error) => {
+                let error = Diagnostic::new(Code::Engine, format!("view {name} cannot run: {error}"));
+                self.failed.write().insert(name, error.message.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the job of a view and forgets its state.
+    pub(crate) async fn drop(&self, engine: &Engine, name: &str) -> Result<(), Diagnostic> {
+        let dropped = engine.drop_job(name).await;
+        dropped.map_err(|error| Diagnostic::new(Code::Engine, format!("view {name}: {error}")))?;
+        self.running.write().remove(name);
+        self.failed.write().remove(name);
+        Ok(())
+    }
+
+    /// Ends all jobs; their state stays.
+    pub(crate) async fn stop(&self) {
+        let handles: Vec<_> = std::mem::take(&mut *self.running.write()).into_values().collect();
+        futures::future::join_all(handles.iter().map(JobHandle::stop)).await;
+    }
+
+    fn handle(&self, name: &str) -> Result<JobHandle, Diagnostic> {
+        if let Some(handle) = self.running.read().get(name) {
+            return Ok(handle.clone());
+        }
+        let cause = self.failed.read().get(name).cloned();
+        let cause = cause.unwrap_or_else(|| format!("view {name} is not running"));
+        Err(Diagnostic::new(Code::Engine, cause).help(format!("EXPLAIN WHY {name} says more")))
+    }
+
+    /// What a view holds at its last commit.
+    pub(crate) async fn snapshot(&self, name: &str) -> Result<Snapshot, Diagnostic> {
+        let failed = |error: streams::EngineError| {
+            Diagnostic::new(Code::Engine, format!("view {name} cannot be read: {error}"))
+                .help(format!("EXPLAIN WHY {name} says more"))
+        };
+        let snapshot = self.handle(name)?.snapshot().map_err(failed)?;
+        let schema = Arc::clone(snapshot.schema());
+        // The state may be on disk.
+        let read = tokio::task::spawn_blocking(move || snapshot.batches().collect::<Result<Vec<_>, _>>());
+        match read.await {
+            Ok(batches) => Ok(Snapshot { schema, batches: batches.map_err(failed)? }),
+            Err(error) => {
+                Err(Diagnostic::new(Code::Engine, format!("view {name} cannot be read: {error}")))
+            }
+        }
+    }
+
+    /// Waits until a commit of the view covers `positions` of its inputs.
+    pub(crate) async fn covers(
+        &self,
+        name: &str,
+        positions: &[(TopicPartition, i64)],
+    ) -> Result<(), Diagnostic> {
+        let mut commits = self.handle(name)?.commits();
+        let waited = commits.wait_for(|commit| commit.covers(positions)).await.map(|_| ());
+        waited.map_err(|_| Diagnostic::new(Code::Engine, format!("view {name} has stopped")))
+    }
+
+    /// The state of a view in words.
+    pub(crate) fn state(&self, name: &str) -> String {
+        match self.running.read().get(name) {
+            Some(handle) => handle.status().to_string(),
+            None => self.failed.read().get(name).cloned().unwrap_or_else(|| "stopped".to_owned()),
+        }
+    }
+
+    /// Why a view shows what it shows.
+    pub(crate) fn why(&self, name: &str) -> Vec<String> {
+        match self.running.read().get(name) {
+            Some(handle) => handle.why().to_string().lines().map(str::to_owned).collect(),
+            None => vec![self.state(name)],
+        }
+    }
+
+    /// Name, state and why line of every job.
+    pub(crate) fn list(&self) -> Vec<(String, String, String)> {
+        let running = self.running.read();
+        let mut list: Vec<_> = running
+            .iter()
+            .map(|(name, handle)| {
+                let why = handle.why().to_string();
+                let first = why.lines().next().unwrap_or_default().to_owned();
+                (name.clone(), handle.status().to_string(), first)
+            })
+            .collect();
+        let failed = self.failed.read();
+        list.extend(
+            failed
+                .iter()
+                .filter(|(name, _)| !running.contains_key(*name))
+                .map(|(name, error)| (name.clone(), "failed".to_owned(), error.clone())),
+        );
+        list.sort();
+        list
+    }
+}

@@ -1,0 +1,15 @@
+//! Statements and their answers: the server, snapshot and push queries, DDL, writes, and the HTTP API.
+
+mod answer;
+mod ddl;
+mod http;
+mod insert;
+mod jobs;
+mod pull;
+mod push;
+mod server;
+mod session;
+mod tell;
+
+pub use answer::{Answer, AnswerColumn, Change, ChangeStream};
+pub use server::{OpenError, Server};

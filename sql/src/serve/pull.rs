@@ -1,0 +1,343 @@
+//! Snapshot queries: a bounded DataFusion plan over the views' states and the topics' content up to now.
+//!
+//! ```text
+//! bound plan ── relations become providers, TUMBLE becomes a projection ── physical plan ── batches
+//!                 view: snapshot of its last commit
+//!                 source, table: a scan of the topic up to the offsets at the start
+//! ```
+//!
+//! Limits, each named in its error: rows and bytes of the answer, memory of the query, time.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringViewArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DataFusionError, Result as BoundResult};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::stream::{self, StreamExt};
+use log_api::Log;
+use streams::{ScanRange, SourceSpec};
+
+use super::answer::Rows;
+use crate::catalog::Relation;
+use crate::config::SqlConfig;
+use crate::diagnostic::{Code, Diagnostic, Words, translate};
+use crate::plan::{BoundQuery, Library, RelationSource, Tumble, settled};
+
+/// The content of a view at its last commit.
+pub(crate) struct Snapshot {
+    pub schema: SchemaRef,
+    pub batches: Vec<RecordBatch>,
+}
+
+/// Runs a bound query to its end. `snapshots` holds the content of every view that it reads.
+pub(crate) async fn pull(
+    library: &Library,
+    config: &SqlConfig,
+    log: &Arc<dyn Log>,
+    bound: BoundQuery,
+    snapshots: HashMap<String, Snapshot>,
+    words: &Words,
+) -> Result<(SchemaRef, Rows), Diagnostic> {
+    let fail = |error: DataFusionError| translate(&error, words);
+    let mut providers: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+    for relation in &bound.relations {
+        let provider: Arc<dyn TableProvider> = match snapshots.get(relation.name()) {
+            Some(snapshot) => Arc::new(view_table(relation, snapshot).map_err(fail)?),
+            None => Arc::new(TopicTable { relation: Arc::clone(relation), log: Arc::clone(log) }),
+        };
+        providers.insert(relation.name().to_owned(), provider);
+    }
+    let plan = bounded(bound.plan, &providers).map_err(fail)?;
+    let state = query_state(library, config).map_err(fail)?;
+    let physical = state.create_physical_plan(&plan).await.map_err(fail)?;
+    let batches = execute_stream(physical, state.task_ctx()).map_err(fail)?;
+    let planned = batches.schema();
+    let schema = settled_schema(&planned);
+    let output = Output {
+        schema: Arc::clone(&schema),
+        batches,
+        words: words.clone(),
+        rows: 0,
+        bytes: 0,
+        config: config.clone(),
+        deadline: tokio::time::Instant::now() + Duration::from_millis(config.query_timeout_ms),
+        ended: false,
+    };
+    let rows = stream::unfold(output, |mut output| async move {
+        let next = output.next().await?;
+        Some((next, output))
+    });
+    Ok((schema, rows.boxed()))
+}
+
+/// What EXPLAIN shows of a query that only runs bounded.
+pub(crate) fn explain_bounded(library: &Library, plan: &LogicalPlan, words: &Words) -> Result<Vec<String>, Diagnostic> {
+    let optimized = library.state.optimize(plan).map_err(|error| translate(&error, words))?;
+    Ok(optimized.display_indent().to_string().lines().map(str::to_owned).collect())
+}
+
+fn query_state(library: &Library, config: &SqlConfig) -> BoundResult<SessionState> {
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_limit(config.memory_bytes_max, 1.0)
+        .with_disk_manager_builder(disk)
+        .build_arc()?;
+    let mut state = SessionStateBuilder::new_from_existing(library.state.clone())
+        .with_runtime_env(runtime)
+        .build();
+    state.mark_start_execution();
+    Ok(state)
+}
+
+/// Puts something to read behind every name, and a projection in the place of every window.
+fn bounded(
+    plan: LogicalPlan,
+    providers: &HashMap<String, Arc<dyn TableProvider>>,
+) -> BoundResult<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::TableScan(mut scan) => {
+            let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+            };
+            let Some(provider) = providers.get(source.relation.name()) else {
+                return Err(DataFusionError::Internal(format!(
+                    "{} was not bound",
+                    source.relation.name()
+                )));
+            };
+            scan.source = provider_as_source(Arc::clone(provider));
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+        }
+        LogicalPlan::Extension(extension) => {
+            match extension.node.as_any().downcast_ref::<Tumble>() {
+                Some(tumble) => {
+                    Ok(Transformed::yes(tumble.bounded(tumble.input.as_ref().clone())?))
+                }
+                None => Ok(Transformed::no(LogicalPlan::Extension(extension))),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(rewritten.data)
+}
+
+fn view_table(relation: &Relation, snapshot: &Snapshot) -> BoundResult<MemTable> {
+    let schema = Arc::clone(&relation.schema);
+    let mut batches = Vec::with_capacity(snapshot.batches.len());
+    for batch in &snapshot.batches {
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| {
+                let index = snapshot.schema.index_of(field.name())?;
+                Ok(arrow::compute::cast(batch.column(index), field.data_type())?)
+            })
+            .collect::<BoundResult<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        batches.push(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?);
+    }
+    MemTable::try_new(schema, vec![batches])
+}
+
+/// The content of a topic up to now.
+struct TopicTable {
+    relation: Arc<Relation>,
+    log: Arc<dyn Log>,
+}
+
+impl fmt::Debug for TopicTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TopicTable({})", self.relation.topic)
+    }
+}
+
+#[async_trait]
+impl TableProvider for TopicTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.relation.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> BoundResult<Arc<dyn ExecutionPlan>> {
+        let wanted: Vec<usize> = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..self.relation.columns.len()).collect(),
+        };
+        let mut read = wanted.clone();
+        if read.is_empty() {
+            read.push(0);
+        }
+        let (spec, mut places) = self.relation.source(&read);
+        places.truncate(wanted.len());
+        let schema = Arc::new(self.relation.schema.project(&wanted)?);
+        let partition = TopicPartitions {
+            schema: Arc::clone(&schema),
+            spec,
+            places,
+            log: Arc::clone(&self.log),
+        };
+        let plan =
+            StreamingTableExec::try_new(schema, vec![Arc::new(partition)], None, [], false, limit)?;
+        Ok(Arc::new(plan))
+    }
+}
+
+/// All partitions of a topic as one stream.
+struct TopicPartitions {
+    schema: SchemaRef,
+    spec: SourceSpec,
+    /// Where the schema's columns are among the source's.
+    places: Vec<usize>,
+    log: Arc<dyn Log>,
+}
+
+impl fmt::Debug for TopicPartitions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TopicPartitions({})", self.spec.topic)
+    }
+}
+
+impl PartitionStream for TopicPartitions {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (schema, spec, places, log) =
+            (Arc::clone(&self.schema), self.spec.clone(), self.places.clone(), Arc::clone(&self.log));
+        let out = Arc::clone(&schema);
+        let external = |error: streams::ScanError| {
+            let diagnostic = Diagnostic::new(Code::Log, error.to_string());
+            DataFusionError::External(Box::new(diagnostic))
+        };
+        let batches = stream::once(async move {
+            streams::scan(log, &spec, ScanRange::Now).await.map_err(external)
+        })
+        .flat_map(move |scan| {
+            let (schema, places) = (Arc::clone(&schema), places.clone());
+            match scan {
+                Ok(scan) => scan
+                    .map(move |batch| {
+                        let batch = batch.map_err(external)?;
+                        let columns =
+                            places.iter().map(|&place| Arc::clone(batch.column(place))).collect();
+                        let options =
+                            RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)
+                    })
+                    .boxed(),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(out, batches))
+    }
+}
+
+/// The types that answers have; a type without a place there goes out as text.
+fn settled_schema(planned: &Schema) -> SchemaRef {
+    let field = |field: &Arc<Field>| {
+        let data_type = settled(field.data_type()).unwrap_or(DataType::Utf8View);
+        Field::new(field.name(), data_type, true)
+    };
+    Arc::new(Schema::new(planned.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+struct Output {
+    schema: SchemaRef,
+    batches: SendableRecordBatchStream,
+    words: Words,
+    rows: usize,
+    bytes: usize,
+    config: SqlConfig,
+    deadline: tokio::time::Instant,
+    ended: bool,
+}
+
+impl Output {
+    async fn next(&mut self) -> Option<Result<RecordBatch, Diagnostic>> {
+        if self.ended {
+            return None;
+        }
+        let next = tokio::time::timeout_at(self.deadline, self.batches.next()).await;
+        let answer = match next {
+            Err(_) => Err(Diagnostic::new(
+                Code::Timeout,
+                format!("the query took longer than {} ms", self.config.query_timeout_ms),
+            )
+            .help("ask for less, or raise sql.query_timeout_ms")),
+            Ok(None) => return None,
+            Ok(Some(Err(error))) => Err(translate(&error, &self.words)),
+            Ok(Some(Ok(batch))) => self.take(&batch),
+        };
+        self.ended = answer.is_err();
+        Some(answer)
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Diagnostic> {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        let limit = |what: &str, key: &str| {
+            Diagnostic::new(Code::Limit, format!("the answer has more than {what}"))
+                .help(format!("add LIMIT or aggregate, or raise sql.{key}"))
+        };
+        if self.rows > self.config.rows_max {
+            return Err(limit(&format!("{} rows", self.config.rows_max), "rows_max"));
+        }
+        if self.bytes > self.config.answer_bytes_max {
+            return Err(limit(&format!("{} bytes", self.config.answer_bytes_max), "answer_bytes_max"));
+        }
+        settle(batch, &self.schema).map_err(|error| translate(&error.into(), &self.words))
+    }
+}
+
+/// A batch with the columns' types as `schema` has them.
+pub(crate) fn settle(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let options = CastOptions { safe: false, ..Default::default() };
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| {
+            if settled(column.data_type()).is_some() {
+                return cast_with_options(column, field.data_type(), &options);
+            }
+            let format = FormatOptions::default();
+            let texts = ArrayFormatter::try_new(column, &format)?;
+            let text = |row| column.is_valid(row).then(|| texts.value(row).to_string());
+            let texts: StringViewArray = (0..column.len()).map(text).collect();
+            Ok(Arc::new(texts) as ArrayRef)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+}

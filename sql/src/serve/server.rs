@@ -1,0 +1,488 @@
+//! The server: the catalog in memory, the jobs, and one statement after another.
+//!
+//! ```text
+//! open:  topics of the catalog ── records in order ── bind each ── start the views' jobs
+//! serve: text ── statements ── parse ── bind ── answer
+//! ```
+//!
+//! Invariants:
+//! 1. Statements that change the catalog run one at a time; readers see it as it was when their statement began.
+//! 2. A record that cannot be bound any more stays, is shown with its error, and keeps its name; the others start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use connect_sandbox::{Module, Sandbox};
+use log_api::{Log, OffsetSpec, TopicPartition};
+use parking_lot::RwLock;
+use streams::Engine;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::answer::{Answer, Outcome};
+use super::insert::Target;
+use super::jobs::Jobs;
+use super::pull::pull;
+use super::push::push;
+use super::session::Session;
+use crate::catalog::{
+    CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, StoreError, bind_function, bind_relation,
+};
+use crate::config::SqlConfig;
+use crate::diagnostic::{Code, Diagnostic, Words};
+use crate::parse::statement::{Delete, Emit, Insert, QueryClauses, Statement};
+use crate::parse::{StatementText, parse, split_statements, words};
+use crate::plan::{Library, view};
+
+/// The server cannot start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The catalog's topics cannot be read or made.
+    #[error("open the SQL catalog: {0}")]
+    Catalog(String),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Catalog(error.to_string())
+    }
+}
+
+/// Answers SQL over one log and one engine. Clones are the same server.
+#[derive(Clone)]
+pub struct Server {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Inner {
+    pub config: SqlConfig,
+    pub log: Arc<dyn Log>,
+    pub engine: Engine,
+    pub sandbox: Arc<Sandbox>,
+    pub library: Library,
+    pub store: CatalogStore,
+    pub jobs: Jobs,
+    /// Held by a statement that changes the catalog.
+    pub ddl: tokio::sync::Mutex<()>,
+    objects: RwLock<Arc<Objects>>,
+    /// Records that could not be bound at start, by name.
+    broken: RwLock<BTreeMap<String, Broken>>,
+    pub push_queries: Arc<Semaphore>,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+struct Broken {
+    id: Uuid,
+    kind: Kind,
+    sql: String,
+    error: String,
+}
+
+/// One statement on its way.
+pub(super) struct StatementContext<'a> {
+    pub text: &'a StatementText<'a>,
+    pub words: Words,
+    pub now_ms: i64,
+}
+
+impl Server {
+    /// Replays the catalog and starts the jobs of its views.
+    ///
+    /// # Errors
+    /// [`OpenError::Catalog`] if the log does not give it; worth a retry. An object that cannot be bound is no error:
+    /// it is logged, shown by `SHOW`, and keeps its name.
+    pub async fn open(
+        config: SqlConfig,
+        log: Arc<dyn Log>,
+        engine: Engine,
+        sandbox: Arc<Sandbox>,
+    ) -> Result<Self, OpenError> {
+        let store = CatalogStore::open(Arc::clone(&log)).await?;
+        let records = store.records().await?;
+        let inner = Inner {
+            push_queries: Arc::new(Semaphore::new(config.push_queries_max)),
+            config,
+            log,
+            engine,
+            sandbox,
+            library: Library::new(),
+            store,
+            jobs: Jobs::default(),
+            ddl: tokio::sync::Mutex::new(()),
+            objects: RwLock::default(),
+            broken: RwLock::default(),
+            stopping: AtomicBool::new(false),
+        };
+        let count = records.len();
+        for (id, record) in records {
+            inner.replay(id, record).await;
+        }
+        if count > 0 {
+            info!(objects = count, "catalog replayed");
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs all statements of a text in order and gives back all answers; the first error ends it, what was done
+    /// before stays done.
+    ///
+    /// # Errors
+    /// The [`Diagnostic`] of the statement that failed, with its place in `sql`.
+    pub async fn execute(&self, sql: &str) -> Result<Vec<Answer>, Diagnostic> {
+        let mut session = Session::default();
+        let mut answers = Vec::new();
+        for text in self.inner.statements(sql)? {
+            let outcome = self.inner.run(&mut session, &text).await?;
+            answers.push(outcome.collect().await?);
+        }
+        Ok(answers)
+    }
+
+    /// Stops all jobs and refuses statements from now on. State and catalog stay.
+    pub async fn shutdown(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.jobs.stop().await;
+    }
+}
+
+impl Inner {
+    /// Cuts a text into statements, within the limit of their length.
+    pub(super) fn statements<'a>(&self, sql: &'a str) -> Result<Vec<StatementText<'a>>, Diagnostic> {
+        let statements = split_statements(sql);
+        for statement in &statements {
+            let limit = self.config.statement_bytes_max;
+            if statement.text.len() > limit {
+                let message = format!(
+                    "the statement has {} bytes, at most {limit} are read",
+                    statement.text.len()
+                );
+                return Err(Diagnostic::new(Code::TooLong, message)
+                    .help("raise sql.statement_bytes_max, or write rows in parts"));
+            }
+        }
+        Ok(statements)
+    }
+
+    /// Runs one statement.
+    pub(super) async fn run(
+        &self,
+        session: &mut Session,
+        text: &StatementText<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Diagnostic::new(Code::Shutdown, "the server is stopping"));
+        }
+        let statement = parse(text)?;
+        let words = Words::new(words(text), self.library.function_names(&self.objects()));
+        let context = StatementContext { text, words, now_ms: now_ms() };
+        match &statement {
+            Statement::CreateRelation(create) => self.create_relation(create, &context).await,
+            Statement::CreateView(create) => self.create_view(create, &context).await,
+            Statement::CreateFunction(create) => self.create_function(create, &context).await,
+            Statement::Drop(drop) => self.drop_object(drop, &context).await,
+            Statement::Insert(insert) => self.insert(insert, session, &context).await,
+            Statement::Delete(delete) => self.delete(delete, session, &context).await,
+            Statement::Select(select) => self.select(&select.query, session, &context).await,
+            Statement::Explain(what) => self.explain(what, &context),
+            Statement::Show(show) => self.show(*show).await,
+            Statement::ShowCreate(name) => self.show_create(name),
+            Statement::Describe(name) => self.describe(name),
+            Statement::Set { name, value } => {
+                session.set(&name.value, &value.value, name.span, value.span)?;
+                Ok(Outcome::done(format!("set {} to {}", name.value, value.value)))
+            }
+        }
+    }
+
+    async fn select(
+        &self,
+        clauses: &QueryClauses,
+        session: &Session,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        match clauses.emit {
+            Some((Emit::Changes { from_latest }, _)) => {
+                push(self, clauses, from_latest || session.from_latest, context).await
+            }
+            Some((Emit::OnWindowClose, span)) => Err(Diagnostic::new(
+                Code::Unsupported,
+                "EMIT ON WINDOW CLOSE is for views: a SELECT ends, so its windows are all complete",
+            )
+            .at(span)
+            .help("CREATE MATERIALIZED VIEW v AS … EMIT ON WINDOW CLOSE")),
+            None => {
+                if let Some((_, span)) = &clauses.late {
+                    let message = "LATE is for views: a SELECT reads everything";
+                    return Err(Diagnostic::new(Code::Unsupported, message).at(*span));
+                }
+                self.pull(&clauses.query, session, context).await
+            }
+        }
+    }
+
+    async fn pull(
+        &self,
+        query: &sqlparser::ast::Query,
+        session: &Session,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let bound = self.library.bind(query, &self.objects(), &context.words)?;
+        let mut config = self.config.clone();
+        config.query_timeout_ms =
+            session.timeout_ms.map_or(config.query_timeout_ms, |ms| ms.min(config.query_timeout_ms));
+        let mut snapshots = HashMap::new();
+        for relation in bound.relations.iter().filter(|relation| relation.view.is_some()) {
+            if session.read_your_writes {
+                let limit = Duration::from_millis(config.query_timeout_ms);
+                let waited = tokio::time::timeout(limit, self.catch_up(Arc::clone(relation))).await;
+                waited.map_err(|_| {
+                    let message = format!(
+                        "view {} did not catch up within {} ms",
+                        relation.name(),
+                        config.query_timeout_ms
+                    );
+                    Diagnostic::new(Code::Timeout, message)
+                        .help(format!("EXPLAIN WHY {} says what it waits for", relation.name()))
+                })??;
+            }
+            let snapshot = self.jobs.snapshot(relation.name()).await?;
+            snapshots.insert(relation.name().to_owned(), snapshot);
+        }
+        let (schema, rows) =
+            pull(&self.library, &config, &self.log, bound, snapshots, &context.words).await?;
+        Ok(Outcome::Rows { schema, rows })
+    }
+
+    /// Waits until a view covers what its inputs hold now, its inputs' inputs first.
+    async fn catch_up(&self, relation: Arc<Relation>) -> Result<(), Diagnostic> {
+        let objects = self.objects();
+        let mut order = vec![relation];
+        let mut next = 0;
+        while let Some(view) = order.get(next).cloned() {
+            next += 1;
+            for reference in &view.identity.references {
+                if let Some(input) = objects.relation(&reference.name)
+                    && input.view.is_some()
+                {
+                    order.push(Arc::clone(input));
+                }
+            }
+        }
+        for view in order.iter().rev() {
+            let mut positions = Vec::new();
+            for reference in &view.identity.references {
+                if let Some(input) = objects.relation(&reference.name) {
+                    positions.extend(self.ends(&input.topic).await?);
+                }
+            }
+            self.jobs.covers(view.name(), &positions).await?;
+        }
+        Ok(())
+    }
+
+    /// The end of every partition of a topic.
+    async fn ends(&self, topic: &str) -> Result<Vec<(TopicPartition, i64)>, Diagnostic> {
+        let admin = self.log.admin();
+        let failed = |error: log_api::AdminError| Diagnostic::new(Code::Log, error.to_string());
+        let Some(described) = admin.describe_topic(topic).await.map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        let mut ends = Vec::new();
+        for partition in 0..described.partitions {
+            let partition = TopicPartition::new(topic, partition);
+            let end = admin.offset(&partition, OffsetSpec::LastStable).await.map_err(failed)?;
+            ends.push((partition, end));
+        }
+        Ok(ends)
+    }
+
+    async fn insert(
+        &self,
+        insert: &Insert,
+        session: &Session,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let objects = self.objects();
+        let relation = self.target(&objects, &insert.table)?;
+        let target = self.writes(relation, context);
+        let places = target.columns(&insert.columns)?;
+        let Outcome::Rows { schema, rows } = self.pull(&insert.query, session, context).await?
+        else {
+            return Err(Diagnostic::new(Code::Internal, "a query without rows"));
+        };
+        let count = target.insert(schema, rows, &places).await?;
+        Ok(Outcome::done(format!("inserted {count} {}", plural_rows(count))))
+    }
+
+    async fn delete(
+        &self,
+        delete: &Delete,
+        session: &Session,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        let objects = self.objects();
+        let relation = self.target(&objects, &delete.table)?;
+        if relation.key.is_empty() {
+            let message = format!("{} has no primary key, so its rows cannot be deleted", delete.table.name);
+            return Err(Diagnostic::new(Code::NoKey, message).at(delete.table.span));
+        }
+        let target = self.writes(relation, context);
+        let Outcome::Rows { schema, rows } = self.pull(&delete.query, session, context).await?
+        else {
+            return Err(Diagnostic::new(Code::Internal, "a query without rows"));
+        };
+        let count = target.delete(schema, rows).await?;
+        Ok(Outcome::done(format!("deleted {count} {}", plural_rows(count))))
+    }
+
+    fn target<'a>(
+        &self,
+        objects: &'a Objects,
+        name: &crate::parse::statement::Name,
+    ) -> Result<&'a Relation, Diagnostic> {
+        let Some(relation) = objects.relation(&name.name) else {
+            return Err(super::ddl::unknown(name, Kind::Table, objects));
+        };
+        Target::check(relation, name)?;
+        Ok(relation)
+    }
+
+    fn writes<'a>(&'a self, relation: &'a Relation, context: &StatementContext<'_>) -> Target<'a> {
+        Target {
+            relation,
+            log: &self.log,
+            rows_max: self.config.insert_rows_max,
+            now_ms: context.now_ms,
+        }
+    }
+
+    /// The catalog as it is now.
+    pub(super) fn objects(&self) -> Arc<Objects> {
+        Arc::clone(&self.objects.read())
+    }
+
+    pub(super) fn change_objects(&self, change: impl FnOnce(&mut Objects)) {
+        let mut objects = self.objects.write();
+        change(Arc::make_mut(&mut objects));
+    }
+
+    /// Binds one record of the catalog again and starts what it stands for.
+    async fn replay(&self, id: Uuid, record: CatalogRecord) {
+        let Some(kind) = Kind::from_word(&record.kind) else {
+            warn!(%id, kind = record.kind, name = record.name, "catalog record of an unknown kind skipped");
+            return;
+        };
+        let identity = Identity {
+            id,
+            name: record.name.clone(),
+            kind,
+            sql: record.sql.clone(),
+            created_ms: record.created,
+            references: record.references.clone(),
+        };
+        let error = match self.rebind(identity, record.module.as_deref()).await {
+            Ok(Some(relation)) => {
+                self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+                match self.jobs.start(&self.engine, &relation).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        warn!(name = record.name, %error, "view does not run");
+                        return;
+                    }
+                }
+            }
+            Ok(None) => return,
+            Err(error) => error,
+        };
+        warn!(%id, name = record.name, %error, "catalog object cannot be bound any more");
+        let broken = Broken { id, kind, sql: record.sql, error: error.to_string() };
+        self.broken.write().insert(record.name, broken);
+    }
+
+    /// A function goes into the catalog by itself; a relation comes back.
+    async fn rebind(
+        &self,
+        identity: Identity,
+        module: Option<&str>,
+    ) -> Result<Option<Arc<Relation>>, Diagnostic> {
+        let sql = identity.sql.clone();
+        let statements = split_statements(&sql);
+        let Some(text) = statements.first() else {
+            return Err(Diagnostic::new(Code::Syntax, "the record holds no statement"));
+        };
+        let words = Words::new(words(text), Vec::new());
+        match parse(text)? {
+            Statement::CreateRelation(create) => {
+                let bound = bind_relation(&self.library, &create, identity, &words)?;
+                Ok(Some(Arc::new(bound.relation)))
+            }
+            Statement::CreateView(create) => {
+                let partitions = self.config.partitions;
+                let objects = self.objects();
+                let relation =
+                    view(&self.library, &objects, identity, &create.query, partitions, &words)?;
+                Ok(Some(Arc::new(relation)))
+            }
+            Statement::CreateFunction(create) => {
+                let module = self.stored_module(&identity.name, module).await?;
+                let function = Arc::new(bind_function(&create, identity, &module)?);
+                self.change_objects(|objects| objects.insert_function(function));
+                Ok(None)
+            }
+            _ => Err(Diagnostic::new(Code::Syntax, "the record holds no CREATE")),
+        }
+    }
+
+    async fn stored_module(&self, name: &str, hash: Option<&str>) -> Result<Module, Diagnostic> {
+        let failed = |message: String| Diagnostic::new(Code::Module, message);
+        let hash = hash.ok_or_else(|| failed("the record names no module".to_owned()))?;
+        let bytes = self.store.module(hash).await.map_err(|error| failed(error.to_string()))?;
+        let bytes = bytes.ok_or_else(|| failed(format!("module {hash} is not in the log")))?;
+        let (sandbox, name) = (Arc::clone(&self.sandbox), name.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&name, &bytes)).await;
+        let loaded = loaded.map_err(|error| failed(error.to_string()))?;
+        loaded.map_err(|error| failed(error.to_string()))
+    }
+
+    pub(super) fn broken_id(&self, name: &str) -> Option<(Uuid, Kind)> {
+        self.broken.read().get(name).map(|broken| (broken.id, broken.kind))
+    }
+
+    pub(super) fn broken_sql(&self, name: &str) -> Option<String> {
+        self.broken.read().get(name).map(|broken| broken.sql.clone())
+    }
+
+    pub(super) fn broken_error(&self, name: &str) -> Option<String> {
+        self.broken.read().get(name).map(|broken| broken.error.clone())
+    }
+
+    pub(super) fn broken_of(&self, kind: Kind) -> Vec<(String, String)> {
+        let broken = self.broken.read();
+        let of_kind = broken.iter().filter(|(_, broken)| broken.kind == kind);
+        of_kind.map(|(name, broken)| (name.clone(), broken.error.clone())).collect()
+    }
+
+    pub(super) fn forget_broken(&self, name: &str) {
+        self.broken.write().remove(name);
+    }
+}
+
+fn plural_rows(count: usize) -> &'static str {
+    if count == 1 { "row" } else { "rows" }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,231 @@
+//! SHOW, DESCRIBE, EXPLAIN.
+
+use streams::LatePolicy;
+
+use super::answer::Outcome;
+use super::ddl::unknown;
+use super::pull::explain_bounded;
+use super::server::{Inner, StatementContext};
+use crate::catalog::{Kind, Relation};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::parse::statement::{Explain, Name, QueryClauses, Show};
+use crate::plan::{explain, follow, key_format_name, time_text, type_name};
+
+impl Inner {
+    pub(super) async fn show(&self, show: Show) -> Result<Outcome, Diagnostic> {
+        let objects = self.objects();
+        match show {
+            Show::Sources | Show::Tables => {
+                let kind = if show == Show::Sources { Kind::Source } else { Kind::Table };
+                let row = |relation: &std::sync::Arc<Relation>| {
+                    vec![
+                        Some(relation.name().to_owned()),
+                        Some(relation.topic.clone()),
+                        Some(names(relation, relation.key.iter().copied())),
+                        relation.times.first().map(|time| time_text(relation, time)),
+                    ]
+                };
+                let mut table: Vec<_> = objects.of_kind(kind).map(row).collect();
+                table.extend(self.broken_of(kind).into_iter().map(|(name, error)| {
+                    vec![Some(name), Some(format!("broken: {error}")), None, None]
+                }));
+                Ok(Outcome::table(&["name", "topic", "key", "event_time"], table))
+            }
+            Show::Views => {
+                let mut table = Vec::new();
+                for relation in objects.of_kind(Kind::View) {
+                    table.push(vec![
+                        Some(relation.name().to_owned()),
+                        Some(relation.topic.clone()),
+                        Some(names(relation, relation.key.iter().copied())),
+                        Some(self.jobs.state(relation.name())),
+                    ]);
+                }
+                table.extend(self.broken_of(Kind::View).into_iter().map(|(name, error)| {
+                    vec![Some(name), None, None, Some(format!("broken: {error}"))]
+                }));
+                Ok(Outcome::table(&["name", "topic", "key", "state"], table))
+            }
+            Show::Jobs => {
+                let jobs = self.jobs.list();
+                let table = jobs.into_iter().map(|(name, state, why)| {
+                    vec![Some(name), Some(state), Some(why)]
+                });
+                Ok(Outcome::table(&["name", "state", "why"], table.collect()))
+            }
+            Show::Functions => {
+                let table = objects.functions().map(|function| {
+                    vec![
+                        Some(function.identity.name.clone()),
+                        Some(function.signature()),
+                        Some(function.module.clone()),
+                    ]
+                });
+                Ok(Outcome::table(&["name", "signature", "module"], table.collect()))
+            }
+            Show::Topics => {
+                let topics = self.log.admin().list_topics().await;
+                let topics =
+                    topics.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+                let table = topics.into_iter().filter(|topic| !topic.internal).map(|topic| {
+                    let policy = topic.configs.get("cleanup.policy").cloned();
+                    vec![Some(topic.name), Some(topic.partitions.to_string()), policy]
+                });
+                Ok(Outcome::table(&["name", "partitions", "cleanup.policy"], table.collect()))
+            }
+        }
+    }
+
+    /// The statement that made an object, as it was written.
+    pub(super) fn show_create(&self, name: &Name) -> Result<Outcome, Diagnostic> {
+        let objects = self.objects();
+        let sql = match objects.identity(&name.name) {
+            Some(identity) => identity.sql.clone(),
+            None => self.broken_sql(&name.name).ok_or_else(|| self.unknown_object(name))?,
+        };
+        Ok(Outcome::table(&["name", "sql"], vec![vec![Some(name.name.clone()), Some(sql)]]))
+    }
+
+    pub(super) fn describe(&self, name: &Name) -> Result<Outcome, Diagnostic> {
+        let objects = self.objects();
+        if let Some(function) = objects.function(&name.name) {
+            let args = function.args.iter().enumerate().map(|(index, arg)| {
+                vec![Some(format!("argument {}", index + 1)), Some(type_name(arg)), None]
+            });
+            let returns = vec![Some("result".to_owned()), Some(type_name(&function.returns)), None];
+            let table = args.chain([returns]).collect();
+            return Ok(Outcome::table(&["column", "type", "note"], table));
+        }
+        let Some(relation) = objects.relation(&name.name) else {
+            return Err(self.unknown_object(name));
+        };
+        let row = |(index, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
+            let mut notes = Vec::new();
+            if relation.key.contains(&index) {
+                notes.push("key".to_owned());
+            }
+            match &relation.columns[index].origin {
+                streams::ColumnOrigin::Value => {}
+                streams::ColumnOrigin::Key if relation.key.is_empty() => {
+                    notes.push("from the record's key".to_owned());
+                }
+                streams::ColumnOrigin::Key => {}
+                streams::ColumnOrigin::Partition => notes.push("partition".to_owned()),
+                streams::ColumnOrigin::Offset => notes.push("offset".to_owned()),
+                streams::ColumnOrigin::Timestamp => notes.push("the record's time".to_owned()),
+                streams::ColumnOrigin::Header(name) => notes.push(format!("header {name}")),
+            }
+            if let Some(time) = relation.times.iter().find(|time| time.column == index) {
+                let text = time_text(relation, time);
+                let delay = text.split_once(", ").map_or("", |(_, delay)| delay);
+                notes.push(format!("event time, {delay}"));
+            }
+            let notes = (!notes.is_empty()).then(|| notes.join("; "));
+            vec![Some(field.name().clone()), Some(type_name(field.data_type())), notes]
+        };
+        let table = relation.schema.fields().iter().enumerate().map(row).collect();
+        Ok(Outcome::table(&["column", "type", "note"], table))
+    }
+
+    pub(super) fn explain(
+        &self,
+        what: &Explain,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        match what {
+            Explain::Query(clauses) => {
+                Ok(Outcome::lines("plan", self.explain_query(clauses, context)?))
+            }
+            Explain::Object(name) => {
+                let objects = self.objects();
+                let Some(relation) = objects.relation(&name.name) else {
+                    return Err(self.unknown_object(name));
+                };
+                Ok(Outcome::lines("plan", explain_relation(relation)))
+            }
+            Explain::Why(name) => {
+                let objects = self.objects();
+                match objects.relation(&name.name) {
+                    Some(relation) if relation.view.is_some() => {
+                        Ok(Outcome::lines("why", self.jobs.why(relation.name())))
+                    }
+                    Some(relation) => {
+                        let kind = relation.identity.kind;
+                        Err(Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
+                            .at(name.span)
+                            .help("EXPLAIN WHY tells what a running view does"))
+                    }
+                    None => match self.broken_error(&name.name) {
+                        Some(error) => Ok(Outcome::lines("why", [format!("broken: {error}")])),
+                        None => Err(unknown(name, Kind::View, &objects)),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The plan of a query that goes on; of one that cannot, the plan of its snapshot.
+    fn explain_query(
+        &self,
+        clauses: &QueryClauses,
+        context: &StatementContext<'_>,
+    ) -> Result<Vec<String>, Diagnostic> {
+        let objects = self.objects();
+        match follow(&self.library, &objects, clauses, &context.words) {
+            Ok(plan) => Ok(explain(&plan)),
+            Err(error) if clauses.emit.is_some() => Err(error),
+            Err(error) => {
+                let bound = self.library.bind(&clauses.query, &objects, &context.words)?;
+                let mut lines = vec![format!("a snapshot; it cannot go on: {}", error.message)];
+                lines.extend(explain_bounded(&self.library, &bound.plan, &context.words)?);
+                Ok(lines)
+            }
+        }
+    }
+
+    fn unknown_object(&self, name: &Name) -> Diagnostic {
+        let objects = self.objects();
+        let relations = objects.relations().map(|relation| relation.name());
+        let functions = objects.functions().map(|function| function.identity.name.as_str());
+        Diagnostic::new(Code::UnknownRelation, format!("there is no object {:?}", name.name))
+            .at(name.span)
+            .suggest_nearest(&name.name, relations.chain(functions))
+    }
+}
+
+fn names(relation: &Relation, columns: impl Iterator<Item = usize>) -> String {
+    let names: Vec<&str> =
+        columns.map(|column| relation.schema.field(column).name().as_str()).collect();
+    names.join(", ")
+}
+
+/// What a relation is, and for a view how its rows come about.
+pub(crate) fn explain_relation(relation: &Relation) -> Vec<String> {
+    let mut lines = Vec::new();
+    let key = match relation.key.as_slice() {
+        [] => "append-only".to_owned(),
+        key => format!(
+            "upsert by {}, {} keys",
+            names(relation, key.iter().copied()),
+            key_format_name(relation.key_format)
+        ),
+    };
+    lines.push(format!("{} {}: topic {}; {key}", relation.identity.kind, relation.name(), relation.topic));
+    for time in &relation.times {
+        lines.push(format!("event time {}", time_text(relation, time)));
+    }
+    let Some(view) = &relation.view else { return lines };
+    lines.push("reads from the start".to_owned());
+    let late = view.plan.nodes.iter().find_map(|node| match &node.kind {
+        streams::NodeKind::Tumble(spec) => Some(&spec.late),
+        _ => None,
+    });
+    match late {
+        Some(LatePolicy::To(topic)) => lines.push(format!("late rows go to topic {topic}")),
+        Some(LatePolicy::Drop) => lines.push("late rows are dropped and counted".to_owned()),
+        Some(LatePolicy::Update) => lines.push("late rows still update".to_owned()),
+        None => {}
+    }
+    lines.extend(explain(&view.plan));
+    lines
+}

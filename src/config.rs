@@ -1,0 +1,373 @@
+//! The configuration of the whole program: one documented struct a component, four layers.
+//!
+//! ```text
+//! defaults  <  file (TOML, --config)  <  environment (THALWEG_KAFKA__LISTEN)  <  flags (--set kafka.listen=…)
+//! ```
+//!
+//! Invariants:
+//! 1. A key that no component knows is refused with the nearest known one, whatever layer it came from.
+//! 2. Every value's origin can be shown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use config::{FileFormat, Source, Value, ValueKind};
+use serde::{Deserialize, Serialize};
+
+/// Prefix of environment variables; sections are parted by two underscores.
+const ENV_PREFIX: &str = "THALWEG_";
+
+/// Everything that can be set. The defaults run all roles on the local machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The folder that holds everything: the log and the state of jobs. Made if it is missing.
+    pub data: PathBuf,
+    /// The Kafka protocol.
+    pub kafka: KafkaSettings,
+    /// The Connect runtime and its REST interface.
+    pub connect: ConnectSettings,
+    /// SQL over HTTP, health and metrics.
+    pub http: ListenSettings,
+    /// Limits of SQL statements.
+    pub sql: sql::SqlConfig,
+    /// The dataflow engine.
+    pub streams: StreamsSettings,
+    /// Limits of WASM guests.
+    pub wasm: WasmSettings,
+}
+
+/// `kafka.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// Address of the Kafka protocol; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Create a topic when a client asks for one that is missing (Kafka's `auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// Partitions of a topic that is created so (Kafka's `num.partitions`).
+    pub num_partitions: i32,
+}
+
+/// `connect.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectSettings {
+    /// Address of the Connect REST interface; port 0 picks a free one.
+    pub listen: SocketAddr,
+}
+
+/// `http.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenSettings {
+    /// Address of `/v1/query`, `/metrics`, `/healthz`, `/readyz`; port 0 picks a free one.
+    pub listen: SocketAddr,
+}
+
+/// `streams.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamsSettings {
+    /// Longest time between two commits of a job, ms.
+    pub commit_interval_ms: u64,
+    /// Stable name of this process in transactional ids.
+    pub worker: String,
+}
+
+/// `wasm.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WasmSettings {
+    /// Linear memory of one guest instance, bytes.
+    pub memory_bytes_max: usize,
+    /// Longest time of one call into a guest, ms.
+    pub call_deadline_ms: u64,
+    /// Most bytes that one call may return.
+    pub output_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("thalweg-data"),
+            kafka: KafkaSettings::default(),
+            connect: ConnectSettings::default(),
+            http: ListenSettings::default(),
+            sql: sql::SqlConfig::default(),
+            streams: StreamsSettings::default(),
+            wasm: WasmSettings::default(),
+        }
+    }
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self { listen: local(9092), auto_create_topics: true, num_partitions: 1 }
+    }
+}
+
+impl Default for ConnectSettings {
+    fn default() -> Self {
+        Self { listen: local(8083) }
+    }
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        Self { listen: local(9644) }
+    }
+}
+
+impl Default for StreamsSettings {
+    fn default() -> Self {
+        Self { commit_interval_ms: 200, worker: "worker-0".to_owned() }
+    }
+}
+
+impl Default for WasmSettings {
+    fn default() -> Self {
+        Self { memory_bytes_max: 64 << 20, call_deadline_ms: 1000, output_bytes_max: 16 << 20 }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// This file.
+    File(PathBuf),
+    /// This variable.
+    Environment(String),
+    /// A flag on the command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// The settings and, for every dotted key, where its value came from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the program runs with.
+    pub settings: Settings,
+    /// Dotted key → value as text and origin, all keys.
+    pub keys: BTreeMap<String, (String, Origin)>,
+}
+
+/// What was typed: the file and the `--set` flags, in order.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML)
+    #[arg(long, short = 'c', global = true, value_name = "FILE", env = "THALWEG_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set one value, e.g. --set kafka.listen=127.0.0.1:19092 (may be repeated)
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder for all data (short for --set data=DIR)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Reads all layers.
+    pub fn load(&self) -> Result<Loaded> {
+        let mut layers: Vec<(String, Value, Origin)> = Vec::new();
+        if let Some(path) = &self.config {
+            layers.extend(file_layer(path)?);
+        }
+        layers.extend(environment_layer(std::env::vars()));
+        for flag in &self.set {
+            let Some((key, value)) = flag.split_once('=') else {
+                bail!("--set {flag}: expected KEY=VALUE, for example kafka.listen=127.0.0.1:19092");
+            };
+            layers.push((key.trim().to_owned(), Value::from(value.trim()), Origin::Flag));
+        }
+        if let Some(data) = &self.data {
+            let data = data.to_string_lossy().into_owned();
+            layers.push(("data".to_owned(), Value::from(data), Origin::Flag));
+        }
+        merge(layers)
+    }
+}
+
+fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
+    let mut keys = default_keys()?;
+    let mut builder = config::Config::builder();
+    for (key, value, origin) in layers {
+        if !keys.contains_key(&key) {
+            let nearest = nearest(&key, keys.keys().map(String::as_str))
+                .map(|name| format!(", did you mean {name}?"))
+                .unwrap_or_default();
+            bail!("unknown key {key} ({origin}){nearest}");
+        }
+        keys.insert(key.clone(), (text(&value), origin));
+        builder = builder.set_override(&key, value).with_context(|| format!("key {key}"))?;
+    }
+    let settings: Settings = builder.build()?.try_deserialize().map_err(|error| {
+        let culprit = keys.iter().find(|(key, _)| error.to_string().contains(&format!("`{key}`")));
+        match culprit {
+            Some((key, (value, origin))) => {
+                anyhow::anyhow!("{key} = {value:?} ({origin}) is not valid: {error}")
+            }
+            None => anyhow::anyhow!("configuration is not valid: {error}"),
+        }
+    })?;
+    for (key, address) in [
+        ("kafka.listen", settings.kafka.listen),
+        ("connect.listen", settings.connect.listen),
+        ("http.listen", settings.http.listen),
+    ] {
+        if !address.ip().is_loopback() {
+            bail!("{key} = {address}: only loopback addresses are served, use 127.0.0.1");
+        }
+    }
+    Ok(Loaded { settings, keys })
+}
+
+fn file_layer(path: &Path) -> Result<Vec<(String, Value, Origin)>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read configuration file {}", path.display()))?;
+    let map = config::File::from_str(&text, FileFormat::Toml)
+        .collect()
+        .with_context(|| format!("configuration file {}", path.display()))?;
+    let mut flat = Vec::new();
+    flatten("", map, &mut flat);
+    Ok(flat
+        .into_iter()
+        .map(|(key, value)| (key, value, Origin::File(path.to_path_buf())))
+        .collect())
+}
+
+fn environment_layer(
+    variables: impl Iterator<Item = (String, String)>,
+) -> Vec<(String, Value, Origin)> {
+    variables
+        .filter_map(|(name, value)| {
+            let rest = name.strip_prefix(ENV_PREFIX)?;
+            // Only sectioned names and `data` are settings; others (THALWEG_CONFIG, …) belong to tools.
+            let key = rest.to_ascii_lowercase().replace("__", ".");
+            (key.contains('.') || key == "data")
+                .then(|| (key, Value::from(value), Origin::Environment(name)))
+        })
+        .collect()
+}
+
+fn flatten(prefix: &str, map: config::Map<String, Value>, out: &mut Vec<(String, Value)>) {
+    for (name, value) in map {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value.kind {
+            ValueKind::Table(table) => flatten(&key, table, out),
+            _ => out.push((key, value)),
+        }
+    }
+}
+
+fn default_keys() -> Result<BTreeMap<String, (String, Origin)>> {
+    let mut keys = BTreeMap::new();
+    let defaults = serde_json::to_value(Settings::default())?;
+    let mut stack = vec![(String::new(), defaults)];
+    while let Some((prefix, value)) = stack.pop() {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                    stack.push((key, value));
+                }
+            }
+            serde_json::Value::String(value) => {
+                keys.insert(prefix, (value, Origin::Default));
+            }
+            value => {
+                keys.insert(prefix, (value.to_string(), Origin::Default));
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn text(value: &Value) -> String {
+    value.clone().into_string().unwrap_or_else(|_| value.to_string())
+}
+
+/// The candidate that was most likely meant.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(word, candidate), candidate))
+        .filter(|(score, _)| *score > 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(set: &[&str]) -> ConfigArgs {
+        ConfigArgs { set: set.iter().map(|s| (*s).to_owned()).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn later_layers_win_and_say_where_they_came_from() {
+        let file = tempfile::NamedTempFile::new().expect("temp file");
+        std::fs::write(file.path(), "[kafka]\nlisten = \"127.0.0.1:1\"\nnum_partitions = 3\n")
+            .expect("write");
+        let args =
+            ConfigArgs { config: Some(file.path().into()), ..args(&["kafka.listen=127.0.0.1:2"]) };
+        let loaded = args.load().expect("valid");
+        assert_eq!(loaded.settings.kafka.listen, SocketAddr::from(([127, 0, 0, 1], 2)));
+        assert_eq!(loaded.settings.kafka.num_partitions, 3);
+        assert_eq!(loaded.keys["kafka.listen"].1, Origin::Flag);
+        assert_eq!(loaded.keys["kafka.num_partitions"].1, Origin::File(file.path().into()));
+        assert_eq!(loaded.keys["http.listen"], ("127.0.0.1:9644".to_owned(), Origin::Default));
+    }
+
+    #[test]
+    fn environment_names_have_sections() {
+        let layer = environment_layer(
+            [("THALWEG_KAFKA__LISTEN", "127.0.0.1:3"), ("THALWEG_CONFIG", "x"), ("PATH", "y")]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        assert_eq!(layer.len(), 1);
+        assert_eq!(layer[0].0, "kafka.listen");
+        let loaded = merge(layer).expect("valid");
+        assert_eq!(loaded.settings.kafka.listen.port(), 3);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest() {
+        let error = args(&["kafka.lisen=127.0.0.1:1"]).load().expect_err("unknown");
+        assert_eq!(
+            error.to_string(),
+            "unknown key kafka.lisen (flag), did you mean kafka.listen?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_names_key_value_and_origin() {
+        let error = args(&["kafka.listen=nowhere"]).load().expect_err("invalid");
+        assert!(error.to_string().contains("nowhere"), "{error}");
+        let error = args(&["kafka.listen=0.0.0.0:9092"]).load().expect_err("not loopback");
+        assert_eq!(
+            error.to_string(),
+            "kafka.listen = 0.0.0.0:9092: only loopback addresses are served, use 127.0.0.1"
+        );
+    }
+}

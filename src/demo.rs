@@ -1,0 +1,304 @@
+//! `thalweg demo`: the whole job on a month of real flights, through the interfaces that users use.
+//!
+//! ```text
+//! flights.ndjson.gz ── file source ── WASM transform `route` ──┬── topic flights ── views delays, origins
+//! airlines.csv ─────── file source ── topic airlines           └── topic cancelled     └── file sink
+//! ```
+//!
+//! In a terminal the answers grow in place under a progress bar; otherwise plain lines. It ends by itself and
+//! leaves its folder for a look around.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use crossterm::{cursor, queue, terminal};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::config::ConfigArgs;
+use crate::exit::Failure;
+use crate::shell::{Client, Next, Outcome, Row, Rows, table};
+use crate::start::{self, Running};
+
+const FLIGHTS: &[u8] = include_bytes!("../demo/flights.ndjson.gz");
+const AIRLINES: &str = include_str!("../demo/airlines.csv");
+const STATEMENTS: &str = include_str!("../demo/flights.sql");
+
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(150);
+/// The demo gives up after this long without progress.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Arguments of `thalweg demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  thalweg demo --data ./demo-data")]
+pub struct DemoArgs {
+    /// Folder of the compiled guests of udf-examples/ (`make wasm` fills the default)
+    #[arg(long, value_name = "DIR")]
+    wasm_dir: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
+    start::log_to_stderr();
+    let wasm = wasm_dir(args.wasm_dir)?;
+    let mut settings = config.load()?.settings;
+    if config.data.is_none() {
+        settings.data = PathBuf::from("thalweg-demo");
+    }
+    if settings.data.join("log").exists() {
+        bail!("{} holds data already; delete it or choose another folder with --data", settings.data.display());
+    }
+    // Free ports: the demo runs beside whatever else serves on this machine.
+    settings.kafka.listen.set_port(0);
+    settings.connect.listen.set_port(0);
+    settings.http.listen.set_port(0);
+    let data = settings.data.clone();
+    start::runtime()?.block_on(async move {
+        let started = Instant::now();
+        let running = Running::start(settings).await?;
+        let up = started.elapsed();
+        let result = tokio::select! {
+            result = Demo::new(&running, &data, &wasm).play(up) => result,
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped")),
+        };
+        running.stop().await?;
+        result
+    })
+}
+
+fn wasm_dir(given: Option<PathBuf>) -> Result<PathBuf> {
+    let default = || {
+        let base = std::env::var_os("THALWEG_UDF_TARGET").map(PathBuf::from).or_else(|| {
+            Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/thalweg/udf"))
+        })?;
+        Some(base.join("wasm32-unknown-unknown/release"))
+    };
+    let dir = given.or_else(default).context("no home folder; say --wasm-dir DIR")?;
+    if !dir.join("route.wasm").exists() {
+        bail!(Failure::NotFound(format!(
+            "{} holds no route.wasm; `make wasm` builds it, --wasm-dir names another folder",
+            dir.display()
+        )));
+    }
+    Ok(dir.canonicalize()?)
+}
+
+struct Demo<'a> {
+    running: &'a Running,
+    client: Client,
+    data: &'a Path,
+    wasm: &'a Path,
+    live: bool,
+}
+
+impl<'a> Demo<'a> {
+    fn new(running: &'a Running, data: &'a Path, wasm: &'a Path) -> Self {
+        let client = Client::new(&running.addresses.http.to_string());
+        Self { running, client, data, wasm, live: std::io::stdout().is_terminal() }
+    }
+
+    async fn play(self, up: Duration) -> Result<()> {
+        println!("Thalweg serves: log, SQL and Connect in one process, up in {} ms.", up.as_millis());
+        let data = self.data.canonicalize()?;
+        std::fs::write(data.join("flights.ndjson.gz"), FLIGHTS)?;
+        std::fs::write(data.join("airlines.csv"), AIRLINES)?;
+        let expected = departed()?;
+
+        let statements = STATEMENTS.replace("${WASM}", &self.wasm.to_string_lossy());
+        for connector in connectors(&data, self.wasm) {
+            self.create_connector(&connector).await?;
+        }
+        for statement in sql::split_statements(&statements) {
+            self.statement(&statement.text).await?;
+        }
+        self.create_connector(&sink(&data)).await?;
+
+        let started = Instant::now();
+        self.follow(expected, started).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "\n{expected} flights joined, windowed and aggregated in {seconds:.1} s ({:.0}/s), exactly once.\n",
+            expected as f64 / seconds
+        );
+        self.answers().await?;
+        println!("\
+Everything stays in {0}. Try next:
+  thalweg sql --data {0}
+    SELECT name, sum(flights), max(avg_delay) FROM delays GROUP BY name ORDER BY 3 DESC;
+    SELECT * FROM delays EMIT CHANGES;
+    EXPLAIN WHY delays;
+  thalweg server --data {0}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head", self.data.display());
+        Ok(())
+    }
+
+    async fn create_connector(&self, connector: &Value) -> Result<()> {
+        let response = reqwest::Client::new()
+            .post(format!("http://{}/connectors", self.running.addresses.connect))
+            .json(connector)
+            .send()
+            .await
+            .context("post the connector")?;
+        let status = response.status();
+        if !status.is_success() {
+            bail!("connector {}: {status}: {}", connector["name"], response.text().await?);
+        }
+        println!("connector {} created", connector["name"].as_str().unwrap_or_default());
+        Ok(())
+    }
+
+    async fn statement(&self, sql: &str) -> Result<()> {
+        match self.client.query(sql).await? {
+            Outcome::Done(message) => println!("{message}"),
+            Outcome::Rows(_) => {}
+            Outcome::Refused(diagnostic) => bail!("{}", diagnostic.render(sql, false)),
+        }
+        Ok(())
+    }
+
+    /// Watches both views until each has counted every flight that left.
+    async fn follow(&self, expected: u64, started: Instant) -> Result<()> {
+        let bar = ProgressBar::with_draw_target(
+            Some(expected),
+            if self.live { ProgressDrawTarget::stdout() } else { ProgressDrawTarget::hidden() },
+        );
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:40.cyan} {percent:>3} %  {pos}/{len} flights  {per_sec}  {elapsed}",
+        )?);
+        let mut drawn = 0_u16;
+        let mut last = (0, Instant::now());
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            let done = self.counted("delays").await?.min(self.counted("origins").await?);
+            if done != last.0 {
+                last = (done, Instant::now());
+                if !self.live {
+                    println!("{done} of {expected} flights after {:.1} s", started.elapsed().as_secs_f64());
+                }
+            } else if last.1.elapsed() > STALL {
+                bail!("no progress for {} s at {done} of {expected} flights", STALL.as_secs());
+            }
+            if self.live {
+                drawn = self.draw(drawn).await?;
+                bar.set_position(done);
+            }
+            if done >= expected {
+                bar.finish();
+                return Ok(());
+            }
+        }
+    }
+
+    async fn counted(&self, view: &str) -> Result<u64> {
+        let (_, rows) = self.rows(&format!("SELECT sum(flights) AS n FROM {view}")).await?;
+        Ok(rows.first().and_then(|row| row.values.first()?.as_u64()).unwrap_or(0))
+    }
+
+    /// Draws the latest windows over what was drawn before; returns the lines drawn.
+    async fn draw(&self, drawn: u16) -> Result<u16> {
+        let text = self
+            .table(
+                "SELECT window_start, name, flights, avg_delay, class FROM delays \
+                 ORDER BY window_start DESC, flights DESC LIMIT 10",
+            )
+            .await?;
+        let mut out = std::io::stdout();
+        if drawn > 0 {
+            queue!(out, cursor::MoveUp(drawn))?;
+        }
+        queue!(out, cursor::MoveToColumn(0), terminal::Clear(terminal::ClearType::FromCursorDown))?;
+        writeln!(out, "{text}")?;
+        out.flush()?;
+        Ok(u16::try_from(text.lines().count()).unwrap_or(0))
+    }
+
+    async fn answers(&self) -> Result<()> {
+        println!("Airlines, from view delays:");
+        println!(
+            "{}",
+            self.table(
+                "SELECT name, sum(flights) AS flights, sum(avg_delay * flights) / sum(flights) AS avg_delay \
+                 FROM delays GROUP BY name ORDER BY avg_delay DESC"
+            )
+            .await?
+        );
+        println!("The worst hours of an airport, from view origins:");
+        println!(
+            "{}",
+            self.table(
+                "SELECT window_start, carrier, origin, flights, total_delay, max_delay FROM origins \
+                 ORDER BY total_delay DESC LIMIT 5"
+            )
+            .await?
+        );
+        Ok(())
+    }
+
+    async fn table(&self, sql: &str) -> Result<String> {
+        let (rows, held) = self.rows(sql).await?;
+        Ok(table(&rows.columns, &held, false).to_string())
+    }
+
+    async fn rows(&self, sql: &str) -> Result<(Rows, Vec<Row>)> {
+        let mut rows = match self.client.query(sql).await? {
+            Outcome::Rows(rows) => rows,
+            Outcome::Refused(diagnostic) => bail!("{}", diagnostic.render(sql, false)),
+            Outcome::Done(message) => bail!("{sql}: answered {message:?} instead of rows"),
+        };
+        let mut held = Vec::new();
+        loop {
+            match rows.next().await? {
+                Next::Row(row) => held.push(row),
+                Next::Refused(diagnostic) => bail!("{}", diagnostic.render(sql, false)),
+                Next::End => return Ok((rows, held)),
+            }
+        }
+    }
+}
+
+/// How many of the month's flights left: the others go to the side topic.
+fn departed() -> Result<u64> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(FLIGHTS).read_to_string(&mut text)?;
+    Ok(text.lines().filter(|line| !line.contains("\"dep_delay\":null")).count() as u64)
+}
+
+fn connectors(data: &Path, wasm: &Path) -> [Value; 2] {
+    [
+        json!({"name": "airlines", "config": {
+            "connector.class": "FileStreamSource",
+            "file": data.join("airlines.csv"),
+            "format": "csv",
+            "topic": "airlines",
+            "key.field": "carrier",
+        }}),
+        json!({"name": "flights", "config": {
+            "connector.class": "FileStreamSource",
+            "file": data.join("flights.ndjson.gz"),
+            "format": "ndjson",
+            "topic": "flights",
+            "key.field": "carrier",
+            "topic.creation.default.partitions": "4",
+            "topic.creation.default.replication.factor": "1",
+            "transforms": "route",
+            "transforms.route.type": "wasm",
+            "transforms.route.module": wasm.join("route.wasm"),
+            "transforms.route.outputs": "cancelled",
+        }}),
+    ]
+}
+
+fn sink(data: &Path) -> Value {
+    json!({"name": "delays-file", "config": {
+        "connector.class": "FileStreamSink",
+        "file": data.join("delays.ndjson"),
+        "format": "ndjson",
+        "topics": "delays",
+    }})
+}

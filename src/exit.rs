@@ -1,0 +1,33 @@
+//! How a command ends: one line on standard error and a stable code.
+//!
+//! 0 ok · 1 user error · 2 usage (clap) · 3 server · 4 not found
+
+use std::process::ExitCode;
+
+/// An error with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server's fault, or no server (code 3).
+    #[error("{0}")]
+    Server(String),
+    /// The thing asked for does not exist (code 4).
+    #[error("{0}")]
+    NotFound(String),
+    /// The message is on the screen already (code 1).
+    #[error("")]
+    Reported,
+}
+
+/// Prints the error, with its causes in one line, and maps it to a code.
+pub fn code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let failure = error.downcast_ref::<Failure>();
+    if !matches!(failure, Some(Failure::Reported)) {
+        eprintln!("thalweg: {error:#}");
+    }
+    ExitCode::from(match failure {
+        Some(Failure::Server(_)) => 3,
+        Some(Failure::NotFound(_)) => 4,
+        Some(Failure::Reported) | None => 1,
+    })
+}

@@ -1,0 +1,66 @@
+//! Thalweg: a partitioned log, a dataflow engine, streaming SQL and a Connect runtime in one binary.
+
+mod config;
+mod config_show;
+mod consume;
+mod demo;
+mod exit;
+mod health;
+mod produce;
+mod server;
+mod shell;
+mod start;
+mod topic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// One binary for a Kafka-compatible log, streaming SQL and connectors.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, propagate_version = true, after_help = "\
+Examples:
+  thalweg demo                       a month of real flights, from file to live answers
+  thalweg server --data ./data       all roles: Kafka :9092, Connect :8083, SQL and metrics :9644
+  thalweg sql                        the SQL shell (starts everything itself where nothing serves)")]
+struct Arguments {
+    #[command(flatten)]
+    config: config::ConfigArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve all roles until Ctrl-C or SIGTERM
+    Server(server::ServerArgs),
+    /// Open the SQL shell, or run statements with -c or -f
+    Sql(shell::SqlArgs),
+    /// Run the whole job on a month of real flights and print its answers
+    Demo(demo::DemoArgs),
+    /// List, create, describe and delete topics
+    Topic(topic::TopicArgs),
+    /// Write lines of standard input to a topic
+    Produce(produce::ProduceArgs),
+    /// Print the records of a topic
+    Consume(consume::ConsumeArgs),
+    /// Show the configuration
+    Config(config_show::ConfigCommandArgs),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Server(args) => server::run(&arguments.config, args),
+        Command::Sql(args) => shell::run(&arguments.config, args),
+        Command::Demo(args) => demo::run(&arguments.config, args),
+        Command::Topic(args) => topic::run(args),
+        Command::Produce(args) => produce::run(args),
+        Command::Consume(args) => consume::run(args),
+        Command::Config(args) => config_show::run(&arguments.config, args),
+    };
+    exit::code(result)
+}

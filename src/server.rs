@@ -1,0 +1,70 @@
+//! `thalweg server`: all roles until a signal, then a graceful stop.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::ConfigArgs;
+use crate::start::{self, Addresses, Running};
+
+/// Arguments of `thalweg server`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  thalweg server --data ./data
+  thalweg server --set kafka.listen=127.0.0.1:0 --ready-file ready.json")]
+pub struct ServerArgs {
+    /// Write the addresses as JSON to this file once everything serves
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(config: &ConfigArgs, args: ServerArgs) -> Result<()> {
+    let settings = config.load()?.settings;
+    start::log_to_stderr();
+    start::runtime()?.block_on(async move {
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let running = Running::start(settings).await?;
+        announce(&running.addresses);
+        if let Some(path) = &args.ready_file {
+            write_ready_file(path, &running.addresses)?;
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            error = running.failed() => {
+                running.stop().await?;
+                return Err(error);
+            }
+        }
+        running.stop().await
+    })
+}
+
+fn announce(addresses: &Addresses) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("Kafka    {}", addresses.kafka);
+        eprintln!("Connect  http://{}", addresses.connect);
+        eprintln!("SQL      http://{}/v1/query   (thalweg sql)", addresses.http);
+        eprintln!("Ctrl-C stops.");
+    }
+}
+
+/// Whoever waits for the file must never see half of it: written beside and renamed. A pipe is written to.
+fn write_ready_file(path: &Path, addresses: &Addresses) -> Result<()> {
+    let mut text = serde_json::to_vec(addresses)?;
+    text.push(b'\n');
+    let is_file = std::fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+    let written = if is_file {
+        let beside = path.with_extension("tmp");
+        std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path))
+    } else {
+        std::fs::OpenOptions::new().write(true).open(path).and_then(|mut pipe| pipe.write_all(&text))
+    };
+    written.with_context(|| format!("cannot write ready file {}", path.display()))
+}

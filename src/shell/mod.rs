@@ -1,0 +1,214 @@
+//! `thalweg sql`: the shell, and statements from -c, -f or standard input.
+//!
+//! ```text
+//! text ── split into statements ── POST /v1/query ── rows ──┬── table │ json │ csv
+//!            (sql::split_statements)                        └── live table (EMIT CHANGES in a terminal)
+//! ```
+
+mod client;
+mod completer;
+mod highlighter;
+mod live;
+mod output;
+mod prompt;
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use reedline::{Reedline, Signal};
+use tokio::runtime::Runtime;
+
+use crate::config::ConfigArgs;
+use crate::exit::Failure;
+use crate::start::{self, Running};
+pub use client::{Client, Next, Outcome, Row, Rows};
+pub use output::{Output, table};
+
+/// Arguments of `thalweg sql`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  thalweg sql
+  thalweg sql -c 'SELECT * FROM delays ORDER BY window_start LIMIT 10'
+  thalweg sql -c 'SELECT * FROM delays EMIT CHANGES' --output json
+  thalweg sql -f views.sql --server 127.0.0.1:9644")]
+pub struct SqlArgs {
+    /// Run these statements and end
+    #[arg(long, short = 'c', value_name = "SQL", conflicts_with = "file")]
+    command: Option<String>,
+    /// Run the statements of this file and end
+    #[arg(long, short = 'f', value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How to print rows; table in a terminal, json (one object a line) otherwise
+    #[arg(long, short = 'o', value_enum)]
+    output: Option<Output>,
+    /// The server's http address; without it the local default, and where nothing serves, a server in this process
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
+    start::log_to_stderr();
+    let text = match (&args.command, &args.file) {
+        (Some(text), _) => Some(text.clone()),
+        (None, Some(path)) => Some(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
+        ),
+        (None, None) if !std::io::stdin().is_terminal() => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("read standard input")?;
+            Some(text)
+        }
+        (None, None) => None,
+    };
+    let runtime = start::runtime()?;
+    let (client, embedded) = runtime.block_on(connect(config, args.server.as_deref()))?;
+    let output = args.output.unwrap_or_else(Output::for_stdout);
+    let result = match text {
+        Some(text) => runtime.block_on(run_text(&client, output, &text)),
+        None => interactive(&runtime, &client, output),
+    };
+    if let Some(running) = embedded {
+        runtime.block_on(running.stop())?;
+    }
+    result
+}
+
+/// Finds the server, or becomes one.
+async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, Option<Running>)> {
+    if let Some(address) = server {
+        let client = Client::new(address);
+        return match client.is_ready().await {
+            true => Ok((client, None)),
+            false => Err(Failure::Server(format!(
+                "nothing serves at {address}; start it with `thalweg server`"
+            ))
+            .into()),
+        };
+    }
+    let settings = config.load()?.settings;
+    let client = Client::new(&settings.http.listen.to_string());
+    if client.is_ready().await {
+        return Ok((client, None));
+    }
+    eprintln!(
+        "Nothing serves at {}: all roles run in this process until it ends; data in {}.",
+        settings.http.listen,
+        settings.data.display()
+    );
+    let running = Running::start(settings).await?;
+    Ok((Client::new(&running.addresses.http.to_string()), Some(running)))
+}
+
+/// Runs statements in order; the first error ends it.
+async fn run_text(client: &Client, output: Output, text: &str) -> Result<()> {
+    for statement in sql::split_statements(text) {
+        if !run_statement(client, output, &statement.text).await? {
+            return Err(Failure::Reported.into());
+        }
+    }
+    Ok(())
+}
+
+/// Runs one statement and prints its outcome; `false` if it was refused.
+async fn run_statement(client: &Client, output: Output, text: &str) -> Result<bool> {
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let outcome = tokio::select! {
+        outcome = client.query(text) => outcome?,
+        _ = tokio::signal::ctrl_c() => return Ok(true),
+    };
+    let refused = match outcome {
+        Outcome::Done(message) => {
+            if std::io::stdout().is_terminal() || output == Output::Json {
+                output::message(output, &message);
+            }
+            None
+        }
+        Outcome::Rows(rows) if output == Output::Table && live::wanted(&rows) => {
+            live::follow(rows).await?
+        }
+        Outcome::Rows(rows) => output::print(output, rows).await?,
+        Outcome::Refused(diagnostic) => Some(diagnostic),
+    };
+    if let Some(diagnostic) = &refused {
+        eprintln!("{}", diagnostic.render(text, color));
+    }
+    Ok(refused.is_none())
+}
+
+fn interactive(runtime: &Runtime, client: &Client, output: Output) -> Result<()> {
+    println!("thalweg {}: statements end with ; — \\? for help, Ctrl-D to leave", env!("CARGO_PKG_VERSION"));
+    let mut editor: Reedline = prompt::editor(runtime.block_on(client.catalog_words()))?;
+    let prompt = prompt::Prompt;
+    let mut timing = false;
+    loop {
+        let line = match editor.read_line(&prompt).context("read the terminal")? {
+            Signal::Success(line) => line,
+            Signal::CtrlD => break,
+            _ => continue,
+        };
+        let text = line.trim();
+        match meta(text) {
+            Meta::Quit => break,
+            Meta::Help => println!("{HELP}"),
+            Meta::Timing => {
+                timing = !timing;
+                println!("timing is {}", if timing { "on" } else { "off" });
+            }
+            Meta::Unknown => println!("unknown command {text}; \\? lists them"),
+            Meta::Sql(text) => {
+                let started = std::time::Instant::now();
+                for statement in sql::split_statements(&text) {
+                    if !runtime.block_on(run_statement(client, output, &statement.text))? {
+                        break;
+                    }
+                }
+                if timing {
+                    println!("time: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+                }
+                editor = prompt::with_words(editor, runtime.block_on(client.catalog_words()));
+            }
+        }
+    }
+    Ok(())
+}
+
+const HELP: &str = "\
+\\d            list sources, tables and views      \\d NAME     columns of one
+\\dt           list topics                         \\why VIEW   why it prints what it prints
+\\timing       show how long statements take       \\q          leave (also Ctrl-D)
+SELECT … ends; SELECT … EMIT CHANGES follows live until Ctrl-C.";
+
+/// What a line means.
+enum Meta {
+    Quit,
+    Help,
+    Timing,
+    Unknown,
+    Sql(String),
+}
+
+fn meta(text: &str) -> Meta {
+    if !text.starts_with('\\') {
+        return match text.trim_end_matches(';') {
+            "quit" | "exit" => Meta::Quit,
+            "help" => Meta::Help,
+            _ => Meta::Sql(text.to_owned()),
+        };
+    }
+    let mut words = text.trim_end_matches(';').split_whitespace();
+    match (words.next().unwrap_or_default(), words.next()) {
+        ("\\q", None) => Meta::Quit,
+        ("\\?" | "\\h", None) => Meta::Help,
+        ("\\timing", None) => Meta::Timing,
+        ("\\d", None) => Meta::Sql("SHOW SOURCES; SHOW TABLES; SHOW VIEWS".to_owned()),
+        ("\\dt", None) => Meta::Sql("SHOW TOPICS".to_owned()),
+        ("\\d", Some(name)) => Meta::Sql(format!("DESCRIBE {name}")),
+        ("\\why", Some(name)) => Meta::Sql(format!("EXPLAIN WHY {name}")),
+        _ => Meta::Unknown,
+    }
+}

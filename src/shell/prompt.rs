@@ -1,0 +1,99 @@
+//! The line editor: history, multi-line statements, completion, highlighting.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use reedline::{
+    ColumnarMenu, DefaultHinter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ValidationResult,
+    Validator, default_emacs_keybindings,
+};
+
+use super::completer::SqlCompleter;
+use super::highlighter::SqlHighlighter;
+
+/// Lines of history that are kept.
+const HISTORY_LINES: usize = 10_000;
+
+/// `thalweg> ` and, inside a statement, dots.
+pub struct Prompt;
+
+/// An editor that completes keywords and these words.
+pub fn editor(words: Vec<String>) -> Result<Reedline> {
+    let mut keys = default_emacs_keybindings();
+    keys.add_binding(
+        KeyModifiers::NONE,
+        KeyCode::Tab,
+        ReedlineEvent::UntilFound(vec![
+            ReedlineEvent::Menu("completion".to_owned()),
+            ReedlineEvent::MenuNext,
+        ]),
+    );
+    let menu = ColumnarMenu::default().with_name("completion");
+    let mut editor = Reedline::create()
+        .with_validator(Box::new(StatementEnd))
+        .with_highlighter(Box::new(SqlHighlighter))
+        .with_hinter(Box::new(DefaultHinter::default()))
+        .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
+        .with_edit_mode(Box::new(Emacs::new(keys)));
+    if let Some(path) = history_file() {
+        // Without a writable home the shell works, only without memory.
+        if let Ok(history) = FileBackedHistory::with_file(HISTORY_LINES, path) {
+            editor = editor.with_history(Box::new(history));
+        }
+    }
+    Ok(with_words(editor, words))
+}
+
+/// The same editor with other words to complete.
+pub fn with_words(editor: Reedline, words: Vec<String>) -> Reedline {
+    editor.with_completer(Box::new(SqlCompleter::new(words)))
+}
+
+fn history_file() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;
+    Some(base.join("thalweg/history"))
+}
+
+/// A line is complete when its last statement is, or when it is a command of the shell.
+struct StatementEnd;
+
+impl Validator for StatementEnd {
+    fn validate(&self, line: &str) -> ValidationResult {
+        let text = line.trim();
+        let word = matches!(text, "" | "quit" | "exit" | "help");
+        if word || text.starts_with('\\') || sql::is_complete(text) {
+            ValidationResult::Complete
+        } else {
+            ValidationResult::Incomplete
+        }
+    }
+}
+
+impl reedline::Prompt for Prompt {
+    fn render_prompt_left(&self) -> Cow<'_, str> {
+        Cow::Borrowed("thalweg")
+    }
+
+    fn render_prompt_right(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_indicator(&self, _: PromptEditMode) -> Cow<'_, str> {
+        Cow::Borrowed("> ")
+    }
+
+    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
+        Cow::Borrowed("    ...> ")
+    }
+
+    fn render_prompt_history_search_indicator(
+        &self,
+        search: PromptHistorySearch,
+    ) -> Cow<'_, str> {
+        Cow::Owned(format!("(search: {}) ", search.term))
+    }
+}

@@ -1,0 +1,230 @@
+//! Wires the roles together in one process, and takes them down in the reverse order.
+//!
+//! ```text
+//!  listeners (bound first: a taken port fails before anything is opened)
+//!  broker ── Embedded ──┬── engine ── sql server ── http: /v1/query /metrics /healthz /readyz
+//!                       └── connect worker ───────── connect: REST
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use connect_runtime::{ConnectConfig, ConnectWorker};
+use connect_sandbox::{Sandbox, SandboxConfig};
+use log_api::Log;
+use log_broker::{Broker, BrokerConfig};
+use serde::Serialize;
+use streams::{Engine, EngineConfig};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::Settings;
+use crate::exit::Failure;
+use crate::health::{self, Readiness};
+
+/// How long open HTTP connections may take to end at a graceful stop.
+const HTTP_DRAIN: Duration = Duration::from_millis(500);
+
+/// Where everything serves.
+#[derive(Debug, Clone, Serialize)]
+pub struct Addresses {
+    /// The Kafka protocol.
+    pub kafka: SocketAddr,
+    /// Connect's REST interface.
+    pub connect: SocketAddr,
+    /// SQL, health, metrics.
+    pub http: SocketAddr,
+}
+
+/// A process that serves all roles.
+pub struct Running {
+    /// The addresses as bound.
+    pub addresses: Addresses,
+    readiness: Readiness,
+    shutdown: watch::Sender<bool>,
+    servers: tokio::sync::Mutex<JoinSet<Result<()>>>,
+    broker: Broker,
+    engine: Engine,
+    sql: sql::Server,
+    connect: ConnectWorker,
+}
+
+impl Running {
+    /// Opens the data folder and serves; returns once everything does.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let kafka = bind("kafka.listen", settings.kafka.listen).await?;
+        let connect_listener = bind("connect.listen", settings.connect.listen).await?;
+        let http = bind("http.listen", settings.http.listen).await?;
+        let addresses = Addresses {
+            kafka: kafka.local_addr()?,
+            connect: connect_listener.local_addr()?,
+            http: http.local_addr()?,
+        };
+
+        let broker = open_broker(&settings).await?;
+        let log: Arc<dyn Log> = Arc::new(broker.embedded());
+        let engine = Engine::new(engine_config(&settings), Arc::clone(&log))?;
+        let sandbox = Arc::new(Sandbox::new(sandbox_config(&settings))?);
+        let sql = sql::Server::open(
+            settings.sql.clone(),
+            Arc::clone(&log),
+            engine.clone(),
+            Arc::clone(&sandbox),
+        )
+        .await?;
+        let connect = ConnectWorker::start(
+            ConnectConfig { worker_id: addresses.connect.to_string(), ..ConnectConfig::default() },
+            log,
+            sandbox,
+            vec![
+                Arc::new(connector_file::FileSource),
+                Arc::new(connector_file::FileSink),
+                Arc::new(connector_postgres::PostgresSink),
+            ],
+        )
+        .await?;
+
+        let readiness = Readiness::default();
+        let (shutdown, stopped) = watch::channel(false);
+        let mut servers = JoinSet::new();
+        servers.spawn({
+            let broker = broker.clone();
+            let stopped = stopped.clone();
+            async move {
+                broker.serve(kafka, until(stopped)).await.context("kafka listener")
+            }
+        });
+        let pages = sql
+            .router()
+            .merge(health::router(readiness.clone(), health::install_recorder()));
+        for (name, listener, router) in
+            [("connect", connect_listener, connect.router()), ("http", http, pages)]
+        {
+            let stopped = stopped.clone();
+            servers.spawn(async move { serve_http(name, listener, router, stopped).await });
+        }
+        readiness.set(true);
+        Ok(Self {
+            addresses,
+            readiness,
+            shutdown,
+            servers: tokio::sync::Mutex::new(servers),
+            broker,
+            engine,
+            sql,
+            connect,
+        })
+    }
+
+    /// Resolves when a listener fails while the process should serve.
+    pub async fn failed(&self) -> anyhow::Error {
+        match self.servers.lock().await.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => anyhow!("a listener ended: {error}"),
+            Some(Ok(Ok(()))) | None => anyhow!("a listener ended"),
+        }
+    }
+
+    /// Stops taking work, commits, flushes, and marks the data folder as cleanly closed.
+    pub async fn stop(self) -> Result<()> {
+        self.readiness.set(false);
+        self.connect.stop().await;
+        self.sql.shutdown().await;
+        self.engine.shutdown().await;
+        // Nobody listens any more where all listeners ended already.
+        let _ = self.shutdown.send(true);
+        let mut servers = self.servers.into_inner();
+        while servers.join_next().await.is_some() {}
+        self.broker.close().await.context("close the log")
+    }
+}
+
+async fn open_broker(settings: &Settings) -> Result<Broker> {
+    let config = BrokerConfig {
+        data_dir: settings.data.join("log"),
+        auto_create_topics: settings.kafka.auto_create_topics,
+        num_partitions: settings.kafka.num_partitions,
+        ..BrokerConfig::default()
+    };
+    tokio::task::spawn_blocking(move || Broker::open(config))
+        .await
+        .context("open the log")?
+        .map_err(|error| Failure::Server(error.to_string()).into())
+}
+
+fn engine_config(settings: &Settings) -> EngineConfig {
+    EngineConfig {
+        state_dir: settings.data.join("streams"),
+        worker: settings.streams.worker.clone(),
+        commit_interval: Duration::from_millis(settings.streams.commit_interval_ms),
+        ..EngineConfig::default()
+    }
+}
+
+fn sandbox_config(settings: &Settings) -> SandboxConfig {
+    SandboxConfig {
+        memory_bytes_max: settings.wasm.memory_bytes_max,
+        call_deadline: Duration::from_millis(settings.wasm.call_deadline_ms),
+        output_bytes_max: settings.wasm.output_bytes_max,
+        ..SandboxConfig::default()
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let text = if error.kind() == std::io::ErrorKind::AddrInUse {
+            format!(
+                "{key} = {address}: the port is taken by another program; stop it or choose another \
+                 with --set {key}=127.0.0.1:PORT"
+            )
+        } else {
+            format!("{key} = {address}: {error}")
+        };
+        Failure::Server(text).into()
+    })
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A closed channel means that the owner is gone: stop as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn serve_http(
+    name: &'static str,
+    listener: TcpListener,
+    router: axum::Router,
+    stopped: watch::Receiver<bool>,
+) -> Result<()> {
+    let graceful = axum::serve(listener, router)
+        .with_graceful_shutdown(until(stopped.clone()))
+        .into_future();
+    // A push query's connection never ends by itself: it gets a short time, then it is cut.
+    let cut = async {
+        until(stopped).await;
+        tokio::time::sleep(HTTP_DRAIN).await;
+    };
+    tokio::select! {
+        result = graceful => result.with_context(|| format!("{name} listener")),
+        () = cut => Ok(()),
+    }
+}
+
+/// The runtime of a process that serves.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("thalweg")
+        .build()
+        .context("start the runtime")
+}
+
+/// Logs to standard error, `RUST_LOG` decides what (default: warnings).
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A second call (the shell that starts a server in its own process) changes nothing.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

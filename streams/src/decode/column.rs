@@ -1,0 +1,504 @@
+//! Typed columns that are filled row by row, in place, and become Arrow arrays at the end.
+//!
+//! ```text
+//! Slots    row 0 1 2 …              a row that fails is filled again by the next record
+//!   values  ▇ ▇ ▇    one vector a column, sized in advance
+//!   filled  one bit a column and row: unset = NULL; a duplicate field simply writes again, so the last one wins
+//!
+//! text     view (length, prefix, buffer, offset)
+//!            buffer 0      strings that had to be unescaped, decoded or copied
+//!            buffer 1 + n  buffer n of the fetched records: nothing is copied
+//! ```
+//!
+//! Invariants:
+//! 1. A view of a text column was checked to be UTF-8 and lies inside its buffer.
+//! 2. All vectors of a column have the same length, which is the number of records at hand.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray,
+    TimestampMicrosecondArray, make_view,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, TimeUnit};
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::calendar;
+use super::cursor::{Cursor, Span, unescape};
+use super::fault::Fault;
+use super::number;
+
+/// Views of at most this many bytes hold the bytes themselves.
+const INLINE_MAX: usize = 12;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Where the JSON text at hand lies, for views that point into it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TextPlace {
+    /// In this buffer of the records' values, from this offset on.
+    Shared { buffer: u32, offset: u32 },
+    /// Somewhere that views cannot point to.
+    Copied,
+}
+
+/// One column being filled.
+#[derive(Debug)]
+pub(super) enum Column {
+    Boolean(Vec<bool>),
+    Int8(Vec<i8>),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Text(Views),
+    Bytes(Views),
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: i8,
+    },
+    Date(Vec<i32>),
+    Timestamp {
+        values: Vec<i64>,
+        zone: Option<Arc<str>>,
+        unit_us: Option<i64>,
+    },
+}
+
+/// The views of a text or bytes column and the bytes of its own that they need.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    views: Vec<u128>,
+    own: Vec<u8>,
+    /// Whether a view points into the records' buffers.
+    shares: bool,
+}
+
+impl Column {
+    /// An empty column; `None` for a type that JSON is not decoded to. `unit_us` is what an integer in a timestamp
+    /// column counts.
+    pub(super) fn new(data_type: &DataType, unit_us: Option<i64>) -> Option<Self> {
+        Some(match data_type {
+            DataType::Boolean => Self::Boolean(Vec::new()),
+            DataType::Int8 => Self::Int8(Vec::new()),
+            DataType::Int16 => Self::Int16(Vec::new()),
+            DataType::Int32 => Self::Int32(Vec::new()),
+            DataType::Int64 => Self::Int64(Vec::new()),
+            DataType::Float32 => Self::Float32(Vec::new()),
+            DataType::Float64 => Self::Float64(Vec::new()),
+            DataType::Utf8View => Self::Text(Views::default()),
+            DataType::BinaryView => Self::Bytes(Views::default()),
+            DataType::Decimal128(precision, scale) => Self::Decimal {
+                values: Vec::new(),
+                precision: *precision,
+                scale: *scale,
+            },
+            DataType::Date32 => Self::Date(Vec::new()),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => Self::Timestamp {
+                values: Vec::new(),
+                zone: zone.clone(),
+                unit_us,
+            },
+            _ => return None,
+        })
+    }
+
+    /// Forgets everything and makes room for so many rows.
+    pub(super) fn start(&mut self, rows: usize) {
+        match self {
+            Self::Boolean(values) => *values = vec![false; rows],
+            Self::Int8(values) => *values = vec![0; rows],
+            Self::Int16(values) => *values = vec![0; rows],
+            Self::Int32(values) | Self::Date(values) => *values = vec![0; rows],
+            Self::Int64(values) | Self::Timestamp { values, .. } => *values = vec![0; rows],
+            Self::Float32(values) => *values = vec![0.0; rows],
+            Self::Float64(values) => *values = vec![0.0; rows],
+            Self::Decimal { values, .. } => *values = vec![0; rows],
+            Self::Text(views) | Self::Bytes(views) => {
+                *views = Views {
+                    views: vec![0; rows],
+                    own: Vec::new(),
+                    shares: false,
+                };
+            }
+        }
+    }
+
+    /// Reads the JSON value that begins here into `row`; `false` for null.
+    #[inline(always)]
+    pub(super) fn read(
+        &mut self,
+        row: usize,
+        cursor: &mut Cursor<'_>,
+        place: TextPlace,
+    ) -> Result<bool, Fault> {
+        let start = cursor.at;
+        let first = cursor.peek();
+        let is_number = first == b'-' || first.is_ascii_digit();
+        match self {
+            Self::Int64(values) if is_number => values[row] = number::integer(cursor)?,
+            Self::Text(views) if first == b'"' => {
+                let span = cursor.string()?;
+                views.text(row, cursor.bytes, span, place)?;
+            }
+            Self::Timestamp {
+                values, unit_us, ..
+            } if first == b'"' || is_number => {
+                values[row] = if first == b'"' {
+                    quoted(cursor, |text| {
+                        calendar::timestamp(text).ok_or_else(|| Fault::not_a_time(start))
+                    })?
+                } else {
+                    let unit = unit_us.ok_or_else(|| Fault::integer_time(start))?;
+                    let count = number::integer(cursor)?;
+                    count
+                        .checked_mul(unit)
+                        .ok_or_else(|| Fault::does_not_fit(start))?
+                };
+            }
+            Self::Float64(values) if is_number => values[row] = number::double(cursor)?,
+            Self::Int32(values) if is_number => values[row] = narrow(cursor)?,
+            Self::Int16(values) if is_number => values[row] = narrow(cursor)?,
+            Self::Int8(values) if is_number => values[row] = narrow(cursor)?,
+            Self::Float32(values) if is_number => values[row] = number::single(cursor)?,
+            Self::Boolean(values) if first == b't' => {
+                cursor.literal(b"true")?;
+                values[row] = true;
+            }
+            Self::Boolean(values) if first == b'f' => {
+                cursor.literal(b"false")?;
+                values[row] = false;
+            }
+            _ if first == b'n' => {
+                cursor.literal(b"null")?;
+                return Ok(false);
+            }
+            _ => return self.read_rare(row, cursor).map(|()| true),
+        }
+        Ok(true)
+    }
+
+    /// [`Column::read`] for places outside of the hot loop, which alone takes it in.
+    #[inline(never)]
+    pub(super) fn read_apart(
+        &mut self,
+        row: usize,
+        cursor: &mut Cursor<'_>,
+        place: TextPlace,
+    ) -> Result<bool, Fault> {
+        self.read(row, cursor, place)
+    }
+
+    /// The types and spellings that are not worth a place in the hot loop.
+    #[inline(never)]
+    fn read_rare(&mut self, row: usize, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+        let start = cursor.at;
+        let first = cursor.peek();
+        let is_number = first == b'-' || first.is_ascii_digit();
+        match self {
+            Self::Decimal {
+                values,
+                precision,
+                scale,
+            } if first == b'"' => {
+                values[row] = quoted(cursor, |text| {
+                    let mut inner = Cursor::new(text);
+                    match inner.number() {
+                        Ok(number) if inner.at == text.len() => {
+                            number::decimal(number, *precision, *scale, start)
+                        }
+                        _ => Err(Fault::wrong_type(start)),
+                    }
+                })?;
+            }
+            Self::Decimal {
+                values,
+                precision,
+                scale,
+            } if is_number => {
+                values[row] = number::decimal(cursor.number()?, *precision, *scale, start)?;
+            }
+            Self::Float64(values) if first == b'"' => values[row] = not_finite(cursor)?,
+            Self::Float32(values) if first == b'"' => values[row] = not_finite(cursor)? as f32,
+            Self::Date(values) if first == b'"' => {
+                values[row] = quoted(cursor, |text| {
+                    calendar::date(text).ok_or_else(|| Fault::not_a_date(start))
+                })?;
+            }
+            Self::Bytes(views) if first == b'"' => quoted(cursor, |text| {
+                let from = views.own.len();
+                BASE64
+                    .decode_vec(text, &mut views.own)
+                    .map_err(|_| Fault::not_base64(start))?;
+                views.set_own(row, from)
+            })?,
+            _ if is_number || matches!(first, b'"' | b'{' | b'[' | b't' | b'f') => {
+                return Err(Fault::wrong_type(start));
+            }
+            _ => return Err(Fault::syntax(start, "a value")),
+        }
+        Ok(())
+    }
+
+    /// Sets a text or bytes column to these bytes, copied; other columns stay as they are.
+    pub(super) fn set_bytes(&mut self, row: usize, bytes: &[u8]) -> Result<(), Fault> {
+        match self {
+            Self::Text(views) => {
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|error| Fault::not_utf8(error.valid_up_to()))?;
+                views.set_copied(row, text.as_bytes())
+            }
+            Self::Bytes(views) => views.set_copied(row, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets an integer or timestamp column; other columns stay as they are.
+    pub(super) fn set_integer(&mut self, row: usize, value: i64) {
+        match self {
+            Self::Int64(values) | Self::Timestamp { values, .. } => values[row] = value,
+            Self::Int32(values) => values[row] = i32::try_from(value).unwrap_or(i32::MAX),
+            _ => {}
+        }
+    }
+
+    /// Sets the row to the type's zero.
+    pub(super) fn clear(&mut self, row: usize) {
+        match self {
+            Self::Boolean(values) => values[row] = false,
+            Self::Int8(values) => values[row] = 0,
+            Self::Int16(values) => values[row] = 0,
+            Self::Int32(values) | Self::Date(values) => values[row] = 0,
+            Self::Int64(values) | Self::Timestamp { values, .. } => values[row] = 0,
+            Self::Float32(values) => values[row] = 0.0,
+            Self::Float64(values) => values[row] = 0.0,
+            Self::Decimal { values, .. } => values[row] = 0,
+            Self::Text(views) | Self::Bytes(views) => views.views[row] = 0,
+        }
+    }
+
+    /// Whether a row here equals a row of another column of the same type. Both hold their texts themselves.
+    pub(super) fn equals(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        match (self, other) {
+            (Self::Boolean(a), Self::Boolean(b)) => a[row] == b[other_row],
+            (Self::Int8(a), Self::Int8(b)) => a[row] == b[other_row],
+            (Self::Int16(a), Self::Int16(b)) => a[row] == b[other_row],
+            (Self::Int32(a), Self::Int32(b)) | (Self::Date(a), Self::Date(b)) => {
+                a[row] == b[other_row]
+            }
+            (Self::Int64(a), Self::Int64(b))
+            | (Self::Timestamp { values: a, .. }, Self::Timestamp { values: b, .. }) => {
+                a[row] == b[other_row]
+            }
+            (Self::Float32(a), Self::Float32(b)) => a[row].to_bits() == b[other_row].to_bits(),
+            (Self::Float64(a), Self::Float64(b)) => a[row].to_bits() == b[other_row].to_bits(),
+            (Self::Decimal { values: a, .. }, Self::Decimal { values: b, .. }) => {
+                a[row] == b[other_row]
+            }
+            (Self::Text(a), Self::Text(b)) | (Self::Bytes(a), Self::Bytes(b)) => {
+                a.own_bytes(row, &mut [0; INLINE_MAX])
+                    == b.own_bytes(other_row, &mut [0; INLINE_MAX])
+            }
+            _ => false,
+        }
+    }
+
+    /// The array of the first `rows` rows. `buffers` are those of the records' values.
+    pub(super) fn finish(
+        &mut self,
+        rows: usize,
+        nulls: Option<NullBuffer>,
+        buffers: &[Buffer],
+    ) -> ArrayRef {
+        match self {
+            Self::Boolean(values) => {
+                let bits = BooleanBuffer::from(&values[..rows]);
+                *values = Vec::new();
+                Arc::new(BooleanArray::new(bits, nulls))
+            }
+            Self::Int8(values) => Arc::new(Int8Array::new(take(values, rows), nulls)),
+            Self::Int16(values) => Arc::new(Int16Array::new(take(values, rows), nulls)),
+            Self::Int32(values) => Arc::new(Int32Array::new(take(values, rows), nulls)),
+            Self::Int64(values) => Arc::new(Int64Array::new(take(values, rows), nulls)),
+            Self::Float32(values) => Arc::new(Float32Array::new(take(values, rows), nulls)),
+            Self::Float64(values) => Arc::new(Float64Array::new(take(values, rows), nulls)),
+            Self::Date(values) => Arc::new(Date32Array::new(take(values, rows), nulls)),
+            Self::Timestamp { values, zone, .. } => {
+                let array = TimestampMicrosecondArray::new(take(values, rows), nulls);
+                Arc::new(array.with_timezone_opt(zone.clone()))
+            }
+            Self::Decimal {
+                values,
+                precision,
+                scale,
+            } => {
+                let array = Decimal128Array::new(take(values, rows), nulls);
+                Arc::new(
+                    array
+                        .with_precision_and_scale(*precision, *scale)
+                        .expect("the column's type was checked when the decoder was made"),
+                )
+            }
+            Self::Text(views) => {
+                let (views, buffers) = views.finish(rows, buffers);
+                Arc::new(text_array(views, buffers, nulls))
+            }
+            Self::Bytes(views) => {
+                let (views, buffers) = views.finish(rows, buffers);
+                let array = BinaryViewArray::try_new(views, buffers, nulls);
+                Arc::new(array.expect("views lie inside their buffers by invariant 1"))
+            }
+        }
+    }
+}
+
+impl Views {
+    /// Sets the row to a string of the JSON text.
+    #[inline(always)]
+    fn text(&mut self, row: usize, json: &[u8], span: Span, place: TextPlace) -> Result<(), Fault> {
+        let raw = &json[span.start..span.end];
+        if span.escaped {
+            return self.text_escaped(row, raw, span.start);
+        }
+        if !span.ascii {
+            std::str::from_utf8(raw)
+                .map_err(|error| Fault::not_utf8(span.start + error.valid_up_to()))?;
+        }
+        if raw.len() <= INLINE_MAX {
+            self.views[row] = make_view(raw, 0, 0);
+            return Ok(());
+        }
+        match place {
+            TextPlace::Shared { buffer, offset } => {
+                // The whole record lies inside its buffer, whose offsets are 32 bits wide.
+                self.views[row] = make_view(raw, buffer + 1, offset + span.start as u32);
+                self.shares = true;
+                Ok(())
+            }
+            TextPlace::Copied => self.set_copied(row, raw),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn text_escaped(&mut self, row: usize, raw: &[u8], start: usize) -> Result<(), Fault> {
+        let from = self.own.len();
+        unescape(raw, start, &mut self.own)?;
+        self.set_own(row, from)
+    }
+
+    fn set_copied(&mut self, row: usize, bytes: &[u8]) -> Result<(), Fault> {
+        let from = self.own.len();
+        self.own.extend_from_slice(bytes);
+        self.set_own(row, from)
+    }
+
+    /// Sets the row to what was written to the own bytes since `from`.
+    fn set_own(&mut self, row: usize, from: usize) -> Result<(), Fault> {
+        let bytes = &self.own[from..];
+        if u32::try_from(self.own.len()).is_err() {
+            return Err(Fault::size());
+        }
+        self.views[row] = make_view(bytes, 0, from as u32);
+        if bytes.len() <= INLINE_MAX {
+            self.own.truncate(from);
+        }
+        Ok(())
+    }
+
+    /// The bytes of a row that does not point into the records' buffers.
+    fn own_bytes<'a>(&'a self, row: usize, inline: &'a mut [u8; INLINE_MAX]) -> &'a [u8] {
+        let view = self.views[row];
+        let length = view as u32 as usize;
+        if length <= INLINE_MAX {
+            inline.copy_from_slice(&view.to_le_bytes()[4..]);
+            return &inline[..length];
+        }
+        let offset = (view >> 96) as u32 as usize;
+        &self.own[offset..offset + length]
+    }
+
+    fn finish(&mut self, rows: usize, buffers: &[Buffer]) -> (ScalarBuffer<u128>, Vec<Buffer>) {
+        let own = std::mem::take(&mut self.own);
+        let mut all = Vec::new();
+        if self.shares {
+            all.reserve_exact(buffers.len() + 1);
+            all.push(Buffer::from_vec(own));
+            all.extend_from_slice(buffers);
+        } else if !own.is_empty() {
+            all.push(Buffer::from_vec(own));
+        }
+        (take(&mut self.views, rows), all)
+    }
+}
+
+/// A text column out of checked views.
+fn text_array(
+    views: ScalarBuffer<u128>,
+    buffers: Vec<Buffer>,
+    nulls: Option<NullBuffer>,
+) -> StringViewArray {
+    if cfg!(debug_assertions) {
+        return StringViewArray::try_new(views, buffers, nulls)
+            .expect("views are UTF-8 and lie inside their buffers by invariant 1");
+    }
+    #[expect(
+        unsafe_code,
+        reason = "the checked constructor reads every string a second time"
+    )]
+    // SAFETY: every view was made by `Views::text`, `set_copied` or `text_escaped` out of bytes that they had checked
+    // to be UTF-8, at the place where those bytes lie in `buffers` (invariant 1); a view that was never set is the
+    // empty string. Debug builds check all of it.
+    unsafe {
+        StringViewArray::new_unchecked(views, buffers, nulls)
+    }
+}
+
+fn take<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>, rows: usize) -> ScalarBuffer<T> {
+    let mut values = std::mem::take(values);
+    values.truncate(rows);
+    ScalarBuffer::from(values)
+}
+
+/// Reads a string and hands its bytes, unescaped, to `read`.
+#[inline(always)]
+fn quoted<T>(
+    cursor: &mut Cursor<'_>,
+    read: impl FnOnce(&[u8]) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let span = cursor.string()?;
+    let raw = &cursor.bytes[span.start..span.end];
+    if !span.escaped {
+        return read(raw);
+    }
+    let mut text = Vec::with_capacity(raw.len());
+    unescape(raw, span.start, &mut text)?;
+    read(&text)
+}
+
+/// Reads an integer into a narrower type.
+#[inline(always)]
+fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Result<T, Fault> {
+    let start = cursor.at;
+    T::try_from(number::integer(cursor)?).map_err(|_| Fault::does_not_fit(start))
+}
+
+/// Reads the strings that stand for the floats which JSON has no numbers for.
+fn not_finite(cursor: &mut Cursor<'_>) -> Result<f64, Fault> {
+    let start = cursor.at;
+    quoted(cursor, |text| match text {
+        b"NaN" => Ok(f64::NAN),
+        b"Infinity" => Ok(f64::INFINITY),
+        b"-Infinity" => Ok(f64::NEG_INFINITY),
+        _ => Err(Fault::wrong_type(start)),
+    })
+}

@@ -1,0 +1,178 @@
+//! The cells of the rows that are being decoded, and which of them have a value.
+//!
+//! Invariants:
+//! 1. Only the current row changes; keeping it moves on, dropping it leaves it to the next record.
+//! 2. A kept row has a value in every NOT NULL column.
+
+use arrow::array::ArrayRef;
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+
+use super::column::Column;
+use super::fault::Fault;
+use crate::{ColumnOrigin, SourceColumn};
+
+/// The columns being filled, and which of their cells have a value.
+#[derive(Debug)]
+pub(super) struct Slots {
+    pub(super) columns: Vec<Column>,
+    /// Rows kept so far; the index of the current row.
+    pub(super) rows: usize,
+    /// `words` words a row, one bit a column: the cell is not NULL.
+    filled: Vec<u64>,
+    words: usize,
+    /// Bits that are set in all rows kept so far.
+    always: Vec<u64>,
+    /// Bits that must be set.
+    required: Vec<u64>,
+    /// Bits of the primary key.
+    key: Vec<u64>,
+}
+
+impl Slots {
+    pub(super) fn new(
+        columns: Vec<Column>,
+        required: impl Iterator<Item = bool>,
+        is_key: impl Fn(usize) -> bool,
+    ) -> Self {
+        let words = columns.len().div_ceil(64).max(1);
+        let mut slots = Self {
+            rows: 0,
+            filled: Vec::new(),
+            words,
+            always: vec![0; words],
+            required: vec![0; words],
+            key: vec![0; words],
+            columns,
+        };
+        for (index, required) in required.enumerate() {
+            slots.required[index / 64] |= u64::from(required) << (index % 64);
+            slots.key[index / 64] |= u64::from(is_key(index)) << (index % 64);
+        }
+        slots
+    }
+
+    pub(super) fn start(&mut self, rows: usize) {
+        self.rows = 0;
+        self.filled.clear();
+        self.filled.resize(rows * self.words, 0);
+        self.always.fill(u64::MAX);
+        self.columns
+            .iter_mut()
+            .for_each(|column| column.start(rows));
+    }
+
+    /// Says whether the current row has a value in this column.
+    #[inline(always)]
+    pub(super) fn mark(&mut self, column: usize, filled: bool) {
+        let word = &mut self.filled[self.rows * self.words + column / 64];
+        let bit = 1 << (column % 64);
+        *word = if filled { *word | bit } else { *word & !bit };
+    }
+
+    pub(super) fn is_marked(&self, column: usize) -> bool {
+        self.filled[self.rows * self.words + column / 64] >> (column % 64) & 1 == 1
+    }
+
+    fn current(&self) -> &[u64] {
+        &self.filled[self.rows * self.words..][..self.words]
+    }
+
+    #[inline(always)]
+    pub(super) fn keep_row(&mut self) {
+        let from = self.rows * self.words;
+        for (always, filled) in self.always.iter_mut().zip(&self.filled[from..]) {
+            *always &= filled;
+        }
+        self.rows += 1;
+    }
+
+    pub(super) fn drop_row(&mut self) {
+        let from = self.rows * self.words;
+        self.filled[from..from + self.words].fill(0);
+    }
+
+    #[inline(always)]
+    pub(super) fn check_required(&self, scratch: &Scratch) -> Result<(), Fault> {
+        match first_missing(self.current(), &self.required) {
+            None => Ok(()),
+            Some(column) if scratch.null[column] == scratch.record => {
+                Err(Fault::null(0).of(column))
+            }
+            Some(column) => Err(Fault::missing(column)),
+        }
+    }
+
+    pub(super) fn check_key(&self) -> Result<(), Fault> {
+        first_missing(self.current(), &self.key)
+            .map_or(Ok(()), |column| Err(Fault::missing(column)))
+    }
+
+    /// Sets the NOT NULL columns of a delete that have no value to their type's zero.
+    pub(super) fn fill_required(&mut self) {
+        for column in 0..self.columns.len() {
+            let required = self.required[column / 64] >> (column % 64) & 1 == 1;
+            if required && !self.is_marked(column) {
+                self.columns[column].clear(self.rows);
+                self.mark(column, true);
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, buffers: &[Buffer]) -> Vec<ArrayRef> {
+        let (rows, words) = (self.rows, self.words);
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            let (word, bit) = (index / 64, index % 64);
+            let full = rows == 0 || self.always[word] >> bit & 1 == 1;
+            let nulls = (!full).then(|| {
+                let filled = &self.filled;
+                NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| {
+                    filled[row * words + word] >> bit & 1 == 1
+                }))
+            });
+            arrays.push(column.finish(rows, nulls, buffers));
+        }
+        arrays
+    }
+}
+
+/// The first column of `required` that is not in `filled`.
+#[inline(always)]
+fn first_missing(filled: &[u64], required: &[u64]) -> Option<usize> {
+    filled
+        .iter()
+        .zip(required)
+        .enumerate()
+        .find_map(|(word, (filled, required))| {
+            let missing = required & !filled;
+            (missing != 0).then(|| word * 64 + missing.trailing_zeros() as usize)
+        })
+}
+
+/// What is remembered of the current record, by column.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// Counts the objects read.
+    pub(super) record: u64,
+    /// The last object that had the column's exact spelling.
+    pub(super) exact: Vec<u64>,
+    /// The last object that had null for the column.
+    pub(super) null: Vec<u64>,
+    /// One cell of each key column, to compare the value's field with.
+    pub(super) cells: Vec<Option<Column>>,
+}
+
+impl Scratch {
+    pub(super) fn new(columns: &[SourceColumn], unit_us: Option<i64>) -> Self {
+        let cells = columns.iter().map(|column| match column.origin {
+            ColumnOrigin::Key => Column::new(&column.data_type, unit_us),
+            _ => None,
+        });
+        Self {
+            record: 0,
+            exact: vec![0; columns.len()],
+            null: vec![0; columns.len()],
+            cells: cells.collect(),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The engine: starts jobs, runs push queries, ends them all.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log_api::{AdminError, Log};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::StreamPlan;
+use crate::encode::{KeyEncoder, KeyEncoderError};
+use crate::job::{JobHandle, JobSpec, Shared, Stores};
+use crate::plan::PlanError;
+use crate::query::ChunkStream;
+use crate::source::SourceOptions;
+use crate::state::{RocksOptions, RocksStore, StateError, StateStore};
+use crate::task::{Environment, JobState, Names, QueryStart, TaskError, job_folder};
+
+/// The longest name of a job: it becomes a folder and part of topics' names.
+const NAME_BYTES_MAX: usize = 200;
+
+/// How jobs run. Every field has a default but where state lies matters in production.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineConfig {
+    /// Folder of local state; one folder a job below it. It holds nothing that the log does not have: it may be
+    /// deleted while the engine is down. Since 0.1.
+    pub state_dir: PathBuf,
+    /// Stable name of this process among those that share jobs; part of transactional ids, so two processes with one
+    /// name fence each other. Since 0.1.
+    pub worker: String,
+    /// While rows flow, the time between commits: what a reader of a view waits for, and how much a crash repeats. As
+    /// text (`200ms`, `1s`) or milliseconds; 200 ms by default, as short as costs little. Since 0.1.
+    #[serde(with = "duration_text")]
+    pub commit_interval: Duration,
+    /// Bytes of uncommitted changes of a job that bring the commit forward: bounds memory and the size of a
+    /// transaction. Since 0.1.
+    pub commit_bytes: usize,
+    /// Bytes of state that one operator keeps in memory, in front of the disk; beyond it what was not used lately is
+    /// dropped from memory. Since 0.1.
+    pub operator_cache_bytes: usize,
+    /// Bytes of the block cache that all jobs share. Since 0.1.
+    pub cache_bytes: usize,
+    /// Bytes of a write buffer; a job has at most two. Since 0.1.
+    pub write_buffer_bytes: usize,
+    /// Bytes of state that a push query may keep in memory; beyond it the query ends with an error. Since 0.1.
+    pub query_state_bytes: usize,
+    /// Rows taken from a source at once. Since 0.1.
+    pub epoch_rows: usize,
+    /// Bytes fetched from a source at once. Since 0.1.
+    pub fetch_bytes: usize,
+    /// How long a partition must be caught up before it stops holding event time, ms. Since 0.1.
+    pub idle_grace_ms: i64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("state"),
+            worker: "0".to_owned(),
+            commit_interval: Duration::from_millis(200),
+            commit_bytes: 16 << 20,
+            operator_cache_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
+            write_buffer_bytes: 8 << 20,
+            query_state_bytes: 256 << 20,
+            epoch_rows: 8192,
+            fetch_bytes: 4 << 20,
+            idle_grace_ms: 1000,
+        }
+    }
+}
+
+/// A config that cannot work.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("{field}: {reason}")]
+pub struct ConfigError {
+    /// Which field.
+    pub field: &'static str,
+    /// What it has to be.
+    pub reason: String,
+}
+
+impl EngineConfig {
+    /// Checks the values and how they relate.
+    ///
+    /// # Errors
+    /// The first field that cannot be used.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |field, reason: &str| Err(ConfigError { field, reason: reason.to_owned() });
+        let interval = self.commit_interval;
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&interval) {
+            return fail("commit_interval", "must be between 1 ms and 60 s: transactions time out after ten times as long");
+        }
+        if !is_name(&self.worker) {
+            return fail("worker", NAME_RULE);
+        }
+        if self.commit_bytes < 64 << 10 {
+            return fail("commit_bytes", "must be at least 65536");
+        }
+        if self.write_buffer_bytes < 64 << 10 {
+            return fail("write_buffer_bytes", "must be at least 65536");
+        }
+        if self.epoch_rows == 0 || self.fetch_bytes == 0 {
+            return fail("epoch_rows", "and fetch_bytes must be at least 1");
+        }
+        if self.idle_grace_ms < 0 {
+            return fail("idle_grace_ms", "must not be negative");
+        }
+        Ok(())
+    }
+}
+
+/// Durations in config files: `200ms`, `1s`, or a number of milliseconds.
+mod duration_text {
+    use std::time::Duration;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{}ms", duration.as_millis()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Milliseconds(u64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Milliseconds(number) => return Ok(Duration::from_millis(number)),
+            Written::Text(text) => text,
+        };
+        let parse = |number: &str, unit_ms: u64| number.trim().parse::<u64>().ok()?.checked_mul(unit_ms);
+        let milliseconds = match text.strip_suffix("ms") {
+            Some(number) => parse(number, 1),
+            None => match text.strip_suffix('s') {
+                Some(number) => parse(number, 1000),
+                None => parse(&text, 1),
+            },
+        };
+        milliseconds
+            .map(Duration::from_millis)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is no duration; write 200ms or 1s")))
+    }
+}
+
+/// What can go wrong with jobs and queries, as their users see it.
+#[derive(Debug, Clone, Error)]
+pub enum EngineError {
+    /// The config cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The job's name cannot be used.
+    #[error("job name {name:?} {NAME_RULE}")]
+    Name {
+        /// As it was given.
+        name: String,
+    },
+    /// A job of that name runs already.
+    #[error("job {0} is running already")]
+    Running(String),
+    /// The plan cannot run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The sink cannot take the plan's output.
+    #[error("sink {topic}: {reason}")]
+    Sink {
+        /// Its topic.
+        topic: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// State could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The job's view cannot be read now.
+    #[error("view {job} cannot be read while its job is {state}{}", .error.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    NotReady {
+        /// The job.
+        job: String,
+        /// Its state.
+        state: JobState,
+        /// Why.
+        error: Option<String>,
+    },
+    /// A query ended.
+    #[error(transparent)]
+    Query(#[from] TaskError),
+    /// No thread could be started.
+    #[error("no thread for the job: {0}")]
+    Thread(String),
+}
+
+const NAME_RULE: &str = "must be 1 to 200 of the characters a-z A-Z 0-9 . _ - and not start with a dot";
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// Runs jobs and push queries over one log. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: EngineConfig,
+    log: Arc<dyn Log>,
+    rocks: RocksOptions,
+    jobs: Mutex<Vec<JobHandle>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine without jobs. Nothing is read or written before the first one.
+    ///
+    /// # Errors
+    /// [`EngineError::Config`].
+    pub fn new(config: EngineConfig, log: Arc<dyn Log>) -> Result<Self, EngineError> {
+        config.validate()?;
+        let rocks = RocksOptions::new(config.cache_bytes, config.write_buffer_bytes);
+        Ok(Self { inner: Arc::new(Inner { config, log, rocks, jobs: Mutex::default() }) })
+    }
+
+    /// The config it was made with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.inner.config
+    }
+
+    /// Starts a job: makes its topics where they are missing, goes back to its last commit, and runs it from there.
+    /// Returns once the first attempt at that is over; a job that could not be opened shows it in its status.
+    ///
+    /// # Errors
+    /// A plan, name or sink that cannot work; [`EngineError::Running`]; [`EngineError::Admin`] when the log could not
+    /// make the topics.
+    pub async fn start(&self, job: JobSpec) -> Result<JobHandle, EngineError> {
+        check(&job)?;
+        let running = |jobs: &[JobHandle]| {
+            jobs.iter().any(|known| known.name() == job.name && !known.status().state.is_final())
+        };
+        if running(&self.inner.jobs.lock()) {
+            return Err(EngineError::Running(job.name));
+        }
+        let config = &self.inner.config;
+        let shared = Arc::new(Shared::new(&job.name));
+        let folder = job_folder(&config.state_dir, &job.name);
+        let environment = Environment {
+            log: Arc::clone(&self.inner.log),
+            names: Names::new(&job.name, &config.worker),
+            spec: Arc::new(job),
+            commit_interval: config.commit_interval,
+            dirty_bytes_max: config.commit_bytes,
+            cache_bytes: config.operator_cache_bytes,
+            source: self.source_options(),
+            shared,
+        };
+        environment.create_topics().await?;
+        let stores = Box::new(Folder { path: folder.clone(), options: self.inner.rocks.clone() });
+        let handle = JobHandle::start(environment, stores, folder).await?;
+        let mut jobs = self.inner.jobs.lock();
+        jobs.retain(|known| known.name() != handle.name());
+        jobs.push(handle.clone());
+        Ok(handle)
+    }
+
+    fn source_options(&self) -> SourceOptions {
+        let config = &self.inner.config;
+        SourceOptions {
+            rows_max: config.epoch_rows,
+            bytes_max: config.fetch_bytes,
+            partition_bytes_max: (config.fetch_bytes / 4).max(1),
+            idle_grace_ms: config.idle_grace_ms,
+            ..SourceOptions::default()
+        }
+    }
+
+    /// The jobs that were started and not dropped.
+    pub fn jobs(&self) -> Vec<JobHandle> {
+        self.inner.jobs.lock().clone()
+    }
+
+    /// The job of this name.
+    pub fn job(&self, name: &str) -> Option<JobHandle> {
+        self.inner.jobs.lock().iter().find(|job| job.name() == name).cloned()
+    }
+
+    /// Ends a job and removes what it owns, see [`JobHandle::drop_job`]; one that never started here too: then its
+    /// topic is taken to bear its name.
+    ///
+    /// # Errors
+    /// As [`JobHandle::drop_job`].
+    pub async fn drop_job(&self, name: &str) -> Result<(), EngineError> {
+        if let Some(job) = self.job(name) {
+            job.drop_job().await?;
+            self.inner.jobs.lock().retain(|known| known.name() != name);
+            return Ok(());
+        }
+        if !is_name(name) {
+            return Err(EngineError::Name { name: name.to_owned() });
+        }
+        let config = &self.inner.config;
+        let names = Names::new(name, &config.worker);
+        let folder = job_folder(&config.state_dir, name);
+        crate::job::erase(self.inner.log.admin().as_ref(), &names, name, &folder).await
+    }
+
+    /// Runs a plan for one reader: the same operators, state in memory, nothing written to the log. It goes on until
+    /// the stream is dropped or breaks; updates are adjacent pairs of −1 and +1. Rows that fail are only counted.
+    pub fn query(&self, plan: StreamPlan, from: QueryStart) -> ChunkStream {
+        ChunkStream::start(
+            Arc::clone(&self.inner.log),
+            plan,
+            from,
+            self.source_options(),
+            self.inner.config.operator_cache_bytes,
+            self.inner.config.query_state_bytes,
+        )
+    }
+
+    /// Ends all jobs, each with a last commit, and waits for them.
+    pub async fn shutdown(&self) {
+        let jobs = self.jobs();
+        futures::future::join_all(jobs.iter().map(JobHandle::stop)).await;
+        self.inner.jobs.lock().clear();
+    }
+}
+
+/// Everything that can be checked before anything is made.
+fn check(job: &JobSpec) -> Result<(), EngineError> {
+    if !is_name(&job.name) {
+        return Err(EngineError::Name { name: job.name.clone() });
+    }
+    job.plan.validate()?;
+    let schema = job.plan.schema();
+    let sink = |reason: String| EngineError::Sink { topic: job.sink.topic.clone(), reason };
+    if let Some(column) = job.sink.key.iter().find(|&&column| column >= schema.fields().len()) {
+        return Err(sink(format!("key column {column} does not exist")));
+    }
+    if job.sink.key.is_empty() && !job.plan.is_append_only() {
+        return Err(sink("rows of this view change, so it needs a key".to_owned()));
+    }
+    if let Some(field) = schema.fields().iter().find(|field| !crate::state::is_storable(field.data_type())) {
+        return Err(sink(format!("column {} of type {} cannot be kept in state", field.name(), field.data_type())));
+    }
+    KeyEncoder::new(schema, &job.sink.key, job.sink.key_format)
+        .map(|_| ())
+        .map_err(|error: KeyEncoderError| sink(error.to_string()))
+}
+
+/// Local stores below `<state_dir>/<job>`: `g0`, `g1`, …; the highest number is the one in use, and a discarded store
+/// is followed by the next, because readers may still hold the old one.
+struct Folder {
+    path: PathBuf,
+    options: RocksOptions,
+}
+
+impl Folder {
+    fn generations(&self) -> Vec<u64> {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut found: Vec<u64> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('g')?.parse().ok()).collect();
+        found.sort_unstable();
+        found
+    }
+}
+
+impl Stores for Folder {
+    fn open(&mut self, fresh: bool) -> Result<Arc<dyn StateStore>, StateError> {
+        let mut found = self.generations();
+        let last = found.pop().unwrap_or(0);
+        for old in found {
+            // One that is still open elsewhere is left for the next start.
+            if let Err(error) = RocksStore::remove(&self.path.join(format!("g{old}"))) {
+                tracing::debug!(%error, "an old state folder stays");
+            }
+        }
+        let number = if fresh { last + 1 } else { last };
+        let store = RocksStore::open(&self.path.join(format!("g{number}")), &self.options)?;
+        Ok(Arc::new(store))
+    }
+}

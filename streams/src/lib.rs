@@ -1,0 +1,50 @@
+//! The dataflow engine: chunks, operators, windows, state, commit. Knows no SQL and no DataFusion.
+//!
+//! A [`StreamPlan`] (built by the sql crate, or by hand) runs as a durable job through [`Engine::start`], or as an
+//! ad-hoc push query through [`Engine::query`]; [`scan`] reads a topic's current content once. Expressions come in
+//! as [`BatchExpr`], so that the planner may bring its own library.
+
+mod aggregate;
+mod chunk;
+mod decode;
+mod encode;
+mod engine;
+mod expr;
+mod job;
+mod operator;
+mod plan;
+mod query;
+mod scan;
+mod sink;
+mod source;
+pub mod state;
+mod task;
+mod time;
+mod view;
+mod why;
+#[cfg(test)]
+mod test_log;
+#[cfg(test)]
+mod test_plan;
+
+pub use chunk::{Chunk, Origin};
+pub use decode::{Decoded, Decoder, RowFailure, SourceSpecError};
+pub use encode::{JsonEncoder, JsonRows, KeyEncoder, KeyEncoderError, KeyRows};
+pub use engine::{ConfigError, Engine, EngineConfig, EngineError};
+pub use expr::{BatchExpr, ColumnExpr, ExprError};
+pub use job::{JobHandle, JobSpec, JobStatus};
+pub use operator::OperatorError;
+pub use plan::{
+    AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, Emit, JoinKind, JoinSpec,
+    KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec, SourceColumn, SourceMode,
+    SourceSpec, StreamPlan, TumbleSpec, ValueFormat, WatermarkSpec,
+};
+pub use query::ChunkStream;
+pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};
+pub use source::{Source, SourceBatch, SourceCounters, SourceError, SourceOptions};
+pub use task::{JobState, QueryStart, TaskError};
+pub use time::{
+    EventTime, IdleOptions, PartitionStatus, PartitionTime, WatermarkState, WatermarkTracker,
+};
+pub use view::{CommitInfo, ViewBatches, ViewSnapshot};
+pub use why::{Holder, Why};

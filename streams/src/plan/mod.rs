@@ -1,0 +1,319 @@
+//! What a job computes: a graph of nodes in topological order.
+//!
+//! ```text
+//! source ── map/filter ── tumble ──┐
+//!                                  join ── map ── aggregate ── map/filter ── (output of the plan)
+//! source (upsert table) ───────────┘
+//! ```
+//!
+//! The output of the last node is the plan's output: a job's [`SinkSpec`] writes it to a topic, a push query hands
+//! it to its client.
+//!
+//! Invariants (checked by [`StreamPlan::validate`]):
+//! 1. Every input of a node has a smaller index than the node; every node but the last has a consumer.
+//! 2. Operator ids are unique: state is addressed by them, so they come from the query's structure.
+//! 3. Column indexes lie inside the schemas that they speak of.
+
+mod validate;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use thiserror::Error;
+
+use crate::BatchExpr;
+
+/// Names an operator's state for as long as the job lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperatorId(pub u16);
+
+/// A query, ready to run.
+#[derive(Debug, Clone)]
+pub struct StreamPlan {
+    /// Nodes in topological order; the last one is the output.
+    pub nodes: Vec<PlanNode>,
+}
+
+/// One operator.
+#[derive(Debug, Clone)]
+pub struct PlanNode {
+    /// Names its state.
+    pub id: OperatorId,
+    /// Indexes of its inputs in [`StreamPlan::nodes`].
+    pub inputs: Vec<usize>,
+    /// What it emits.
+    pub schema: SchemaRef,
+    /// What it does.
+    pub kind: NodeKind,
+}
+
+/// The operators.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Reads and decodes a topic. No inputs.
+    Source(SourceSpec),
+    /// One output column an expression.
+    Map(Vec<Arc<dyn BatchExpr>>),
+    /// Keeps the rows for which the expression (boolean) is true.
+    Filter(Arc<dyn BatchExpr>),
+    /// Adds `window_start`, `window_end`, `window_time`, and takes late rows out.
+    Tumble(TumbleSpec),
+    /// Regular join: both sides kept, a change on either side corrects the output. Two inputs.
+    Join(JoinSpec),
+    /// Groups and aggregates; emits group columns, then one column an aggregate.
+    Aggregate(AggregateSpec),
+}
+
+/// A topic as a table or a stream.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// The topic.
+    pub topic: String,
+    /// The columns, in the order of the node's schema.
+    pub columns: Vec<SourceColumn>,
+    /// How record keys are written.
+    pub key_format: KeyFormat,
+    /// How record values are written.
+    pub value_format: ValueFormat,
+    /// What a record means.
+    pub mode: SourceMode,
+    /// Event time; `None`: the plan has no need of it.
+    pub watermark: Option<WatermarkSpec>,
+}
+
+/// One column of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// The field's name in JSON: the declared spelling first, then without regard to case.
+    pub name: String,
+    /// Arrow type: Boolean, Int8–Int64, Float32/64, Utf8View, BinaryView, Decimal128, Date32, Timestamp(µs[, "UTC"]).
+    pub data_type: DataType,
+    /// Whether NULL (or a missing field) is fine; otherwise such a row is undecodable.
+    pub nullable: bool,
+    /// Where its value comes from.
+    pub origin: ColumnOrigin,
+}
+
+/// Where a source column's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnOrigin {
+    /// A field of the value.
+    Value,
+    /// The record key (the whole key for [`KeyFormat::String`], a field of it for [`KeyFormat::Json`]); where the
+    /// value holds the field too, both must agree.
+    Key,
+    /// The partition's number, Int32.
+    Partition,
+    /// The record's offset, Int64.
+    Offset,
+    /// The record's timestamp, Timestamp(µs).
+    Timestamp,
+    /// The last header of that name, BinaryView or Utf8View.
+    Header(String),
+}
+
+/// How record keys are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// Keys are not looked at.
+    None,
+    /// UTF-8, a single character column.
+    String,
+    /// A JSON object with the key columns (a bare JSON value is accepted for a single column).
+    Json,
+}
+
+/// How record values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueFormat {
+    /// One JSON object a record. Integers in a timestamp column need an explicit unit.
+    Json {
+        /// `timestamp.unit`: microseconds that one unit of an integer timestamp stands for.
+        timestamp_unit_us: Option<i64>,
+    },
+}
+
+/// What a record means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceMode {
+    /// Every record is a new row.
+    Append,
+    /// A record replaces the row of its key; a null value deletes it. Columns that form the key.
+    Upsert {
+        /// Indexes of the primary key's columns.
+        key: Vec<usize>,
+    },
+}
+
+/// How event time is read from rows.
+#[derive(Debug, Clone)]
+pub struct WatermarkSpec {
+    /// Over the source's columns; gives Timestamp(µs): rows before it are not expected any more.
+    pub expr: Arc<dyn BatchExpr>,
+    /// While all partitions are idle, event time flows on with the clock.
+    pub idle_advance: bool,
+}
+
+/// Tumbling windows, half-open, aligned to the Unix epoch, in UTC.
+#[derive(Debug, Clone)]
+pub struct TumbleSpec {
+    /// The time column of the input, Timestamp(µs).
+    pub time_column: usize,
+    /// Window length, µs.
+    pub size_us: i64,
+    /// How long after its end a window takes rows, µs; a row is late when `window_end + grace <= watermark`.
+    pub grace_us: i64,
+    /// Where late rows go.
+    pub late: LatePolicy,
+}
+
+/// Where late rows go. They are counted in every mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// To this topic, as they were read, with headers that say why; it is made when the first one comes.
+    To(String),
+    /// Nowhere.
+    Drop,
+    /// Late rows still update the view.
+    Update,
+}
+
+/// A regular join; output columns are the left ones, then the right ones.
+#[derive(Debug, Clone)]
+pub struct JoinSpec {
+    /// Which unmatched rows appear padded with NULLs.
+    pub kind: JoinKind,
+    /// Equal columns of the left input; NULL matches nothing.
+    pub left_keys: Vec<usize>,
+    /// Equal columns of the right input, of the same types in the same order.
+    pub right_keys: Vec<usize>,
+    /// A further condition over the output columns (inner joins only).
+    pub residual: Option<Arc<dyn BatchExpr>>,
+}
+
+/// Which unmatched rows appear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    /// None.
+    Inner,
+    /// Those of the left input.
+    Left,
+}
+
+/// Grouping and aggregation.
+#[derive(Debug, Clone)]
+pub struct AggregateSpec {
+    /// Input columns that form the group; NULL is a group. Empty: one global group, which always exists.
+    pub group_by: Vec<usize>,
+    /// The aggregates.
+    pub aggregates: Vec<AggregateCall>,
+    /// Which of `group_by` (its position there) is a window's end: bounds the state where the input is append-only.
+    pub window_end: Option<usize>,
+    /// When rows leave.
+    pub emit: Emit,
+}
+
+/// One aggregate over input columns.
+#[derive(Debug, Clone)]
+pub struct AggregateCall {
+    /// What it computes.
+    pub function: AggregateFunction,
+    /// Its input column; `None` for `count(*)`.
+    pub argument: Option<usize>,
+    /// Boolean input column of `FILTER (WHERE …)`.
+    pub filter: Option<usize>,
+    /// Over distinct values only.
+    pub distinct: bool,
+    /// Type of the result; sums of integers are Int64, of floats Float64, averages Float64 (or decimals).
+    pub output: DataType,
+}
+
+/// The native aggregates. All but `Count` are NULL over nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AggregateFunction {
+    /// Rows, or non-null values.
+    Count,
+    /// Sum; overflow is an error of the row.
+    Sum,
+    /// Smallest.
+    Min,
+    /// Largest.
+    Max,
+    /// Mean.
+    Avg,
+}
+
+/// When rows leave an aggregation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// Once an epoch a changed group.
+    Changes,
+    /// Once a group, when its window closes; needs `window_end`.
+    OnWindowClose,
+}
+
+/// Where a job's output goes: a topic and the view's own queryable state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkSpec {
+    /// The topic, made (compacted where there is a key) if it is missing.
+    pub topic: String,
+    /// Partitions of a topic that has to be made.
+    pub partitions: i32,
+    /// Output columns that identify a row: the record key. Empty: append-only output without key.
+    pub key: Vec<usize>,
+    /// How the key is written; the value is a JSON object of all columns in order.
+    pub key_format: KeyFormat,
+}
+
+/// A plan that cannot run.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("plan node {node}: {reason}")]
+pub struct PlanError {
+    /// Index of the node.
+    pub node: usize,
+    /// What does not hold.
+    pub reason: String,
+}
+
+impl StreamPlan {
+    /// The schema of the plan's output.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.nodes.last().expect("a plan has at least one node by construction").schema
+    }
+
+    /// Whether the output never takes a row back: only then may it go to a topic without a key.
+    pub fn is_append_only(&self) -> bool {
+        let mut append_only: Vec<bool> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let inputs = node.inputs.iter().all(|&input| append_only.get(input).copied().unwrap_or(false));
+            append_only.push(match &node.kind {
+                NodeKind::Source(spec) => spec.mode == SourceMode::Append,
+                NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Tumble(_) => inputs,
+                NodeKind::Join(spec) => inputs && spec.kind == JoinKind::Inner,
+                NodeKind::Aggregate(_) => false,
+            });
+        }
+        append_only.last().copied().unwrap_or(false)
+    }
+
+    /// Checks everything that operators rely on.
+    ///
+    /// # Errors
+    /// The first node that does not fit, and why.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        validate::plan(self)
+    }
+
+    /// A number that changes when state kept by this plan would mean something else: operators, their keys and the
+    /// types of what they keep, but not expressions.
+    pub fn fingerprint(&self) -> u64 {
+        validate::fingerprint(self)
+    }
+}
+
+impl fmt::Display for OperatorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}

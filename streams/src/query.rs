@@ -1,0 +1,124 @@
+//! Push queries: a plan that runs for one reader, in memory, until it is dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, Stream};
+use log_api::Log;
+use tokio::sync::mpsc;
+
+use crate::engine::EngineError;
+use crate::operator::{Effects, Graph, Memory};
+use crate::source::SourceOptions;
+use crate::state::{MemoryStore, State, StateStore, Tag};
+use crate::task::{Inputs, QueryStart, TaskError};
+use crate::{Chunk, StreamPlan};
+
+/// Chunks that wait for a slow reader; then the query waits.
+const CHUNKS_WAITING_MAX: usize = 16;
+/// How long a query sleeps at most while nothing comes: event time flows on.
+const SLEEP: Duration = Duration::from_millis(200);
+
+/// Changes of a push query's result, as they happen. Dropping it ends the query.
+#[derive(Debug)]
+pub struct ChunkStream {
+    chunks: mpsc::Receiver<Result<Chunk, EngineError>>,
+}
+
+impl ChunkStream {
+    /// Starts the query's thread.
+    pub(crate) fn start(
+        log: Arc<dyn Log>,
+        plan: StreamPlan,
+        from: QueryStart,
+        options: SourceOptions,
+        cache_bytes: usize,
+        state_bytes: usize,
+    ) -> Self {
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let failed = sender.clone();
+        let query = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| EngineError::Thread(error.to_string()))?;
+            let run = run(log, plan, from, options, cache_bytes, state_bytes, &sender);
+            let run = std::panic::AssertUnwindSafe(run).catch_unwind();
+            match runtime.block_on(run) {
+                Ok(ended) => ended,
+                Err(_) => Err(EngineError::Thread("internal error: the query panicked".to_owned())),
+            }
+        };
+        let report = failed.clone();
+        let spawned = std::thread::Builder::new().name("query".to_owned()).spawn(move || {
+            if let Err(error) = query() {
+                // A reader that is gone does not want to know.
+                let _ = report.blocking_send(Err(error));
+            }
+        });
+        if let Err(error) = spawned {
+            let _ = failed.try_send(Err(EngineError::Thread(error.to_string())));
+        }
+        Self { chunks }
+    }
+}
+
+impl Stream for ChunkStream {
+    type Item = Result<Chunk, EngineError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.poll_recv(context)
+    }
+}
+
+async fn run(
+    log: Arc<dyn Log>,
+    plan: StreamPlan,
+    from: QueryStart,
+    options: SourceOptions,
+    cache_bytes: usize,
+    state_bytes: usize,
+    chunks: &mpsc::Sender<Result<Chunk, EngineError>>,
+) -> Result<(), EngineError> {
+    plan.validate()?;
+    let started = Instant::now();
+    let now_ms = || i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let store = Arc::new(MemoryStore::new(state_bytes));
+    let mut state = State::new(store.clone());
+    let mut graph = Graph::build(&plan, Memory { cache_bytes });
+    let mut effects = Effects::counting();
+    let mut inputs = Inputs::open(&log, &plan, &[], from, options).await.map_err(TaskError::from)?;
+    graph.open(&state).map_err(TaskError::from)?;
+    loop {
+        let batches = inputs.poll(now_ms()).await.map_err(TaskError::from)?;
+        let is_busy = !batches.is_empty();
+        for (node, batch) in batches {
+            inputs.process(node, batch, &mut graph, &mut state, &mut effects).map_err(TaskError::from)?;
+        }
+        let reached = inputs.watermarks(now_ms());
+        graph
+            .end_epoch(|node| reached.get(&node).copied(), &mut state, &mut effects)
+            .and_then(|()| graph.commit(&mut state))
+            .map_err(TaskError::from)?;
+        let delta = state.take();
+        if !delta.entries.is_empty() {
+            store.apply(&delta, &Tag { changelog_offset: 0, header: Vec::new() })?;
+        }
+        graph.after_commit();
+        for chunk in effects.take_output() {
+            if chunks.send(Ok(chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if !is_busy {
+            tokio::select! {
+                waited = inputs.wait(SLEEP, now_ms()) => waited.map_err(TaskError::from)?,
+                () = chunks.closed() => return Ok(()),
+            }
+        } else if chunks.is_closed() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The sources of a task, polled together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::Int8Array;
+use futures::future::{FutureExt, select_all};
+use log_api::{Log, PartitionProgress, Start, TopicPartition};
+
+use crate::operator::{Effects, Graph, OperatorError};
+use crate::source::{Source, SourceBatch, SourceError, SourceOptions};
+use crate::state::{SourcePosition, State};
+use crate::time::{PartitionTime, WatermarkState};
+use crate::{Chunk, NodeKind, OperatorId, SourceMode, SourceSpec, StreamPlan};
+
+/// Where sources start that have no position yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryStart {
+    /// With everything that the topics still hold.
+    Earliest,
+    /// With what comes from now on. Upsert sources are read from their beginning all the same: what they hold is a
+    /// table, and a table without its rows joins nothing.
+    Latest,
+}
+
+struct Input {
+    node: usize,
+    operator: OperatorId,
+    source: Source,
+}
+
+/// See the module.
+pub(crate) struct Inputs {
+    inputs: Vec<Input>,
+    /// What [`Inputs::wait`] was woken by.
+    ready: Vec<(usize, SourceBatch)>,
+    /// Whether any operator judges rows by event time.
+    judges_time: bool,
+}
+
+impl Inputs {
+    /// Opens the sources of a plan where `restored` left them, and new partitions as `start` says.
+    ///
+    /// # Errors
+    /// From the log; [`SourceError::MissingTopic`].
+    pub(crate) async fn open(
+        log: &Arc<dyn Log>,
+        plan: &StreamPlan,
+        restored: &[SourcePosition],
+        start: QueryStart,
+        options: SourceOptions,
+    ) -> Result<Self, InputError> {
+        let mut inputs = Vec::new();
+        for (node, plan_node) in plan.nodes.iter().enumerate() {
+            let NodeKind::Source(spec) = &plan_node.kind else { continue };
+            let known = restored.iter().find(|position| position.operator == plan_node.id.0);
+            let (assignment, watermarks) = assignment(log, spec, known, start).await?;
+            let source = Source::open(Arc::clone(log), spec, assignment, &watermarks, options).await?;
+            inputs.push(Input { node, operator: plan_node.id, source });
+        }
+        let judges_time = plan.nodes.iter().any(|node| matches!(node.kind, NodeKind::Tumble(_)));
+        Ok(Self { inputs, ready: Vec::new(), judges_time })
+    }
+
+    /// What can be read without waiting.
+    ///
+    /// # Errors
+    /// From the log.
+    pub(crate) async fn poll(&mut self, now_ms: i64) -> Result<Vec<(usize, SourceBatch)>, SourceError> {
+        let mut batches = self.take_ready();
+        for input in &mut self.inputs {
+            let polled = input.source.poll(Duration::ZERO, now_ms).await?;
+            batches.extend(polled.into_iter().map(|batch| (input.node, batch)));
+        }
+        Ok(batches)
+    }
+
+    /// What [`Inputs::wait`] was woken by: it counts as read, so it has to be processed before the next commit.
+    pub(crate) fn take_ready(&mut self) -> Vec<(usize, SourceBatch)> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Waits until something can be read, at most `wait`. Cancel safe.
+    ///
+    /// # Errors
+    /// From the log.
+    pub(crate) async fn wait(&mut self, wait: Duration, now_ms: i64) -> Result<(), SourceError> {
+        let polls = self.inputs.iter_mut().map(|input| {
+            let node = input.node;
+            input.source.poll(wait, now_ms).map(move |polled| (node, polled)).boxed()
+        });
+        let ((node, polled), _, _) = select_all(polls).await;
+        self.ready.extend(polled?.into_iter().map(|batch| (node, batch)));
+        Ok(())
+    }
+
+    /// Sends a batch through the graph.
+    ///
+    /// # Errors
+    /// From operators.
+    pub(crate) fn process(
+        &self,
+        node: usize,
+        batch: SourceBatch,
+        graph: &mut Graph,
+        state: &mut State,
+        effects: &mut Effects,
+    ) -> Result<(), OperatorError> {
+        for failure in &batch.failures {
+            effects.record_undecodable(&batch.origin.records, failure.row as usize, &failure.reason);
+        }
+        if batch.batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let diff = batch.deleted.as_ref().map(|deleted| {
+            (0..deleted.len()).map(|row| if deleted.value(row) { -1i8 } else { 1 }).collect::<Int8Array>()
+        });
+        let chunk = Chunk { batch: batch.batch, diff, origin: Some(batch.origin) };
+        graph.push(node, chunk, state, effects)
+    }
+
+    /// Event time of each source node now.
+    pub(crate) fn watermarks(&mut self, now_ms: i64) -> BTreeMap<usize, i64> {
+        self.inputs
+            .iter_mut()
+            .filter_map(|input| Some((input.node, input.source.watermark(now_ms)?)))
+            .collect()
+    }
+
+    /// Whether everything that the log had was handed out.
+    pub(crate) fn are_caught_up(&self) -> bool {
+        self.ready.is_empty() && self.inputs.iter().all(|input| input.source.is_caught_up())
+    }
+
+    /// How far each source is: what a commit says.
+    ///
+    /// # Panics
+    /// While something is ready that was not processed: its rows would be lost.
+    pub(crate) fn positions(&self) -> Vec<SourcePosition> {
+        assert!(self.ready.is_empty(), "everything that was read is processed before positions are taken");
+        self.inputs
+            .iter()
+            .map(|input| {
+                let times = input.source.watermark_state();
+                let partitions = input.source.positions().into_iter().map(|(partition, offset)| {
+                    let time = times.partitions.iter().find(|(own, _)| *own == partition).map(|(_, time)| *time);
+                    (partition.partition, offset, time)
+                });
+                SourcePosition {
+                    operator: input.operator.0,
+                    topic: input.source.topic().to_owned(),
+                    event_time: times.combined,
+                    partitions: partitions.collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// Undecodable records so far.
+    pub(crate) fn undecodable(&self) -> u64 {
+        self.inputs.iter().map(|input| input.source.counters().undecodable).sum()
+    }
+
+    /// Rows read so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.inputs.iter().map(|input| input.source.counters().rows).sum()
+    }
+
+    /// How far the log is ahead.
+    pub(crate) fn progress(&self) -> Vec<PartitionProgress> {
+        self.inputs.iter().flat_map(|input| input.source.progress()).collect()
+    }
+
+    /// Event time of the partitions of all sources that have one.
+    pub(crate) fn times(&self) -> Vec<PartitionTime> {
+        self.inputs
+            .iter()
+            .filter(|input| input.source.watermark_state().combined.is_some() || self.judges_time)
+            .flat_map(|input| input.source.partition_times())
+            .collect()
+    }
+}
+
+/// What is committed for the group: the least position of every partition, in order.
+pub(crate) fn group_positions(sources: &[SourcePosition]) -> Vec<(TopicPartition, i64)> {
+    let mut least: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+    for source in sources {
+        let topic: Arc<str> = Arc::from(source.topic.as_str());
+        for (partition, offset, _) in &source.partitions {
+            let place = least.entry(TopicPartition::new(Arc::clone(&topic), *partition)).or_insert(*offset);
+            *place = (*place).min(*offset);
+        }
+    }
+    least.into_iter().collect()
+}
+
+/// Why sources could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum InputError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Admin(#[from] log_api::AdminError),
+}
+
+/// Where the partitions of a source start.
+async fn assignment(
+    log: &Arc<dyn Log>,
+    spec: &SourceSpec,
+    known: Option<&SourcePosition>,
+    start: QueryStart,
+) -> Result<(Vec<(TopicPartition, Start)>, WatermarkState), InputError> {
+    let described = log.admin().describe_topic(&spec.topic).await?;
+    let topic = described.ok_or_else(|| SourceError::MissingTopic(spec.topic.clone()))?;
+    let name: Arc<str> = Arc::from(spec.topic.as_str());
+    let fresh = match (start, &spec.mode) {
+        (QueryStart::Latest, SourceMode::Append) => Start::Latest,
+        _ => Start::Earliest,
+    };
+    let mut watermarks =
+        WatermarkState { combined: known.and_then(|known| known.event_time), partitions: Vec::new() };
+    let assignment = (0..topic.partitions)
+        .map(|number| {
+            let partition = TopicPartition::new(Arc::clone(&name), number);
+            let position = known.and_then(|known| known.partitions.iter().find(|(own, _, _)| *own == number));
+            match position {
+                Some((_, offset, watermark)) => {
+                    if let Some(watermark) = watermark {
+                        watermarks.partitions.push((partition.clone(), *watermark));
+                    }
+                    (partition, Start::Offset(*offset))
+                }
+                None => (partition, fresh),
+            }
+        })
+        .collect();
+    Ok((assignment, watermarks))
+}

@@ -1,0 +1,464 @@
+//! The task itself: turns and commits.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log_api::{
+    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, TopicPartition, Transaction,
+    TransactionError, TransactionOptions,
+};
+
+use super::commit::{Commit, Decision, Situation, Written};
+use super::inputs::{Inputs, QueryStart, group_positions};
+use super::recovery::{Restore, restore};
+use super::TaskError;
+use crate::job::{JobSpec, Progress, Shared};
+use crate::operator::{Effects, Graph, Memory, SideRecord};
+use crate::sink::Sink;
+use crate::source::{SourceBatch, SourceOptions};
+use crate::state::{
+    BlockHeader, Delta, ENTRY_BYTES_MAX, SourcePosition, State, StateStore, Tag, encode_blocks,
+};
+use crate::view::CommitInfo;
+
+/// `max.message.bytes` of a topic that does not say.
+const MESSAGE_BYTES_DEFAULT: usize = 1 << 20;
+/// `max.message.bytes` of changelogs.
+const CHANGELOG_MESSAGE_BYTES: usize = 8 << 20;
+/// A batch of side records is closed before it outgrows this.
+const SIDE_BATCH_BYTES: usize = 900 << 10;
+
+/// What a job calls its things in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The changelog's one partition.
+    pub(crate) changelog: TopicPartition,
+    /// The consumer group.
+    pub(crate) group: String,
+    /// The transactional id.
+    pub(crate) transactional_id: String,
+    /// Where row errors go.
+    pub(crate) errors: String,
+}
+
+impl Names {
+    pub(crate) fn new(job: &str, worker: &str) -> Self {
+        Self {
+            changelog: TopicPartition::new(format!("_thalweg.{job}.changelog"), 0),
+            group: format!("thalweg.{job}"),
+            transactional_id: format!("thalweg.{job}.{worker}"),
+            errors: format!("{job}.errors"),
+        }
+    }
+}
+
+/// What a task needs from around it.
+#[derive(Clone)]
+pub(crate) struct Environment {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) spec: Arc<JobSpec>,
+    pub(crate) names: Names,
+    pub(crate) commit_interval: Duration,
+    pub(crate) dirty_bytes_max: usize,
+    pub(crate) cache_bytes: usize,
+    pub(crate) source: SourceOptions,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// How opening ended.
+pub(crate) enum Opened {
+    /// Ready to run.
+    Task(Box<Task>),
+    /// The local store is not of this log: open again with an empty one.
+    Discard(String),
+}
+
+/// What a turn did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Rows were read; there may be more.
+    Busy,
+    /// A commit went through.
+    Committed,
+    /// Nothing to do for at most this long (ms).
+    Idle(i64),
+}
+
+/// See the module.
+pub(crate) struct Task {
+    environment: Environment,
+    transaction: Box<dyn Transaction>,
+    inputs: Inputs,
+    graph: Graph,
+    state: State,
+    effects: Effects,
+    sink: Sink,
+    commit: Commit,
+    /// What the last commit said.
+    committed: BlockHeader,
+    /// Event time that the operators have been told of.
+    told: BTreeMap<usize, i64>,
+    /// Side topics that are there.
+    topics: HashSet<Arc<str>>,
+}
+
+impl Environment {
+    /// Makes the topics that the job writes, where they are missing.
+    ///
+    /// # Errors
+    /// From the log.
+    pub(crate) async fn create_topics(&self) -> Result<(), AdminError> {
+        let sink = &self.spec.sink;
+        let mut topic = NewTopic::new(sink.topic.as_str(), sink.partitions.max(1));
+        if !sink.key.is_empty() {
+            topic = topic.with("cleanup.policy", "compact");
+        }
+        self.ensure(topic).await?;
+        let changelog = NewTopic::new(&*self.names.changelog.topic, 1)
+            .with("cleanup.policy", "delete")
+            .with("retention.ms", "-1")
+            .with("max.message.bytes", &CHANGELOG_MESSAGE_BYTES.to_string());
+        self.ensure(changelog).await
+    }
+
+    async fn ensure(&self, topic: NewTopic) -> Result<(), AdminError> {
+        let admin = self.log.admin();
+        if admin.describe_topic(&topic.name).await?.is_some() {
+            return Ok(());
+        }
+        match admin.create_topic(topic).await {
+            Ok(_) | Err(AdminError::TopicExists(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A number for everything that gives the state its meaning.
+    fn fingerprint(&self) -> u64 {
+        let key = self.spec.sink.key.iter().fold(17u64, |hash, &column| hash.wrapping_mul(31) + column as u64);
+        self.spec.plan.fingerprint() ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Task {
+    /// Fences whoever ran the job before, restores the state, and stands ready where the last commit ended.
+    ///
+    /// # Errors
+    /// See [`TaskError`]; its `event` says whether it is worth another attempt.
+    pub(crate) async fn open(
+        environment: Environment,
+        store: Arc<dyn StateStore>,
+        now_ms: i64,
+    ) -> Result<Opened, TaskError> {
+        let names = &environment.names;
+        let options = TransactionOptions {
+            transactional_id: names.transactional_id.clone(),
+            timeout: (environment.commit_interval * 10).max(Duration::from_secs(10)),
+        };
+        let transaction = environment.log.transaction(options).await?;
+        let fingerprint = environment.fingerprint();
+        let restored =
+            match restore(&environment.log, &*store, &names.changelog, &names.group, fingerprint).await? {
+                Restore::Done(restored) => restored,
+                Restore::Discard { reason } => return Ok(Opened::Discard(reason)),
+            };
+        let plan = &environment.spec.plan;
+        let sources = &restored.header.sources;
+        let inputs =
+            Inputs::open(&environment.log, plan, sources, QueryStart::Earliest, environment.source).await?;
+        let state = State::new(Arc::clone(&store));
+        let mut graph = Graph::build(plan, Memory { cache_bytes: environment.cache_bytes });
+        graph.open(&state)?;
+        let mut sink = Self::open_sink(&environment).await?;
+        sink.open(&state)?;
+        // Partitions that are new start where the source found their beginning.
+        let committed = BlockHeader { fingerprint, sources: inputs.positions() };
+        let mut task = Self {
+            transaction,
+            inputs,
+            graph,
+            state,
+            effects: Effects::recording(&names.errors),
+            sink,
+            commit: Commit::new(
+                i64::try_from(environment.commit_interval.as_millis()).unwrap_or(i64::MAX),
+                environment.dirty_bytes_max,
+                restored.commit,
+            ),
+            committed,
+            told: BTreeMap::new(),
+            topics: HashSet::new(),
+            environment,
+        };
+        let reached = task.inputs.watermarks(now_ms);
+        task.end_epoch(reached)?;
+        task.gather_output()?;
+        task.environment.shared.opened(store, task.sink.schema().clone(), task.commit_info());
+        tracing::info!(
+            job = %task.environment.spec.name,
+            commit = restored.commit,
+            replayed = restored.replayed,
+            "job restored"
+        );
+        Ok(Opened::Task(Box::new(task)))
+    }
+
+    async fn open_sink(environment: &Environment) -> Result<Sink, TaskError> {
+        let spec = &environment.spec.sink;
+        let described = environment.log.admin().describe_topic(&spec.topic).await?;
+        let topic = described.ok_or_else(|| AdminError::UnknownTopic(spec.topic.clone()))?;
+        let message_bytes = topic.configs.get("max.message.bytes").and_then(|value| value.parse().ok());
+        let schema = environment.spec.plan.schema();
+        Ok(Sink::new(spec, schema, topic.partitions, message_bytes.unwrap_or(MESSAGE_BYTES_DEFAULT))?)
+    }
+
+    /// Reads what is there, sends it through, and commits if that is due.
+    ///
+    /// # Errors
+    /// The task is then of no further use.
+    pub(crate) async fn turn(&mut self, now_ms: i64) -> Result<Turn, TaskError> {
+        let batches = self.inputs.poll(now_ms).await?;
+        let is_busy = !batches.is_empty();
+        self.process(batches)?;
+        if !is_busy {
+            // Event time may flow on with the clock, and close windows.
+            self.tell_time(now_ms)?;
+            self.gather_output()?;
+        }
+        if is_busy || self.has_work() || self.has_advanced() {
+            self.commit.moved(now_ms);
+        }
+        let is_idle = !is_busy && self.inputs.are_caught_up();
+        self.environment.shared.progressed(|| self.progress());
+        let situation = Situation { now_ms, is_idle, dirty_bytes: self.dirty_bytes() };
+        match self.commit.decide(situation) {
+            Decision::Commit => {
+                self.commit(now_ms).await?;
+                Ok(Turn::Committed)
+            }
+            Decision::Read(_) if is_busy => Ok(Turn::Busy),
+            Decision::Read(wait_ms) => Ok(Turn::Idle(wait_ms)),
+        }
+    }
+
+    /// Waits for rows, at most `wait_ms`. Cancel safe.
+    ///
+    /// # Errors
+    /// From the log.
+    pub(crate) async fn wait(&mut self, wait_ms: i64, now_ms: i64) -> Result<(), TaskError> {
+        let wait = Duration::from_millis(wait_ms.max(0).unsigned_abs());
+        Ok(self.inputs.wait(wait, now_ms).await?)
+    }
+
+    /// Commits what there is, if there is anything.
+    ///
+    /// # Errors
+    /// The task is then of no further use.
+    pub(crate) async fn finish(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let batches = self.inputs.take_ready();
+        if !batches.is_empty() {
+            self.process(batches)?;
+            self.commit.moved(now_ms);
+        }
+        if self.commit.has_moved() {
+            self.commit(now_ms).await?;
+        }
+        Ok(self.state.store().flush()?)
+    }
+
+    fn process(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
+        for (node, batch) in batches {
+            self.inputs.process(node, batch, &mut self.graph, &mut self.state, &mut self.effects)?;
+        }
+        self.gather_output()
+    }
+
+    /// Ends an epoch if event time has moved since the operators last heard of it.
+    fn tell_time(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let reached = self.inputs.watermarks(now_ms);
+        if reached != self.told {
+            self.end_epoch(reached)?;
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, reached: BTreeMap<usize, i64>) -> Result<(), TaskError> {
+        self.graph.end_epoch(|node| reached.get(&node).copied(), &mut self.state, &mut self.effects)?;
+        self.told = reached;
+        Ok(())
+    }
+
+    fn gather_output(&mut self) -> Result<(), TaskError> {
+        for chunk in self.effects.take_output() {
+            self.sink.absorb(chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a source stands elsewhere than at the last commit, also without a row: behind control records, say.
+    fn has_advanced(&self) -> bool {
+        let offsets = |sources: &[SourcePosition]| -> Vec<i64> {
+            sources.iter().flat_map(|source| source.partitions.iter().map(|(_, offset, _)| *offset)).collect()
+        };
+        offsets(&self.inputs.positions()) != offsets(&self.committed.sources)
+    }
+
+    /// Whether something besides positions is to be committed.
+    fn has_work(&self) -> bool {
+        self.sink.has_pending()
+            || self.state.dirty_bytes() > 0
+            || self.effects.record_bytes() > 0
+            || self.graph.dirty_bytes() > 0
+    }
+
+    fn dirty_bytes(&self) -> usize {
+        self.state.dirty_bytes()
+            + self.sink.pending_bytes()
+            + self.effects.record_bytes()
+            + self.graph.dirty_bytes()
+    }
+
+    fn commit_info(&self) -> CommitInfo {
+        CommitInfo { number: self.commit.number(), positions: group_positions(&self.committed.sources) }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            rows_in: self.inputs.rows(),
+            undecodable: self.inputs.undecodable(),
+            rows_out: self.sink.rows_out,
+            late: self.effects.late,
+            filtered: self.effects.filtered,
+            failed: self.effects.failed,
+            last_failure: self.effects.last_failure.clone(),
+            watermark: self.told.values().copied().min(),
+            partitions: self.inputs.progress(),
+            times: self.inputs.times(),
+        }
+    }
+
+    /// The whole of a commit: see the module's picture.
+    async fn commit(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let started = Instant::now();
+        let number = self.commit.begin(now_ms);
+        let reached = self.inputs.watermarks(now_ms);
+        self.end_epoch(reached)?;
+        self.gather_output()?;
+        self.graph.commit(&mut self.state)?;
+        let outputs = self.sink.finish(&mut self.state, &mut self.effects, now_ms);
+        let side = self.effects.take_records();
+        let delta = self.state.take();
+        check_sizes(&delta)?;
+        let header =
+            BlockHeader { fingerprint: self.committed.fingerprint, sources: self.inputs.positions() };
+        let tag_header = header.encode(number);
+        let written = self.write(number, &tag_header, outputs, side, &delta, &header.sources, now_ms).await;
+        self.commit.written(if written.is_ok() { Written::Committed } else { Written::NotCommitted });
+        let changelog_offset = match written {
+            Ok(offset) => offset,
+            Err(error) => {
+                // What is certainly not committed should not hold up readers until the id is opened again. Where the
+                // outcome is unknown, only opening the id may end it.
+                let is_open = !matches!(
+                    error,
+                    TaskError::Transaction(TransactionError::Unknown(_) | TransactionError::Fenced(_))
+                );
+                if is_open && let Err(aborting) = self.transaction.abort().await {
+                    tracing::debug!(job = %self.environment.spec.name, error = %aborting, "abort failed");
+                }
+                return Err(error);
+            }
+        };
+        let applied = self.state.store().apply(&delta, &Tag { changelog_offset, header: tag_header });
+        let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.commit.applied(applied.is_ok(), now_ms.saturating_add(took_ms));
+        applied?;
+        self.committed = header;
+        self.graph.after_commit();
+        self.environment.shared.committed(self.commit_info(), self.progress(), started.elapsed());
+        Ok(())
+    }
+
+    /// One transaction; gives the offset of the last changelog record.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a transaction, named once")]
+    async fn write(
+        &mut self,
+        number: u64,
+        header: &[u8],
+        outputs: Vec<(TopicPartition, BatchBuilder)>,
+        side: Vec<SideRecord>,
+        delta: &Delta,
+        sources: &[SourcePosition],
+        now_ms: i64,
+    ) -> Result<i64, TaskError> {
+        let side = side_batches(side, now_ms);
+        for (partition, _) in &side {
+            if !self.topics.contains(&partition.topic) {
+                self.environment.ensure(NewTopic::new(&*partition.topic, 1)).await?;
+                self.topics.insert(Arc::clone(&partition.topic));
+            }
+        }
+        let mut appends = 0;
+        for (partition, batch) in outputs.into_iter().chain(side) {
+            self.transaction.append(&partition, batch).await?;
+            appends += 1;
+        }
+        for block in encode_blocks(number, header, delta) {
+            let mut batch = BatchBuilder::with_capacity(Compression::Lz4, block.len() + 64);
+            batch.append(now_ms, Some(b"0"), Some(&block), &[]);
+            self.transaction.append(&self.environment.names.changelog, batch).await?;
+            appends += 1;
+        }
+        let offsets = group_positions(sources)
+            .into_iter()
+            .map(|(partition, offset)| OffsetCommit { partition, offset, metadata: String::new() })
+            .collect();
+        self.transaction.commit_offsets(&self.environment.names.group, offsets).await?;
+        let bases = self.transaction.commit().await?;
+        // The changelog's last part was appended last, one record a batch.
+        match bases.get(appends - 1) {
+            Some(&base) if bases.len() == appends => Ok(base),
+            _ => Err(TransactionError::Unknown(self.environment.names.transactional_id.clone()).into()),
+        }
+    }
+}
+
+fn check_sizes(delta: &Delta) -> Result<(), TaskError> {
+    let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+    match delta.entries.iter().map(size).max() {
+        Some(bytes) if bytes > ENTRY_BYTES_MAX => Err(TaskError::EntryTooLarge { bytes, max: ENTRY_BYTES_MAX }),
+        _ => Ok(()),
+    }
+}
+
+/// Side records as batches for partition 0 of their topics.
+fn side_batches(records: Vec<SideRecord>, now_ms: i64) -> Vec<(TopicPartition, BatchBuilder)> {
+    let mut open: BTreeMap<Arc<str>, BatchBuilder> = BTreeMap::new();
+    let mut batches = Vec::new();
+    for record in records {
+        let size = record.size_bytes();
+        // A record that was read from a topic of larger messages keeps its place, not its content.
+        let fits = size <= SIDE_BATCH_BYTES;
+        let builder =
+            open.entry(Arc::clone(&record.topic)).or_insert_with(|| BatchBuilder::new(Compression::None));
+        if !builder.is_empty() && builder.size_bytes() + size.min(SIDE_BATCH_BYTES) > SIDE_BATCH_BYTES {
+            let full = std::mem::replace(builder, BatchBuilder::new(Compression::None));
+            batches.push((TopicPartition::new(Arc::clone(&record.topic), 0), full));
+        }
+        let headers: Vec<(&str, Option<&[u8]>)> =
+            record.headers.iter().map(|(name, value)| (*name, Some(value.as_slice()))).collect();
+        let timestamp_ms = if record.timestamp_ms < 0 { now_ms } else { record.timestamp_ms };
+        let (key, value) =
+            if fits { (record.key.as_deref(), record.value.as_deref()) } else { (None, None) };
+        builder.append(timestamp_ms, key, value, &headers);
+    }
+    let rest = open.into_iter().filter(|(_, builder)| !builder.is_empty());
+    batches.extend(rest.map(|(topic, builder)| (TopicPartition::new(topic, 0), builder)));
+    batches
+}
+
+/// Where the local state of a job lies: `<state_dir>/<job>`.
+pub(crate) fn job_folder(state_dir: &std::path::Path, job: &str) -> PathBuf {
+    state_dir.join(job)
+}

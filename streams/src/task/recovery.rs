@@ -1,0 +1,190 @@
+//! Back to the last commit: the one path after a crash, a fence, an abort and an unanswered commit.
+//!
+//! 1. Open the transactional id: that ends whatever a predecessor left open, so the changelog's end is fixed.
+//! 2. Read the local store's tag. None: empty. Beyond the changelog's end: it comes from a future that the log has
+//!    lost; it is discarded. Before the changelog's start: refuse, what lies between is gone.
+//! 3. Replay the changelog from behind the tag to its end.
+//! 4. Check: the positions of the last block are those that the group has committed. A difference means that somebody
+//!    else wrote one of them: refuse, with both.
+//!
+//! Invariant: when [`restore`] returns, the store is the state of the last commit in the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log_api::{Log, OffsetSpec, PollBudget, ReadError, ReaderOptions, Start, TopicPartition};
+
+use super::TaskError;
+use super::inputs::group_positions;
+use crate::state::{Block, BlockHeader, Delta, StateStore, Tag};
+
+/// Bytes of changelog read at once.
+const REPLAY_BYTES: usize = 8 << 20;
+/// How long to wait for changelog records that must be there, a poll.
+const REPLAY_WAIT: Duration = Duration::from_millis(500);
+/// So many polls without a record and without progress, and the log counts as unavailable.
+const EMPTY_POLLS_MAX: u32 = 60;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// Number of the last commit; 0: there was none.
+    pub(crate) commit: u64,
+    /// What it said.
+    pub(crate) header: BlockHeader,
+    /// Changelog blocks that were replayed.
+    pub(crate) replayed: u64,
+}
+
+/// How a restore ended.
+#[derive(Debug)]
+pub(crate) enum Restore {
+    /// The store is at the last commit.
+    Done(Restored),
+    /// The store does not belong to this log: start again with an empty one.
+    Discard {
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+/// Brings the store to the last commit in the log. The transactional id was opened before.
+///
+/// # Errors
+/// From log and store; [`TaskError::Mismatch`], [`TaskError::Trimmed`], [`TaskError::PlanChanged`].
+pub(crate) async fn restore(
+    log: &Arc<dyn Log>,
+    store: &dyn StateStore,
+    changelog: &TopicPartition,
+    group: &str,
+    fingerprint: u64,
+) -> Result<Restore, TaskError> {
+    let admin = log.admin();
+    let tag = store.tag()?;
+    let start = admin.offset(changelog, OffsetSpec::Earliest).await?;
+    let end = admin.offset(changelog, OffsetSpec::LastStable).await?;
+    if let Some(tag) = &tag
+        && tag.changelog_offset >= end
+    {
+        let reason = format!("local state is at changelog offset {}, the changelog ends at {end}", tag.changelog_offset);
+        return Ok(Restore::Discard { reason });
+    }
+    let from = tag.as_ref().map_or(0, |tag| tag.changelog_offset + 1);
+    if from < start {
+        return Err(TaskError::Trimmed { changelog: changelog.to_string(), needed: from, start });
+    }
+    let replayed = replay(log, store, changelog, from, end).await?;
+    let mut restored = match store.tag()? {
+        Some(tag) => {
+            let (commit, header) = BlockHeader::decode(&tag.header)?;
+            Restored { commit, header, replayed }
+        }
+        None => Restored::default(),
+    };
+    if restored.commit > 0 && restored.header.fingerprint != fingerprint {
+        return Err(TaskError::PlanChanged);
+    }
+    restored.header.fingerprint = fingerprint;
+    check_group(log, group, &restored).await?;
+    Ok(Restore::Done(restored))
+}
+
+/// A commit of which not all parts were read yet.
+#[derive(Default)]
+struct Gathered {
+    commit: u64,
+    parts: u64,
+    next: u64,
+    header: Vec<u8>,
+    delta: Delta,
+}
+
+async fn replay(
+    log: &Arc<dyn Log>,
+    store: &dyn StateStore,
+    changelog: &TopicPartition,
+    from: i64,
+    end: i64,
+) -> Result<u64, TaskError> {
+    if from >= end {
+        return Ok(0);
+    }
+    let options = ReaderOptions { partition_bytes_max: REPLAY_BYTES, ..ReaderOptions::default() };
+    let mut reader = log.reader(options, vec![(changelog.clone(), Start::Offset(from))]).await?;
+    let mut gathered = Gathered::default();
+    let (mut replayed, mut position, mut empty) = (0, from, 0);
+    while position < end {
+        let runs = reader.poll(PollBudget { bytes_max: REPLAY_BYTES, wait_max: REPLAY_WAIT }).await?;
+        for records in &runs {
+            for row in 0..records.len() {
+                let Some(value) = records.value(row) else { continue };
+                let block = Block::decode(value)?;
+                if gathered.add(block)? {
+                    let whole = std::mem::take(&mut gathered);
+                    let tag = Tag { changelog_offset: records.offsets.value(row), header: whole.header };
+                    store.apply(&whole.delta, &tag)?;
+                    replayed += 1;
+                }
+            }
+            position = position.max(records.next_offset);
+        }
+        // Control records at the end bring no run, only a position.
+        if let Some(progress) = reader.progress().await?.first() {
+            empty = if progress.position > position || !runs.is_empty() { 0 } else { empty + 1 };
+            position = position.max(progress.position);
+        }
+        if empty > EMPTY_POLLS_MAX {
+            let reason = format!("{changelog} gives nothing at offset {position}, below its end {end}");
+            return Err(ReadError::Unavailable(reason).into());
+        }
+    }
+    Ok(replayed)
+}
+
+impl Gathered {
+    /// Adds a part; `true` when the commit is whole.
+    fn add(&mut self, block: Block) -> Result<bool, TaskError> {
+        let corrupt = |reason: String| {
+            TaskError::State(crate::state::StateError::Corrupt { what: "changelog", reason })
+        };
+        if block.part != self.next || (self.next > 0 && (block.commit, block.parts) != (self.commit, self.parts)) {
+            return Err(corrupt(format!(
+                "part {} of {} of commit {} comes where part {} was expected",
+                block.part, block.parts, block.commit, self.next
+            )));
+        }
+        if block.part == 0 {
+            self.commit = block.commit;
+            self.parts = block.parts;
+            self.header = block.header;
+        }
+        self.delta.entries.extend(block.delta.entries);
+        self.next += 1;
+        Ok(self.next == self.parts)
+    }
+}
+
+/// Step 4 of the module.
+async fn check_group(log: &Arc<dyn Log>, group: &str, restored: &Restored) -> Result<(), TaskError> {
+    let expected = group_positions(&restored.header.sources);
+    if expected.is_empty() {
+        return Ok(());
+    }
+    let partitions: Vec<TopicPartition> = expected.iter().map(|(partition, _)| partition.clone()).collect();
+    let committed = log.admin().committed(group, &partitions).await?;
+    let committed: BTreeMap<&TopicPartition, Option<i64>> =
+        committed.iter().map(|committed| (&committed.partition, committed.offset)).collect();
+    for (partition, offset) in &expected {
+        let found = committed.get(partition).copied().flatten();
+        if found != Some(*offset) {
+            return Err(TaskError::Mismatch {
+                group: group.to_owned(),
+                partition: partition.to_string(),
+                changelog: *offset,
+                committed: found.map_or_else(|| "nothing".to_owned(), |offset| offset.to_string()),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,535 @@
+//! The commit under fire: whatever breaks at whatever point, what readers see is what an undisturbed run leaves.
+//!
+//! | point | how |
+//! |---|---|
+//! | before the transaction ends | the log aborts, or fences; or the task is dropped in the middle |
+//! | the answer is lost | the transaction is committed, or is not |
+//! | after the transaction, before the store | the store fails; or the task is dropped, and the store with it |
+//! | after both | the store comes back as an older flush left it, empty, or from a future that the log has lost |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow::datatypes::DataType::{Int64, Utf8View};
+use super::*;
+use crate::job::{JobSpec, Shared};
+use crate::source::SourceOptions;
+use crate::state::{Delta, MemoryStore, ScanOrder, StateRead, StateStore, Tag, Visit};
+use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
+use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
+use crate::view::ViewSnapshot;
+use crate::{Emit, JoinKind, KeyFormat, LatePolicy, SinkSpec, StreamPlan};
+
+/// A store that can fail, and that knows what a crash would leave of it.
+struct FaultyStore {
+    content: MemoryStore,
+    fails: AtomicBool,
+}
+
+impl FaultyStore {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { content: MemoryStore::new(usize::MAX), fails: AtomicBool::new(false) })
+    }
+
+    /// What is on disk if everything is flushed now.
+    fn copy(&self) -> Arc<Self> {
+        let copy = Self::new();
+        let mut delta = Delta::default();
+        self.content
+            .scan(&[], &[], ScanOrder::Ascending, &mut |key, value| {
+                delta.entries.push((key.to_vec(), Some(value.to_vec())));
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        if let Some(tag) = self.content.tag().unwrap() {
+            copy.content.apply(&delta, &tag).unwrap();
+        }
+        copy
+    }
+}
+
+impl StateRead for FaultyStore {
+    fn tag(&self) -> Result<Option<Tag>, StateError> {
+        self.content.tag()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.content.get(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], order: ScanOrder, visit: &mut Visit<'_>) -> Result<(), StateError> {
+        self.content.scan(from, to, order, visit)
+    }
+}
+
+impl StateStore for FaultyStore {
+    fn apply(&self, delta: &Delta, tag: &Tag) -> Result<(), StateError> {
+        if self.fails.swap(false, Ordering::SeqCst) {
+            return Err(StateError::Storage { place: "disk".to_owned(), reason: "no space left".to_owned() });
+        }
+        self.content.apply(delta, tag)
+    }
+
+    fn snapshot(&self) -> Arc<dyn StateRead> {
+        self.content.snapshot()
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
+/// A job on a log in memory, with a clock that only the test moves.
+struct Rig {
+    log: MemoryLog,
+    environment: Environment,
+    store: Arc<FaultyStore>,
+    task: Option<Box<Task>>,
+    now_ms: i64,
+}
+
+const ID: &str = "thalweg.delays.w";
+
+impl Rig {
+    fn new(plan: StreamPlan) -> Self {
+        let log = MemoryLog::new();
+        log.create("flights", 1);
+        log.create("airlines", 2);
+        let spec = JobSpec {
+            name: "delays".to_owned(),
+            plan,
+            sink: SinkSpec { topic: "delays".to_owned(), partitions: 3, key: vec![0, 1], key_format: KeyFormat::Json },
+        };
+        let environment = Environment {
+            log: log.shared(),
+            spec: Arc::new(spec),
+            names: Names::new("delays", "w"),
+            commit_interval: Duration::from_millis(100),
+            dirty_bytes_max: 1 << 20,
+            cache_bytes: 1 << 20,
+            source: SourceOptions { rows_max: 7, ..SourceOptions::default() },
+            shared: Arc::new(Shared::new("delays")),
+        };
+        Self { log, environment, store: FaultyStore::new(), task: None, now_ms: 1_000 }
+    }
+
+    async fn open(&mut self) -> Result<(), TaskError> {
+        loop {
+            self.environment.create_topics().await?;
+            match Task::open(self.environment.clone(), self.store.clone(), self.now_ms).await? {
+                Opened::Task(task) => {
+                    self.task = Some(task);
+                    return Ok(());
+                }
+                Opened::Discard(_) => self.store = FaultyStore::new(),
+            }
+        }
+    }
+
+    /// Runs until there is nothing more to do.
+    async fn settle(&mut self) -> Result<(), TaskError> {
+        if self.task.is_none() {
+            self.open().await?;
+        }
+        loop {
+            let task = self.task.as_mut().unwrap();
+            match task.turn(self.now_ms).await? {
+                Turn::Busy | Turn::Committed => self.now_ms += 1,
+                Turn::Idle(commit::SLEEP_MS_MAX..) => return Ok(()),
+                Turn::Idle(wait_ms) => self.now_ms += wait_ms,
+            }
+        }
+    }
+
+    /// As the job's thread does: whatever breaks, open again.
+    async fn survive(&mut self) {
+        for _ in 0..20 {
+            match self.settle().await {
+                Ok(()) => return,
+                Err(error) => {
+                    assert!(matches!(error.event(), Event::Broke | Event::Fenced), "{error}");
+                    self.task = None;
+                    if error.spoils_store() {
+                        self.store = FaultyStore::new();
+                    }
+                }
+            }
+        }
+        panic!("the job does not come back");
+    }
+
+    /// The rows of the view, sorted.
+    fn view(&self) -> Vec<String> {
+        let schema = self.environment.spec.plan.schema().clone();
+        let snapshot = ViewSnapshot::new(self.store.snapshot(), schema, Default::default());
+        let mut view: Vec<String> = snapshot.batches().flat_map(|batch| rows(&batch.unwrap())).collect();
+        view.sort();
+        view
+    }
+
+    /// The view's topic after compaction.
+    fn topic(&self) -> BTreeMap<String, String> {
+        let mut topic = BTreeMap::new();
+        for record in self.log.committed_records("delays") {
+            let key = String::from_utf8(record.key.unwrap()).unwrap();
+            match record.value {
+                Some(value) => topic.insert(key, String::from_utf8(value).unwrap()),
+                None => topic.remove(&key),
+            };
+        }
+        topic
+    }
+
+    /// Everything that a reader of committed records ends up with.
+    fn seen(&self) -> Seen {
+        Seen {
+            view: self.view(),
+            topic: self.topic(),
+            late: self.log.committed_records("delays.late").iter().map(source_of).collect(),
+            errors: self.log.committed_records("delays.errors").iter().map(source_of).collect(),
+            offsets: self.log.group_offsets("thalweg.delays").into_iter().map(|(at, (offset, _))| (at, offset)).collect(),
+        }
+    }
+
+    fn flight(&self, carrier: &str, delay: i64, at: i64) {
+        let value = format!(r#"{{"carrier":"{carrier}","delay":{delay},"at":{at}}}"#);
+        self.log.push("flights", 0, None, Some(&value));
+    }
+
+    fn airline(&self, code: &str, title: Option<&str>) {
+        let value = title.map(|title| format!(r#"{{"title":"{title}"}}"#));
+        let partition = i32::from(code.as_bytes()[0] % 2);
+        self.log.push("airlines", partition, Some(code), value.as_deref());
+    }
+}
+
+fn source_of(record: &StoredRecord) -> String {
+    let source = record.headers.iter().find(|(name, _)| name.ends_with(".source")).unwrap();
+    String::from_utf8(source.1.clone().unwrap()).unwrap()
+}
+
+#[derive(Debug, PartialEq)]
+struct Seen {
+    view: Vec<String>,
+    topic: BTreeMap<String, String>,
+    late: Vec<String>,
+    errors: Vec<String>,
+    offsets: BTreeMap<String, i64>,
+}
+
+/// Flights by window and airline: everything that has state, in one plan.
+fn delays() -> StreamPlan {
+    let mut plan = PlanBuilder::default();
+    let flights =
+        plan.source("flights", &[("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)], None);
+    let windows = plan.tumble(flights, 10 * SECOND, LatePolicy::To("delays.late".to_owned()));
+    let airlines = plan.source("airlines", &[("code", Utf8View), ("title", Utf8View)], Some(vec![0]));
+    let joined = plan.join(JoinKind::Left, (windows, "carrier"), (airlines, "code"));
+    plan.aggregate(
+        joined,
+        &["window_end", "title"],
+        &["count(*)", "sum(delay)", "max(delay)", "count(distinct carrier)"],
+        Emit::Changes,
+    );
+    plan.build()
+}
+
+/// What happens in the outside world, in order.
+#[derive(Debug, Clone)]
+enum Step {
+    Flight(&'static str, i64, i64),
+    Airline(&'static str, Option<&'static str>),
+    Garbage,
+}
+
+fn random_steps(random: &mut fastrand::Rng, length: usize) -> Vec<Step> {
+    let carriers = ["UA", "AA", "B6"];
+    let titles = ["United", "American", "Blue", "Untied"];
+    let mut time = 0;
+    (0..length)
+        .map(|_| {
+            let carrier = random.choice(carriers).unwrap();
+            match random.u8(..10) {
+                0 => Step::Airline(carrier, random.choice(titles)),
+                1 => Step::Airline(carrier, None),
+                2 => Step::Garbage,
+                _ => {
+                    time += random.i64(0..3);
+                    Step::Flight(carrier, random.i64(-5..60), time - random.i64(0..20))
+                }
+            }
+        })
+        .collect()
+}
+
+fn happen(rig: &Rig, step: &Step) {
+    match step {
+        Step::Flight(carrier, delay, at) => rig.flight(carrier, *delay, *at),
+        Step::Airline(code, title) => rig.airline(code, *title),
+        Step::Garbage => {
+            rig.log.push("flights", 0, None, Some("{no json"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_reads_computes_and_commits() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.flight("UA", 7, 2);
+    rig.flight("AA", 1, 3);
+    rig.airline("UA", Some("United"));
+    rig.log.push("flights", 0, None, Some("{no json"));
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view(), ["10 United 2 12 7 1", "10 ~ 1 1 1 1"]);
+    assert_eq!(
+        rig.topic().into_iter().collect::<Vec<_>>(),
+        [
+            (
+                r#"{"window_end":"1970-01-01T00:00:10","title":"United"}"#.to_owned(),
+                r#"{"window_end":"1970-01-01T00:00:10","title":"United","count(*)":2,"sum(delay)":12,"max(delay)":7,"count(distinct carrier)":1}"#.to_owned()
+            ),
+            (
+                r#"{"window_end":"1970-01-01T00:00:10","title":null}"#.to_owned(),
+                r#"{"window_end":"1970-01-01T00:00:10","title":null,"count(*)":1,"sum(delay)":1,"max(delay)":1,"count(distinct carrier)":1}"#.to_owned()
+            ),
+        ]
+    );
+    // An airline that comes late corrects what is there, and the group without a name goes.
+    rig.airline("AA", Some("American"));
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view(), ["10 American 1 1 1 1", "10 United 2 12 7 1"]);
+    assert_eq!(rig.topic().len(), 2);
+    assert_eq!(rig.seen().errors, ["flights-0@3"]);
+    assert_eq!(rig.seen().offsets["flights-0"], 4);
+}
+
+#[tokio::test]
+async fn nothing_moved_nothing_is_written() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    let before = rig.log.committed_records("_thalweg.delays.changelog").len();
+    for _ in 0..50 {
+        rig.now_ms += 500;
+        rig.settle().await.unwrap();
+    }
+    assert_eq!(rig.log.committed_records("_thalweg.delays.changelog").len(), before);
+}
+
+#[tokio::test]
+async fn rows_that_change_nothing_still_move_the_position() {
+    let mut rig = Rig::new(delays());
+    rig.log.push("flights", 0, None, Some("{no json"));
+    rig.settle().await.unwrap();
+    assert_eq!(rig.seen().offsets["flights-0"], 1);
+    rig.task = None;
+    rig.settle().await.unwrap();
+    assert_eq!(rig.seen().errors, ["flights-0@0"], "not reported twice");
+}
+
+/// Runs the steps with something broken between any two of them, and gives what readers see.
+async fn run_broken(seed: u64, steps: &[Step]) -> Seen {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut rig = Rig::new(delays());
+    let mut flushed = rig.store.copy();
+    for step in steps {
+        happen(&rig, step);
+        match random.u8(..12) {
+            0 => rig.log.fail_next_commit(ID, CommitFault::Aborted),
+            1 => rig.log.fail_next_commit(ID, CommitFault::UnknownApplied),
+            2 => rig.log.fail_next_commit(ID, CommitFault::UnknownLost),
+            3 => rig.log.fail_next_commit(ID, CommitFault::Fenced),
+            4 => rig.store.fails.store(true, Ordering::SeqCst),
+            // Crash between commits; the store is as the last flush left it.
+            5 => {
+                rig.task = None;
+                rig.store = flushed.copy();
+            }
+            // Crash, and the disk is gone.
+            6 => {
+                rig.task = None;
+                rig.store = FaultyStore::new();
+                flushed = rig.store.copy();
+            }
+            // Crash in the middle of an epoch: rows were read, nothing was committed.
+            7 => {
+                if let Some(task) = &mut rig.task {
+                    let _ = task.turn(rig.now_ms).await;
+                }
+                rig.task = None;
+            }
+            8 => flushed = rig.store.copy(),
+            _ => {}
+        }
+        if random.bool() {
+            rig.survive().await;
+        }
+    }
+    rig.survive().await;
+    // A pending fault is for a commit that never came.
+    rig.task = None;
+    rig.survive().await;
+    rig.seen()
+}
+
+#[tokio::test]
+async fn whatever_breaks_readers_see_an_undisturbed_run() {
+    let (mut late, mut errors) = (0, 0);
+    for seed in 0..40u64 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let steps = random_steps(&mut random, 60);
+        let mut rig = Rig::new(delays());
+        steps.iter().for_each(|step| happen(&rig, step));
+        rig.settle().await.unwrap();
+        let mut expected = rig.seen();
+        assert!(!expected.view.is_empty());
+        late += expected.late.len();
+        errors += expected.errors.len();
+        let mut found = run_broken(seed, &steps).await;
+        // Order among late rows and errors is that of their source; both topics have one partition.
+        expected.late.sort();
+        found.late.sort();
+        assert_eq!(found, expected, "seed {seed}");
+        let topic_rows = found.topic.len();
+        assert_eq!(found.view.len(), topic_rows, "view and topic agree, seed {seed}");
+    }
+    assert!(late > 0 && errors > 0, "the steps make late rows and errors");
+}
+
+#[tokio::test]
+async fn each_point_of_the_commit_can_break() {
+    let faults = [CommitFault::Aborted, CommitFault::UnknownApplied, CommitFault::UnknownLost, CommitFault::Fenced];
+    for fault in faults.into_iter().map(Some).chain([None]) {
+        let mut rig = Rig::new(delays());
+        rig.airline("UA", Some("United"));
+        rig.flight("UA", 5, 1);
+        rig.settle().await.unwrap();
+        rig.flight("UA", 6, 2);
+        match fault {
+            Some(fault) => rig.log.fail_next_commit(ID, fault),
+            None => rig.store.fails.store(true, Ordering::SeqCst),
+        }
+        let error = rig.settle().await.unwrap_err();
+        let task = rig.task.take();
+        assert_eq!(error.spoils_store(), fault.is_none(), "{error}");
+        if error.spoils_store() {
+            rig.store = FaultyStore::new();
+        }
+        drop(task);
+        rig.settle().await.unwrap();
+        assert_eq!(rig.view(), ["10 United 2 11 6 1"], "{fault:?}");
+        assert_eq!(rig.seen().offsets["flights-0"], 2);
+    }
+}
+
+#[tokio::test]
+async fn a_store_from_a_lost_future_is_discarded() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    let header = rig.store.tag().unwrap().unwrap().header;
+    let entries = vec![(b"\x00\x09\x00\x00junk".to_vec(), Some(vec![1]))];
+    rig.store.apply(&Delta { entries }, &Tag { changelog_offset: 1_000, header }).unwrap();
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view(), ["10 ~ 1 5 5 1"]);
+    assert_eq!(rig.store.get(b"\x00\x09\x00\x00junk").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_group_that_was_changed_from_outside_is_refused() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    let partition = log_api::TopicPartition::new("flights", 0);
+    let offset = log_api::OffsetCommit { partition, offset: 0, metadata: String::new() };
+    rig.log.shared().admin().commit_offsets("thalweg.delays", vec![offset]).await.unwrap();
+    let error = rig.settle().await.unwrap_err();
+    assert!(matches!(&error, TaskError::Mismatch { changelog: 1, .. }), "{error}");
+    assert!(error.to_string().contains("has committed 0"), "{error}");
+    assert_eq!(error.event(), Event::Died);
+}
+
+#[tokio::test]
+async fn another_plan_does_not_take_over_the_state() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    let mut plan = PlanBuilder::default();
+    let flights = plan.source("flights", &[("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)], None);
+    plan.aggregate(flights, &["carrier", "delay"], &["count(*)"], Emit::Changes);
+    let spec = JobSpec { plan: plan.build(), ..(*rig.environment.spec).clone() };
+    rig.environment.spec = Arc::new(spec);
+    let error = rig.settle().await.unwrap_err();
+    assert!(matches!(error, TaskError::PlanChanged), "{error}");
+}
+
+#[tokio::test]
+async fn large_commits_are_split_and_replayed() {
+    let mut rig = Rig::new(delays());
+    rig.environment.source.rows_max = 8192;
+    rig.environment.dirty_bytes_max = 64 << 20;
+    let title = "t".repeat(500);
+    for number in 0..3000 {
+        rig.log.push("airlines", number % 2, Some(&format!("A{number}")), Some(&format!(r#"{{"title":"{title}{number}"}}"#)));
+        rig.flight(&format!("A{number}"), 1, 1);
+    }
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view().len(), 3000);
+    let expected = rig.view();
+    let blocks = rig.log.committed_records("_thalweg.delays.changelog").len();
+    assert!(blocks > 3, "{blocks} blocks");
+    rig.task = None;
+    rig.store = FaultyStore::new();
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view(), expected);
+}
+
+#[tokio::test]
+async fn windows_stay_closed_over_a_restart() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.flight("UA", 5, 30);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    rig.flight("UA", 5, 2);
+    rig.settle().await.unwrap();
+    assert_eq!(rig.seen().late, ["flights-0@2"]);
+    assert_eq!(rig.view(), ["10 ~ 1 5 5 1", "40 ~ 1 5 5 1"]);
+}
+
+#[tokio::test]
+async fn a_missing_topic_is_waited_for() {
+    let mut plan = PlanBuilder::default();
+    let source = plan.source("later", &[("carrier", Utf8View), ("delay", Int64)], None);
+    plan.aggregate(source, &["carrier", "delay"], &["count(*)"], Emit::Changes);
+    let mut rig = Rig::new(plan.build());
+    let error = rig.settle().await.unwrap_err();
+    assert_eq!(error.to_string(), "topic later does not exist");
+    assert_eq!(error.event(), Event::Broke);
+    rig.log.create("later", 1);
+    rig.log.push("later", 0, None, Some(r#"{"carrier":"UA","delay":1}"#));
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view(), ["UA 1 1"]);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_refused() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.flight("UA", 5, 2);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    rig.log.shared().admin().delete_topic("flights").await.unwrap();
+    rig.log.create("flights", 1);
+    let error = match rig.settle().await {
+        Err(error) => error,
+        Ok(()) => panic!("the offset is beyond the end"),
+    };
+    assert_eq!(error.event(), Event::Died, "{error}");
+}

@@ -1,0 +1,123 @@
+//! What a view holds at its last commit, for whoever reads it while the job goes on.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use log_api::TopicPartition;
+
+use crate::engine::EngineError;
+use crate::state::row::RowReader;
+use crate::state::{ScanOrder, StateRead, VIEW, key};
+
+/// Rows of one batch of a snapshot.
+const BATCH_ROWS: usize = 8192;
+
+/// Which commit something is of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// Number of the commit, from 1; 0 before the first.
+    pub number: u64,
+    /// The next offset to be read of every input partition: all records before it are in. Before the first commit,
+    /// where the job starts.
+    pub positions: Vec<(TopicPartition, i64)>,
+}
+
+impl CommitInfo {
+    /// Whether everything before these positions is in; partitions that are no input do not matter.
+    pub fn covers(&self, positions: &[(TopicPartition, i64)]) -> bool {
+        positions.iter().all(|(partition, offset)| {
+            self.positions.iter().find(|(own, _)| own == partition).is_none_or(|(_, reached)| reached >= offset)
+        })
+    }
+}
+
+/// The rows of a view, all of one commit. Holds on to that state until it is dropped; does not hold up the job.
+pub struct ViewSnapshot {
+    read: Arc<dyn StateRead>,
+    schema: SchemaRef,
+    commit: CommitInfo,
+}
+
+impl std::fmt::Debug for ViewSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ViewSnapshot").field("commit", &self.commit).finish_non_exhaustive()
+    }
+}
+
+impl ViewSnapshot {
+    pub(crate) fn new(read: Arc<dyn StateRead>, schema: SchemaRef, commit: CommitInfo) -> Self {
+        Self { read, schema, commit }
+    }
+
+    /// The view's columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The commit that this is the state of.
+    pub fn commit(&self) -> &CommitInfo {
+        &self.commit
+    }
+
+    /// The rows, in batches of at most 8192, in no order that means something (without a key: in the order of output).
+    /// Reading may touch the disk: on an async thread use a blocking one for large views.
+    pub fn batches(&self) -> ViewBatches {
+        let (from, to) = key::operator_range(VIEW);
+        ViewBatches { read: Arc::clone(&self.read), schema: self.schema.clone(), from: Some(from), to }
+    }
+}
+
+/// See [`ViewSnapshot::batches`].
+pub struct ViewBatches {
+    read: Arc<dyn StateRead>,
+    schema: SchemaRef,
+    /// Where to go on; `None` at the end.
+    from: Option<Vec<u8>>,
+    to: Vec<u8>,
+}
+
+impl std::fmt::Debug for ViewBatches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ViewBatches").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+impl ViewBatches {
+    fn read_batch(&mut self, from: &[u8]) -> Result<RecordBatch, EngineError> {
+        let mut reader = RowReader::new(&self.schema)?;
+        let mut failed = None;
+        let mut rest = None;
+        self.read.scan(from, &self.to, ScanOrder::Ascending, &mut |state_key, value| {
+            if reader.len() == BATCH_ROWS {
+                rest = Some(state_key.to_vec());
+                return ControlFlow::Break(());
+            }
+            match reader.push(value) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        self.from = rest;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(reader.finish()),
+        }
+    }
+}
+
+impl Iterator for ViewBatches {
+    type Item = Result<RecordBatch, EngineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let from = self.from.take()?;
+        match self.read_batch(&from) {
+            Ok(batch) if batch.num_rows() == 0 => None,
+            batch => Some(batch),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What a data team meets: connectors as JSON, wrong ones refused with the key and the nearest.
+
+mod connectors;

@@ -1,0 +1,3 @@
+//! What a WASM engineer meets: transforms and functions, and guests that attack.
+
+mod guests;

@@ -1,0 +1,5 @@
+//! What an operator meets: start, stop, wrong configuration, probes, foreign bytes.
+
+mod clients;
+mod frames;
+mod lifecycle;
