@@ -23,7 +23,7 @@ const ENV_PREFIX: &str = "THALWEG_";
 /// Everything that can be set. The defaults run all roles on the local machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The folder that holds everything: the log and the state of jobs. Made if it is missing.
     pub data: PathBuf,
     /// The Kafka protocol.
@@ -43,7 +43,7 @@ pub struct Settings {
 /// `kafka.*`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct KafkaSettings {
+pub(crate) struct KafkaSettings {
     /// Address of the Kafka protocol; port 0 picks a free one.
     pub listen: SocketAddr,
     /// Create a topic when a client asks for one that is missing (Kafka's `auto.create.topics.enable`).
@@ -55,7 +55,7 @@ pub struct KafkaSettings {
 /// `connect.*`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ConnectSettings {
+pub(crate) struct ConnectSettings {
     /// Address of the Connect REST interface; port 0 picks a free one.
     pub listen: SocketAddr,
 }
@@ -63,7 +63,7 @@ pub struct ConnectSettings {
 /// `http.*`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ListenSettings {
+pub(crate) struct ListenSettings {
     /// Address of `/v1/query`, `/metrics`, `/healthz`, `/readyz`; port 0 picks a free one.
     pub listen: SocketAddr,
 }
@@ -71,7 +71,7 @@ pub struct ListenSettings {
 /// `streams.*`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct StreamsSettings {
+pub(crate) struct StreamsSettings {
     /// Longest time between two commits of a job, ms.
     pub commit_interval_ms: u64,
     /// Stable name of this process in transactional ids.
@@ -81,7 +81,7 @@ pub struct StreamsSettings {
 /// `wasm.*`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct WasmSettings {
+pub(crate) struct WasmSettings {
     /// Linear memory of one guest instance, bytes.
     pub memory_bytes_max: usize,
     /// Longest time of one call into a guest, ms.
@@ -106,31 +106,46 @@ impl Default for Settings {
 
 impl Default for KafkaSettings {
     fn default() -> Self {
-        Self { listen: local(9092), auto_create_topics: true, num_partitions: 1 }
+        Self {
+            listen: local(9092),
+            auto_create_topics: true,
+            num_partitions: 1,
+        }
     }
 }
 
 impl Default for ConnectSettings {
     fn default() -> Self {
-        Self { listen: local(8083) }
+        Self {
+            listen: local(8083),
+        }
     }
 }
 
 impl Default for ListenSettings {
     fn default() -> Self {
-        Self { listen: local(9644) }
+        Self {
+            listen: local(9644),
+        }
     }
 }
 
 impl Default for StreamsSettings {
     fn default() -> Self {
-        Self { commit_interval_ms: 200, worker: "worker-0".to_owned() }
+        Self {
+            commit_interval_ms: 200,
+            worker: "worker-0".to_owned(),
+        }
     }
 }
 
 impl Default for WasmSettings {
     fn default() -> Self {
-        Self { memory_bytes_max: 64 << 20, call_deadline_ms: 1000, output_bytes_max: 16 << 20 }
+        Self {
+            memory_bytes_max: 64 << 20,
+            call_deadline_ms: 1000,
+            output_bytes_max: 16 << 20,
+        }
     }
 }
 
@@ -140,7 +155,7 @@ fn local(port: u16) -> SocketAddr {
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Nobody set it.
     Default,
     /// This file.
@@ -164,7 +179,7 @@ impl fmt::Display for Origin {
 
 /// The settings and, for every dotted key, where its value came from.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// What the program runs with.
     pub settings: Settings,
     /// Dotted key → value as text and origin, all keys.
@@ -173,9 +188,15 @@ pub struct Loaded {
 
 /// What was typed: the file and the `--set` flags, in order.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// Configuration file (TOML)
-    #[arg(long, short = 'c', global = true, value_name = "FILE", env = "THALWEG_CONFIG")]
+    #[arg(
+        long,
+        short = 'c',
+        global = true,
+        value_name = "FILE",
+        env = "THALWEG_CONFIG"
+    )]
     pub config: Option<PathBuf>,
     /// Set one value, e.g. --set kafka.listen=127.0.0.1:19092 (may be repeated)
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
@@ -187,7 +208,7 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     /// Reads all layers.
-    pub fn load(&self) -> Result<Loaded> {
+    pub(crate) fn load(&self) -> Result<Loaded> {
         let mut layers: Vec<(String, Value, Origin)> = Vec::new();
         if let Some(path) = &self.config {
             layers.extend(file_layer(path)?);
@@ -197,7 +218,11 @@ impl ConfigArgs {
             let Some((key, value)) = flag.split_once('=') else {
                 bail!("--set {flag}: expected KEY=VALUE, for example kafka.listen=127.0.0.1:19092");
             };
-            layers.push((key.trim().to_owned(), Value::from(value.trim()), Origin::Flag));
+            layers.push((
+                key.trim().to_owned(),
+                Value::from(value.trim()),
+                Origin::Flag,
+            ));
         }
         if let Some(data) = &self.data {
             let data = data.to_string_lossy().into_owned();
@@ -218,10 +243,14 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
             bail!("unknown key {key} ({origin}){nearest}");
         }
         keys.insert(key.clone(), (text(&value), origin));
-        builder = builder.set_override(&key, value).with_context(|| format!("key {key}"))?;
+        builder = builder
+            .set_override(&key, value)
+            .with_context(|| format!("key {key}"))?;
     }
     let settings: Settings = builder.build()?.try_deserialize().map_err(|error| {
-        let culprit = keys.iter().find(|(key, _)| error.to_string().contains(&format!("`{key}`")));
+        let culprit = keys
+            .iter()
+            .find(|(key, _)| error.to_string().contains(&format!("`{key}`")));
         match culprit {
             Some((key, (value, origin))) => {
                 anyhow::anyhow!("{key} = {value:?} ({origin}) is not valid: {error}")
@@ -271,7 +300,11 @@ fn environment_layer(
 
 fn flatten(prefix: &str, map: config::Map<String, Value>, out: &mut Vec<(String, Value)>) {
     for (name, value) in map {
-        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        let key = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value.kind {
             ValueKind::Table(table) => flatten(&key, table, out),
             _ => out.push((key, value)),
@@ -287,7 +320,11 @@ fn default_keys() -> Result<BTreeMap<String, (String, Origin)>> {
         match value {
             serde_json::Value::Object(fields) => {
                 for (name, value) in fields {
-                    let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                    let key = if prefix.is_empty() {
+                        name
+                    } else {
+                        format!("{prefix}.{name}")
+                    };
                     stack.push((key, value));
                 }
             }
@@ -303,13 +340,24 @@ fn default_keys() -> Result<BTreeMap<String, (String, Origin)>> {
 }
 
 fn text(value: &Value) -> String {
-    value.clone().into_string().unwrap_or_else(|_| value.to_string())
+    value
+        .clone()
+        .into_string()
+        .unwrap_or_else(|_| value.to_string())
 }
 
 /// The candidate that was most likely meant.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     candidates
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(word, candidate), candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(word, candidate),
+                candidate,
+            )
+        })
         .filter(|(score, _)| *score > 0.5)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
@@ -320,30 +368,51 @@ mod tests {
     use super::*;
 
     fn args(set: &[&str]) -> ConfigArgs {
-        ConfigArgs { set: set.iter().map(|s| (*s).to_owned()).collect(), ..Default::default() }
+        ConfigArgs {
+            set: set.iter().map(|s| (*s).to_owned()).collect(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn later_layers_win_and_say_where_they_came_from() {
         let file = tempfile::NamedTempFile::new().expect("temp file");
-        std::fs::write(file.path(), "[kafka]\nlisten = \"127.0.0.1:1\"\nnum_partitions = 3\n")
-            .expect("write");
-        let args =
-            ConfigArgs { config: Some(file.path().into()), ..args(&["kafka.listen=127.0.0.1:2"]) };
+        std::fs::write(
+            file.path(),
+            "[kafka]\nlisten = \"127.0.0.1:1\"\nnum_partitions = 3\n",
+        )
+        .expect("write");
+        let args = ConfigArgs {
+            config: Some(file.path().into()),
+            ..args(&["kafka.listen=127.0.0.1:2"])
+        };
         let loaded = args.load().expect("valid");
-        assert_eq!(loaded.settings.kafka.listen, SocketAddr::from(([127, 0, 0, 1], 2)));
+        assert_eq!(
+            loaded.settings.kafka.listen,
+            SocketAddr::from(([127, 0, 0, 1], 2))
+        );
         assert_eq!(loaded.settings.kafka.num_partitions, 3);
         assert_eq!(loaded.keys["kafka.listen"].1, Origin::Flag);
-        assert_eq!(loaded.keys["kafka.num_partitions"].1, Origin::File(file.path().into()));
-        assert_eq!(loaded.keys["http.listen"], ("127.0.0.1:9644".to_owned(), Origin::Default));
+        assert_eq!(
+            loaded.keys["kafka.num_partitions"].1,
+            Origin::File(file.path().into())
+        );
+        assert_eq!(
+            loaded.keys["http.listen"],
+            ("127.0.0.1:9644".to_owned(), Origin::Default)
+        );
     }
 
     #[test]
     fn environment_names_have_sections() {
         let layer = environment_layer(
-            [("THALWEG_KAFKA__LISTEN", "127.0.0.1:3"), ("THALWEG_CONFIG", "x"), ("PATH", "y")]
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("THALWEG_KAFKA__LISTEN", "127.0.0.1:3"),
+                ("THALWEG_CONFIG", "x"),
+                ("PATH", "y"),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         assert_eq!(layer.len(), 1);
         assert_eq!(layer[0].0, "kafka.listen");
@@ -353,7 +422,9 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest() {
-        let error = args(&["kafka.lisen=127.0.0.1:1"]).load().expect_err("unknown");
+        let error = args(&["kafka.lisen=127.0.0.1:1"])
+            .load()
+            .expect_err("unknown");
         assert_eq!(
             error.to_string(),
             "unknown key kafka.lisen (flag), did you mean kafka.listen?"
@@ -364,7 +435,9 @@ mod tests {
     fn a_wrong_value_names_key_value_and_origin() {
         let error = args(&["kafka.listen=nowhere"]).load().expect_err("invalid");
         assert!(error.to_string().contains("nowhere"), "{error}");
-        let error = args(&["kafka.listen=0.0.0.0:9092"]).load().expect_err("not loopback");
+        let error = args(&["kafka.listen=0.0.0.0:9092"])
+            .load()
+            .expect_err("not loopback");
         assert_eq!(
             error.to_string(),
             "kafka.listen = 0.0.0.0:9092: only loopback addresses are served, use 127.0.0.1"

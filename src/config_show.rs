@@ -7,7 +7,7 @@ use crate::config::ConfigArgs;
 
 /// Arguments of `thalweg config`.
 #[derive(Debug, Args)]
-pub struct ConfigCommandArgs {
+pub(crate) struct ConfigCommandArgs {
     #[command(subcommand)]
     command: ConfigCommand,
 }
@@ -15,7 +15,9 @@ pub struct ConfigCommandArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print every key with its value
-    #[command(after_help = "Example:\n  THALWEG_KAFKA__NUM_PARTITIONS=4 thalweg config show --origin")]
+    #[command(
+        after_help = "Example:\n  THALWEG_KAFKA__NUM_PARTITIONS=4 thalweg config show --origin"
+    )]
     Show {
         /// Say for every key where its value came from
         #[arg(long)]
@@ -24,7 +26,7 @@ enum ConfigCommand {
 }
 
 /// Runs the command.
-pub fn run(config: &ConfigArgs, args: ConfigCommandArgs) -> Result<()> {
+pub(crate) fn run(config: &ConfigArgs, args: ConfigCommandArgs) -> Result<()> {
     let ConfigCommand::Show { origin } = args.command;
     let loaded = config.load()?;
     let width = loaded.keys.keys().map(String::len).max().unwrap_or(0);

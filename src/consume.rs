@@ -19,7 +19,7 @@ Examples:
   thalweg consume orders --exit              what is there now
   thalweg consume orders --from latest       what comes from now on, until Ctrl-C
   thalweg consume orders --exit -f '%p/%o %k %v\\n'")]
-pub struct ConsumeArgs {
+pub(crate) struct ConsumeArgs {
     /// The topic
     topic: String,
     /// earliest, latest, or an offset
@@ -42,7 +42,7 @@ pub struct ConsumeArgs {
 }
 
 /// Runs the command.
-pub fn run(args: ConsumeArgs) -> Result<()> {
+pub(crate) fn run(args: ConsumeArgs) -> Result<()> {
     start::log_to_stderr();
     start::runtime()?.block_on(async move {
         tokio::select! {
@@ -62,7 +62,10 @@ async fn consume(args: &ConsumeArgs) -> Result<()> {
     };
     let kafka = args.cluster.connect().await?;
     let Some(topic) = kafka.admin().describe_topic(&args.topic).await? else {
-        bail!(Failure::NotFound(format!("topic {} does not exist", args.topic)));
+        bail!(Failure::NotFound(format!(
+            "topic {} does not exist",
+            args.topic
+        )));
     };
     let assignment = (0..topic.partitions)
         .map(|partition| (TopicPartition::new(args.topic.as_str(), partition), start))
@@ -70,7 +73,10 @@ async fn consume(args: &ConsumeArgs) -> Result<()> {
     let mut reader = kafka.reader(ReaderOptions::default(), assignment).await?;
     let mut left = args.max.unwrap_or(usize::MAX);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let budget = PollBudget { bytes_max: 4 << 20, wait_max: Duration::from_millis(200) };
+    let budget = PollBudget {
+        bytes_max: 4 << 20,
+        wait_max: Duration::from_millis(200),
+    };
     while left > 0 {
         let polled = reader.poll(budget).await?;
         let nothing = polled.is_empty();
@@ -123,9 +129,13 @@ fn as_text(format: &str, records: &Records, row: usize) -> Vec<u8> {
                 characters.next();
                 match code {
                     't' => out.extend_from_slice(records.partition.topic.as_bytes()),
-                    'p' => out.extend_from_slice(records.partition.partition.to_string().as_bytes()),
+                    'p' => {
+                        out.extend_from_slice(records.partition.partition.to_string().as_bytes())
+                    }
                     'o' => out.extend_from_slice(records.offsets.value(row).to_string().as_bytes()),
-                    'T' => out.extend_from_slice(records.timestamps.value(row).to_string().as_bytes()),
+                    'T' => {
+                        out.extend_from_slice(records.timestamps.value(row).to_string().as_bytes())
+                    }
                     'k' => out.extend_from_slice(records.key(row).unwrap_or_default()),
                     's' | 'v' => out.extend_from_slice(records.value(row).unwrap_or_default()),
                     other => out.extend_from_slice(other.to_string().as_bytes()),

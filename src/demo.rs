@@ -37,14 +37,14 @@ const STALL: Duration = Duration::from_secs(60);
 #[command(after_help = "\
 Example:
   thalweg demo --data ./demo-data")]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Folder of the compiled guests of udf-examples/ (`make wasm` fills the default)
     #[arg(long, value_name = "DIR")]
     wasm_dir: Option<PathBuf>,
 }
 
 /// Runs the command.
-pub fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
+pub(crate) fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
     start::log_to_stderr();
     let wasm = wasm_dir(args.wasm_dir)?;
     let mut settings = config.load()?.settings;
@@ -52,7 +52,10 @@ pub fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
         settings.data = PathBuf::from("thalweg-demo");
     }
     if settings.data.join("log").exists() {
-        bail!("{} holds data already; delete it or choose another folder with --data", settings.data.display());
+        bail!(
+            "{} holds data already; delete it or choose another folder with --data",
+            settings.data.display()
+        );
     }
     // Free ports: the demo runs beside whatever else serves on this machine.
     settings.kafka.listen.set_port(0);
@@ -74,12 +77,16 @@ pub fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
 
 fn wasm_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     let default = || {
-        let base = std::env::var_os("THALWEG_UDF_TARGET").map(PathBuf::from).or_else(|| {
-            Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/thalweg/udf"))
-        })?;
+        let base = std::env::var_os("THALWEG_UDF_TARGET")
+            .map(PathBuf::from)
+            .or_else(|| {
+                Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/thalweg/udf"))
+            })?;
         Some(base.join("wasm32-unknown-unknown/release"))
     };
-    let dir = given.or_else(default).context("no home folder; say --wasm-dir DIR")?;
+    let dir = given
+        .or_else(default)
+        .context("no home folder; say --wasm-dir DIR")?;
     if !dir.join("route.wasm").exists() {
         bail!(Failure::NotFound(format!(
             "{} holds no route.wasm; `make wasm` builds it, --wasm-dir names another folder",
@@ -100,11 +107,20 @@ struct Demo<'a> {
 impl<'a> Demo<'a> {
     fn new(running: &'a Running, data: &'a Path, wasm: &'a Path) -> Self {
         let client = Client::new(&running.addresses.http.to_string());
-        Self { running, client, data, wasm, live: std::io::stdout().is_terminal() }
+        Self {
+            running,
+            client,
+            data,
+            wasm,
+            live: std::io::stdout().is_terminal(),
+        }
     }
 
     async fn play(self, up: Duration) -> Result<()> {
-        println!("Thalweg serves: log, SQL and Connect in one process, up in {} ms.", up.as_millis());
+        println!(
+            "Thalweg serves: log, SQL and Connect in one process, up in {} ms.",
+            up.as_millis()
+        );
         let data = self.data.canonicalize()?;
         std::fs::write(data.join("flights.ndjson.gz"), FLIGHTS)?;
         std::fs::write(data.join("airlines.csv"), AIRLINES)?;
@@ -127,28 +143,41 @@ impl<'a> Demo<'a> {
             expected as f64 / seconds
         );
         self.answers().await?;
-        println!("\
+        println!(
+            "\
 Everything stays in {0}. Try next:
   thalweg sql --data {0}
     SELECT name, sum(flights), max(avg_delay) FROM delays GROUP BY name ORDER BY 3 DESC;
     SELECT * FROM delays EMIT CHANGES;
     EXPLAIN WHY delays;
-  thalweg server --data {0}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head", self.data.display());
+  thalweg server --data {0}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head",
+            self.data.display()
+        );
         Ok(())
     }
 
     async fn create_connector(&self, connector: &Value) -> Result<()> {
         let response = reqwest::Client::new()
-            .post(format!("http://{}/connectors", self.running.addresses.connect))
+            .post(format!(
+                "http://{}/connectors",
+                self.running.addresses.connect
+            ))
             .json(connector)
             .send()
             .await
             .context("post the connector")?;
         let status = response.status();
         if !status.is_success() {
-            bail!("connector {}: {status}: {}", connector["name"], response.text().await?);
+            bail!(
+                "connector {}: {status}: {}",
+                connector["name"],
+                response.text().await?
+            );
         }
-        println!("connector {} created", connector["name"].as_str().unwrap_or_default());
+        println!(
+            "connector {} created",
+            connector["name"].as_str().unwrap_or_default()
+        );
         Ok(())
     }
 
@@ -165,7 +194,11 @@ Everything stays in {0}. Try next:
     async fn follow(&self, expected: u64, started: Instant) -> Result<()> {
         let bar = ProgressBar::with_draw_target(
             Some(expected),
-            if self.live { ProgressDrawTarget::stdout() } else { ProgressDrawTarget::hidden() },
+            if self.live {
+                ProgressDrawTarget::stdout()
+            } else {
+                ProgressDrawTarget::hidden()
+            },
         );
         bar.set_style(ProgressStyle::with_template(
             "{bar:40.cyan} {percent:>3} %  {pos}/{len} flights  {per_sec}  {elapsed}",
@@ -175,14 +208,23 @@ Everything stays in {0}. Try next:
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
-            let done = self.counted("delays").await?.min(self.counted("origins").await?);
+            let done = self
+                .counted("delays")
+                .await?
+                .min(self.counted("origins").await?);
             if done != last.0 {
                 last = (done, Instant::now());
                 if !self.live {
-                    println!("{done} of {expected} flights after {:.1} s", started.elapsed().as_secs_f64());
+                    println!(
+                        "{done} of {expected} flights after {:.1} s",
+                        started.elapsed().as_secs_f64()
+                    );
                 }
             } else if last.1.elapsed() > STALL {
-                bail!("no progress for {} s at {done} of {expected} flights", STALL.as_secs());
+                bail!(
+                    "no progress for {} s at {done} of {expected} flights",
+                    STALL.as_secs()
+                );
             }
             if self.live {
                 drawn = self.draw(drawn).await?;
@@ -196,8 +238,13 @@ Everything stays in {0}. Try next:
     }
 
     async fn counted(&self, view: &str) -> Result<u64> {
-        let (_, rows) = self.rows(&format!("SELECT sum(flights) AS n FROM {view}")).await?;
-        Ok(rows.first().and_then(|row| row.values.first()?.as_u64()).unwrap_or(0))
+        let (_, rows) = self
+            .rows(&format!("SELECT sum(flights) AS n FROM {view}"))
+            .await?;
+        Ok(rows
+            .first()
+            .and_then(|row| row.values.first()?.as_u64())
+            .unwrap_or(0))
     }
 
     /// Draws the latest windows over what was drawn before; returns the lines drawn.
@@ -212,7 +259,11 @@ Everything stays in {0}. Try next:
         if drawn > 0 {
             queue!(out, cursor::MoveUp(drawn))?;
         }
-        queue!(out, cursor::MoveToColumn(0), terminal::Clear(terminal::ClearType::FromCursorDown))?;
+        queue!(
+            out,
+            cursor::MoveToColumn(0),
+            terminal::Clear(terminal::ClearType::FromCursorDown)
+        )?;
         writeln!(out, "{text}")?;
         out.flush()?;
         Ok(u16::try_from(text.lines().count()).unwrap_or(0))
@@ -266,7 +317,10 @@ Everything stays in {0}. Try next:
 fn departed() -> Result<u64> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(FLIGHTS).read_to_string(&mut text)?;
-    Ok(text.lines().filter(|line| !line.contains("\"dep_delay\":null")).count() as u64)
+    Ok(text
+        .lines()
+        .filter(|line| !line.contains("\"dep_delay\":null"))
+        .count() as u64)
 }
 
 fn connectors(data: &Path, wasm: &Path) -> [Value; 2] {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// An error with an exit code of its own.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The server's fault, or no server (code 3).
     #[error("{0}")]
     Server(String),
@@ -19,8 +19,10 @@ pub enum Failure {
 }
 
 /// Prints the error, with its causes in one line, and maps it to a code.
-pub fn code(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
     let failure = error.downcast_ref::<Failure>();
     if !matches!(failure, Some(Failure::Reported)) {
         eprintln!("thalweg: {error:#}");

@@ -10,11 +10,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Whether everything serves.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
     /// From now on `/readyz` answers with this.
-    pub fn set(&self, ready: bool) {
+    pub(crate) fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
 
@@ -24,7 +24,7 @@ impl Readiness {
 }
 
 /// Installs the recorder of this process; a second call (tests) records nothing and serves an empty page.
-pub fn install_recorder() -> PrometheusHandle {
+pub(crate) fn install_recorder() -> PrometheusHandle {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
@@ -34,7 +34,7 @@ pub fn install_recorder() -> PrometheusHandle {
 }
 
 /// The three routes.
-pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+pub(crate) fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
@@ -50,9 +50,12 @@ pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
                 }
             }),
         )
-        .route("/metrics", get(move || {
-            metrics.run_upkeep();
-            let page = metrics.render();
-            async move { page }
-        }))
+        .route(
+            "/metrics",
+            get(move || {
+                metrics.run_upkeep();
+                let page = metrics.render();
+                async move { page }
+            }),
+        )
 }

@@ -21,11 +21,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One binary for a Kafka-compatible log, streaming SQL and connectors.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, propagate_version = true, after_help = "\
+#[command(
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    after_help = "\
 Examples:
   thalweg demo                       a month of real flights, from file to live answers
   thalweg server --data ./data       all roles: Kafka :9092, Connect :8083, SQL and metrics :9644
-  thalweg sql                        the SQL shell (starts everything itself where nothing serves)")]
+  thalweg sql                        the SQL shell (starts everything itself where nothing serves)"
+)]
 struct Arguments {
     #[command(flatten)]
     config: config::ConfigArgs,

@@ -16,14 +16,14 @@ use crate::start::{self, Addresses, Running};
 Examples:
   thalweg server --data ./data
   thalweg server --set kafka.listen=127.0.0.1:0 --ready-file ready.json")]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// Write the addresses as JSON to this file once everything serves
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
 }
 
 /// Runs the command.
-pub fn run(config: &ConfigArgs, args: ServerArgs) -> Result<()> {
+pub(crate) fn run(config: &ConfigArgs, args: ServerArgs) -> Result<()> {
     let settings = config.load()?.settings;
     start::log_to_stderr();
     start::runtime()?.block_on(async move {
@@ -50,7 +50,10 @@ fn announce(addresses: &Addresses) {
     if std::io::stderr().is_terminal() {
         eprintln!("Kafka    {}", addresses.kafka);
         eprintln!("Connect  http://{}", addresses.connect);
-        eprintln!("SQL      http://{}/v1/query   (thalweg sql)", addresses.http);
+        eprintln!(
+            "SQL      http://{}/v1/query   (thalweg sql)",
+            addresses.http
+        );
         eprintln!("Ctrl-C stops.");
     }
 }
@@ -64,7 +67,10 @@ fn write_ready_file(path: &Path, addresses: &Addresses) -> Result<()> {
         let beside = path.with_extension("tmp");
         std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path))
     } else {
-        std::fs::OpenOptions::new().write(true).open(path).and_then(|mut pipe| pipe.write_all(&text))
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut pipe| pipe.write_all(&text))
     };
     written.with_context(|| format!("cannot write ready file {}", path.display()))
 }

@@ -30,7 +30,7 @@ const HTTP_DRAIN: Duration = Duration::from_millis(500);
 
 /// Where everything serves.
 #[derive(Debug, Clone, Serialize)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// The Kafka protocol.
     pub kafka: SocketAddr,
     /// Connect's REST interface.
@@ -40,7 +40,7 @@ pub struct Addresses {
 }
 
 /// A process that serves all roles.
-pub struct Running {
+pub(crate) struct Running {
     /// The addresses as bound.
     pub addresses: Addresses,
     readiness: Readiness,
@@ -54,7 +54,7 @@ pub struct Running {
 
 impl Running {
     /// Opens the data folder and serves; returns once everything does.
-    pub async fn start(settings: Settings) -> Result<Self> {
+    pub(crate) async fn start(settings: Settings) -> Result<Self> {
         let kafka = bind("kafka.listen", settings.kafka.listen).await?;
         let connect_listener = bind("connect.listen", settings.connect.listen).await?;
         let http = bind("http.listen", settings.http.listen).await?;
@@ -76,7 +76,10 @@ impl Running {
         )
         .await?;
         let connect = ConnectWorker::start(
-            ConnectConfig { worker_id: addresses.connect.to_string(), ..ConnectConfig::default() },
+            ConnectConfig {
+                worker_id: addresses.connect.to_string(),
+                ..ConnectConfig::default()
+            },
             log,
             sandbox,
             vec![
@@ -94,15 +97,20 @@ impl Running {
             let broker = broker.clone();
             let stopped = stopped.clone();
             async move {
-                broker.serve(kafka, until(stopped)).await.context("kafka listener")
+                broker
+                    .serve(kafka, until(stopped))
+                    .await
+                    .context("kafka listener")
             }
         });
-        let pages = sql
-            .router()
-            .merge(health::router(readiness.clone(), health::install_recorder()));
-        for (name, listener, router) in
-            [("connect", connect_listener, connect.router()), ("http", http, pages)]
-        {
+        let pages = sql.router().merge(health::router(
+            readiness.clone(),
+            health::install_recorder(),
+        ));
+        for (name, listener, router) in [
+            ("connect", connect_listener, connect.router()),
+            ("http", http, pages),
+        ] {
             let stopped = stopped.clone();
             servers.spawn(async move { serve_http(name, listener, router, stopped).await });
         }
@@ -120,7 +128,7 @@ impl Running {
     }
 
     /// Resolves when a listener fails while the process should serve.
-    pub async fn failed(&self) -> anyhow::Error {
+    pub(crate) async fn failed(&self) -> anyhow::Error {
         match self.servers.lock().await.join_next().await {
             Some(Ok(Err(error))) => error,
             Some(Err(error)) => anyhow!("a listener ended: {error}"),
@@ -129,7 +137,7 @@ impl Running {
     }
 
     /// Stops taking work, commits, flushes, and marks the data folder as cleanly closed.
-    pub async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         self.readiness.set(false);
         self.connect.stop().await;
         self.sql.shutdown().await;
@@ -213,7 +221,7 @@ async fn serve_http(
 }
 
 /// The runtime of a process that serves.
-pub fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("thalweg")
@@ -222,9 +230,12 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// Logs to standard error, `RUST_LOG` decides what (default: warnings).
-pub fn log_to_stderr() {
+pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // A second call (the shell that starts a server in its own process) changes nothing.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

@@ -18,7 +18,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// Which cluster a command speaks to.
 #[derive(Debug, Clone, Args)]
-pub struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// Address of a broker
     #[arg(
         long,
@@ -33,7 +33,7 @@ pub struct ClusterArgs {
 
 impl ClusterArgs {
     /// Connects, or says that nothing answers there.
-    pub async fn connect(&self) -> Result<Kafka> {
+    pub(crate) async fn connect(&self) -> Result<Kafka> {
         let config = KafkaConfig::new(&self.bootstrap_servers);
         let kafka = Kafka::connect(config)
             .with_context(|| format!("cannot use {}", self.bootstrap_servers))?;
@@ -62,7 +62,7 @@ Examples:
   thalweg topic create orders --partitions 4 --config cleanup.policy=compact
   thalweg topic list
   thalweg topic describe orders")]
-pub struct TopicArgs {
+pub(crate) struct TopicArgs {
     #[command(subcommand)]
     command: TopicCommand,
     #[command(flatten)]
@@ -104,15 +104,17 @@ enum TopicCommand {
 }
 
 /// Runs the command.
-pub fn run(args: TopicArgs) -> Result<()> {
+pub(crate) fn run(args: TopicArgs) -> Result<()> {
     start::log_to_stderr();
     start::runtime()?.block_on(async move {
         let admin = args.cluster.connect().await?.admin();
         match args.command {
             TopicCommand::List { internal } => list(admin, args.output, internal).await,
-            TopicCommand::Create { name, partitions, configs } => {
-                create(admin, name, partitions, configs).await
-            }
+            TopicCommand::Create {
+                name,
+                partitions,
+                configs,
+            } => create(admin, name, partitions, configs).await,
             TopicCommand::Describe { name } => describe(admin, args.output, &name).await,
             TopicCommand::Delete { name } => {
                 admin.delete_topic(&name).await.map_err(not_found)?;
@@ -144,7 +146,10 @@ async fn create(
         topic = topic.with(key, value);
     }
     admin.create_topic(topic).await?;
-    println!("created topic {name} with {partitions} partition{}", if partitions == 1 { "" } else { "s" });
+    println!(
+        "created topic {name} with {partitions} partition{}",
+        if partitions == 1 { "" } else { "s" }
+    );
     Ok(())
 }
 
@@ -154,7 +159,10 @@ async fn list(admin: Arc<dyn Admin>, output: Output, internal: bool) -> Result<(
     match output {
         Output::Json => {
             for topic in topics {
-                println!("{}", json!({"name": topic.name, "partitions": topic.partitions}));
+                println!(
+                    "{}",
+                    json!({"name": topic.name, "partitions": topic.partitions})
+                );
             }
         }
         Output::Table => {
@@ -169,9 +177,10 @@ async fn list(admin: Arc<dyn Admin>, output: Output, internal: bool) -> Result<(
 }
 
 async fn describe(admin: Arc<dyn Admin>, output: Output, name: &str) -> Result<()> {
-    let topic = admin.describe_topic(name).await?.ok_or_else(|| {
-        Failure::NotFound(AdminError::UnknownTopic(name.to_owned()).to_string())
-    })?;
+    let topic = admin
+        .describe_topic(name)
+        .await?
+        .ok_or_else(|| Failure::NotFound(AdminError::UnknownTopic(name.to_owned()).to_string()))?;
     let mut partitions = Vec::new();
     for index in 0..topic.partitions {
         let partition = TopicPartition::new(name, index);
@@ -208,6 +217,8 @@ async fn describe(admin: Arc<dyn Admin>, output: Output, name: &str) -> Result<(
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_header(header.to_vec());
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_header(header.to_vec());
     table
 }

@@ -13,7 +13,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("streams", &["log-api"]),
     ("connect-api", &["log-api"]),
     ("connect-sandbox", &[]),
-    ("connect-runtime", &["connect-api", "connect-sandbox", "log-api"]),
+    (
+        "connect-runtime",
+        &["connect-api", "connect-sandbox", "log-api"],
+    ),
     ("connector-file", &["connect-api"]),
     ("connector-postgres", &["connect-api"]),
     ("sql", &["connect-sandbox", "log-api", "streams"]),
@@ -30,7 +33,14 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// What a PURE module never names.
-const IMPURE: &[&str] = &["tokio::", "std::fs", "std::net", "Instant::now", "SystemTime::now", "fastrand"];
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "std::fs",
+    "std::net",
+    "Instant::now",
+    "SystemTime::now",
+    "fastrand",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -49,7 +59,12 @@ fn manifests() -> BTreeMap<String, BTreeSet<String>> {
             let text = std::fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
             let manifest: toml::Table = text.parse().unwrap();
             let name = manifest["package"]["name"].as_str().unwrap().to_owned();
-            let used = manifest["dependencies"].as_table().unwrap().keys().cloned().collect();
+            let used = manifest["dependencies"]
+                .as_table()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect();
             (name, used)
         })
         .collect()
@@ -73,10 +88,19 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn crates_use_only_what_the_table_allows() {
     let manifests = manifests();
     let ours: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
-    assert_eq!(manifests.keys().map(String::as_str).collect::<BTreeSet<_>>(), ours);
+    assert_eq!(
+        manifests
+            .keys()
+            .map(String::as_str)
+            .collect::<BTreeSet<_>>(),
+        ours
+    );
     for (name, allowed) in EDGES {
-        let used: BTreeSet<&str> =
-            manifests[*name].iter().map(String::as_str).filter(|used| ours.contains(used)).collect();
+        let used: BTreeSet<&str> = manifests[*name]
+            .iter()
+            .map(String::as_str)
+            .filter(|used| ours.contains(used))
+            .collect();
         let forbidden: Vec<_> = used.iter().filter(|used| !allowed.contains(used)).collect();
         assert!(forbidden.is_empty(), "{name} must not use {forbidden:?}");
     }
@@ -86,7 +110,10 @@ fn crates_use_only_what_the_table_allows() {
 fn libraries_stay_in_their_homes() {
     for (library, homes) in HOMES {
         for (name, used) in manifests() {
-            assert!(!used.contains(*library) || homes.contains(&name.as_str()), "{name} must not use {library}");
+            assert!(
+                !used.contains(*library) || homes.contains(&name.as_str()),
+                "{name} must not use {library}"
+            );
         }
     }
 }
@@ -100,7 +127,10 @@ fn every_module_says_what_it_owns() {
         .iter()
         .filter(|path| !std::fs::read_to_string(path).unwrap().starts_with("//!"))
         .collect();
-    assert!(silent.is_empty(), "modules that do not say what they own: {silent:#?}");
+    assert!(
+        silent.is_empty(),
+        "modules that do not say what they own: {silent:#?}"
+    );
 }
 
 #[test]
@@ -110,15 +140,25 @@ fn pure_modules_have_no_clock_no_disk_no_network_no_chance() {
     let mut pure = 0;
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
-        let header: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let header: String = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
         if !header.contains("PURE") || path.ends_with("tests/architecture.rs") {
             continue;
         }
         pure += 1;
         let code = text.split("#[cfg(test)]").next().unwrap();
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for line in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
             for word in IMPURE {
-                assert!(!line.contains(word), "{}: a PURE module uses {word}: {line}", path.display());
+                assert!(
+                    !line.contains(word),
+                    "{}: a PURE module uses {word}: {line}",
+                    path.display()
+                );
             }
         }
     }

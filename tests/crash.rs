@@ -33,7 +33,9 @@ fn ten_kills_change_nothing() {
         for kill in 0..KILLS {
             // The random point: after some progress, then some more milliseconds of it.
             let pause = Duration::from_millis(random.u64(0..400));
-            tokio::time::timeout(pause, std::future::pending::<()>()).await.unwrap_err();
+            tokio::time::timeout(pause, std::future::pending::<()>())
+                .await
+                .unwrap_err();
             server.kill();
             server = Server::start(&data);
             println!("kill {kill} after {pause:?}");
@@ -41,10 +43,20 @@ fn ten_kills_change_nothing() {
         flights::wait_for_views(&server, departed).await;
         let delays = truth::datafusion(&input, &truth::delays()).await;
         let origins = truth::datafusion(&input, &truth::origins()).await;
-        assert_eq!(truth::normalised(&server.sql("SELECT * FROM delays").await), delays);
-        assert_eq!(truth::normalised(&server.sql("SELECT * FROM origins").await), origins);
+        assert_eq!(
+            truth::normalised(&server.sql("SELECT * FROM delays").await),
+            delays
+        );
+        assert_eq!(
+            truth::normalised(&server.sql("SELECT * FROM origins").await),
+            origins
+        );
         let flown = server.sql("SELECT count(*) AS n FROM flights").await;
-        assert_eq!(flown[0]["n"].as_u64(), Some(departed), "a flight was lost or stands twice");
+        assert_eq!(
+            flown[0]["n"].as_u64(),
+            Some(departed),
+            "a flight was lost or stands twice"
+        );
         sinks_agree(&postgres, &file, &delays).await;
 
         // A graceful stop and another start give the same answer too.
@@ -52,6 +64,9 @@ fn ten_kills_change_nothing() {
         assert!(status.success(), "{status}");
         println!("graceful stop took {took:?}");
         let server = Server::start(&data);
-        assert_eq!(truth::normalised(&server.sql("SELECT * FROM delays").await), delays);
+        assert_eq!(
+            truth::normalised(&server.sql("SELECT * FROM delays").await),
+            delays
+        );
     });
 }

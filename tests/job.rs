@@ -22,7 +22,15 @@ fn a_year_of_flights_equals_the_batch() {
         }
         server.sql(&flights::statements()).await;
         let mut live = thalweg()
-            .args(["sql", "--server", &server.http, "-c", "SELECT * FROM delays EMIT CHANGES", "-o", "json"])
+            .args([
+                "sql",
+                "--server",
+                &server.http,
+                "-c",
+                "SELECT * FROM delays EMIT CHANGES",
+                "-o",
+                "json",
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -34,16 +42,33 @@ fn a_year_of_flights_equals_the_batch() {
         flights::wait_for_views(&server, departed).await;
         let delays = truth::datafusion(&input, &truth::delays()).await;
         let origins = truth::datafusion(&input, &truth::origins()).await;
-        assert_eq!(truth::normalised(&server.sql("SELECT * FROM delays").await), delays);
-        assert_eq!(truth::normalised(&server.sql("SELECT * FROM origins").await), origins);
-        assert_eq!(truth::postgres(&postgres, &input, &truth::delays()).await, delays);
-        assert_eq!(truth::postgres(&postgres, &input, &truth::origins()).await, origins);
+        assert_eq!(
+            truth::normalised(&server.sql("SELECT * FROM delays").await),
+            delays
+        );
+        assert_eq!(
+            truth::normalised(&server.sql("SELECT * FROM origins").await),
+            origins
+        );
+        assert_eq!(
+            truth::postgres(&postgres, &input, &truth::delays()).await,
+            delays
+        );
+        assert_eq!(
+            truth::postgres(&postgres, &input, &truth::origins()).await,
+            origins
+        );
 
         // The side topic holds what the transform took out, the flights carry what it added.
         server.sql("CREATE SOURCE cancelled (carrier TEXT, dest TEXT) WITH (topic = 'cancelled') FORMAT PLAIN ENCODE JSON").await;
         let cancelled = &server.sql("SELECT count(*) AS n FROM cancelled").await[0]["n"];
-        assert_eq!(cancelled.as_u64().unwrap() + departed, flights::lines(&input).len() as u64);
-        let routes = server.sql("SELECT count(*) AS n FROM flights WHERE route = origin || '-' || dest").await;
+        assert_eq!(
+            cancelled.as_u64().unwrap() + departed,
+            flights::lines(&input).len() as u64
+        );
+        let routes = server
+            .sql("SELECT count(*) AS n FROM flights WHERE route = origin || '-' || dest")
+            .await;
         assert_eq!(routes[0]["n"].as_u64(), Some(departed));
 
         // Both sinks come to the same rows.
@@ -51,10 +76,24 @@ fn a_year_of_flights_equals_the_batch() {
 
         // The live query has shown changes that come to the same count.
         let mut first = String::new();
-        BufReader::new(live.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        assert!(first.starts_with("{\"diff\":1,\"row\":{\"window_start\":"), "{first}");
-        assert!(std::process::Command::new("kill").args(["-INT", &live.id().to_string()]).status().unwrap().success());
-        assert!(live.wait().unwrap().success(), "Ctrl-C ends a live query without harm");
+        BufReader::new(live.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        assert!(
+            first.starts_with("{\"diff\":1,\"row\":{\"window_start\":"),
+            "{first}"
+        );
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-INT", &live.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(
+            live.wait().unwrap().success(),
+            "Ctrl-C ends a live query without harm"
+        );
 
         let why = format!("{:?}", server.sql("EXPLAIN WHY delays").await);
         assert!(why.contains("watermark"), "{why}");
@@ -63,16 +102,27 @@ fn a_year_of_flights_equals_the_batch() {
 
 /// Waits until file and database hold these rows, then checks that no row stands there twice.
 pub(crate) async fn sinks_agree(postgres: &Postgres, file: &std::path::Path, expected: &[String]) {
-    until("the file sink", || async { truth::replayed(file) == expected }, |equal| *equal).await;
+    until(
+        "the file sink",
+        || async { truth::replayed(file) == expected },
+        |equal| *equal,
+    )
+    .await;
     let sql = "SELECT window_start, window_end, name, flights, avg_delay, class FROM delays";
     let rows = || async {
         let mut rows = postgres.rows(sql).await.unwrap_or_default();
         // Timestamps arrive as the text of the JSON where the table was made by the sink.
-        rows.iter_mut().for_each(|row| *row = row.replacen('T', " ", 2));
+        rows.iter_mut()
+            .for_each(|row| *row = row.replacen('T', " ", 2));
         rows.sort();
         rows
     };
-    until("the PostgreSQL sink", || async { rows().await == expected }, |equal| *equal).await;
+    until(
+        "the PostgreSQL sink",
+        || async { rows().await == expected },
+        |equal| *equal,
+    )
+    .await;
 }
 
 #[test]
@@ -89,9 +139,7 @@ fn an_airline_that_arrives_late_or_changes_corrects_the_view() {
                    FROM TUMBLE(trips, ts, INTERVAL '1 hour') t JOIN names n ON t.k = n.k GROUP BY window_start, n.name;",
             )
             .await;
-        let row = |name: &str, n: u64| {
-            serde_json::json!([{"window_start": "2024-01-01T10:00:00", "name": name, "n": n}])
-        };
+        let row = |name: &str, n: u64| serde_json::json!([{"window_start": "2024-01-01T10:00:00", "name": name, "n": n}]);
         let view = || async { serde_json::Value::Array(server.sql("SELECT * FROM v").await) };
         server.sql("INSERT INTO trips VALUES ('2024-01-01T10:05:00', 'a'), ('2024-01-01T10:06:00', 'a')").await;
         server.sql("INSERT INTO names VALUES ('a', 'Alpha')").await;

@@ -16,13 +16,25 @@ fn one_record_from_file_to_view_to_file() {
 
         // 1–2: a line becomes a SourceRecord, is converted and written with its offset in one transaction.
         server
-            .create_connector(json!({"name": "in", "config": {"connector.class": "FileStreamSource",
-                "file": input, "format": "ndjson", "topic": "t", "key.field": "k"}}))
+            .create_connector(
+                json!({"name": "in", "config": {"connector.class": "FileStreamSource",
+                "file": input, "format": "ndjson", "topic": "t", "key.field": "k"}}),
+            )
             .await;
         // 3–5: it lies in the log, and a foreign client sees it there.
         let read = || async {
             let out = std::process::Command::new("kcat")
-                .args(["-b", &server.kafka, "-t", "t", "-C", "-e", "-q", "-f", "%k=%s"])
+                .args([
+                    "-b",
+                    &server.kafka,
+                    "-t",
+                    "t",
+                    "-C",
+                    "-e",
+                    "-q",
+                    "-f",
+                    "%k=%s",
+                ])
                 .output()
                 .unwrap();
             String::from_utf8(out.stdout).unwrap()
@@ -36,14 +48,22 @@ fn one_record_from_file_to_view_to_file() {
             )
             .await;
         let totals = || async { server.sql("SELECT * FROM totals").await };
-        until("the view", totals, |rows| *rows == [json!({"k": "a", "total": 7})]).await;
+        until("the view", totals, |rows| {
+            *rows == [json!({"k": "a", "total": 7})]
+        })
+        .await;
         // 9: a sink task takes the view's change out.
         server
-            .create_connector(json!({"name": "out", "config": {"connector.class": "FileStreamSink",
-                "file": output, "format": "ndjson", "topics": "totals"}}))
+            .create_connector(
+                json!({"name": "out", "config": {"connector.class": "FileStreamSink",
+                "file": output, "format": "ndjson", "topics": "totals"}}),
+            )
             .await;
         let written = || async { std::fs::read_to_string(&output).unwrap_or_default() };
-        until("the file", written, |text| text == "{\"k\":\"a\",\"total\":7}\n").await;
+        until("the file", written, |text| {
+            text == "{\"k\":\"a\",\"total\":7}\n"
+        })
+        .await;
     });
 }
 
@@ -53,14 +73,24 @@ fn the_map_names_files_that_exist() {
     let table: Vec<&str> = text
         .lines()
         .skip_while(|line| !line.starts_with("## The life of a record"))
-        .filter(|line| line.starts_with("| ") && line.chars().nth(2).is_some_and(|c| c.is_ascii_digit()))
+        .filter(|line| {
+            line.starts_with("| ") && line.chars().nth(2).is_some_and(|c| c.is_ascii_digit())
+        })
         .collect();
     assert_eq!(table.len(), 9, "the table has nine steps");
     let mut named = 0;
     for line in table {
-        for path in line.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs")) {
+        for path in line
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|code| code.ends_with(".rs"))
+        {
             named += 1;
-            assert!(flights::root().join(path).exists(), "ARCHITECTURE.md names {path}");
+            assert!(
+                flights::root().join(path).exists(),
+                "ARCHITECTURE.md names {path}"
+            );
         }
     }
     assert!(named >= 9, "only {named} files are named");

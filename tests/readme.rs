@@ -9,17 +9,25 @@ use crate::fixture::{block_on, flights, until, wasm};
 fn block(name: &str) -> String {
     let text = std::fs::read_to_string(flights::root().join("README.md")).unwrap();
     let start = format!("```sh {name}\n");
-    let from = text.find(&start).unwrap_or_else(|| panic!("README.md has no block {name}")) + start.len();
+    let from = text
+        .find(&start)
+        .unwrap_or_else(|| panic!("README.md has no block {name}"))
+        + start.len();
     let length = text[from..].find("```").unwrap();
     text[from..from + length].to_owned()
 }
 
 /// Runs a block line by line as bash would; every command must succeed. Returns what it printed.
 fn run(server: &Server, folder: &std::path::Path, name: &str) -> String {
-    let script = block(name).replace("127.0.0.1:9092", &server.kafka).replace("127.0.0.1:8083", &server.connect);
+    let script = block(name)
+        .replace("127.0.0.1:9092", &server.kafka)
+        .replace("127.0.0.1:8083", &server.connect);
     let commands = script.lines().filter(|line| !line.is_empty()).count();
     assert!(commands <= 6, "door {name} has {commands} commands");
-    let binary = std::path::Path::new(thalweg().get_program()).parent().unwrap().to_owned();
+    let binary = std::path::Path::new(thalweg().get_program())
+        .parent()
+        .unwrap()
+        .to_owned();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
@@ -30,7 +38,11 @@ fn run(server: &Server, folder: &std::path::Path, name: &str) -> String {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{name}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{name}: {text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -42,7 +54,10 @@ fn three_doors() {
         let server = Server::start(&folder.path().join("data"));
 
         let text = run(&server, folder.path(), "sql");
-        assert!(text.contains("{\"diff\":1,\"row\":{\"customer\":\"ada\""), "{text}");
+        assert!(
+            text.contains("{\"diff\":1,\"row\":{\"customer\":\"ada\""),
+            "{text}"
+        );
         let spent = server.sql("SELECT * FROM spent ORDER BY customer").await;
         let expected = [
             serde_json::json!({"customer": "ada", "n": 2, "total": 15.0}),
@@ -51,13 +66,22 @@ fn three_doors() {
         assert_eq!(spent, expected);
 
         let text = run(&server, folder.path(), "wasm");
-        assert!(text.ends_with("{\"a\":\"early\",\"b\":\"very late\"}\n"), "{text}");
+        assert!(
+            text.ends_with("{\"a\":\"early\",\"b\":\"very late\"}\n"),
+            "{text}"
+        );
 
         let text = run(&server, folder.path(), "connect");
-        assert!(text.ends_with("a {\"k\":\"a\",\"n\":1}\nb {\"k\":\"b\",\"n\":2}\n"), "{text}");
+        assert!(
+            text.ends_with("a {\"k\":\"a\",\"n\":1}\nb {\"k\":\"b\",\"n\":2}\n"),
+            "{text}"
+        );
         let output = folder.path().join("output.ndjson");
         let written = || async { std::fs::read_to_string(&output).unwrap_or_default() };
-        until("the sink", written, |text| text == "{\"k\":\"a\",\"n\":1}\n{\"k\":\"b\",\"n\":2}\n").await;
+        until("the sink", written, |text| {
+            text == "{\"k\":\"a\",\"n\":1}\n{\"k\":\"b\",\"n\":2}\n"
+        })
+        .await;
     });
 }
 
@@ -68,7 +92,14 @@ fn the_error_in_the_readme_is_the_one_that_is_printed() {
     let text = std::fs::read_to_string(flights::root().join("README.md")).unwrap();
     let from = text.find("```\nerror[").unwrap() + 4;
     let expected = text[from..].split("```").next().unwrap();
-    let create = block("sql").lines().next().unwrap().split('"').nth(1).unwrap().to_owned();
+    let create = block("sql")
+        .lines()
+        .next()
+        .unwrap()
+        .split('"')
+        .nth(1)
+        .unwrap()
+        .to_owned();
     assert!(server.shell(&create).status.success());
     let output = server.shell("SELECT custmer FROM orders");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
@@ -86,9 +117,18 @@ fn the_demo_prints_its_answers_and_ends() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let departed = flights::departed(&flights::month());
-    assert!(text.contains(&format!("{departed} flights joined, windowed and aggregated")), "{text}");
+    assert!(
+        text.contains(&format!(
+            "{departed} flights joined, windowed and aggregated"
+        )),
+        "{text}"
+    );
     assert!(text.contains("ExpressJet Airlines Inc."), "{text}");
     assert!(text.contains("Try next:"), "{text}");
 }

@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use crate::Place;
 use crate::log::Deliveries;
 use crate::machine::{self, Memory};
-use crate::report::{self, median, min};
+use crate::report::{self, figure, median, min};
 use crate::server::Server;
 
 /// Sizes of the benchmark.
@@ -73,9 +73,9 @@ pub(crate) fn run(place: &Place, args: &IdleArgs) -> Result<()> {
         let values = values.iter().copied();
         vec![
             name.to_owned(),
-            format!("{:.1}", min(values.clone())),
-            format!("{:.1}", median(values.clone())),
-            format!("{:.1}", values.fold(f64::NAN, f64::max)),
+            figure(min(values.clone()), 1),
+            figure(median(values.clone()), 1),
+            figure(values.fold(f64::NAN, f64::max), 1),
         ]
     };
     report::print(

@@ -25,7 +25,7 @@ use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 
 use crate::Place;
 use crate::machine;
-use crate::report::{self, median, min};
+use crate::report::{self, figure, median, min};
 use crate::server::Server;
 
 /// Bytes of one record's value.
@@ -75,7 +75,7 @@ struct Cost {
 struct Run {
     produce: Cost,
     consume: Cost,
-    /// Bytes on disk for each byte of record values.
+    /// Bytes of files for each byte of record values.
     stored: f64,
 }
 
@@ -107,13 +107,10 @@ pub(crate) fn run(place: &Place, args: &LogArgs) -> Result<()> {
             let cpu = || costs.iter().map(|cost| cost.server_cpu / (bytes / 1e9));
             rows.push(vec![
                 format!("{direction}, {codec}"),
-                format!("{:.2}", min(cpu())),
-                format!("{:.2}", median(cpu())),
-                format!(
-                    "{:.0}",
-                    bytes / 1e6 / min(costs.iter().map(|cost| cost.wall))
-                ),
-                format!("{stored:.2}"),
+                figure(min(cpu()), 2),
+                figure(median(cpu()), 2),
+                figure(bytes / 1e6 / min(costs.iter().map(|cost| cost.wall)), 0),
+                figure(stored, 2),
             ]);
         }
     }

@@ -58,15 +58,14 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Bytes on disk of everything below a folder; what vanishes meanwhile does not count.
+/// Lengths of all files below a folder; what vanishes meanwhile does not count.
 pub(crate) fn folder_bytes(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
     let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
-        Ok(metadata) => metadata.blocks() * 512,
+        Ok(metadata) => metadata.len(),
         Err(_) => 0,
     };
     entries.filter_map(Result::ok).map(size).sum()

@@ -17,9 +17,11 @@ mod server;
 mod window;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 /// The one that the product has, so that both sides of `window` run on it.
 #[global_allocator]
@@ -65,22 +67,32 @@ enum Benchmark {
     All,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let Arguments { place, benchmark } = Arguments::parse();
     // Warnings of the engine under test belong beside the figures that they explain.
     tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_max_level(LevelFilter::WARN)
         .with_writer(std::io::stderr)
         .init();
     println!("{}\n", machine::description());
+    match run(&place, &benchmark) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(place: &Place, benchmark: &Benchmark) -> Result<()> {
     match benchmark {
-        Benchmark::Window(args) => window::run(&place, &args),
-        Benchmark::Log(args) => log::run(&place, &args),
-        Benchmark::Idle(args) => idle::run(&place, &args),
+        Benchmark::Window(args) => window::run(place, args),
+        Benchmark::Log(args) => log::run(place, args),
+        Benchmark::Idle(args) => idle::run(place, args),
         Benchmark::All => {
-            window::run(&place, &window::WindowArgs::default())?;
-            log::run(&place, &log::LogArgs::default())?;
-            idle::run(&place, &idle::IdleArgs::default())
+            window::run(place, &window::WindowArgs::default())?;
+            log::run(place, &log::LogArgs::default())?;
+            idle::run(place, &idle::IdleArgs::default())
         }
     }
 }

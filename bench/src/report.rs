@@ -16,6 +16,15 @@ pub(crate) fn print(title: &str, header: &[&str], rows: &[Vec<String>]) {
     println!("{title}\n\n{table}\n");
 }
 
+/// A number with so many decimals; `-` where nothing was measured.
+pub(crate) fn figure(value: f64, decimals: usize) -> String {
+    if value.is_nan() {
+        "-".to_owned()
+    } else {
+        format!("{value:.decimals$}")
+    }
+}
+
 /// The smallest value; NaN of none.
 pub(crate) fn min(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().fold(f64::NAN, f64::min)
@@ -43,5 +52,9 @@ mod tests {
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median([]).is_nan() && min([]).is_nan());
         assert_eq!(min([3.0, 1.0]), 1.0);
+        assert_eq!(
+            (figure(median([]), 2), figure(1.005e3, 1)),
+            ("-".to_owned(), "1005.0".to_owned())
+        );
     }
 }

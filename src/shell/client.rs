@@ -12,14 +12,14 @@ use crate::exit::Failure;
 
 /// Speaks to one server.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     base: String,
     http: reqwest::Client,
 }
 
 /// One column of an answer.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Column {
+pub(crate) struct Column {
     /// Its name.
     pub name: String,
     /// Its SQL type.
@@ -29,7 +29,7 @@ pub struct Column {
 
 /// One row, with its sign where it is a change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub(crate) struct Row {
     /// `None` in a snapshot, ±1 in a push query.
     pub diff: Option<i8>,
     /// Values in column order.
@@ -37,7 +37,7 @@ pub struct Row {
 }
 
 /// The rows of an answer.
-pub struct Rows {
+pub(crate) struct Rows {
     /// Their columns.
     pub columns: Vec<Column>,
     /// Whether they are changes that go on until the client leaves.
@@ -46,7 +46,7 @@ pub struct Rows {
 }
 
 /// What became of a statement.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It did something; this is what.
     Done(String),
     /// It answers with rows.
@@ -56,7 +56,7 @@ pub enum Outcome {
 }
 
 /// The next thing in an answer.
-pub enum Next {
+pub(crate) enum Next {
     /// A row.
     Row(Row),
     /// The rest failed.
@@ -67,15 +67,21 @@ pub enum Next {
 
 impl Client {
     /// A client of `address`: `HOST:PORT`, with or without `http://`.
-    pub fn new(address: &str) -> Self {
+    pub(crate) fn new(address: &str) -> Self {
         let address = address.trim_end_matches('/');
-        let base =
-            if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        Self { base, http: reqwest::Client::new() }
+        let base = if address.contains("://") {
+            address.to_owned()
+        } else {
+            format!("http://{address}")
+        };
+        Self {
+            base,
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Whether a server answers there and is ready.
-    pub async fn is_ready(&self) -> bool {
+    pub(crate) async fn is_ready(&self) -> bool {
         self.http
             .get(format!("{}/readyz", self.base))
             .send()
@@ -84,9 +90,14 @@ impl Client {
     }
 
     /// Names of objects and columns for completion; none where the server does not answer.
-    pub async fn catalog_words(&self) -> Vec<String> {
+    pub(crate) async fn catalog_words(&self) -> Vec<String> {
         let words = async {
-            let response = self.http.get(format!("{}/v1/catalog", self.base)).send().await.ok()?;
+            let response = self
+                .http
+                .get(format!("{}/v1/catalog", self.base))
+                .send()
+                .await
+                .ok()?;
             let objects: Vec<Value> = response.json().await.ok()?;
             Some(
                 objects
@@ -104,7 +115,7 @@ impl Client {
     }
 
     /// Runs one statement.
-    pub async fn query(&self, sql: &str) -> Result<Outcome> {
+    pub(crate) async fn query(&self, sql: &str) -> Result<Outcome> {
         let response = self
             .http
             .post(format!("{}/v1/query", self.base))
@@ -119,11 +130,21 @@ impl Client {
             None => Vec::new(),
         };
         let has_columns = !columns.is_empty();
-        let mut lines = Lines { body: response.bytes_stream().boxed(), buffer: BytesMut::new() };
+        let mut lines = Lines {
+            body: response.bytes_stream().boxed(),
+            buffer: BytesMut::new(),
+        };
         if has_columns {
             // The lines of a push answer carry their sign.
-            let push = lines.peek().await?.is_some_and(|line| line.starts_with(b"{\"diff\":"));
-            return Ok(Outcome::Rows(Rows { columns, push, lines }));
+            let push = lines
+                .peek()
+                .await?
+                .is_some_and(|line| line.starts_with(b"{\"diff\":"));
+            return Ok(Outcome::Rows(Rows {
+                columns,
+                push,
+                lines,
+            }));
         }
         let mut message = String::new();
         while let Some(line) = lines.next().await? {
@@ -140,8 +161,10 @@ impl Client {
 
 impl Rows {
     /// The next row.
-    pub async fn next(&mut self) -> Result<Next> {
-        let Some(line) = self.lines.next().await? else { return Ok(Next::End) };
+    pub(crate) async fn next(&mut self) -> Result<Next> {
+        let Some(line) = self.lines.next().await? else {
+            return Ok(Next::End);
+        };
         let mut object: Map<String, Value> =
             serde_json::from_slice(&line).context("a row of the answer")?;
         if object.len() == 1
@@ -149,10 +172,12 @@ impl Rows {
         {
             return Ok(Next::Refused(diagnostic));
         }
-        let diff = self.push.then(|| match object.get("diff").and_then(Value::as_i64) {
-            Some(diff) if diff < 0 => -1,
-            _ => 1,
-        });
+        let diff = self
+            .push
+            .then(|| match object.get("diff").and_then(Value::as_i64) {
+                Some(diff) if diff < 0 => -1,
+                _ => 1,
+            });
         if diff.is_some()
             && let Some(Value::Object(row)) = object.remove("row")
         {
@@ -184,7 +209,9 @@ impl Lines {
     }
 
     async fn next(&mut self) -> Result<Option<BytesMut>> {
-        let Some(end) = self.fill().await? else { return Ok(None) };
+        let Some(end) = self.fill().await? else {
+            return Ok(None);
+        };
         let line = self.buffer.split_to(end);
         if !self.buffer.is_empty() {
             self.buffer.advance(1);
@@ -196,7 +223,10 @@ impl Lines {
     async fn fill(&mut self) -> Result<Option<usize>> {
         let mut searched = 0;
         loop {
-            if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+            if let Some(at) = self.buffer[searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+            {
                 if searched + at == 0 {
                     self.buffer.advance(1);
                     continue;
@@ -205,7 +235,9 @@ impl Lines {
             }
             searched = self.buffer.len();
             match self.body.next().await {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes.context("the answer broke off")?),
+                Some(bytes) => self
+                    .buffer
+                    .extend_from_slice(&bytes.context("the answer broke off")?),
                 None => return Ok((!self.buffer.is_empty()).then_some(self.buffer.len())),
             }
         }

@@ -6,13 +6,13 @@ use reedline::{Completer, CompletionResult, Span, Suggestion};
 const SUGGESTIONS_MAX: usize = 40;
 
 /// Completes the word before the cursor.
-pub struct SqlCompleter {
+pub(crate) struct SqlCompleter {
     words: Vec<String>,
 }
 
 impl SqlCompleter {
     /// `names` of the catalog come before keywords.
-    pub fn new(names: Vec<String>) -> Self {
+    pub(crate) fn new(names: Vec<String>) -> Self {
         let mut words = names;
         words.sort();
         words.dedup();
@@ -40,7 +40,9 @@ impl SqlCompleter {
         let before = line.get(..pos).unwrap_or(line);
         let start = before
             .rfind(|character: char| !(character.is_alphanumeric() || character == '_'))
-            .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+            .map_or(0, |at| {
+                at + before[at..].chars().next().map_or(1, char::len_utf8)
+            });
         let prefix = &before[start..];
         if prefix.is_empty() {
             return Vec::new();
@@ -63,11 +65,17 @@ mod tests {
     #[test]
     fn completes_names_before_keywords() {
         let completer = SqlCompleter::new(vec!["selection".to_owned(), "flights".to_owned()]);
-        let values: Vec<String> =
-            completer.suggestions("SELECT * FROM fl", 16).into_iter().map(|s| s.value).collect();
+        let values: Vec<String> = completer
+            .suggestions("SELECT * FROM fl", 16)
+            .into_iter()
+            .map(|s| s.value)
+            .collect();
         assert_eq!(values[0], "flights");
-        let values: Vec<String> =
-            completer.suggestions("sel", 3).into_iter().map(|s| s.value).collect();
+        let values: Vec<String> = completer
+            .suggestions("sel", 3)
+            .into_iter()
+            .map(|s| s.value)
+            .collect();
         assert_eq!(values[0], "selection");
         assert!(values.iter().any(|value| value == "SELECT"), "{values:?}");
     }

@@ -4,7 +4,7 @@ use nu_ansi_term::{Color, Style};
 use reedline::{Highlighter, StyledText};
 
 /// Colours SQL by a light scan of the line; it never changes the text.
-pub struct SqlHighlighter;
+pub(crate) struct SqlHighlighter;
 
 impl Highlighter for SqlHighlighter {
     fn highlight(&self, line: &str, _cursor: usize) -> StyledText {
@@ -22,15 +22,26 @@ fn pieces(line: &str) -> Vec<(Style, &str)> {
     while let Some(first) = rest.chars().next() {
         let (style, length) = match first {
             '\'' => (Color::Green.normal(), quoted_length(rest)),
-            '-' if rest.starts_with("--") => {
-                (Color::DarkGray.normal(), rest.find('\n').unwrap_or(rest.len()))
-            }
-            c if c.is_ascii_digit() => (Color::Magenta.normal(), run(rest, |c| c.is_ascii_digit() || c == '.')),
+            '-' if rest.starts_with("--") => (
+                Color::DarkGray.normal(),
+                rest.find('\n').unwrap_or(rest.len()),
+            ),
+            c if c.is_ascii_digit() => (
+                Color::Magenta.normal(),
+                run(rest, |c| c.is_ascii_digit() || c == '.'),
+            ),
             c if c.is_alphabetic() || c == '_' => {
                 let length = run(rest, |c| c.is_alphanumeric() || c == '_');
                 let upper = rest[..length].to_ascii_uppercase();
                 let known = sql::keywords().iter().any(|keyword| *keyword == upper);
-                (if known { Color::Cyan.bold() } else { Style::new() }, length)
+                (
+                    if known {
+                        Color::Cyan.bold()
+                    } else {
+                        Style::new()
+                    },
+                    length,
+                )
             }
             c => (Style::new(), c.len_utf8()),
         };

@@ -24,13 +24,13 @@ const REDRAW: Duration = Duration::from_millis(100);
 const ROWS_MAX: usize = 10_000;
 
 /// Whether these rows are changes and there is a terminal to draw them on.
-pub fn wanted(rows: &Rows) -> bool {
+pub(crate) fn wanted(rows: &Rows) -> bool {
     rows.push && std::io::stdout().is_terminal()
 }
 
 /// The rows that are true now.
 #[derive(Debug, Default)]
-pub struct Current {
+pub(crate) struct Current {
     rows: Vec<Vec<Value>>,
     /// Place of the row that was retracted last: the insert that follows takes it.
     vacant: Option<usize>,
@@ -40,7 +40,7 @@ pub struct Current {
 
 impl Current {
     /// Takes one change.
-    pub fn apply(&mut self, row: Row) {
+    pub(crate) fn apply(&mut self, row: Row) {
         self.changes += 1;
         if row.diff == Some(-1) {
             self.close_gap();
@@ -57,7 +57,7 @@ impl Current {
     }
 
     /// The rows, a row that was retracted without a successor left out.
-    pub fn rows(&mut self) -> &[Vec<Value>] {
+    pub(crate) fn rows(&mut self) -> &[Vec<Value>] {
         self.close_gap();
         &self.rows
     }
@@ -70,7 +70,7 @@ impl Current {
 }
 
 /// Follows the changes until they end or Ctrl-C; returns what went wrong on the way.
-pub async fn follow(mut rows: Rows) -> Result<Option<Diagnostic>> {
+pub(crate) async fn follow(mut rows: Rows) -> Result<Option<Diagnostic>> {
     let mut current = Current::default();
     let mut screen = Screen::default();
     let mut redraw = tokio::time::interval(REDRAW);
@@ -113,7 +113,10 @@ impl Screen {
         let all = current.rows();
         let shown: Vec<Row> = all[all.len().saturating_sub(room)..]
             .iter()
-            .map(|values| Row { diff: None, values: values.clone() })
+            .map(|values| Row {
+                diff: None,
+                values: values.clone(),
+            })
             .collect();
         let mut table = output::table(&rows.columns, &shown, false);
         table.set_width(width);
@@ -121,14 +124,22 @@ impl Screen {
         let status = format!(
             "{} rows{} · {changes} changes · {rate:.0}/s · Ctrl-C to leave",
             all.len(),
-            if all.len() > shown.len() { format!(" (last {} shown)", shown.len()) } else { String::new() },
+            if all.len() > shown.len() {
+                format!(" (last {} shown)", shown.len())
+            } else {
+                String::new()
+            },
         );
         let text = format!("{table}\n{status}");
         let mut out = std::io::stdout();
         if self.lines > 0 {
             queue!(out, cursor::MoveToColumn(0), cursor::MoveUp(self.lines))?;
         }
-        queue!(out, cursor::MoveToColumn(0), terminal::Clear(terminal::ClearType::FromCursorDown))?;
+        queue!(
+            out,
+            cursor::MoveToColumn(0),
+            terminal::Clear(terminal::ClearType::FromCursorDown)
+        )?;
         queue!(out, style::Print(&text))?;
         self.lines = u16::try_from(text.lines().count().saturating_sub(1)).unwrap_or(height);
         out.flush().context("draw the table")
@@ -142,7 +153,10 @@ mod tests {
     use super::*;
 
     fn change(diff: i8, value: i64) -> Row {
-        Row { diff: Some(diff), values: vec![json!(value)] }
+        Row {
+            diff: Some(diff),
+            values: vec![json!(value)],
+        }
     }
 
     #[test]

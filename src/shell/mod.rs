@@ -23,8 +23,8 @@ use tokio::runtime::Runtime;
 use crate::config::ConfigArgs;
 use crate::exit::Failure;
 use crate::start::{self, Running};
-pub use client::{Client, Next, Outcome, Row, Rows};
-pub use output::{Output, table};
+pub(crate) use client::{Client, Next, Outcome, Row, Rows};
+pub(crate) use output::{Output, table};
 
 /// Arguments of `thalweg sql`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ Examples:
   thalweg sql -c 'SELECT * FROM delays ORDER BY window_start LIMIT 10'
   thalweg sql -c 'SELECT * FROM delays EMIT CHANGES' --output json
   thalweg sql -f views.sql --server 127.0.0.1:9644")]
-pub struct SqlArgs {
+pub(crate) struct SqlArgs {
     /// Run these statements and end
     #[arg(long, short = 'c', value_name = "SQL", conflicts_with = "file")]
     command: Option<String>,
@@ -50,7 +50,7 @@ pub struct SqlArgs {
 }
 
 /// Runs the command.
-pub fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
+pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
     start::log_to_stderr();
     let text = match (&args.command, &args.file) {
         (Some(text), _) => Some(text.clone()),
@@ -60,7 +60,9 @@ pub fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
         ),
         (None, None) if !std::io::stdin().is_terminal() => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("read standard input")?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("read standard input")?;
             Some(text)
         }
         (None, None) => None,
@@ -101,7 +103,10 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
         settings.data.display()
     );
     let running = Running::start(settings).await?;
-    Ok((Client::new(&running.addresses.http.to_string()), Some(running)))
+    Ok((
+        Client::new(&running.addresses.http.to_string()),
+        Some(running),
+    ))
 }
 
 /// Runs statements in order; the first error ends it.
@@ -141,7 +146,10 @@ async fn run_statement(client: &Client, output: Output, text: &str) -> Result<bo
 }
 
 fn interactive(runtime: &Runtime, client: &Client, output: Output) -> Result<()> {
-    println!("thalweg {}: statements end with ; — \\? for help, Ctrl-D to leave", env!("CARGO_PKG_VERSION"));
+    println!(
+        "thalweg {}: statements end with ; — \\? for help, Ctrl-D to leave",
+        env!("CARGO_PKG_VERSION")
+    );
     let mut editor: Reedline = prompt::editor(runtime.block_on(client.catalog_words()))?;
     let prompt = prompt::Prompt;
     let mut timing = false;

@@ -15,7 +15,7 @@ const TABLE_ROWS: usize = 1000;
 
 /// How rows are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// A table for people
     Table,
     /// One JSON object a line
@@ -26,13 +26,17 @@ pub enum Output {
 
 impl Output {
     /// Table in a terminal, json otherwise.
-    pub fn for_stdout() -> Self {
-        if std::io::stdout().is_terminal() { Self::Table } else { Self::Json }
+    pub(crate) fn for_stdout() -> Self {
+        if std::io::stdout().is_terminal() {
+            Self::Table
+        } else {
+            Self::Json
+        }
     }
 }
 
 /// Prints what a statement did.
-pub fn message(output: Output, message: &str) {
+pub(crate) fn message(output: Output, message: &str) {
     match output {
         Output::Json => println!("{}", json!({ "result": message })),
         Output::Table | Output::Csv => println!("{message}"),
@@ -40,14 +44,27 @@ pub fn message(output: Output, message: &str) {
 }
 
 /// Prints rows until they end or the user leaves; returns what went wrong on the way.
-pub async fn print(output: Output, mut rows: Rows) -> Result<Option<Diagnostic>> {
+pub(crate) async fn print(output: Output, mut rows: Rows) -> Result<Option<Diagnostic>> {
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let mut held: Vec<Row> = Vec::new();
     let mut count = 0_usize;
     if output == Output::Csv {
         let names = rows.columns.iter().map(|column| column.name.clone());
-        let header: Vec<String> = rows.push.then(|| "diff".to_owned()).into_iter().chain(names).collect();
-        writeln!(out, "{}", header.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(","))?;
+        let header: Vec<String> = rows
+            .push
+            .then(|| "diff".to_owned())
+            .into_iter()
+            .chain(names)
+            .collect();
+        writeln!(
+            out,
+            "{}",
+            header
+                .iter()
+                .map(|name| quoted(name))
+                .collect::<Vec<_>>()
+                .join(",")
+        )?;
     }
     let refused = loop {
         let next = tokio::select! {
@@ -85,13 +102,15 @@ pub async fn print(output: Output, mut rows: Rows) -> Result<Option<Diagnostic>>
 }
 
 /// A table of these rows, numbers to the right.
-pub fn table(columns: &[Column], rows: &[Row], push: bool) -> Table {
+pub(crate) fn table(columns: &[Column], rows: &[Row], push: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     let sign = push.then(String::new).into_iter();
     table.set_header(sign.chain(columns.iter().map(|column| column.name.clone())));
     for row in rows {
-        let sign = row.diff.map(|diff| if diff < 0 { "-" } else { "+" }.to_owned());
+        let sign = row
+            .diff
+            .map(|diff| if diff < 0 { "-" } else { "+" }.to_owned());
         table.add_row(sign.into_iter().chain(row.values.iter().map(cell)));
     }
     for (index, column) in columns.iter().enumerate() {
@@ -106,18 +125,23 @@ pub fn table(columns: &[Column], rows: &[Row], push: bool) -> Table {
 
 fn is_number(data_type: &str) -> bool {
     let name = data_type.to_ascii_lowercase();
-    ["int", "double", "real", "float", "decimal", "numeric"].iter().any(|part| name.contains(part))
+    ["int", "double", "real", "float", "decimal", "numeric"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 /// A value as people read it: text bare, NULL as nothing, floats to at most four digits after the point.
-pub fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) if is_timestamp(text) => text.replacen('T', " ", 1),
         Value::String(text) => text.clone(),
         Value::Number(number) if number.is_f64() => {
             let rounded = format!("{:.4}", number.as_f64().unwrap_or_default());
-            rounded.trim_end_matches('0').trim_end_matches('.').to_owned()
+            rounded
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned()
         }
         other => other.to_string(),
     }
@@ -125,12 +149,19 @@ pub fn cell(value: &Value) -> String {
 
 fn is_timestamp(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.len() >= 19 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T' && bytes[13] == b':'
+    bytes.len() >= 19
+        && bytes[4] == b'-'
+        && bytes[7] == b'-'
+        && bytes[10] == b'T'
+        && bytes[13] == b':'
 }
 
 fn json_line(columns: &[Column], row: Row) -> Value {
-    let object: Map<String, Value> =
-        columns.iter().map(|column| column.name.clone()).zip(row.values).collect();
+    let object: Map<String, Value> = columns
+        .iter()
+        .map(|column| column.name.clone())
+        .zip(row.values)
+        .collect();
     match row.diff {
         Some(diff) => json!({ "diff": diff, "row": object }),
         None => Value::Object(object),
@@ -162,16 +193,28 @@ mod tests {
 
     fn columns() -> Vec<Column> {
         vec![
-            Column { name: "name".into(), data_type: "TEXT".into() },
-            Column { name: "n".into(), data_type: "BIGINT".into() },
+            Column {
+                name: "name".into(),
+                data_type: "TEXT".into(),
+            },
+            Column {
+                name: "n".into(),
+                data_type: "BIGINT".into(),
+            },
         ]
     }
 
     #[test]
     fn a_table_aligns_numbers_to_the_right() {
         let rows = [
-            Row { diff: None, values: vec![json!("a"), json!(1)] },
-            Row { diff: None, values: vec![json!("bb"), json!(10)] },
+            Row {
+                diff: None,
+                values: vec![json!("a"), json!(1)],
+            },
+            Row {
+                diff: None,
+                values: vec![json!("bb"), json!(10)],
+            },
         ];
         let text = table(&columns(), &rows, false).to_string();
         assert!(text.contains("a        1 "), "{text}");
@@ -180,7 +223,10 @@ mod tests {
 
     #[test]
     fn csv_quotes_what_needs_it() {
-        let row = Row { diff: Some(-1), values: vec![json!("a,\"b\""), Value::Null, json!("")] };
+        let row = Row {
+            diff: Some(-1),
+            values: vec![json!("a,\"b\""), Value::Null, json!("")],
+        };
         assert_eq!(csv_line(&row), "-1,\"a,\"\"b\"\"\",,\"\"");
     }
 

@@ -17,10 +17,10 @@ use super::highlighter::SqlHighlighter;
 const HISTORY_LINES: usize = 10_000;
 
 /// `thalweg> ` and, inside a statement, dots.
-pub struct Prompt;
+pub(crate) struct Prompt;
 
 /// An editor that completes keywords and these words.
-pub fn editor(words: Vec<String>) -> Result<Reedline> {
+pub(crate) fn editor(words: Vec<String>) -> Result<Reedline> {
     let mut keys = default_emacs_keybindings();
     keys.add_binding(
         KeyModifiers::NONE,
@@ -47,7 +47,7 @@ pub fn editor(words: Vec<String>) -> Result<Reedline> {
 }
 
 /// The same editor with other words to complete.
-pub fn with_words(editor: Reedline, words: Vec<String>) -> Reedline {
+pub(crate) fn with_words(editor: Reedline, words: Vec<String>) -> Reedline {
     editor.with_completer(Box::new(SqlCompleter::new(words)))
 }
 
@@ -90,10 +90,7 @@ impl reedline::Prompt for Prompt {
         Cow::Borrowed("    ...> ")
     }
 
-    fn render_prompt_history_search_indicator(
-        &self,
-        search: PromptHistorySearch,
-    ) -> Cow<'_, str> {
+    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         Cow::Owned(format!("(search: {}) ", search.term))
     }
 }

@@ -42,7 +42,11 @@ pub struct Origin {
 impl Chunk {
     /// A chunk of inserts without origin.
     pub fn inserts(batch: RecordBatch) -> Self {
-        Self { batch, diff: None, origin: None }
+        Self {
+            batch,
+            diff: None,
+            origin: None,
+        }
     }
 
     /// Number of rows.

@@ -26,7 +26,10 @@ pub struct ExprError {
 impl ExprError {
     /// An error whose rows are not known.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), rows: Vec::new() }
+        Self {
+            message: message.into(),
+            rows: Vec::new(),
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use tokio::sync::watch;
 
 use crate::engine::EngineError;
 use crate::state::{BlockHeader, StateStore};
-use crate::task::{Command, Environment, Event, JobState, Lifecycle, Names, Opened, Task, TaskError, Turn};
+use crate::task::{
+    Command, Environment, Event, JobState, Lifecycle, Names, Opened, Task, TaskError, Turn,
+};
 use crate::time::PartitionTime;
 use crate::view::{CommitInfo, ViewSnapshot};
 use crate::why::Why;
@@ -77,7 +79,9 @@ impl std::fmt::Display for JobStatus {
     /// The state, and the cause where something is wrong.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.error, self.state) {
-            (Some(error), JobState::Failed | JobState::Recovering) => write!(f, "{}: {error}", self.state),
+            (Some(error), JobState::Failed | JobState::Recovering) => {
+                write!(f, "{}: {error}", self.state)
+            }
             _ => write!(f, "{}", self.state),
         }
     }
@@ -97,6 +101,10 @@ pub(crate) struct Progress {
     pub(crate) times: Vec<PartitionTime>,
 }
 
+/// Stack of a job's thread: chunks go down the plan by recursion.
+pub(crate) const STACK_BYTES: usize = 8 << 20;
+/// How long a start waits for the job to be open before it lets the caller go on.
+const START_WAIT: Duration = Duration::from_secs(5);
 /// How often the status follows the task between commits.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -208,7 +216,10 @@ impl Shared {
     pub(crate) fn progressed(&self, progress: impl FnOnce() -> Progress) {
         let mut inner = self.inner.lock();
         let now = std::time::Instant::now();
-        if inner.progress_at.is_some_and(|at| now.duration_since(at) < PROGRESS_INTERVAL) {
+        if inner
+            .progress_at
+            .is_some_and(|at| now.duration_since(at) < PROGRESS_INTERVAL)
+        {
             return;
         }
         inner.progress_at = Some(now);
@@ -233,11 +244,23 @@ impl Shared {
         let before = inner.counters();
         inner.progress = Some(progress);
         let after = inner.counters();
-        self.metrics.rows_in.increment(after.rows_in.saturating_sub(before.rows_in));
-        self.metrics.rows_out.increment(after.rows_out.saturating_sub(before.rows_out));
-        self.metrics.late.increment(after.late.saturating_sub(before.late));
-        self.metrics.undecodable.increment(after.undecodable.saturating_sub(before.undecodable));
-        if let Some(watermark) = inner.progress.as_ref().and_then(|progress| progress.watermark) {
+        self.metrics
+            .rows_in
+            .increment(after.rows_in.saturating_sub(before.rows_in));
+        self.metrics
+            .rows_out
+            .increment(after.rows_out.saturating_sub(before.rows_out));
+        self.metrics
+            .late
+            .increment(after.late.saturating_sub(before.late));
+        self.metrics
+            .undecodable
+            .increment(after.undecodable.saturating_sub(before.undecodable));
+        if let Some(watermark) = inner
+            .progress
+            .as_ref()
+            .and_then(|progress| progress.watermark)
+        {
             self.metrics.watermark.set(watermark as f64 / 1e6);
         }
     }
@@ -273,8 +296,12 @@ impl Shared {
             commit: self.commits.borrow().clone(),
             commit_age: inner.committed_at.map(|at| at.elapsed()),
             watermark: progress.and_then(|progress| progress.watermark),
-            partitions: progress.map(|progress| progress.partitions.clone()).unwrap_or_default(),
-            times: progress.map(|progress| progress.times.clone()).unwrap_or_default(),
+            partitions: progress
+                .map(|progress| progress.partitions.clone())
+                .unwrap_or_default(),
+            times: progress
+                .map(|progress| progress.times.clone())
+                .unwrap_or_default(),
         }
     }
 }
@@ -297,7 +324,9 @@ pub struct JobHandle {
 
 impl std::fmt::Debug for JobHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JobHandle").field("name", &self.shared.name).finish_non_exhaustive()
+        f.debug_struct("JobHandle")
+            .field("name", &self.shared.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -319,11 +348,13 @@ impl JobHandle {
         let stopped = stop.subscribe();
         std::thread::Builder::new()
             .name(format!("job-{}", shared.name))
+            .stack_size(STACK_BYTES)
             .spawn(move || run(environment, stores, stopped))
             .map_err(|error| EngineError::Thread(error.to_string()))?;
         let mut state = shared.state.subscribe();
-        // The sender lives in `shared`, which this function holds.
-        let _ = state.wait_for(|state| *state != JobState::Starting).await;
+        // A log that does not answer is the job's trouble, to be seen in its status, and not the caller's.
+        let open = state.wait_for(|state| *state != JobState::Starting);
+        let _ = tokio::time::timeout(START_WAIT, open).await;
         Ok(handle)
     }
 
@@ -367,7 +398,10 @@ impl JobHandle {
             None => CommitInfo::default(),
             Some(tag) => {
                 let (number, header) = BlockHeader::decode(&tag.header)?;
-                CommitInfo { number, positions: crate::task::group_positions(&header.sources) }
+                CommitInfo {
+                    number,
+                    positions: crate::task::group_positions(&header.sources),
+                }
             }
         };
         Ok(ViewSnapshot::new(read, schema, commit))
@@ -399,7 +433,13 @@ impl JobHandle {
     pub async fn drop_job(&self) -> Result<(), EngineError> {
         self.stop().await;
         let sink = &self.environment.spec.sink.topic;
-        erase(self.environment.log.admin().as_ref(), &self.environment.names, sink, &self.folder).await
+        erase(
+            self.environment.log.admin().as_ref(),
+            &self.environment.names,
+            sink,
+            &self.folder,
+        )
+        .await
     }
 }
 
@@ -428,19 +468,27 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self { base_ms: i64::try_from(since.as_millis()).unwrap_or(0), started: std::time::Instant::now() }
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            base_ms: i64::try_from(since.as_millis()).unwrap_or(0),
+            started: std::time::Instant::now(),
+        }
     }
 
     fn now_ms(&self) -> i64 {
-        self.base_ms.saturating_add(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.base_ms
+            .saturating_add(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
 
 /// The thread of a job.
 fn run(environment: Environment, stores: Box<dyn Stores>, stopped: watch::Receiver<bool>) {
     let shared = Arc::clone(&environment.shared);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let ended = match runtime {
         Ok(runtime) => {
             let life = AssertUnwindSafe(live(environment, stores, stopped)).catch_unwind();
@@ -449,7 +497,10 @@ fn run(environment: Environment, stores: Box<dyn Stores>, stopped: watch::Receiv
                     .downcast_ref::<String>()
                     .map(String::as_str)
                     .or_else(|| panic.downcast_ref::<&str>().copied());
-                format!("internal error: {}", text.unwrap_or("panic without a message"))
+                format!(
+                    "internal error: {}",
+                    text.unwrap_or("panic without a message")
+                )
             })
         }
         Err(error) => Err(format!("no runtime for the job: {error}")),
@@ -460,14 +511,27 @@ fn run(environment: Environment, stores: Box<dyn Stores>, stopped: watch::Receiv
     }
 }
 
-async fn live(environment: Environment, mut stores: Box<dyn Stores>, mut stopped: watch::Receiver<bool>) {
+async fn live(
+    environment: Environment,
+    mut stores: Box<dyn Stores>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let shared = Arc::clone(&environment.shared);
     let mut life = Lifecycle::new();
     let clock = Clock::start();
     let mut store: Option<Arc<dyn StateStore>> = None;
     let mut fresh = false;
     loop {
-        let ended = attempt(&environment, &mut *stores, &mut store, &mut fresh, &mut life, &clock, &mut stopped).await;
+        let ended = attempt(
+            &environment,
+            &mut *stores,
+            &mut store,
+            &mut fresh,
+            &mut life,
+            &clock,
+            &mut stopped,
+        )
+        .await;
         let (event, error) = match ended {
             Ok(()) => (Event::Ended, None),
             Err(error) => {
@@ -524,7 +588,7 @@ async fn attempt(
     let opened = loop {
         let opened_store = match store {
             Some(store) => Arc::clone(store),
-            None => Arc::clone(store.insert(stores.open(*fresh)?)),
+            None => Arc::clone(store.insert(stores.open(*fresh).map_err(TaskError::Open)?)),
         };
         *fresh = false;
         let open = Task::open(environment.clone(), opened_store, clock.now_ms());

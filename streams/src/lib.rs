@@ -19,13 +19,13 @@ mod sink;
 mod source;
 pub mod state;
 mod task;
-mod time;
-mod view;
-mod why;
 #[cfg(test)]
 mod test_log;
 #[cfg(test)]
 mod test_plan;
+mod time;
+mod view;
+mod why;
 
 pub use chunk::{Chunk, Origin};
 pub use decode::{Decoded, Decoder, RowFailure, SourceSpecError};
@@ -36,8 +36,8 @@ pub use job::{JobHandle, JobSpec, JobStatus};
 pub use operator::OperatorError;
 pub use plan::{
     AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, Emit, JoinKind, JoinSpec,
-    KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec, SourceColumn, SourceMode,
-    SourceSpec, StreamPlan, TumbleSpec, ValueFormat, WatermarkSpec,
+    KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec, SourceColumn,
+    SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat, WatermarkSpec,
 };
 pub use query::ChunkStream;
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

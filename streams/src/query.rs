@@ -10,6 +10,7 @@ use log_api::Log;
 use tokio::sync::mpsc;
 
 use crate::engine::EngineError;
+use crate::job::STACK_BYTES;
 use crate::operator::{Effects, Graph, Memory};
 use crate::source::SourceOptions;
 use crate::state::{MemoryStore, State, StateStore, Tag};
@@ -48,16 +49,21 @@ impl ChunkStream {
             let run = std::panic::AssertUnwindSafe(run).catch_unwind();
             match runtime.block_on(run) {
                 Ok(ended) => ended,
-                Err(_) => Err(EngineError::Thread("internal error: the query panicked".to_owned())),
+                Err(_) => Err(EngineError::Thread(
+                    "internal error: the query panicked".to_owned(),
+                )),
             }
         };
         let report = failed.clone();
-        let spawned = std::thread::Builder::new().name("query".to_owned()).spawn(move || {
-            if let Err(error) = query() {
-                // A reader that is gone does not want to know.
-                let _ = report.blocking_send(Err(error));
-            }
-        });
+        let spawned = std::thread::Builder::new()
+            .name("query".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                if let Err(error) = query() {
+                    // A reader that is gone does not want to know.
+                    let _ = report.blocking_send(Err(error));
+                }
+            });
         if let Err(error) = spawned {
             let _ = failed.try_send(Err(EngineError::Thread(error.to_string())));
         }
@@ -89,13 +95,17 @@ async fn run(
     let mut state = State::new(store.clone());
     let mut graph = Graph::build(&plan, Memory { cache_bytes });
     let mut effects = Effects::counting();
-    let mut inputs = Inputs::open(&log, &plan, &[], from, options).await.map_err(TaskError::from)?;
+    let mut inputs = Inputs::open(&log, &plan, &[], from, options)
+        .await
+        .map_err(TaskError::from)?;
     graph.open(&state).map_err(TaskError::from)?;
     loop {
         let batches = inputs.poll(now_ms()).await.map_err(TaskError::from)?;
         let is_busy = !batches.is_empty();
         for (node, batch) in batches {
-            inputs.process(node, batch, &mut graph, &mut state, &mut effects).map_err(TaskError::from)?;
+            inputs
+                .process(node, batch, &mut graph, &mut state, &mut effects)
+                .map_err(TaskError::from)?;
         }
         let reached = inputs.watermarks(now_ms());
         graph
@@ -104,7 +114,13 @@ async fn run(
             .map_err(TaskError::from)?;
         let delta = state.take();
         if !delta.entries.is_empty() {
-            store.apply(&delta, &Tag { changelog_offset: 0, header: Vec::new() })?;
+            store.apply(
+                &delta,
+                &Tag {
+                    changelog_offset: 0,
+                    header: Vec::new(),
+                },
+            )?;
         }
         graph.after_commit();
         for chunk in effects.take_output() {

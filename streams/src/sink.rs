@@ -84,21 +84,33 @@ struct Outgoing {
 impl Outgoing {
     fn append(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) {
         let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD;
-        let builder = self.open.entry(partition).or_insert_with(|| BatchBuilder::new(Compression::None));
+        let builder = self
+            .open
+            .entry(partition)
+            .or_insert_with(|| BatchBuilder::new(Compression::None));
         if !builder.is_empty() && builder.size_bytes() + size > self.bytes_max {
             let full = std::mem::replace(builder, BatchBuilder::new(Compression::None));
-            self.closed.push((TopicPartition::new(Arc::clone(&self.topic), partition), full));
+            self.closed.push((
+                TopicPartition::new(Arc::clone(&self.topic), partition),
+                full,
+            ));
         }
         builder.append(self.now_ms, key, value, &[]);
     }
 
     fn finish(mut self) -> Vec<(TopicPartition, BatchBuilder)> {
-        let mut open: Vec<_> = self.open.into_iter().filter(|(_, builder)| !builder.is_empty()).collect();
+        let mut open: Vec<_> = self
+            .open
+            .into_iter()
+            .filter(|(_, builder)| !builder.is_empty())
+            .collect();
         open.sort_unstable_by_key(|(partition, _)| *partition);
         let topic = self.topic;
-        self.closed.extend(open.into_iter().map(|(number, builder)| {
-            (TopicPartition::new(Arc::clone(&topic), number), builder)
-        }));
+        self.closed.extend(
+            open.into_iter().map(|(number, builder)| {
+                (TopicPartition::new(Arc::clone(&topic), number), builder)
+            }),
+        );
         self.closed
     }
 }
@@ -155,12 +167,17 @@ impl Sink {
     /// Takes a chunk of the plan's output.
     pub(crate) fn absorb(&mut self, chunk: Chunk) -> Result<(), OperatorError> {
         let number = self.batches.len();
-        self.pending_bytes += chunk.batch.get_array_memory_size();
+        // Buffers are shared with other chunks, so their own sizes would count too much.
+        self.pending_bytes += chunk.len() * chunk.batch.num_columns() * 16;
         if self.key.is_empty() {
             if chunk.diff.is_some_and(|diff| diff.values().contains(&-1)) {
-                return Err(inconsistent("rows are taken back from an output without a key"));
+                return Err(inconsistent(
+                    "rows are taken back from an output without a key",
+                ));
             }
-            let from = chunk.origin.map_or(number as i32, |origin| origin.records.partition.partition);
+            let from = chunk
+                .origin
+                .map_or(number as i32, |origin| origin.records.partition.partition);
             self.targets.push(from.rem_euclid(self.partitions));
         } else {
             let columns = row::columns_of(chunk.batch.columns())?;
@@ -180,7 +197,10 @@ impl Sink {
                     Some(&place) => place,
                     None => {
                         self.places.insert(encoded.clone(), self.changes.len());
-                        self.changes.push(KeyChanges { key: encoded.clone(), rows: Vec::new() });
+                        self.changes.push(KeyChanges {
+                            key: encoded.clone(),
+                            rows: Vec::new(),
+                        });
                         self.changes.len() - 1
                     }
                 };
@@ -244,7 +264,7 @@ impl Sink {
                 self.next_row += 1;
                 let mut bytes = Vec::with_capacity(value.len());
                 row::push_row(&columns, index, &mut bytes);
-                state.put(state_key, bytes);
+                state.put_last(state_key, bytes);
             }
         }
         if self.next_row != self.saved_next_row {
@@ -263,11 +283,19 @@ impl Sink {
         effects: &mut Effects,
     ) {
         self.places.clear();
-        let values: Vec<_> = batches.iter().map(|batch| self.values.rows(batch.columns())).collect();
-        let keys: Vec<_> = batches.iter().map(|batch| self.keys.rows(batch.columns())).collect();
+        let values: Vec<_> = batches
+            .iter()
+            .map(|batch| self.values.rows(batch.columns()))
+            .collect();
+        let keys: Vec<_> = batches
+            .iter()
+            .map(|batch| self.keys.rows(batch.columns()))
+            .collect();
         let (mut key, mut value) = (Vec::new(), Vec::new());
         for changes in std::mem::take(&mut self.changes) {
-            let Some((change, present)) = changes.outcome() else { continue };
+            let Some((change, present)) = changes.outcome() else {
+                continue;
+            };
             let (batch, index) = (change.batch, change.row);
             key.clear();
             value.clear();
@@ -276,10 +304,16 @@ impl Sink {
                 values[batch].write(index, &mut value);
             }
             if !has_key {
-                let reason = format!("topic {}: a key is NULL, which only key.format json can write", self.topic);
+                let reason = format!(
+                    "topic {}: a key is NULL, which only key.format json can write",
+                    self.topic
+                );
                 effects.output_failed(None, reason);
             } else if key.len() + value.len() + RECORD_OVERHEAD > self.batch_bytes_max {
-                effects.output_failed(Some(key.clone()), too_large(&self.topic, key.len() + value.len()));
+                effects.output_failed(
+                    Some(key.clone()),
+                    too_large(&self.topic, key.len() + value.len()),
+                );
             } else {
                 let partition = partition_for_key(&key, self.partitions);
                 outgoing.append(partition, Some(&key), present.then_some(value.as_slice()));
@@ -290,9 +324,9 @@ impl Sink {
             state_key.extend_from_slice(&changes.key);
             if present {
                 let bytes = change.bytes.clone();
-                state.put(state_key, bytes);
+                state.put_last(state_key, bytes);
             } else {
-                state.delete(state_key);
+                state.delete_last(state_key);
             }
         }
     }
@@ -316,7 +350,12 @@ impl KeyChanges {
                     self.rows.push(change);
                 }
             }
-            None => self.rows.push(RowChange { bytes, net: sign, batch, row }),
+            None => self.rows.push(RowChange {
+                bytes,
+                net: sign,
+                batch,
+                row,
+            }),
         }
     }
 
@@ -335,5 +374,8 @@ fn too_large(topic: &str, bytes: usize) -> String {
 }
 
 fn inconsistent(reason: &str) -> OperatorError {
-    OperatorError::Inconsistent { operator: OperatorId(VIEW), reason: reason.to_owned() }
+    OperatorError::Inconsistent {
+        operator: OperatorId(VIEW),
+        reason: reason.to_owned(),
+    }
 }

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 
 use crate::*;
 
@@ -31,25 +36,42 @@ pub(crate) fn hundredth(batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
     if values.iter().flatten().any(|value| value == 0) {
         return Err(ExprError::new("division by zero"));
     }
-    Ok(Arc::new(values.iter().map(|value| value.map(|value| 100 / value)).collect::<Int64Array>()))
+    Ok(Arc::new(
+        values
+            .iter()
+            .map(|value| value.map(|value| 100 / value))
+            .collect::<Int64Array>(),
+    ))
 }
 
 /// Whether the last column is greater than 1.
 pub(crate) fn last_above_one(batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
-    let values = batch.column(batch.num_columns() - 1).as_primitive::<Int64Type>();
-    Ok(Arc::new(values.iter().map(|value| value.map(|value| value > 1)).collect::<BooleanArray>()))
+    let values = batch
+        .column(batch.num_columns() - 1)
+        .as_primitive::<Int64Type>();
+    Ok(Arc::new(
+        values
+            .iter()
+            .map(|value| value.map(|value| value > 1))
+            .collect::<BooleanArray>(),
+    ))
 }
 
 /// The column named `at` less two seconds.
 pub(crate) fn two_seconds_before(batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
-    let at = batch.column_by_name("at").expect("the source has it").as_primitive::<TimestampMicrosecondType>();
+    let at = batch
+        .column_by_name("at")
+        .expect("the source has it")
+        .as_primitive::<TimestampMicrosecondType>();
     let values = at.iter().map(|value| value.map(|value| value - 2 * SECOND));
     Ok(Arc::new(values.collect::<TimestampMicrosecondArray>()))
 }
 
 pub(crate) fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, data_type)| Field::new(*name, data_type.clone(), true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -62,12 +84,22 @@ pub(crate) struct PlanBuilder {
 impl PlanBuilder {
     fn push(&mut self, inputs: Vec<usize>, schema: SchemaRef, kind: NodeKind) -> usize {
         let id = OperatorId(self.nodes.len() as u16 + 1);
-        self.nodes.push(PlanNode { id, inputs, schema, kind });
+        self.nodes.push(PlanNode {
+            id,
+            inputs,
+            schema,
+            kind,
+        });
         self.nodes.len() - 1
     }
 
     /// `at` two seconds back is the watermark, where there is such a column.
-    pub(crate) fn source(&mut self, topic: &str, columns: &[(&str, DataType)], key: Option<Vec<usize>>) -> usize {
+    pub(crate) fn source(
+        &mut self,
+        topic: &str,
+        columns: &[(&str, DataType)],
+        key: Option<Vec<usize>>,
+    ) -> usize {
         let schema = schema(columns);
         let column = |(index, (name, data_type)): (usize, &(&str, DataType))| SourceColumn {
             name: (*name).to_owned(),
@@ -82,11 +114,21 @@ impl PlanBuilder {
         let spec = SourceSpec {
             topic: topic.to_owned(),
             columns: columns.iter().enumerate().map(column).collect(),
-            key_format: if key.is_some() { KeyFormat::String } else { KeyFormat::None },
-            value_format: ValueFormat::Json { timestamp_unit_us: Some(SECOND) },
-            mode: key.clone().map_or(SourceMode::Append, |key| SourceMode::Upsert { key }),
-            watermark: has_time
-                .then(|| WatermarkSpec { expr: Arc::new(FnExpr(two_seconds_before)), idle_advance: false }),
+            key_format: if key.is_some() {
+                KeyFormat::String
+            } else {
+                KeyFormat::None
+            },
+            value_format: ValueFormat::Json {
+                timestamp_unit_us: Some(SECOND),
+            },
+            mode: key
+                .clone()
+                .map_or(SourceMode::Append, |key| SourceMode::Upsert { key }),
+            watermark: has_time.then(|| WatermarkSpec {
+                expr: Arc::new(FnExpr(two_seconds_before)),
+                idle_advance: false,
+            }),
         };
         self.push(vec![], schema, NodeKind::Source(spec))
     }
@@ -100,30 +142,57 @@ impl PlanBuilder {
         input: usize,
         columns: Vec<(&str, DataType, Arc<dyn BatchExpr>)>,
     ) -> usize {
-        let fields: Vec<(&str, DataType)> =
-            columns.iter().map(|(name, data_type, _)| (*name, data_type.clone())).collect();
+        let fields: Vec<(&str, DataType)> = columns
+            .iter()
+            .map(|(name, data_type, _)| (*name, data_type.clone()))
+            .collect();
         let exprs = columns.into_iter().map(|(_, _, expr)| expr).collect();
         self.push(vec![input], schema(&fields), NodeKind::Map(exprs))
     }
 
-    pub(crate) fn filter(&mut self, input: usize, expr: fn(&RecordBatch) -> Result<ArrayRef, ExprError>) -> usize {
+    pub(crate) fn filter(
+        &mut self,
+        input: usize,
+        expr: fn(&RecordBatch) -> Result<ArrayRef, ExprError>,
+    ) -> usize {
         let schema = self.schema_of(input);
-        self.push(vec![input], schema, NodeKind::Filter(Arc::new(FnExpr(expr))))
+        self.push(
+            vec![input],
+            schema,
+            NodeKind::Filter(Arc::new(FnExpr(expr))),
+        )
     }
 
     /// Windows over the column `at`.
     pub(crate) fn tumble(&mut self, input: usize, size_us: i64, late: LatePolicy) -> usize {
         let schema = self.schema_of(input);
-        let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = schema
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .collect();
         for name in ["window_start", "window_end", "window_time"] {
             fields.push(Field::new(name, TIMESTAMP, false));
         }
-        let spec =
-            TumbleSpec { time_column: schema.index_of("at").unwrap(), size_us, grace_us: 0, late };
-        self.push(vec![input], Arc::new(Schema::new(fields)), NodeKind::Tumble(spec))
+        let spec = TumbleSpec {
+            time_column: schema.index_of("at").unwrap(),
+            size_us,
+            grace_us: 0,
+            late,
+        };
+        self.push(
+            vec![input],
+            Arc::new(Schema::new(fields)),
+            NodeKind::Tumble(spec),
+        )
     }
 
-    pub(crate) fn join(&mut self, kind: JoinKind, left: (usize, &str), right: (usize, &str)) -> usize {
+    pub(crate) fn join(
+        &mut self,
+        kind: JoinKind,
+        left: (usize, &str),
+        right: (usize, &str),
+    ) -> usize {
         let (left_schema, right_schema) = (self.schema_of(left.0), self.schema_of(right.0));
         let fields: Vec<Field> = left_schema
             .fields()
@@ -137,15 +206,30 @@ impl PlanBuilder {
             right_keys: vec![right_schema.index_of(right.1).unwrap()],
             residual: None,
         };
-        self.push(vec![left.0, right.0], Arc::new(Schema::new(fields)), NodeKind::Join(spec))
+        self.push(
+            vec![left.0, right.0],
+            Arc::new(Schema::new(fields)),
+            NodeKind::Join(spec),
+        )
     }
 
     /// `aggregates` like `count(*)`, `sum(x)`, `count(distinct x)`; a group column `window_end` bounds the state.
-    pub(crate) fn aggregate(&mut self, input: usize, group_by: &[&str], aggregates: &[&str], emit: Emit) -> usize {
+    pub(crate) fn aggregate(
+        &mut self,
+        input: usize,
+        group_by: &[&str],
+        aggregates: &[&str],
+        emit: Emit,
+    ) -> usize {
         let schema = self.schema_of(input);
-        let group_by: Vec<usize> = group_by.iter().map(|name| schema.index_of(name).unwrap()).collect();
-        let mut fields: Vec<Field> =
-            group_by.iter().map(|&column| schema.field(column).clone()).collect();
+        let group_by: Vec<usize> = group_by
+            .iter()
+            .map(|name| schema.index_of(name).unwrap())
+            .collect();
+        let mut fields: Vec<Field> = group_by
+            .iter()
+            .map(|&column| schema.field(column).clone())
+            .collect();
         let mut calls = Vec::new();
         for text in aggregates {
             let (function, argument) = text.trim_end_matches(')').split_once('(').unwrap();
@@ -160,7 +244,10 @@ impl PlanBuilder {
                 "avg" => AggregateFunction::Avg,
                 other => panic!("no aggregate {other}"),
             };
-            let output = match (function, argument.map(|argument| schema.field(argument).data_type())) {
+            let output = match (
+                function,
+                argument.map(|argument| schema.field(argument).data_type()),
+            ) {
                 (AggregateFunction::Count, _) => DataType::Int64,
                 (AggregateFunction::Avg, _) => DataType::Float64,
                 (AggregateFunction::Sum, Some(DataType::Float64)) => DataType::Float64,
@@ -169,12 +256,28 @@ impl PlanBuilder {
                 (_, None) => panic!("{text} needs an argument"),
             };
             fields.push(Field::new(*text, output.clone(), true));
-            calls.push(AggregateCall { function, argument, filter: None, distinct, output });
+            calls.push(AggregateCall {
+                function,
+                argument,
+                filter: None,
+                distinct,
+                output,
+            });
         }
-        let window_end =
-            group_by.iter().position(|&column| schema.field(column).name() == "window_end");
-        let spec = AggregateSpec { group_by, aggregates: calls, window_end, emit };
-        self.push(vec![input], Arc::new(Schema::new(fields)), NodeKind::Aggregate(spec))
+        let window_end = group_by
+            .iter()
+            .position(|&column| schema.field(column).name() == "window_end");
+        let spec = AggregateSpec {
+            group_by,
+            aggregates: calls,
+            window_end,
+            emit,
+        };
+        self.push(
+            vec![input],
+            Arc::new(Schema::new(fields)),
+            NodeKind::Aggregate(spec),
+        )
     }
 
     pub(crate) fn build(self) -> StreamPlan {
@@ -186,30 +289,49 @@ impl PlanBuilder {
 
 /// Rows as text, one a line: sign, then the values of the columns; `~` is NULL, times are seconds.
 pub(crate) fn parse(schema: &SchemaRef, text: &str) -> Chunk {
-    let lines: Vec<Vec<&str>> =
-        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|line| !line.is_empty()).collect();
-    let columns = schema.fields().iter().enumerate().map(|(index, field)| -> ArrayRef {
-        let cells = lines.iter().map(|line| Some(line[index + 1]).filter(|cell| *cell != "~"));
-        match field.data_type() {
-            DataType::Utf8View => Arc::new(cells.collect::<arrow::array::StringViewArray>()),
-            DataType::Int64 => {
-                Arc::new(cells.map(|cell| cell.map(|cell| cell.parse::<i64>().unwrap())).collect::<Int64Array>())
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|line| !line.is_empty())
+        .collect();
+    let columns = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| -> ArrayRef {
+            let cells = lines
+                .iter()
+                .map(|line| Some(line[index + 1]).filter(|cell| *cell != "~"));
+            match field.data_type() {
+                DataType::Utf8View => Arc::new(cells.collect::<arrow::array::StringViewArray>()),
+                DataType::Int64 => Arc::new(
+                    cells
+                        .map(|cell| cell.map(|cell| cell.parse::<i64>().unwrap()))
+                        .collect::<Int64Array>(),
+                ),
+                DataType::Float64 => Arc::new(
+                    cells
+                        .map(|cell| cell.map(|cell| cell.parse::<f64>().unwrap()))
+                        .collect::<Float64Array>(),
+                ),
+                DataType::Timestamp(..) => Arc::new(
+                    cells
+                        .map(|cell| cell.map(|cell| cell.parse::<i64>().unwrap() * SECOND))
+                        .collect::<TimestampMicrosecondArray>(),
+                ),
+                other => panic!("no text for {other}"),
             }
-            DataType::Float64 => {
-                Arc::new(cells.map(|cell| cell.map(|cell| cell.parse::<f64>().unwrap())).collect::<Float64Array>())
-            }
-            DataType::Timestamp(..) => Arc::new(
-                cells
-                    .map(|cell| cell.map(|cell| cell.parse::<i64>().unwrap() * SECOND))
-                    .collect::<TimestampMicrosecondArray>(),
-            ),
-            other => panic!("no text for {other}"),
-        }
-    });
+        });
     let batch = RecordBatch::try_new(schema.clone(), columns.collect()).unwrap();
-    let signs: Vec<i8> = lines.iter().map(|line| if line[0] == "+" { 1 } else { -1 }).collect();
+    let signs: Vec<i8> = lines
+        .iter()
+        .map(|line| if line[0] == "+" { 1 } else { -1 })
+        .collect();
     let diff = signs.contains(&-1).then(|| signs.into());
-    Chunk { diff, ..Chunk::inserts(batch) }
+    Chunk {
+        diff,
+        ..Chunk::inserts(batch)
+    }
 }
 
 /// The rows of a batch as [`parse`] reads them, without sign.
@@ -223,9 +345,10 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<String> {
                 match column.data_type() {
                     DataType::Utf8View => column.as_string_view().value(row).to_owned(),
                     DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
-                    DataType::Float64 => {
-                        column.as_primitive::<arrow::datatypes::Float64Type>().value(row).to_string()
-                    }
+                    DataType::Float64 => column
+                        .as_primitive::<arrow::datatypes::Float64Type>()
+                        .value(row)
+                        .to_string(),
                     DataType::Timestamp(..) => {
                         let time = column.as_primitive::<TimestampMicrosecondType>().value(row);
                         if time % SECOND == 0 {
@@ -247,8 +370,14 @@ pub(crate) fn changes(chunks: &[Chunk]) -> Vec<String> {
     chunks
         .iter()
         .flat_map(|chunk| {
-            let signed = |(row, text): (usize, String)| format!("{} {text}", if chunk.sign(row) > 0 { '+' } else { '-' });
-            rows(&chunk.batch).into_iter().enumerate().map(signed).collect::<Vec<_>>()
+            let signed = |(row, text): (usize, String)| {
+                format!("{} {text}", if chunk.sign(row) > 0 { '+' } else { '-' })
+            };
+            rows(&chunk.batch)
+                .into_iter()
+                .enumerate()
+                .map(signed)
+                .collect::<Vec<_>>()
         })
         .collect()
 }

@@ -28,7 +28,10 @@ impl CommitInfo {
     /// Whether everything before these positions is in; partitions that are no input do not matter.
     pub fn covers(&self, positions: &[(TopicPartition, i64)]) -> bool {
         positions.iter().all(|(partition, offset)| {
-            self.positions.iter().find(|(own, _)| own == partition).is_none_or(|(_, reached)| reached >= offset)
+            self.positions
+                .iter()
+                .find(|(own, _)| own == partition)
+                .is_none_or(|(_, reached)| reached >= offset)
         })
     }
 }
@@ -42,13 +45,19 @@ pub struct ViewSnapshot {
 
 impl std::fmt::Debug for ViewSnapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ViewSnapshot").field("commit", &self.commit).finish_non_exhaustive()
+        f.debug_struct("ViewSnapshot")
+            .field("commit", &self.commit)
+            .finish_non_exhaustive()
     }
 }
 
 impl ViewSnapshot {
     pub(crate) fn new(read: Arc<dyn StateRead>, schema: SchemaRef, commit: CommitInfo) -> Self {
-        Self { read, schema, commit }
+        Self {
+            read,
+            schema,
+            commit,
+        }
     }
 
     /// The view's columns.
@@ -65,7 +74,12 @@ impl ViewSnapshot {
     /// Reading may touch the disk: on an async thread use a blocking one for large views.
     pub fn batches(&self) -> ViewBatches {
         let (from, to) = key::operator_range(VIEW);
-        ViewBatches { read: Arc::clone(&self.read), schema: self.schema.clone(), from: Some(from), to }
+        ViewBatches {
+            read: Arc::clone(&self.read),
+            schema: self.schema.clone(),
+            from: Some(from),
+            to,
+        }
     }
 }
 
@@ -80,7 +94,9 @@ pub struct ViewBatches {
 
 impl std::fmt::Debug for ViewBatches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ViewBatches").field("from", &self.from).finish_non_exhaustive()
+        f.debug_struct("ViewBatches")
+            .field("from", &self.from)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,19 +105,24 @@ impl ViewBatches {
         let mut reader = RowReader::new(&self.schema)?;
         let mut failed = None;
         let mut rest = None;
-        self.read.scan(from, &self.to, ScanOrder::Ascending, &mut |state_key, value| {
-            if reader.len() == BATCH_ROWS {
-                rest = Some(state_key.to_vec());
-                return ControlFlow::Break(());
-            }
-            match reader.push(value) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
+        self.read.scan(
+            from,
+            &self.to,
+            ScanOrder::Ascending,
+            &mut |state_key, value| {
+                if reader.len() == BATCH_ROWS {
+                    rest = Some(state_key.to_vec());
+                    return ControlFlow::Break(());
                 }
-            }
-        })?;
+                match reader.push(value) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            },
+        )?;
         self.from = rest;
         match failed {
             Some(error) => Err(error.into()),

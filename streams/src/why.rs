@@ -71,12 +71,16 @@ pub struct Holder {
 
 impl Why {
     pub(crate) fn new(job: &str, status: &JobStatus) -> Self {
-        let holder = status.times.iter().find(|time| time.holds).map(|time| Holder {
-            partition: time.partition.clone(),
-            value: time.value,
-            status: time.status,
-            lag: (time.high_watermark - time.position).max(0),
-        });
+        let holder = status
+            .times
+            .iter()
+            .find(|time| time.holds)
+            .map(|time| Holder {
+                partition: time.partition.clone(),
+                value: time.value,
+                status: time.status,
+                lag: (time.high_watermark - time.position).max(0),
+            });
         let hidden = status
             .partitions
             .iter()
@@ -95,7 +99,11 @@ impl Why {
             last_failure: status.last_failure.clone(),
             watermark: status.watermark,
             holder,
-            lag: status.partitions.iter().map(|progress| (progress.high_watermark - progress.position).max(0)).sum(),
+            lag: status
+                .partitions
+                .iter()
+                .map(|progress| (progress.high_watermark - progress.position).max(0))
+                .sum(),
             hidden,
             commit: status.commit.number,
             commit_age: status.commit_age,
@@ -115,7 +123,10 @@ impl Why {
             JobState::Running => {}
         }
         if self.rows_out > 0 {
-            return format!("{job} is running and has written {} changes since it was started", self.rows_out);
+            return format!(
+                "{job} is running and has written {} changes since it was started",
+                self.rows_out
+            );
         }
         let nothing = format!("{job} prints nothing new because");
         let gone = self.filtered + self.late + self.failed_rows;
@@ -124,26 +135,40 @@ impl Why {
         {
             format!("{nothing} an open transaction hides the end of {hidden}")
         } else if self.rows_in == 0 && self.undecodable > 0 {
-            format!("{nothing} all {} records it has read are undecodable", self.undecodable)
+            format!(
+                "{nothing} all {} records it has read are undecodable",
+                self.undecodable
+            )
         } else if self.rows_in == 0 && self.commit > 0 && self.lag == 0 {
             format!("{nothing} no record has come since it was started; everything before is in")
         } else if self.rows_in == 0 && self.lag == 0 {
             format!("{nothing} its sources hold no records")
         } else if self.rows_in == 0 {
-            format!("{nothing} it has not read anything yet, {} records wait", self.lag)
+            format!(
+                "{nothing} it has not read anything yet, {} records wait",
+                self.lag
+            )
         } else if self.filtered == self.rows_in {
             format!("{nothing} all {} rows are filtered out", self.rows_in)
         } else if self.late == self.rows_in {
-            format!("{nothing} all {} rows are too late for their windows", self.rows_in)
+            format!(
+                "{nothing} all {} rows are too late for their windows",
+                self.rows_in
+            )
         } else if gone >= self.rows_in {
             format!(
                 "{nothing} of {} rows {} are filtered out, {} too late, and {} failed",
                 self.rows_in, self.filtered, self.late, self.failed_rows
             )
         } else if let Some(watermark) = self.watermark {
-            format!("{nothing} its rows have changed no result yet: event time stands at {}", iso8601(watermark))
+            format!(
+                "{nothing} its rows have changed no result yet: event time stands at {}",
+                iso8601(watermark)
+            )
         } else {
-            format!("{nothing} its rows have changed no result yet (a join without a match on the other side?)")
+            format!(
+                "{nothing} its rows have changed no result yet (a join without a match on the other side?)"
+            )
         }
     }
 }
@@ -163,24 +188,39 @@ impl fmt::Display for Why {
         match (self.watermark, &self.holder) {
             (None, None) => {}
             (watermark, Some(holder)) => {
-                let own = holder.value.map_or_else(|| "no event time yet".to_owned(), iso8601);
-                let time = watermark.map_or_else(|| "event time has not begun".to_owned(), |time| {
-                    format!("event time {}", iso8601(time))
-                });
+                let own = holder
+                    .value
+                    .map_or_else(|| "no event time yet".to_owned(), iso8601);
+                let time = watermark.map_or_else(
+                    || "event time has not begun".to_owned(),
+                    |time| format!("event time {}", iso8601(time)),
+                );
                 writeln!(
                     f,
                     "{time}; held back by {} ({}, {own}, {} records behind)",
                     holder.partition, holder.status, holder.lag
                 )?;
             }
-            (Some(watermark), None) => writeln!(f, "event time {}; nothing holds it back", iso8601(watermark))?,
+            (Some(watermark), None) => writeln!(
+                f,
+                "event time {}; nothing holds it back",
+                iso8601(watermark)
+            )?,
         }
         if let Some(hidden) = &self.hidden {
-            writeln!(f, "an open transaction hides records at the end of {hidden}")?;
+            writeln!(
+                f,
+                "an open transaction hides records at the end of {hidden}"
+            )?;
         }
         write!(f, "{} records behind; ", self.lag)?;
         match self.commit_age {
-            Some(age) => write!(f, "commit {} was {:.1} s ago", self.commit, age.as_secs_f64()),
+            Some(age) => write!(
+                f,
+                "commit {} was {:.1} s ago",
+                self.commit,
+                age.as_secs_f64()
+            ),
             None if self.commit > 0 => write!(f, "commit {} was before the start", self.commit),
             None => write!(f, "no commit yet"),
         }
@@ -216,16 +256,51 @@ mod tests {
     #[test]
     fn names_the_reason_for_silence() {
         let first = |why: &Why| why.to_string().lines().next().unwrap().to_owned();
-        assert_eq!(first(&why()), "delays prints nothing new because its sources hold no records");
-        let filtered = Why { rows_in: 3, filtered: 3, ..why() };
-        assert_eq!(first(&filtered), "delays prints nothing new because all 3 rows are filtered out");
-        let late = Why { rows_in: 3, late: 3, ..why() };
-        assert_eq!(first(&late), "delays prints nothing new because all 3 rows are too late for their windows");
-        let undecodable = Why { undecodable: 2, last_failure: Some("no JSON at flights-0@1".to_owned()), ..why() };
-        assert_eq!(first(&undecodable), "delays prints nothing new because all 2 records it has read are undecodable");
-        assert!(undecodable.to_string().contains("(last: no JSON at flights-0@1)"));
-        let failed = Why { state: JobState::Failed, error: Some("disk full".to_owned()), ..why() };
-        assert_eq!(first(&failed), "delays has failed and does nothing more: disk full");
+        assert_eq!(
+            first(&why()),
+            "delays prints nothing new because its sources hold no records"
+        );
+        let filtered = Why {
+            rows_in: 3,
+            filtered: 3,
+            ..why()
+        };
+        assert_eq!(
+            first(&filtered),
+            "delays prints nothing new because all 3 rows are filtered out"
+        );
+        let late = Why {
+            rows_in: 3,
+            late: 3,
+            ..why()
+        };
+        assert_eq!(
+            first(&late),
+            "delays prints nothing new because all 3 rows are too late for their windows"
+        );
+        let undecodable = Why {
+            undecodable: 2,
+            last_failure: Some("no JSON at flights-0@1".to_owned()),
+            ..why()
+        };
+        assert_eq!(
+            first(&undecodable),
+            "delays prints nothing new because all 2 records it has read are undecodable"
+        );
+        assert!(
+            undecodable
+                .to_string()
+                .contains("(last: no JSON at flights-0@1)")
+        );
+        let failed = Why {
+            state: JobState::Failed,
+            error: Some("disk full".to_owned()),
+            ..why()
+        };
+        assert_eq!(
+            first(&failed),
+            "delays has failed and does nothing more: disk full"
+        );
     }
 
     #[test]

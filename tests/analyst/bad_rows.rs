@@ -12,7 +12,12 @@ fn produce(server: &Server, topic: &str, lines: &str) {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.as_bytes())
+        .unwrap();
     assert!(child.wait().unwrap().success());
 }
 
@@ -21,7 +26,11 @@ fn consume(server: &Server, topic: &str) -> Vec<serde_json::Value> {
         .args(["consume", topic, "--exit", "--json", "-b", &server.kafka])
         .output()
         .unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -30,19 +39,31 @@ fn undecodable_rows_go_to_the_error_topic_and_the_rest_flows() {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(folder.path());
         server.sql("CREATE SOURCE s (k TEXT NOT NULL, n BIGINT) WITH (topic = 's') FORMAT PLAIN ENCODE JSON").await;
-        server.sql("CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) AS total FROM s GROUP BY k").await;
+        server
+            .sql("CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) AS total FROM s GROUP BY k")
+            .await;
         produce(
             &server,
             "s",
             "{\"k\":\"a\",\"n\":1}\nnot json\n{\"k\":\"a\",\"n\":\"two\"}\n{\"n\":3}\n{\"k\":\"a\",\"n\":4}\n",
         );
         let view = || async { server.sql("SELECT * FROM v").await };
-        until("the view", view, |rows| *rows == [serde_json::json!({"k": "a", "total": 5})]).await;
+        until("the view", view, |rows| {
+            *rows == [serde_json::json!({"k": "a", "total": 5})]
+        })
+        .await;
         let bad = consume(&server, "v.errors");
         assert_eq!(bad.len(), 3, "{bad:#?}");
         assert_eq!(bad[0]["value"], "not json");
-        let headers = bad.iter().map(|row| row["headers"].to_string()).collect::<Vec<_>>();
-        assert!(headers[1].contains('n') && headers[1].contains("s-0@2"), "{}", headers[1]);
+        let headers = bad
+            .iter()
+            .map(|row| row["headers"].to_string())
+            .collect::<Vec<_>>();
+        assert!(
+            headers[1].contains('n') && headers[1].contains("s-0@2"),
+            "{}",
+            headers[1]
+        );
         let why = format!("{:?}", server.sql("EXPLAIN WHY v").await);
         assert!(why.contains('3') && why.contains("undecodable"), "{why}");
     });
@@ -70,12 +91,17 @@ fn late_rows_are_counted_and_kept() {
             {"window_start": "2024-01-01T10:00:00", "n": 1},
             {"window_start": "2024-01-01T12:00:00", "n": 2},
         ]);
-        let view = || async { serde_json::Value::Array(server.sql("SELECT * FROM v ORDER BY window_start").await) };
+        let view = || async {
+            serde_json::Value::Array(server.sql("SELECT * FROM v ORDER BY window_start").await)
+        };
         until("the view", view, |rows| *rows == expected).await;
         let late = consume(&server, "v.late");
         assert_eq!(late.len(), 1, "{late:#?}");
         assert_eq!(late[0]["value"]["ts"], "2024-01-01T10:30:00Z");
         let headers = late[0]["headers"].to_string();
-        assert!(headers.contains("thalweg.late.source") && headers.contains("s-0@2"), "{headers}");
+        assert!(
+            headers.contains("thalweg.late.source") && headers.contains("s-0@2"),
+            "{headers}"
+        );
     });
 }

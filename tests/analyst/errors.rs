@@ -10,8 +10,16 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("SELECT kk FROM t", "kk", "k"),
     ("SELECT * FROM tt", "tt", "t"),
     ("SELECT cuont(*) FROM t", "cuont", "count"),
-    ("CREATE TABLE x (k TEXT PRIMARY KEY) WITH (topik = 'x')", "topik", "topic"),
-    ("CREATE SOURCE x (k TXET) WITH (topic = 'x')", "TXET", "TEXT"),
+    (
+        "CREATE TABLE x (k TEXT PRIMARY KEY) WITH (topik = 'x')",
+        "topik",
+        "topic",
+    ),
+    (
+        "CREATE SOURCE x (k TXET) WITH (topic = 'x')",
+        "TXET",
+        "TEXT",
+    ),
     ("DROP TABLE tt", "tt", "t"),
     ("SELECT k, count(*) FROM t", "k", "GROUP BY"),
 ];
@@ -21,7 +29,11 @@ fn errors_point_at_the_token_and_name_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let made = server.shell("CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't')");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     for (sql, token, help) in WRONG {
         let output = server.shell(sql);
         assert_eq!(output.status.code(), Some(1), "{sql}");
@@ -32,7 +44,12 @@ fn errors_point_at_the_token_and_name_the_nearest() {
             let (code, carets) = (text.lines().nth(at)?, text.lines().nth(at + 1)?);
             let from = carets.find('^')?;
             let length = carets[from..].chars().take_while(|c| *c == '^').count();
-            Some(code.chars().skip(carets[..from].chars().count()).take(length).collect::<String>())
+            Some(
+                code.chars()
+                    .skip(carets[..from].chars().count())
+                    .take(length)
+                    .collect::<String>(),
+            )
         });
         assert_eq!(marked.as_deref(), Some(*token), "{sql}\n{text}");
     }

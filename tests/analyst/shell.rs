@@ -16,16 +16,30 @@ fn prints_tables_json_and_csv() {
     assert!(server.shell(SETUP).status.success());
     let print = |output: &str| {
         let result = thalweg()
-            .args(["sql", "--server", &server.http, "-o", output, "-c", "SELECT * FROM t ORDER BY k"])
+            .args([
+                "sql",
+                "--server",
+                &server.http,
+                "-o",
+                output,
+                "-c",
+                "SELECT * FROM t ORDER BY k",
+            ])
             .output()
             .unwrap();
         assert!(result.status.success());
         String::from_utf8(result.stdout).unwrap()
     };
-    assert_eq!(print("json"), "{\"k\":\"a\",\"v\":1.5}\n{\"k\":\"b\",\"v\":null}\n");
+    assert_eq!(
+        print("json"),
+        "{\"k\":\"a\",\"v\":1.5}\n{\"k\":\"b\",\"v\":null}\n"
+    );
     assert_eq!(print("csv"), "k,v\na,1.5\nb,\n");
     let table = print("table");
-    assert!(table.contains(" a     1.5") && table.ends_with("(2 rows)\n"), "{table}");
+    assert!(
+        table.contains(" a     1.5") && table.ends_with("(2 rows)\n"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -33,8 +47,16 @@ fn reads_files_and_standard_input() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let file = folder.path().join("q.sql");
-    std::fs::write(&file, format!("-- two statements\n{SETUP}\nSELECT count(*) AS n FROM t;")).unwrap();
-    let output = thalweg().args(["sql", "--server", &server.http, "-f"]).arg(&file).output().unwrap();
+    std::fs::write(
+        &file,
+        format!("-- two statements\n{SETUP}\nSELECT count(*) AS n FROM t;"),
+    )
+    .unwrap();
+    let output = thalweg()
+        .args(["sql", "--server", &server.http, "-f"])
+        .arg(&file)
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.ends_with("{\"n\":2}\n"), "{text}");
 
@@ -44,7 +66,12 @@ fn reads_files_and_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"SELECT k FROM t WHERE v IS NULL;").unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"SELECT k FROM t WHERE v IS NULL;")
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "{\"k\":\"b\"}\n");
 }
@@ -57,7 +84,10 @@ fn becomes_a_server_where_nothing_serves() {
     for role in ["kafka", "connect", "http"] {
         command.args(["--set", &format!("{role}.listen=127.0.0.1:0")]);
     }
-    let output = command.args(["-c", "SELECT 1 + 1 AS two"]).output().unwrap();
+    let output = command
+        .args(["-c", "SELECT 1 + 1 AS two"])
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "{\"two\":2}\n");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("all roles run in this process"), "{said}");
@@ -69,7 +99,9 @@ fn catalog_and_views_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(folder.path());
         server.sql(SETUP).await;
-        server.sql("CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n, max(v) AS top FROM t").await;
+        server
+            .sql("CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n, max(v) AS top FROM t")
+            .await;
         let one = [serde_json::json!({"n": 2, "top": 1.5})];
         let view = async |server: &Server| server.sql("SELECT * FROM m").await;
         crate::fixture::until("the view", || view(&server), |rows| *rows == one).await;
@@ -77,7 +109,10 @@ fn catalog_and_views_survive_a_restart() {
         let server = Server::start(folder.path());
         crate::fixture::until("the view", || view(&server), |rows| *rows == one).await;
         let refused = server.try_sql("DROP TABLE t").await.unwrap_err();
-        assert!(refused["message"].as_str().unwrap().contains('m'), "{refused}");
+        assert!(
+            refused["message"].as_str().unwrap().contains('m'),
+            "{refused}"
+        );
         server.sql("DROP MATERIALIZED VIEW m; DROP TABLE t").await;
         assert!(server.try_sql("SELECT * FROM m").await.is_err());
     });

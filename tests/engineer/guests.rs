@@ -56,12 +56,21 @@ fn an_evil_transform_costs_only_its_own_records() {
             assert_eq!(status, 201, "{body}");
             let dead = || async {
                 let sql = format!("SELECT count(*) AS n FROM dead_{attack}");
-                server.try_sql(&sql).await.map_or(0, |rows| rows[0]["n"].as_u64().unwrap())
+                server
+                    .try_sql(&sql)
+                    .await
+                    .map_or(0, |rows| rows[0]["n"].as_u64().unwrap())
             };
             let source = format!(
                 "CREATE SOURCE dead_{attack} (n BIGINT) WITH (topic = '{attack}-dead') FORMAT PLAIN ENCODE JSON"
             );
-            until("the dead letters' topic", || server.try_sql(&source), |made| made.is_ok()).await;
+            let made = until(
+                "the dead letters' topic",
+                || server.try_sql(&source),
+                Result::is_ok,
+            )
+            .await;
+            assert!(made.is_ok());
             until("the dead letters", dead, |n| *n == 2).await;
         }
         assert_eq!(server.sql("SELECT 1 AS one").await, [json!({"one": 1})]);

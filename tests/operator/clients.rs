@@ -7,9 +7,18 @@ use crate::fixture::process::{Server, thalweg};
 
 /// Runs a command with this input; returns its standard output.
 fn pipe(command: &mut Command, input: &str) -> String {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(
         output.status.success(),
@@ -42,28 +51,58 @@ fn kcat_produces_and_consumes_with_every_codec() {
 fn own_commands_speak_to_own_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
-    let run = |args: &[&str], input: &str| {
-        pipe(thalweg().args(args).args(["-b", &server.kafka]), input)
-    };
-    let created = run(&["topic", "create", "orders", "--partitions", "3", "--config", "cleanup.policy=compact"], "");
+    let run =
+        |args: &[&str], input: &str| pipe(thalweg().args(args).args(["-b", &server.kafka]), input);
+    let created = run(
+        &[
+            "topic",
+            "create",
+            "orders",
+            "--partitions",
+            "3",
+            "--config",
+            "cleanup.policy=compact",
+        ],
+        "",
+    );
     assert_eq!(created, "created topic orders with 3 partitions\n");
-    run(&["produce", "orders", "--key-separator", ":"], "a:1\nb:2\na:3\n");
-    let mut lines: Vec<String> =
-        run(&["consume", "orders", "--exit", "-f", "%k=%v\\n"], "").lines().map(str::to_owned).collect();
+    run(
+        &["produce", "orders", "--key-separator", ":"],
+        "a:1\nb:2\na:3\n",
+    );
+    let mut lines: Vec<String> = run(&["consume", "orders", "--exit", "-f", "%k=%v\\n"], "")
+        .lines()
+        .map(str::to_owned)
+        .collect();
     lines.sort();
     assert_eq!(lines, ["a=1", "a=3", "b=2"]);
     let described = run(&["topic", "describe", "orders", "-o", "json"], "");
-    assert!(described.contains("\"cleanup.policy\":\"compact\""), "{described}");
-    assert!(run(&["topic", "list", "-o", "json"], "").contains("{\"name\":\"orders\",\"partitions\":3}"));
+    assert!(
+        described.contains("\"cleanup.policy\":\"compact\""),
+        "{described}"
+    );
+    assert!(
+        run(&["topic", "list", "-o", "json"], "")
+            .contains("{\"name\":\"orders\",\"partitions\":3}")
+    );
     run(&["topic", "delete", "orders"], "");
-    let missing = thalweg().args(["topic", "describe", "orders", "-b", &server.kafka]).output().unwrap();
+    let missing = thalweg()
+        .args(["topic", "describe", "orders", "-b", &server.kafka])
+        .output()
+        .unwrap();
     assert_eq!(missing.status.code(), Some(4));
-    assert_eq!(String::from_utf8(missing.stderr).unwrap(), "thalweg: topic orders does not exist\n");
+    assert_eq!(
+        String::from_utf8(missing.stderr).unwrap(),
+        "thalweg: topic orders does not exist\n"
+    );
 }
 
 #[test]
 fn nothing_there_is_one_line() {
-    let output = thalweg().args(["topic", "list", "-b", "127.0.0.1:1"]).output().unwrap();
+    let output = thalweg()
+        .args(["topic", "list", "-b", "127.0.0.1:1"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("nothing answers at 127.0.0.1:1"), "{text}");
@@ -74,7 +113,10 @@ fn python_confluent_kafka_transactions_and_groups() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let python = std::env::var("THALWEG_TEST_PYTHON").unwrap_or_else(|_| {
-        format!("{}/.cache/thalweg/venv/bin/python3", std::env::var("HOME").unwrap())
+        format!(
+            "{}/.cache/thalweg/venv/bin/python3",
+            std::env::var("HOME").unwrap()
+        )
     });
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operator/clients.py");
     let printed = pipe(Command::new(python).args([script, &server.kafka]), "");

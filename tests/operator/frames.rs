@@ -19,7 +19,9 @@ fn hostile_bytes_close_only_their_connection() {
             // An unknown API, a truncated header, a Metadata request that claims 2^31 topics.
             &[0, 0, 0, 8, 0x27, 0x0f, 0, 0, 0, 0, 0, 1],
             &[0, 0, 0, 3, 0, 3, 0],
-            &[0, 0, 0, 15, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0],
+            &[
+                0, 0, 0, 15, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0,
+            ],
             b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ];
         for bytes in hostile {
@@ -41,6 +43,9 @@ fn hostile_bytes_close_only_their_connection() {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         }
-        assert_eq!(server.sql("SELECT 1 AS one").await, [serde_json::json!({"one": 1})]);
+        assert_eq!(
+            server.sql("SELECT 1 AS one").await,
+            [serde_json::json!({"one": 1})]
+        );
     });
 }

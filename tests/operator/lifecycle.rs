@@ -24,7 +24,9 @@ fn starts_answers_probes_and_stops_gracefully() {
             assert_eq!(text.trim(), expected);
         }
         server.sql("CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't'); INSERT INTO t VALUES ('a', 1)").await;
-        let metrics = reqwest::get(format!("http://{}/metrics", server.http)).await.unwrap();
+        let metrics = reqwest::get(format!("http://{}/metrics", server.http))
+            .await
+            .unwrap();
         let metrics = metrics.text().await.unwrap();
         assert!(metrics.contains("# TYPE "), "{metrics}");
 
@@ -41,7 +43,10 @@ fn starts_answers_probes_and_stops_gracefully() {
         drop(push);
 
         let server = Server::start(folder.path());
-        assert_eq!(server.sql("SELECT * FROM t").await, [serde_json::json!({"k": "a", "v": 1})]);
+        assert_eq!(
+            server.sql("SELECT * FROM t").await,
+            [serde_json::json!({"k": "a", "v": 1})]
+        );
     });
 }
 
@@ -50,7 +55,10 @@ fn idle_memory_is_small() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let resident = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+    let resident = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon"))
+        .unwrap();
     let kib: u64 = resident.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 60 << 10, "{resident}");
 }
@@ -65,7 +73,12 @@ fn a_taken_port_is_one_line() {
         .output()
         .unwrap();
     let text = refused(&output, 3);
-    assert!(text.starts_with(&format!("thalweg: kafka.listen = {address}: the port is taken")), "{text}");
+    assert!(
+        text.starts_with(&format!(
+            "thalweg: kafka.listen = {address}: the port is taken"
+        )),
+        "{text}"
+    );
 }
 
 #[test]
@@ -82,7 +95,10 @@ fn a_folder_in_use_or_not_writable_is_one_line() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest() {
-    let output = thalweg().args(["server", "--set", "kafka.lisen=127.0.0.1:0"]).output().unwrap();
+    let output = thalweg()
+        .args(["server", "--set", "kafka.lisen=127.0.0.1:0"])
+        .output()
+        .unwrap();
     assert_eq!(
         refused(&output, 1),
         "thalweg: unknown key kafka.lisen (flag), did you mean kafka.listen?\n"
@@ -97,6 +113,12 @@ fn config_show_says_where_values_come_from() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.starts_with("kafka.num_partitions")).unwrap();
-    assert!(line.contains("= 4") && line.ends_with("# environment THALWEG_KAFKA__NUM_PARTITIONS"), "{line}");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("kafka.num_partitions"))
+        .unwrap();
+    assert!(
+        line.contains("= 4") && line.ends_with("# environment THALWEG_KAFKA__NUM_PARTITIONS"),
+        "{line}"
+    );
 }

@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 use self::rows::{Answer, Rows};
 use crate::Place;
 use crate::machine;
-use crate::report::{self, median, min};
+use crate::report::{self, figure, median, min};
 
 /// Sizes of the benchmark.
 #[derive(Debug, Clone, Args)]
@@ -161,18 +161,18 @@ fn print(args: &WindowArgs, bytes: u64, costs: &[Vec<Cost>; 2], facts: &job::Fac
     let row = |side: usize, name: &str| {
         vec![
             name.to_owned(),
-            format!("{:.2}", min(cpu(side))),
-            format!("{:.2}", median(cpu(side))),
-            format!("{:.2}", args.records as f64 / 1e6 / median(cpu(side))),
-            format!("{:.2}", min(wall(side))),
+            figure(min(cpu(side)), 2),
+            figure(median(cpu(side)), 2),
+            figure(args.records as f64 / 1e6 / median(cpu(side)), 2),
+            figure(min(wall(side)), 2),
         ]
     };
     let ratio = vec![
         "ratio job / DataFusion".to_owned(),
-        format!("{:.2}", min(cpu(0)) / min(cpu(1))),
-        format!("{:.2}", median(cpu(0)) / median(cpu(1))),
+        figure(min(cpu(0)) / min(cpu(1)), 2),
+        figure(median(cpu(0)) / median(cpu(1)), 2),
         String::new(),
-        format!("{:.2}", min(wall(0)) / min(wall(1))),
+        figure(min(wall(0)) / min(wall(1)), 2),
     ];
     report::print(
         &format!(

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::{
-    Poll, PollBudget, PutReport, Record, SinkBatch, SinkTask, SourceOffset, SourceOffsets, SourceTask,
-    TaskContext, TopicPartition,
+    Poll, PollBudget, PutReport, Record, SinkBatch, SinkTask, SourceOffset, SourceOffsets,
+    SourceTask, TaskContext, TopicPartition,
 };
 
 /// Polls in a row without records after which a source counts as read to its present end.
@@ -22,8 +22,15 @@ async fn read(
     let mut idle = 0;
     for _ in 0..polls_max {
         match task.poll(budget).await.expect("poll") {
-            Poll::Batch { records, offsets: moved, .. } => {
-                assert!(records.len() <= budget.records_max, "poll returns at most records_max records");
+            Poll::Batch {
+                records,
+                offsets: moved,
+                ..
+            } => {
+                assert!(
+                    records.len() <= budget.records_max,
+                    "poll returns at most records_max records"
+                );
                 all.extend(records);
                 for new in moved {
                     offsets.retain(|old| old.partition != new.partition);
@@ -45,11 +52,21 @@ pub async fn source_resumes_exactly(
     context: &TaskContext,
 ) {
     let wait_max = Duration::from_millis(1);
-    let large = PollBudget { records_max: 10_000, bytes_max: 1 << 20, wait_max };
-    let small = PollBudget { records_max: 3, bytes_max: 64, wait_max };
+    let large = PollBudget {
+        records_max: 10_000,
+        bytes_max: 1 << 20,
+        wait_max,
+    };
+    let small = PollBudget {
+        records_max: 3,
+        bytes_max: 64,
+        wait_max,
+    };
 
     let mut task = new_task();
-    task.start(context.clone(), SourceOffsets::default()).await.expect("start");
+    task.start(context.clone(), SourceOffsets::default())
+        .await
+        .expect("start");
     let whole = read(&mut *task, large, usize::MAX, &mut Vec::new()).await;
     task.stop().await;
     assert!(!whole.is_empty(), "the suite needs a source with records");
@@ -59,7 +76,9 @@ pub async fn source_resumes_exactly(
         let mut pieces = Vec::new();
         loop {
             let mut task = new_task();
-            task.start(context.clone(), SourceOffsets::new(offsets.clone())).await.expect("start");
+            task.start(context.clone(), SourceOffsets::new(offsets.clone()))
+                .await
+                .expect("start");
             let piece = read(&mut *task, small, polls, &mut offsets).await;
             task.committed(&offsets).await.expect("committed");
             task.stop().await;
@@ -67,9 +86,15 @@ pub async fn source_resumes_exactly(
                 break;
             }
             pieces.extend(piece);
-            assert!(pieces.len() <= whole.len(), "rule 2: records come again after a restart");
+            assert!(
+                pieces.len() <= whole.len(),
+                "rule 2: records come again after a restart"
+            );
         }
-        assert_eq!(pieces, whole, "rule 2: restarts after every {polls} polls change nothing");
+        assert_eq!(
+            pieces, whole,
+            "rule 2: restarts after every {polls} polls change nothing"
+        );
     }
 }
 
@@ -82,8 +107,10 @@ pub async fn sink_survives_crashes<T: PartialEq + std::fmt::Debug>(
     read_back: impl AsyncFn() -> T,
     expected: T,
 ) {
-    let mut partitions: Vec<TopicPartition> =
-        batches.iter().flat_map(|batch| batch.positions.iter().map(|(p, _)| p.clone())).collect();
+    let mut partitions: Vec<TopicPartition> = batches
+        .iter()
+        .flat_map(|batch| batch.positions.iter().map(|(p, _)| p.clone()))
+        .collect();
     partitions.sort();
     partitions.dedup();
 
@@ -105,11 +132,18 @@ pub async fn sink_survives_crashes<T: PartialEq + std::fmt::Debug>(
     let stored = task.open(&partitions).await.expect("open");
     for (partition, position) in batches.iter().flat_map(|batch| &batch.positions) {
         let at = stored.get(partition).copied();
-        assert!(at >= Some(*position), "rule 2: {partition} is stored at {at:?}, not {position}");
+        assert!(
+            at >= Some(*position),
+            "rule 2: {partition} is stored at {at:?}, not {position}"
+        );
     }
     task.close(&partitions).await.expect("close");
     task.stop().await;
-    assert_eq!(read_back().await, expected, "rule 2: every record's effect is there once");
+    assert_eq!(
+        read_back().await,
+        expected,
+        "rule 2: every record's effect is there once"
+    );
 }
 
 /// Puts what `stored` does not cover yet, as the runtime does after a restart.

@@ -34,7 +34,10 @@ pub enum ConnectError {
 impl ConnectError {
     /// A configuration error of `key`.
     pub fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Config { key: key.into(), message: message.into() }
+        Self::Config {
+            key: key.into(),
+            message: message.into(),
+        }
     }
 
     /// Whether the same call may succeed later.

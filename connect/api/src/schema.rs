@@ -120,7 +120,10 @@ impl Schema {
     pub fn structure(fields: Vec<(&str, Schema)>) -> Self {
         let fields = fields
             .into_iter()
-            .map(|(name, schema)| Field { name: name.into(), schema: Arc::new(schema) })
+            .map(|(name, schema)| Field {
+                name: name.into(),
+                schema: Arc::new(schema),
+            })
             .collect();
         Self::new(SchemaType::Struct(fields))
     }

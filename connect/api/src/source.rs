@@ -31,7 +31,10 @@ impl SourceOffsets {
 
     /// The offset of this partition (objects compare whatever the order of their fields).
     pub fn get(&self, partition: &JsonMap) -> Option<&JsonMap> {
-        self.0.iter().find(|stored| &stored.partition == partition).map(|stored| &stored.offset)
+        self.0
+            .iter()
+            .find(|stored| &stored.partition == partition)
+            .map(|stored| &stored.offset)
     }
 
     /// All of them.
@@ -92,7 +95,11 @@ pub enum Poll {
 #[async_trait]
 pub trait SourceTask: Send {
     /// Opens the source at the stored offsets.
-    async fn start(&mut self, context: TaskContext, offsets: SourceOffsets) -> Result<(), ConnectError>;
+    async fn start(
+        &mut self,
+        context: TaskContext,
+        offsets: SourceOffsets,
+    ) -> Result<(), ConnectError>;
 
     /// The next records within the budget. MUST return by `wait_max` when there is nothing. Dropping the future
     /// before it ends (pause, stop) MUST lose nothing: the same records come with the next poll or after a restart.

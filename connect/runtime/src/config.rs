@@ -99,14 +99,26 @@ impl ConnectConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let positive = |key: &'static str, value: i64| match value {
             1.. => Ok(()),
-            _ => Err(ConfigError { key, reason: format!("has to be at least 1, not {value}") }),
+            _ => Err(ConfigError {
+                key,
+                reason: format!("has to be at least 1, not {value}"),
+            }),
         };
         positive("offset_partitions", i64::from(self.offset_partitions))?;
         positive("status_partitions", i64::from(self.status_partitions))?;
         positive("topic_partitions", i64::from(self.topic_partitions))?;
-        positive("transaction_records_max", i64::try_from(self.transaction_records_max).unwrap_or(i64::MAX))?;
-        positive("transaction_bytes_max", i64::try_from(self.transaction_bytes_max).unwrap_or(i64::MAX))?;
-        positive("restart_backoff_ms", i64::try_from(self.restart_backoff_ms).unwrap_or(i64::MAX))?;
+        positive(
+            "transaction_records_max",
+            i64::try_from(self.transaction_records_max).unwrap_or(i64::MAX),
+        )?;
+        positive(
+            "transaction_bytes_max",
+            i64::try_from(self.transaction_bytes_max).unwrap_or(i64::MAX),
+        )?;
+        positive(
+            "restart_backoff_ms",
+            i64::try_from(self.restart_backoff_ms).unwrap_or(i64::MAX),
+        )?;
         if self.restart_backoff_max_ms < self.restart_backoff_ms {
             return Err(ConfigError {
                 key: "restart_backoff_max_ms",
@@ -114,7 +126,10 @@ impl ConnectConfig {
             });
         }
         if self.group_id.is_empty() {
-            return Err(ConfigError { key: "group_id", reason: "is empty".to_owned() });
+            return Err(ConfigError {
+                key: "group_id",
+                reason: "is empty".to_owned(),
+            });
         }
         Ok(())
     }

@@ -81,19 +81,29 @@ impl Supervision {
         now: u64,
         jitter: f64,
     ) -> Verdict {
-        if self.running_since.take().is_some_and(|since| now.saturating_sub(since) >= HEALTHY_AFTER_MS) {
+        if self
+            .running_since
+            .take()
+            .is_some_and(|since| now.saturating_sub(since) >= HEALTHY_AFTER_MS)
+        {
             self.streak = 0;
         }
         if !class.restarts() {
             return Verdict::Stay;
         }
-        while self.restarts.front().is_some_and(|at| at.saturating_add(HOUR_MS) <= now) {
+        while self
+            .restarts
+            .front()
+            .is_some_and(|at| at.saturating_add(HOUR_MS) <= now)
+        {
             self.restarts.pop_front();
         }
         if self.restarts.len() >= policy.per_hour_max {
             return Verdict::Quarantine;
         }
-        let doubled = policy.backoff_ms.saturating_mul(1u64.checked_shl(self.streak).unwrap_or(u64::MAX));
+        let doubled = policy
+            .backoff_ms
+            .saturating_mul(1u64.checked_shl(self.streak).unwrap_or(u64::MAX));
         let pause = doubled.min(policy.backoff_max_ms);
         let longer = (pause as f64 * 0.25 * jitter.clamp(0.0, 1.0)) as u64;
         self.streak = self.streak.saturating_add(1);
@@ -107,7 +117,11 @@ impl Supervision {
 mod tests {
     use super::*;
 
-    const POLICY: RestartPolicy = RestartPolicy { backoff_ms: 1000, backoff_max_ms: 300_000, per_hour_max: 12 };
+    const POLICY: RestartPolicy = RestartPolicy {
+        backoff_ms: 1000,
+        backoff_max_ms: 300_000,
+        per_hour_max: 12,
+    };
 
     #[test]
     fn pauses_double_up_to_the_maximum_and_then_quarantine() {
@@ -147,8 +161,15 @@ mod tests {
 
     #[test]
     fn what_no_restart_helps_stays() {
-        for class in [FailureClass::Data, FailureClass::Config, FailureClass::Fatal] {
-            assert_eq!(Supervision::default().failed(class, POLICY, 0, 0.5), Verdict::Stay);
+        for class in [
+            FailureClass::Data,
+            FailureClass::Config,
+            FailureClass::Fatal,
+        ] {
+            assert_eq!(
+                Supervision::default().failed(class, POLICY, 0, 0.5),
+                Verdict::Stay
+            );
         }
     }
 }

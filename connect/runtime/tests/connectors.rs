@@ -10,7 +10,7 @@ use connect_api::*;
 use parking_lot::Mutex;
 
 /// What happens next in the connector; the test sets it, the task takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Mishap {
     Panic,
     Fail(ConnectError),
@@ -72,8 +72,16 @@ impl ConnectorPlugin for CountSource {
     fn config_def(&self) -> ConfigDef {
         ConfigDef::new()
             .with(ConfigKey::required("topic", ConfigType::String, "Topic."))
-            .with(ConfigKey::optional("count", ConfigType::Long, Some("10"), "Records.").rule(Rule::AtLeast(0)))
-            .with(ConfigKey::optional("bad", ConfigType::Boolean, Some("false"), "Rejects number 3."))
+            .with(
+                ConfigKey::optional("count", ConfigType::Long, Some("10"), "Records.")
+                    .rule(Rule::AtLeast(0)),
+            )
+            .with(ConfigKey::optional(
+                "bad",
+                ConfigType::Boolean,
+                Some("false"),
+                "Rejects number 3.",
+            ))
     }
 
     fn task_configs(&self, config: &ConfigMap, _: u32) -> Result<Vec<ConfigMap>, ConnectError> {
@@ -81,7 +89,11 @@ impl ConnectorPlugin for CountSource {
     }
 
     fn task(&self) -> Task {
-        Task::Source(Box::new(CountTask { script: self.0.clone(), config: None, next: 0 }))
+        Task::Source(Box::new(CountTask {
+            script: self.0.clone(),
+            config: None,
+            next: 0,
+        }))
     }
 }
 
@@ -97,11 +109,23 @@ fn partition() -> JsonMap {
 
 #[async_trait]
 impl SourceTask for CountTask {
-    async fn start(&mut self, context: TaskContext, offsets: SourceOffsets) -> Result<(), ConnectError> {
-        let config = CountSource(self.script.clone()).config_def().parse(&context.config)?;
-        self.next = offsets.get(&partition()).and_then(|offset| offset.get("next")?.as_u64()).unwrap_or(0);
-        self.config =
-            Some((config.string("topic").into(), config.int("count") as u64, config.boolean("bad")));
+    async fn start(
+        &mut self,
+        context: TaskContext,
+        offsets: SourceOffsets,
+    ) -> Result<(), ConnectError> {
+        let config = CountSource(self.script.clone())
+            .config_def()
+            .parse(&context.config)?;
+        self.next = offsets
+            .get(&partition())
+            .and_then(|offset| offset.get("next")?.as_u64())
+            .unwrap_or(0);
+        self.config = Some((
+            config.string("topic").into(),
+            config.int("count") as u64,
+            config.boolean("bad"),
+        ));
         Ok(())
     }
 
@@ -126,16 +150,28 @@ impl SourceTask for CountTask {
             }
             let value = Value::json(Text::from(format!("{{\"n\":{n}}}"))).expect("JSON");
             let mut record = Record::new(topic.clone(), Value::text(format!("k{}", n % 3)), value);
-            record.headers.push(Header { name: "h".into(), value: Value::Int64(n as i64) });
+            record.headers.push(Header {
+                name: "h".into(),
+                value: Value::Int64(n as i64),
+            });
             records.push(record);
         }
         self.next = to;
         let offset = JsonMap::from_iter([("next".to_owned(), to.into())]);
-        Ok(Poll::Batch { records, rejected, offsets: vec![SourceOffset { partition: partition(), offset }] })
+        Ok(Poll::Batch {
+            records,
+            rejected,
+            offsets: vec![SourceOffset {
+                partition: partition(),
+                offset,
+            }],
+        })
     }
 
     async fn committed(&mut self, offsets: &[SourceOffset]) -> Result<(), ConnectError> {
-        let next = offsets.iter().filter_map(|offset| offset.offset.get("next")?.as_u64());
+        let next = offsets
+            .iter()
+            .filter_map(|offset| offset.offset.get("next")?.as_u64());
         self.script.acknowledged.lock().extend(next);
         Ok(())
     }
@@ -166,7 +202,11 @@ impl ConnectorPlugin for KeepSink {
         ConfigDef::new()
     }
 
-    fn task_configs(&self, config: &ConfigMap, tasks_max: u32) -> Result<Vec<ConfigMap>, ConnectError> {
+    fn task_configs(
+        &self,
+        config: &ConfigMap,
+        tasks_max: u32,
+    ) -> Result<Vec<ConfigMap>, ConnectError> {
         Ok(vec![config.clone(); tasks_max as usize])
     }
 
@@ -189,7 +229,10 @@ impl SinkTask for KeepTask {
     ) -> Result<HashMap<TopicPartition, i64>, ConnectError> {
         let stored = self.0.stored.lock();
         let stored = stored.iter().flatten();
-        Ok(stored.filter(|(p, _)| partitions.contains(p)).map(|(p, o)| (p.clone(), *o)).collect())
+        Ok(stored
+            .filter(|(p, _)| partitions.contains(p))
+            .map(|(p, o)| (p.clone(), *o))
+            .collect())
     }
 
     async fn put(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError> {
@@ -200,14 +243,28 @@ impl SinkTask for KeepTask {
             .iter()
             .enumerate()
             .filter(|(_, row)| refused.contains(&row.record.value.to_json().to_string()))
-            .map(|(index, _)| RejectedRow { index, message: "refused".to_owned() })
+            .map(|(index, _)| RejectedRow {
+                index,
+                message: "refused".to_owned(),
+            })
             .collect();
         if !rejected.is_empty() {
             return Ok(PutReport::Rejected(rejected));
         }
         for row in &batch.records {
-            let SinkRecord { record, origin, offset } = row;
-            let line = format!("{origin}@{offset} {}={}", record.key.to_json(), record.value.to_json());
+            let SinkRecord {
+                record,
+                origin,
+                offset,
+            } = row;
+            let mut line = format!(
+                "{origin}@{offset} {}={}",
+                record.key.to_json(),
+                record.value.to_json()
+            );
+            if record.topic != origin.topic {
+                line += &format!(" to {}", record.topic);
+            }
             self.0.taken.lock().push(line);
         }
         if let Some(stored) = &mut *self.0.stored.lock() {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use log_api::{
-    Admin, AdminError, BatchBuilder, CommittedOffset, Log, NewTopic, OffsetCommit, OffsetSpec, PartitionProgress,
-    PollBudget, ProducerStamp, ReadError, Reader, ReaderOptions, Records, RecordsBuilder, Start, TopicDescription,
-    TopicPartition, Transaction, TransactionError, TransactionOptions, WriteError, Writer,
+    Admin, AdminError, BatchBuilder, CommittedOffset, Log, NewTopic, OffsetCommit, OffsetSpec,
+    PartitionProgress, PollBudget, ProducerStamp, ReadError, Reader, ReaderOptions, Records,
+    RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction, TransactionError,
+    TransactionOptions, WriteError, Writer,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -28,11 +29,15 @@ pub struct Written {
 
 impl Written {
     pub fn key_text(&self) -> String {
-        self.key.as_ref().map_or("null".into(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.key.as_ref().map_or("null".into(), |bytes| {
+            String::from_utf8_lossy(bytes).into_owned()
+        })
     }
 
     pub fn value_text(&self) -> String {
-        self.value.as_ref().map_or("null".into(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.value.as_ref().map_or("null".into(), |bytes| {
+            String::from_utf8_lossy(bytes).into_owned()
+        })
     }
 }
 
@@ -43,7 +48,6 @@ struct State {
     groups: HashMap<String, HashMap<TopicPartition, i64>>,
     /// Commits that fail before anything is visible.
     aborts_to_come: usize,
-    transactions: usize,
 }
 
 pub struct MemoryLog {
@@ -53,18 +57,30 @@ pub struct MemoryLog {
 
 impl MemoryLog {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { state: Arc::default(), changed: watch::channel(0).0 })
+        Arc::new(Self {
+            state: Arc::default(),
+            changed: watch::channel(0).0,
+        })
     }
 
     /// All records of a topic, partition by partition.
     pub fn records(&self, topic: &str) -> Vec<Written> {
         let state = self.state.lock();
-        state.topics.get(topic).map(|(_, partitions)| partitions.concat()).unwrap_or_default()
+        state
+            .topics
+            .get(topic)
+            .map(|(_, partitions)| partitions.concat())
+            .unwrap_or_default()
     }
 
     /// Records of each partition.
     pub fn partitions(&self, topic: &str) -> Vec<Vec<Written>> {
-        self.state.lock().topics.get(topic).map(|(_, partitions)| partitions.clone()).unwrap_or_default()
+        self.state
+            .lock()
+            .topics
+            .get(topic)
+            .map(|(_, partitions)| partitions.clone())
+            .unwrap_or_default()
     }
 
     /// Returns once `met` holds; panics after ten seconds.
@@ -75,26 +91,28 @@ impl MemoryLog {
                 changes.changed().await.expect("the log is there");
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+        tokio::time::timeout(Duration::from_secs(10), wait)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     pub async fn put(&self, topic: &str, partition: i32, key: Option<&str>, value: Option<&str>) {
         let mut batch = BatchBuilder::new(log_api::Compression::None);
         batch.append(1000, key.map(str::as_bytes), value.map(str::as_bytes), &[]);
-        self.append(&TopicPartition::new(topic, partition), batch).expect("the topic is there");
+        self.append(&TopicPartition::new(topic, partition), batch)
+            .expect("the topic is there");
     }
 
     pub fn committed_by(&self, group: &str, partition: &TopicPartition) -> Option<i64> {
-        self.state.lock().groups.get(group).and_then(|offsets| offsets.get(partition).copied())
+        self.state
+            .lock()
+            .groups
+            .get(group)
+            .and_then(|offsets| offsets.get(partition).copied())
     }
 
     pub fn abort_next_commits(&self, count: usize) {
         self.state.lock().aborts_to_come = count;
-    }
-
-    /// Commits so far.
-    pub fn transactions(&self) -> usize {
-        self.state.lock().transactions
     }
 
     fn append(&self, partition: &TopicPartition, batch: BatchBuilder) -> Result<i64, WriteError> {
@@ -105,7 +123,11 @@ impl MemoryLog {
 }
 
 impl State {
-    fn append(&mut self, partition: &TopicPartition, records: Vec<Written>) -> Result<i64, WriteError> {
+    fn append(
+        &mut self,
+        partition: &TopicPartition,
+        records: Vec<Written>,
+    ) -> Result<i64, WriteError> {
         let place = self
             .topics
             .get_mut(&*partition.topic)
@@ -117,13 +139,15 @@ impl State {
     }
 
     fn describe(&self, name: &str) -> Option<TopicDescription> {
-        self.topics.get(name).map(|(new, partitions)| TopicDescription {
-            name: name.to_owned(),
-            id: uuid::Uuid::nil(),
-            partitions: partitions.len() as i32,
-            configs: new.configs.clone(),
-            internal: name.starts_with("connect-"),
-        })
+        self.topics
+            .get(name)
+            .map(|(new, partitions)| TopicDescription {
+                name: name.to_owned(),
+                id: uuid::Uuid::nil(),
+                partitions: partitions.len() as i32,
+                configs: new.configs.clone(),
+                internal: name.starts_with("connect-"),
+            })
     }
 }
 
@@ -167,7 +191,12 @@ fn decode(batch: BatchBuilder) -> Vec<Written> {
                     (String::from_utf8(name.to_vec()).unwrap(), slice(&mut at))
                 })
                 .collect();
-            Written { timestamp, key, value, headers }
+            Written {
+                timestamp,
+                key,
+                value,
+                headers,
+            }
         })
         .collect()
 }
@@ -187,8 +216,11 @@ impl Log for Shared {
         _: ReaderOptions,
         assignment: Vec<(TopicPartition, Start)>,
     ) -> Result<Box<dyn Reader>, ReadError> {
-        let mut reader =
-            MemoryReader { log: self.0.clone(), changes: self.0.changed.subscribe(), positions: Vec::new() };
+        let mut reader = MemoryReader {
+            log: self.0.clone(),
+            changes: self.0.changed.subscribe(),
+            positions: Vec::new(),
+        };
         for (partition, start) in assignment {
             reader.positions.push((partition.clone(), 0));
             reader.seek(&partition, start).await?;
@@ -200,7 +232,10 @@ impl Log for Shared {
         Ok(Arc::new(self.clone()))
     }
 
-    async fn transaction(&self, options: TransactionOptions) -> Result<Box<dyn Transaction>, TransactionError> {
+    async fn transaction(
+        &self,
+        options: TransactionOptions,
+    ) -> Result<Box<dyn Transaction>, TransactionError> {
         let id = options.transactional_id;
         let mut state = self.0.state.lock();
         let epoch = state.epochs.entry(id.clone()).or_insert(0);
@@ -233,7 +268,9 @@ impl Admin for Shared {
 
     async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
         let removed = self.0.state.lock().topics.remove(name);
-        removed.map(|_| ()).ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
+        removed
+            .map(|_| ())
+            .ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
     }
 
     async fn describe_topic(&self, name: &str) -> Result<Option<TopicDescription>, AdminError> {
@@ -242,18 +279,28 @@ impl Admin for Shared {
 
     async fn list_topics(&self) -> Result<Vec<TopicDescription>, AdminError> {
         let state = self.0.state.lock();
-        Ok(state.topics.keys().filter_map(|name| state.describe(name)).collect())
+        Ok(state
+            .topics
+            .keys()
+            .filter_map(|name| state.describe(name))
+            .collect())
     }
 
     async fn create_partitions(&self, name: &str, total: i32) -> Result<(), AdminError> {
         let mut state = self.0.state.lock();
-        let (_, partitions) =
-            state.topics.get_mut(name).ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))?;
+        let (_, partitions) = state
+            .topics
+            .get_mut(name)
+            .ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))?;
         partitions.resize(total as usize, Vec::new());
         Ok(())
     }
 
-    async fn offset(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, AdminError> {
+    async fn offset(
+        &self,
+        partition: &TopicPartition,
+        spec: OffsetSpec,
+    ) -> Result<i64, AdminError> {
         let state = self.0.state.lock();
         let records = state
             .topics
@@ -283,10 +330,18 @@ impl Admin for Shared {
             .collect())
     }
 
-    async fn commit_offsets(&self, group: &str, offsets: Vec<OffsetCommit>) -> Result<(), AdminError> {
+    async fn commit_offsets(
+        &self,
+        group: &str,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), AdminError> {
         let mut state = self.0.state.lock();
         let group = state.groups.entry(group.to_owned()).or_default();
-        group.extend(offsets.into_iter().map(|commit| (commit.partition, commit.offset)));
+        group.extend(
+            offsets
+                .into_iter()
+                .map(|commit| (commit.partition, commit.offset)),
+        );
         drop(state);
         self.0.changed.send_modify(|version| *version += 1);
         Ok(())
@@ -304,7 +359,11 @@ impl Admin for Shared {
 
 #[async_trait]
 impl Writer for Shared {
-    async fn append(&self, partition: &TopicPartition, batch: BatchBuilder) -> Result<i64, WriteError> {
+    async fn append(
+        &self,
+        partition: &TopicPartition,
+        batch: BatchBuilder,
+    ) -> Result<i64, WriteError> {
         self.0.append(partition, batch)
     }
 
@@ -369,7 +428,11 @@ impl Reader for MemoryReader {
         loop {
             self.changes.borrow_and_update();
             let runs = self.read()?;
-            if !runs.is_empty() || tokio::time::timeout_at(deadline, self.changes.changed()).await.is_err() {
+            if !runs.is_empty()
+                || tokio::time::timeout_at(deadline, self.changes.changed())
+                    .await
+                    .is_err()
+            {
                 return Ok(runs);
             }
         }
@@ -411,7 +474,11 @@ impl Reader for MemoryReader {
             Start::Latest => end,
             Start::Offset(offset) => offset,
         };
-        for place in self.positions.iter_mut().filter(|(present, _)| present == partition) {
+        for place in self
+            .positions
+            .iter_mut()
+            .filter(|(present, _)| present == partition)
+        {
             place.1 = position;
         }
         Ok(())
@@ -430,18 +497,29 @@ struct MemoryTransaction {
 
 #[async_trait]
 impl Transaction for MemoryTransaction {
-    async fn append(&mut self, partition: &TopicPartition, batch: BatchBuilder) -> Result<(), TransactionError> {
+    async fn append(
+        &mut self,
+        partition: &TopicPartition,
+        batch: BatchBuilder,
+    ) -> Result<(), TransactionError> {
         self.batches.push((partition.clone(), decode(batch)));
         Ok(())
     }
 
-    async fn commit_offsets(&mut self, group: &str, offsets: Vec<OffsetCommit>) -> Result<(), TransactionError> {
+    async fn commit_offsets(
+        &mut self,
+        group: &str,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
         self.offsets.push((group.to_owned(), offsets));
         Ok(())
     }
 
     async fn commit(&mut self) -> Result<Vec<i64>, TransactionError> {
-        let (batches, offsets) = (std::mem::take(&mut self.batches), std::mem::take(&mut self.offsets));
+        let (batches, offsets) = (
+            std::mem::take(&mut self.batches),
+            std::mem::take(&mut self.offsets),
+        );
         let bases = {
             let mut state = self.log.state.lock();
             if state.epochs.get(&self.id) != Some(&self.epoch) {
@@ -457,9 +535,12 @@ impl Transaction for MemoryTransaction {
             }
             for (group, offsets) in offsets {
                 let group = state.groups.entry(group).or_default();
-                group.extend(offsets.into_iter().map(|commit| (commit.partition, commit.offset)));
+                group.extend(
+                    offsets
+                        .into_iter()
+                        .map(|commit| (commit.partition, commit.offset)),
+                );
             }
-            state.transactions += 1;
             bases
         };
         self.log.changed.send_modify(|version| *version += 1);

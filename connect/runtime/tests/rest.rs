@@ -17,32 +17,40 @@ fn folder() -> PathBuf {
 /// Whether all of `part` is in `whole`: objects by field, lists item by item, text exactly.
 fn contains(whole: &Json, part: &Json) -> bool {
     match (whole, part) {
-        (Json::Object(whole), Json::Object(part)) => {
-            part.iter().all(|(name, part)| whole.get(name).is_some_and(|whole| contains(whole, part)))
-        }
-        (Json::Array(whole), Json::Array(part)) => {
-            part.iter().all(|part| whole.iter().any(|whole| contains(whole, part)))
-        }
+        (Json::Object(whole), Json::Object(part)) => part
+            .iter()
+            .all(|(name, part)| whole.get(name).is_some_and(|whole| contains(whole, part))),
+        (Json::Array(whole), Json::Array(part)) => part
+            .iter()
+            .all(|part| whole.iter().any(|whole| contains(whole, part))),
         _ => whole == part,
     }
 }
 
 async fn play(name: &str) {
     let path = folder().join(name);
-    let mut steps: Vec<Json> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let mut steps: Vec<Json> =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let update = std::env::var_os("UPDATE_TRANSCRIPTS").is_some();
     let harness = Harness::start().await;
     for (number, step) in steps.iter_mut().enumerate() {
         if let Some(state) = step.get("state") {
             let task = state[1].as_u64().map(|task| task as usize);
-            harness.until_state(state[0].as_str().unwrap(), task, state[2].as_str().unwrap()).await;
+            harness
+                .until_state(state[0].as_str().unwrap(), task, state[2].as_str().unwrap())
+                .await;
         }
         let request = step["request"].as_str().unwrap().to_owned();
         let (method, target) = request.split_once(' ').unwrap();
         let (status, location, answer) = match step.get("text") {
             Some(text) => {
-                let kind = step.get("content_type").and_then(Json::as_str).unwrap_or("application/json");
-                harness.raw(method, target, Some((kind, text.as_str().unwrap()))).await
+                let kind = step
+                    .get("content_type")
+                    .and_then(Json::as_str)
+                    .unwrap_or("application/json");
+                harness
+                    .raw(method, target, Some((kind, text.as_str().unwrap())))
+                    .await
             }
             None => harness.send(method, target, step.get("body")).await,
         };
@@ -58,7 +66,11 @@ async fn play(name: &str) {
         }
         let place = format!("{name}, step {number}, {request}");
         assert_eq!(step["status"], status, "{place}: {answer:#}");
-        assert_eq!(step.get("location").and_then(Json::as_str), location.as_deref(), "{place}");
+        assert_eq!(
+            step.get("location").and_then(Json::as_str),
+            location.as_deref(),
+            "{place}"
+        );
         match step.get("contains") {
             Some(part) => assert!(contains(&answer, part), "{place}: {answer:#}"),
             None => assert_eq!(step["answer"], answer, "{place}: {answer:#}"),

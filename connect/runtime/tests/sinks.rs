@@ -8,7 +8,10 @@ use crate::memory_log::{MemoryLog, Shared};
 use crate::worker::{Harness, config};
 
 async fn topic(log: &std::sync::Arc<MemoryLog>, name: &str, partitions: i32) {
-    Shared(log.clone()).create_topic(NewTopic::new(name, partitions)).await.unwrap();
+    Shared(log.clone())
+        .create_topic(NewTopic::new(name, partitions))
+        .await
+        .unwrap();
 }
 
 fn sink() -> serde_json::Value {
@@ -34,7 +37,10 @@ async fn records_are_put_in_order_and_offsets_committed() {
     .await;
     let mut taken = harness.script.taken.lock().clone();
     taken.sort();
-    assert_eq!(taken, ["t-0@0 \"a\"={\"x\":1}", "t-0@1 \"a\"=null", "t-1@0 null=[]"]);
+    assert_eq!(
+        taken,
+        ["t-0@0 \"a\"={\"x\":1}", "t-0@1 \"a\"=null", "t-1@0 null=[]"]
+    );
     assert!(*harness.script.flushes.lock() > 0);
     let offsets = harness.get("/connectors/s/offsets").await;
     assert_eq!(
@@ -45,7 +51,9 @@ async fn records_are_put_in_order_and_offsets_committed() {
 
     let harness = Harness::on(log.clone(), config()).await;
     log.put("t", 0, Some("b"), Some("2")).await;
-    harness.until("one more", |script| !script.taken.lock().is_empty()).await;
+    harness
+        .until("one more", |script| !script.taken.lock().is_empty())
+        .await;
     assert_eq!(*harness.script.taken.lock(), ["t-0@2 \"b\"=2"]);
     harness.worker.stop().await;
 }
@@ -60,9 +68,17 @@ async fn a_sink_that_stores_offsets_goes_on_at_them() {
     let harness = Harness::on(log.clone(), config()).await;
     *harness.script.stored.lock() = Some([(TopicPartition::new("t", 0), 3)].into());
     harness.configure("s", sink()).await;
-    harness.until("two", |script| script.taken.lock().len() == 2).await;
-    assert_eq!(*harness.script.taken.lock(), ["t-0@3 null=3", "t-0@4 null=4"]);
-    assert_eq!(harness.script.stored.lock().as_ref().unwrap()[&TopicPartition::new("t", 0)], 5);
+    harness
+        .until("two", |script| script.taken.lock().len() == 2)
+        .await;
+    assert_eq!(
+        *harness.script.taken.lock(),
+        ["t-0@3 null=3", "t-0@4 null=4"]
+    );
+    assert_eq!(
+        harness.script.stored.lock().as_ref().unwrap()[&TopicPartition::new("t", 0)],
+        5
+    );
     harness.worker.stop().await;
 }
 
@@ -77,7 +93,9 @@ async fn tasks_share_the_partitions() {
     for partition in 0..5 {
         log.put("t", partition, None, Some("1")).await;
     }
-    harness.until("all five", |script| script.taken.lock().len() == 5).await;
+    harness
+        .until("all five", |script| script.taken.lock().len() == 5)
+        .await;
     let mut taken = harness.script.taken.lock().clone();
     taken.sort();
     taken.dedup();
@@ -98,22 +116,34 @@ async fn bad_records_go_to_the_dead_letter_topic_with_their_origin() {
     harness.configure("s", settings.clone()).await;
     let task = harness.until_state("s", Some(0), "FAILED").await;
     let trace = task["trace"].as_str().unwrap();
-    assert!(trace.contains("stage VALUE_CONVERTER, topic 't', partition 0, offset 1"), "{trace}");
+    assert!(
+        trace.contains("stage VALUE_CONVERTER, topic 't', partition 0, offset 1"),
+        "{trace}"
+    );
     assert!(harness.script.taken.lock().is_empty());
 
     settings["errors.tolerance"] = "all".into();
     settings["errors.deadletterqueue.topic.name"] = "dead".into();
     settings["errors.deadletterqueue.context.headers.enable"] = "true".into();
     harness.configure("s", settings).await;
-    harness.until("the rest", |script| script.taken.lock().len() == 2).await;
-    assert_eq!(*harness.script.taken.lock(), ["t-0@0 \"k\"=1", "t-0@3 \"k\"=3"]);
+    harness
+        .until("the rest", |script| script.taken.lock().len() == 2)
+        .await;
+    assert_eq!(
+        *harness.script.taken.lock(),
+        ["t-0@0 \"k\"=1", "t-0@3 \"k\"=3"]
+    );
     let letters = log.records("dead");
     let shown: Vec<String> = letters
         .iter()
         .map(|letter| {
             let header = |name: &str| {
                 let full = format!("__connect.errors.{name}");
-                let found = letter.headers.iter().find(|(name, _)| *name == full).unwrap();
+                let found = letter
+                    .headers
+                    .iter()
+                    .find(|(name, _)| *name == full)
+                    .unwrap();
                 String::from_utf8_lossy(found.1.as_deref().unwrap()).into_owned()
             };
             format!(

@@ -9,7 +9,12 @@ fn numbers(log: &MemoryLog, topic: &str) -> Vec<u64> {
     let mut numbers: Vec<u64> = log
         .records(topic)
         .iter()
-        .map(|record| serde_json::from_slice::<serde_json::Value>(record.value.as_ref().unwrap()).unwrap()["n"].as_u64().unwrap())
+        .map(|record| {
+            serde_json::from_slice::<serde_json::Value>(record.value.as_ref().unwrap()).unwrap()
+                    ["n"]
+                    .as_u64()
+                    .unwrap()
+        })
         .collect();
     numbers.sort_unstable();
     numbers
@@ -23,7 +28,10 @@ async fn records_go_to_the_partition_of_their_key_with_headers() {
         "topic.creation.default.cleanup.policy": "compact",
     });
     harness.configure("c", config).await;
-    harness.log.until("30 records", |log| log.records("t").len() == 30).await;
+    harness
+        .log
+        .until("30 records", |log| log.records("t").len() == 30)
+        .await;
     let partitions = harness.log.partitions("t");
     assert_eq!(partitions.len(), 4);
     for (index, records) in partitions.iter().enumerate() {
@@ -33,10 +41,20 @@ async fn records_go_to_the_partition_of_their_key_with_headers() {
             assert_eq!(record.headers[0].0, "h");
         }
     }
-    harness.until("acknowledged", |script| script.acknowledged.lock().last() == Some(&30)).await;
-    assert_eq!(harness.get("/connectors/c/topics").await, json!({"c": {"topics": ["t"]}}));
+    harness
+        .until("acknowledged", |script| {
+            script.acknowledged.lock().last() == Some(&30)
+        })
+        .await;
+    assert_eq!(
+        harness.get("/connectors/c/topics").await,
+        json!({"c": {"topics": ["t"]}})
+    );
     let offsets = harness.get("/connectors/c/offsets").await;
-    assert_eq!(offsets, json!({"offsets": [{"partition": {"source": "count"}, "offset": {"next": 30}}]}));
+    assert_eq!(
+        offsets,
+        json!({"offsets": [{"partition": {"source": "count"}, "offset": {"next": 30}}]})
+    );
     let stored = harness.log.records("connect-offsets");
     assert_eq!(stored[0].key_text(), r#"["c",{"source":"count"}]"#);
     assert_eq!(stored.last().unwrap().value_text(), r#"{"next":30}"#);
@@ -53,7 +71,10 @@ async fn a_restarted_worker_goes_on_where_the_last_one_committed() {
             harness.until_state("c", Some(0), "RUNNING").await;
         }
         harness.configure("c", settings).await;
-        harness.log.until("records", |log| log.records("t").len() >= count).await;
+        harness
+            .log
+            .until("records", |log| log.records("t").len() >= count)
+            .await;
         // The second worker is left behind instead of stopped: the third one fences it.
         if run != 1 {
             harness.worker.stop().await;
@@ -67,11 +88,24 @@ async fn a_restarted_worker_goes_on_where_the_last_one_committed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_that_abort_are_made_again() {
     let harness = Harness::start().await;
-    harness.configure("c", json!({"connector.class": "CountSource", "topic": "t", "count": 0})).await;
+    harness
+        .configure(
+            "c",
+            json!({"connector.class": "CountSource", "topic": "t", "count": 0}),
+        )
+        .await;
     harness.until_state("c", Some(0), "RUNNING").await;
     harness.log.abort_next_commits(0);
-    harness.configure("c", json!({"connector.class": "CountSource", "topic": "t", "count": 40})).await;
-    harness.log.until("40 records", |log| log.records("t").len() >= 40).await;
+    harness
+        .configure(
+            "c",
+            json!({"connector.class": "CountSource", "topic": "t", "count": 40}),
+        )
+        .await;
+    harness
+        .log
+        .until("40 records", |log| log.records("t").len() >= 40)
+        .await;
     assert_eq!(numbers(&harness.log, "t"), (0..40).collect::<Vec<_>>());
     harness.worker.stop().await;
 }
@@ -79,26 +113,55 @@ async fn commits_that_abort_are_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_aborted_transaction_restarts_the_task_at_its_offsets() {
     let harness = Harness::start().await;
-    harness.configure("c", json!({"connector.class": "CountSource", "topic": "t", "count": 8})).await;
-    harness.log.until("8 records", |log| log.records("t").len() == 8).await;
+    harness
+        .configure(
+            "c",
+            json!({"connector.class": "CountSource", "topic": "t", "count": 8}),
+        )
+        .await;
+    harness
+        .log
+        .until("8 records", |log| log.records("t").len() == 8)
+        .await;
     // The next commits: the connector's new configuration, its tasks, and then the task's records, which abort.
     harness.worker.stop().await;
     let harness = Harness::on(harness.log.clone(), config()).await;
     harness.until_state("c", Some(0), "RUNNING").await;
-    harness.configure("d", json!({"connector.class": "CountSource", "topic": "d", "count": 0})).await;
+    harness
+        .configure(
+            "d",
+            json!({"connector.class": "CountSource", "topic": "d", "count": 0}),
+        )
+        .await;
     harness.until_state("d", Some(0), "RUNNING").await;
     harness.log.abort_next_commits(2);
     let (status, _, body) = harness
-        .send("PUT", "/connectors/d/config", Some(&json!({"connector.class": "CountSource", "topic": "d", "count": 5})))
+        .send(
+            "PUT",
+            "/connectors/d/config",
+            Some(&json!({"connector.class": "CountSource", "topic": "d", "count": 5})),
+        )
         .await;
     assert_eq!(status, 500, "{body}");
-    assert!(body["message"].as_str().unwrap().contains("connect-configs"), "{body}");
-    let (status, ..) = harness
-        .send("PUT", "/connectors/d/pause", None)
-        .await;
+    assert!(
+        body["message"]
+            .as_str()
+            .unwrap()
+            .contains("connect-configs"),
+        "{body}"
+    );
+    let (status, ..) = harness.send("PUT", "/connectors/d/pause", None).await;
     assert_eq!(status, 500);
-    harness.configure("d", json!({"connector.class": "CountSource", "topic": "d", "count": 5})).await;
-    harness.log.until("5 records", |log| log.records("d").len() == 5).await;
+    harness
+        .configure(
+            "d",
+            json!({"connector.class": "CountSource", "topic": "d", "count": 5}),
+        )
+        .await;
+    harness
+        .log
+        .until("5 records", |log| log.records("d").len() == 5)
+        .await;
     assert_eq!(numbers(&harness.log, "d"), (0..5).collect::<Vec<_>>());
     harness.worker.stop().await;
 }
@@ -106,19 +169,29 @@ async fn an_aborted_transaction_restarts_the_task_at_its_offsets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_piece_fails_the_task_unless_tolerated() {
     let harness = Harness::start().await;
-    let settings = json!({"connector.class": "CountSource", "topic": "t", "count": 10, "bad": true});
+    let settings =
+        json!({"connector.class": "CountSource", "topic": "t", "count": 10, "bad": true});
     harness.configure("c", settings.clone()).await;
     let task = harness.until_state("c", Some(0), "FAILED").await;
     let trace = task["trace"].as_str().unwrap();
-    assert!(trace.contains("number 3 is bad (stage TASK_POLL, topic 't')"), "{trace}");
-    assert!(harness.log.records("t").is_empty(), "nothing of the batch is committed");
+    assert!(
+        trace.contains("number 3 is bad (stage TASK_POLL, topic 't')"),
+        "{trace}"
+    );
+    assert!(
+        harness.log.records("t").is_empty(),
+        "nothing of the batch is committed"
+    );
 
     let mut tolerant = settings;
     tolerant["errors.tolerance"] = "all".into();
     tolerant["errors.deadletterqueue.topic.name"] = "dead".into();
     tolerant["errors.deadletterqueue.context.headers.enable"] = "true".into();
     harness.configure("c", tolerant).await;
-    harness.log.until("9 records", |log| log.records("t").len() == 9).await;
+    harness
+        .log
+        .until("9 records", |log| log.records("t").len() == 9)
+        .await;
     let letters = harness.log.records("dead");
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].value_text(), "three");
@@ -126,7 +199,11 @@ async fn a_rejected_piece_fails_the_task_unless_tolerated() {
         .headers
         .iter()
         .map(|(name, value)| {
-            format!("{}={}", name, String::from_utf8_lossy(value.as_deref().unwrap()))
+            format!(
+                "{}={}",
+                name,
+                String::from_utf8_lossy(value.as_deref().unwrap())
+            )
         })
         .collect();
     assert_eq!(
@@ -160,10 +237,16 @@ async fn transforms_and_converters_of_the_connector_are_used() {
         "transforms.add.static.value": "test",
     });
     harness.configure("c", settings).await;
-    harness.log.until("4 records", |log| log.records("t").len() == 4).await;
+    harness
+        .log
+        .until("4 records", |log| log.records("t").len() == 4)
+        .await;
     let records = harness.log.records("t");
     assert_eq!(records[1].key_text(), r#"{"schema":null,"payload":"k1"}"#);
-    assert_eq!(records[1].value_text(), r#"{"schema":null,"payload":{"number":1,"from":"test"}}"#);
+    assert_eq!(
+        records[1].value_text(),
+        r#"{"schema":null,"payload":{"number":1,"from":"test"}}"#
+    );
     harness.worker.stop().await;
 }
 
@@ -175,7 +258,11 @@ async fn a_record_over_the_topics_limit_is_an_error_of_that_record() {
         "topic.creation.default.max.message.bytes": "100",
     });
     harness.configure("c", settings).await;
-    harness.until("all passed over", |script| script.acknowledged.lock().last() == Some(&4)).await;
+    harness
+        .until("all passed over", |script| {
+            script.acknowledged.lock().last() == Some(&4)
+        })
+        .await;
     assert!(harness.log.records("t").is_empty());
     harness.worker.stop().await;
 }

@@ -44,7 +44,10 @@ impl Harness {
             config,
             Arc::new(Shared(log.clone())),
             sandbox,
-            vec![Arc::new(CountSource(script.clone())), Arc::new(KeepSink(script.clone()))],
+            vec![
+                Arc::new(CountSource(script.clone())),
+                Arc::new(KeepSink(script.clone())),
+            ],
         )
         .await
         .unwrap();
@@ -52,19 +55,42 @@ impl Harness {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = worker.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { log, script, worker, address, client: reqwest::Client::new() }
+        Self {
+            log,
+            script,
+            worker,
+            address,
+            client: reqwest::Client::new(),
+        }
     }
 
     /// Sends a request; answers with status, Location and body.
-    pub async fn send(&self, method: &str, path: &str, body: Option<&Json>) -> (u16, Option<String>, Json) {
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Json>,
+    ) -> (u16, Option<String>, Json) {
         let body = body.map(|body| ("application/json", body.to_string()));
-        self.raw(method, path, body.as_ref().map(|(kind, text)| (*kind, text.as_str()))).await
+        self.raw(
+            method,
+            path,
+            body.as_ref().map(|(kind, text)| (*kind, text.as_str())),
+        )
+        .await
     }
 
     /// As `send`, with any content type and text.
-    pub async fn raw(&self, method: &str, path: &str, body: Option<(&str, &str)>) -> (u16, Option<String>, Json) {
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &str)>,
+    ) -> (u16, Option<String>, Json) {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.client.request(method, format!("{}{path}", self.address));
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.address));
         if let Some((kind, text)) = body {
             request = request.header("content-type", kind).body(text.to_owned());
         }
@@ -75,7 +101,11 @@ impl Harness {
             .get("location")
             .map(|value| value.to_str().unwrap().to_owned());
         let bytes = response.bytes().await.unwrap();
-        let body = if bytes.is_empty() { Json::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let body = if bytes.is_empty() {
+            Json::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
         (status, location, body)
     }
 
@@ -87,8 +117,9 @@ impl Harness {
 
     /// Creates or replaces a connector.
     pub async fn configure(&self, name: &str, config: Json) {
-        let (status, _, body) =
-            self.send("PUT", &format!("/connectors/{name}/config"), Some(&config)).await;
+        let (status, _, body) = self
+            .send("PUT", &format!("/connectors/{name}/config"), Some(&config))
+            .await;
         assert!(matches!(status, 200 | 201), "{status}: {body}");
     }
 
@@ -104,7 +135,10 @@ impl Harness {
             if part["state"] == state {
                 return part.clone();
             }
-            assert!(tokio::time::Instant::now() < deadline, "{name} {task:?} never {state}: {status}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{name} {task:?} never {state}: {status}"
+            );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -27,15 +27,38 @@ impl Postgres {
     /// Makes and starts a server; returns once it takes connections.
     pub fn start() -> Self {
         let bin = bin_folder();
-        let folder = tempfile::Builder::new().prefix("pg-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("pg-")
+            .tempdir()
+            .expect("a temporary folder");
         let root = folder.path().metadata().expect("the folder is there").uid() == 0;
-        let owner = root.then(|| user("postgres").expect("user postgres, since root may not run a server"));
+        let owner =
+            root.then(|| user("postgres").expect("user postgres, since root may not run a server"));
         if let Some((uid, gid)) = owner {
             chown(folder.path(), Some(uid), Some(gid)).expect("root may give folders away");
         }
-        let mut server = Self { folder, bin, owner, port: 0 };
+        let mut server = Self {
+            folder,
+            bin,
+            owner,
+            port: 0,
+        };
         let data = server.data();
-        server.must("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N"]);
+        server.must(
+            "initdb",
+            &[
+                "-D",
+                &data,
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "-N",
+            ],
+        );
         let started = (0..PORTS_TRIED_MAX).any(|_| server.try_start());
         assert!(started, "PostgreSQL did not start: {}", server.log());
         server
@@ -43,13 +66,20 @@ impl Postgres {
 
     /// Stops the server at once, as a crash would.
     pub fn kill(&self) {
-        self.must("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+        self.must(
+            "pg_ctl",
+            &["-D", &self.data(), "-m", "immediate", "-w", "stop"],
+        );
     }
 
     /// Starts it again on the same port.
     pub fn start_again(&self) {
         let output = self.launch(self.port);
-        assert!(output.status.success(), "PostgreSQL did not start again: {}", self.log());
+        assert!(
+            output.status.success(),
+            "PostgreSQL did not start again: {}",
+            self.log()
+        );
     }
 
     /// `postgresql://…` of the database `postgres`.
@@ -59,8 +89,9 @@ impl Postgres {
 
     /// A connection of its own, for looking at what is there.
     pub async fn client(&self) -> tokio_postgres::Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.expect("the server runs");
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls)
+            .await
+            .expect("the server runs");
         // Ends with the client.
         tokio::spawn(connection);
         client
@@ -68,13 +99,19 @@ impl Postgres {
 
     /// The rows of a query, one text a row, columns separated by `|`, NULL as `-`.
     pub async fn rows(&self, sql: &str) -> Vec<String> {
-        let messages = self.client().await.simple_query(sql).await.expect("the query is right");
+        let messages = self
+            .client()
+            .await
+            .simple_query(sql)
+            .await
+            .expect("the query is right");
         messages
             .iter()
             .filter_map(|message| match message {
                 tokio_postgres::SimpleQueryMessage::Row(row) => {
-                    let columns: Vec<&str> =
-                        (0..row.len()).map(|column| row.get(column).unwrap_or("-")).collect();
+                    let columns: Vec<&str> = (0..row.len())
+                        .map(|column| row.get(column).unwrap_or("-"))
+                        .collect();
                     Some(columns.join("|"))
                 }
                 _ => None,
@@ -96,11 +133,19 @@ impl Postgres {
         );
         let log = self.folder.path().join("log");
         let log = log.to_str().expect("temporary folders have plain names");
-        self.run("pg_ctl", &["-D", &self.data(), "-w", "-l", log, "-o", &options, "start"])
+        self.run(
+            "pg_ctl",
+            &["-D", &self.data(), "-w", "-l", log, "-o", &options, "start"],
+        )
     }
 
     fn data(&self) -> String {
-        self.folder.path().join("data").to_str().expect("temporary folders have plain names").to_owned()
+        self.folder
+            .path()
+            .join("data")
+            .to_str()
+            .expect("temporary folders have plain names")
+            .to_owned()
     }
 
     fn log(&self) -> String {
@@ -123,21 +168,32 @@ impl Postgres {
             Some((uid, gid)) => {
                 let mut command = Command::new("setpriv");
                 command
-                    .args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()])
+                    .args([
+                        format!("--reuid={uid}"),
+                        format!("--regid={gid}"),
+                        "--clear-groups".to_owned(),
+                    ])
                     .arg(program);
                 command
             }
             None => Command::new(program),
         };
         // A server that inherits pipes would keep them open.
-        command.args(arguments).current_dir(self.folder.path()).stdin(std::process::Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(std::process::Stdio::null());
         if arguments.contains(&"start") {
             let status = command
                 .stdout(std::process::Stdio::null())
                 .stderr(std::process::Stdio::null())
                 .status()
                 .expect("the program is there");
-            return Output { status, stdout: Vec::new(), stderr: Vec::new() };
+            return Output {
+                status,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            };
         }
         command.output().expect("the program is there")
     }
@@ -146,23 +202,36 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // It may be stopped already.
-        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+        self.run(
+            "pg_ctl",
+            &["-D", &self.data(), "-m", "immediate", "-w", "stop"],
+        );
     }
 }
 
 /// The folder that holds `initdb`.
 fn bin_folder() -> PathBuf {
     let given = std::env::var_os("PG_BIN").map(PathBuf::from);
-    let debian = (12..=18).rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
+    let debian = (12..=18)
+        .rev()
+        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut all = given.into_iter().chain(debian).chain(std::env::split_paths(&path));
-    all.find(|folder| folder.join("initdb").is_file()).expect("PostgreSQL's initdb; install postgresql")
+    let mut all = given
+        .into_iter()
+        .chain(debian)
+        .chain(std::env::split_paths(&path));
+    all.find(|folder| folder.join("initdb").is_file())
+        .expect("PostgreSQL's initdb; install postgresql")
 }
 
 /// User and group of a name.
 fn user(name: &str) -> Option<(u32, u32)> {
     let users = std::fs::read_to_string(Path::new("/etc/passwd")).ok()?;
-    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let fields = fields.into_iter().find(|fields| fields.first() == Some(&name))?;
+    let fields = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = fields
+        .into_iter()
+        .find(|fields| fields.first() == Some(&name))?;
     Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, PutReport, Record, Schema, SchemaType, SinkBatch, SinkRecord, SinkTask,
-    Struct, Task, TaskContext, Text, TopicPartition, Value, conformance, logical,
+    ConfigMap, ConnectError, ConnectorPlugin, PutReport, Record, Schema, SchemaType, SinkBatch,
+    SinkRecord, SinkTask, Struct, Task, TaskContext, Text, TopicPartition, Value, conformance,
+    logical,
 };
 use connector_postgres::PostgresSink;
 
@@ -12,12 +13,22 @@ use crate::postgres::Postgres;
 
 fn context(server: &Postgres, connector: &str, more: &[(&str, &str)]) -> TaskContext {
     let mut config = ConfigMap::new();
-    config.insert("connection.url".to_owned(), format!("jdbc:{}", server.url()));
+    config.insert(
+        "connection.url".to_owned(),
+        format!("jdbc:{}", server.url()),
+    );
     config.insert("insert.mode".to_owned(), "upsert".to_owned());
     config.insert("primary.key.mode".to_owned(), "record_key".to_owned());
     config.insert("delete.enabled".to_owned(), "true".to_owned());
-    config.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    TaskContext { connector: connector.to_owned(), task: 0, config }
+    config.extend(
+        more.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
+    TaskContext {
+        connector: connector.to_owned(),
+        task: 0,
+        config,
+    }
 }
 
 fn new_task() -> Box<dyn SinkTask> {
@@ -38,11 +49,22 @@ fn batch(topic: &str, from: i64, rows: &[(&str, &str)]) -> SinkBatch {
         .iter()
         .zip(from..)
         .map(|((key, value), offset)| {
-            let key = if key.starts_with('{') { json(key) } else { Value::text(*key) };
-            SinkRecord { record: Record::new(topic, key, json(value)), origin: origin.clone(), offset }
+            let key = if key.starts_with('{') {
+                json(key)
+            } else {
+                Value::text(*key)
+            };
+            SinkRecord {
+                record: Record::new(topic, key, json(value)),
+                origin: origin.clone(),
+                offset,
+            }
         })
         .collect();
-    SinkBatch { records, positions: vec![(origin, from + rows.len() as i64)] }
+    SinkBatch {
+        records,
+        positions: vec![(origin, from + rows.len() as i64)],
+    }
 }
 
 async fn open(context: &TaskContext, topic: &str) -> Box<dyn SinkTask> {
@@ -95,13 +117,32 @@ async fn upserts_and_deletes(server: &Postgres) {
     )
     .await;
     assert_eq!(
-        server.rows("SELECT id, n, name, ok FROM up_serts ORDER BY id").await,
+        server
+            .rows("SELECT id, n, name, ok FROM up_serts ORDER BY id")
+            .await,
         ["k1|3|one|t", "k2|5|-|-"]
     );
-    put(&mut task, &batch("up.serts", 8, &[("k1", "null"), ("k9", "null"), ("k5", r#"{"n":1.5}"#.replace("1.5", "7").as_str())])).await;
-    assert_eq!(server.rows("SELECT id, n FROM up_serts ORDER BY id").await, ["k2|5", "k5|7"]);
+    put(
+        &mut task,
+        &batch(
+            "up.serts",
+            8,
+            &[
+                ("k1", "null"),
+                ("k9", "null"),
+                ("k5", r#"{"n":1.5}"#.replace("1.5", "7").as_str()),
+            ],
+        ),
+    )
+    .await;
     assert_eq!(
-        server.rows("SELECT * FROM _thalweg_offsets WHERE connector = 'a'").await,
+        server.rows("SELECT id, n FROM up_serts ORDER BY id").await,
+        ["k2|5", "k5|7"]
+    );
+    assert_eq!(
+        server
+            .rows("SELECT * FROM _thalweg_offsets WHERE connector = 'a'")
+            .await,
         ["a|up.serts|0|11"]
     );
     task.close(&[]).await.unwrap();
@@ -136,7 +177,12 @@ async fn crashes(server: &Postgres) {
         ),
         &batches,
         async || server.rows("SELECT n FROM crash_insert ORDER BY n").await,
-        vec!["1".to_owned(), "2".to_owned(), "3".to_owned(), "4".to_owned()],
+        vec![
+            "1".to_owned(),
+            "2".to_owned(),
+            "3".to_owned(),
+            "4".to_owned(),
+        ],
     )
     .await;
 }
@@ -154,33 +200,61 @@ async fn existing_tables(server: &Postgres) {
     let context = context(
         server,
         "typed",
-        &[("primary.key.fields", "id"), ("collection.name.format", "shop.Typed"), ("schema.evolution", "none")],
+        &[
+            ("primary.key.fields", "id"),
+            ("collection.name.format", "shop.Typed"),
+            ("schema.evolution", "none"),
+        ],
     );
     let mut task = open(&context, "t").await;
     let value = r#"{"at":"2013-01-01T10:15:00Z","zoned":"2013-01-01T10:15:00+02:00","day":"2013-01-02","price":1.5,
         "raw":"YWI=","doc":{"a":[1]},"tags":"{x,y}","total":10.0}"#;
-    put(&mut task, &batch("t", 0, &[("7", value), ("8", r#"{"at":"2013-01-01T10:15:00+02:00","doc":"text"}"#)])).await;
+    put(
+        &mut task,
+        &batch(
+            "t",
+            0,
+            &[
+                ("7", value),
+                ("8", r#"{"at":"2013-01-01T10:15:00+02:00","doc":"text"}"#),
+            ],
+        ),
+    )
+    .await;
     assert_eq!(
-        server.rows("SET TIME ZONE 'UTC'; SELECT * FROM shop.\"Typed\" ORDER BY id").await,
+        server
+            .rows("SET TIME ZONE 'UTC'; SELECT * FROM shop.\"Typed\" ORDER BY id")
+            .await,
         [
             "7|2013-01-01 10:15:00|2013-01-01 08:15:00+00|2013-01-02|1.50|\\x6162|{\"a\": [1]}|{x,y}|10|db",
             "8|2013-01-01 08:15:00|-|-|-|-|\"text\"|-|-|db",
         ]
     );
-    let error = task.put(&batch("t", 2, &[("9", r#"{"colour":"red"}"#)])).await.unwrap_err();
-    assert!(matches!(&error, ConnectError::Config { key, message } if key == "schema.evolution"
-        && message.contains("has no column colour")), "{error}");
+    let error = task
+        .put(&batch("t", 2, &[("9", r#"{"colour":"red"}"#)]))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, ConnectError::Config { key, message } if key == "schema.evolution"
+        && message.contains("has no column colour")),
+        "{error}"
+    );
 }
 
 async fn schemas(server: &Postgres) {
     let mut decimal = Schema::new(SchemaType::Bytes).named(logical::DECIMAL);
-    decimal.parameters.insert("scale".to_owned(), "2".to_owned());
+    decimal
+        .parameters
+        .insert("scale".to_owned(), "2".to_owned());
     let schema = std::sync::Arc::new(Schema::structure(vec![
         ("small", Schema::new(SchemaType::Int16)),
         ("whole", Schema::new(SchemaType::Int32).optional()),
         ("real", Schema::new(SchemaType::Float32)),
         ("day", Schema::new(SchemaType::Int32).named(logical::DATE)),
-        ("at", Schema::new(SchemaType::Int64).named(logical::TIMESTAMP)),
+        (
+            "at",
+            Schema::new(SchemaType::Int64).named(logical::TIMESTAMP),
+        ),
         ("price", decimal),
         ("raw", Schema::new(SchemaType::Bytes)),
     ]));
@@ -198,7 +272,11 @@ async fn schemas(server: &Postgres) {
             Value::Bytes("ab".into()),
         ],
     ));
-    let mut task = open(&context(server, "schemas", &[("pk.fields", "id")]), "schemas").await;
+    let mut task = open(
+        &context(server, "schemas", &[("pk.fields", "id")]),
+        "schemas",
+    )
+    .await;
     put(&mut task, &rows).await;
     assert_eq!(
         server.rows("SELECT * FROM schemas").await,
@@ -214,7 +292,10 @@ async fn schemas(server: &Postgres) {
 
 async fn composite_keys(server: &Postgres) {
     let rows = [
-        (r#"{"w":"2013-01-01T10:00:00","c":"UA"}"#, r#"{"w":"2013-01-01T10:00:00","c":"UA","n":1}"#),
+        (
+            r#"{"w":"2013-01-01T10:00:00","c":"UA"}"#,
+            r#"{"w":"2013-01-01T10:00:00","c":"UA","n":1}"#,
+        ),
         (r#"{"w":"2013-01-01T11:00:00","c":"UA"}"#, r#"{"n":2}"#),
         (r#"{"w":"2013-01-01T10:00:00","c":"UA"}"#, "null"),
     ];
@@ -231,43 +312,92 @@ async fn composite_keys(server: &Postgres) {
 }
 
 async fn evolution(server: &Postgres) {
-    let mut task = open(&context(server, "evolution", &[("pk.fields", "id")]), "evolution").await;
-    put(&mut task, &batch("evolution", 0, &[("a", r#"{"x":null,"n":1}"#)])).await;
-    put(&mut task, &batch("evolution", 1, &[("b", r#"{"x":"now","n":2,"y":[1]}"#), ("c", r#"{"n":2.5}"#.replace("2.5", "3").as_str())])).await;
+    let mut task = open(
+        &context(server, "evolution", &[("pk.fields", "id")]),
+        "evolution",
+    )
+    .await;
+    put(
+        &mut task,
+        &batch("evolution", 0, &[("a", r#"{"x":null,"n":1}"#)]),
+    )
+    .await;
+    put(
+        &mut task,
+        &batch(
+            "evolution",
+            1,
+            &[
+                ("b", r#"{"x":"now","n":2,"y":[1]}"#),
+                ("c", r#"{"n":2.5}"#.replace("2.5", "3").as_str()),
+            ],
+        ),
+    )
+    .await;
     assert_eq!(
-        server.rows("SELECT id, n, x, y FROM evolution ORDER BY id").await,
+        server
+            .rows("SELECT id, n, x, y FROM evolution ORDER BY id")
+            .await,
         ["a|1|-|-", "b|2|now|[1]", "c|3|-|-"]
     );
     // Somebody changes the table behind the task's back: it looks again, and the same batch goes through.
-    server.client().await.batch_execute("ALTER TABLE evolution DROP COLUMN y").await.unwrap();
+    server
+        .client()
+        .await
+        .batch_execute("ALTER TABLE evolution DROP COLUMN y")
+        .await
+        .unwrap();
     let rows = batch("evolution", 3, &[("d", r#"{"n":4,"y":[2]}"#)]);
     let error = task.put(&rows).await.unwrap_err();
     assert!(error.retryable(), "{error}");
     put(&mut task, &rows).await;
-    assert_eq!(server.rows("SELECT y FROM evolution WHERE id = 'd'").await, ["[2]"]);
+    assert_eq!(
+        server.rows("SELECT y FROM evolution WHERE id = 'd'").await,
+        ["[2]"]
+    );
 }
 
 async fn bad_rows(server: &Postgres) {
     server
         .client()
         .await
-        .batch_execute("CREATE TABLE bad (id text PRIMARY KEY, n integer CHECK (n < 100), at timestamp)")
+        .batch_execute(
+            "CREATE TABLE bad (id text PRIMARY KEY, n integer CHECK (n < 100), at timestamp)",
+        )
         .await
         .unwrap();
     let mut task = open(&context(server, "bad", &[("pk.fields", "id")]), "bad").await;
-    let mut rows: Vec<(String, String)> =
-        (0..40).map(|n| (format!("k{n}"), format!("{{\"n\":{n}}}"))).collect();
+    let mut rows: Vec<(String, String)> = (0..40)
+        .map(|n| (format!("k{n}"), format!("{{\"n\":{n}}}")))
+        .collect();
     rows[3].1 = r#"{"n":"three"}"#.to_owned();
     rows[17].1 = r#"{"n":1000}"#.to_owned();
     rows[39].1 = r#"{"at":"yesterday-ish"}"#.to_owned();
-    let rows: Vec<(&str, &str)> = rows.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let rows: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     let mut batch = batch("bad", 0, &rows);
-    let PutReport::Rejected(rejected) = task.put(&batch).await.unwrap() else { panic!("rows are bad") };
+    let PutReport::Rejected(rejected) = task.put(&batch).await.unwrap() else {
+        panic!("rows are bad")
+    };
     let indexes: Vec<usize> = rejected.iter().map(|row| row.index).collect();
     assert_eq!(indexes, [3, 17, 39]);
-    assert!(rejected[0].message.contains("invalid input syntax for type integer: \"three\""), "{rejected:?}");
-    assert!(rejected[1].message.contains("violates check constraint"), "{rejected:?}");
-    assert_eq!(server.rows("SELECT count(*) FROM bad").await, ["0"], "nothing was applied");
+    assert!(
+        rejected[0]
+            .message
+            .contains("invalid input syntax for type integer: \"three\""),
+        "{rejected:?}"
+    );
+    assert!(
+        rejected[1].message.contains("violates check constraint"),
+        "{rejected:?}"
+    );
+    assert_eq!(
+        server.rows("SELECT count(*) FROM bad").await,
+        ["0"],
+        "nothing was applied"
+    );
     for index in indexes.into_iter().rev() {
         batch.records.remove(index);
     }
@@ -279,27 +409,64 @@ async fn bad_rows(server: &Postgres) {
         ("k", "{\"n\":\"a\\u0000b\"}", "zero character"),
     ] {
         let batch = self::batch("bad", 40, &[(key, value)]);
-        let PutReport::Rejected(rejected) = task.put(&batch).await.unwrap() else { panic!("{value} is bad") };
+        let PutReport::Rejected(rejected) = task.put(&batch).await.unwrap() else {
+            panic!("{value} is bad")
+        };
         assert!(rejected[0].message.contains(reason), "{rejected:?}");
     }
     let mut keyless = self::batch("bad", 40, &[("k", "{}")]);
     keyless.records[0].record.key = Value::Null;
-    let PutReport::Rejected(rejected) = task.put(&keyless).await.unwrap() else { panic!("no key") };
-    assert!(rejected[0].message.contains("the record has no key"), "{rejected:?}");
+    let PutReport::Rejected(rejected) = task.put(&keyless).await.unwrap() else {
+        panic!("no key")
+    };
+    assert!(
+        rejected[0].message.contains("the record has no key"),
+        "{rejected:?}"
+    );
 }
 
 async fn plain_inserts(server: &Postgres) {
     let context = context(
         server,
         "plain",
-        &[("insert.mode", "insert"), ("pk.mode", "record_value"), ("primary.key.mode", "record_value"), ("pk.fields", "n"), ("delete.enabled", "false")],
+        &[
+            ("insert.mode", "insert"),
+            ("pk.mode", "record_value"),
+            ("primary.key.mode", "record_value"),
+            ("pk.fields", "n"),
+            ("delete.enabled", "false"),
+        ],
     );
     let mut task = open(&context, "plain").await;
-    put(&mut task, &batch("plain", 0, &[("a", r#"{"n":1}"#), ("a", "null"), ("a", r#"{"n":2}"#)])).await;
-    let repeated = batch("plain", 3, &[("a", r#"{"n":3}"#), ("a", r#"{"n":3}"#), ("a", r#"{"n":1}"#)]);
-    let PutReport::Rejected(rejected) = task.put(&repeated).await.unwrap() else { panic!("n repeats") };
-    assert_eq!(rejected.iter().map(|row| row.index).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(server.rows("SELECT n FROM plain ORDER BY n").await, ["1", "2"]);
+    put(
+        &mut task,
+        &batch(
+            "plain",
+            0,
+            &[("a", r#"{"n":1}"#), ("a", "null"), ("a", r#"{"n":2}"#)],
+        ),
+    )
+    .await;
+    let repeated = batch(
+        "plain",
+        3,
+        &[
+            ("a", r#"{"n":3}"#),
+            ("a", r#"{"n":3}"#),
+            ("a", r#"{"n":1}"#),
+        ],
+    );
+    let PutReport::Rejected(rejected) = task.put(&repeated).await.unwrap() else {
+        panic!("n repeats")
+    };
+    assert_eq!(
+        rejected.iter().map(|row| row.index).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(
+        server.rows("SELECT n FROM plain ORDER BY n").await,
+        ["1", "2"]
+    );
 }
 
 async fn a_second_task_is_fenced(server: &Postgres) {
@@ -308,8 +475,14 @@ async fn a_second_task_is_fenced(server: &Postgres) {
     put(&mut first, &batch("fence", 0, &[("a", r#"{"n":1}"#)])).await;
     let mut second = open(&context, "fence").await;
     put(&mut second, &batch("fence", 1, &[("a", r#"{"n":2}"#)])).await;
-    let error = first.put(&batch("fence", 1, &[("a", r#"{"n":9}"#)])).await.unwrap_err();
-    assert!(matches!(&error, ConnectError::Fatal(message) if message.contains("another task")), "{error}");
+    let error = first
+        .put(&batch("fence", 1, &[("a", r#"{"n":9}"#)]))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, ConnectError::Fatal(message) if message.contains("another task")),
+        "{error}"
+    );
     assert_eq!(server.rows("SELECT n FROM fence").await, ["2"]);
 }
 
@@ -317,10 +490,36 @@ async fn validation(server: &Postgres) {
     let good = context(server, "v", &[("pk.fields", "id")]).config;
     assert_eq!(PostgresSink.validate(&good).await, []);
     for (key, value, at, text) in [
-        ("connection.url", "jdbc:mysql://x/y", "connection.url", "postgresql://"),
-        ("connection.url", "postgresql://postgres@127.0.0.1:1/x", "connection.url", "cannot connect"),
-        ("connection.url", &server.url().replace("/postgres", "/nope"), "connection.url", "does not exist"),
-        ("primary.key.mode", "none", "primary.key.mode", "needs a primary key"),
+        (
+            "connection.url",
+            "jdbc:mysql://x/y",
+            "connection.url",
+            "postgresql://",
+        ),
+        (
+            "connection.url",
+            "postgresql://postgres@127.0.0.1:1/x",
+            "connection.url",
+            "cannot connect",
+        ),
+        (
+            "connection.url",
+            server
+                .url()
+                .replace(
+                    &format!("{}/postgres", server.port),
+                    &format!("{}/nope", server.port),
+                )
+                .as_str(),
+            "connection.url",
+            "does not exist",
+        ),
+        (
+            "primary.key.mode",
+            "none",
+            "primary.key.mode",
+            "needs a primary key",
+        ),
     ] {
         let mut config = good.clone();
         config.insert(key.to_owned(), value.to_owned());
@@ -331,13 +530,32 @@ async fn validation(server: &Postgres) {
 }
 
 async fn large_batches(server: &Postgres) {
-    let mut task = open(&context(server, "large", &[("pk.fields", "id"), ("batch.size", "1000")]), "large").await;
+    let mut task = open(
+        &context(
+            server,
+            "large",
+            &[("pk.fields", "id"), ("batch.size", "1000")],
+        ),
+        "large",
+    )
+    .await;
     let rows: Vec<(String, String)> = (0..10_000)
-        .map(|n| (format!("k{}", n % 9_000), format!("{{\"n\":{n},\"text\":\"row {n}\"}}")))
+        .map(|n| {
+            (
+                format!("k{}", n % 9_000),
+                format!("{{\"n\":{n},\"text\":\"row {n}\"}}"),
+            )
+        })
         .collect();
-    let rows: Vec<(&str, &str)> = rows.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let rows: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     put(&mut task, &batch("large", 0, &rows)).await;
-    assert_eq!(server.rows("SELECT count(*), sum(n) FROM large").await, [format!("9000|{}", (1000..10_000).sum::<i64>())]);
+    assert_eq!(
+        server.rows("SELECT count(*), sum(n) FROM large").await,
+        [format!("9000|{}", (1000..10_000).sum::<i64>())]
+    );
 }
 
 async fn the_server_goes_away(server: &Postgres) {
@@ -352,7 +570,10 @@ async fn the_server_goes_away(server: &Postgres) {
     server.start_again();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while let Err(error) = task.put(&next).await {
-        assert!(error.retryable() && tokio::time::Instant::now() < deadline, "{error}");
+        assert!(
+            error.retryable() && tokio::time::Instant::now() < deadline,
+            "{error}"
+        );
     }
     assert_eq!(server.rows("SELECT n FROM away").await, ["2"]);
 }

@@ -51,14 +51,22 @@ async fn topic(log: &dyn Log, name: &str, partitions: i32) -> TopicPartition {
 fn batch(records: &[(&str, &str)]) -> BatchBuilder {
     let mut batch = BatchBuilder::new(Compression::None);
     for (index, (key, value)) in records.iter().enumerate() {
-        batch.append(1_000 + index as i64, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
+        batch.append(
+            1_000 + index as i64,
+            Some(key.as_bytes()),
+            Some(value.as_bytes()),
+            &[],
+        );
     }
     batch
 }
 
 async fn append(log: &dyn Log, partition: &TopicPartition, records: &[(&str, &str)]) -> i64 {
     let writer = log.writer().await.expect("a writer");
-    writer.append(partition, batch(records)).await.expect("the append is acknowledged")
+    writer
+        .append(partition, batch(records))
+        .await
+        .expect("the append is acknowledged")
 }
 
 async fn reader(log: &dyn Log, partition: &TopicPartition, start: Start) -> Box<dyn Reader> {
@@ -74,7 +82,10 @@ async fn values(log: &dyn Log, partition: &TopicPartition, start: Start) -> Vec<
     for _ in 0..POLLS_MAX {
         read_into(&mut values, reader.as_mut(), Duration::from_millis(100)).await;
         let progress = reader.progress().await.expect("progress");
-        if progress.iter().all(|partition| partition.position >= partition.last_stable_offset) {
+        if progress
+            .iter()
+            .all(|partition| partition.position >= partition.last_stable_offset)
+        {
             return values;
         }
     }
@@ -82,7 +93,10 @@ async fn values(log: &dyn Log, partition: &TopicPartition, start: Start) -> Vec<
 }
 
 async fn read_into(values: &mut Vec<String>, reader: &mut dyn Reader, wait_max: Duration) {
-    let budget = PollBudget { bytes_max: 1 << 20, wait_max };
+    let budget = PollBudget {
+        bytes_max: 1 << 20,
+        wait_max,
+    };
     for records in reader.poll(budget).await.expect("a poll") {
         for row in 0..records.len() {
             let value = records.value(row).expect("these records have values");
@@ -97,7 +111,9 @@ async fn open(log: &dyn Log, id: &str) -> Box<dyn Transaction> {
         transactional_id: id.to_owned(),
         timeout: Duration::from_secs(30),
     };
-    log.transaction(options).await.expect("the transactional id opens")
+    log.transaction(options)
+        .await
+        .expect("the transactional id opens")
 }
 
 async fn topics_are_created_listed_and_deleted(log: &dyn Log) {
@@ -109,12 +125,22 @@ async fn topics_are_created_listed_and_deleted(log: &dyn Log) {
         Err(AdminError::TopicExists("c-topics".to_owned())),
         "a topic is created once"
     );
-    let described = admin.describe_topic("c-topics").await.expect("described").expect("there");
+    let described = admin
+        .describe_topic("c-topics")
+        .await
+        .expect("described")
+        .expect("there");
     assert_eq!(described.partitions, 2);
-    assert_eq!(described.configs.get("cleanup.policy").map(String::as_str), Some("compact"));
+    assert_eq!(
+        described.configs.get("cleanup.policy").map(String::as_str),
+        Some("compact")
+    );
     admin.create_partitions("c-topics", 3).await.expect("grown");
     let listed = admin.list_topics().await.expect("listed");
-    let found = listed.iter().find(|topic| topic.name == "c-topics").expect("in the list");
+    let found = listed
+        .iter()
+        .find(|topic| topic.name == "c-topics")
+        .expect("in the list");
     assert_eq!(found.partitions, 3);
     admin.delete_topic("c-topics").await.expect("deleted");
     assert_eq!(admin.describe_topic("c-topics").await, Ok(None));
@@ -132,15 +158,28 @@ async fn records_come_back_in_order_with_everything(log: &dyn Log) {
     let writer = log.writer().await.expect("a writer");
     assert_eq!(writer.append(&partition, first).await, Ok(0));
     let long = "a value that is longer than what a view holds inline";
-    assert_eq!(writer.append(&partition, batch(&[("k", long)])).await, Ok(2));
-    writer.sync(std::slice::from_ref(&partition)).await.expect("synced");
+    assert_eq!(
+        writer.append(&partition, batch(&[("k", long)])).await,
+        Ok(2)
+    );
+    writer
+        .sync(std::slice::from_ref(&partition))
+        .await
+        .expect("synced");
 
     let mut reader = reader(log, &partition, Start::Earliest).await;
     let mut seen = Vec::new();
     while seen.len() < 3 {
-        let budget = PollBudget { bytes_max: 1 << 20, wait_max: WAIT };
+        let budget = PollBudget {
+            bytes_max: 1 << 20,
+            wait_max: WAIT,
+        };
         let polled = reader.poll(budget).await.expect("a poll");
-        assert!(!polled.is_empty(), "three records were acknowledged, {} are read", seen.len());
+        assert!(
+            !polled.is_empty(),
+            "three records were acknowledged, {} are read",
+            seen.len()
+        );
         for records in polled {
             for row in 0..records.len() {
                 let headers: Vec<(String, Option<Vec<u8>>)> = records
@@ -157,10 +196,16 @@ async fn records_come_back_in_order_with_everything(log: &dyn Log) {
             }
         }
     }
-    let headers = vec![("h".to_owned(), Some(b"1".to_vec())), ("h".to_owned(), None)];
+    let headers = vec![
+        ("h".to_owned(), Some(b"1".to_vec())),
+        ("h".to_owned(), None),
+    ];
     assert_eq!(seen[0], (0, 5, None, Some(b"no key".to_vec()), Vec::new()));
     assert_eq!(seen[1], (1, 6, Some(b"gone".to_vec()), None, headers));
-    assert_eq!(seen[2], (2, 1_000, Some(b"k".to_vec()), Some(long.into()), Vec::new()));
+    assert_eq!(
+        seen[2],
+        (2, 1_000, Some(b"k".to_vec()), Some(long.into()), Vec::new())
+    );
 }
 
 async fn every_codec_reads_the_same(log: &dyn Log) {
@@ -188,11 +233,20 @@ async fn every_codec_reads_the_same(log: &dyn Log) {
 async fn a_waiting_poll_wakes(log: &dyn Log) {
     let partition = topic(log, "c-wakes", 1).await;
     let mut reader = reader(log, &partition, Start::Latest).await;
-    let budget = PollBudget { bytes_max: 1 << 20, wait_max: WAIT };
-    let (polled, _) =
-        tokio::join!(reader.poll(budget), append(log, &partition, &[("k", "woken")]));
+    let budget = PollBudget {
+        bytes_max: 1 << 20,
+        wait_max: WAIT,
+    };
+    let (polled, _) = tokio::join!(
+        reader.poll(budget),
+        append(log, &partition, &[("k", "woken")])
+    );
     let records = polled.expect("a poll");
-    assert_eq!(records.iter().map(crate::Records::len).sum::<usize>(), 1, "woken by the append");
+    assert_eq!(
+        records.iter().map(crate::Records::len).sum::<usize>(),
+        1,
+        "woken by the append"
+    );
 }
 
 async fn seek_and_pause(log: &dyn Log) {
@@ -202,7 +256,10 @@ async fn seek_and_pause(log: &dyn Log) {
     let mut read = Vec::new();
     read_into(&mut read, reader.as_mut(), WAIT).await;
     assert_eq!(read, ["2"], "a reader starts inside of a batch");
-    reader.seek(&partition, Start::Offset(1)).await.expect("a seek");
+    reader
+        .seek(&partition, Start::Offset(1))
+        .await
+        .expect("a seek");
     reader.pause(std::slice::from_ref(&partition), true);
     read.clear();
     read_into(&mut read, reader.as_mut(), Duration::from_millis(50)).await;
@@ -218,14 +275,25 @@ async fn out_of_range_is_an_error(log: &dyn Log) {
     let asked = vec![(partition.clone(), Start::Offset(99))];
     let refused = match log.reader(ReaderOptions::default(), asked).await {
         Ok(mut reader) => {
-            let budget = PollBudget { bytes_max: 1 << 20, wait_max: WAIT };
+            let budget = PollBudget {
+                bytes_max: 1 << 20,
+                wait_max: WAIT,
+            };
             reader.poll(budget).await.map(|records| records.len())
         }
         Err(error) => Err(error),
     };
-    let expected =
-        ReadError::OffsetOutOfRange { partition, position: 99, start: 0, end: 1 };
-    assert_eq!(refused, Err(expected), "a position beyond the end is never reset");
+    let expected = ReadError::OffsetOutOfRange {
+        partition,
+        position: 99,
+        start: 0,
+        end: 1,
+    };
+    assert_eq!(
+        refused,
+        Err(expected),
+        "a position beyond the end is never reset"
+    );
 }
 
 async fn offsets_are_found_by_time_and_trimmed(log: &dyn Log) {
@@ -237,8 +305,15 @@ async fn offsets_are_found_by_time_and_trimmed(log: &dyn Log) {
     assert_eq!(at(OffsetSpec::Latest).await, 3);
     assert_eq!(at(OffsetSpec::LastStable).await, 3);
     assert_eq!(at(OffsetSpec::Timestamp(1_001)).await, 1);
-    assert_eq!(at(OffsetSpec::Timestamp(9_999)).await, 3, "nothing that late: the end");
-    admin.delete_records(vec![(partition.clone(), 2)]).await.expect("trimmed");
+    assert_eq!(
+        at(OffsetSpec::Timestamp(9_999)).await,
+        3,
+        "nothing that late: the end"
+    );
+    admin
+        .delete_records(vec![(partition.clone(), 2)])
+        .await
+        .expect("trimmed");
     assert_eq!(at(OffsetSpec::Earliest).await, 2);
     assert_eq!(values(log, &partition, Start::Earliest).await, ["2"]);
 }
@@ -246,31 +321,60 @@ async fn offsets_are_found_by_time_and_trimmed(log: &dyn Log) {
 async fn only_committed_transactions_show(log: &dyn Log) {
     let partition = topic(log, "c-visible", 1).await;
     let mut transaction = open(log, "c-visible").await;
-    assert_eq!(transaction.commit().await, Ok(Vec::new()), "an empty transaction is nothing");
-    transaction.append(&partition, batch(&[("a", "aborted")])).await.expect("appended");
+    assert_eq!(
+        transaction.commit().await,
+        Ok(Vec::new()),
+        "an empty transaction is nothing"
+    );
+    transaction
+        .append(&partition, batch(&[("a", "aborted")]))
+        .await
+        .expect("appended");
     transaction.abort().await.expect("aborted");
-    transaction.append(&partition, batch(&[("a", "one"), ("b", "two")])).await.expect("appended");
-    transaction.append(&partition, batch(&[("c", "three")])).await.expect("appended");
+    transaction
+        .append(&partition, batch(&[("a", "one"), ("b", "two")]))
+        .await
+        .expect("appended");
+    transaction
+        .append(&partition, batch(&[("c", "three")]))
+        .await
+        .expect("appended");
     let first_offsets = transaction.commit().await.expect("committed");
     assert_eq!(first_offsets.len(), 2);
-    assert_eq!(first_offsets[1], first_offsets[0] + 2, "offsets of each append, in order");
+    assert_eq!(
+        first_offsets[1],
+        first_offsets[0] + 2,
+        "offsets of each append, in order"
+    );
     append(log, &partition, &[("d", "plain")]).await;
     let all = ["one", "two", "three", "plain"];
     assert_eq!(values(log, &partition, Start::Earliest).await, all);
-    assert_eq!(values(log, &partition, Start::Offset(first_offsets[1])).await, all[2..]);
+    assert_eq!(
+        values(log, &partition, Start::Offset(first_offsets[1])).await,
+        all[2..]
+    );
 }
 
 async fn a_second_owner_fences_the_first(log: &dyn Log) {
     let partition = topic(log, "c-fence", 1).await;
     let mut first = open(log, "c-fence").await;
-    first.append(&partition, batch(&[("a", "zombie")])).await.expect("appended");
+    first
+        .append(&partition, batch(&[("a", "zombie")]))
+        .await
+        .expect("appended");
     let mut second = open(log, "c-fence").await;
-    let refused = match first.append(&partition, batch(&[("a", "zombie again")])).await {
+    let refused = match first
+        .append(&partition, batch(&[("a", "zombie again")]))
+        .await
+    {
         Ok(()) => first.commit().await.map(|_| ()),
         Err(error) => Err(error),
     };
     assert_eq!(refused, Err(TransactionError::Fenced("c-fence".to_owned())));
-    second.append(&partition, batch(&[("b", "owner")])).await.expect("appended");
+    second
+        .append(&partition, batch(&[("b", "owner")]))
+        .await
+        .expect("appended");
     second.commit().await.expect("committed");
     assert_eq!(values(log, &partition, Start::Earliest).await, ["owner"]);
 }
@@ -279,22 +383,45 @@ async fn offsets_and_records_commit_together(log: &dyn Log) {
     let partition = topic(log, "c-together", 1).await;
     let mut transaction = open(log, "c-together").await;
     let commit = |offset| {
-        vec![OffsetCommit { partition: partition.clone(), offset, metadata: format!("m{offset}") }]
+        vec![OffsetCommit {
+            partition: partition.clone(),
+            offset,
+            metadata: format!("m{offset}"),
+        }]
     };
     let committed = async || {
         let asked = std::slice::from_ref(&partition);
-        let mut found = log.admin().committed("c-group", asked).await.expect("committed offsets");
+        let mut found = log
+            .admin()
+            .committed("c-group", asked)
+            .await
+            .expect("committed offsets");
         let found = found.pop().expect("one partition was asked");
         (found.offset, found.metadata)
     };
     assert_eq!(committed().await, (None, String::new()));
-    transaction.append(&partition, batch(&[("a", "x")])).await.expect("appended");
-    transaction.commit_offsets("c-group", commit(7)).await.expect("added");
-    transaction.commit_offsets("c-group", commit(8)).await.expect("the last value wins");
+    transaction
+        .append(&partition, batch(&[("a", "x")]))
+        .await
+        .expect("appended");
+    transaction
+        .commit_offsets("c-group", commit(7))
+        .await
+        .expect("added");
+    transaction
+        .commit_offsets("c-group", commit(8))
+        .await
+        .expect("the last value wins");
     transaction.commit().await.expect("committed");
     assert_eq!(committed().await, (Some(8), "m8".to_owned()));
-    transaction.append(&partition, batch(&[("a", "y")])).await.expect("appended");
-    transaction.commit_offsets("c-group", commit(9)).await.expect("added");
+    transaction
+        .append(&partition, batch(&[("a", "y")]))
+        .await
+        .expect("appended");
+    transaction
+        .commit_offsets("c-group", commit(9))
+        .await
+        .expect("added");
     transaction.abort().await.expect("aborted");
     assert_eq!(committed().await, (Some(8), "m8".to_owned()));
     assert_eq!(values(log, &partition, Start::Earliest).await, ["x"]);
@@ -304,14 +431,32 @@ async fn plain_offset_commits_come_back(log: &dyn Log) {
     let partition = topic(log, "c-plain", 1).await;
     let admin = log.admin();
     let asked = std::slice::from_ref(&partition);
-    let commit =
-        OffsetCommit { partition: partition.clone(), offset: 3, metadata: "why".to_owned() };
-    admin.commit_offsets("c-plain", vec![commit]).await.expect("committed");
-    let found = admin.committed("c-plain", asked).await.expect("committed offsets");
-    assert_eq!((found[0].offset, found[0].metadata.as_str()), (Some(3), "why"));
+    let commit = OffsetCommit {
+        partition: partition.clone(),
+        offset: 3,
+        metadata: "why".to_owned(),
+    };
+    admin
+        .commit_offsets("c-plain", vec![commit])
+        .await
+        .expect("committed");
+    let found = admin
+        .committed("c-plain", asked)
+        .await
+        .expect("committed offsets");
+    assert_eq!(
+        (found[0].offset, found[0].metadata.as_str()),
+        (Some(3), "why")
+    );
     admin.delete_group("c-plain").await.expect("deleted");
-    admin.delete_group("c-plain").await.expect("a group that never was is fine");
-    let found = admin.committed("c-plain", asked).await.expect("committed offsets");
+    admin
+        .delete_group("c-plain")
+        .await
+        .expect("a group that never was is fine");
+    let found = admin
+        .committed("c-plain", asked)
+        .await
+        .expect("committed offsets");
     assert_eq!(found[0].offset, None);
 }
 
@@ -328,7 +473,10 @@ async fn what_does_not_exist_is_named(log: &dyn Log) {
     large.append(0, None, Some(&value), &[]);
     let writer = log.writer().await.expect("a writer");
     match writer.append(&partition, large).await {
-        Err(WriteError::TooLarge { partition: named, bytes }) => {
+        Err(WriteError::TooLarge {
+            partition: named,
+            bytes,
+        }) => {
             assert_eq!(named, partition);
             assert!(bytes >= value.len());
         }

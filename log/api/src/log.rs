@@ -99,10 +99,7 @@ pub trait Admin: Send + Sync {
     async fn delete_group(&self, group: &str) -> Result<(), AdminError>;
 
     /// Removes all records below these offsets (DeleteRecords).
-    async fn delete_records(
-        &self,
-        offsets: Vec<(TopicPartition, i64)>,
-    ) -> Result<(), AdminError>;
+    async fn delete_records(&self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), AdminError>;
 }
 
 /// Where a reader starts in a partition.
@@ -127,7 +124,10 @@ pub struct ReaderOptions {
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { read_uncommitted: false, partition_bytes_max: 1 << 20 }
+        Self {
+            read_uncommitted: false,
+            partition_bytes_max: 1 << 20,
+        }
     }
 }
 

@@ -98,9 +98,12 @@ impl Headers {
             (Some(&from), Some(&to)) => from as usize..to as usize,
             _ => 0..0,
         };
-        self.entries[range]
-            .iter()
-            .map(|(name, value)| (std::str::from_utf8(name).unwrap_or("\u{fffd}"), value.as_deref()))
+        self.entries[range].iter().map(|(name, value)| {
+            (
+                std::str::from_utf8(name).unwrap_or("\u{fffd}"),
+                value.as_deref(),
+            )
+        })
     }
 }
 
@@ -175,8 +178,10 @@ impl RecordsBuilder {
         self.keys.append_option(key);
         self.values.append_option(value);
         for (name, value) in headers {
-            self.headers
-                .push(Bytes::copy_from_slice(name.as_bytes()), value.map(Bytes::copy_from_slice));
+            self.headers.push(
+                Bytes::copy_from_slice(name.as_bytes()),
+                value.map(Bytes::copy_from_slice),
+            );
         }
         self.headers.end_record();
         self.next_offset = self.next_offset.max(offset + 1);

@@ -17,7 +17,11 @@ pub struct NewTopic {
 impl NewTopic {
     /// A topic with the log's default configs.
     pub fn new(name: impl Into<String>, partitions: i32) -> Self {
-        Self { name: name.into(), partitions, configs: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            partitions,
+            configs: BTreeMap::new(),
+        }
     }
 
     /// Sets one config.
@@ -29,7 +33,9 @@ impl NewTopic {
 
     /// A compacted topic of one partition, synced on every write: how Thalweg keeps its own records.
     pub fn internal_compacted(name: impl Into<String>) -> Self {
-        Self::new(name, 1).with("cleanup.policy", "compact").with("flush", "sync")
+        Self::new(name, 1)
+            .with("cleanup.policy", "compact")
+            .with("flush", "sync")
     }
 }
 

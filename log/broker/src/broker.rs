@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use log_protocol::{Request, Response};
+use metrics::gauge;
 use parking_lot::{Condvar, Mutex};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -27,12 +28,15 @@ use crate::coordinator::group::state::Limits;
 use crate::coordinator::txn::Transactions;
 use crate::embedded::Embedded;
 use crate::error::{CloseError, OpenError, note_owner};
-use crate::server;
 use crate::quorum::Topics;
+use crate::server;
 use crate::storage::StorageOptions;
 
 /// How often storage looks after itself.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Maintenance rounds between two looks at sizes.
+const GAUGE_ROUNDS: u64 = 40;
 
 /// How often the coordinators look for what has run out.
 const COORDINATOR_TICK: Duration = Duration::from_millis(100);
@@ -83,7 +87,8 @@ impl Broker {
             ring_bytes_max: config.tail_bytes_max,
             ..StorageOptions::default()
         };
-        let topics = Topics::open(&folder, options).map_err(|error| OpenError::of_storage(&folder, error))?;
+        let topics = Topics::open(&folder, options)
+            .map_err(|error| OpenError::of_storage(&folder, error))?;
         note_owner(&folder);
         let background = Arc::new(Background::start("log-coordinator").map_err(OpenError::Thread)?);
         let limits = Limits {
@@ -93,8 +98,12 @@ impl Broker {
             members_max: config.group_members_max,
         };
         let retention_ms = millis_i64(config.offsets_retention);
-        let groups =
-            Groups::open(topics.clone(), Arc::clone(&background), limits, retention_ms)?;
+        let groups = Groups::open(
+            topics.clone(),
+            Arc::clone(&background),
+            limits,
+            retention_ms,
+        )?;
         let groups = Arc::new(groups);
         let transactions = Transactions::open(
             topics.clone(),
@@ -103,10 +112,24 @@ impl Broker {
             millis_i32(config.transaction_timeout_max),
         )?;
         let maintenance = Maintenance::start(topics.clone()).map_err(OpenError::Thread)?;
-        let shared = Shared { config, topics, groups, transactions, background, maintenance };
-        let broker = Self { shared: Arc::new(shared) };
+        let shared = Shared {
+            config,
+            topics,
+            groups,
+            transactions,
+            background,
+            maintenance,
+        };
+        let broker = Self {
+            shared: Arc::new(shared),
+        };
         broker.start_ticking();
-        info!(folder = %folder.display(), topics = broker.shared.topics.list().len(), "log opened");
+        info!(
+            folder = %folder.display(),
+            last_use = ?broker.shared.topics.start_kind(),
+            topics = broker.shared.topics.list().len(),
+            "log opened"
+        );
         Ok(broker)
     }
 
@@ -129,7 +152,9 @@ impl Broker {
         let shared = &*self.shared;
         match request {
             // The two hot ones are not boxed.
-            Request::Produce(request) => api::produce::handle(shared, context, request).await.into(),
+            Request::Produce(request) => {
+                api::produce::handle(shared, context, request).await.into()
+            }
             Request::Fetch(request) => api::fetch::handle(shared, context, request).await.into(),
             other => Box::pin(api::dispatch(shared, context, other)).await,
         }
@@ -169,7 +194,9 @@ impl Broker {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 interval.tick().await;
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
                 shared.groups.tick();
                 shared.transactions.tick();
             }
@@ -187,21 +214,31 @@ impl Maintenance {
     fn start(topics: Topics) -> io::Result<Self> {
         let signal = Arc::new((Mutex::new(false), Condvar::new()));
         let shared = Arc::clone(&signal);
-        let thread = thread::Builder::new().name("log-maintain".to_owned()).spawn(move || {
-            let (stopped, wake) = &*shared;
-            loop {
-                let mut stopped = stopped.lock();
-                if !*stopped {
-                    wake.wait_for(&mut stopped, MAINTENANCE_INTERVAL);
+        let thread = thread::Builder::new()
+            .name("log-maintain".to_owned())
+            .spawn(move || {
+                let (stopped, wake) = &*shared;
+                let mut rounds = 0u64;
+                loop {
+                    let mut stopped = stopped.lock();
+                    if !*stopped {
+                        wake.wait_for(&mut stopped, MAINTENANCE_INTERVAL);
+                    }
+                    if *stopped {
+                        return;
+                    }
+                    drop(stopped);
+                    topics.maintain(wall_ms());
+                    rounds += 1;
+                    if rounds % GAUGE_ROUNDS == 1 {
+                        measure(&topics);
+                    }
                 }
-                if *stopped {
-                    return;
-                }
-                drop(stopped);
-                topics.maintain(wall_ms());
-            }
-        })?;
-        Ok(Self { signal, thread: Mutex::new(Some(thread)) })
+            })?;
+        Ok(Self {
+            signal,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     fn stop(&self) {
@@ -212,6 +249,19 @@ impl Maintenance {
             let _ = thread.join();
         }
     }
+}
+
+/// Tells how much the log holds.
+fn measure(topics: &Topics) {
+    let (mut partitions, mut bytes) = (0u64, 0u64);
+    for topic in topics.list() {
+        for partition in topic.all() {
+            partitions += 1;
+            bytes += partition.size_bytes();
+        }
+    }
+    gauge!("thalweg_log_partitions").set(partitions as f64);
+    gauge!("thalweg_log_size_bytes").set(bytes as f64);
 }
 
 impl Drop for Maintenance {

@@ -100,7 +100,10 @@ const REQUEST_BYTES_LIMIT: usize = 1 << 30;
 impl BrokerConfig {
     /// Settings for a folder, all else at its default.
     pub fn in_folder(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), ..Self::default() }
+        Self {
+            data_dir: data_dir.into(),
+            ..Self::default()
+        }
     }
 
     /// Checks each setting and how they fit.
@@ -116,7 +119,11 @@ impl BrokerConfig {
             return refuse("node_id", self.node_id.to_string(), "must be 0 or more");
         }
         if !(1..=PARTITIONS_MAX).contains(&self.num_partitions) {
-            return refuse("num_partitions", self.num_partitions.to_string(), "must be from 1 to 10000");
+            return refuse(
+                "num_partitions",
+                self.num_partitions.to_string(),
+                "must be from 1 to 10000",
+            );
         }
         if !(1024..=REQUEST_BYTES_LIMIT).contains(&self.request_bytes_max) {
             let value = self.request_bytes_max.to_string();
@@ -131,7 +138,11 @@ impl BrokerConfig {
         }
         if self.group_session_timeout_min > self.group_session_timeout_max {
             let value = format!("{} ms", self.group_session_timeout_min.as_millis());
-            return refuse("group_session_timeout_min", value, "must not exceed group_session_timeout_max");
+            return refuse(
+                "group_session_timeout_min",
+                value,
+                "must not exceed group_session_timeout_max",
+            );
         }
         if let Some(address) = &self.advertised_address
             && split_address(address).is_none()
@@ -145,8 +156,15 @@ impl BrokerConfig {
 /// Host and port of `host:port`; an IPv6 host may stand in brackets.
 pub(crate) fn split_address(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() { None } else { Some((host, port.parse().ok()?)) }
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    if host.is_empty() {
+        None
+    } else {
+        Some((host, port.parse().ok()?))
+    }
 }
 
 /// A duration as ms, in 31 bits where Kafka's protocol has them.
@@ -190,10 +208,22 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         for broken in [
-            BrokerConfig { num_partitions: 0, ..BrokerConfig::default() },
-            BrokerConfig { request_bytes_max: 1 << 40, ..BrokerConfig::default() },
-            BrokerConfig { connections_max: 0, ..BrokerConfig::default() },
-            BrokerConfig { advertised_address: Some("nowhere".into()), ..BrokerConfig::default() },
+            BrokerConfig {
+                num_partitions: 0,
+                ..BrokerConfig::default()
+            },
+            BrokerConfig {
+                request_bytes_max: 1 << 40,
+                ..BrokerConfig::default()
+            },
+            BrokerConfig {
+                connections_max: 0,
+                ..BrokerConfig::default()
+            },
+            BrokerConfig {
+                advertised_address: Some("nowhere".into()),
+                ..BrokerConfig::default()
+            },
         ] {
             assert!(broken.validate().is_err(), "{broken:?}");
         }

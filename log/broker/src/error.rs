@@ -16,7 +16,9 @@ pub enum OpenError {
     #[error("invalid setting {0}")]
     Config(#[from] ConfigError),
     /// The folder cannot be written to.
-    #[error("data folder {folder} is not writable: {reason}; choose another with --data or change its permissions")]
+    #[error(
+        "data folder {folder} is not writable: {reason}; choose another with --data or change its permissions"
+    )]
     NotWritable {
         /// The folder.
         folder: PathBuf,
@@ -51,11 +53,20 @@ impl OpenError {
     pub(crate) fn of_storage(folder: &Path, error: storage::OpenError) -> Self {
         use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
         match error {
-            storage::OpenError::Locked(folder) => Self::InUse { pid: owner(&folder), folder },
+            storage::OpenError::Locked(folder) => Self::InUse {
+                pid: owner(&folder),
+                folder,
+            },
             storage::OpenError::Io { source, .. }
-                if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem | NotADirectory) =>
+                if matches!(
+                    source.kind(),
+                    PermissionDenied | ReadOnlyFilesystem | NotADirectory
+                ) =>
             {
-                Self::NotWritable { folder: folder.to_owned(), reason: source.to_string() }
+                Self::NotWritable {
+                    folder: folder.to_owned(),
+                    reason: source.to_string(),
+                }
             }
             other => Self::Folder(other.to_string()),
         }
@@ -69,7 +80,11 @@ pub(crate) fn note_owner(folder: &Path) {
 }
 
 fn owner(folder: &Path) -> Option<u32> {
-    fs::read_to_string(folder.join("lock")).ok()?.trim().parse().ok()
+    fs::read_to_string(folder.join("lock"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// The log was closed, but not all of it is on disk.

@@ -22,16 +22,28 @@ impl ConsumerContext for Watcher {
     }
 }
 
-fn member(node: &Node, group: &str, settings: &[(&str, &str)]) -> (BaseConsumer<Watcher>, mpsc::Receiver<usize>) {
+fn member(
+    node: &Node,
+    group: &str,
+    settings: &[(&str, &str)],
+) -> (BaseConsumer<Watcher>, mpsc::Receiver<usize>) {
     let mut config = node.client();
-    config.set("group.id", group).set("auto.offset.reset", "earliest");
-    config.set("enable.auto.commit", "false").set("fetch.wait.max.ms", "50");
-    config.set("heartbeat.interval.ms", "200").set("session.timeout.ms", "6000");
+    config
+        .set("group.id", group)
+        .set("auto.offset.reset", "earliest");
+    config
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "50");
+    config
+        .set("heartbeat.interval.ms", "200")
+        .set("session.timeout.ms", "6000");
     for (key, value) in settings {
         config.set(*key, *value);
     }
     let (sender, receiver) = mpsc::channel();
-    let consumer = config.create_with_context(Watcher(sender)).expect("a consumer");
+    let consumer = config
+        .create_with_context(Watcher(sender))
+        .expect("a consumer");
     (consumer, receiver)
 }
 
@@ -42,7 +54,9 @@ async fn fill(node: &Node, topic: &str, partitions: i32) {
         for n in 0..10 {
             let value = format!("{partition}-{n}");
             let record: rdkafka::producer::FutureRecord<'_, str, String> =
-                rdkafka::producer::FutureRecord::to(topic).partition(partition).payload(&value);
+                rdkafka::producer::FutureRecord::to(topic)
+                    .partition(partition)
+                    .payload(&value);
             producer.send(record, PATIENCE).await.expect("acknowledged");
         }
     }
@@ -57,7 +71,10 @@ fn settle(
     let start = std::time::Instant::now();
     let mut current = vec![usize::MAX; members.len()];
     while current != sizes {
-        assert!(start.elapsed() < PATIENCE, "assignments are {current:?}, wanted {sizes:?}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "assignments are {current:?}, wanted {sizes:?}"
+        );
         for (index, (consumer, assigned)) in members.iter().enumerate() {
             if let Some(message) = consumer.poll(std::time::Duration::from_millis(20)) {
                 seen.push(text(&message.expect("no error")));
@@ -79,7 +96,11 @@ async fn two_members_share_the_partitions_and_one_takes_over() {
     settle(&mut [(&first, &first_assigned)], &[4], &mut seen);
     let (second, second_assigned) = member(&node, "g", &[]);
     second.subscribe(&["shared"]).expect("subscribed");
-    settle(&mut [(&first, &first_assigned), (&second, &second_assigned)], &[2, 2], &mut seen);
+    settle(
+        &mut [(&first, &first_assigned), (&second, &second_assigned)],
+        &[2, 2],
+        &mut seen,
+    );
     drop(second);
     settle(&mut [(&first, &first_assigned)], &[4], &mut seen);
     // Nothing was committed, so the partitions that changed hands were read again from the start; none was missed.
@@ -104,7 +125,11 @@ async fn cooperative_members_rebalance_too() {
     let (second, second_assigned) = member(&node, "g", &settings);
     second.subscribe(&["coop"]).expect("subscribed");
     // Incremental: the first keeps one, the second is given the other.
-    settle(&mut [(&second, &second_assigned), (&first, &first_assigned)][..1], &[0], &mut seen);
+    settle(
+        &mut [(&second, &second_assigned), (&first, &first_assigned)][..1],
+        &[0],
+        &mut seen,
+    );
     let start = std::time::Instant::now();
     while second.assignment().expect("assignment").count() != 1 {
         assert!(start.elapsed() < PATIENCE, "the second member got nothing");
@@ -124,14 +149,18 @@ async fn committed_offsets_survive_a_restart_of_client_and_broker() {
     for expected in 0..4 {
         let message = next(&consumer);
         assert_eq!(message.offset(), expected);
-        consumer.commit_message(&message, CommitMode::Sync).expect("committed");
+        consumer
+            .commit_message(&message, CommitMode::Sync)
+            .expect("committed");
     }
     drop(consumer);
     let node = node.restart().await;
     let (consumer, _assigned) = member(&node, "g", &[]);
     let mut asked = TopicPartitionList::new();
     asked.add_partition("positions", 0);
-    let committed = consumer.committed_offsets(asked, PATIENCE).expect("an answer");
+    let committed = consumer
+        .committed_offsets(asked, PATIENCE)
+        .expect("an answer");
     assert_eq!(committed.elements()[0].offset(), Offset::Offset(4));
     consumer.subscribe(&["positions"]).expect("subscribed");
     assert_eq!(next(&consumer).offset(), 4);
@@ -160,14 +189,22 @@ async fn groups_are_listed_and_deleted() {
     let (consumer, assigned) = member(&node, "visible", &[]);
     consumer.subscribe(&["listed"]).expect("subscribed");
     settle(&mut [(&consumer, &assigned)], &[1], &mut seen);
-    let groups = consumer.fetch_group_list(Some("visible"), PATIENCE).expect("an answer");
+    let groups = consumer
+        .fetch_group_list(Some("visible"), PATIENCE)
+        .expect("an answer");
     assert_eq!(groups.groups()[0].state(), "Stable");
     assert_eq!(groups.groups()[0].members().len(), 1);
     let admin = node.admin();
     let options = rdkafka::admin::AdminOptions::new();
-    let deleted = admin.delete_groups(&["visible"], &options).await.expect("an answer");
+    let deleted = admin
+        .delete_groups(&["visible"], &options)
+        .await
+        .expect("an answer");
     assert!(deleted[0].is_err(), "it has a member");
     drop(consumer);
-    let deleted = admin.delete_groups(&["visible"], &options).await.expect("an answer");
+    let deleted = admin
+        .delete_groups(&["visible"], &options)
+        .await
+        .expect("an answer");
     assert_eq!(deleted[0], Ok("visible".to_owned()));
 }

@@ -47,9 +47,18 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let server = broker.clone();
         let serving = tokio::spawn(async move {
-            server.serve(listener, stopped).await.expect("serving ends well");
+            server
+                .serve(listener, stopped)
+                .await
+                .expect("serving ends well");
         });
-        Self { folder, broker, address, stop, serving }
+        Self {
+            folder,
+            broker,
+            address,
+            stop,
+            serving,
+        }
     }
 
     /// Closes the broker and opens its folder again.
@@ -58,7 +67,13 @@ impl Node {
     }
 
     pub(crate) async fn close(self) -> TempDir {
-        let Self { folder, broker, stop, serving, .. } = self;
+        let Self {
+            folder,
+            broker,
+            stop,
+            serving,
+            ..
+        } = self;
         stop.send(()).expect("the server runs");
         serving.await.expect("the server ends");
         broker.close().await.expect("the broker closes");
@@ -81,7 +96,11 @@ impl Node {
         for (key, value) in configs {
             topic = topic.set(key, value);
         }
-        let results = self.admin().create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
+        let results = self
+            .admin()
+            .create_topics([&topic], &AdminOptions::new())
+            .await
+            .expect("an answer");
         assert_eq!(results, [Ok(name.to_owned())]);
     }
 
@@ -95,10 +114,19 @@ impl Node {
     }
 
     /// A consumer that reads `partitions` of `topic` from the start.
-    pub(crate) fn consumer(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> BaseConsumer {
+    pub(crate) fn consumer(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> BaseConsumer {
         let mut config = self.client();
-        config.set("group.id", "reader").set("enable.auto.commit", "false");
-        config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "50");
+        config
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false");
+        config
+            .set("auto.offset.reset", "error")
+            .set("fetch.wait.max.ms", "50");
         for (key, value) in settings {
             config.set(*key, *value);
         }
@@ -117,7 +145,8 @@ impl Node {
 /// Sends values without keys to partition 0 and waits for all acknowledgements; returns the offsets.
 pub(crate) async fn produce(producer: &FutureProducer, topic: &str, values: &[String]) -> Vec<i64> {
     let sends = values.iter().map(|value| {
-        let record: FutureRecord<'_, (), String> = FutureRecord::to(topic).partition(0).payload(value);
+        let record: FutureRecord<'_, (), String> =
+            FutureRecord::to(topic).partition(0).payload(value);
         producer.send(record, PATIENCE)
     });
     futures::future::join_all(sends)

@@ -33,10 +33,17 @@ impl Wire {
             self.0.read_exact(&mut frame).await.ok()?;
             Some(Bytes::from(frame))
         };
-        tokio::time::timeout(PATIENCE, receive).await.expect("an answer, or an end, in time")
+        tokio::time::timeout(PATIENCE, receive)
+            .await
+            .expect("an answer, or an end, in time")
     }
 
-    async fn ask(&mut self, version: i16, correlation: i32, request: impl Into<Request>) -> Response {
+    async fn ask(
+        &mut self,
+        version: i16,
+        correlation: i32,
+        request: impl Into<Request>,
+    ) -> Response {
         let request = request.into();
         let api = request.api_key();
         let header = RequestHeader::new(api, version, correlation, Some("test".to_owned()));
@@ -53,15 +60,32 @@ async fn api_versions_is_answered_in_every_version() {
     let node = Node::start().await;
     let mut wire = Wire::connect(node.address).await;
     for version in 0..=4 {
-        let Response::ApiVersions(answer) = wire.ask(version, i32::from(version), ApiVersionsRequest::default()).await
+        let Response::ApiVersions(answer) = wire
+            .ask(version, i32::from(version), ApiVersionsRequest::default())
+            .await
         else {
             panic!("another api answered");
         };
         assert_eq!(answer.error_code, ErrorCode::None);
-        let produce = answer.api_keys.iter().find(|one| one.api_key == 0).expect("produce");
+        let produce = answer
+            .api_keys
+            .iter()
+            .find(|one| one.api_key == 0)
+            .expect("produce");
         assert_eq!((produce.min_version, produce.max_version), (0, 13));
-        let features: Vec<_> = answer.finalized_features.iter().map(|one| one.name.as_str()).collect();
-        assert_eq!(features, if version >= 3 { vec!["transaction.version"] } else { vec![] });
+        let features: Vec<_> = answer
+            .finalized_features
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(
+            features,
+            if version >= 3 {
+                vec!["transaction.version"]
+            } else {
+                vec![]
+            }
+        );
     }
 }
 
@@ -82,7 +106,10 @@ async fn an_api_versions_request_of_the_future_gets_the_oldest_answer_with_its_r
     assert_eq!(frame[..6], [0, 0, 0, 7, 0, 35]);
     let count = i32::from_be_bytes(frame[6..10].try_into().expect("four bytes"));
     assert_eq!(frame.len(), 10 + 6 * count as usize);
-    let range = frame[10..].chunks(6).find(|entry| entry[..2] == [0, 18]).expect("ApiVersions is listed");
+    let range = frame[10..]
+        .chunks(6)
+        .find(|entry| entry[..2] == [0, 18])
+        .expect("ApiVersions is listed");
     assert_eq!(range, [0, 18, 0, 0, 0, 4]);
     // The connection lives on.
     wire.ask(3, 8, ApiVersionsRequest::default()).await;
@@ -94,14 +121,22 @@ async fn pipelined_requests_are_answered_in_order() {
     let mut wire = Wire::connect(node.address).await;
     let mut bytes = BytesMut::new();
     for correlation in 0..100 {
-        let request = Request::from(MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() });
+        let request = Request::from(MetadataRequest {
+            topics: Some(Vec::new()),
+            ..MetadataRequest::default()
+        });
         let header = RequestHeader::new(ApiKey::Metadata, 9, correlation, None);
         bytes.put_slice(&encode_request(&header, &request));
     }
     wire.send(&bytes).await;
     for correlation in 0..100 {
         let frame = wire.receive().await.expect("an answer");
-        assert_eq!(decode_response(ApiKey::Metadata, 9, frame).expect("sound").0, correlation);
+        assert_eq!(
+            decode_response(ApiKey::Metadata, 9, frame)
+                .expect("sound")
+                .0,
+            correlation
+        );
     }
 }
 
@@ -113,7 +148,10 @@ async fn a_size_of_two_gibibytes_ends_the_connection_and_costs_nothing() {
         wire.send(&size.to_be_bytes()).await;
         assert_eq!(wire.receive().await, None);
     }
-    Wire::connect(node.address).await.ask(3, 1, ApiVersionsRequest::default()).await;
+    Wire::connect(node.address)
+        .await
+        .ask(3, 1, ApiVersionsRequest::default())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +196,10 @@ async fn fetch_answers_unknown_topics_at_once_and_by_id() {
         min_bytes: 1,
         topics: vec![FetchTopic {
             topic: topic.to_owned(),
-            partitions: vec![FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() }],
+            partitions: vec![FetchPartition {
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            }],
             ..FetchTopic::default()
         }],
         ..FetchRequest::default()
@@ -167,15 +208,27 @@ async fn fetch_answers_unknown_topics_at_once_and_by_id() {
         Response::Fetch(answer) => answer.responses[0].partitions[0].error_code,
         other => panic!("{other:?}"),
     };
-    assert_eq!(error_of(wire.ask(12, 1, fetch("nowhere")).await), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(
+        error_of(wire.ask(12, 1, fetch("nowhere")).await),
+        ErrorCode::UnknownTopicOrPartition
+    );
     // From version 13 on names are not sent: the nil id is nobody's.
-    assert_eq!(error_of(wire.ask(16, 2, fetch("known")).await), ErrorCode::UnknownTopicId);
+    assert_eq!(
+        error_of(wire.ask(16, 2, fetch("known")).await),
+        ErrorCode::UnknownTopicId
+    );
     let mut beyond = fetch("known");
     beyond.topics[0].partitions[0].fetch_offset = 5;
-    assert_eq!(error_of(wire.ask(12, 3, beyond).await), ErrorCode::OffsetOutOfRange);
+    assert_eq!(
+        error_of(wire.ask(12, 3, beyond).await),
+        ErrorCode::OffsetOutOfRange
+    );
     let mut stale = fetch("known");
     stale.topics[0].partitions[0].current_leader_epoch = 1000;
-    assert_eq!(error_of(wire.ask(12, 4, stale).await), ErrorCode::UnknownLeaderEpoch);
+    assert_eq!(
+        error_of(wire.ask(12, 4, stale).await),
+        ErrorCode::UnknownLeaderEpoch
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +241,10 @@ async fn a_shutdown_does_not_wait_for_parked_fetches() {
         min_bytes: 1,
         topics: vec![FetchTopic {
             topic: "quiet".to_owned(),
-            partitions: vec![FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() }],
+            partitions: vec![FetchPartition {
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            }],
             ..FetchTopic::default()
         }],
         ..FetchRequest::default()
@@ -197,6 +253,10 @@ async fn a_shutdown_does_not_wait_for_parked_fetches() {
     wire.send(&encode_request(&header, &request.into())).await;
     let start = std::time::Instant::now();
     node.close().await;
-    assert!(start.elapsed() < std::time::Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
     assert_eq!(wire.receive().await, None);
 }

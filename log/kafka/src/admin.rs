@@ -46,7 +46,9 @@ impl KafkaAdmin {
 
     fn options(&self) -> AdminOptions {
         let timeout = Some(self.config.request_timeout);
-        AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
+        AdminOptions::new()
+            .request_timeout(timeout)
+            .operation_timeout(timeout)
     }
 
     /// Runs a blocking call of a consumer off the runtime's threads.
@@ -83,18 +85,22 @@ impl KafkaAdmin {
 
     async fn partitions(&self, topic: Option<&str>) -> Result<Vec<(String, i32)>, AdminError> {
         let (name, timeout) = (topic.map(str::to_owned), self.config.request_timeout);
-        self.blocking(&self.uncommitted, topic.unwrap_or_default(), move |consumer| {
-            let metadata = consumer.fetch_metadata(name.as_deref(), timeout)?;
-            Ok(metadata
-                .topics()
-                .iter()
-                .filter(|topic| topic.error().is_none() && !topic.partitions().is_empty())
-                .map(|topic| {
-                    let count = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
-                    (topic.name().to_owned(), count)
-                })
-                .collect())
-        })
+        self.blocking(
+            &self.uncommitted,
+            topic.unwrap_or_default(),
+            move |consumer| {
+                let metadata = consumer.fetch_metadata(name.as_deref(), timeout)?;
+                Ok(metadata
+                    .topics()
+                    .iter()
+                    .filter(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+                    .map(|topic| {
+                        let count = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+                        (topic.name().to_owned(), count)
+                    })
+                    .collect())
+            },
+        )
         .await
     }
 
@@ -105,7 +111,9 @@ impl KafkaAdmin {
             .describe_configs(resources.iter(), &self.options())
             .await
             .map_err(|error| error::admin(topic, &error))?;
-        let Some(Ok(resource)) = described.into_iter().next() else { return Ok(BTreeMap::new()) };
+        let Some(Ok(resource)) = described.into_iter().next() else {
+            return Ok(BTreeMap::new());
+        };
         Ok(resource
             .entries
             .into_iter()
@@ -120,7 +128,13 @@ impl KafkaAdmin {
         configs: BTreeMap<String, String>,
     ) -> TopicDescription {
         let internal = name.starts_with("__") || name.starts_with("_thalweg.");
-        TopicDescription { name, id: uuid::Uuid::nil(), partitions, configs, internal }
+        TopicDescription {
+            name,
+            id: uuid::Uuid::nil(),
+            partitions,
+            configs,
+            internal,
+        }
     }
 }
 
@@ -138,8 +152,7 @@ fn first<T>(
 #[async_trait]
 impl Admin for KafkaAdmin {
     async fn create_topic(&self, topic: NewTopic) -> Result<TopicDescription, AdminError> {
-        let mut new =
-            RdNewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
+        let mut new = RdNewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
         for (key, value) in &topic.configs {
             new = new.set(key, value);
         }
@@ -149,7 +162,11 @@ impl Admin for KafkaAdmin {
             .await
             .map_err(|error| error::admin(&topic.name, &error))?;
         first(&topic.name, results)?;
-        Ok(Self::description(topic.name, topic.partitions, topic.configs))
+        Ok(Self::description(
+            topic.name,
+            topic.partitions,
+            topic.configs,
+        ))
     }
 
     async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
@@ -197,8 +214,11 @@ impl Admin for KafkaAdmin {
         spec: OffsetSpec,
     ) -> Result<i64, AdminError> {
         let timeout = self.config.request_timeout;
-        let consumer =
-            if spec == OffsetSpec::LastStable { &self.committed } else { &self.uncommitted };
+        let consumer = if spec == OffsetSpec::LastStable {
+            &self.committed
+        } else {
+            &self.uncommitted
+        };
         let asked = partition.clone();
         self.blocking(consumer, &partition.topic, move |consumer| {
             let (topic, number) = (&*asked.topic, asked.partition);
@@ -242,9 +262,14 @@ impl Admin for KafkaAdmin {
                         Offset::Offset(offset) => Some(offset),
                         _ => None,
                     });
-                    let metadata =
-                        element.map(|element| element.metadata().to_owned()).unwrap_or_default();
-                    CommittedOffset { partition, offset, metadata }
+                    let metadata = element
+                        .map(|element| element.metadata().to_owned())
+                        .unwrap_or_default();
+                    CommittedOffset {
+                        partition,
+                        offset,
+                        metadata,
+                    }
                 })
                 .collect())
         })
@@ -282,16 +307,15 @@ impl Admin for KafkaAdmin {
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
-                Err((_, code)) => return Err(AdminError::Refused(format!("group {group}: {code}"))),
+                Err((_, code)) => {
+                    return Err(AdminError::Refused(format!("group {group}: {code}")));
+                }
             }
         }
         Ok(())
     }
 
-    async fn delete_records(
-        &self,
-        offsets: Vec<(TopicPartition, i64)>,
-    ) -> Result<(), AdminError> {
+    async fn delete_records(&self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), AdminError> {
         let mut list = TopicPartitionList::new();
         let mut topic = String::new();
         for (partition, offset) in &offsets {

@@ -49,7 +49,11 @@ impl KafkaConfig {
 
     /// A consumer that assigns by itself; `group` is needed even where none is joined.
     pub(crate) fn consumer(&self, group: &str, read_uncommitted: bool) -> ClientConfig {
-        let isolation = if read_uncommitted { "read_uncommitted" } else { "read_committed" };
+        let isolation = if read_uncommitted {
+            "read_uncommitted"
+        } else {
+            "read_committed"
+        };
         let mut config = self.base();
         config
             .set("group.id", group)
@@ -65,7 +69,9 @@ impl KafkaConfig {
 
     pub(crate) fn producer(&self) -> ClientConfig {
         let mut config = self.base();
-        config.set("enable.idempotence", "true").set("linger.ms", "0");
+        config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "0");
         self.with_properties(config)
     }
 

@@ -75,11 +75,15 @@ pub(crate) fn write(partition: &TopicPartition, bytes: usize, error: &KafkaError
         Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {
             WriteError::UnknownPartition(partition.clone())
         }
-        Some(Code::MessageSizeTooLarge) => {
-            WriteError::TooLarge { partition: partition.clone(), bytes }
-        }
+        Some(Code::MessageSizeTooLarge) => WriteError::TooLarge {
+            partition: partition.clone(),
+            bytes,
+        },
         Some(Code::InvalidRecord | Code::InvalidMessage | Code::InvalidTimestamp) => {
-            WriteError::Invalid { partition: partition.clone(), reason: error.to_string() }
+            WriteError::Invalid {
+                partition: partition.clone(),
+                reason: error.to_string(),
+            }
         }
         _ => WriteError::Unavailable(error.to_string()),
     }

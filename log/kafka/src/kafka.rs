@@ -31,7 +31,10 @@ impl Kafka {
             servers: config.bootstrap_servers.clone(),
             reason: error.to_string(),
         })?;
-        Ok(Self { config, admin: Arc::new(admin) })
+        Ok(Self {
+            config,
+            admin: Arc::new(admin),
+        })
     }
 }
 
@@ -59,6 +62,8 @@ impl Log for Kafka {
         &self,
         options: TransactionOptions,
     ) -> Result<Box<dyn Transaction>, TransactionError> {
-        Ok(Box::new(KafkaTransaction::open(&self.config, options).await?))
+        Ok(Box::new(
+            KafkaTransaction::open(&self.config, options).await?,
+        ))
     }
 }

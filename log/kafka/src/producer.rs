@@ -26,13 +26,19 @@ pub(crate) struct Refused {
 impl Refused {
     fn new(partition: &TopicPartition, bytes: usize, refusal: &KafkaError) -> Self {
         let error = error::write(partition, bytes, refusal);
-        Self { fenced: error::is_fenced(refusal), error }
+        Self {
+            fenced: error::is_fenced(refusal),
+            error,
+        }
     }
 }
 
 impl From<WriteError> for Refused {
     fn from(error: WriteError) -> Self {
-        Self { fenced: false, error }
+        Self {
+            fenced: false,
+            error,
+        }
     }
 }
 
@@ -42,17 +48,24 @@ pub(crate) async fn enqueue(
     partition: &TopicPartition,
     batch: BatchBuilder,
 ) -> Result<Vec<DeliveryFuture>, Refused> {
-    let invalid = |reason: String| WriteError::Invalid { partition: partition.clone(), reason };
+    let invalid = |reason: String| WriteError::Invalid {
+        partition: partition.clone(),
+        reason,
+    };
     let mut deliveries = Vec::with_capacity(batch.len());
     for batch in batches(&batch.build(ProducerStamp::NONE)) {
         let batch = batch.map_err(|error| invalid(error.to_string()))?;
-        let records =
-            batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| invalid(error.to_string()))?;
+        let records = batch
+            .records(DECOMPRESSED_BYTES_MAX)
+            .map_err(|error| invalid(error.to_string()))?;
         for record in records {
             let record = record.map_err(|error| invalid(error.to_string()))?;
             let mut headers = OwnedHeaders::new();
             for header in &record.headers {
-                headers = headers.insert(Header { key: &header.name(), value: header.value });
+                headers = headers.insert(Header {
+                    key: &header.name(),
+                    value: header.value,
+                });
             }
             let mut message = FutureRecord::<[u8], [u8]>::to(&partition.topic)
                 .partition(partition.partition)

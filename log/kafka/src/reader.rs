@@ -53,9 +53,13 @@ impl KafkaReader {
         assignment: Vec<(TopicPartition, Start)>,
     ) -> Result<Self, ReadError> {
         let mut client = config.consumer("thalweg.reader", options.read_uncommitted);
-        client.set("fetch.message.max.bytes", options.partition_bytes_max.to_string());
-        let consumer: StreamConsumer =
-            client.create().map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        client.set(
+            "fetch.message.max.bytes",
+            options.partition_bytes_max.to_string(),
+        );
+        let consumer: StreamConsumer = client
+            .create()
+            .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         let mut reader = Self {
             consumer,
             admin,
@@ -73,9 +77,17 @@ impl KafkaReader {
                 Offset::Offset(position),
             )
             .map_err(|error| error::read(&partition, &error))?;
-            reader.topics.insert(partition.topic.to_string(), Arc::clone(&partition.topic));
-            reader.index.insert(partition.clone(), reader.assigned.len());
-            reader.assigned.push(Assigned { partition, position, probe: None });
+            reader
+                .topics
+                .insert(partition.topic.to_string(), Arc::clone(&partition.topic));
+            reader
+                .index
+                .insert(partition.clone(), reader.assigned.len());
+            reader.assigned.push(Assigned {
+                partition,
+                position,
+                probe: None,
+            });
         }
         reader
             .consumer
@@ -101,15 +113,22 @@ impl KafkaReader {
     }
 
     async fn end(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, ReadError> {
-        self.admin.offset(partition, spec).await.map_err(|error| match error {
-            log_api::AdminError::UnknownTopic(_) => ReadError::UnknownPartition(partition.clone()),
-            error => ReadError::Unavailable(error.to_string()),
-        })
+        self.admin
+            .offset(partition, spec)
+            .await
+            .map_err(|error| match error {
+                log_api::AdminError::UnknownTopic(_) => {
+                    ReadError::UnknownPartition(partition.clone())
+                }
+                error => ReadError::Unavailable(error.to_string()),
+            })
     }
 
     fn partition(&self, topic: &str, partition: i32) -> Option<usize> {
         let topic = Arc::clone(self.topics.get(topic)?);
-        self.index.get(&TopicPartition { topic, partition }).copied()
+        self.index
+            .get(&TopicPartition { topic, partition })
+            .copied()
     }
 
     fn seek_to(&self, partition: &TopicPartition, position: i64) -> Result<(), ReadError> {
@@ -201,7 +220,11 @@ impl Reader for KafkaReader {
                 Err(failure) => return Err(ReadError::Unavailable(failure.to_string())),
             }
         }
-        Ok(gathered.runs.into_iter().map(|(_, builder)| builder.finish()).collect())
+        Ok(gathered
+            .runs
+            .into_iter()
+            .map(|(_, builder)| builder.finish())
+            .collect())
     }
 
     async fn progress(&mut self) -> Result<Vec<PartitionProgress>, ReadError> {
@@ -242,8 +265,11 @@ impl Reader for KafkaReader {
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);
         }
-        let result =
-            if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        let result = if paused {
+            self.consumer.pause(&list)
+        } else {
+            self.consumer.resume(&list)
+        };
         if let Err(error) = result {
             tracing::warn!(%error, paused, "pause was refused");
         }

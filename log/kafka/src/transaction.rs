@@ -46,7 +46,8 @@ impl KafkaTransaction {
             appended: Vec::new(),
             offsets: BTreeMap::new(),
         };
-        this.blocking(|producer, timeout| producer.init_transactions(timeout)).await?;
+        this.blocking(|producer, timeout| producer.init_transactions(timeout))
+            .await?;
         Ok(this)
     }
 
@@ -163,9 +164,9 @@ impl Transaction for KafkaTransaction {
             Err(failure) if error::is_fenced(&failure) => {
                 Err(TransactionError::Fenced(self.id.clone()))
             }
-            Err(KafkaError::Transaction(failure)) if failure.txn_requires_abort() => {
-                Err(TransactionError::Aborted(format!("transactional id {}: {failure}", self.id)))
-            }
+            Err(KafkaError::Transaction(failure)) if failure.txn_requires_abort() => Err(
+                TransactionError::Aborted(format!("transactional id {}: {failure}", self.id)),
+            ),
             // No answer, or one that does not say which way it went.
             Err(_) => Err(TransactionError::Unknown(self.id.clone())),
         }
@@ -175,7 +176,8 @@ impl Transaction for KafkaTransaction {
         self.appended.clear();
         self.offsets.clear();
         if std::mem::take(&mut self.begun) {
-            self.blocking(|producer, timeout| producer.abort_transaction(timeout)).await?;
+            self.blocking(|producer, timeout| producer.abort_transaction(timeout))
+                .await?;
         }
         Ok(())
     }

@@ -19,7 +19,10 @@ impl KafkaWriter {
             .producer()
             .create()
             .map_err(|error| WriteError::Unavailable(error.to_string()))?;
-        Ok(Self { producer, queueing: Mutex::new(()) })
+        Ok(Self {
+            producer,
+            queueing: Mutex::new(()),
+        })
     }
 }
 
@@ -36,7 +39,9 @@ impl Writer for KafkaWriter {
                 .await
                 .map_err(|refused| refused.error)?
         };
-        producer::delivered(partition, deliveries).await.map_err(|refused| refused.error)
+        producer::delivered(partition, deliveries)
+            .await
+            .map_err(|refused| refused.error)
     }
 
     /// Acknowledged by all in-sync replicas is what a foreign cluster can promise, and `append` waits for it.

@@ -9,7 +9,11 @@ use tokio::sync::oneshot;
 
 fn broker(folder: &tempfile::TempDir) -> Broker {
     let data_dir = folder.path().to_path_buf();
-    Broker::open(BrokerConfig { data_dir, ..BrokerConfig::default() }).unwrap()
+    Broker::open(BrokerConfig {
+        data_dir,
+        ..BrokerConfig::default()
+    })
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +51,9 @@ async fn kafka_over_tcp_conforms() {
 #[test]
 fn a_wrong_property_is_named() {
     let mut config = KafkaConfig::new("127.0.0.1:1");
-    config.properties.insert("security.protcol".to_owned(), "ssl".to_owned());
+    config
+        .properties
+        .insert("security.protcol".to_owned(), "ssl".to_owned());
     let error = Kafka::connect(config).err().unwrap();
     assert!(error.to_string().contains("security.protcol"), "{error}");
 }

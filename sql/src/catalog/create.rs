@@ -12,14 +12,26 @@ use crate::diagnostic::{Code, Diagnostic, Words};
 use crate::parse::statement::{
     CreateFunction, CreateRelation, Format, Metadata, Name, Text, Watermark,
 };
-use crate::plan::{Library, arrow_type, default_key_format, interval, settled, timestamp, type_name};
+use crate::plan::{
+    Library, arrow_type, default_key_format, interval, settled, timestamp, type_name,
+};
 
 /// How far the watermark stays behind the records' own time where nothing was declared, µs.
 const DEFAULT_DELAY_US: i64 = 5_000_000;
 
 const OPTIONS: &[&str] = &[
-    "topic", "connector", "partitions", "key.format", "value.format", "format", "timestamp.unit",
-    "scan.startup.mode", "kafka_topic", "key_format", "value_format", "timestamp_unit",
+    "topic",
+    "connector",
+    "partitions",
+    "key.format",
+    "value.format",
+    "format",
+    "timestamp.unit",
+    "scan.startup.mode",
+    "kafka_topic",
+    "key_format",
+    "value_format",
+    "timestamp_unit",
 ];
 
 /// A bound source or table, and how many partitions its topic gets if it has to be made.
@@ -51,10 +63,15 @@ pub(crate) fn bind_relation(
     let key = primary_key(create, &mut columns)?;
     includes(create, &mut columns);
     unique_names(create, &columns)?;
-    let key_columns = columns.iter().filter(|(_, column)| column.origin == ColumnOrigin::Key);
-    let key_types: Vec<DataType> =
-        key_columns.map(|(_, column)| column.data_type.clone()).collect();
-    let key_format = options.key_format.unwrap_or_else(|| default_key_format(&key_types));
+    let key_columns = columns
+        .iter()
+        .filter(|(_, column)| column.origin == ColumnOrigin::Key);
+    let key_types: Vec<DataType> = key_columns
+        .map(|(_, column)| column.data_type.clone())
+        .collect();
+    let key_format = options
+        .key_format
+        .unwrap_or_else(|| default_key_format(&key_types));
     if key_format == KeyFormat::String && key_types != [DataType::Utf8View] {
         return Err(Diagnostic::new(
             Code::OptionValue,
@@ -70,34 +87,57 @@ pub(crate) fn bind_relation(
             .map(|(name, column)| Field::new(name, column.data_type.clone(), true))
             .collect::<Vec<_>>(),
     );
-    let topic_span = options.topic.as_ref().and_then(|topic| topic.span).or(create.name.span);
-    let topic = options.topic.map_or_else(|| identity.name.clone(), |topic| topic.value);
+    let topic_span = options
+        .topic
+        .as_ref()
+        .and_then(|topic| topic.span)
+        .or(create.name.span);
+    let topic = options
+        .topic
+        .map_or_else(|| identity.name.clone(), |topic| topic.value);
     let relation = Relation {
         topic,
         columns: columns.into_iter().map(|(_, column)| column).collect(),
         schema: Arc::new(schema),
         key,
-        key_format: if key_types.is_empty() { KeyFormat::None } else { key_format },
-        value_format: ValueFormat::Json { timestamp_unit_us: options.timestamp_unit_us },
+        key_format: if key_types.is_empty() {
+            KeyFormat::None
+        } else {
+            key_format
+        },
+        value_format: ValueFormat::Json {
+            timestamp_unit_us: options.timestamp_unit_us,
+        },
         times,
         view: None,
         identity,
     };
-    Ok(BoundRelation { relation, partitions: options.partitions, topic_span })
+    Ok(BoundRelation {
+        relation,
+        partitions: options.partitions,
+        topic_span,
+    })
 }
 
 type Columns = Vec<(String, SourceColumn)>;
 
 fn declared_columns(create: &CreateRelation) -> Result<Columns, Diagnostic> {
     if create.columns.is_empty() {
-        return Err(Diagnostic::new(Code::Syntax, format!("{} has no columns", create.name.written))
-            .at(create.name.span));
+        return Err(Diagnostic::new(
+            Code::Syntax,
+            format!("{} has no columns", create.name.written),
+        )
+        .at(create.name.span));
     }
     let mut columns = Vec::with_capacity(create.columns.len());
     for column in &create.columns {
         let data_type =
             arrow_type(&column.data_type).map_err(|error| error.at(column.type_span))?;
-        let origin = if column.key { ColumnOrigin::Key } else { ColumnOrigin::Value };
+        let origin = if column.key {
+            ColumnOrigin::Key
+        } else {
+            ColumnOrigin::Value
+        };
         columns.push((
             column.name.name.clone(),
             SourceColumn {
@@ -159,7 +199,9 @@ fn includes(create: &CreateRelation, columns: &mut Columns) {
 
 fn unique_names(create: &CreateRelation, columns: &Columns) -> Result<(), Diagnostic> {
     let spans = create.columns.iter().map(|column| column.name.span);
-    let spans: Vec<_> = spans.chain(create.includes.iter().map(|include| include.name.span)).collect();
+    let spans: Vec<_> = spans
+        .chain(create.includes.iter().map(|include| include.name.span))
+        .collect();
     for (index, (name, _)) in columns.iter().enumerate() {
         if columns.iter().take(index).any(|(other, _)| other == name) {
             let message = format!("two columns are named {name:?}");
@@ -171,9 +213,12 @@ fn unique_names(create: &CreateRelation, columns: &Columns) -> Result<(), Diagno
 }
 
 fn unknown_column(name: &Name, columns: &Columns) -> Diagnostic {
-    Diagnostic::new(Code::UnknownColumn, format!("column {:?} is not declared", name.name))
-        .at(name.span)
-        .suggest_nearest(&name.name, columns.iter().map(|(name, _)| name.as_str()))
+    Diagnostic::new(
+        Code::UnknownColumn,
+        format!("column {:?} is not declared", name.name),
+    )
+    .at(name.span)
+    .suggest_nearest(&name.name, columns.iter().map(|(name, _)| name.as_str()))
 }
 
 /// The declared event time, or the records' own where they are included.
@@ -184,9 +229,14 @@ fn times(
     words: &Words,
 ) -> Result<Vec<TimeAttribute>, Diagnostic> {
     let Some(watermark) = &create.watermark else {
-        let included =
-            columns.iter().position(|(_, column)| column.origin == ColumnOrigin::Timestamp);
-        let time = |column| TimeAttribute { column, delay_us: DEFAULT_DELAY_US, declared: false };
+        let included = columns
+            .iter()
+            .position(|(_, column)| column.origin == ColumnOrigin::Timestamp);
+        let time = |column| TimeAttribute {
+            column,
+            delay_us: DEFAULT_DELAY_US,
+            declared: false,
+        };
         return Ok(included.map(time).into_iter().collect());
     };
     let name = &watermark.column;
@@ -195,12 +245,19 @@ fn times(
     };
     let data_type = &columns[column].1.data_type;
     if !matches!(data_type, DataType::Timestamp(_, _)) {
-        let message =
-            format!("{} is of type {}, event time is a TIMESTAMP", name.written, type_name(data_type));
+        let message = format!(
+            "{} is of type {}, event time is a TIMESTAMP",
+            name.written,
+            type_name(data_type)
+        );
         return Err(Diagnostic::new(Code::TimeColumn, message).at(name.span));
     }
     let delay_us = watermark_delay(library, watermark, words)?;
-    Ok(vec![TimeAttribute { column, delay_us, declared: true }])
+    Ok(vec![TimeAttribute {
+        column,
+        delay_us,
+        declared: true,
+    }])
 }
 
 /// `ts` or `ts - INTERVAL '…'`.
@@ -215,14 +272,20 @@ fn watermark_delay(
     };
     match &watermark.expr {
         expr if is_column(expr) => Ok(0),
-        SqlExpr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
-            interval(library, right, watermark.span, words)
-        }
+        SqlExpr::BinaryOp {
+            left,
+            op: BinaryOperator::Minus,
+            right,
+        } if is_column(left) => interval(library, right, watermark.span, words),
         other => {
             let name = &watermark.column.written;
-            Err(Diagnostic::new(Code::Unsupported, format!("a watermark cannot be {other}"))
-                .at(watermark.span)
-                .help(format!("WATERMARK FOR {name} AS {name} - INTERVAL '5 seconds', or AS {name}")))
+            Err(
+                Diagnostic::new(Code::Unsupported, format!("a watermark cannot be {other}"))
+                    .at(watermark.span)
+                    .help(format!(
+                        "WATERMARK FOR {name} AS {name} - INTERVAL '5 seconds', or AS {name}"
+                    )),
+            )
         }
     }
 }
@@ -232,21 +295,33 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
     for (name, value) in given {
         let key = name.value.to_lowercase();
         let wrong = |known: &str| {
-            Diagnostic::new(Code::OptionValue, format!("{key} cannot be '{}'", value.value))
-                .at(value.span)
-                .help(known.to_owned())
+            Diagnostic::new(
+                Code::OptionValue,
+                format!("{key} cannot be '{}'", value.value),
+            )
+            .at(value.span)
+            .help(known.to_owned())
         };
         match key.as_str() {
             "topic" | "kafka_topic" => options.topic = Some(value.clone()),
             "partitions" => {
-                let count = value.value.parse().ok().filter(|count| (1..=10_000).contains(count));
+                let count = value
+                    .value
+                    .parse()
+                    .ok()
+                    .filter(|count| (1..=10_000).contains(count));
                 options.partitions = Some(count.ok_or_else(|| wrong("a number from 1 to 10000"))?);
             }
             "connector" => match value.value.to_lowercase().as_str() {
                 "kafka" | "thalweg" => {}
-                _ => return Err(wrong("sources are topics: leave connector out, or say 'kafka'")),
+                _ => {
+                    return Err(wrong(
+                        "sources are topics: leave connector out, or say 'kafka'",
+                    ));
+                }
             },
-            "format" | "value.format" | "value_format" => match value.value.to_lowercase().as_str() {
+            "format" | "value.format" | "value_format" => match value.value.to_lowercase().as_str()
+            {
                 "json" => {}
                 _ => return Err(wrong("'json' works")),
             },
@@ -265,10 +340,12 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
                     _ => return Err(wrong("'s', 'ms' and 'us' work")),
                 });
             }
-            "scan.startup.mode" | "auto.offset.reset" => match value.value.to_lowercase().as_str() {
-                "earliest" | "earliest-offset" => {}
-                _ => return Err(wrong("a source is read from 'earliest'")),
-            },
+            "scan.startup.mode" | "auto.offset.reset" => {
+                match value.value.to_lowercase().as_str() {
+                    "earliest" | "earliest-offset" => {}
+                    _ => return Err(wrong("a source is read from 'earliest'")),
+                }
+            }
             _ => {
                 return Err(Diagnostic::new(
                     Code::UnknownOption,
@@ -297,7 +374,10 @@ pub(crate) fn bind_function(
     let functions = module.functions();
     let name = &create.name;
     let Some(signature) = functions.iter().find(|function| function.name == name.name) else {
-        let names: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
+        let names: Vec<&str> = functions
+            .iter()
+            .map(|function| function.name.as_str())
+            .collect();
         let diagnostic = Diagnostic::new(
             Code::Signature,
             format!("the module has no function {}", name.written),
@@ -310,7 +390,11 @@ pub(crate) fn bind_function(
             (false, false) => diagnostic.help(format!("it has {}", names.join(", "))),
         });
     };
-    let args = signature.args.iter().map(|field| settled_type(field, signature)).collect::<Result<Vec<_>, _>>()?;
+    let args = signature
+        .args
+        .iter()
+        .map(|field| settled_type(field, signature))
+        .collect::<Result<Vec<_>, _>>()?;
     let returns = settled_type(&signature.returns, signature)?;
     if let Some(declared) = &create.signature {
         check_signature(declared, &args, &returns, name)?;
@@ -318,7 +402,13 @@ pub(crate) fn bind_function(
     let scalar = module
         .scalar(&name.name)
         .map_err(|error| Diagnostic::new(Code::Module, error.to_string()).at(name.span))?;
-    Ok(Function { module: module.sha256(), args, returns, scalar: Arc::new(scalar), identity })
+    Ok(Function {
+        module: module.sha256(),
+        args,
+        returns,
+        scalar: Arc::new(scalar),
+        identity,
+    })
 }
 
 fn settled_type(field: &Field, signature: &FunctionSignature) -> Result<DataType, Diagnostic> {
@@ -340,7 +430,12 @@ fn check_signature(
 ) -> Result<(), Diagnostic> {
     let module_says = || {
         let args: Vec<String> = args.iter().map(type_name).collect();
-        format!("the module says {}({}) RETURNS {}", name.name, args.join(", "), type_name(returns))
+        format!(
+            "the module says {}({}) RETURNS {}",
+            name.name,
+            args.join(", "),
+            type_name(returns)
+        )
     };
     if declared.args.len() != args.len() {
         let message = format!(
@@ -349,7 +444,9 @@ fn check_signature(
             declared.args.len(),
             args.len()
         );
-        return Err(Diagnostic::new(Code::Signature, message).at(declared.span).help(module_says()));
+        return Err(Diagnostic::new(Code::Signature, message)
+            .at(declared.span)
+            .help(module_says()));
     }
     for ((declared, span), arg) in declared.args.iter().zip(args) {
         let data_type = arrow_type(declared).map_err(|error| error.at(*span))?;
@@ -359,10 +456,13 @@ fn check_signature(
                 type_name(&data_type),
                 type_name(arg)
             );
-            return Err(Diagnostic::new(Code::Signature, message).at(*span).suggest(type_name(arg)));
+            return Err(Diagnostic::new(Code::Signature, message)
+                .at(*span)
+                .suggest(type_name(arg)));
         }
     }
-    let data_type = arrow_type(&declared.returns).map_err(|error| error.at(declared.returns_span))?;
+    let data_type =
+        arrow_type(&declared.returns).map_err(|error| error.at(declared.returns_span))?;
     if &data_type != returns {
         let message = format!(
             "declared as {}, the module's function returns {}",

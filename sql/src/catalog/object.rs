@@ -70,7 +70,9 @@ mod id_text {
         serializer.collect_str(id)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Uuid, D::Error> {
         let text = String::deserialize(deserializer)?;
         Uuid::parse_str(&text).map_err(serde::de::Error::custom)
     }
@@ -135,10 +137,17 @@ impl Relation {
         let place = |column: &usize| chosen.iter().position(|other| other == column);
         let key: Vec<usize> = self.key.iter().filter_map(place).collect();
         let places = wanted.iter().filter_map(place).collect();
-        let mode = if key.is_empty() { SourceMode::Append } else { SourceMode::Upsert { key } };
+        let mode = if key.is_empty() {
+            SourceMode::Append
+        } else {
+            SourceMode::Upsert { key }
+        };
         let spec = SourceSpec {
             topic: self.topic.clone(),
-            columns: chosen.iter().map(|&column| self.columns[column].clone()).collect(),
+            columns: chosen
+                .iter()
+                .map(|&column| self.columns[column].clone())
+                .collect(),
             key_format: self.key_format,
             value_format: self.value_format,
             mode,
@@ -150,13 +159,18 @@ impl Relation {
     /// The folded schema of a source over `columns`.
     pub(crate) fn schema_of(&self, spec: &SourceSpec) -> SchemaRef {
         let field = |column: &SourceColumn| {
-            let index = self.columns.iter().position(|other| other.name == column.name);
+            let index = self
+                .columns
+                .iter()
+                .position(|other| other.name == column.name);
             match index {
                 Some(index) => self.schema.field(index).clone(),
                 None => Field::new(&column.name, column.data_type.clone(), column.nullable),
             }
         };
-        Arc::new(Schema::new(spec.columns.iter().map(field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            spec.columns.iter().map(field).collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -184,6 +198,10 @@ impl Function {
     pub(crate) fn signature(&self) -> String {
         let args: Vec<String> = self.args.iter().map(crate::plan::type_name).collect();
         let returns = crate::plan::type_name(&self.returns);
-        format!("{}({}) RETURNS {returns}", self.identity.name, args.join(", "))
+        format!(
+            "{}({}) RETURNS {returns}",
+            self.identity.name,
+            args.join(", ")
+        )
     }
 }

@@ -28,7 +28,9 @@ impl Objects {
     }
 
     pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Relation>> {
-        self.relations.values().filter(move |relation| relation.identity.kind == kind)
+        self.relations
+            .values()
+            .filter(move |relation| relation.identity.kind == kind)
     }
 
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
@@ -40,7 +42,8 @@ impl Objects {
     }
 
     pub(crate) fn insert_function(&mut self, function: Arc<Function>) {
-        self.functions.insert(function.identity.name.clone(), function);
+        self.functions
+            .insert(function.identity.name.clone(), function);
     }
 
     pub(crate) fn remove_relation(&mut self, name: &str) {
@@ -61,7 +64,13 @@ impl Objects {
     pub(crate) fn dependents(&self, id: Uuid) -> Vec<&str> {
         self.relations
             .values()
-            .filter(|relation| relation.identity.references.iter().any(|other| other.id == id))
+            .filter(|relation| {
+                relation
+                    .identity
+                    .references
+                    .iter()
+                    .any(|other| other.id == id)
+            })
             .map(|relation| relation.name())
             .collect()
     }

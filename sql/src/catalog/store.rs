@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use log_api::{
-    AdminError, BatchBuilder, Compression, Log, NewTopic, PollBudget, ReadError, ReaderOptions, Start,
-    TopicPartition, WriteError,
+    AdminError, BatchBuilder, Compression, Log, NewTopic, PollBudget, ReadError, ReaderOptions,
+    Start, TopicPartition, WriteError,
 };
 use thiserror::Error;
 use tracing::warn;
@@ -34,7 +34,10 @@ const POLL_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, Error)]
 pub(crate) enum StoreError {
     #[error("topic {topic}: {error}")]
-    Admin { topic: &'static str, error: AdminError },
+    Admin {
+        topic: &'static str,
+        error: AdminError,
+    },
     #[error("read the catalog: {0}")]
     Read(#[from] ReadError),
     #[error("write the catalog: {0}")]
@@ -49,11 +52,14 @@ pub(crate) struct CatalogStore {
 impl CatalogStore {
     /// Opens the catalog; makes its topics if they are missing.
     pub(crate) async fn open(log: Arc<dyn Log>) -> Result<Self, StoreError> {
-        let modules = NewTopic::internal_compacted(MODULES_TOPIC)
-            .with("max.message.bytes", &(MODULE_BYTES_MAX + (1 << 20)).to_string());
-        for (topic, new) in
-            [(CATALOG_TOPIC, NewTopic::internal_compacted(CATALOG_TOPIC)), (MODULES_TOPIC, modules)]
-        {
+        let modules = NewTopic::internal_compacted(MODULES_TOPIC).with(
+            "max.message.bytes",
+            &(MODULE_BYTES_MAX + (1 << 20)).to_string(),
+        );
+        for (topic, new) in [
+            (CATALOG_TOPIC, NewTopic::internal_compacted(CATALOG_TOPIC)),
+            (MODULES_TOPIC, modules),
+        ] {
             match log.admin().create_topic(new).await {
                 Ok(_) | Err(AdminError::TopicExists(_)) => {}
                 Err(error) => return Err(StoreError::Admin { topic, error }),
@@ -67,7 +73,9 @@ impl CatalogStore {
         let mut records: Vec<(Uuid, CatalogRecord)> = Vec::new();
         let all = self.read_all(CATALOG_TOPIC, |_| true).await?;
         for (key, value) in all {
-            let id = std::str::from_utf8(&key).ok().and_then(|key| Uuid::parse_str(key).ok());
+            let id = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|key| Uuid::parse_str(key).ok());
             let Some(id) = id else {
                 warn!(key = %String::from_utf8_lossy(&key), "catalog record with a foreign key skipped");
                 continue;
@@ -87,19 +95,28 @@ impl CatalogStore {
 
     /// The bytes of a module.
     pub(crate) async fn module(&self, hash: &str) -> Result<Option<Bytes>, StoreError> {
-        let all = self.read_all(MODULES_TOPIC, |key| key == hash.as_bytes()).await?;
+        let all = self
+            .read_all(MODULES_TOPIC, |key| key == hash.as_bytes())
+            .await?;
         Ok(all.into_iter().next_back().and_then(|(_, value)| value))
     }
 
     /// Writes an object.
     pub(crate) async fn put(&self, id: Uuid, record: &CatalogRecord) -> Result<(), StoreError> {
         let value = serde_json::to_vec(record).expect("a record of strings and numbers is JSON");
-        self.append(CATALOG_TOPIC, id.to_string().as_bytes(), Some(&value), record.created).await
+        self.append(
+            CATALOG_TOPIC,
+            id.to_string().as_bytes(),
+            Some(&value),
+            record.created,
+        )
+        .await
     }
 
     /// Forgets an object.
     pub(crate) async fn remove(&self, id: Uuid, now_ms: i64) -> Result<(), StoreError> {
-        self.append(CATALOG_TOPIC, id.to_string().as_bytes(), None, now_ms).await
+        self.append(CATALOG_TOPIC, id.to_string().as_bytes(), None, now_ms)
+            .await
     }
 
     /// Writes a module under its content address.
@@ -109,7 +126,8 @@ impl CatalogStore {
         bytes: &[u8],
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        self.append(MODULES_TOPIC, hash.as_bytes(), Some(bytes), now_ms).await
+        self.append(MODULES_TOPIC, hash.as_bytes(), Some(bytes), now_ms)
+            .await
     }
 
     async fn append(
@@ -135,15 +153,27 @@ impl CatalogStore {
     ) -> Result<Vec<(Bytes, Option<Bytes>)>, StoreError> {
         let partition = TopicPartition::new(topic, 0);
         let options = ReaderOptions::default();
-        let mut reader =
-            self.log.reader(options, vec![(partition, Start::Earliest)]).await?;
-        let budget = PollBudget { bytes_max: POLL_BYTES_MAX, wait_max: Duration::from_millis(50) };
+        let mut reader = self
+            .log
+            .reader(options, vec![(partition, Start::Earliest)])
+            .await?;
+        let budget = PollBudget {
+            bytes_max: POLL_BYTES_MAX,
+            wait_max: Duration::from_millis(50),
+        };
         let mut all = Vec::new();
         // `is_caught_up` waits for open transactions to end; nobody writes here in one.
-        while !reader.progress().await?.iter().all(|progress| progress.is_caught_up()) {
+        while !reader
+            .progress()
+            .await?
+            .iter()
+            .all(|progress| progress.is_caught_up())
+        {
             for records in reader.poll(budget).await? {
                 for row in 0..records.len() {
-                    let Some(key) = records.key(row).filter(|key| wanted(key)) else { continue };
+                    let Some(key) = records.key(row).filter(|key| wanted(key)) else {
+                        continue;
+                    };
                     let value = records.value(row).map(Bytes::copy_from_slice);
                     all.push((Bytes::copy_from_slice(key), value));
                 }

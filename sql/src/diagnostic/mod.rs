@@ -186,9 +186,18 @@ impl std::error::Error for Diagnostic {}
 
 impl From<sqlparser::tokenizer::Span> for Span {
     fn from(span: sqlparser::tokenizer::Span) -> Self {
-        let start = Location { line: span.start.line, column: span.start.column };
-        let end = Location { line: span.end.line, column: span.end.column };
-        Self { start, end: end.max(start) }
+        let start = Location {
+            line: span.start.line,
+            column: span.start.column,
+        };
+        let end = Location {
+            line: span.end.line,
+            column: span.end.column,
+        };
+        Self {
+            start,
+            end: end.max(start),
+        }
     }
 }
 
@@ -200,13 +209,25 @@ impl Span {
 
     /// The same for DataFusion's spans.
     pub(crate) fn from_bound(span: datafusion::common::Span) -> Option<Self> {
-        let start = Location { line: span.start.line, column: span.start.column };
-        let end = Location { line: span.end.line, column: span.end.column };
-        (start.line > 0).then(|| Self { start, end: end.max(start) })
+        let start = Location {
+            line: span.start.line,
+            column: span.start.column,
+        };
+        let end = Location {
+            line: span.end.line,
+            column: span.end.column,
+        };
+        (start.line > 0).then(|| Self {
+            start,
+            end: end.max(start),
+        })
     }
 
     /// From the start of this to the end of `other`.
     pub(crate) fn to(self, other: Self) -> Self {
-        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 }

@@ -2,10 +2,7 @@
 
 /// The name of `known` nearest to `word`, without regard to case, if it is near enough to be meant: one edit for
 /// short words, at most two otherwise, three from nine letters on. The first of equals wins.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let limit = match word.chars().count() {
         0..=1 => return None,

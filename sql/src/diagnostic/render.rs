@@ -23,8 +23,8 @@ impl Diagnostic {
         let title = level.primary_title(message.as_str()).id(self.code.as_str());
         let mut group = Group::with_title(title);
         if let Some(span) = self.span.and_then(|span| byte_range(sql, span)) {
-            group = group
-                .element(Snippet::source(sql).annotation(AnnotationKind::Primary.span(span)));
+            group =
+                group.element(Snippet::source(sql).annotation(AnnotationKind::Primary.span(span)));
         }
         for note in &notes {
             group = group.element(Level::NOTE.message(note.as_str()));
@@ -36,15 +36,19 @@ impl Diagnostic {
                 report.push(group);
                 let mut group = Group::with_title(Level::HELP.secondary_title(help));
                 if let Some(span) = byte_range(sql, fix.span) {
-                    group = group
-                        .element(Snippet::source(sql).patch(Patch::new(span, replacement)));
+                    group =
+                        group.element(Snippet::source(sql).patch(Patch::new(span, replacement)));
                 }
                 report.push(group);
             }
             (Some(help), None) => report.push(group.element(Level::HELP.message(help))),
             (None, _) => report.push(group),
         }
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         renderer.render(&report)
     }
 }
@@ -96,9 +100,13 @@ mod tests {
 
     #[test]
     fn span_outside_of_the_text_is_no_panic() {
-        let start = Location { line: 9, column: 90 };
-        let text =
-            Diagnostic::new(Code::Syntax, "x").at(Span { start, end: start }).render("a", false);
+        let start = Location {
+            line: 9,
+            column: 90,
+        };
+        let text = Diagnostic::new(Code::Syntax, "x")
+            .at(Span { start, end: start })
+            .render("a", false);
         assert!(text.contains("error[TW1001]: x"), "{text}");
     }
 }

@@ -20,14 +20,30 @@ impl Words {
 
     /// The first place of a word, without regard to case.
     pub(crate) fn place(&self, word: &str) -> Option<Span> {
-        self.words.iter().find(|(other, _)| other.eq_ignore_ascii_case(word)).map(|(_, span)| *span)
+        self.words
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(word))
+            .map(|(_, span)| *span)
+    }
+
+    fn last_place(&self, word: &str) -> Option<Span> {
+        let place = self
+            .words
+            .iter()
+            .rev()
+            .find(|(other, _)| other.eq_ignore_ascii_case(word));
+        place.map(|(_, span)| *span)
     }
 }
 
 /// The diagnostic that says what `error` means to the author of the statement.
 pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
-    let bound = error.diagnostic().or_else(|| error.find_root().diagnostic());
-    let span = bound.and_then(|bound| bound.span).and_then(Span::from_bound);
+    let bound = error
+        .diagnostic()
+        .or_else(|| error.find_root().diagnostic());
+    let span = bound
+        .and_then(|bound| bound.span)
+        .and_then(Span::from_bound);
     if let Some(own) = own(error) {
         let span = own.span.or(span);
         return own.at(span);
@@ -35,10 +51,14 @@ pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
     let root = error.find_root();
     match root {
         DataFusionError::SchemaError(schema, _) => schema_error(schema, span, words),
-        DataFusionError::ResourcesExhausted(message) => {
-            Diagnostic::new(Code::Limit, format!("the query needs more memory than it may use: {}", first_line(message)))
-                .help("ask for fewer rows or columns, or aggregate")
-        }
+        DataFusionError::ResourcesExhausted(message) => Diagnostic::new(
+            Code::Limit,
+            format!(
+                "the query needs more memory than it may use: {}",
+                first_line(message)
+            ),
+        )
+        .help("ask for fewer rows or columns, or aggregate"),
         DataFusionError::ArrowError(arrow, _) => translate_arrow(&arrow.to_string()),
         DataFusionError::Execution(message) => translate_arrow(message),
         _ => planning(&root.message(), bound, span, words),
@@ -48,18 +68,22 @@ pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
 /// An error of computing rows.
 pub(crate) fn translate_arrow(message: &str) -> Diagnostic {
     let lower = message.to_lowercase();
-    let text = first_line(message);
+    let text = sql_types(&first_line(message));
     if lower.contains("divide by zero") {
         let mut diagnostic = Diagnostic::new(Code::Row, "division by zero");
         diagnostic.sqlstate = "22012".to_owned();
         return diagnostic;
     }
     if lower.contains("overflow") {
-        let mut diagnostic = Diagnostic::new(Code::Row, format!("a number is out of range: {text}"));
+        let mut diagnostic =
+            Diagnostic::new(Code::Row, format!("a number is out of range: {text}"));
         diagnostic.sqlstate = "22003".to_owned();
         return diagnostic;
     }
-    if lower.contains("cast error") || lower.contains("parser error") || lower.contains("cannot cast") {
+    if lower.contains("cast error")
+        || lower.contains("parser error")
+        || lower.contains("cannot cast")
+    {
         let mut diagnostic = Diagnostic::new(Code::Row, strip_prefixes(&text));
         diagnostic.sqlstate = "22P02".to_owned();
         return diagnostic;
@@ -85,20 +109,23 @@ fn own(error: &DataFusionError) -> Option<Diagnostic> {
 
 fn schema_error(error: &SchemaError, span: Option<Span>, words: &Words) -> Diagnostic {
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => {
-            unknown_column(field, valid_fields, span, words)
-        }
-        SchemaError::AmbiguousReference { field } => {
-            Diagnostic::new(Code::AmbiguousColumn, format!("column {:?} is ambiguous", field.name))
-                .at(span.or_else(|| column_place(field, words)))
-                .help("write the relation's name before it: t.column")
-        }
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => unknown_column(field, valid_fields, span, words),
+        SchemaError::AmbiguousReference { field } => Diagnostic::new(
+            Code::AmbiguousColumn,
+            format!("column {:?} is ambiguous", field.name),
+        )
+        .at(span.or_else(|| column_place(field, words)))
+        .help("write the relation's name before it: t.column"),
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => {
-            Diagnostic::new(Code::DuplicateColumn, format!("two columns are named {name:?}"))
-                .at(span.or_else(|| words.place(name)))
-                .help("give one of them another name with AS")
-        }
+        | SchemaError::DuplicateUnqualifiedField { name } => Diagnostic::new(
+            Code::DuplicateColumn,
+            format!("two columns are named {name:?}"),
+        )
+        .at(span.or_else(|| words.place(name)))
+        .help("give one of them another name with AS"),
     }
 }
 
@@ -108,21 +135,34 @@ fn unknown_column(
     span: Option<Span>,
     words: &Words,
 ) -> Diagnostic {
-    let relations: Vec<&str> =
-        valid.iter().filter_map(|column| column.relation.as_ref().map(|r| r.table())).collect();
+    let relations: Vec<&str> = valid
+        .iter()
+        .filter_map(|column| column.relation.as_ref().map(|r| r.table()))
+        .collect();
     let span = span.or_else(|| column_place(field, words));
     if let Some(relation) = &field.relation
         && !relations.iter().any(|known| *known == relation.table())
     {
         let message = format!("there is no relation {:?} in this query", relation.table());
         let place = words.place(relation.table()).or(span);
-        return Diagnostic::new(Code::UnknownRelation, message)
+        let mut diagnostic = Diagnostic::new(Code::UnknownRelation, message)
             .at(place)
-            .suggest_nearest(relation.table(), relations);
+            .suggest_nearest(relation.table(), relations.iter().copied());
+        if diagnostic.help.is_none() && !relations.is_empty() {
+            let mut names = relations;
+            names.sort_unstable();
+            names.dedup();
+            diagnostic = diagnostic.help(format!("there are {}", names.join(", ")));
+        }
+        return diagnostic;
     }
     let message = match &field.relation {
         Some(relation) => {
-            format!("column {:?} of {} does not exist", field.name, relation.table())
+            format!(
+                "column {:?} of {} does not exist",
+                field.name,
+                relation.table()
+            )
         }
         None => format!("column {:?} does not exist", field.name),
     };
@@ -151,7 +191,11 @@ fn unknown_column(
 }
 
 fn column_place(field: &Column, words: &Words) -> Option<Span> {
-    field.spans.first().and_then(Span::from_bound).or_else(|| words.place(&field.name))
+    field
+        .spans
+        .first()
+        .and_then(Span::from_bound)
+        .or_else(|| words.place(&field.name))
 }
 
 /// Errors that are only text. The texts are DataFusion 55's; whatever is not known passes as it is.
@@ -163,18 +207,25 @@ fn planning(
 ) -> Diagnostic {
     let message = first_line(message);
     if let Some(name) = between(&message, "Invalid function '", "'") {
-        return Diagnostic::new(Code::UnknownFunction, format!("function {name} does not exist"))
-            .at(words.place(name).or(span))
-            .suggest_nearest(name, words.functions.iter().map(String::as_str));
+        return Diagnostic::new(
+            Code::UnknownFunction,
+            format!("function {name} does not exist"),
+        )
+        .at(words.place(name).or(span))
+        .suggest_nearest(name, words.functions.iter().map(String::as_str));
     }
     if message.starts_with("Column in ") && message.contains("GROUP BY") {
         let column = between(&message, "While expanding wildcard, column \"", "\"")
             .or_else(|| between(&message, "column \"", "\""));
         let text = match column {
             Some(column) => {
-                format!("column {column} is neither in GROUP BY nor inside of an aggregate function")
+                format!(
+                    "column {column} is neither in GROUP BY nor inside of an aggregate function"
+                )
             }
-            None => "a column is neither in GROUP BY nor inside of an aggregate function".to_owned(),
+            None => {
+                "a column is neither in GROUP BY nor inside of an aggregate function".to_owned()
+            }
         };
         let place = span.or_else(|| {
             column.and_then(|column| words.place(column.rsplit('.').next().unwrap_or(column)))
@@ -186,7 +237,10 @@ fn planning(
     if let Some(name) = between(&message, "to satisfy a call to '", "' function") {
         let text = match between(&message, "Failed to coerce arguments", "to satisfy") {
             _ if message.contains("Candidate functions") => message.clone(),
-            _ => format!("the arguments of {name} have the wrong types: {}", sql_types(&message)),
+            _ => format!(
+                "the arguments of {name} have the wrong types: {}",
+                sql_types(&message)
+            ),
         };
         return Diagnostic::new(Code::TypeMismatch, text).at(words.place(name).or(span));
     }
@@ -196,17 +250,32 @@ fn planning(
         || message.contains("type_coercion")
         || message.contains("No function matches")
     {
-        let name = between(&message, "No function matches the given name and argument types '", "(");
+        let name = between(
+            &message,
+            "No function matches the given name and argument types '",
+            "(",
+        );
         let place = span.or_else(|| name.and_then(|name| words.place(name)));
-        let mut diagnostic =
-            Diagnostic::new(Code::TypeMismatch, sql_types(&strip_prefixes(&message))).at(place);
-        for note in bound.into_iter().flat_map(|bound| &bound.notes) {
-            diagnostic = diagnostic.note(sql_types(&note.message));
-        }
-        return diagnostic.help("convert one of them: CAST(x AS type)");
+        return Diagnostic::new(Code::TypeMismatch, sql_types(&strip_prefixes(&message)))
+            .at(place)
+            .help("convert one of them: CAST(x AS type)");
+    }
+    if let Some(expr) = between(&message, "non-boolean predicate '", "'") {
+        let data_type = message.rsplit("returning ").next().unwrap_or_default();
+        let text = format!(
+            "a condition has to be BOOLEAN, {expr} is {}",
+            sql_types(data_type)
+        );
+        let name = expr.rsplit('.').next().unwrap_or(expr);
+        // The last place: the condition stands behind the columns.
+        let place = words.last_place(name).or_else(|| words.place("WHERE"));
+        return Diagnostic::new(Code::TypeMismatch, text).at(span.or(place));
     }
     let mut diagnostic = Diagnostic::new(
-        if message.contains("not implemented") || message.contains("not supported") || message.contains("Unsupported") {
+        if message.contains("not implemented")
+            || message.contains("not supported")
+            || message.contains("Unsupported")
+        {
             Code::Unsupported
         } else {
             Code::Syntax
@@ -256,6 +325,7 @@ fn sql_types(message: &str) -> String {
     let mut text = message.to_owned();
     for (arrow, sql) in [
         ("Timestamp(Microsecond, None)", "TIMESTAMP"),
+        ("Timestamp(Microsecond, Some(\"UTC\"))", "TIMESTAMPTZ"),
         ("Timestamp(µs)", "TIMESTAMP"),
         ("Timestamp(ns)", "TIMESTAMP"),
         ("Interval(MonthDayNano)", "INTERVAL"),

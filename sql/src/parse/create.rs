@@ -40,7 +40,7 @@ pub(super) fn create(cursor: &mut Cursor) -> Parsed<Statement> {
             "a materialized view writes to a topic of its own name; a connector takes it from there",
         )),
         "FUNCTION" => function(cursor),
-        _ => Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "MATERIALIZED", "FUNCTION"])),
+        _ => Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "FUNCTION"])),
     }
 }
 
@@ -99,7 +99,11 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         if create.watermark.is_some() {
             return Err(Diagnostic::new(Code::Syntax, "a second WATERMARK").at(start));
         }
-        create.watermark = Some(Watermark { column, expr, span: Some(cursor.since(start)) });
+        create.watermark = Some(Watermark {
+            column,
+            expr,
+            span: Some(cursor.since(start)),
+        });
         return Ok(());
     }
     if cursor.words(&["PRIMARY", "KEY"]) {
@@ -109,7 +113,13 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     }
     let name = cursor.name("a column's name")?;
     let (data_type, type_span) = data_type(cursor)?;
-    let mut column = ColumnDef { name, data_type, type_span, nullable: true, key: false };
+    let mut column = ColumnDef {
+        name,
+        data_type,
+        type_span,
+        nullable: true,
+        key: false,
+    };
     loop {
         let at = cursor.place();
         if cursor.words(&["PRIMARY", "KEY"]) {
@@ -161,16 +171,23 @@ fn includes(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
                 let header = cursor.string("the header's name in quotes")?.value;
                 cursor.expect_word("AS")?;
                 let name = cursor.name("a column's name")?;
-                create.includes.push(Include { what: Metadata::Header(header), name });
+                create.includes.push(Include {
+                    what: Metadata::Header(header),
+                    name,
+                });
                 if cursor.token(&Token::Comma) {
                     continue;
                 }
                 return Ok(());
             }
             _ => {
-                return Err(
-                    cursor.unexpected(&["KEY", "PARTITION", "OFFSET", "TIMESTAMP", "HEADER"])
-                );
+                return Err(cursor.unexpected(&[
+                    "KEY",
+                    "PARTITION",
+                    "OFFSET",
+                    "TIMESTAMP",
+                    "HEADER",
+                ]));
             }
         };
         cursor.advance();
@@ -247,7 +264,11 @@ fn view(cursor: &mut Cursor) -> Parsed<Statement> {
     }
     cursor.expect_word("AS")?;
     let query = clauses(cursor)?;
-    Ok(Statement::CreateView(Box::new(CreateView { if_not_exists, name, query })))
+    Ok(Statement::CreateView(Box::new(CreateView {
+        if_not_exists,
+        name,
+        query,
+    })))
 }
 
 fn function(cursor: &mut Cursor) -> Parsed<Statement> {
@@ -255,13 +276,26 @@ fn function(cursor: &mut Cursor) -> Parsed<Statement> {
     let if_not_exists = cursor.if_not_exists();
     let name = cursor.name("the function's name")?;
     let start = cursor.place();
-    let args = if cursor.token(&Token::LParen) { Some(arguments(cursor)?) } else { None };
-    let returns = if cursor.words(&["RETURNS"]) { Some(data_type(cursor)?) } else { None };
+    let args = if cursor.token(&Token::LParen) {
+        Some(arguments(cursor)?)
+    } else {
+        None
+    };
+    let returns = if cursor.words(&["RETURNS"]) {
+        Some(data_type(cursor)?)
+    } else {
+        None
+    };
     let signature = match (args, returns) {
         (None, None) => None,
         (Some(args), Some((returns, returns_span))) => {
             let span = Some(cursor.since(start));
-            Some(DeclaredSignature { args, returns, returns_span, span })
+            Some(DeclaredSignature {
+                args,
+                returns,
+                returns_span,
+                span,
+            })
         }
         (Some(_), None) => return Err(cursor.unexpected(&["RETURNS"])),
         (None, Some(_)) => {
@@ -274,13 +308,21 @@ fn function(cursor: &mut Cursor) -> Parsed<Statement> {
     let at = cursor.place();
     let language = cursor.name("wasm")?;
     if language.name != "wasm" {
-        return Err(Diagnostic::new(Code::Unsupported, format!("no functions in {}", language.written))
-            .at(at)
-            .help("LANGUAGE wasm works"));
+        return Err(Diagnostic::new(
+            Code::Unsupported,
+            format!("no functions in {}", language.written),
+        )
+        .at(at)
+        .help("LANGUAGE wasm works"));
     }
     cursor.expect_word("AS")?;
     let location = cursor.string("'file:PATH'")?;
-    Ok(Statement::CreateFunction(Box::new(CreateFunction { if_not_exists, name, signature, location })))
+    Ok(Statement::CreateFunction(Box::new(CreateFunction {
+        if_not_exists,
+        name,
+        signature,
+        location,
+    })))
 }
 
 /// `name type, …` or `type, …`, up to the closing parenthesis.
@@ -318,7 +360,15 @@ pub(super) fn drop(cursor: &mut Cursor) -> Parsed<Statement> {
     let if_exists = cursor.words(&["IF", "EXISTS"]);
     let name = cursor.name("a name")?;
     if cursor.word_ahead(0) == "CASCADE" {
-        return Err(unavailable(cursor, "CASCADE", "DROP what depends on it first"));
+        return Err(unavailable(
+            cursor,
+            "CASCADE",
+            "DROP what depends on it first",
+        ));
     }
-    Ok(Statement::Drop(Drop { kind, if_exists, name }))
+    Ok(Statement::Drop(Drop {
+        kind,
+        if_exists,
+        name,
+    }))
 }

@@ -43,14 +43,21 @@ impl Cursor {
     /// A cursor over made-up tokens followed by what is left of this one.
     pub(super) fn prefixed(&self, prefix: Vec<TokenWithSpan>) -> Self {
         let rest = &self.tokens[self.parser.index().min(self.tokens.len())..];
-        Self::over(prefix.into_iter().chain(rest.iter().cloned()).collect(), self.end)
+        Self::over(
+            prefix.into_iter().chain(rest.iter().cloned()).collect(),
+            self.end,
+        )
     }
 
     fn over(tokens: Vec<TokenWithSpan>, end: Location) -> Self {
         let parser = Parser::new(&*DIALECT)
             .with_recursion_limit(NESTING_MAX)
             .with_tokens_with_locations(tokens.clone());
-        Self { parser, tokens: tokens.into(), end }
+        Self {
+            parser,
+            tokens: tokens.into(),
+            end,
+        }
     }
 
     /// Runs a parser of sqlparser's.
@@ -82,7 +89,10 @@ impl Cursor {
     fn place_of(&self, index: usize) -> Span {
         match self.tokens.get(index) {
             Some(token) => token.span.into(),
-            None => Span { start: self.end, end: self.end },
+            None => Span {
+                start: self.end,
+                end: self.end,
+            },
         }
     }
 
@@ -93,7 +103,11 @@ impl Cursor {
 
     /// The word `ahead` tokens on, upper case; empty for quoted names and everything else.
     pub(super) fn word_ahead(&self, ahead: usize) -> String {
-        match self.tokens.get(self.parser.index() + ahead).map(|token| &token.token) {
+        match self
+            .tokens
+            .get(self.parser.index() + ahead)
+            .map(|token| &token.token)
+        {
             Some(Token::Word(word)) if word.quote_style.is_none() => {
                 word.value.to_ascii_uppercase()
             }
@@ -102,7 +116,9 @@ impl Cursor {
     }
 
     pub(super) fn peek(&self) -> &Token {
-        self.tokens.get(self.parser.index()).map_or(&Token::EOF, |token| &token.token)
+        self.tokens
+            .get(self.parser.index())
+            .map_or(&Token::EOF, |token| &token.token)
     }
 
     pub(super) fn at_end(&self) -> bool {
@@ -115,7 +131,10 @@ impl Cursor {
 
     /// Takes these words if they are next, in order.
     pub(super) fn words(&mut self, words: &[&str]) -> bool {
-        let fits = words.iter().enumerate().all(|(ahead, word)| self.word_ahead(ahead) == *word);
+        let fits = words
+            .iter()
+            .enumerate()
+            .all(|(ahead, word)| self.word_ahead(ahead) == *word);
         if fits {
             words.iter().for_each(|_| self.advance());
         }
@@ -123,7 +142,11 @@ impl Cursor {
     }
 
     pub(super) fn expect_word(&mut self, word: &str) -> Parsed<()> {
-        if self.words(&[word]) { Ok(()) } else { Err(self.unexpected(&[word])) }
+        if self.words(&[word]) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[word]))
+        }
     }
 
     pub(super) fn token(&mut self, token: &Token) -> bool {
@@ -131,7 +154,11 @@ impl Cursor {
     }
 
     pub(super) fn expect_token(&mut self, token: &Token) -> Parsed<()> {
-        if self.token(token) { Ok(()) } else { Err(self.unexpected(&[&token.to_string()])) }
+        if self.token(token) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[&token.to_string()]))
+        }
     }
 
     pub(super) fn expect_end(&mut self) -> Parsed<()> {
@@ -139,9 +166,9 @@ impl Cursor {
             return Ok(());
         }
         let message = format!("unexpected {} after the end of the statement", self.found());
-        Err(self.typo_near(self.parser.index()).unwrap_or_else(|| {
-            Diagnostic::new(Code::Syntax, message).at(self.place())
-        }))
+        Err(self
+            .typo_near(self.parser.index())
+            .unwrap_or_else(|| Diagnostic::new(Code::Syntax, message).at(self.place())))
     }
 
     /// The next token is none of `expected`.
@@ -149,12 +176,17 @@ impl Cursor {
         let message = format!("expected {}, found {}", list(expected), self.found());
         let near = match self.peek() {
             Token::Word(word) if word.quote_style.is_none() => {
-                nearest(&word.value, expected.iter().copied())
+                let words = expected
+                    .iter()
+                    .filter_map(|phrase| phrase.split(' ').next());
+                nearest(&word.value, words)
             }
             _ => None,
         };
         match near {
-            Some(near) => Diagnostic::new(Code::Keyword, message).at(self.place()).suggest(near),
+            Some(near) => Diagnostic::new(Code::Keyword, message)
+                .at(self.place())
+                .suggest(near),
             None => Diagnostic::new(Code::Syntax, message).at(self.place()),
         }
     }
@@ -204,7 +236,10 @@ impl Cursor {
             _ => return Err(self.unexpected(&[what])),
         };
         self.advance();
-        Ok(Text { value, span: Some(place) })
+        Ok(Text {
+            value,
+            span: Some(place),
+        })
     }
 
     pub(super) fn if_not_exists(&mut self) -> bool {
@@ -222,13 +257,19 @@ impl Cursor {
         };
         let (message, location) = split_location(text);
         let index = match location {
-            Some(location) => {
-                self.tokens.iter().position(|token| token.span.start == location)
-            }
+            Some(location) => self
+                .tokens
+                .iter()
+                .position(|token| token.span.start == location),
             None if message.ends_with("found: EOF") => Some(self.tokens.len()),
             None => None,
         };
         let index = index.unwrap_or_else(|| self.parser.index().saturating_sub(1));
+        if message.starts_with("Expected: joined table")
+            && let Some(inner) = self.subquery_error(index)
+        {
+            return inner;
+        }
         if let Some(diagnostic) = self.misplaced(index).or_else(|| self.typo_near(index)) {
             return diagnostic;
         }
@@ -239,10 +280,34 @@ impl Cursor {
         Diagnostic::new(Code::Syntax, message).at(self.place_of(index))
     }
 
+    /// What is wrong inside of the subquery around `index`: the parser of relations tries it as a query, then as a
+    /// join in parentheses, and only tells why the second failed.
+    fn subquery_error(&self, index: usize) -> Option<Diagnostic> {
+        let before = index.min(self.tokens.len());
+        let start = (0..before)
+            .rev()
+            .find(|&at| self.tokens[at].token == Token::LParen)?
+            + 1;
+        let first = self.word_at(start)?.to_ascii_uppercase();
+        if !matches!(first.as_str(), "SELECT" | "WITH" | "VALUES") {
+            return None;
+        }
+        let mut inner = Self::over(self.tokens[start..].to_vec(), self.end);
+        if let Err(error) = inner.query() {
+            return Some(error);
+        }
+        let at = inner.parser.index();
+        let found = inner.misplaced(at).or_else(|| inner.typo_near(at));
+        Some(found.unwrap_or_else(|| inner.unexpected(&[")"])))
+    }
+
     /// Clauses of ours that stand where they have no meaning.
     fn misplaced(&self, index: usize) -> Option<Diagnostic> {
         let word = self.word_at(index)?.to_ascii_uppercase();
-        let next = self.word_at(index + 1).map(str::to_ascii_uppercase).unwrap_or_default();
+        let next = self
+            .word_at(index + 1)
+            .map(str::to_ascii_uppercase)
+            .unwrap_or_default();
         let at = self.place_of(index);
         match (word.as_str(), next.as_str()) {
             ("EMIT", _) => Some(
@@ -271,9 +336,16 @@ impl Cursor {
 
     /// A mistyped keyword at `index`, or before it where it was taken for an alias (`FROM t WHER a = 1` fails at `a`).
     fn typo_near(&self, index: usize) -> Option<Diagnostic> {
-        let before = index.checked_sub(1).filter(|&before| self.is_alias_place(before));
-        for candidate in before.into_iter().chain([index]) {
-            let Some(word) = self.word_at(candidate) else { continue };
+        let before = index
+            .checked_sub(1)
+            .filter(|&before| self.is_alias_place(before));
+        // GROUP and ORDER without BY are left where they stand.
+        let after = matches!(self.word_at(index), Some(word) if word.eq_ignore_ascii_case("group") || word.eq_ignore_ascii_case("order"));
+        let after = after.then_some(index + 1);
+        for candidate in before.into_iter().chain([index]).chain(after) {
+            let Some(word) = self.word_at(candidate) else {
+                continue;
+            };
             if is_keyword(word) {
                 continue;
             }
@@ -297,7 +369,10 @@ impl Cursor {
 
     /// Whether a word at `index` follows something that may have an alias: a name, a literal, a closing parenthesis.
     fn is_alias_place(&self, index: usize) -> bool {
-        let Some(before) = index.checked_sub(1).and_then(|before| self.tokens.get(before)) else {
+        let Some(before) = index
+            .checked_sub(1)
+            .and_then(|before| self.tokens.get(before))
+        else {
             return false;
         };
         match &before.token {
@@ -317,10 +392,12 @@ pub(super) fn made_up(word: &str) -> TokenWithSpan {
 pub(super) fn made_up_name(name: &Name) -> TokenWithSpan {
     let ident = Ident::with_quote('"', name.name.clone());
     let token = Token::make_word(&ident.value, Some('"'));
-    let span = name.span.map_or(sqlparser::tokenizer::Span::empty(), |span| {
-        let at = |place: Location| TokenLocation::new(place.line, place.column);
-        sqlparser::tokenizer::Span::new(at(span.start), at(span.end))
-    });
+    let span = name
+        .span
+        .map_or(sqlparser::tokenizer::Span::empty(), |span| {
+            let at = |place: Location| TokenLocation::new(place.line, place.column);
+            sqlparser::tokenizer::Span::new(at(span.start), at(span.end))
+        });
     TokenWithSpan::new(token, span)
 }
 
@@ -335,7 +412,10 @@ fn tokenize(statement: &StatementText<'_>) -> Parsed<Vec<TokenWithSpan>> {
     let mut tokens = tokens.map_err(|error| {
         let mut location = error.location;
         shift(&mut location);
-        let start = Location { line: location.line, column: location.column };
+        let start = Location {
+            line: location.line,
+            column: location.column,
+        };
         let code = if error.message.starts_with("Unterminated")
             || error.message.contains("Expected close delimiter")
             || error.message.contains("EOF")
@@ -377,9 +457,20 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
             }
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => {}
             Token::Word(word) => {
-                let chains = ["AND", "OR", "UNION", "EXCEPT", "INTERSECT", "JOIN", "IS", "COLLATE"];
+                let chains = [
+                    "AND",
+                    "OR",
+                    "UNION",
+                    "EXCEPT",
+                    "INTERSECT",
+                    "JOIN",
+                    "IS",
+                    "COLLATE",
+                ];
                 let counts = word.quote_style.is_none()
-                    && chains.iter().any(|chain| word.value.eq_ignore_ascii_case(chain));
+                    && chains
+                        .iter()
+                        .any(|chain| word.value.eq_ignore_ascii_case(chain));
                 if let Some(last) = depths.last_mut().filter(|_| counts) {
                     *last += 1;
                 }
@@ -403,18 +494,36 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
 
 fn end_of(statement: &StatementText<'_>) -> Location {
     let lines = statement.text.matches('\n').count() as u64;
-    let last = statement.text.rsplit('\n').next().unwrap_or_default().chars().count() as u64;
-    let column = if lines == 0 { statement.column + last } else { last + 1 };
-    Location { line: statement.line + lines, column }
+    let last = statement
+        .text
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count() as u64;
+    let column = if lines == 0 {
+        statement.column + last
+    } else {
+        last + 1
+    };
+    Location {
+        line: statement.line + lines,
+        column,
+    }
 }
 
 /// Takes ` at Line: 1, Column: 22` off the end of a message.
 fn split_location(text: &str) -> (&str, Option<TokenLocation>) {
-    let Some(at) = text.rfind(" at Line: ") else { return (text, None) };
+    let Some(at) = text.rfind(" at Line: ") else {
+        return (text, None);
+    };
     let mut numbers = text[at + " at Line: ".len()..].split(", Column: ");
-    let location = numbers.next().zip(numbers.next()).and_then(|(line, column)| {
-        Some(TokenLocation::new(line.parse().ok()?, column.parse().ok()?))
-    });
+    let location = numbers
+        .next()
+        .zip(numbers.next())
+        .and_then(|(line, column)| {
+            Some(TokenLocation::new(line.parse().ok()?, column.parse().ok()?))
+        });
     match location {
         Some(location) => (&text[..at], Some(location)),
         None => (text, None),

@@ -17,7 +17,9 @@ impl StreamDialect {
     /// A word that begins a clause of ours, judged with the word after it: `FROM t EMIT CHANGES` has no alias
     /// `EMIT`, while `FROM t emit` has.
     fn begins_clause(parser: &Parser) -> bool {
-        let Token::Word(word) = &parser.get_current_token().token else { return false };
+        let Token::Word(word) = &parser.get_current_token().token else {
+            return false;
+        };
         if word.quote_style.is_some() {
             return false;
         }

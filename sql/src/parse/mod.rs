@@ -37,14 +37,21 @@ pub(crate) fn parse(text: &StatementText<'_>) -> Parsed<Statement> {
 
 /// The words of a statement and their places, for errors that only name a thing. None where the text has no tokens.
 pub(crate) fn words(text: &StatementText<'_>) -> Vec<(String, Span)> {
-    Cursor::new(text).map(|cursor| cursor.all_words()).unwrap_or_default()
+    Cursor::new(text)
+        .map(|cursor| cursor.all_words())
+        .unwrap_or_default()
 }
 
 /// An expression that stands alone.
 #[cfg(test)]
 pub(crate) fn parse_expr(text: &str) -> Parsed<sqlparser::ast::Expr> {
-    let statement =
-        StatementText { text, offset: 0, line: 1, column: 1, complete: true };
+    let statement = StatementText {
+        text,
+        offset: 0,
+        line: 1,
+        column: 1,
+        complete: true,
+    };
     Cursor::new(&statement)?.expr()
 }
 
@@ -69,7 +76,11 @@ fn statement(cursor: &mut Cursor) -> Parsed<Statement> {
             "UPDATE",
             "INSERT INTO a table with a primary key replaces the row of that key",
         )),
-        "ALTER" => Err(show::unavailable(cursor, "ALTER", "DROP the object and CREATE it again")),
+        "ALTER" => Err(show::unavailable(
+            cursor,
+            "ALTER",
+            "DROP the object and CREATE it again",
+        )),
         _ => Err(cursor.unexpected(keyword::STATEMENTS)),
     }
 }

@@ -38,8 +38,14 @@ pub(super) fn clauses(cursor: &mut Cursor) -> Parsed<QueryClauses> {
     let query = cursor.query()?;
     check_body(&query, start)?;
     let span = Some(cursor.since(start));
-    let mut clauses =
-        QueryClauses { query, emit: None, late: None, grace: None, limit: None, span };
+    let mut clauses = QueryClauses {
+        query,
+        emit: None,
+        late: None,
+        grace: None,
+        limit: None,
+        span,
+    };
     while !cursor.at_end() {
         let at = cursor.place();
         match cursor.word_ahead(0).as_str() {
@@ -73,8 +79,10 @@ pub(super) fn clauses(cursor: &mut Cursor) -> Parsed<QueryClauses> {
     if let Some((Emit::Changes { .. }, _)) = clauses.emit {
         take_limit(&mut clauses)?;
     } else if clauses.limit.is_some() {
-        return Err(Diagnostic::new(Code::Syntax, "LIMIT belongs before the trailing clauses")
-            .at(cursor.place_before()));
+        return Err(
+            Diagnostic::new(Code::Syntax, "LIMIT belongs before the trailing clauses")
+                .at(cursor.place_before()),
+        );
     }
     Ok(clauses)
 }
@@ -89,9 +97,10 @@ fn refuse_second(second: bool, clause: &str, at: crate::diagnostic::Span) -> Par
 /// The parser of queries also takes INSERT and the like behind WITH.
 fn check_body(query: &Query, start: crate::diagnostic::Span) -> Parsed<()> {
     match &*query.body {
-        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::SetOperation { .. } | SetExpr::Values(_) => {
-            Ok(())
-        }
+        SetExpr::Select(_)
+        | SetExpr::Query(_)
+        | SetExpr::SetOperation { .. }
+        | SetExpr::Values(_) => Ok(()),
         _ => Err(Diagnostic::new(Code::Unsupported, "only a SELECT can stand here").at(start)),
     }
 }
@@ -117,7 +126,9 @@ fn emit(cursor: &mut Cursor) -> Parsed<Emit> {
             let message = "EMIT ON WINDOW CLOSE AFTER … IDLE is not available";
             return Err(Diagnostic::new(Code::Unsupported, message)
                 .at(cursor.place())
-                .help("EMIT ON WINDOW CLOSE works: idle inputs let event time go on by the clock"));
+                .help(
+                    "EMIT ON WINDOW CLOSE works: idle inputs let event time go on by the clock",
+                ));
         }
         return Ok(Emit::OnWindowClose);
     }
@@ -126,7 +137,9 @@ fn emit(cursor: &mut Cursor) -> Parsed<Emit> {
 
 fn late(cursor: &mut Cursor) -> Parsed<Late> {
     if cursor.words(&["TO"]) {
-        return Ok(Late::To(cursor.string("the name of a topic in quotes")?.value));
+        return Ok(Late::To(
+            cursor.string("the name of a topic in quotes")?.value,
+        ));
     }
     if cursor.words(&["DROP"]) {
         return Ok(Late::Drop);
@@ -139,14 +152,18 @@ fn late(cursor: &mut Cursor) -> Parsed<Late> {
 
 /// A push query's LIMIT counts the rows that are sent; it is no part of the plan.
 fn take_limit(clauses: &mut QueryClauses) -> Parsed<()> {
-    let Some(limit) = clauses.query.limit_clause.take() else { return Ok(()) };
+    let Some(limit) = clauses.query.limit_clause.take() else {
+        return Ok(());
+    };
     let count = match &limit {
-        LimitClause::LimitOffset { limit: Some(Expr::Value(value)), offset: None, .. } => {
-            match &value.value {
-                Value::Number(number, _) => number.parse().ok(),
-                _ => None,
-            }
-        }
+        LimitClause::LimitOffset {
+            limit: Some(Expr::Value(value)),
+            offset: None,
+            ..
+        } => match &value.value {
+            Value::Number(number, _) => number.parse().ok(),
+            _ => None,
+        },
         _ => None,
     };
     let Some(count) = count else {
@@ -162,12 +179,13 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("INTO")?;
     cursor.words(&["TABLE"]);
     let table = cursor.name("the name of a table")?;
-    let columns =
-        if cursor.peek() == &Token::LParen && !matches!(cursor.word_ahead(1).as_str(), "SELECT" | "WITH") {
-            cursor.names("a column's name")?
-        } else {
-            Vec::new()
-        };
+    let columns = if cursor.peek() == &Token::LParen
+        && !matches!(cursor.word_ahead(1).as_str(), "SELECT" | "WITH")
+    {
+        cursor.names("a column's name")?
+    } else {
+        Vec::new()
+    };
     if !matches!(cursor.word_ahead(0).as_str(), "VALUES" | "SELECT" | "WITH")
         && cursor.peek() != &Token::LParen
     {
@@ -176,7 +194,11 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
     let start = cursor.place();
     let query = cursor.query()?;
     check_body(&query, start)?;
-    Ok(Statement::Insert(Box::new(Insert { table, columns, query })))
+    Ok(Statement::Insert(Box::new(Insert {
+        table,
+        columns,
+        query,
+    })))
 }
 
 /// `DELETE FROM t WHERE c` finds its rows with `SELECT * FROM t WHERE c`.

@@ -60,7 +60,13 @@ pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
         }
         _ => {
             return Err(cursor.unexpected(&[
-                "SOURCES", "TABLES", "VIEWS", "JOBS", "FUNCTIONS", "TOPICS", "CREATE",
+                "SOURCES",
+                "TABLES",
+                "VIEWS",
+                "JOBS",
+                "FUNCTIONS",
+                "TOPICS",
+                "CREATE",
             ]));
         }
     };
@@ -98,7 +104,10 @@ pub(super) fn option_name(cursor: &mut Cursor) -> Parsed<Text> {
         value.push('.');
         value.push_str(&cursor.name("an option")?.written);
     }
-    Ok(Text { value, span: Some(cursor.since(start)) })
+    Ok(Text {
+        value,
+        span: Some(cursor.since(start)),
+    })
 }
 
 /// An option's value: a string, a number or a word.
@@ -110,7 +119,10 @@ pub(super) fn option_value(cursor: &mut Cursor) -> Parsed<Text> {
         _ => return cursor.string("a value"),
     };
     cursor.advance();
-    Ok(Text { value, span: Some(at) })
+    Ok(Text {
+        value,
+        span: Some(at),
+    })
 }
 
 /// A statement that is understood but not carried out.

@@ -66,7 +66,13 @@ fn cut(text: &str, start: usize, end: usize, complete: bool) -> StatementText<'_
     let line = before.matches('\n').count() as u64 + 1;
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before[line_start..].chars().count() as u64 + 1;
-    StatementText { text: trimmed.trim_end(), offset, line, column, complete }
+    StatementText {
+        text: trimmed.trim_end(),
+        offset,
+        line,
+        column,
+        complete,
+    }
 }
 
 enum Piece {
@@ -172,8 +178,9 @@ impl Scanner<'_> {
     }
 
     fn dollar(&mut self, rest: &str) {
-        let tag_end =
-            rest[1..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map(|end| end + 1);
+        let tag_end = rest[1..]
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .map(|end| end + 1);
         match tag_end {
             Some(end) if rest[end..].starts_with('$') => {
                 let tag = &rest[..=end];
@@ -190,24 +197,39 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<&str> {
-        split_statements(text).into_iter().map(|statement| statement.text).collect()
+        split_statements(text)
+            .into_iter()
+            .map(|statement| statement.text)
+            .collect()
     }
 
     #[test]
     fn semicolons_inside_of_quotes_and_comments_do_not_cut() {
         assert_eq!(texts("a; b"), ["a", "b"]);
         assert_eq!(texts("SELECT ';'';' ; x"), ["SELECT ';'';'", "x"]);
-        assert_eq!(texts("a -- ; no\n ; b /* ; /* ; */ ; */ c;"), ["a -- ; no", "b /* ; /* ; */ ; */ c"]);
+        assert_eq!(
+            texts("a -- ; no\n ; b /* ; /* ; */ ; */ c;"),
+            ["a -- ; no", "b /* ; /* ; */ ; */ c"]
+        );
         assert_eq!(texts("f AS $$ a; b $$; g"), ["f AS $$ a; b $$", "g"]);
-        assert_eq!(texts("f $x$ a; $$ b $x$; \"a;b\" `c;d`"), ["f $x$ a; $$ b $x$", "\"a;b\" `c;d`"]);
-        assert_eq!(texts(r"SELECT E'it\'s; fine'; b"), [r"SELECT E'it\'s; fine'", "b"]);
+        assert_eq!(
+            texts("f $x$ a; $$ b $x$; \"a;b\" `c;d`"),
+            ["f $x$ a; $$ b $x$", "\"a;b\" `c;d`"]
+        );
+        assert_eq!(
+            texts(r"SELECT E'it\'s; fine'; b"),
+            [r"SELECT E'it\'s; fine'", "b"]
+        );
         assert!(texts(" ;; -- nothing\n; /* here */ ").is_empty());
     }
 
     #[test]
     fn places_count_lines_and_characters() {
         let split = split_statements("SELECT 'é';  SELECT 2;\n\n  SELECT 3");
-        let places: Vec<_> = split.iter().map(|s| (s.line, s.column, s.complete)).collect();
+        let places: Vec<_> = split
+            .iter()
+            .map(|s| (s.line, s.column, s.complete))
+            .collect();
         assert_eq!(places, [(1, 1, true), (1, 14, true), (3, 3, false)]);
     }
 
@@ -231,10 +253,14 @@ mod tests {
         for _ in 0..20_000 {
             let mut text = String::new();
             for _ in 0..(state % 24) {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 text.push(alphabet[(state >> 33) as usize % alphabet.len()]);
             }
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             for statement in split_statements(&text) {
                 assert_eq!(
                     &text[statement.offset..statement.offset + statement.text.len()],

@@ -216,6 +216,10 @@ impl From<&Ident> for Name {
             Some(_) => ident.value.clone(),
             None => ident.value.to_lowercase(),
         };
-        Self { name, written: ident.value.clone(), span: Span::known(ident.span) }
+        Self {
+            name,
+            written: ident.value.clone(),
+            span: Span::known(ident.span),
+        }
     }
 }

@@ -35,7 +35,11 @@ fn trailing_clauses_are_no_aliases() {
         "SELECT * FROM (SELECT * FROM t) EMIT CHANGES;",
     ] {
         let query = select_of(sql);
-        assert_eq!(query.emit.map(|emit| emit.0), Some(Emit::Changes { from_latest: false }), "{sql}");
+        assert_eq!(
+            query.emit.map(|emit| emit.0),
+            Some(Emit::Changes { from_latest: false }),
+            "{sql}"
+        );
         assert!(!query.query.to_string().contains("EMIT"), "{}", query.query);
     }
     let aliased = select_of("SELECT emit.a FROM t emit");
@@ -44,19 +48,29 @@ fn trailing_clauses_are_no_aliases() {
 
 #[test]
 fn limit_of_a_push_query_stands_on_either_side() {
-    for sql in ["SELECT * FROM t LIMIT 5 EMIT CHANGES", "SELECT * FROM t EMIT CHANGES LIMIT 5"] {
+    for sql in [
+        "SELECT * FROM t LIMIT 5 EMIT CHANGES",
+        "SELECT * FROM t EMIT CHANGES LIMIT 5",
+    ] {
         let query = select_of(sql);
         assert_eq!(query.limit, Some(5), "{sql}");
         assert!(query.query.limit_clause.is_none(), "{sql}");
     }
-    assert!(select_of("SELECT * FROM t LIMIT 5").query.limit_clause.is_some());
+    assert!(
+        select_of("SELECT * FROM t LIMIT 5")
+            .query
+            .limit_clause
+            .is_some()
+    );
 }
 
 #[test]
 fn view_takes_its_clauses_in_any_order() {
     let sql = "CREATE MATERIALIZED VIEW IF NOT EXISTS v AS SELECT a FROM t
                GRACE INTERVAL '1 minute' EMIT ON WINDOW CLOSE LATE TO 'rest'";
-    let Statement::CreateView(view) = parsed(sql) else { panic!() };
+    let Statement::CreateView(view) = parsed(sql) else {
+        panic!()
+    };
     assert!(view.if_not_exists);
     assert_eq!(view.query.emit.unwrap().0, Emit::OnWindowClose);
     assert_eq!(view.query.late.unwrap().0, Late::To("rest".to_owned()));
@@ -70,16 +84,18 @@ fn source_takes_all_of_its_parts() {
                INCLUDE timestamp AS at, header 'trace' AS trace
                WITH (topic='flights', 'value.format' = 'json', timestamp.unit = ms)
                FORMAT PLAIN ENCODE JSON";
-    let Statement::CreateRelation(create) = parsed(sql) else { panic!() };
+    let Statement::CreateRelation(create) = parsed(sql) else {
+        panic!()
+    };
     assert_eq!(create.name.name, "flights");
     assert_eq!(create.columns[1].name.name, "Carrier");
     assert!(create.columns[1].key);
     assert_eq!(create.includes.len(), 2);
     assert_eq!(create.options[2].0.value, "timestamp.unit");
     assert_eq!(create.format.unwrap().0, Format::Plain);
-    let Statement::CreateRelation(create) =
-        parsed("CREATE TABLE airlines (carrier TEXT PRIMARY KEY, name TEXT) WITH (topic = 'airlines')")
-    else {
+    let Statement::CreateRelation(create) = parsed(
+        "CREATE TABLE airlines (carrier TEXT PRIMARY KEY, name TEXT) WITH (topic = 'airlines')",
+    ) else {
         panic!()
     };
     assert!(create.table);
@@ -94,14 +110,22 @@ fn mistyped_keywords_are_named_where_they_stand() {
         ("SELECT a FORM t", 1, 10, "FROM"),
         ("SELECT a, count(*) FROM t GROUP BU a", 1, 33, "BY"),
         ("SELEC 1", 1, 1, "SELECT"),
-        ("CREATE MATERIALZED VIEW v AS SELECT 1", 1, 8, "MATERIALIZED"),
+        (
+            "CREATE MATERIALZED VIEW v AS SELECT 1",
+            1,
+            8,
+            "MATERIALIZED",
+        ),
         ("CREATE SORUCE s (a INT)", 1, 8, "SOURCE"),
         ("SELECT * FROM t EMIT CHANGSE", 1, 22, "CHANGES"),
         ("SHOW TABELS", 1, 6, "TABLES"),
         ("DROP TABEL x", 1, 6, "TABLE"),
     ] {
         let error = refused(sql);
-        let suggestion = error.suggestion.as_ref().unwrap_or_else(|| panic!("{sql}: {error:?}"));
+        let suggestion = error
+            .suggestion
+            .as_ref()
+            .unwrap_or_else(|| panic!("{sql}: {error:?}"));
         assert_eq!(
             (error.line, error.column, suggestion.replacement.as_str()),
             (Some(line), Some(column), replacement),
@@ -139,23 +163,68 @@ fn endless_chains_and_nesting_are_refused() {
 #[test]
 fn no_text_panics() {
     let words = [
-        "SELECT", "CREATE", "SOURCE", "(", ")", ",", "'x'", "\"y\"", "FROM", "t", "EMIT", "CHANGES", "WITH",
-        "=", "1", "AS", "LATE", "TO", "GRACE", "INTERVAL", "DROP", "EXPLAIN", "WHY", "SET", "INSERT", "INTO",
-        "VALUES", "DELETE", "MATERIALIZED", "VIEW", "WATERMARK", "FOR", "INCLUDE", "FUNCTION", "*", ".", "-",
-        "SUBSCRIBE", "SHOW", "'", "$$", "KEY", "PRIMARY", "é",
+        "SELECT",
+        "CREATE",
+        "SOURCE",
+        "(",
+        ")",
+        ",",
+        "'x'",
+        "\"y\"",
+        "FROM",
+        "t",
+        "EMIT",
+        "CHANGES",
+        "WITH",
+        "=",
+        "1",
+        "AS",
+        "LATE",
+        "TO",
+        "GRACE",
+        "INTERVAL",
+        "DROP",
+        "EXPLAIN",
+        "WHY",
+        "SET",
+        "INSERT",
+        "INTO",
+        "VALUES",
+        "DELETE",
+        "MATERIALIZED",
+        "VIEW",
+        "WATERMARK",
+        "FOR",
+        "INCLUDE",
+        "FUNCTION",
+        "*",
+        ".",
+        "-",
+        "SUBSCRIBE",
+        "SHOW",
+        "'",
+        "$$",
+        "KEY",
+        "PRIMARY",
+        "é",
     ];
     let mut state = u64::from(std::process::id());
     let seed = state;
     for _ in 0..5_000 {
         let mut sql = String::new();
         for _ in 0..12 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             sql.push_str(words[(state >> 33) as usize % words.len()]);
             sql.push(' ');
         }
         for statement in split_statements(&sql) {
             if let Err(error) = parse(&statement) {
-                assert!(error.render(&sql, false).contains(&error.code), "seed {seed}: {sql}");
+                assert!(
+                    error.render(&sql, false).contains(&error.code),
+                    "seed {seed}: {sql}"
+                );
             }
         }
     }

@@ -60,7 +60,11 @@ impl Lowering<'_> {
         let mut bounds: Vec<Option<WindowBound>> = Vec::new();
         for (expr, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
             if matches!(expr, Expr::GroupingSet(_)) {
-                return Err(self.refuse("GROUPING SETS, ROLLUP or CUBE", "GROUP", "GROUP BY a, b works"));
+                return Err(self.refuse(
+                    "GROUPING SETS, ROLLUP or CUBE",
+                    "GROUP",
+                    "GROUP BY a, b works",
+                ));
             }
             let data_type = self.settle(field)?;
             let bound = match plain_column(expr) {
@@ -85,12 +89,26 @@ impl Lowering<'_> {
             (Emit::OnWindowClose, None) => (Emit::OnWindowClose, Emit::Changes),
             (emit, _) => (Emit::Changes, emit),
         };
-        let spec = AggregateSpec { group_by: input.1, aggregates: calls, window_end, emit };
-        let node =
-            self.push(Ordinal::Aggregate, vec![input.0], schema.inner(), NodeKind::Aggregate(spec));
+        let spec = AggregateSpec {
+            group_by: input.1,
+            aggregates: calls,
+            window_end,
+            emit,
+        };
+        let node = self.push(
+            Ordinal::Aggregate,
+            vec![input.0],
+            schema.inner(),
+            NodeKind::Aggregate(spec),
+        );
         bounds.resize(schema.fields().len(), None);
         let key = (0..aggregate.group_expr.len()).collect();
-        let rows = Rows { node, schema, bounds, changes: Changes::Keyed(key) };
+        let rows = Rows {
+            node,
+            schema,
+            bounds,
+            changes: Changes::Keyed(key),
+        };
         Ok((self.planned_types(rows, aggregate, groups)?, unmet))
     }
 
@@ -132,16 +150,22 @@ impl Lowering<'_> {
         aggregate: &datafusion::logical_expr::Aggregate,
         rows: &Rows,
     ) -> Result<Option<usize>, Diagnostic> {
-        let end = bounds.iter().position(|bound| bound.is_some_and(|bound| bound.to_end_us == 0));
+        let end = bounds
+            .iter()
+            .position(|bound| bound.is_some_and(|bound| bound.to_end_us == 0));
         if end.is_some() {
             return Ok(end);
         }
-        let Some((place, bound)) =
-            bounds.iter().enumerate().find_map(|(place, bound)| bound.map(|bound| (place, bound)))
+        let Some((place, bound)) = bounds
+            .iter()
+            .enumerate()
+            .find_map(|(place, bound)| bound.map(|bound| (place, bound)))
         else {
             return Ok(None);
         };
-        let Some(column) = plain_column(&aggregate.group_expr[place]) else { return Ok(None) };
+        let Some(column) = plain_column(&aggregate.group_expr[place]) else {
+            return Ok(None);
+        };
         let column = self.column(&rows.schema, column)?;
         let field = rows.schema.field(column);
         let end: Arc<dyn BatchExpr> = Arc::new(ShiftedColumn {
@@ -151,7 +175,10 @@ impl Lowering<'_> {
         });
         let hidden = Field::new(HIDDEN_WINDOW_END, field.data_type().clone(), true);
         inputs.push((end, None), hidden, None);
-        bounds.push(Some(WindowBound { to_end_us: 0, ..bound }));
+        bounds.push(Some(WindowBound {
+            to_end_us: 0,
+            ..bound
+        }));
         Ok(Some(bounds.len() - 1))
     }
 
@@ -166,7 +193,10 @@ impl Lowering<'_> {
             Expr::Alias(alias) => return self.call(inputs, &alias.expr, field, rows),
             Expr::AggregateFunction(call) => call,
             other => {
-                return Err(Diagnostic::new(Code::Internal, format!("{other} is no aggregate")));
+                return Err(Diagnostic::new(
+                    Code::Internal,
+                    format!("{other} is no aggregate"),
+                ));
             }
         };
         let name = call.func.name();
@@ -198,7 +228,13 @@ impl Lowering<'_> {
         };
         let distinct = call.params.distinct
             && !matches!(function, AggregateFunction::Min | AggregateFunction::Max);
-        Ok(AggregateCall { function, argument, filter, distinct, output })
+        Ok(AggregateCall {
+            function,
+            argument,
+            filter,
+            distinct,
+            output,
+        })
     }
 
     /// The argument and the type in which the engine takes it; `None` for rows that are only counted.
@@ -212,14 +248,20 @@ impl Lowering<'_> {
         let argument = match call.params.args.as_slice() {
             [] if function == AggregateFunction::Count => return Ok(None),
             [Expr::Literal(value, _)]
-                if function == AggregateFunction::Count && !matches!(value, ScalarValue::Null) && !value.is_null() =>
+                if function == AggregateFunction::Count
+                    && !matches!(value, ScalarValue::Null)
+                    && !value.is_null() =>
             {
                 return Ok(None);
             }
             [argument] => argument,
             _ => {
                 let name = call.func.name();
-                return Err(self.refuse(&format!("{name} of several arguments"), name, "one argument works"));
+                return Err(self.refuse(
+                    &format!("{name} of several arguments"),
+                    name,
+                    "one argument works",
+                ));
             }
         };
         let data_type = self.type_of(argument, &rows.schema)?;
@@ -229,7 +271,9 @@ impl Lowering<'_> {
         };
         let wanted = match function {
             AggregateFunction::Count => settled(&data_type).ok_or_else(unsettled)?,
-            AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Sum => output.clone(),
+            AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Sum => {
+                output.clone()
+            }
             AggregateFunction::Avg => match settled(&data_type) {
                 Some(decimal @ DataType::Decimal128(_, _)) => decimal,
                 _ => DataType::Float64,
@@ -247,7 +291,9 @@ impl Lowering<'_> {
         rows: &Rows,
     ) -> Result<usize, Diagnostic> {
         let same = |known: &Option<(Expr, DataType)>| {
-            known.as_ref().is_some_and(|(other, other_type)| other == expr && *other_type == data_type)
+            known
+                .as_ref()
+                .is_some_and(|(other, other_type)| other == expr && *other_type == data_type)
         };
         if let Some(place) = inputs.known.iter().position(same) {
             return Ok(place);
@@ -293,11 +339,17 @@ impl Lowering<'_> {
         let mut fields = Vec::with_capacity(planned.len() + 1);
         for (qualifier, field) in group_fields {
             let data_type = self.settle(field)?;
-            fields.push((qualifier.clone(), Arc::new(Field::new(field.name(), data_type, true))));
+            fields.push((
+                qualifier.clone(),
+                Arc::new(Field::new(field.name(), data_type, true)),
+            ));
         }
         if groups > group_fields.len() && bounds.len() == groups {
             let time_type = super::sql_type::timestamp();
-            fields.push((None, Arc::new(Field::new(HIDDEN_WINDOW_END, time_type, true))));
+            fields.push((
+                None,
+                Arc::new(Field::new(HIDDEN_WINDOW_END, time_type, true)),
+            ));
         }
         for ((qualifier, field), call) in call_fields.iter().zip(calls) {
             let field = Field::new(field.name(), call.output.clone(), true);
@@ -342,6 +394,10 @@ impl Lowering<'_> {
         }
         let schema = self.schema(fields)?;
         let node = self.map(rows.node, exprs, schema.inner());
-        Ok(Rows { node, schema, ..rows })
+        Ok(Rows {
+            node,
+            schema,
+            ..rows
+        })
     }
 }

@@ -10,7 +10,9 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, TableReference};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
@@ -73,7 +75,11 @@ impl Library {
             .chain(state.aggregate_functions().keys())
             .chain(state.window_functions().keys())
             .cloned()
-            .chain(objects.functions().map(|function| function.identity.name.clone()))
+            .chain(
+                objects
+                    .functions()
+                    .map(|function| function.identity.name.clone()),
+            )
             .collect();
         names.sort();
         names.dedup();
@@ -123,7 +129,9 @@ impl Library {
 
 /// PostgreSQL's names for columns without one: a call is named after its function, a cast after its column.
 fn name_items(query: &mut Query) {
-    let SetExpr::Select(select) = &mut *query.body else { return };
+    let SetExpr::Select(select) = &mut *query.body else {
+        return;
+    };
     let mut named: HashMap<String, usize> = HashMap::new();
     let plain = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(expr) => postgres_name(expr),
@@ -147,24 +155,36 @@ fn name_items(query: &mut Query) {
         GroupByExpr::All(_) => Vec::new(),
     };
     for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let Some(name) = postgres_name(expr) else { continue };
+        let SelectItem::UnnamedExpr(expr) = item else {
+            continue;
+        };
+        let Some(name) = postgres_name(expr) else {
+            continue;
+        };
         // A name that GROUP BY means a column by stays that column's.
         if named.get(&name) == Some(&1) && !grouped.contains(&name) {
             let alias = Ident::with_quote('"', name);
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias,
+            };
         }
     }
 }
 
 fn postgres_name(expr: &SqlExpr) -> Option<String> {
     match expr {
-        SqlExpr::Function(function) => {
-            function.name.0.last()?.as_ident().map(|ident| ident.value.to_lowercase())
-        }
+        SqlExpr::Function(function) => function
+            .name
+            .0
+            .last()?
+            .as_ident()
+            .map(|ident| ident.value.to_lowercase()),
         SqlExpr::Cast { expr, .. } => match &**expr {
             SqlExpr::Identifier(ident) => Some(ident.value.to_lowercase()),
-            SqlExpr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.to_lowercase()),
+            SqlExpr::CompoundIdentifier(parts) => {
+                parts.last().map(|ident| ident.value.to_lowercase())
+            }
             _ => None,
         },
         SqlExpr::Case { .. } => Some("case".to_owned()),
@@ -176,7 +196,11 @@ fn postgres_name(expr: &SqlExpr) -> Option<String> {
 fn check_unique(plan: &LogicalPlan, words: &Words) -> Result<(), Diagnostic> {
     let fields = plan.schema().fields();
     for (index, field) in fields.iter().enumerate() {
-        if fields.iter().take(index).any(|other| other.name() == field.name()) {
+        if fields
+            .iter()
+            .take(index)
+            .any(|other| other.name() == field.name())
+        {
             let message = format!("two columns are named {:?}", field.name());
             return Err(Diagnostic::new(Code::DuplicateColumn, message)
                 .at(words.place(field.name()))
@@ -209,12 +233,20 @@ pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), D
     });
     walked.map_err(|error| translate(&error, words))?;
     let Some(name) = found else { return Ok(()) };
-    let place = ["now", "current_timestamp", "current_date", "current_time", "today"]
-        .iter()
-        .find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
+    let place = [
+        "now",
+        "current_timestamp",
+        "current_date",
+        "current_time",
+        "today",
+    ]
+    .iter()
+    .find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
     Err(Diagnostic::new(
         Code::Volatile,
-        format!("{name}() has another answer each time, so a query that goes on cannot keep it true"),
+        format!(
+            "{name}() has another answer each time, so a query that goes on cannot keep it true"
+        ),
     )
     .at(place)
     .help("use it in a SELECT over the view; for the time of a record: INCLUDE timestamp AS c"))
@@ -247,7 +279,8 @@ impl<'a> Scope<'a> {
         let mut diagnostic =
             Diagnostic::new(Code::UnknownRelation, message).suggest_nearest(name, names);
         if diagnostic.help.is_none() {
-            diagnostic = diagnostic.help("SHOW SOURCES, SHOW TABLES and SHOW VIEWS list what there is");
+            diagnostic =
+                diagnostic.help("SHOW SOURCES, SHOW TABLES and SHOW VIEWS list what there is");
         }
         DataFusionError::External(Box::new(diagnostic))
     }
@@ -263,9 +296,15 @@ impl ContextProvider for Scope<'_> {
             name: relation.name().to_owned(),
             module: None,
         };
-        self.used.lock().insert(format!("r:{}", relation.name()), reference);
-        self.relations.lock().insert(relation.name().to_owned(), Arc::clone(relation));
-        Ok(Arc::new(RelationSource { relation: Arc::clone(relation) }))
+        self.used
+            .lock()
+            .insert(format!("r:{}", relation.name()), reference);
+        self.relations
+            .lock()
+            .insert(relation.name().to_owned(), Arc::clone(relation));
+        Ok(Arc::new(RelationSource {
+            relation: Arc::clone(relation),
+        }))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
@@ -291,7 +330,9 @@ impl ContextProvider for Scope<'_> {
         };
         self.used.lock().insert(format!("f:{name}"), reference);
         let mut known = self.functions.lock();
-        let udf = known.entry(name.to_owned()).or_insert_with(|| scalar_udf(Arc::clone(function)));
+        let udf = known
+            .entry(name.to_owned())
+            .or_insert_with(|| scalar_udf(Arc::clone(function)));
         Some(Arc::clone(udf))
     }
 
@@ -320,7 +361,11 @@ impl ContextProvider for Scope<'_> {
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        self.state.higher_order_functions().keys().cloned().collect()
+        self.state
+            .higher_order_functions()
+            .keys()
+            .cloned()
+            .collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {

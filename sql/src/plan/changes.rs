@@ -26,14 +26,19 @@ impl Changes {
         bounds: &[Option<WindowBound>],
         schema: &DFSchema,
     ) -> Self {
-        let Self::Keyed(key) = self else { return self.clone() };
+        let Self::Keyed(key) = self else {
+            return self.clone();
+        };
         let mut mapped = Vec::with_capacity(key.len());
         for &column in key {
             let same = |place: &Option<usize>| *place == Some(column);
             // Any bound of a window names the window.
             let window = bounds[column].map(|bound| bound.window);
             let same_window = |place: &Option<usize>| {
-                place.and_then(|place| bounds[place]).map(|bound| bound.window) == window
+                place
+                    .and_then(|place| bounds[place])
+                    .map(|bound| bound.window)
+                    == window
             };
             let found = places
                 .iter()
@@ -44,7 +49,9 @@ impl Changes {
                 Some(found) => mapped.push(found),
                 None => {
                     let name = schema.field(column).name();
-                    return Self::Unkeyed(format!("{name} identifies its rows but is not selected"));
+                    return Self::Unkeyed(format!(
+                        "{name} identifies its rows but is not selected"
+                    ));
                 }
             }
         }
@@ -62,8 +69,7 @@ pub(super) fn joined(
 ) -> Changes {
     let shift = left.bounds.len();
     let shifted = |key: &[usize]| key.iter().map(|column| column + shift).collect::<Vec<_>>();
-    let at_most_one =
-        |key: &[usize], by: &[usize]| key.iter().all(|column| by.contains(column));
+    let at_most_one = |key: &[usize], by: &[usize]| key.iter().all(|column| by.contains(column));
     match (&left.changes, &right.changes) {
         (Changes::Append, Changes::Append) if kind == JoinKind::Inner => Changes::Append,
         (Changes::Unkeyed(reason), _) | (_, Changes::Unkeyed(reason)) => {
@@ -86,7 +92,10 @@ pub(super) fn joined(
 }
 
 fn no_key(rows: &Rows) -> String {
-    let name = rows.schema.iter().find_map(|(qualifier, _)| qualifier.map(ToString::to_string));
+    let name = rows
+        .schema
+        .iter()
+        .find_map(|(qualifier, _)| qualifier.map(ToString::to_string));
     match name {
         Some(name) => format!("the rows of {name} have no key"),
         None => "one side of the join has no key".to_owned(),

@@ -13,6 +13,7 @@ use streams::{
     LatePolicy, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan,
 };
 
+use super::expr::pretty;
 use super::tumble::interval_text;
 
 /// The operators of `plan` as lines.
@@ -29,8 +30,18 @@ fn tree(plan: &StreamPlan, node: usize, first: &str, rest: &str, lines: &mut Vec
     lines.push(format!("{first}{}", line(plan, node)));
     let last = node.inputs.len().saturating_sub(1);
     for (index, &input) in node.inputs.iter().enumerate() {
-        let (branch, trunk) = if index == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        tree(plan, input, &format!("{rest}{branch}"), &format!("{rest}{trunk}"), lines);
+        let (branch, trunk) = if index == last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
+        tree(
+            plan,
+            input,
+            &format!("{rest}{branch}"),
+            &format!("{rest}{trunk}"),
+            lines,
+        );
     }
 }
 
@@ -43,11 +54,16 @@ fn line(plan: &StreamPlan, node: &PlanNode) -> String {
             let columns = exprs.iter().zip(node.schema.fields()).map(|(expr, field)| {
                 let text = format!("{expr:?}");
                 let text = match column_number(&text) {
-                    Some(column) => input(0).field(column).name().clone(),
+                    Some(column) => pretty(input(0).field(column).name()),
                     None => text,
                 };
-                let alias = format!(" AS {}", field.name());
-                if &text == field.name() || text.ends_with(&alias) { text } else { format!("{text}{alias}") }
+                let name = pretty(field.name());
+                let alias = format!(" AS {name}");
+                if text == name || text.ends_with(&alias) {
+                    text
+                } else {
+                    format!("{text}{alias}")
+                }
             });
             format!("map {}", columns.collect::<Vec<_>>().join(", "))
         }
@@ -66,17 +82,24 @@ fn line(plan: &StreamPlan, node: &PlanNode) -> String {
             text
         }
         NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
-        NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), &node.schema),
+        NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0)),
     }
 }
 
 fn source(id: &str, spec: &SourceSpec) -> String {
-    let names: Vec<&str> = spec.columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = spec
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
     let mut text = format!("source {id} topic {}: {}", spec.topic, names.join(", "));
     match &spec.mode {
         SourceMode::Append => text.push_str("; append-only"),
         SourceMode::Upsert { key } => {
-            let key: Vec<&str> = key.iter().filter_map(|column| names.get(*column).copied()).collect();
+            let key: Vec<&str> = key
+                .iter()
+                .filter_map(|column| names.get(*column).copied())
+                .collect();
             text.push_str(&format!("; upsert by {}", key.join(", ")));
         }
     }
@@ -99,7 +122,11 @@ fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
         .iter()
         .zip(&spec.right_keys)
         .map(|(&left_key, &right_key)| {
-            format!("{} = {}", left.field(left_key).name(), right.field(right_key).name())
+            format!(
+                "{} = {}",
+                left.field(left_key).name(),
+                right.field(right_key).name()
+            )
         })
         .collect();
     let mut text = format!("{kind} {id} on {}", on.join(" and "));
@@ -110,17 +137,16 @@ fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
     text
 }
 
-fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema, output: &Schema) -> String {
-    let groups: Vec<&str> =
-        spec.group_by.iter().map(|&column| input.field(column).name().as_str()).collect();
+fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema) -> String {
+    let groups: Vec<&str> = spec
+        .group_by
+        .iter()
+        .map(|&column| input.field(column).name().as_str())
+        .collect();
     let calls: Vec<String> = spec
         .aggregates
         .iter()
-        .zip(output.fields().iter().skip(spec.group_by.len()))
-        .map(|(call, field)| {
-            let text = aggregate_call(call, input);
-            if &text == field.name() { text } else { format!("{text} AS {}", field.name()) }
-        })
+        .map(|call| aggregate_call(call, input))
         .collect();
     let mut text = format!("aggregate {id}");
     if !groups.is_empty() {
@@ -148,7 +174,9 @@ fn aggregate_call(call: &AggregateCall, input: &Schema) -> String {
         AggregateFunction::Max => "max",
         AggregateFunction::Avg => "avg",
     };
-    let argument = call.argument.map_or("*", |argument| input.field(argument).name().as_str());
+    let argument = call
+        .argument
+        .map_or("*", |argument| input.field(argument).name().as_str());
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let mut text = format!("{name}({distinct}{argument})");
     if let Some(filter) = call.filter {
@@ -164,7 +192,10 @@ fn operator(id: OperatorId) -> String {
 
 /// The number in the text of the engine's plain column expression.
 fn column_number(text: &str) -> Option<usize> {
-    text.strip_prefix("ColumnExpr(")?.strip_suffix(')')?.parse().ok()
+    text.strip_prefix("ColumnExpr(")?
+        .strip_suffix(')')?
+        .parse()
+        .ok()
 }
 
 /// `json`, `string` or `none`.

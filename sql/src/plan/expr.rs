@@ -44,7 +44,12 @@ impl BoundExpr {
         let physical = checked(physical)?;
         let whole = is_whole(&physical);
         let text = text(expr);
-        Ok(Self { physical, data_type: data_type.clone(), text, whole })
+        Ok(Self {
+            physical,
+            data_type: data_type.clone(),
+            text,
+            whole,
+        })
     }
 }
 
@@ -56,13 +61,20 @@ impl fmt::Debug for BoundExpr {
 
 impl BatchExpr for BoundExpr {
     fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
-        let value = self.physical.evaluate(batch).map_err(|error| self.explain(&error))?;
-        let array =
-            value.into_array(batch.num_rows()).map_err(|error| self.explain(&error))?;
+        let value = self
+            .physical
+            .evaluate(batch)
+            .map_err(|error| self.explain(&error))?;
+        let array = value
+            .into_array(batch.num_rows())
+            .map_err(|error| self.explain(&error))?;
         if array.data_type() == &self.data_type {
             return Ok(array);
         }
-        let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+        let options = arrow::compute::CastOptions {
+            safe: false,
+            ..Default::default()
+        };
         arrow::compute::cast_with_options(&array, &self.data_type, &options)
             .map_err(|error| self.explain(&error.into()))
     }
@@ -82,7 +94,10 @@ impl BoundExpr {
                 let mut explained = ExprError::new(rows.to_string());
                 if self.whole {
                     let named = |row: &connect_sandbox::RowError| {
-                        (row.row as usize, format!("{}: {}", rows.function, row.message))
+                        (
+                            row.row as usize,
+                            format!("{}: {}", rows.function, row.message),
+                        )
                     };
                     explained.rows = rows.rows.iter().map(named).collect();
                 }
@@ -147,9 +162,8 @@ impl BatchExpr for ShiftedColumn {
             .get(self.column)
             .and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>())
             .ok_or_else(|| ExprError::new(format!("{} is no timestamp", self.name)))?;
-        let shifted = array.unary::<_, TimestampMicrosecondType>(|time| {
-            time.saturating_add(self.shift_us)
-        });
+        let shifted =
+            array.unary::<_, TimestampMicrosecondType>(|time| time.saturating_add(self.shift_us));
         Ok(Arc::new(shifted.with_data_type(array.data_type().clone())))
     }
 }
@@ -191,14 +205,85 @@ fn is_whole(expr: &Arc<dyn PhysicalExpr>) -> bool {
     known && expr.children().into_iter().all(is_whole)
 }
 
-/// An expression as SQL, without the qualifiers that the binder added.
+/// An expression as SQL, near enough to be read.
 pub(crate) fn text(expr: &Expr) -> String {
     match expr {
         Expr::Alias(alias) => {
             let inner = text(&alias.expr);
-            if inner == alias.name { inner } else { format!("{inner} AS {}", alias.name) }
+            let name = pretty(&alias.name);
+            if inner == name {
+                inner
+            } else {
+                format!("{inner} AS {name}")
+            }
         }
-        Expr::Column(column) => column.name.clone(),
-        other => other.human_display().to_string(),
+        Expr::Column(column) => pretty(&column.name),
+        other => pretty(&other.to_string()),
+    }
+}
+
+/// The planner's text with literals as SQL writes them: `Int64(5)` is `5`, `Utf8View("UA")` is `'UA'`.
+pub(crate) fn pretty(planned: &str) -> String {
+    let mut out = String::with_capacity(planned.len());
+    let mut rest = planned;
+    while let Some(open) = rest.find('(') {
+        let name_start = rest[..open]
+            .rfind(|c: char| !c.is_ascii_alphanumeric())
+            .map_or(0, |at| at + 1);
+        let literal = matches!(
+            &rest[name_start..open],
+            "Int8"
+                | "Int16"
+                | "Int32"
+                | "Int64"
+                | "UInt64"
+                | "Float32"
+                | "Float64"
+                | "Boolean"
+                | "Utf8"
+                | "Utf8View"
+        );
+        let inside = &rest[open + 1..];
+        let text = inside.strip_prefix('"');
+        let end = match text {
+            Some(text) => text.find("\")").map(|end| end + 2),
+            None => inside.find(')'),
+        };
+        let (Some(end), true) = (end, literal) else {
+            out.push_str(&rest[..=open]);
+            rest = inside;
+            continue;
+        };
+        out.push_str(&rest[..name_start]);
+        match text {
+            Some(text) => {
+                out.push('\'');
+                out.push_str(&text[..end - 2]);
+                out.push('\'');
+            }
+            None => out.push_str(&inside[..end]),
+        }
+        rest = &inside[end + 1..];
+    }
+    out.push_str(rest);
+    out.replace("count(1)", "count(*)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pretty;
+
+    #[test]
+    fn literals_read_as_sql() {
+        assert_eq!(pretty("count(Int64(1))"), "count(*)");
+        assert_eq!(
+            pretty("a.x = Utf8View(\"U(A)\") AND b > Float64(0.5)"),
+            "a.x = 'U(A)' AND b > 0.5"
+        );
+        assert_eq!(
+            pretty("upper(a.name) || Utf8(\"x"),
+            "upper(a.name) || Utf8(\"x"
+        );
+        assert_eq!(pretty("f(Boolean(true), é(1)"), "f(true, é(1)");
     }
 }

@@ -26,7 +26,10 @@ pub(crate) struct RowErrors {
 
 impl fmt::Display for RowErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = self.rows.first().map_or("no value", |row| row.message.as_str());
+        let message = self
+            .rows
+            .first()
+            .map_or("no value", |row| row.message.as_str());
         write!(f, "{}: {message}", self.function)
     }
 }
@@ -45,7 +48,10 @@ pub(crate) fn scalar_udf(function: Arc<Function>) -> Arc<ScalarUDF> {
     } else {
         Signature::exact(function.args.clone(), volatility)
     };
-    Arc::new(ScalarUDF::from(WasmFunction { function, signature }))
+    Arc::new(ScalarUDF::from(WasmFunction {
+        function,
+        signature,
+    }))
 }
 
 #[derive(Debug)]
@@ -83,18 +89,27 @@ impl ScalarUDFImpl for WasmFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
         let rows = args.number_rows;
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = args
             .args
             .into_iter()
             .map(|arg| match arg {
                 ColumnarValue::Array(array) => Ok(array),
-                ColumnarValue::Scalar(value) => value.to_array_of_size(if constant { rows } else { 1 }),
+                ColumnarValue::Scalar(value) => {
+                    value.to_array_of_size(if constant { rows } else { 1 })
+                }
             })
             .collect::<BoundResult<Vec<_>>>()?;
-        let output = self.function.scalar.invoke(&arrays, rows).map_err(|error| {
-            DataFusionError::External(Box::new(Diagnostic::new(Code::Row, error.to_string())))
-        })?;
+        let output = self
+            .function
+            .scalar
+            .invoke(&arrays, rows)
+            .map_err(|error| {
+                DataFusionError::External(Box::new(Diagnostic::new(Code::Row, error.to_string())))
+            })?;
         if !output.errors.is_empty() {
             return Err(DataFusionError::External(Box::new(RowErrors {
                 function: self.function.identity.name.clone(),

@@ -16,7 +16,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, TableReference};
+use datafusion::common::{
+    Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, TableReference,
+};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
 use datafusion::optimizer::OptimizerContext;
@@ -78,13 +80,23 @@ pub(crate) fn lower(
 ) -> Result<Lowered, Diagnostic> {
     let bound = |error: DataFusionError| translate(&error, words);
     let options = state.config_options();
-    let analyzed =
-        state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(bound)?;
+    let analyzed = state
+        .analyzer()
+        .execute_and_check(plan, options, |_, _| {})
+        .map_err(bound)?;
     let context = OptimizerContext::new_with_config_options(Arc::clone(options));
-    let optimized =
-        rules::optimizer().optimize(analyzed, &context, |_, _| {}).map_err(bound)?;
+    let optimized = rules::optimizer()
+        .optimize(analyzed, &context, |_, _| {})
+        .map_err(bound)?;
     let emit = policy.emit;
-    let mut lowering = Lowering { words, policy, nodes: Vec::new(), counts: [0; 5], windows: 0, emit };
+    let mut lowering = Lowering {
+        words,
+        policy,
+        nodes: Vec::new(),
+        counts: [0; 5],
+        windows: 0,
+        emit,
+    };
     let rows = lowering.lower(&optimized, None)?;
     let rows = lowering.output(rows, optimized.schema())?;
     if lowering.emit == Emit::OnWindowClose {
@@ -95,8 +107,14 @@ pub(crate) fn lower(
         .at(words.place("EMIT"))
         .help("FROM TUMBLE(t, ts, INTERVAL '1 hour') … GROUP BY window_start, window_end"));
     }
-    let plan = StreamPlan { nodes: lowering.nodes };
-    Ok(Lowered { plan, changes: rows.changes, windowed: lowering.windows > 0 })
+    let plan = StreamPlan {
+        nodes: lowering.nodes,
+    };
+    Ok(Lowered {
+        plan,
+        changes: rows.changes,
+        windowed: lowering.windows > 0,
+    })
 }
 
 /// Kinds of operators, for ids; the discriminant times 4096 is where their numbers begin.
@@ -135,11 +153,13 @@ impl Lowering<'_> {
             }
             LogicalPlan::Filter(filter) => {
                 let rows = self.lower(&filter.input, time)?;
-                let predicate = self.compile(&filter.predicate, &rows.schema, &DataType::Boolean)?;
+                let predicate =
+                    self.compile(&filter.predicate, &rows.schema, &DataType::Boolean)?;
                 Ok(self.filter(rows, predicate))
             }
             LogicalPlan::Projection(projection) => {
-                let below = time.and_then(|time| column_below(&projection.expr, time, &projection.input));
+                let below =
+                    time.and_then(|time| column_below(&projection.expr, time, &projection.input));
                 let rows = self.lower(&projection.input, below)?;
                 self.project(rows, &projection.expr, &projection.schema)
             }
@@ -159,9 +179,8 @@ impl Lowering<'_> {
             }
             LogicalPlan::Aggregate(aggregate) => {
                 let emit = std::mem::replace(&mut self.emit, Emit::Changes);
-                let below = time.and_then(|time| {
-                    column_below(&aggregate.group_expr, time, &aggregate.input)
-                });
+                let below = time
+                    .and_then(|time| column_below(&aggregate.group_expr, time, &aggregate.input));
                 let rows = self.lower(&aggregate.input, below)?;
                 let (rows, emit) = self.aggregate(aggregate, rows, emit)?;
                 // An aggregate without a window leaves ON WINDOW CLOSE unmet, which is reported at the end.
@@ -186,9 +205,11 @@ impl Lowering<'_> {
                 "LIMIT",
                 "leave it out here, and limit what you read: SELECT … FROM view LIMIT …",
             ),
-            LogicalPlan::Union(_) => {
-                self.refuse("UNION", "UNION", "make one view for each part, and a SELECT over both")
-            }
+            LogicalPlan::Union(_) => self.refuse(
+                "UNION",
+                "UNION",
+                "make one view for each part, and a SELECT over both",
+            ),
             LogicalPlan::Window(_) => self.refuse(
                 "OVER (…)",
                 "OVER",
@@ -207,7 +228,12 @@ impl Lowering<'_> {
             )
             .help("a plain SELECT, without EMIT CHANGES and outside of a view, answers it"),
             other => self.refuse(
-                other.display().to_string().split(':').next().unwrap_or_default(),
+                other
+                    .display()
+                    .to_string()
+                    .split(':')
+                    .next()
+                    .unwrap_or_default(),
                 "",
                 "SELECT, JOIN, WHERE, GROUP BY, HAVING and TUMBLE work",
             ),
@@ -216,12 +242,17 @@ impl Lowering<'_> {
 
     pub(super) fn refuse(&self, what: &str, word: &str, help: &str) -> Diagnostic {
         let message = format!("{what} is not available in a query that goes on");
-        Diagnostic::new(Code::NotStreaming, message).at(self.words.place(word)).help(help)
+        Diagnostic::new(Code::NotStreaming, message)
+            .at(self.words.place(word))
+            .help(help)
     }
 
     fn scan(&mut self, scan: &TableScan, time: Option<usize>) -> Result<Rows, Diagnostic> {
         let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
-            return Err(Diagnostic::new(Code::Internal, format!("{} is no relation", scan.table_name)));
+            return Err(Diagnostic::new(
+                Code::Internal,
+                format!("{} is no relation", scan.table_name),
+            ));
         };
         let relation = &source.relation;
         let mut wanted: Vec<usize> = match &scan.projection {
@@ -235,10 +266,14 @@ impl Lowering<'_> {
         let (mut spec, _) = relation.source(&wanted);
         let schema = relation.schema_of(&spec);
         if let Some(time) = time
-            && let Some(attribute) =
-                relation.times.iter().find(|attribute| attribute.column == time)
-            && let Some(place) =
-                spec.columns.iter().position(|column| column == &relation.columns[time])
+            && let Some(attribute) = relation
+                .times
+                .iter()
+                .find(|attribute| attribute.column == time)
+            && let Some(place) = spec
+                .columns
+                .iter()
+                .position(|column| column == &relation.columns[time])
         {
             spec.watermark = Some(WatermarkSpec {
                 expr: Arc::new(ShiftedColumn {
@@ -256,8 +291,18 @@ impl Lowering<'_> {
         let bounds = vec![None; spec.columns.len()];
         let schema = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &schema)
             .map_err(|error| self.bound(&error))?;
-        let node = self.push(Ordinal::Source, Vec::new(), schema.inner(), NodeKind::Source(spec));
-        Ok(Rows { node, schema: Arc::new(schema), bounds, changes })
+        let node = self.push(
+            Ordinal::Source,
+            Vec::new(),
+            schema.inner(),
+            NodeKind::Source(spec),
+        );
+        Ok(Rows {
+            node,
+            schema: Arc::new(schema),
+            bounds,
+            changes,
+        })
     }
 
     fn tumble(&mut self, tumble: &Tumble) -> Result<Rows, Diagnostic> {
@@ -282,9 +327,18 @@ impl Lowering<'_> {
             grace_us: self.policy.grace_us,
             late: self.policy.late.clone(),
         };
-        let node =
-            self.push(Ordinal::Tumble, vec![rows.node], schema.inner(), NodeKind::Tumble(spec));
-        Ok(Rows { node, schema, bounds, changes: rows.changes })
+        let node = self.push(
+            Ordinal::Tumble,
+            vec![rows.node],
+            schema.inner(),
+            NodeKind::Tumble(spec),
+        );
+        Ok(Rows {
+            node,
+            schema,
+            bounds,
+            changes: rows.changes,
+        })
     }
 
     fn filter(&mut self, rows: Rows, predicate: Arc<dyn BatchExpr>) -> Rows {
@@ -303,14 +357,27 @@ impl Lowering<'_> {
     ) -> Result<Rows, Diagnostic> {
         let places: Vec<Option<usize>> = exprs
             .iter()
-            .map(|expr| plain_column(expr).and_then(|column| rows.schema.index_of_column(column).ok()))
+            .map(|expr| {
+                plain_column(expr).and_then(|column| rows.schema.index_of_column(column).ok())
+            })
             .collect();
-        let bounds = places.iter().map(|place| place.and_then(|place| rows.bounds[place])).collect();
+        let bounds = places
+            .iter()
+            .map(|place| place.and_then(|place| rows.bounds[place]))
+            .collect();
         let changes = rows.changes.mapped(&places, &rows.bounds, &rows.schema);
         let identity = places.len() == rows.bounds.len()
-            && places.iter().enumerate().all(|(index, place)| *place == Some(index));
+            && places
+                .iter()
+                .enumerate()
+                .all(|(index, place)| *place == Some(index));
         if identity {
-            return Ok(Rows { node: rows.node, schema: Arc::clone(schema), bounds, changes });
+            return Ok(Rows {
+                node: rows.node,
+                schema: Arc::clone(schema),
+                bounds,
+                changes,
+            });
         }
         let mut compiled: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(exprs.len());
         for ((expr, place), field) in exprs.iter().zip(&places).zip(schema.fields()) {
@@ -320,7 +387,12 @@ impl Lowering<'_> {
             });
         }
         let node = self.map(rows.node, compiled, schema.inner());
-        Ok(Rows { node, schema: Arc::clone(schema), bounds, changes })
+        Ok(Rows {
+            node,
+            schema: Arc::clone(schema),
+            bounds,
+            changes,
+        })
     }
 
     fn join(
@@ -334,22 +406,38 @@ impl Lowering<'_> {
             JoinType::Left => (JoinKind::Left, left, right, false),
             JoinType::Right => (JoinKind::Left, right, left, true),
             JoinType::Full => {
-                return Err(self.refuse("FULL JOIN", "FULL", "JOIN, LEFT JOIN and RIGHT JOIN work"));
+                return Err(self.refuse(
+                    "FULL JOIN",
+                    "FULL",
+                    "JOIN, LEFT JOIN and RIGHT JOIN work",
+                ));
             }
             _ => return Err(self.refuse("IN (SELECT …) or EXISTS", "IN", "a JOIN works")),
         };
         if join.null_equality == NullEquality::NullEqualsNull {
-            return Err(self.refuse("IS NOT DISTINCT FROM as a join condition", "DISTINCT", "a = b works"));
+            return Err(self.refuse(
+                "IS NOT DISTINCT FROM as a join condition",
+                "DISTINCT",
+                "a = b works",
+            ));
         }
         if join.on.is_empty() {
-            return Err(Diagnostic::new(Code::NotStreaming, "this JOIN has no equality to go by")
-                .at(self.words.place("JOIN"))
-                .help("ON a.column = b.column; further conditions may follow with AND"));
+            return Err(
+                Diagnostic::new(Code::NotStreaming, "this JOIN has no equality to go by")
+                    .at(self.words.place("JOIN"))
+                    .help("ON a.column = b.column; further conditions may follow with AND"),
+            );
         }
         let (left_on, right_on): (Vec<&Expr>, Vec<&Expr>) = join
             .on
             .iter()
-            .map(|(left, right)| if swapped { (right, left) } else { (left, right) })
+            .map(|(left, right)| {
+                if swapped {
+                    (right, left)
+                } else {
+                    (left, right)
+                }
+            })
             .unzip();
         let (left, left_keys) = self.join_side(left, &left_on)?;
         let (right, right_keys) = self.join_side(right, &right_on)?;
@@ -359,7 +447,11 @@ impl Lowering<'_> {
             if left_type != right_type {
                 return Err(Diagnostic::new(
                     Code::TypeMismatch,
-                    format!("a JOIN compares {} with {}", type_name(left_type), type_name(right_type)),
+                    format!(
+                        "a JOIN compares {} with {}",
+                        type_name(left_type),
+                        type_name(right_type)
+                    ),
                 )
                 .at(self.words.place("ON"))
                 .help("convert one of them: CAST(x AS type)"));
@@ -383,10 +475,20 @@ impl Lowering<'_> {
         };
         let changes = joined(kind, &left, &left_keys, &right, &right_keys);
         let bounds = left.bounds.iter().chain(&right.bounds).copied().collect();
-        let spec = JoinSpec { kind, left_keys, right_keys, residual };
+        let spec = JoinSpec {
+            kind,
+            left_keys,
+            right_keys,
+            residual,
+        };
         let inputs = vec![left.node, right.node];
         let node = self.push(Ordinal::Join, inputs, schema.inner(), NodeKind::Join(spec));
-        Ok(Rows { node, schema, bounds, changes })
+        Ok(Rows {
+            node,
+            schema,
+            bounds,
+            changes,
+        })
     }
 
     /// One side of a join with settled columns, and where its keys are; keys that are computed become columns.
@@ -401,7 +503,11 @@ impl Lowering<'_> {
             } else {
                 same = false;
                 let name = field.name().clone();
-                exprs.push(Arc::new(CastColumn { column: index, data_type: data_type.clone(), name }));
+                exprs.push(Arc::new(CastColumn {
+                    column: index,
+                    data_type: data_type.clone(),
+                    name,
+                }));
                 *field = Arc::new(field.as_ref().clone().with_data_type(data_type));
             }
         }
@@ -426,7 +532,15 @@ impl Lowering<'_> {
         }
         let schema = self.schema(fields)?;
         let node = self.map(rows.node, exprs, schema.inner());
-        Ok((Rows { node, schema, bounds, changes: rows.changes }, places))
+        Ok((
+            Rows {
+                node,
+                schema,
+                bounds,
+                changes: rows.changes,
+            },
+            places,
+        ))
     }
 
     /// Drops what `schema` does not ask for.
@@ -453,15 +567,26 @@ impl Lowering<'_> {
             exprs.push(if plain {
                 Arc::new(ColumnExpr(index))
             } else {
-                Arc::new(CastColumn { column: index, data_type, name })
+                Arc::new(CastColumn {
+                    column: index,
+                    data_type,
+                    name,
+                })
             });
         }
         let names_differ = {
             let arrow = &self.nodes[rows.node].schema;
-            arrow.fields().iter().zip(&fields).any(|(have, (_, want))| have.name() != want.name())
+            arrow
+                .fields()
+                .iter()
+                .zip(&fields)
+                .any(|(have, (_, want))| have.name() != want.name())
         };
         let output = self.schema(fields)?;
-        let last = self.nodes.get_mut(rows.node).expect("rows come from a node of this plan");
+        let last = self
+            .nodes
+            .get_mut(rows.node)
+            .expect("rows come from a node of this plan");
         if same && names_differ && matches!(last.kind, NodeKind::Map(_)) {
             last.schema = nullable(output.inner());
         }
@@ -470,14 +595,20 @@ impl Lowering<'_> {
         } else {
             self.map(rows.node, exprs, output.inner())
         };
-        Ok(Rows { node, schema: output, ..rows })
+        Ok(Rows {
+            node,
+            schema: output,
+            ..rows
+        })
     }
 
     pub(super) fn settle(&self, field: &Field) -> Result<DataType, Diagnostic> {
         settled(field.data_type()).ok_or_else(|| {
             let name = field.name();
-            let message =
-                format!("{name} is of type {}, which cannot be kept", type_name(field.data_type()));
+            let message = format!(
+                "{name} is of type {}, which cannot be kept",
+                type_name(field.data_type())
+            );
             Diagnostic::new(Code::TypeMismatch, message)
                 .at(self.words.place(name))
                 .help("convert it: CAST(x AS TEXT), or take a part of it: EXTRACT(EPOCH FROM x)")
@@ -494,13 +625,17 @@ impl Lowering<'_> {
         let subquery = expr.exists(|expr| {
             Ok(matches!(
                 expr,
-                Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
+                Expr::InSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::ScalarSubquery(_)
+                    | Expr::SetComparison(_)
             ))
         });
         if subquery.unwrap_or(false) {
             return Err(self.refuse("a subquery in an expression", "IN", "a JOIN works"));
         }
-        let bound = BoundExpr::compile(expr, schema, data_type).map_err(|error| self.bound(&error))?;
+        let bound =
+            BoundExpr::compile(expr, schema, data_type).map_err(|error| self.bound(&error))?;
         Ok(Arc::new(bound))
     }
 
@@ -510,7 +645,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn column(&self, schema: &DFSchema, column: &Column) -> Result<usize, Diagnostic> {
-        schema.index_of_column(column).map_err(|error| self.bound(&error))
+        schema
+            .index_of_column(column)
+            .map_err(|error| self.bound(&error))
     }
 
     pub(super) fn schema(
@@ -530,7 +667,12 @@ impl Lowering<'_> {
         exprs: Vec<Arc<dyn BatchExpr>>,
         schema: &SchemaRef,
     ) -> usize {
-        self.push(Ordinal::Stateless, vec![input], schema, NodeKind::Map(exprs))
+        self.push(
+            Ordinal::Stateless,
+            vec![input],
+            schema,
+            NodeKind::Map(exprs),
+        )
     }
 
     pub(super) fn push(
@@ -543,21 +685,36 @@ impl Lowering<'_> {
         let count = &mut self.counts[ordinal as usize];
         let id = OperatorId((ordinal as u16) << 12 | *count & 0x0fff);
         *count += 1;
-        self.nodes.push(PlanNode { id, inputs, schema: nullable(schema), kind });
+        self.nodes.push(PlanNode {
+            id,
+            inputs,
+            schema: nullable(schema),
+            kind,
+        });
         self.nodes.len() - 1
     }
 }
 
 impl Rows {
     fn requalified(self, alias: &TableReference) -> Self {
-        let schema = self.schema.as_ref().clone().replace_qualifier(alias.clone());
-        Self { schema: Arc::new(schema), ..self }
+        let schema = self
+            .schema
+            .as_ref()
+            .clone()
+            .replace_qualifier(alias.clone());
+        Self {
+            schema: Arc::new(schema),
+            ..self
+        }
     }
 }
 
 /// The fields of a schema with their qualifiers.
 pub(super) fn qualified(schema: &DFSchema) -> Vec<(Option<TableReference>, Arc<Field>)> {
-    schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect()
+    schema
+        .iter()
+        .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
+        .collect()
 }
 
 /// The column that an expression is, if it is nothing more.
@@ -577,16 +734,22 @@ fn column_below(exprs: &[Expr], index: usize, input: &LogicalPlan) -> Option<usi
 /// Rows that are only counted still need a column to be counted by.
 fn cheapest(relation: &Relation) -> usize {
     let cost = |column: &streams::SourceColumn| match column.origin {
-        streams::ColumnOrigin::Partition | streams::ColumnOrigin::Offset | streams::ColumnOrigin::Timestamp => 0,
+        streams::ColumnOrigin::Partition
+        | streams::ColumnOrigin::Offset
+        | streams::ColumnOrigin::Timestamp => 0,
         _ if column.data_type.is_primitive() => 1,
         _ => 2,
     };
     let columns = relation.columns.iter().enumerate();
-    columns.min_by_key(|(_, column)| cost(column)).map_or(0, |(index, _)| index)
+    columns
+        .min_by_key(|(_, column)| cost(column))
+        .map_or(0, |(index, _)| index)
 }
 
 /// Operators may pad with NULL where the planner thought none could be.
 fn nullable(schema: &SchemaRef) -> SchemaRef {
     let field = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
-    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(field).collect::<Vec<_>>(),
+    ))
 }

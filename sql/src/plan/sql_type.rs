@@ -18,8 +18,25 @@ use crate::diagnostic::{Code, Diagnostic, nearest};
 pub(crate) const UTC: &str = "UTC";
 
 const NAMES: &[&str] = &[
-    "TEXT", "VARCHAR", "STRING", "BYTEA", "BYTES", "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT", "REAL",
-    "DOUBLE", "FLOAT", "BOOLEAN", "DATE", "DECIMAL", "NUMERIC", "TIMESTAMP", "TIMESTAMPTZ",
+    "TEXT",
+    "VARCHAR",
+    "STRING",
+    "BYTEA",
+    "BYTES",
+    "TINYINT",
+    "SMALLINT",
+    "INT",
+    "INTEGER",
+    "BIGINT",
+    "REAL",
+    "DOUBLE",
+    "FLOAT",
+    "BOOLEAN",
+    "DATE",
+    "DECIMAL",
+    "NUMERIC",
+    "TIMESTAMP",
+    "TIMESTAMPTZ",
 ];
 
 /// A timestamp without zone, µs.
@@ -54,8 +71,10 @@ pub(crate) fn arrow_type(sql: &SqlType) -> Result<DataType, Diagnostic> {
         SqlType::Datetime(None) => timestamp(),
         SqlType::Timestamp(precision, zone) => {
             if precision.is_some_and(|digits| digits > 6) {
-                return Err(Diagnostic::new(Code::UnknownType, format!("{sql} is too fine"))
-                    .help("timestamps have microseconds: TIMESTAMP or TIMESTAMP(6)"));
+                return Err(
+                    Diagnostic::new(Code::UnknownType, format!("{sql} is too fine"))
+                        .help("timestamps have microseconds: TIMESTAMP or TIMESTAMP(6)"),
+                );
             }
             match zone {
                 TimezoneInfo::Tz | TimezoneInfo::WithTimeZone => instant(),
@@ -80,7 +99,9 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType, Diagnostic> {
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };
     match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(precision @ 1..=38), Ok(scale)) if scale >= 0 && i64::from(precision) >= i64::from(scale) => {
+        (Ok(precision @ 1..=38), Ok(scale))
+            if scale >= 0 && i64::from(precision) >= i64::from(scale) =>
+        {
             Ok(DataType::Decimal128(precision, scale))
         }
         _ => Err(Diagnostic::new(
@@ -93,7 +114,10 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType, Diagnostic> {
 
 fn unknown(sql: &SqlType) -> Diagnostic {
     let name = sql.to_string();
-    let diagnostic = Diagnostic::new(Code::UnknownType, format!("there are no columns of type {name}"));
+    let diagnostic = Diagnostic::new(
+        Code::UnknownType,
+        format!("there are no columns of type {name}"),
+    );
     match nearest(&name, NAMES.iter().copied()) {
         Some(near) => diagnostic.help(format!("did you mean {near}?")),
         None => diagnostic.help(
@@ -195,11 +219,20 @@ mod tests {
             ("NUMERIC(10, 2)", "DECIMAL(10, 2)"),
             ("BYTEA", "BYTEA"),
         ] {
-            let data_type = arrow_type(&parsed(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let data_type =
+                arrow_type(&parsed(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
             assert_eq!(type_name(&data_type), name, "{sql}");
             assert_eq!(settled(&data_type), Some(data_type), "{sql}");
         }
-        assert_eq!(arrow_type(&parsed("TIMESTAMP(9)")).expect_err("too fine").code, "TW1304");
-        assert_eq!(arrow_type(&parsed("TEXTT")).expect_err("unknown").code, "TW1304");
+        assert_eq!(
+            arrow_type(&parsed("TIMESTAMP(9)"))
+                .expect_err("too fine")
+                .code,
+            "TW1304"
+        );
+        assert_eq!(
+            arrow_type(&parsed("TEXTT")).expect_err("unknown").code,
+            "TW1304"
+        );
     }
 }

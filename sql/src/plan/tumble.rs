@@ -17,14 +17,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{
-    Column, DFSchema, DFSchemaRef, DataFusionError, Result as BoundResult, ScalarValue, internal_err,
+    Column, DFSchema, DFSchemaRef, DataFusionError, Result as BoundResult, ScalarValue,
+    internal_err,
 };
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, UserDefinedLogicalNodeCore, Volatility,
+    ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore, Volatility,
 };
 use sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, Spanned, TableFactor,
@@ -59,13 +60,24 @@ impl Tumble {
                 .iter()
                 .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
                 .collect();
-            let data_type = input.field(input.index_of_column(&time)?).data_type().clone();
+            let data_type = input
+                .field(input.index_of_column(&time)?)
+                .data_type()
+                .clone();
             for name in WINDOW_COLUMNS {
                 fields.push((None, Arc::new(Field::new(name, data_type.clone(), false))));
             }
-            Arc::new(DFSchema::new_with_metadata(fields, input.metadata().clone())?)
+            Arc::new(DFSchema::new_with_metadata(
+                fields,
+                input.metadata().clone(),
+            )?)
         };
-        Ok(Self { input: Arc::new(input), time, size_us, schema })
+        Ok(Self {
+            input: Arc::new(input),
+            time,
+            size_us,
+            schema,
+        })
     }
 
     /// Index of the time column in the input.
@@ -75,11 +87,20 @@ impl Tumble {
 
     /// The same over bounded input: a projection.
     pub(crate) fn bounded(&self, input: LogicalPlan) -> BoundResult<LogicalPlan> {
-        let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut columns: Vec<Expr> = input
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
         let shifts = [0, self.size_us, self.size_us - MILLISECOND_US];
         for (name, shift_us) in WINDOW_COLUMNS.into_iter().zip(shifts) {
             let bound = ScalarUDF::from(WindowBound::new(self.size_us, shift_us));
-            columns.push(bound.call(vec![Expr::Column(self.time.clone())]).alias(name));
+            columns.push(
+                bound
+                    .call(vec![Expr::Column(self.time.clone())])
+                    .alias(name),
+            );
         }
         LogicalPlanBuilder::from(input)
             .filter(Expr::Column(self.time.clone()).is_not_null())?
@@ -116,7 +137,12 @@ impl UserDefinedLogicalNodeCore for Tumble {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tumble: {} by {}", self.time, interval_text(self.size_us))
+        write!(
+            f,
+            "Tumble: {} by {}",
+            self.time,
+            interval_text(self.size_us)
+        )
     }
 
     fn with_exprs_and_inputs(
@@ -140,8 +166,11 @@ impl UserDefinedLogicalNodeCore for Tumble {
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let inputs = self.input.schema().fields().len();
-        let mut needed: Vec<usize> =
-            output_columns.iter().copied().filter(|&column| column < inputs).collect();
+        let mut needed: Vec<usize> = output_columns
+            .iter()
+            .copied()
+            .filter(|&column| column < inputs)
+            .collect();
         needed.push(self.time_index().ok()?);
         needed.sort_unstable();
         needed.dedup();
@@ -159,7 +188,14 @@ impl RelationPlanner for WindowPlanner {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> BoundResult<RelationPlanning> {
-        let TableFactor::Table { name, args, version, alias, .. } = &relation else {
+        let TableFactor::Table {
+            name,
+            args,
+            version,
+            alias,
+            ..
+        } = &relation
+        else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let span = Span::known(name.span());
@@ -170,7 +206,9 @@ impl RelationPlanner for WindowPlanner {
                     .help("a plain JOIN works: a change on either side corrects the result"),
             ));
         }
-        let Some(args) = args else { return Ok(RelationPlanning::Original(Box::new(relation))) };
+        let Some(args) = args else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
         let function = name.to_string().to_lowercase();
         match function.as_str() {
             "tumble" => {}
@@ -198,8 +236,12 @@ impl RelationPlanner for WindowPlanner {
         let size_us = window_size(&size, context)?;
         refuse_window_columns(&plan, Span::known(input.span()))?;
         let node = Tumble::over(plan, time, size_us)?;
-        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+        let plan = LogicalPlan::Extension(Extension {
+            node: Arc::new(node),
+        });
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            plan, alias,
+        ))))
     }
 }
 
@@ -218,9 +260,12 @@ fn arguments(args: &[FunctionArg], span: Option<Span>) -> BoundResult<[SqlExpr; 
     let complete = exprs.len() == args.len();
     exprs.try_into().ok().filter(|_| complete).ok_or_else(|| {
         refused(
-            Diagnostic::new(Code::Syntax, "TUMBLE takes a relation, its time column and an interval")
-                .at(span)
-                .help("TUMBLE(t, ts, INTERVAL '1 hour')"),
+            Diagnostic::new(
+                Code::Syntax,
+                "TUMBLE takes a relation, its time column and an interval",
+            )
+            .at(span)
+            .help("TUMBLE(t, ts, INTERVAL '1 hour')"),
         )
     })
 }
@@ -247,7 +292,10 @@ fn input_factor(relation: &TableFactor, input: &SqlExpr) -> BoundResult<TableFac
         }
     };
     let mut factor = relation.clone();
-    if let TableFactor::Table { name, alias, args, .. } = &mut factor {
+    if let TableFactor::Table {
+        name, alias, args, ..
+    } = &mut factor
+    {
         *name = ObjectName::from(parts);
         *alias = None;
         *args = None;
@@ -302,18 +350,24 @@ fn time_column(
         }
     }
     if !is_time {
-        let message = format!("{name} is of type {}, a window needs a TIMESTAMP", type_name(data_type));
+        let message = format!(
+            "{name} is of type {}, a window needs a TIMESTAMP",
+            type_name(data_type)
+        );
         return Err(refused(
-            Diagnostic::new(Code::TimeColumn, message)
-                .at(span)
-                .help("declare the column as TIMESTAMP: values with an offset are converted to UTC"),
+            Diagnostic::new(Code::TimeColumn, message).at(span).help(
+                "declare the column as TIMESTAMP: values with an offset are converted to UTC",
+            ),
         ));
     }
     if let Origin::Computed = found {
         return Err(refused(
-            Diagnostic::new(Code::TimeColumn, format!("{name} is computed, so it is no event time"))
-                .at(span)
-                .help("pass the time column of the source through unchanged"),
+            Diagnostic::new(
+                Code::TimeColumn,
+                format!("{name} is computed, so it is no event time"),
+            )
+            .at(span)
+            .help("pass the time column of the source through unchanged"),
         ));
     }
     Ok(column)
@@ -331,7 +385,9 @@ fn window_size(size: &SqlExpr, context: &mut dyn RelationPlannerContext) -> Boun
     let bound = context.sql_to_expr(size.clone(), &DFSchema::empty())?;
     match interval_us(&bound) {
         Some(size_us) if size_us >= MILLISECOND_US => Ok(size_us),
-        Some(_) => Err(wrong("a window has to last at least a millisecond".to_owned())),
+        Some(_) => Err(wrong(
+            "a window has to last at least a millisecond".to_owned(),
+        )),
         None => Err(wrong(format!("{size} is no fixed length of time"))),
     }
 }
@@ -380,8 +436,10 @@ pub(crate) fn interval_text(us: i64) -> String {
         (1_000, "millisecond"),
         (1, "microsecond"),
     ];
-    let (unit_us, unit) =
-        units.into_iter().find(|(unit_us, _)| us % unit_us == 0).unwrap_or((1, "microsecond"));
+    let (unit_us, unit) = units
+        .into_iter()
+        .find(|(unit_us, _)| us % unit_us == 0)
+        .unwrap_or((1, "microsecond"));
     let count = us / unit_us;
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
@@ -397,7 +455,11 @@ struct WindowBound {
 
 impl WindowBound {
     fn new(size_us: i64, shift_us: i64) -> Self {
-        Self { size_us, shift_us, signature: Signature::any(1, Volatility::Immutable) }
+        Self {
+            size_us,
+            shift_us,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
     }
 }
 
@@ -426,7 +488,8 @@ impl ScalarUDFImpl for WindowBound {
             let start = time.div_euclid(self.size_us).checked_mul(self.size_us)?;
             start.checked_add(self.shift_us)
         };
-        let bounds: TimestampMicrosecondArray = time.iter().map(|time| time.and_then(bound)).collect();
+        let bounds: TimestampMicrosecondArray =
+            time.iter().map(|time| time.and_then(bound)).collect();
         let bounds: ArrayRef = Arc::new(bounds.with_data_type(data_type));
         Ok(ColumnarValue::Array(bounds))
     }

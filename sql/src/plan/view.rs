@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr as SqlExpr;
-use streams::{ColumnOrigin, Emit, KeyFormat, LatePolicy, SinkSpec, SourceColumn, StreamPlan, ValueFormat};
+use streams::{
+    ColumnOrigin, Emit, KeyFormat, LatePolicy, SinkSpec, SourceColumn, StreamPlan, ValueFormat,
+};
 
 use super::binder::{BoundQuery, Library, refuse_volatile};
 use super::changes::Changes;
@@ -54,7 +56,11 @@ pub(crate) fn view(
         }
         _ => Emit::Changes,
     };
-    let policy = WindowPolicy { late, grace_us: grace(library, clauses, words)?, emit };
+    let policy = WindowPolicy {
+        late,
+        grace_us: grace(library, clauses, words)?,
+        emit,
+    };
     let grace_us = policy.grace_us;
     let lowered = lower(&library.state, bound.plan.clone(), policy, words)?;
     check_window_clauses(clauses, &lowered)?;
@@ -69,10 +75,19 @@ pub(crate) fn view(
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             nullable: true,
-            origin: if key.contains(&index) { ColumnOrigin::Key } else { ColumnOrigin::Value },
+            origin: if key.contains(&index) {
+                ColumnOrigin::Key
+            } else {
+                ColumnOrigin::Value
+            },
         })
         .collect();
-    let sink = SinkSpec { topic: name.clone(), partitions, key: key.clone(), key_format };
+    let sink = SinkSpec {
+        topic: name.clone(),
+        partitions,
+        key: key.clone(),
+        key_format,
+    };
     Ok(Relation {
         topic: name,
         columns,
@@ -80,9 +95,19 @@ pub(crate) fn view(
         schema,
         key,
         key_format,
-        value_format: ValueFormat::Json { timestamp_unit_us: None },
-        view: Some(ViewPlan { plan: lowered.plan, sink, emit, windowed: lowered.windowed }),
-        identity: Identity { references: bound.references, ..identity },
+        value_format: ValueFormat::Json {
+            timestamp_unit_us: None,
+        },
+        view: Some(ViewPlan {
+            plan: lowered.plan,
+            sink,
+            emit,
+            windowed: lowered.windowed,
+        }),
+        identity: Identity {
+            references: bound.references,
+            ..identity
+        },
     })
 }
 
@@ -107,7 +132,11 @@ pub(crate) fn follow(
         Some((EmitClause::OnWindowClose, _)) => Emit::OnWindowClose,
         _ => Emit::Changes,
     };
-    let policy = WindowPolicy { late, grace_us: grace(library, clauses, words)?, emit };
+    let policy = WindowPolicy {
+        late,
+        grace_us: grace(library, clauses, words)?,
+        emit,
+    };
     let lowered = lower(&library.state, bound.plan, policy, words)?;
     check_window_clauses(clauses, &lowered)?;
     Ok(lowered.plan)
@@ -183,7 +212,10 @@ fn view_key(
         Changes::Keyed(key) if key.is_empty() => Ok((0..columns).collect()),
         Changes::Keyed(key) => Ok(key.clone()),
         Changes::Unkeyed(reason) => {
-            let start = clauses.span.map(|span| Span { start: span.start, end: span.start });
+            let start = clauses.span.map(|span| Span {
+                start: span.start,
+                end: span.start,
+            });
             Err(Diagnostic::new(
                 Code::NoKey,
                 format!("the rows of {name} change, but nothing identifies them: {reason}"),
@@ -210,7 +242,11 @@ pub(crate) fn default_key_format<'a>(
 /// much later as a window is long).
 fn times(plan: &LogicalPlan, grace_us: i64) -> Vec<TimeAttribute> {
     let delay_of = |relation: &Relation, column: usize| {
-        relation.times.iter().find(|time| time.column == column).map(|time| time.delay_us)
+        relation
+            .times
+            .iter()
+            .find(|time| time.column == column)
+            .map(|time| time.delay_us)
     };
     let mut times = Vec::new();
     for column in 0..plan.schema().fields().len() {
@@ -225,7 +261,11 @@ fn times(plan: &LogicalPlan, grace_us: i64) -> Vec<TimeAttribute> {
             Origin::Computed => None,
         };
         if let Some(delay_us) = delay_us {
-            times.push(TimeAttribute { column, delay_us, declared: true });
+            times.push(TimeAttribute {
+                column,
+                delay_us,
+                declared: true,
+            });
         }
     }
     times

@@ -33,8 +33,12 @@ pub struct Change {
 }
 
 /// Batches of changes: a sign a row, `None` where all are +1.
-pub(crate) type Changes =
-    Pin<Box<dyn Stream<Item = Result<(RecordBatch, Option<arrow::array::Int8Array>), Diagnostic>> + Send>>;
+pub(crate) type Changes = Pin<
+    Box<
+        dyn Stream<Item = Result<(RecordBatch, Option<arrow::array::Int8Array>), Diagnostic>>
+            + Send,
+    >,
+>;
 
 /// Batches of rows.
 pub(crate) type Rows = Pin<Box<dyn Stream<Item = Result<RecordBatch, Diagnostic>> + Send>>;
@@ -103,7 +107,10 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) fn done(message: impl Into<String>) -> Self {
-        Self::Done { message: message.into(), notes: Vec::new() }
+        Self::Done {
+            message: message.into(),
+            notes: Vec::new(),
+        }
     }
 
     /// A table of texts.
@@ -117,12 +124,18 @@ impl Outcome {
         let columns = (0..names.len()).map(column).collect();
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
             .expect("columns are of one length and of the schema's type");
-        Self::Rows { schema, rows: stream::iter([Ok(batch)]).boxed() }
+        Self::Rows {
+            schema,
+            rows: stream::iter([Ok(batch)]).boxed(),
+        }
     }
 
     /// Lines of text as rows of one column.
     pub(crate) fn lines(name: &str, lines: impl IntoIterator<Item = String>) -> Self {
-        Self::table(&[name], lines.into_iter().map(|line| vec![Some(line)]).collect())
+        Self::table(
+            &[name],
+            lines.into_iter().map(|line| vec![Some(line)]).collect(),
+        )
     }
 
     /// With all rows read.
@@ -134,11 +147,17 @@ impl Outcome {
                 while let Some(batch) = rows.next().await {
                     batches.push(batch?);
                 }
-                Ok(Answer::Rows { columns: columns(&schema), batches })
+                Ok(Answer::Rows {
+                    columns: columns(&schema),
+                    batches,
+                })
             }
             Self::Changes { schema, changes } => {
                 let changes = ChangeStream { changes };
-                Ok(Answer::Changes { columns: columns(&schema), changes })
+                Ok(Answer::Changes {
+                    columns: columns(&schema),
+                    changes,
+                })
             }
         }
     }

@@ -28,14 +28,24 @@ impl Inner {
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
         let _one_at_a_time = self.ddl.lock().await;
-        let kind = if create.table { Kind::Table } else { Kind::Source };
+        let kind = if create.table {
+            Kind::Table
+        } else {
+            Kind::Source
+        };
         if let Some(outcome) = self.taken(&create.name, kind, create.if_not_exists)? {
             return Ok(outcome);
         }
         let identity = self.identity(&create.name, kind, context);
         let bound = bind_relation(&self.library, create, identity, &context.words)?;
         let mut notes = Vec::new();
-        self.topic_of(&bound.relation, bound.partitions, bound.topic_span, &mut notes).await?;
+        self.topic_of(
+            &bound.relation,
+            bound.partitions,
+            bound.topic_span,
+            &mut notes,
+        )
+        .await?;
         if create.watermark.is_none() {
             notes.push(match bound.relation.times.first() {
                 Some(time) => format!(
@@ -44,17 +54,26 @@ impl Inner {
                     interval_text(time.delay_us)
                 ),
                 None if create.table => String::new(),
-                None => "no event time: windows need WATERMARK FOR ts AS ts - INTERVAL '…'".to_owned(),
+                None => {
+                    "no event time: windows need WATERMARK FOR ts AS ts - INTERVAL '…'".to_owned()
+                }
             });
             notes.retain(|note| !note.is_empty());
         }
         let relation = Arc::new(bound.relation);
-        self.store.put(relation.identity.id, &record(&relation.identity, None)).await.map_err(catalog_error)?;
+        self.store
+            .put(relation.identity.id, &record(&relation.identity, None))
+            .await
+            .map_err(catalog_error)?;
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
-        Ok(Outcome::Done { message: format!("created {kind} {}", relation.name()), notes })
+        Ok(Outcome::Done {
+            message: format!("created {kind} {}", relation.name()),
+            notes,
+        })
     }
 
-    /// Finds the topic, or makes it for a table and where `partitions` was said.
+    /// Finds the topic, or makes it. A source that names almost a topic that exists is taken for a slip, unless
+    /// `partitions` was said.
     async fn topic_of(
         &self,
         relation: &Relation,
@@ -64,26 +83,36 @@ impl Inner {
     ) -> Result<(), Diagnostic> {
         let admin = self.log.admin();
         let topic = &relation.topic;
-        let described = admin.describe_topic(topic).await.map_err(|error| invalid_topic(&error, span))?;
+        let described = admin
+            .describe_topic(topic)
+            .await
+            .map_err(|error| invalid_topic(&error, span))?;
         if described.is_some() {
             return Ok(());
         }
         if relation.identity.kind == Kind::Source && partitions.is_none() {
-            let topics = admin.list_topics().await.map_err(|error| invalid_topic(&error, span))?;
-            let names = topics.iter().filter(|topic| !topic.internal).map(|topic| topic.name.as_str());
-            let diagnostic =
-                Diagnostic::new(Code::UnknownTopic, format!("topic {topic} does not exist")).at(span);
-            return Err(match nearest(topic, names) {
-                Some(near) => diagnostic.suggest(format!("'{near}'")),
-                None => diagnostic.help("create it first, or add partitions = 4 to WITH to have it made"),
-            });
+            let topics = admin
+                .list_topics()
+                .await
+                .map_err(|error| invalid_topic(&error, span))?;
+            let names = topics
+                .iter()
+                .filter(|topic| !topic.internal)
+                .map(|topic| topic.name.as_str());
+            if let Some(near) = nearest(topic, names) {
+                let message = format!("topic {topic} does not exist");
+                return Err(Diagnostic::new(Code::UnknownTopic, message)
+                    .at(span)
+                    .suggest(format!("'{near}'"))
+                    .note("partitions = 4 in WITH makes a new topic"));
+            }
         }
         let mut new = NewTopic::new(topic.clone(), partitions.unwrap_or(self.config.partitions));
         if !relation.key.is_empty() {
             new = new.with("cleanup.policy", "compact");
         }
         match admin.create_topic(new).await {
-            Ok(_) => notes.push(format!("made topic {topic}")),
+            Ok(_) => notes.push(format!("made topic {topic}, empty so far")),
             Err(AdminError::TopicExists(_)) => {}
             Err(error) => return Err(invalid_topic(&error, span)),
         }
@@ -123,14 +152,23 @@ impl Inner {
         }
         let relation = Arc::new(relation);
         let id = relation.identity.id;
-        self.store.put(id, &record(&relation.identity, None)).await.map_err(catalog_error)?;
+        self.store
+            .put(id, &record(&relation.identity, None))
+            .await
+            .map_err(catalog_error)?;
         if let Err(error) = self.jobs.start(&self.engine, &relation).await {
-            self.store.remove(id, context.now_ms).await.map_err(catalog_error)?;
+            self.store
+                .remove(id, context.now_ms)
+                .await
+                .map_err(catalog_error)?;
             return Err(error);
         }
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
         let message = format!("created materialized view {}", relation.name());
-        Ok(Outcome::Done { message, notes: view_notes(&relation, &objects) })
+        Ok(Outcome::Done {
+            message,
+            notes: view_notes(&relation, &objects),
+        })
     }
 
     /// CREATE FUNCTION.
@@ -142,19 +180,30 @@ impl Inner {
         let _one_at_a_time = self.ddl.lock().await;
         if self.objects().function(&create.name.name).is_some() {
             if create.if_not_exists {
-                return Ok(Outcome::done(format!("function {} exists already", create.name.name)));
+                return Ok(Outcome::done(format!(
+                    "function {} exists already",
+                    create.name.name
+                )));
             }
             return Err(exists(&create.name, Kind::Function));
         }
         let state = &self.library.state;
         let name = create.name.name.as_str();
-        if state.scalar_functions().contains_key(name) || state.aggregate_functions().contains_key(name) {
-            return Err(exists(&create.name, Kind::Function).help("it is built in: choose another name"));
+        if state.scalar_functions().contains_key(name)
+            || state.aggregate_functions().contains_key(name)
+        {
+            return Err(
+                exists(&create.name, Kind::Function).help("it is built in: choose another name")
+            );
         }
         let identity = self.identity(&create.name, Kind::Function, context);
         let found = self.load_module(name, &create.location).await?;
         let function = bind_function(create, identity, &found.module)?;
-        let known = self.store.module(&function.module).await.map_err(catalog_error)?;
+        let known = self
+            .store
+            .module(&function.module)
+            .await
+            .map_err(catalog_error)?;
         if known.is_none() {
             self.store
                 .put_module(&function.module, &found.bytes, context.now_ms)
@@ -162,7 +211,10 @@ impl Inner {
                 .map_err(catalog_error)?;
         }
         let record = record(&function.identity, Some(function.module.clone()));
-        self.store.put(function.identity.id, &record).await.map_err(catalog_error)?;
+        self.store
+            .put(function.identity.id, &record)
+            .await
+            .map_err(catalog_error)?;
         let signature = function.signature();
         let module = function.module.get(..12).unwrap_or_default().to_owned();
         let function = Arc::new(function);
@@ -183,12 +235,18 @@ impl Inner {
         let path = path.strip_prefix("//").unwrap_or(path).to_owned();
         let (sandbox, name) = (Arc::clone(&self.sandbox), name.to_owned());
         let loaded = tokio::task::spawn_blocking(move || {
-            let metadata = std::fs::metadata(&path).map_err(|error| format!("read {path}: {error}"))?;
+            let metadata =
+                std::fs::metadata(&path).map_err(|error| format!("read {path}: {error}"))?;
             if metadata.len() > crate::catalog::MODULE_BYTES_MAX as u64 {
-                return Err(format!("{path} is larger than {} bytes", crate::catalog::MODULE_BYTES_MAX));
+                return Err(format!(
+                    "{path} is larger than {} bytes",
+                    crate::catalog::MODULE_BYTES_MAX
+                ));
             }
             let bytes = std::fs::read(&path).map_err(|error| format!("read {path}: {error}"))?;
-            let module = sandbox.load(&name, &bytes).map_err(|error| error.to_string())?;
+            let module = sandbox
+                .load(&name, &bytes)
+                .map_err(|error| error.to_string())?;
             Ok(FunctionModule { module, bytes })
         });
         match loaded.await {
@@ -212,15 +270,21 @@ impl Inner {
         };
         let name = &drop.name;
         let objects = self.objects();
-        if wanted != Kind::Function && let Some((id, kind)) = self.broken_id(&name.name) {
+        if wanted != Kind::Function
+            && let Some((id, kind)) = self.broken_id(&name.name)
+        {
             if kind != wanted {
                 return Err(wrong_kind(name, kind));
             }
             return self.drop_broken(name, id, kind, context.now_ms).await;
         }
         let identity = match wanted {
-            Kind::Function => objects.function(&name.name).map(|function| &function.identity),
-            _ => objects.relation(&name.name).map(|relation| &relation.identity),
+            Kind::Function => objects
+                .function(&name.name)
+                .map(|function| &function.identity),
+            _ => objects
+                .relation(&name.name)
+                .map(|relation| &relation.identity),
         };
         let Some(identity) = identity else {
             if drop.if_exists {
@@ -233,9 +297,15 @@ impl Inner {
         }
         let dependents = objects.dependents(identity.id);
         if !dependents.is_empty() {
-            let message = format!("{wanted} {} is used by {}", name.name, dependents.join(", "));
-            let drops: Vec<String> =
-                dependents.iter().map(|view| format!("DROP MATERIALIZED VIEW {view}")).collect();
+            let message = format!(
+                "{wanted} {} is used by {}",
+                name.name,
+                dependents.join(", ")
+            );
+            let drops: Vec<String> = dependents
+                .iter()
+                .map(|view| format!("DROP MATERIALIZED VIEW {view}"))
+                .collect();
             return Err(Diagnostic::new(Code::InUse, message)
                 .at(name.span)
                 .help(format!("first: {}", drops.join("; "))));
@@ -254,12 +324,18 @@ impl Inner {
             }
             _ => {}
         }
-        self.store.remove(identity.id, context.now_ms).await.map_err(catalog_error)?;
+        self.store
+            .remove(identity.id, context.now_ms)
+            .await
+            .map_err(catalog_error)?;
         self.change_objects(|objects| match wanted {
             Kind::Function => objects.remove_function(&name.name),
             _ => objects.remove_relation(&name.name),
         });
-        Ok(Outcome::Done { message: format!("dropped {wanted} {}", name.name), notes })
+        Ok(Outcome::Done {
+            message: format!("dropped {wanted} {}", name.name),
+            notes,
+        })
     }
 
     async fn drop_broken(
@@ -285,11 +361,19 @@ impl Inner {
             && name.name.len() <= NAME_BYTES_MAX
             && !name.name.starts_with("_thalweg")
             && !matches!(name.name.as_str(), "." | "..")
-            && name.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            && name
+                .name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !usable {
-            return Err(Diagnostic::new(Code::InvalidName, format!("{:?} cannot be a name", name.written))
-                .at(name.span)
-                .help(format!("letters, digits, '_', '-' and '.', at most {NAME_BYTES_MAX}; not _thalweg…")));
+            return Err(Diagnostic::new(
+                Code::InvalidName,
+                format!("{:?} cannot be a name", name.written),
+            )
+            .at(name.span)
+            .help(format!(
+                "letters, digits, '_', '-' and '.', at most {NAME_BYTES_MAX}; not _thalweg…"
+            )));
         }
         let found = match self.broken_id(&name.name) {
             Some((_, found)) => found,
@@ -299,7 +383,10 @@ impl Inner {
             },
         };
         if if_not_exists && found == kind {
-            return Ok(Some(Outcome::done(format!("{kind} {} exists already", name.name))));
+            return Ok(Some(Outcome::done(format!(
+                "{kind} {} exists already",
+                name.name
+            ))));
         }
         Err(exists(name, found))
     }
@@ -332,7 +419,9 @@ fn record(identity: &Identity, module: Option<String>) -> CatalogRecord {
 /// What an author may not expect of the view.
 fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
     let mut notes = Vec::new();
-    let Some(view) = &relation.view else { return notes };
+    let Some(view) = &relation.view else {
+        return notes;
+    };
     let (mut late, mut join) = (None, false);
     for node in &view.plan.nodes {
         match &node.kind {
@@ -342,8 +431,14 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
         }
     }
     for reference in &relation.identity.references {
-        let Some(read) = objects.relation(&reference.name) else { continue };
-        if let Some(time) = read.times.first().filter(|time| !time.declared && view.windowed) {
+        let Some(read) = objects.relation(&reference.name) else {
+            continue;
+        };
+        if let Some(time) = read
+            .times
+            .first()
+            .filter(|time| !time.declared && view.windowed)
+        {
             notes.push(format!(
                 "event time of {} is {}, {} behind",
                 read.name(),
@@ -358,7 +453,10 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
         _ => {}
     }
     if join {
-        notes.push("the join keeps all rows of both sides: a change on either side corrects the view".to_owned());
+        notes.push(
+            "the join keeps all rows of both sides: a change on either side corrects the view"
+                .to_owned(),
+        );
     }
     if view.emit == Emit::OnWindowClose {
         notes.push("rows appear once, when their window closes".to_owned());
@@ -367,12 +465,18 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
 }
 
 pub(super) fn unknown(name: &Name, kind: Kind, objects: &Objects) -> Diagnostic {
-    let code = if kind == Kind::Function { Code::UnknownFunction } else { Code::UnknownRelation };
+    let code = if kind == Kind::Function {
+        Code::UnknownFunction
+    } else {
+        Code::UnknownRelation
+    };
     let diagnostic =
         Diagnostic::new(code, format!("there is no {kind} {:?}", name.name)).at(name.span);
     match kind {
         Kind::Function => {
-            let names = objects.functions().map(|function| function.identity.name.as_str());
+            let names = objects
+                .functions()
+                .map(|function| function.identity.name.as_str());
             diagnostic.suggest_nearest(&name.name, names)
         }
         kind => {
@@ -391,7 +495,11 @@ fn exists(name: &Name, kind: Kind) -> Diagnostic {
 fn wrong_kind(name: &Name, kind: Kind) -> Diagnostic {
     Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
         .at(name.span)
-        .help(format!("DROP {} {}", kind.to_string().to_uppercase(), name.name))
+        .help(format!(
+            "DROP {} {}",
+            kind.to_string().to_uppercase(),
+            name.name
+        ))
 }
 
 fn invalid_topic(error: &AdminError, span: Option<Span>) -> Diagnostic {

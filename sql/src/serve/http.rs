@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use streams::JsonEncoder;
 
-use super::answer::{AnswerColumn, Answer, Outcome, columns};
+use super::answer::{Answer, AnswerColumn, Outcome, columns};
 use super::server::Server;
 use super::session::Session;
 use crate::diagnostic::{Code, Diagnostic};
@@ -67,7 +67,9 @@ enum Form {
 
 impl Form {
     fn of(headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accept = headers
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok());
         let accept = accept.unwrap_or_default();
         if accept.contains("text/event-stream") {
             Self::EventStream
@@ -90,7 +92,11 @@ impl Form {
 impl Server {
     /// The routes of the SQL API.
     pub fn router(&self) -> Router {
-        let body_max = self.inner.config.statement_bytes_max.saturating_mul(BODY_FACTOR);
+        let body_max = self
+            .inner
+            .config
+            .statement_bytes_max
+            .saturating_mul(BODY_FACTOR);
         Router::new()
             .route("/v1/query", post(query))
             .route("/v1/catalog", get(catalog))
@@ -108,15 +114,22 @@ async fn query(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
 
 async fn answer(server: &Server, form: Form, body: &[u8]) -> Result<Response, Diagnostic> {
     let body: QueryBody = serde_json::from_slice(body).map_err(|error| {
-        Diagnostic::new(Code::Syntax, format!("the body is not {{\"sql\": \"…\"}}: {error}"))
+        Diagnostic::new(
+            Code::Syntax,
+            format!("the body is not {{\"sql\": \"…\"}}: {error}"),
+        )
     })?;
     if !body.params.is_empty() {
-        return Err(Diagnostic::new(Code::Unsupported, "params are not available")
-            .help("write the values into the statement"));
+        return Err(
+            Diagnostic::new(Code::Unsupported, "params are not available")
+                .help("write the values into the statement"),
+        );
     }
     let mut session = Session::default();
     for (name, value) in &body.settings {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         session.set(name, &text, None, None)?;
     }
     let statements = server.inner.statements(&body.sql)?;
@@ -168,8 +181,10 @@ fn failure(error: &Diagnostic) -> Response {
 }
 
 fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> Response {
-    let lines: Vec<Bytes> =
-        before.iter().map(|(message, notes)| result_line(form, message, notes)).collect();
+    let lines: Vec<Bytes> = before
+        .iter()
+        .map(|(message, notes)| result_line(form, message, notes))
+        .collect();
     let before = stream::iter(lines);
     let (schema, rows): (Option<SchemaRef>, _) = match outcome {
         Outcome::Done { message, notes } => {
@@ -196,7 +211,10 @@ fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> 
     let body = Body::from_stream(before.chain(rows).map(Ok::<_, Infallible>));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(form.content_type()),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(schema) = schema {
         let text = serde_json::to_string(&columns(&schema)).unwrap_or_default();
@@ -216,7 +234,10 @@ fn ascii_json(char: char) -> Vec<char> {
     }
     let mut units = [0; 2];
     let units = char.encode_utf16(&mut units);
-    units.iter().flat_map(|unit| format!("\\u{unit:04x}").chars().collect::<Vec<_>>()).collect()
+    units
+        .iter()
+        .flat_map(|unit| format!("\\u{unit:04x}").chars().collect::<Vec<_>>())
+        .collect()
 }
 
 fn with_head(
@@ -230,9 +251,15 @@ fn with_head(
         return rows.boxed();
     }
     let names = schema.fields().iter().map(|field| csv_cell(field.name()));
-    let head = if changes { vec!["__diff".to_owned()] } else { Vec::new() };
+    let head = if changes {
+        vec!["__diff".to_owned()]
+    } else {
+        Vec::new()
+    };
     let line = head.into_iter().chain(names).collect::<Vec<_>>().join(",");
-    stream::iter([Bytes::from(format!("{line}\n"))]).chain(rows).boxed()
+    stream::iter([Bytes::from(format!("{line}\n"))])
+        .chain(rows)
+        .boxed()
 }
 
 fn result_line(form: Form, message: &str, notes: &[String]) -> Bytes {
@@ -245,7 +272,11 @@ fn result_line(form: Form, message: &str, notes: &[String]) -> Bytes {
 }
 
 fn error_line(form: Form, error: &Diagnostic) -> Bytes {
-    line(form, &json!({ "error": error }).to_string(), &format!("ERROR {}: {error}", error.code))
+    line(
+        form,
+        &json!({ "error": error }).to_string(),
+        &format!("ERROR {}: {error}", error.code),
+    )
 }
 
 fn line(form: Form, json: &str, plain: &str) -> Bytes {
@@ -264,7 +295,10 @@ struct RowEncoder {
 
 impl RowEncoder {
     fn new(form: Form, schema: &Schema, _changes: bool) -> Self {
-        Self { form, json: JsonEncoder::new(schema) }
+        Self {
+            form,
+            json: JsonEncoder::new(schema),
+        }
     }
 
     /// The rows; with `diff` each with its sign (`Some(None)`: all are +1).
@@ -288,15 +322,22 @@ impl RowEncoder {
                 }
                 None => rows.write(row, &mut out),
             }
-            out.extend_from_slice(if self.form == Form::EventStream { b"\n\n" } else { b"\n" });
+            out.extend_from_slice(if self.form == Form::EventStream {
+                b"\n\n"
+            } else {
+                b"\n"
+            });
         }
         out.into()
     }
 
     fn csv(&self, batch: &RecordBatch, sign: impl Fn(usize) -> Option<i8>, out: &mut Vec<u8>) {
         let format = FormatOptions::default();
-        let formatters: Vec<_> =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &format)).collect();
+        let formatters: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &format))
+            .collect();
         for row in 0..batch.num_rows() {
             let mut cells = Vec::with_capacity(formatters.len() + 1);
             cells.extend(sign(row).map(|sign| sign.to_string()));
@@ -318,7 +359,11 @@ impl RowEncoder {
 
 /// An empty text is quoted: NULL is not.
 fn csv_text(text: &str) -> String {
-    if text.is_empty() { "\"\"".to_owned() } else { csv_cell(text) }
+    if text.is_empty() {
+        "\"\"".to_owned()
+    } else {
+        csv_cell(text)
+    }
 }
 
 fn csv_cell(text: &str) -> String {

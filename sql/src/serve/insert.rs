@@ -33,7 +33,10 @@ impl Target<'_> {
     /// Refuses what is not written to by hand.
     pub(crate) fn check(relation: &Relation, name: &Name) -> Result<(), Diagnostic> {
         if relation.identity.kind == Kind::View {
-            let message = format!("{} is a materialized view: its query fills it", name.written);
+            let message = format!(
+                "{} is a materialized view: its query fills it",
+                name.written
+            );
             return Err(Diagnostic::new(Code::WrongKind, message)
                 .at(name.span)
                 .help("write to the tables that it reads"));
@@ -60,14 +63,19 @@ impl Target<'_> {
         for name in names {
             let fields = self.relation.schema.fields();
             let place = fields.iter().position(|field| *field.name() == name.name);
-            let place = place.filter(|place| written.contains(place)).ok_or_else(|| {
-                let message =
-                    format!("{} has no column {:?} to write to", self.relation.name(), name.name);
-                let known = written.iter().map(|&column| fields[column].name().as_str());
-                Diagnostic::new(Code::UnknownColumn, message)
-                    .at(name.span)
-                    .suggest_nearest(&name.name, known)
-            })?;
+            let place = place
+                .filter(|place| written.contains(place))
+                .ok_or_else(|| {
+                    let message = format!(
+                        "{} has no column {:?} to write to",
+                        self.relation.name(),
+                        name.name
+                    );
+                    let known = written.iter().map(|&column| fields[column].name().as_str());
+                    Diagnostic::new(Code::UnknownColumn, message)
+                        .at(name.span)
+                        .suggest_nearest(&name.name, known)
+                })?;
             if places.contains(&place) {
                 let message = format!("column {:?} is named twice", name.name);
                 return Err(Diagnostic::new(Code::DuplicateColumn, message).at(name.span));
@@ -160,7 +168,9 @@ impl Target<'_> {
         } else {
             self.relation.key.clone()
         };
-        key.iter().filter_map(|column| written.iter().position(|other| other == column)).collect()
+        key.iter()
+            .filter_map(|column| written.iter().position(|other| other == column))
+            .collect()
     }
 
     fn key_encoder(&self, schema: &Schema, key: &[usize]) -> Result<KeyEncoder, Diagnostic> {
@@ -195,21 +205,28 @@ impl Target<'_> {
         let values = match places.iter().position(|&place| place == column) {
             None => new_null_array(&declared.data_type, batch.num_rows()),
             Some(index) => {
-                let options = CastOptions { safe: false, ..Default::default() };
+                let options = CastOptions {
+                    safe: false,
+                    ..Default::default()
+                };
                 let given = batch.column(index);
                 cast_with_options(given, &declared.data_type, &options).map_err(|error| {
                     let mut cause = translate_arrow(&error.to_string());
                     let data_type = type_name(&declared.data_type);
-                    cause.message =
-                        format!("column {} is of type {data_type}: {}", declared.name, cause.message);
+                    cause.message = format!(
+                        "column {} is of type {data_type}: {}",
+                        declared.name, cause.message
+                    );
                     cause
                 })?
             }
         };
         let required = !declared.nullable || self.relation.key.contains(&column);
         if required && values.null_count() > 0 {
-            let mut diagnostic =
-                Diagnostic::new(Code::Row, format!("column {} cannot be NULL", declared.name));
+            let mut diagnostic = Diagnostic::new(
+                Code::Row,
+                format!("column {} cannot be NULL", declared.name),
+            );
             diagnostic.sqlstate = "23502".to_owned();
             return Err(diagnostic);
         }
@@ -233,17 +250,25 @@ impl<'a> Records<'a> {
     async fn open(target: &'a Target<'a>) -> Result<Self, Diagnostic> {
         let topic = &target.relation.topic;
         let described = target.log.admin().describe_topic(topic).await;
-        let described =
-            described.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+        let described = described.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
         let Some(described) = described else {
-            return Err(Diagnostic::new(Code::UnknownTopic, format!("topic {topic} does not exist")));
+            return Err(Diagnostic::new(
+                Code::UnknownTopic,
+                format!("topic {topic} does not exist"),
+            ));
         };
         let writer = target.log.writer().await;
         let writer = writer.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
         let partitions = usize::try_from(described.partitions).unwrap_or(1).max(1);
         let growing = vec![BatchBuilder::new(Compression::None); partitions];
         let next = usize::try_from(target.now_ms).unwrap_or(0) % partitions;
-        Ok(Self { target, writer, full: Vec::new(), growing, next })
+        Ok(Self {
+            target,
+            writer,
+            full: Vec::new(),
+            growing,
+            next,
+        })
     }
 
     fn add(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {

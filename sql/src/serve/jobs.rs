@@ -21,10 +21,20 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Starts the job of a view.
-    pub(crate) async fn start(&self, engine: &Engine, relation: &Relation) -> Result<(), Diagnostic> {
-        let Some(view) = &relation.view else { return Ok(()) };
+    pub(crate) async fn start(
+        &self,
+        engine: &Engine,
+        relation: &Relation,
+    ) -> Result<(), Diagnostic> {
+        let Some(view) = &relation.view else {
+            return Ok(());
+        };
         let name = relation.name().to_owned();
-        let spec = JobSpec { name: name.clone(), plan: view.plan.clone(), sink: view.sink.clone() };
+        let spec = JobSpec {
+            name: name.clone(),
+            plan: view.plan.clone(),
+            sink: view.sink.clone(),
+        };
         match engine.start(spec).await {
             Ok(handle) => {
                 self.failed.write().remove(&name);
@@ -32,7 +42,8 @@ impl Jobs {
                 Ok(())
             }
             Err(error) => {
-                let error = Diagnostic::new(Code::Engine, format!("view {name} cannot run: {error}"));
+                let error =
+                    Diagnostic::new(Code::Engine, format!("view {name} cannot run: {error}"));
                 self.failed.write().insert(name, error.message.clone());
                 Err(error)
             }
@@ -50,7 +61,9 @@ impl Jobs {
 
     /// Ends all jobs; their state stays.
     pub(crate) async fn stop(&self) {
-        let handles: Vec<_> = std::mem::take(&mut *self.running.write()).into_values().collect();
+        let handles: Vec<_> = std::mem::take(&mut *self.running.write())
+            .into_values()
+            .collect();
         futures::future::join_all(handles.iter().map(JobHandle::stop)).await;
     }
 
@@ -72,12 +85,17 @@ impl Jobs {
         let snapshot = self.handle(name)?.snapshot().map_err(failed)?;
         let schema = Arc::clone(snapshot.schema());
         // The state may be on disk.
-        let read = tokio::task::spawn_blocking(move || snapshot.batches().collect::<Result<Vec<_>, _>>());
+        let read =
+            tokio::task::spawn_blocking(move || snapshot.batches().collect::<Result<Vec<_>, _>>());
         match read.await {
-            Ok(batches) => Ok(Snapshot { schema, batches: batches.map_err(failed)? }),
-            Err(error) => {
-                Err(Diagnostic::new(Code::Engine, format!("view {name} cannot be read: {error}")))
-            }
+            Ok(batches) => Ok(Snapshot {
+                schema,
+                batches: batches.map_err(failed)?,
+            }),
+            Err(error) => Err(Diagnostic::new(
+                Code::Engine,
+                format!("view {name} cannot be read: {error}"),
+            )),
         }
     }
 
@@ -88,7 +106,10 @@ impl Jobs {
         positions: &[(TopicPartition, i64)],
     ) -> Result<(), Diagnostic> {
         let mut commits = self.handle(name)?.commits();
-        let waited = commits.wait_for(|commit| commit.covers(positions)).await.map(|_| ());
+        let waited = commits
+            .wait_for(|commit| commit.covers(positions))
+            .await
+            .map(|_| ());
         waited.map_err(|_| Diagnostic::new(Code::Engine, format!("view {name} has stopped")))
     }
 
@@ -96,14 +117,24 @@ impl Jobs {
     pub(crate) fn state(&self, name: &str) -> String {
         match self.running.read().get(name) {
             Some(handle) => handle.status().to_string(),
-            None => self.failed.read().get(name).cloned().unwrap_or_else(|| "stopped".to_owned()),
+            None => self
+                .failed
+                .read()
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| "stopped".to_owned()),
         }
     }
 
     /// Why a view shows what it shows.
     pub(crate) fn why(&self, name: &str) -> Vec<String> {
         match self.running.read().get(name) {
-            Some(handle) => handle.why().to_string().lines().map(str::to_owned).collect(),
+            Some(handle) => handle
+                .why()
+                .to_string()
+                .lines()
+                .map(str::to_owned)
+                .collect(),
             None => vec![self.state(name)],
         }
     }

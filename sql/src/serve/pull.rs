@@ -61,7 +61,10 @@ pub(crate) async fn pull(
     for relation in &bound.relations {
         let provider: Arc<dyn TableProvider> = match snapshots.get(relation.name()) {
             Some(snapshot) => Arc::new(view_table(relation, snapshot).map_err(fail)?),
-            None => Arc::new(TopicTable { relation: Arc::clone(relation), log: Arc::clone(log) }),
+            None => Arc::new(TopicTable {
+                relation: Arc::clone(relation),
+                log: Arc::clone(log),
+            }),
         };
         providers.insert(relation.name().to_owned(), provider);
     }
@@ -89,9 +92,21 @@ pub(crate) async fn pull(
 }
 
 /// What EXPLAIN shows of a query that only runs bounded.
-pub(crate) fn explain_bounded(library: &Library, plan: &LogicalPlan, words: &Words) -> Result<Vec<String>, Diagnostic> {
-    let optimized = library.state.optimize(plan).map_err(|error| translate(&error, words))?;
-    Ok(optimized.display_indent().to_string().lines().map(str::to_owned).collect())
+pub(crate) fn explain_bounded(
+    library: &Library,
+    plan: &LogicalPlan,
+    words: &Words,
+) -> Result<Vec<String>, Diagnostic> {
+    let optimized = library
+        .state
+        .optimize(plan)
+        .map_err(|error| translate(&error, words))?;
+    Ok(optimized
+        .display_indent()
+        .to_string()
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 fn query_state(library: &Library, config: &SqlConfig) -> BoundResult<SessionState> {
@@ -128,9 +143,9 @@ fn bounded(
         }
         LogicalPlan::Extension(extension) => {
             match extension.node.as_any().downcast_ref::<Tumble>() {
-                Some(tumble) => {
-                    Ok(Transformed::yes(tumble.bounded(tumble.input.as_ref().clone())?))
-                }
+                Some(tumble) => Ok(Transformed::yes(
+                    tumble.bounded(tumble.input.as_ref().clone())?,
+                )),
                 None => Ok(Transformed::no(LogicalPlan::Extension(extension))),
             }
         }
@@ -148,11 +163,18 @@ fn view_table(relation: &Relation, snapshot: &Snapshot) -> BoundResult<MemTable>
             .iter()
             .map(|field| {
                 let index = snapshot.schema.index_of(field.name())?;
-                Ok(arrow::compute::cast(batch.column(index), field.data_type())?)
+                Ok(arrow::compute::cast(
+                    batch.column(index),
+                    field.data_type(),
+                )?)
             })
             .collect::<BoundResult<Vec<ArrayRef>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        batches.push(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?);
+        batches.push(RecordBatch::try_new_with_options(
+            Arc::clone(&schema),
+            columns,
+            &options,
+        )?);
     }
     MemTable::try_new(schema, vec![batches])
 }
@@ -230,15 +252,21 @@ impl PartitionStream for TopicPartitions {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (schema, spec, places, log) =
-            (Arc::clone(&self.schema), self.spec.clone(), self.places.clone(), Arc::clone(&self.log));
+        let (schema, spec, places, log) = (
+            Arc::clone(&self.schema),
+            self.spec.clone(),
+            self.places.clone(),
+            Arc::clone(&self.log),
+        );
         let out = Arc::clone(&schema);
         let external = |error: streams::ScanError| {
             let diagnostic = Diagnostic::new(Code::Log, error.to_string());
             DataFusionError::External(Box::new(diagnostic))
         };
         let batches = stream::once(async move {
-            streams::scan(log, &spec, ScanRange::Now).await.map_err(external)
+            streams::scan(log, &spec, ScanRange::Now)
+                .await
+                .map_err(external)
         })
         .flat_map(move |scan| {
             let (schema, places) = (Arc::clone(&schema), places.clone());
@@ -246,11 +274,17 @@ impl PartitionStream for TopicPartitions {
                 Ok(scan) => scan
                     .map(move |batch| {
                         let batch = batch.map_err(external)?;
-                        let columns =
-                            places.iter().map(|&place| Arc::clone(batch.column(place))).collect();
+                        let columns = places
+                            .iter()
+                            .map(|&place| Arc::clone(batch.column(place)))
+                            .collect();
                         let options =
                             RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)
+                        Ok(RecordBatch::try_new_with_options(
+                            Arc::clone(&schema),
+                            columns,
+                            &options,
+                        )?)
                     })
                     .boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
@@ -266,7 +300,9 @@ fn settled_schema(planned: &Schema) -> SchemaRef {
         let data_type = settled(field.data_type()).unwrap_or(DataType::Utf8View);
         Field::new(field.name(), data_type, true)
     };
-    Arc::new(Schema::new(planned.fields().iter().map(field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        planned.fields().iter().map(field).collect::<Vec<_>>(),
+    ))
 }
 
 struct Output {
@@ -289,7 +325,10 @@ impl Output {
         let answer = match next {
             Err(_) => Err(Diagnostic::new(
                 Code::Timeout,
-                format!("the query took longer than {} ms", self.config.query_timeout_ms),
+                format!(
+                    "the query took longer than {} ms",
+                    self.config.query_timeout_ms
+                ),
             )
             .help("ask for less, or raise sql.query_timeout_ms")),
             Ok(None) => return None,
@@ -311,7 +350,10 @@ impl Output {
             return Err(limit(&format!("{} rows", self.config.rows_max), "rows_max"));
         }
         if self.bytes > self.config.answer_bytes_max {
-            return Err(limit(&format!("{} bytes", self.config.answer_bytes_max), "answer_bytes_max"));
+            return Err(limit(
+                &format!("{} bytes", self.config.answer_bytes_max),
+                "answer_bytes_max",
+            ));
         }
         settle(batch, &self.schema).map_err(|error| translate(&error.into(), &self.words))
     }
@@ -322,7 +364,10 @@ pub(crate) fn settle(
     batch: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let options = CastOptions { safe: false, ..Default::default() };
+    let options = CastOptions {
+        safe: false,
+        ..Default::default()
+    };
     let columns = batch
         .columns()
         .iter()

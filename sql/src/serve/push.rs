@@ -27,10 +27,16 @@ pub(super) async fn push(
     };
     let plan = follow(&inner.library, &inner.objects(), clauses, &context.words)?;
     let schema = Arc::clone(plan.schema());
-    let start = if from_latest { QueryStart::Latest } else { QueryStart::Earliest };
+    let start = if from_latest {
+        QueryStart::Latest
+    } else {
+        QueryStart::Earliest
+    };
     let failed = |error: streams::EngineError| Diagnostic::new(Code::Engine, error.to_string());
     let chunks = inner.engine.query(plan, start);
-    let left = clauses.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let left = clauses
+        .limit
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let changes: Changes = stream::unfold(Some((chunks, left, slot)), move |open| async move {
         let (mut chunks, left, slot) = open?;
         if left == Some(0) {

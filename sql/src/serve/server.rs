@@ -30,7 +30,8 @@ use super::pull::pull;
 use super::push::push;
 use super::session::Session;
 use crate::catalog::{
-    CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, StoreError, bind_function, bind_relation,
+    CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, StoreError, bind_function,
+    bind_relation,
 };
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words};
@@ -131,7 +132,9 @@ impl Server {
         if count > 0 {
             info!(objects = count, "catalog replayed");
         }
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Runs all statements of a text in order and gives back all answers; the first error ends it, what was done
@@ -158,7 +161,10 @@ impl Server {
 
 impl Inner {
     /// Cuts a text into statements, within the limit of their length.
-    pub(super) fn statements<'a>(&self, sql: &'a str) -> Result<Vec<StatementText<'a>>, Diagnostic> {
+    pub(super) fn statements<'a>(
+        &self,
+        sql: &'a str,
+    ) -> Result<Vec<StatementText<'a>>, Diagnostic> {
         let statements = split_statements(sql);
         for statement in &statements {
             let limit = self.config.statement_bytes_max;
@@ -185,7 +191,11 @@ impl Inner {
         }
         let statement = parse(text)?;
         let words = Words::new(words(text), self.library.function_names(&self.objects()));
-        let context = StatementContext { text, words, now_ms: now_ms() };
+        let context = StatementContext {
+            text,
+            words,
+            now_ms: now_ms(),
+        };
         match &statement {
             Statement::CreateRelation(create) => self.create_relation(create, &context).await,
             Statement::CreateView(create) => self.create_view(create, &context).await,
@@ -200,7 +210,10 @@ impl Inner {
             Statement::Describe(name) => self.describe(name),
             Statement::Set { name, value } => {
                 session.set(&name.value, &value.value, name.span, value.span)?;
-                Ok(Outcome::done(format!("set {} to {}", name.value, value.value)))
+                Ok(Outcome::done(format!(
+                    "set {} to {}",
+                    name.value, value.value
+                )))
             }
         }
     }
@@ -239,10 +252,15 @@ impl Inner {
     ) -> Result<Outcome, Diagnostic> {
         let bound = self.library.bind(query, &self.objects(), &context.words)?;
         let mut config = self.config.clone();
-        config.query_timeout_ms =
-            session.timeout_ms.map_or(config.query_timeout_ms, |ms| ms.min(config.query_timeout_ms));
+        config.query_timeout_ms = session.timeout_ms.map_or(config.query_timeout_ms, |ms| {
+            ms.min(config.query_timeout_ms)
+        });
         let mut snapshots = HashMap::new();
-        for relation in bound.relations.iter().filter(|relation| relation.view.is_some()) {
+        for relation in bound
+            .relations
+            .iter()
+            .filter(|relation| relation.view.is_some())
+        {
             if session.read_your_writes {
                 let limit = Duration::from_millis(config.query_timeout_ms);
                 let waited = tokio::time::timeout(limit, self.catch_up(Arc::clone(relation))).await;
@@ -252,15 +270,24 @@ impl Inner {
                         relation.name(),
                         config.query_timeout_ms
                     );
-                    Diagnostic::new(Code::Timeout, message)
-                        .help(format!("EXPLAIN WHY {} says what it waits for", relation.name()))
+                    Diagnostic::new(Code::Timeout, message).help(format!(
+                        "EXPLAIN WHY {} says what it waits for",
+                        relation.name()
+                    ))
                 })??;
             }
             let snapshot = self.jobs.snapshot(relation.name()).await?;
             snapshots.insert(relation.name().to_owned(), snapshot);
         }
-        let (schema, rows) =
-            pull(&self.library, &config, &self.log, bound, snapshots, &context.words).await?;
+        let (schema, rows) = pull(
+            &self.library,
+            &config,
+            &self.log,
+            bound,
+            snapshots,
+            &context.words,
+        )
+        .await?;
         Ok(Outcome::Rows { schema, rows })
     }
 
@@ -301,7 +328,10 @@ impl Inner {
         let mut ends = Vec::new();
         for partition in 0..described.partitions {
             let partition = TopicPartition::new(topic, partition);
-            let end = admin.offset(&partition, OffsetSpec::LastStable).await.map_err(failed)?;
+            let end = admin
+                .offset(&partition, OffsetSpec::LastStable)
+                .await
+                .map_err(failed)?;
             ends.push((partition, end));
         }
         Ok(ends)
@@ -321,8 +351,15 @@ impl Inner {
         else {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
-        let count = target.insert(schema, rows, &places).await?;
-        Ok(Outcome::done(format!("inserted {count} {}", plural_rows(count))))
+        let written = target.insert(schema, rows, &places).await;
+        let count = written.map_err(|error| match error.span {
+            Some(_) => error,
+            None => error.at(insert.table.span),
+        })?;
+        Ok(Outcome::done(format!(
+            "inserted {count} {}",
+            plural_rows(count)
+        )))
     }
 
     async fn delete(
@@ -334,7 +371,10 @@ impl Inner {
         let objects = self.objects();
         let relation = self.target(&objects, &delete.table)?;
         if relation.key.is_empty() {
-            let message = format!("{} has no primary key, so its rows cannot be deleted", delete.table.name);
+            let message = format!(
+                "{} has no primary key, so its rows cannot be deleted",
+                delete.table.name
+            );
             return Err(Diagnostic::new(Code::NoKey, message).at(delete.table.span));
         }
         let target = self.writes(relation, context);
@@ -343,7 +383,10 @@ impl Inner {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
         let count = target.delete(schema, rows).await?;
-        Ok(Outcome::done(format!("deleted {count} {}", plural_rows(count))))
+        Ok(Outcome::done(format!(
+            "deleted {count} {}",
+            plural_rows(count)
+        )))
     }
 
     fn target<'a>(
@@ -406,7 +449,12 @@ impl Inner {
             Err(error) => error,
         };
         warn!(%id, name = record.name, %error, "catalog object cannot be bound any more");
-        let broken = Broken { id, kind, sql: record.sql, error: error.to_string() };
+        let broken = Broken {
+            id,
+            kind,
+            sql: record.sql,
+            error: error.to_string(),
+        };
         self.broken.write().insert(record.name, broken);
     }
 
@@ -419,7 +467,10 @@ impl Inner {
         let sql = identity.sql.clone();
         let statements = split_statements(&sql);
         let Some(text) = statements.first() else {
-            return Err(Diagnostic::new(Code::Syntax, "the record holds no statement"));
+            return Err(Diagnostic::new(
+                Code::Syntax,
+                "the record holds no statement",
+            ));
         };
         let words = Words::new(words(text), Vec::new());
         match parse(text)? {
@@ -430,8 +481,14 @@ impl Inner {
             Statement::CreateView(create) => {
                 let partitions = self.config.partitions;
                 let objects = self.objects();
-                let relation =
-                    view(&self.library, &objects, identity, &create.query, partitions, &words)?;
+                let relation = view(
+                    &self.library,
+                    &objects,
+                    identity,
+                    &create.query,
+                    partitions,
+                    &words,
+                )?;
                 Ok(Some(Arc::new(relation)))
             }
             Statement::CreateFunction(create) => {
@@ -447,7 +504,11 @@ impl Inner {
     async fn stored_module(&self, name: &str, hash: Option<&str>) -> Result<Module, Diagnostic> {
         let failed = |message: String| Diagnostic::new(Code::Module, message);
         let hash = hash.ok_or_else(|| failed("the record names no module".to_owned()))?;
-        let bytes = self.store.module(hash).await.map_err(|error| failed(error.to_string()))?;
+        let bytes = self
+            .store
+            .module(hash)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let bytes = bytes.ok_or_else(|| failed(format!("module {hash} is not in the log")))?;
         let (sandbox, name) = (Arc::clone(&self.sandbox), name.to_owned());
         let loaded = tokio::task::spawn_blocking(move || sandbox.load(&name, &bytes)).await;
@@ -456,21 +517,32 @@ impl Inner {
     }
 
     pub(super) fn broken_id(&self, name: &str) -> Option<(Uuid, Kind)> {
-        self.broken.read().get(name).map(|broken| (broken.id, broken.kind))
+        self.broken
+            .read()
+            .get(name)
+            .map(|broken| (broken.id, broken.kind))
     }
 
     pub(super) fn broken_sql(&self, name: &str) -> Option<String> {
-        self.broken.read().get(name).map(|broken| broken.sql.clone())
+        self.broken
+            .read()
+            .get(name)
+            .map(|broken| broken.sql.clone())
     }
 
     pub(super) fn broken_error(&self, name: &str) -> Option<String> {
-        self.broken.read().get(name).map(|broken| broken.error.clone())
+        self.broken
+            .read()
+            .get(name)
+            .map(|broken| broken.error.clone())
     }
 
     pub(super) fn broken_of(&self, kind: Kind) -> Vec<(String, String)> {
         let broken = self.broken.read();
         let of_kind = broken.iter().filter(|(_, broken)| broken.kind == kind);
-        of_kind.map(|(name, broken)| (name.clone(), broken.error.clone())).collect()
+        of_kind
+            .map(|(name, broken)| (name.clone(), broken.error.clone()))
+            .collect()
     }
 
     pub(super) fn forget_broken(&self, name: &str) {
@@ -483,6 +555,8 @@ fn plural_rows(count: usize) -> &'static str {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

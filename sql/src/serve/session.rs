@@ -47,7 +47,11 @@ impl Session {
             }
             "statement_timeout" => {
                 let digits = value_lower.trim_end_matches("ms").trim_end_matches('s');
-                let unit_ms = if value_lower.ends_with('s') && !value_lower.ends_with("ms") { 1_000 } else { 1 };
+                let unit_ms = if value_lower.ends_with('s') && !value_lower.ends_with("ms") {
+                    1_000
+                } else {
+                    1
+                };
                 let count: Option<u64> = digits.trim().parse().ok();
                 let ms = count.and_then(|count| count.checked_mul(unit_ms));
                 self.timeout_ms = Some(ms.ok_or_else(|| wrong("a time: 500ms, 30s"))?);

@@ -8,7 +8,7 @@ use super::pull::explain_bounded;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::parse::statement::{Explain, Name, QueryClauses, Show};
+use crate::parse::statement::{Explain, Late, Name, QueryClauses, Show};
 use crate::plan::{explain, follow, key_format_name, time_text, type_name};
 
 impl Inner {
@@ -16,7 +16,11 @@ impl Inner {
         let objects = self.objects();
         match show {
             Show::Sources | Show::Tables => {
-                let kind = if show == Show::Sources { Kind::Source } else { Kind::Table };
+                let kind = if show == Show::Sources {
+                    Kind::Source
+                } else {
+                    Kind::Table
+                };
                 let row = |relation: &std::sync::Arc<Relation>| {
                     vec![
                         Some(relation.name().to_owned()),
@@ -29,7 +33,10 @@ impl Inner {
                 table.extend(self.broken_of(kind).into_iter().map(|(name, error)| {
                     vec![Some(name), Some(format!("broken: {error}")), None, None]
                 }));
-                Ok(Outcome::table(&["name", "topic", "key", "event_time"], table))
+                Ok(Outcome::table(
+                    &["name", "topic", "key", "event_time"],
+                    table,
+                ))
             }
             Show::Views => {
                 let mut table = Vec::new();
@@ -48,9 +55,9 @@ impl Inner {
             }
             Show::Jobs => {
                 let jobs = self.jobs.list();
-                let table = jobs.into_iter().map(|(name, state, why)| {
-                    vec![Some(name), Some(state), Some(why)]
-                });
+                let table = jobs
+                    .into_iter()
+                    .map(|(name, state, why)| vec![Some(name), Some(state), Some(why)]);
                 Ok(Outcome::table(&["name", "state", "why"], table.collect()))
             }
             Show::Functions => {
@@ -61,17 +68,26 @@ impl Inner {
                         Some(function.module.clone()),
                     ]
                 });
-                Ok(Outcome::table(&["name", "signature", "module"], table.collect()))
+                Ok(Outcome::table(
+                    &["name", "signature", "module"],
+                    table.collect(),
+                ))
             }
             Show::Topics => {
                 let topics = self.log.admin().list_topics().await;
                 let topics =
                     topics.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
-                let table = topics.into_iter().filter(|topic| !topic.internal).map(|topic| {
-                    let policy = topic.configs.get("cleanup.policy").cloned();
-                    vec![Some(topic.name), Some(topic.partitions.to_string()), policy]
-                });
-                Ok(Outcome::table(&["name", "partitions", "cleanup.policy"], table.collect()))
+                let table = topics
+                    .into_iter()
+                    .filter(|topic| !topic.internal)
+                    .map(|topic| {
+                        let policy = topic.configs.get("cleanup.policy").cloned();
+                        vec![Some(topic.name), Some(topic.partitions.to_string()), policy]
+                    });
+                Ok(Outcome::table(
+                    &["name", "partitions", "cleanup.policy"],
+                    table.collect(),
+                ))
             }
         }
     }
@@ -81,18 +97,31 @@ impl Inner {
         let objects = self.objects();
         let sql = match objects.identity(&name.name) {
             Some(identity) => identity.sql.clone(),
-            None => self.broken_sql(&name.name).ok_or_else(|| self.unknown_object(name))?,
+            None => self
+                .broken_sql(&name.name)
+                .ok_or_else(|| self.unknown_object(name))?,
         };
-        Ok(Outcome::table(&["name", "sql"], vec![vec![Some(name.name.clone()), Some(sql)]]))
+        Ok(Outcome::table(
+            &["name", "sql"],
+            vec![vec![Some(name.name.clone()), Some(sql)]],
+        ))
     }
 
     pub(super) fn describe(&self, name: &Name) -> Result<Outcome, Diagnostic> {
         let objects = self.objects();
         if let Some(function) = objects.function(&name.name) {
             let args = function.args.iter().enumerate().map(|(index, arg)| {
-                vec![Some(format!("argument {}", index + 1)), Some(type_name(arg)), None]
+                vec![
+                    Some(format!("argument {}", index + 1)),
+                    Some(type_name(arg)),
+                    None,
+                ]
             });
-            let returns = vec![Some("result".to_owned()), Some(type_name(&function.returns)), None];
+            let returns = vec![
+                Some("result".to_owned()),
+                Some(type_name(&function.returns)),
+                None,
+            ];
             let table = args.chain([returns]).collect();
             return Ok(Outcome::table(&["column", "type", "note"], table));
         }
@@ -121,9 +150,19 @@ impl Inner {
                 notes.push(format!("event time, {delay}"));
             }
             let notes = (!notes.is_empty()).then(|| notes.join("; "));
-            vec![Some(field.name().clone()), Some(type_name(field.data_type())), notes]
+            vec![
+                Some(field.name().clone()),
+                Some(type_name(field.data_type())),
+                notes,
+            ]
         };
-        let table = relation.schema.fields().iter().enumerate().map(row).collect();
+        let table = relation
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(row)
+            .collect();
         Ok(Outcome::table(&["column", "type", "note"], table))
     }
 
@@ -133,9 +172,10 @@ impl Inner {
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
         match what {
-            Explain::Query(clauses) => {
-                Ok(Outcome::lines("plan", self.explain_query(clauses, context)?))
-            }
+            Explain::Query(clauses) => Ok(Outcome::lines(
+                "plan",
+                self.explain_query(clauses, context)?,
+            )),
             Explain::Object(name) => {
                 let objects = self.objects();
                 let Some(relation) = objects.relation(&name.name) else {
@@ -151,9 +191,11 @@ impl Inner {
                     }
                     Some(relation) => {
                         let kind = relation.identity.kind;
-                        Err(Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
-                            .at(name.span)
-                            .help("EXPLAIN WHY tells what a running view does"))
+                        Err(
+                            Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
+                                .at(name.span)
+                                .help("EXPLAIN WHY tells what a running view does"),
+                        )
                     }
                     None => match self.broken_error(&name.name) {
                         Some(error) => Ok(Outcome::lines("why", [format!("broken: {error}")])),
@@ -171,11 +213,19 @@ impl Inner {
         context: &StatementContext<'_>,
     ) -> Result<Vec<String>, Diagnostic> {
         let objects = self.objects();
+        // Of CREATE MATERIALIZED VIEW … LATE TO, the plan is shown without the topic.
+        let mut clauses = clauses.clone();
+        clauses.late = clauses
+            .late
+            .filter(|(late, _)| !matches!(late, Late::To(_)));
+        let clauses = &clauses;
         match follow(&self.library, &objects, clauses, &context.words) {
             Ok(plan) => Ok(explain(&plan)),
             Err(error) if clauses.emit.is_some() => Err(error),
             Err(error) => {
-                let bound = self.library.bind(&clauses.query, &objects, &context.words)?;
+                let bound = self
+                    .library
+                    .bind(&clauses.query, &objects, &context.words)?;
                 let mut lines = vec![format!("a snapshot; it cannot go on: {}", error.message)];
                 lines.extend(explain_bounded(&self.library, &bound.plan, &context.words)?);
                 Ok(lines)
@@ -186,16 +236,22 @@ impl Inner {
     fn unknown_object(&self, name: &Name) -> Diagnostic {
         let objects = self.objects();
         let relations = objects.relations().map(|relation| relation.name());
-        let functions = objects.functions().map(|function| function.identity.name.as_str());
-        Diagnostic::new(Code::UnknownRelation, format!("there is no object {:?}", name.name))
-            .at(name.span)
-            .suggest_nearest(&name.name, relations.chain(functions))
+        let functions = objects
+            .functions()
+            .map(|function| function.identity.name.as_str());
+        Diagnostic::new(
+            Code::UnknownRelation,
+            format!("there is no object {:?}", name.name),
+        )
+        .at(name.span)
+        .suggest_nearest(&name.name, relations.chain(functions))
     }
 }
 
 fn names(relation: &Relation, columns: impl Iterator<Item = usize>) -> String {
-    let names: Vec<&str> =
-        columns.map(|column| relation.schema.field(column).name().as_str()).collect();
+    let names: Vec<&str> = columns
+        .map(|column| relation.schema.field(column).name().as_str())
+        .collect();
     names.join(", ")
 }
 
@@ -210,11 +266,18 @@ pub(crate) fn explain_relation(relation: &Relation) -> Vec<String> {
             key_format_name(relation.key_format)
         ),
     };
-    lines.push(format!("{} {}: topic {}; {key}", relation.identity.kind, relation.name(), relation.topic));
+    lines.push(format!(
+        "{} {}: topic {}; {key}",
+        relation.identity.kind,
+        relation.name(),
+        relation.topic
+    ));
     for time in &relation.times {
         lines.push(format!("event time {}", time_text(relation, time)));
     }
-    let Some(view) = &relation.view else { return lines };
+    let Some(view) = &relation.view else {
+        return lines;
+    };
     lines.push("reads from the start".to_owned());
     let late = view.plan.nodes.iter().find_map(|node| match &node.kind {
         streams::NodeKind::Tumble(spec) => Some(&spec.late),

@@ -17,12 +17,16 @@ pub(super) fn of(input: &DataType, output: &DataType) -> Box<dyn Accumulator> {
         return Box::new(FloatAverage::default());
     }
     let factor = match (input, output) {
-        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => {
-            10i128.checked_pow(u32::from(to.saturating_sub(*from).unsigned_abs())).unwrap_or(i128::MAX)
-        }
+        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => 10i128
+            .checked_pow(u32::from(to.saturating_sub(*from).unsigned_abs()))
+            .unwrap_or(i128::MAX),
         _ => 1,
     };
-    Box::new(ExactAverage { totals: ExactTotals::default(), output: output.clone(), factor })
+    Box::new(ExactAverage {
+        totals: ExactTotals::default(),
+        output: output.clone(),
+        factor,
+    })
 }
 
 #[derive(Debug)]
@@ -38,7 +42,11 @@ fn divided(sum: i128, factor: i128, count: i64) -> Option<i128> {
     let scaled = sum.checked_mul(factor)?;
     let count = i128::from(count);
     let (quotient, remainder) = (scaled / count, scaled % count);
-    let away = if remainder.unsigned_abs() * 2 >= count.unsigned_abs() { scaled.signum() } else { 0 };
+    let away = if remainder.unsigned_abs() * 2 >= count.unsigned_abs() {
+        scaled.signum()
+    } else {
+        0
+    };
     quotient.checked_add(away)
 }
 
@@ -47,15 +55,25 @@ impl Accumulator for ExactAverage {
         self.totals.resize(groups);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
         self.totals.update(input);
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32], overflowed: &mut Vec<usize>) -> ArrayRef {
-        let totals = groups.iter().map(|&group| (self.totals.sums[group as usize], self.totals.counts[group as usize]));
+        let totals = groups.iter().map(|&group| {
+            (
+                self.totals.sums[group as usize],
+                self.totals.counts[group as usize],
+            )
+        });
         let DataType::Decimal128(precision, _) = &self.output else {
-            let averages = totals.map(|(sum, count)| (count > 0).then(|| sum as f64 / count as f64));
+            let averages =
+                totals.map(|(sum, count)| (count > 0).then(|| sum as f64 / count as f64));
             return nullable(&DataType::Float64, averages);
         };
         let limit = decimal_limit(*precision).unsigned_abs();
@@ -63,7 +81,8 @@ impl Accumulator for ExactAverage {
             if count <= 0 {
                 return None;
             }
-            let average = divided(sum, self.factor, count).filter(|average| average.unsigned_abs() <= limit);
+            let average =
+                divided(sum, self.factor, count).filter(|average| average.unsigned_abs() <= limit);
             if average.is_none() {
                 overflowed.push(position);
             }
@@ -99,7 +118,11 @@ impl Accumulator for FloatAverage {
         self.totals.resize(groups);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
         self.totals.update(input);
         Ok(())
     }

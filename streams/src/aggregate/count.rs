@@ -19,14 +19,21 @@ impl Accumulator for Count {
         self.counts.resize(groups, 0);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
         let counts = self.counts.as_mut_slice();
         input.for_each(|_, group, sign| counts[group] += sign);
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32], _overflowed: &mut Vec<usize>) -> ArrayRef {
-        let values: Vec<i64> = groups.iter().map(|&group| self.counts[group as usize]).collect();
+        let values: Vec<i64> = groups
+            .iter()
+            .map(|&group| self.counts[group as usize])
+            .collect();
         fixed_array(&DataType::Int64, values, None)
     }
 

@@ -21,7 +21,11 @@ pub(super) struct Distinct {
 
 impl Distinct {
     pub(super) fn new(inner: Box<dyn Accumulator>, data_type: &DataType, number: u16) -> Self {
-        Self { inner, physical: Physical::of(data_type).unwrap_or(Physical::Null), number }
+        Self {
+            inner,
+            physical: Physical::of(data_type).unwrap_or(Physical::Null),
+            number,
+        }
     }
 }
 
@@ -31,14 +35,29 @@ impl Accumulator for Distinct {
     }
 
     fn update(&mut self, input: &Input<'_>, below: &mut SubState<'_>) -> Result<(), OperatorError> {
-        let Some(values) = input.values else { return Ok(()) };
+        let Some(values) = input.values else {
+            return Ok(());
+        };
         let turns = count_values(input, self.physical, self.number, below)?;
-        let rows: UInt32Array = turns.iter().map(|turn| turn.row as u32).collect::<Vec<_>>().into();
+        let rows: UInt32Array = turns
+            .iter()
+            .map(|turn| turn.row as u32)
+            .collect::<Vec<_>>()
+            .into();
         let groups: Vec<u32> = turns.iter().map(|turn| turn.group).collect();
-        let signs: Vec<i8> = turns.iter().map(|turn| if turn.appeared { 1 } else { -1 }).collect();
-        let values = take(values, &rows, None).map_err(|error| OperatorError::columns(below.operator, &error))?;
+        let signs: Vec<i8> = turns
+            .iter()
+            .map(|turn| if turn.appeared { 1 } else { -1 })
+            .collect();
+        let values = take(values, &rows, None)
+            .map_err(|error| OperatorError::columns(below.operator, &error))?;
         debug_assert_eq!(values.null_count(), 0, "NULLs do not count");
-        let input = Input { groups: &groups, values: Some(&values), signs: Some(&signs), mask: None };
+        let input = Input {
+            groups: &groups,
+            values: Some(&values),
+            signs: Some(&signs),
+            mask: None,
+        };
         self.inner.update(&input, below)
     }
 

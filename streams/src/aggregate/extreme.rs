@@ -8,7 +8,9 @@ use arrow::datatypes::{ArrowNativeType, DataType};
 use super::{Accumulator, Input, SubState, nullable, retain_at};
 use crate::operator::OperatorError;
 use crate::state::row::{push_bytes, push_varint, read_bytes, read_exact, read_varint};
-use crate::state::{Column, ColumnBuilder, Physical, StateError, Values, canonical_f32, canonical_f64, key};
+use crate::state::{
+    Column, ColumnBuilder, Physical, StateError, Values, canonical_f32, canonical_f64, key,
+};
 
 /// The accumulator for the largest (or smallest) value of a type.
 pub(super) fn of(data_type: &DataType, largest: bool) -> Box<dyn Accumulator> {
@@ -87,7 +89,12 @@ ordered! {
 }
 
 fn fixed<N: Ordered>(data_type: &DataType, largest: bool) -> Box<dyn Accumulator> {
-    Box::new(FixedExtreme::<N> { best: Vec::new(), seen: Vec::new(), data_type: data_type.clone(), largest })
+    Box::new(FixedExtreme::<N> {
+        best: Vec::new(),
+        seen: Vec::new(),
+        data_type: data_type.clone(),
+        largest,
+    })
 }
 
 #[derive(Debug)]
@@ -118,9 +125,15 @@ impl<N: Ordered> Accumulator for FixedExtreme<N> {
         self.seen.resize(groups, false);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
         let column = input.values.and_then(Column::of);
-        let Some(values) = column.as_ref().and_then(|column| N::slice(&column.values)) else { return Ok(()) };
+        let Some(values) = column.as_ref().and_then(|column| N::slice(&column.values)) else {
+            return Ok(());
+        };
         if self.largest {
             self.take(input, values, |new, old| old.before(new));
         } else {
@@ -130,7 +143,9 @@ impl<N: Ordered> Accumulator for FixedExtreme<N> {
     }
 
     fn evaluate(&self, groups: &[u32], _overflowed: &mut Vec<usize>) -> ArrayRef {
-        let results = groups.iter().map(|&group| self.seen[group as usize].then(|| self.best[group as usize]));
+        let results = groups
+            .iter()
+            .map(|&group| self.seen[group as usize].then(|| self.best[group as usize]));
         nullable(&self.data_type, results)
     }
 
@@ -145,7 +160,9 @@ impl<N: Ordered> Accumulator for FixedExtreme<N> {
         self.seen[group] = read_varint(bytes)? != 0;
         if self.seen[group] {
             let value = read_exact(size_of::<N>(), bytes)?;
-            let Ok(value) = N::Bytes::try_from(value) else { unreachable!("as many bytes were read") };
+            let Ok(value) = N::Bytes::try_from(value) else {
+                unreachable!("as many bytes were read")
+            };
             self.best[group] = N::from_bytes(value);
         }
         Ok(())
@@ -176,7 +193,8 @@ pub(super) fn decoded<'a>(
     physical: Physical,
     values: impl Iterator<Item = Option<&'a [u8]>>,
 ) -> ArrayRef {
-    let mut builder = ColumnBuilder::new(data_type, 16).expect("a plan with another type is refused");
+    let mut builder =
+        ColumnBuilder::new(data_type, 16).expect("a plan with another type is refused");
     for value in values {
         match value {
             None => builder.push_null(),
@@ -196,8 +214,14 @@ impl Accumulator for EncodedExtreme {
         self.best.resize(groups, None);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
-        let Some(column) = input.values.and_then(Column::of) else { return Ok(()) };
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
+        let Some(column) = input.values.and_then(Column::of) else {
+            return Ok(());
+        };
         let mut encoded = Vec::new();
         input.for_each(|row, group, _| {
             encoded.clear();
@@ -215,7 +239,9 @@ impl Accumulator for EncodedExtreme {
     }
 
     fn evaluate(&self, groups: &[u32], _overflowed: &mut Vec<usize>) -> ArrayRef {
-        let values = groups.iter().map(|&group| self.best[group as usize].as_deref());
+        let values = groups
+            .iter()
+            .map(|&group| self.best[group as usize].as_deref());
         decoded(&self.data_type, self.physical, values)
     }
 

@@ -23,7 +23,9 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 use super::Columns;
-use crate::state::{Cell, Column, ColumnBuilder, Physical, Values, canonical_f32, canonical_f64, key};
+use crate::state::{
+    Cell, Column, ColumnBuilder, Physical, Values, canonical_f32, canonical_f64, key,
+};
 
 /// Text up to this many bytes lies in the words themselves.
 const SHORT_BYTES_MAX: usize = 12;
@@ -84,7 +86,10 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 #[inline]
 fn hash_words(words: &[u64]) -> u64 {
-    mix(words.iter().fold(K, |hash, &word| mix(hash, word)), 0x5851_f42d_4c95_7f2d)
+    mix(
+        words.iter().fold(K, |hash, &word| mix(hash, word)),
+        0x5851_f42d_4c95_7f2d,
+    )
 }
 
 /// The two words of a text.
@@ -112,11 +117,26 @@ impl GroupTable {
             let physical = Physical::of(data_type).unwrap_or(Physical::Null);
             let text = (physical == Physical::Bytes).then_some(texts);
             texts += usize::from(text.is_some());
-            parts.push(Part { data_type: data_type.clone(), physical, word: width, text });
-            width += if matches!(physical, Physical::Bytes | Physical::I128) { 2 } else { 1 };
+            parts.push(Part {
+                data_type: data_type.clone(),
+                physical,
+                word: width,
+                text,
+            });
+            width += if matches!(physical, Physical::Bytes | Physical::I128) {
+                2
+            } else {
+                1
+            };
         }
-        let text_words = parts.iter().filter(|part| part.text.is_some()).map(|part: &Part| part.word).collect();
-        let nullable = columns.iter().any(|(data_type, nullable)| *nullable || *data_type == DataType::Null);
+        let text_words = parts
+            .iter()
+            .filter(|part| part.text.is_some())
+            .map(|part: &Part| part.word)
+            .collect();
+        let nullable = columns
+            .iter()
+            .any(|(data_type, nullable)| *nullable || *data_type == DataType::Null);
         let null_word = nullable.then_some(width);
         Self {
             operator,
@@ -157,7 +177,11 @@ impl GroupTable {
             return Interned { groups, known };
         }
         let columns: Vec<Column<'_>> = columns.iter().filter_map(Column::of).collect();
-        assert_eq!(columns.len(), self.parts.len(), "a plan with other group columns is refused");
+        assert_eq!(
+            columns.len(),
+            self.parts.len(),
+            "a plan with other group columns is refused"
+        );
         let mut block = std::mem::take(&mut self.block);
         for from in (0..rows).step_by(BLOCK_ROWS) {
             let length = BLOCK_ROWS.min(rows - from);
@@ -169,7 +193,9 @@ impl GroupTable {
                 if let (Some(null_word), Some(nulls)) = (self.null_word, column.nulls) {
                     set_nulls(part, number, nulls, from, width, null_word, &mut block);
                 } else if let (Some(null_word), Values::Null) = (self.null_word, &column.values) {
-                    block.chunks_exact_mut(width).for_each(|key| key[null_word] |= 1 << number);
+                    block
+                        .chunks_exact_mut(width)
+                        .for_each(|key| key[null_word] |= 1 << number);
                 }
             }
             self.find_block(&block, &columns, from, &mut groups);
@@ -178,7 +204,13 @@ impl GroupTable {
         Interned { groups, known }
     }
 
-    fn find_block(&mut self, block: &[u64], columns: &[Column<'_>], from: usize, groups: &mut Vec<u32>) {
+    fn find_block(
+        &mut self,
+        block: &[u64],
+        columns: &[Column<'_>],
+        from: usize,
+        groups: &mut Vec<u32>,
+    ) {
         let width = self.width;
         let mut previous: Option<(&[u64], u32)> = None;
         for (row, key) in block.chunks_exact(width).enumerate() {
@@ -199,7 +231,9 @@ impl GroupTable {
     /// Whether the words are the whole key.
     #[inline]
     fn is_short(&self, key: &[u64]) -> bool {
-        self.text_words.iter().all(|&word| key[word] as u32 as usize <= SHORT_BYTES_MAX)
+        self.text_words
+            .iter()
+            .all(|&word| key[word] as u32 as usize <= SHORT_BYTES_MAX)
     }
 
     /// The long texts of a row, with their place.
@@ -209,16 +243,19 @@ impl GroupTable {
         columns: &'a [Column<'_>],
         row: usize,
     ) -> impl Iterator<Item = (usize, &'a [u8])> {
-        self.parts.iter().zip(columns).filter_map(move |(part, column)| {
-            let place = part.text?;
-            if key[part.word] as u32 as usize <= SHORT_BYTES_MAX {
-                return None;
-            }
-            match column.cell(row) {
-                Cell::Bytes(text) => Some((place, text)),
-                _ => None,
-            }
-        })
+        self.parts
+            .iter()
+            .zip(columns)
+            .filter_map(move |(part, column)| {
+                let place = part.text?;
+                if key[part.word] as u32 as usize <= SHORT_BYTES_MAX {
+                    return None;
+                }
+                match column.cell(row) {
+                    Cell::Bytes(text) => Some((place, text)),
+                    _ => None,
+                }
+            })
     }
 
     #[inline]
@@ -242,8 +279,10 @@ impl GroupTable {
     #[cold]
     fn insert(&mut self, hash: u64, key: &[u64], columns: &[Column<'_>], row: usize) -> u32 {
         let group = u32::try_from(self.len()).expect("groups are dropped long before 2^32 of them");
-        let long: Vec<(usize, Box<[u8]>)> =
-            self.long_texts(key, columns, row).map(|(place, text)| (place, text.into())).collect();
+        let long: Vec<(usize, Box<[u8]>)> = self
+            .long_texts(key, columns, row)
+            .map(|(place, text)| (place, text.into()))
+            .collect();
         for texts in &mut self.texts {
             texts.push(Box::default());
         }
@@ -254,14 +293,18 @@ impl GroupTable {
         self.words.extend_from_slice(key);
         self.hashes.push(hash);
         let hashes = &self.hashes;
-        self.table.insert_unique(hash, group, |&group| hashes[group as usize]);
+        self.table
+            .insert_unique(hash, group, |&group| hashes[group as usize]);
         group
     }
 
     fn cell(&self, group: u32, part: &Part, number: usize) -> Cell<'_> {
         let at = group as usize * self.width;
         let key = &self.words[at..at + self.width];
-        if self.null_word.is_some_and(|null_word| key[null_word] >> number & 1 == 1) {
+        if self
+            .null_word
+            .is_some_and(|null_word| key[null_word] >> number & 1 == 1)
+        {
             return Cell::Null;
         }
         let word = key[part.word];
@@ -269,14 +312,18 @@ impl GroupTable {
             Physical::Null => Cell::Null,
             Physical::Bool => Cell::Bool(word != 0),
             Physical::I8 | Physical::I16 | Physical::I32 | Physical::I64 => Cell::Int(word as i64),
-            Physical::I128 => Cell::Wide((u128::from(word) | u128::from(key[part.word + 1]) << 64) as i128),
+            Physical::I128 => {
+                Cell::Wide((u128::from(word) | u128::from(key[part.word + 1]) << 64) as i128)
+            }
             Physical::U8 | Physical::U16 | Physical::U32 | Physical::U64 => Cell::UInt(word),
             Physical::F32 => Cell::F32(f32::from_bits(word as u32)),
             Physical::F64 => Cell::F64(f64::from_bits(word)),
             Physical::Bytes => {
                 let length = word as u32 as usize;
                 match part.text {
-                    Some(place) if length > SHORT_BYTES_MAX => Cell::Bytes(&self.texts[place][group as usize]),
+                    Some(place) if length > SHORT_BYTES_MAX => {
+                        Cell::Bytes(&self.texts[place][group as usize])
+                    }
                     _ => Cell::Bytes(&key[part.word..part.word + 2].to_byte_slice()[4..4 + length]),
                 }
             }
@@ -286,9 +333,12 @@ impl GroupTable {
     /// The group columns of these groups.
     pub(crate) fn columns(&self, groups: &[u32]) -> Columns {
         let column = |(number, part): (usize, &Part)| -> ArrayRef {
-            let mut builder = ColumnBuilder::new(&part.data_type, groups.len()).expect("a plan with another type is refused");
+            let mut builder = ColumnBuilder::new(&part.data_type, groups.len())
+                .expect("a plan with another type is refused");
             for &group in groups {
-                builder.push(self.cell(group, part, number)).expect("words were made from values of this type");
+                builder
+                    .push(self.cell(group, part, number))
+                    .expect("words were made from values of this type");
             }
             builder.finish()
         };
@@ -338,7 +388,8 @@ impl GroupTable {
         }
         let hashes = &self.hashes;
         for (group, &hash) in hashes.iter().enumerate() {
-            self.table.insert_unique(hash, group as u32, |&group| hashes[group as usize]);
+            self.table
+                .insert_unique(hash, group as u32, |&group| hashes[group as usize]);
         }
     }
 }
@@ -369,7 +420,9 @@ fn fill(part: &Part, column: &Column<'_>, from: usize, width: usize, block: &mut
         Values::U16(values) => each!(values, |value: u16| u64::from(value)),
         Values::U32(values) => each!(values, |value: u32| u64::from(value)),
         Values::U64(values) => each!(values, |value: u64| value),
-        Values::F32(values) => each!(values, |value: f32| u64::from(canonical_f32(value).to_bits())),
+        Values::F32(values) => each!(values, |value: f32| u64::from(
+            canonical_f32(value).to_bits()
+        )),
         Values::F64(values) => each!(values, |value: f64| canonical_f64(value).to_bits()),
         Values::I128(values) => {
             for (key, &value) in keys.zip(&values[from..]) {
@@ -377,8 +430,16 @@ fn fill(part: &Part, column: &Column<'_>, from: usize, width: usize, block: &mut
                 key[word + 1] = (value >> 64) as u64;
             }
         }
-        Values::Utf8View(values) => fill_views(values.views(), |row| values.value(row).as_bytes(), from, word, keys),
-        Values::BinaryView(values) => fill_views(values.views(), |row| values.value(row), from, word, keys),
+        Values::Utf8View(values) => fill_views(
+            values.views(),
+            |row| values.value(row).as_bytes(),
+            from,
+            word,
+            keys,
+        ),
+        Values::BinaryView(values) => {
+            fill_views(values.views(), |row| values.value(row), from, word, keys)
+        }
         Values::Plain(offsets, data) => {
             for (row, key) in keys.enumerate() {
                 let row = from + row;
@@ -416,7 +477,11 @@ fn set_nulls(
     null_word: usize,
     block: &mut [u64],
 ) {
-    let words = if matches!(part.physical, Physical::Bytes | Physical::I128) { 2 } else { 1 };
+    let words = if matches!(part.physical, Physical::Bytes | Physical::I128) {
+        2
+    } else {
+        1
+    };
     for (row, key) in block.chunks_exact_mut(width).enumerate() {
         if nulls.is_null(from + row) {
             key[part.word..part.word + words].fill(0);
@@ -449,11 +514,28 @@ mod tests {
             let mut model: HashMap<String, u32> = HashMap::new();
             for _ in 0..4 {
                 let rows = random.usize(1..3000);
-                let texts = ["", "UA", "twelve bytes", "thirteen byte", "a text that is long 1", "a text that is long 2"];
-                let pick = |random: &mut fastrand::Rng| random.choice(texts).filter(|_| random.u8(..5) > 0);
+                let texts = [
+                    "",
+                    "UA",
+                    "twelve bytes",
+                    "thirteen byte",
+                    "a text that is long 1",
+                    "a text that is long 2",
+                ];
+                let pick = |random: &mut fastrand::Rng| {
+                    random.choice(texts).filter(|_| random.u8(..5) > 0)
+                };
                 let columns: Vec<ArrayRef> = vec![
-                    Arc::new((0..rows).map(|_| pick(&mut random)).collect::<StringViewArray>()),
-                    Arc::new((0..rows).map(|_| random.bool().then(|| random.i32(-2..2))).collect::<Int32Array>()),
+                    Arc::new(
+                        (0..rows)
+                            .map(|_| pick(&mut random))
+                            .collect::<StringViewArray>(),
+                    ),
+                    Arc::new(
+                        (0..rows)
+                            .map(|_| random.bool().then(|| random.i32(-2..2)))
+                            .collect::<Int32Array>(),
+                    ),
                     Arc::new(
                         (0..rows)
                             .map(|_| random.bool().then(|| i128::from(random.i8(-1..2)) << 70))
@@ -461,15 +543,33 @@ mod tests {
                             .with_precision_and_scale(20, 2)
                             .unwrap(),
                     ),
-                    Arc::new((0..rows).map(|_| random.choice([0.0, -0.0, 1.5, f64::NAN])).collect::<Float64Array>()),
-                    Arc::new((0..rows).map(|_| pick(&mut random)).collect::<StringArray>()),
+                    Arc::new(
+                        (0..rows)
+                            .map(|_| random.choice([0.0, -0.0, 1.5, f64::NAN]))
+                            .collect::<Float64Array>(),
+                    ),
+                    Arc::new(
+                        (0..rows)
+                            .map(|_| pick(&mut random))
+                            .collect::<StringArray>(),
+                    ),
                 ];
                 let interned = table.intern(&columns, rows);
-                let opened: Vec<Column<'_>> = columns.iter().map(|array| Column::of(array).unwrap()).collect();
+                let opened: Vec<Column<'_>> = columns
+                    .iter()
+                    .map(|array| Column::of(array).unwrap())
+                    .collect();
                 for (row, &group) in interned.groups.iter().enumerate() {
-                    let key = opened.iter().map(|column| format!("{:?}", column.cell(row))).collect::<String>();
+                    let key = opened
+                        .iter()
+                        .map(|column| format!("{:?}", column.cell(row)))
+                        .collect::<String>();
                     let next = model.len() as u32;
-                    assert_eq!(*model.entry(key).or_insert(next), group, "seed {seed}, row {row}");
+                    assert_eq!(
+                        *model.entry(key).or_insert(next),
+                        group,
+                        "seed {seed}, row {row}"
+                    );
                 }
                 assert_eq!(table.len(), model.len());
                 // Reading groups back and interning them again changes nothing.
@@ -478,11 +578,17 @@ mod tests {
                 let count = table.len();
                 assert_eq!(table.intern(&columns, count).groups, all, "seed {seed}");
             }
-            let kept: Vec<u32> = (0..table.len() as u32).filter(|group| group % 3 != 0).collect();
+            let kept: Vec<u32> = (0..table.len() as u32)
+                .filter(|group| group % 3 != 0)
+                .collect();
             let columns = table.columns(&kept);
             table.retain(&kept);
             let found = table.intern(&columns, kept.len());
-            assert_eq!(found.groups, (0..kept.len() as u32).collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!(
+                found.groups,
+                (0..kept.len() as u32).collect::<Vec<_>>(),
+                "seed {seed}"
+            );
             assert_eq!(table.len(), kept.len());
         }
     }
@@ -491,7 +597,10 @@ mod tests {
     fn state_keys_begin_with_operator_vnode_and_window() {
         use arrow::array::TimestampMicrosecondArray;
         use arrow::datatypes::TimeUnit;
-        let types = [(DataType::Timestamp(TimeUnit::Microsecond, None), false), (DataType::Utf8View, false)];
+        let types = [
+            (DataType::Timestamp(TimeUnit::Microsecond, None), false),
+            (DataType::Utf8View, false),
+        ];
         let mut table = GroupTable::new(3, &types, Some(0));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(TimestampMicrosecondArray::from(vec![-1, 5])),

@@ -62,7 +62,11 @@ impl Input<'_> {
             }
             (Some(mask), signs) => {
                 for row in mask.set_indices() {
-                    visit(row, self.groups[row] as usize, signs.map_or(1, |signs| i64::from(signs[row])));
+                    visit(
+                        row,
+                        self.groups[row] as usize,
+                        signs.map_or(1, |signs| i64::from(signs[row])),
+                    );
                 }
             }
         }
@@ -146,7 +150,12 @@ pub(crate) fn unsupported(call: &AggregateCall, input: &SchemaRef) -> Option<Str
             _ => false,
         },
     };
-    (!fits).then(|| format!("{:?} of {data_type} cannot give {}", call.function, call.output))
+    (!fits).then(|| {
+        format!(
+            "{:?} of {data_type} cannot give {}",
+            call.function, call.output
+        )
+    })
 }
 
 /// Whether an aggregate counts values in the state below its groups.
@@ -164,20 +173,34 @@ pub(crate) fn accumulator(
     input: &SchemaRef,
     append_only: bool,
 ) -> Box<dyn Accumulator> {
-    let Some(argument) = call.argument else { return Box::new(count::Count::default()) };
+    let Some(argument) = call.argument else {
+        return Box::new(count::Count::default());
+    };
     let data_type = input.field(argument).data_type().clone();
     // Smallest and largest do not depend on how often a value is there.
-    let is_extreme = matches!(call.function, AggregateFunction::Min | AggregateFunction::Max);
+    let is_extreme = matches!(
+        call.function,
+        AggregateFunction::Min | AggregateFunction::Max
+    );
     if call.distinct && !is_extreme {
-        let plain = AggregateCall { distinct: false, ..call.clone() };
-        return Box::new(distinct::Distinct::new(accumulator(&plain, number, input, append_only), &data_type, number));
+        let plain = AggregateCall {
+            distinct: false,
+            ..call.clone()
+        };
+        return Box::new(distinct::Distinct::new(
+            accumulator(&plain, number, input, append_only),
+            &data_type,
+            number,
+        ));
     }
     let largest = call.function == AggregateFunction::Max;
     match call.function {
         AggregateFunction::Count => Box::new(count::Count::default()),
         AggregateFunction::Sum => sum::of(&data_type, &call.output),
         AggregateFunction::Avg => average::of(&data_type, &call.output),
-        AggregateFunction::Min | AggregateFunction::Max if append_only => extreme::of(&data_type, largest),
+        AggregateFunction::Min | AggregateFunction::Max if append_only => {
+            extreme::of(&data_type, largest)
+        }
         AggregateFunction::Min | AggregateFunction::Max => {
             Box::new(multiset::OrderedMultiset::new(&data_type, largest, number))
         }
@@ -185,16 +208,26 @@ pub(crate) fn accumulator(
 }
 
 /// The rows that count for a call: its filter holds and its argument is not NULL; `None` = all.
-pub(crate) fn mask_of(call: &AggregateCall, columns: &[ArrayRef]) -> Result<Option<BooleanBuffer>, String> {
+pub(crate) fn mask_of(
+    call: &AggregateCall,
+    columns: &[ArrayRef],
+) -> Result<Option<BooleanBuffer>, String> {
     let not_null = match call.argument {
-        Some(argument) => columns[argument].logical_nulls().filter(|nulls| nulls.null_count() > 0),
+        Some(argument) => columns[argument]
+            .logical_nulls()
+            .filter(|nulls| nulls.null_count() > 0),
         None => None,
     };
     let not_null = not_null.map(|nulls| nulls.inner().clone());
-    let Some(filter) = call.filter else { return Ok(not_null) };
-    let filter: &BooleanArray = columns[filter]
-        .as_boolean_opt()
-        .ok_or_else(|| format!("the filter of an aggregate is {}, no boolean", columns[filter].data_type()))?;
+    let Some(filter) = call.filter else {
+        return Ok(not_null);
+    };
+    let filter: &BooleanArray = columns[filter].as_boolean_opt().ok_or_else(|| {
+        format!(
+            "the filter of an aggregate is {}, no boolean",
+            columns[filter].data_type()
+        )
+    })?;
     let holds = match filter.nulls() {
         Some(nulls) => filter.values() & nulls.inner(),
         None => filter.values().clone(),

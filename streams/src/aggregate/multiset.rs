@@ -49,9 +49,12 @@ pub(super) fn count_values(
     number: u16,
     below: &mut SubState<'_>,
 ) -> Result<Vec<Turn>, OperatorError> {
-    let Some(column) = input.values.and_then(Column::of) else { return Ok(Vec::new()) };
+    let Some(column) = input.values.and_then(Column::of) else {
+        return Ok(Vec::new());
+    };
     // First the net change within the chunk, in the order of first appearance: most values come more than once.
-    let mut places: HashMap<(u32, Vec<u8>), usize, foldhash::fast::RandomState> = HashMap::default();
+    let mut places: HashMap<(u32, Vec<u8>), usize, foldhash::fast::RandomState> =
+        HashMap::default();
     let mut changes: Vec<(i64, usize)> = Vec::new();
     input.for_each(|row, group, sign| {
         let mut value = Vec::with_capacity(16);
@@ -91,7 +94,12 @@ pub(super) fn count_values(
             below.state.put(state_key, bytes);
         }
         if (old > 0) != (new > 0) {
-            turns.push(Turn { group, value, appeared: new > 0, row });
+            turns.push(Turn {
+                group,
+                value,
+                appeared: new > 0,
+                row,
+            });
         }
     }
     Ok(turns)
@@ -100,7 +108,13 @@ pub(super) fn count_values(
 impl OrderedMultiset {
     pub(super) fn new(data_type: &DataType, largest: bool, number: u16) -> Self {
         let physical = Physical::of(data_type).unwrap_or(Physical::Null);
-        Self { best: Vec::new(), data_type: data_type.clone(), physical, largest, number }
+        Self {
+            best: Vec::new(),
+            data_type: data_type.clone(),
+            physical,
+            largest,
+            number,
+        }
     }
 }
 
@@ -127,18 +141,26 @@ impl Accumulator for OrderedMultiset {
                 lost.push(turn.group);
             }
         }
-        let order = if self.largest { ScanOrder::Descending } else { ScanOrder::Ascending };
+        let order = if self.largest {
+            ScanOrder::Descending
+        } else {
+            ScanOrder::Ascending
+        };
         lost.sort_unstable();
         lost.dedup();
         for group in lost {
-            let edge = below.state.edge(&prefix_of(below, group, self.number), order)?;
+            let edge = below
+                .state
+                .edge(&prefix_of(below, group, self.number), order)?;
             self.best[group as usize] = edge.map(Vec::into_boxed_slice);
         }
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32], _overflowed: &mut Vec<usize>) -> ArrayRef {
-        let values = groups.iter().map(|&group| self.best[group as usize].as_deref());
+        let values = groups
+            .iter()
+            .map(|&group| self.best[group as usize].as_deref());
         decoded(&self.data_type, self.physical, values)
     }
 

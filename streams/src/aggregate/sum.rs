@@ -6,8 +6,8 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use hashbrown::HashMap;
 
@@ -21,7 +21,10 @@ pub(super) fn of(input: &DataType, output: &DataType) -> Box<dyn Accumulator> {
     if input.is_floating() {
         Box::new(FloatSum::default())
     } else {
-        Box::new(ExactSum { totals: ExactTotals::default(), output: output.clone() })
+        Box::new(ExactSum {
+            totals: ExactTotals::default(),
+            output: output.clone(),
+        })
     }
 }
 
@@ -49,7 +52,9 @@ impl ExactTotals {
             DataType::UInt16 => self.add(input, values.as_primitive::<UInt16Type>().values()),
             DataType::UInt32 => self.add(input, values.as_primitive::<UInt32Type>().values()),
             DataType::UInt64 => self.add(input, values.as_primitive::<UInt64Type>().values()),
-            DataType::Decimal128(..) => self.add(input, values.as_primitive::<Decimal128Type>().values()),
+            DataType::Decimal128(..) => {
+                self.add(input, values.as_primitive::<Decimal128Type>().values())
+            }
             other => debug_assert!(false, "a plan with a sum of {other} is refused"),
         }
     }
@@ -58,7 +63,11 @@ impl ExactTotals {
         let (sums, counts) = (self.sums.as_mut_slice(), self.counts.as_mut_slice());
         input.for_each(|row, group, sign| {
             let value: i128 = values[row].into();
-            sums[group] = sums[group].wrapping_add(if sign < 0 { value.wrapping_neg() } else { value });
+            sums[group] = sums[group].wrapping_add(if sign < 0 {
+                value.wrapping_neg()
+            } else {
+                value
+            });
             counts[group] += sign;
         });
     }
@@ -82,7 +91,11 @@ impl ExactTotals {
         self.counts[group] = read_zigzag(bytes)?;
         self.sums[group] = match read_exact(1, bytes)? {
             [0] => i128::from(read_zigzag(bytes)?),
-            _ => i128::from_le_bytes(read_exact(16, bytes)?.try_into().expect("16 bytes were read")),
+            _ => i128::from_le_bytes(
+                read_exact(16, bytes)?
+                    .try_into()
+                    .expect("16 bytes were read"),
+            ),
         };
         Ok(())
     }
@@ -95,7 +108,9 @@ impl ExactTotals {
 
 /// The largest magnitude that a decimal of this precision holds.
 pub(super) fn decimal_limit(precision: u8) -> i128 {
-    10i128.checked_pow(u32::from(precision)).map_or(i128::MAX, |limit| limit - 1)
+    10i128
+        .checked_pow(u32::from(precision))
+        .map_or(i128::MAX, |limit| limit - 1)
 }
 
 /// See [`of`].
@@ -110,14 +125,21 @@ impl Accumulator for ExactSum {
         self.totals.resize(groups);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
         self.totals.update(input);
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32], overflowed: &mut Vec<usize>) -> ArrayRef {
         let mut results = groups.iter().enumerate().map(|(position, &group)| {
-            let (sum, count) = (self.totals.sums[group as usize], self.totals.counts[group as usize]);
+            let (sum, count) = (
+                self.totals.sums[group as usize],
+                self.totals.counts[group as usize],
+            );
             (position, (count > 0).then_some(sum))
         });
         let mut fitting = |fits: &dyn Fn(i128) -> bool| -> Vec<Option<i128>> {
@@ -140,11 +162,17 @@ impl Accumulator for ExactSum {
             }
             DataType::UInt64 => {
                 let sums = fitting(&|sum| u64::try_from(sum).is_ok());
-                nullable(&self.output, sums.into_iter().map(|sum| sum.map(|sum| sum as u64)))
+                nullable(
+                    &self.output,
+                    sums.into_iter().map(|sum| sum.map(|sum| sum as u64)),
+                )
             }
             _ => {
                 let sums = fitting(&|sum| i64::try_from(sum).is_ok());
-                nullable(&DataType::Int64, sums.into_iter().map(|sum| sum.map(|sum| sum as i64)))
+                nullable(
+                    &DataType::Int64,
+                    sums.into_iter().map(|sum| sum.map(|sum| sum as i64)),
+                )
             }
         }
     }
@@ -209,7 +237,11 @@ impl FloatTotals {
 
     #[inline]
     fn add(&mut self, input: &Input<'_>, value_of: impl Fn(usize) -> f64) {
-        let (high, low, counts) = (self.high.as_mut_slice(), self.low.as_mut_slice(), self.counts.as_mut_slice());
+        let (high, low, counts) = (
+            self.high.as_mut_slice(),
+            self.low.as_mut_slice(),
+            self.counts.as_mut_slice(),
+        );
         let specials = &mut self.specials;
         input.for_each(|row, group, sign| {
             let value = value_of(row);
@@ -226,7 +258,11 @@ impl FloatTotals {
                     low[group] = 0.0;
                 }
             } else {
-                let kind = if value.is_nan() { 0 } else { 1 + usize::from(value < 0.0) };
+                let kind = if value.is_nan() {
+                    0
+                } else {
+                    1 + usize::from(value < 0.0)
+                };
                 specials.entry(group as u32).or_default()[kind] += sign;
             }
         });
@@ -262,7 +298,11 @@ impl FloatTotals {
         self.high[group] = f64::from_le_bytes(read_exact(8, bytes)?.try_into().expect(WIDTH));
         self.low[group] = f64::from_le_bytes(read_exact(8, bytes)?.try_into().expect(WIDTH));
         if read_varint(bytes)? != 0 {
-            let counts = [read_zigzag(bytes)?, read_zigzag(bytes)?, read_zigzag(bytes)?];
+            let counts = [
+                read_zigzag(bytes)?,
+                read_zigzag(bytes)?,
+                read_zigzag(bytes)?,
+            ];
             self.specials.insert(group as u32, counts);
         }
         Ok(())
@@ -274,7 +314,10 @@ impl FloatTotals {
         retain_at(&mut self.counts, kept);
         if !self.specials.is_empty() {
             let old = std::mem::take(&mut self.specials);
-            let moved = kept.iter().enumerate().filter_map(|(to, from)| Some((to as u32, *old.get(from)?)));
+            let moved = kept
+                .iter()
+                .enumerate()
+                .filter_map(|(to, from)| Some((to as u32, *old.get(from)?)));
             self.specials = moved.collect();
         }
     }
@@ -291,7 +334,11 @@ impl Accumulator for FloatSum {
         self.totals.resize(groups);
     }
 
-    fn update(&mut self, input: &Input<'_>, _below: &mut SubState<'_>) -> Result<(), OperatorError> {
+    fn update(
+        &mut self,
+        input: &Input<'_>,
+        _below: &mut SubState<'_>,
+    ) -> Result<(), OperatorError> {
         self.totals.update(input);
         Ok(())
     }

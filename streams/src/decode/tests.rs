@@ -987,33 +987,3 @@ fn damaged_records_never_panic_and_never_differ_from_serde_json() {
         }
     }
 }
-
-#[test]
-fn bench_tmp() {
-    let n = 8192usize;
-    let mk = |space: &str| -> Vec<String> { (0..n).map(|i| format!(
-        "{{\"scheduled\":{s}\"2013-01-{:02}T{:02}:{:02}:00Z\",{s}\"carrier\":{s}\"U{}\",{s}\"flight\":{s}{},{s}\"tailnum\":{s}\"N{}UA\",{s}\"origin\":{s}\"EWR\",{s}\"dest\":{s}\"IAH\",{s}\"dep_delay\":{s}{},{s}\"arr_delay\":{s}{},{s}\"air_time\":{s}{},{s}\"distance\":{s}1400}}",
-        i % 28 + 1, i % 24, i % 60, i % 10, 1000 + i % 5000, 10000 + i, i as i64 % 200 - 20, i as i64 % 200 - 30, i % 400, s = space)).collect() };
-    for (label, space) in [("compact", ""), ("spaced", " ")] {
-        let texts = mk(space);
-        let values: Vec<_> = texts.iter().map(|t| Some(t.as_bytes())).collect();
-        let bytes: usize = texts.iter().map(|t| t.len()).sum();
-        let run = records(&values);
-        let all = vec![
-            column("scheduled", MICROS), column("carrier", DataType::Utf8View), column("flight", DataType::Int64),
-            column("tailnum", DataType::Utf8View), column("origin", DataType::Utf8View), column("dest", DataType::Utf8View),
-            column("dep_delay", DataType::Float64), column("arr_delay", DataType::Int32), column("air_time", DataType::Int64), column("distance", DataType::Int64)];
-        let few = vec![column("scheduled", MICROS), column("carrier", DataType::Utf8View), column("dep_delay", DataType::Int64)];
-        for (name, columns) in [("all", all), ("few", few)] {
-            let mut decoder = Decoder::new(&spec(columns)).unwrap();
-            for _ in 0..20 { decoder.decode(&run); }
-            let mut best = f64::MAX;
-            for _ in 0..20 {
-                let t = std::time::Instant::now();
-                for _ in 0..10 { std::hint::black_box(decoder.decode(&run)); }
-                best = best.min(t.elapsed().as_secs_f64() / 10.0);
-            }
-            println!("{label} {name}: {} B/rec, {:.0} MB/s, {:.2} M rec/s, {:.0} ns/rec", bytes / n, bytes as f64 / best / 1e6, n as f64 / best / 1e6, best * 1e9 / n as f64);
-        }
-    }
-}

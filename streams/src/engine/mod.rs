@@ -93,10 +93,18 @@ impl EngineConfig {
     /// # Errors
     /// The first field that cannot be used.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let fail = |field, reason: &str| Err(ConfigError { field, reason: reason.to_owned() });
+        let fail = |field, reason: &str| {
+            Err(ConfigError {
+                field,
+                reason: reason.to_owned(),
+            })
+        };
         let interval = self.commit_interval;
         if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&interval) {
-            return fail("commit_interval", "must be between 1 ms and 60 s: transactions time out after ten times as long");
+            return fail(
+                "commit_interval",
+                "must be between 1 ms and 60 s: transactions time out after ten times as long",
+            );
         }
         if !is_name(&self.worker) {
             return fail("worker", NAME_RULE);
@@ -124,11 +132,16 @@ mod duration_text {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{}ms", duration.as_millis()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Written {
@@ -139,7 +152,8 @@ mod duration_text {
             Written::Milliseconds(number) => return Ok(Duration::from_millis(number)),
             Written::Text(text) => text,
         };
-        let parse = |number: &str, unit_ms: u64| number.trim().parse::<u64>().ok()?.checked_mul(unit_ms);
+        let parse =
+            |number: &str, unit_ms: u64| number.trim().parse::<u64>().ok()?.checked_mul(unit_ms);
         let milliseconds = match text.strip_suffix("ms") {
             Some(number) => parse(number, 1),
             None => match text.strip_suffix('s') {
@@ -203,12 +217,15 @@ pub enum EngineError {
     Thread(String),
 }
 
-const NAME_RULE: &str = "must be 1 to 200 of the characters a-z A-Z 0-9 . _ - and not start with a dot";
+const NAME_RULE: &str =
+    "must be 1 to 200 of the characters a-z A-Z 0-9 . _ - and not start with a dot";
 
 fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && !name.starts_with('.')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// Runs jobs and push queries over one log. Clones are the same engine.
@@ -226,7 +243,9 @@ struct Inner {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,7 +257,14 @@ impl Engine {
     pub fn new(config: EngineConfig, log: Arc<dyn Log>) -> Result<Self, EngineError> {
         config.validate()?;
         let rocks = RocksOptions::new(config.cache_bytes, config.write_buffer_bytes);
-        Ok(Self { inner: Arc::new(Inner { config, log, rocks, jobs: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                log,
+                rocks,
+                jobs: Mutex::default(),
+            }),
+        })
     }
 
     /// The config it was made with.
@@ -255,7 +281,8 @@ impl Engine {
     pub async fn start(&self, job: JobSpec) -> Result<JobHandle, EngineError> {
         check(&job)?;
         let running = |jobs: &[JobHandle]| {
-            jobs.iter().any(|known| known.name() == job.name && !known.status().state.is_final())
+            jobs.iter()
+                .any(|known| known.name() == job.name && !known.status().state.is_final())
         };
         if running(&self.inner.jobs.lock()) {
             return Err(EngineError::Running(job.name));
@@ -274,7 +301,10 @@ impl Engine {
             shared,
         };
         environment.create_topics().await?;
-        let stores = Box::new(Folder { path: folder.clone(), options: self.inner.rocks.clone() });
+        let stores = Box::new(Folder {
+            path: folder.clone(),
+            options: self.inner.rocks.clone(),
+        });
         let handle = JobHandle::start(environment, stores, folder).await?;
         let mut jobs = self.inner.jobs.lock();
         jobs.retain(|known| known.name() != handle.name());
@@ -293,14 +323,16 @@ impl Engine {
         }
     }
 
-    /// The jobs that were started and not dropped.
+    /// The jobs that were started and not stopped.
     pub fn jobs(&self) -> Vec<JobHandle> {
-        self.inner.jobs.lock().clone()
+        let mut jobs = self.inner.jobs.lock();
+        jobs.retain(|job| job.status().state != JobState::Stopped);
+        jobs.clone()
     }
 
     /// The job of this name.
     pub fn job(&self, name: &str) -> Option<JobHandle> {
-        self.inner.jobs.lock().iter().find(|job| job.name() == name).cloned()
+        self.jobs().into_iter().find(|job| job.name() == name)
     }
 
     /// Ends a job and removes what it owns, see [`JobHandle::drop_job`]; one that never started here too: then its
@@ -309,13 +341,22 @@ impl Engine {
     /// # Errors
     /// As [`JobHandle::drop_job`].
     pub async fn drop_job(&self, name: &str) -> Result<(), EngineError> {
-        if let Some(job) = self.job(name) {
+        if !is_name(name) {
+            return Err(EngineError::Name {
+                name: name.to_owned(),
+            });
+        }
+        let known = self
+            .inner
+            .jobs
+            .lock()
+            .iter()
+            .find(|job| job.name() == name)
+            .cloned();
+        if let Some(job) = known {
             job.drop_job().await?;
             self.inner.jobs.lock().retain(|known| known.name() != name);
             return Ok(());
-        }
-        if !is_name(name) {
-            return Err(EngineError::Name { name: name.to_owned() });
         }
         let config = &self.inner.config;
         let names = Names::new(name, &config.worker);
@@ -347,19 +388,39 @@ impl Engine {
 /// Everything that can be checked before anything is made.
 fn check(job: &JobSpec) -> Result<(), EngineError> {
     if !is_name(&job.name) {
-        return Err(EngineError::Name { name: job.name.clone() });
+        return Err(EngineError::Name {
+            name: job.name.clone(),
+        });
     }
     job.plan.validate()?;
     let schema = job.plan.schema();
-    let sink = |reason: String| EngineError::Sink { topic: job.sink.topic.clone(), reason };
-    if let Some(column) = job.sink.key.iter().find(|&&column| column >= schema.fields().len()) {
+    let sink = |reason: String| EngineError::Sink {
+        topic: job.sink.topic.clone(),
+        reason,
+    };
+    if let Some(column) = job
+        .sink
+        .key
+        .iter()
+        .find(|&&column| column >= schema.fields().len())
+    {
         return Err(sink(format!("key column {column} does not exist")));
     }
     if job.sink.key.is_empty() && !job.plan.is_append_only() {
-        return Err(sink("rows of this view change, so it needs a key".to_owned()));
+        return Err(sink(
+            "rows of this view change, so it needs a key".to_owned(),
+        ));
     }
-    if let Some(field) = schema.fields().iter().find(|field| !crate::state::is_storable(field.data_type())) {
-        return Err(sink(format!("column {} of type {} cannot be kept in state", field.name(), field.data_type())));
+    if let Some(field) = schema
+        .fields()
+        .iter()
+        .find(|field| !crate::state::is_storable(field.data_type()))
+    {
+        return Err(sink(format!(
+            "column {} of type {} cannot be kept in state",
+            field.name(),
+            field.data_type()
+        )));
     }
     KeyEncoder::new(schema, &job.sink.key, job.sink.key_format)
         .map(|_| ())
@@ -375,9 +436,13 @@ struct Folder {
 
 impl Folder {
     fn generations(&self) -> Vec<u64> {
-        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let mut found: Vec<u64> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('g')?.parse().ok()).collect();
+        let entries = std::fs::read_dir(&self.path)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut found: Vec<u64> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix('g')?.parse().ok())
+            .collect();
         found.sort_unstable();
         found
     }

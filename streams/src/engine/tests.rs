@@ -12,18 +12,39 @@ use crate::{Emit, JoinKind, KeyFormat, LatePolicy, SinkSpec};
 
 fn plan() -> StreamPlan {
     let mut plan = PlanBuilder::default();
-    let flights =
-        plan.source("flights", &[("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)], None);
+    let flights = plan.source(
+        "flights",
+        &[("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)],
+        None,
+    );
     let windows = plan.tumble(flights, 10 * SECOND, LatePolicy::Drop);
-    let airlines = plan.source("airlines", &[("code", Utf8View), ("title", Utf8View)], Some(vec![0]));
+    let airlines = plan.source(
+        "airlines",
+        &[("code", Utf8View), ("title", Utf8View)],
+        Some(vec![0]),
+    );
     let joined = plan.join(JoinKind::Inner, (windows, "carrier"), (airlines, "code"));
-    plan.aggregate(joined, &["window_end", "title"], &["count(*)", "sum(delay)"], Emit::Changes);
+    plan.aggregate(
+        joined,
+        &["window_end", "title"],
+        &["count(*)", "sum(delay)"],
+        Emit::Changes,
+    );
     plan.build()
 }
 
 fn job(plan: StreamPlan, key: Vec<usize>) -> JobSpec {
-    let sink = SinkSpec { topic: "delays".to_owned(), partitions: 2, key, key_format: KeyFormat::Json };
-    JobSpec { name: "delays".to_owned(), plan, sink }
+    let sink = SinkSpec {
+        topic: "delays".to_owned(),
+        partitions: 2,
+        key,
+        key_format: KeyFormat::Json,
+    };
+    JobSpec {
+        name: "delays".to_owned(),
+        plan,
+        sink,
+    }
 }
 
 struct Rig {
@@ -36,7 +57,10 @@ impl Rig {
         let log = MemoryLog::new();
         log.create("flights", 2);
         log.create("airlines", 1);
-        Self { log, folder: tempfile::tempdir().unwrap() }
+        Self {
+            log,
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn engine(&self) -> Engine {
@@ -59,7 +83,13 @@ impl Rig {
         for (topic, partitions) in [("flights", 2), ("airlines", 1)] {
             for number in 0..partitions {
                 let partition = log_api::TopicPartition::new(topic, number);
-                let end = self.log.shared().admin().offset(&partition, log_api::OffsetSpec::Latest).await.unwrap();
+                let end = self
+                    .log
+                    .shared()
+                    .admin()
+                    .offset(&partition, log_api::OffsetSpec::Latest)
+                    .await
+                    .unwrap();
                 positions.push((partition, end));
             }
         }
@@ -71,8 +101,12 @@ impl Rig {
 }
 
 fn view(job: &JobHandle) -> Vec<String> {
-    let mut view: Vec<String> =
-        job.snapshot().unwrap().batches().flat_map(|batch| rows(&batch.unwrap())).collect();
+    let mut view: Vec<String> = job
+        .snapshot()
+        .unwrap()
+        .batches()
+        .flat_map(|batch| rows(&batch.unwrap()))
+        .collect();
     view.sort();
     view
 }
@@ -84,9 +118,13 @@ async fn a_job_lives_through_restarts_and_is_dropped() {
     let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
     assert_eq!(handle.status().state, JobState::Running);
     assert!(view(&handle).is_empty());
-    assert!(matches!(engine.start(job(plan(), vec![0, 1])).await, Err(EngineError::Running(_))));
+    assert!(matches!(
+        engine.start(job(plan(), vec![0, 1])).await,
+        Err(EngineError::Running(_))
+    ));
 
-    rig.log.push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
     rig.flight(0, "UA", 5);
     rig.flight(1, "UA", 6);
     rig.settled(&handle).await;
@@ -96,20 +134,37 @@ async fn a_job_lives_through_restarts_and_is_dropped() {
 
     engine.shutdown().await;
     assert_eq!(handle.status().state, JobState::Stopped);
-    assert!(matches!(handle.snapshot(), Err(EngineError::NotReady { .. })));
+    assert!(matches!(
+        handle.snapshot(),
+        Err(EngineError::NotReady { .. })
+    ));
     // A reader may go on with what it holds. (It also keeps the store open, so let it go before the next start.)
-    assert_eq!(snapshot.batches().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 1);
+    assert_eq!(
+        snapshot
+            .batches()
+            .map(|batch| batch.unwrap().num_rows())
+            .sum::<usize>(),
+        1
+    );
     drop(snapshot);
 
     let engine = rig.engine();
     let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
-    assert_eq!(view(&handle), ["10 United 2 11"], "at once, before anything new is read");
-    rig.log.push("airlines", 0, Some("UA"), Some(r#"{"title":"Untied"}"#));
+    assert_eq!(
+        view(&handle),
+        ["10 United 2 11"],
+        "at once, before anything new is read"
+    );
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"Untied"}"#));
     rig.flight(0, "UA", 1);
     rig.settled(&handle).await;
     assert_eq!(view(&handle), ["10 Untied 3 12"]);
     let why = handle.why().to_string();
-    assert!(why.starts_with("delays is running and has written"), "{why}");
+    assert!(
+        why.starts_with("delays is running and has written"),
+        "{why}"
+    );
 
     handle.drop_job().await.unwrap();
     assert!(!rig.folder.path().join("delays").exists());
@@ -122,8 +177,10 @@ async fn a_thread_comes_back_from_a_commit_without_an_answer() {
     let rig = Rig::new();
     let engine = rig.engine();
     let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
-    rig.log.push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
-    rig.log.fail_next_commit("thalweg.delays.0", CommitFault::UnknownApplied);
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.log
+        .fail_next_commit("thalweg.delays.0", CommitFault::UnknownApplied);
     rig.flight(0, "UA", 5);
     rig.flight(1, "UA", 6);
     rig.settled(&handle).await;
@@ -136,20 +193,40 @@ async fn a_job_that_cannot_work_says_why() {
     let rig = Rig::new();
     let engine = rig.engine();
     let error = engine.start(job(plan(), vec![])).await.unwrap_err();
-    assert_eq!(error.to_string(), "sink delays: rows of this view change, so it needs a key");
-    let error = engine.start(JobSpec { name: "../x".to_owned(), ..job(plan(), vec![0]) }).await.unwrap_err();
-    assert!(error.to_string().contains("must be 1 to 200 of the characters"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "sink delays: rows of this view change, so it needs a key"
+    );
+    let error = engine
+        .start(JobSpec {
+            name: "../x".to_owned(),
+            ..job(plan(), vec![0])
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("must be 1 to 200 of the characters"),
+        "{error}"
+    );
 
     // State of another plan: the job fails, says so, and stays failed.
     let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
     rig.flight(0, "UA", 5);
     rig.flight(1, "UA", 5);
-    rig.log.push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
     rig.settled(&handle).await;
     handle.stop().await;
     let handle = engine.start(job(plan(), vec![0])).await.unwrap();
     assert_eq!(handle.status().state, JobState::Failed);
-    assert!(handle.why().to_string().contains("was kept by another plan"));
+    assert!(
+        handle
+            .why()
+            .to_string()
+            .contains("was kept by another plan")
+    );
     handle.drop_job().await.unwrap();
 }
 
@@ -157,7 +234,10 @@ async fn a_job_that_cannot_work_says_why() {
 struct Panics;
 
 impl crate::BatchExpr for Panics {
-    fn eval(&self, _batch: &arrow::array::RecordBatch) -> Result<arrow::array::ArrayRef, crate::ExprError> {
+    fn eval(
+        &self,
+        _batch: &arrow::array::RecordBatch,
+    ) -> Result<arrow::array::ArrayRef, crate::ExprError> {
         panic!("a bug")
     }
 }
@@ -171,8 +251,15 @@ async fn a_panic_ends_the_job_and_not_the_process() {
     plan.map(flights, vec![("x", Int64, Arc::new(Panics))]);
     let handle = engine.start(job(plan.build(), vec![])).await.unwrap();
     rig.flight(0, "UA", 5);
-    handle.states().wait_for(|state| *state == JobState::Failed).await.unwrap();
-    assert_eq!(handle.status().error.as_deref(), Some("internal error: a bug"));
+    handle
+        .states()
+        .wait_for(|state| *state == JobState::Failed)
+        .await
+        .unwrap();
+    assert_eq!(
+        handle.status().error.as_deref(),
+        Some("internal error: a bug")
+    );
     engine.shutdown().await;
 }
 
@@ -187,11 +274,19 @@ async fn output_without_a_key_is_numbered() {
     for delay in 0..5 {
         rig.flight(0, "UA", delay);
     }
-    handle.commits().wait_for(|info| info.positions.iter().any(|(_, offset)| *offset == 5)).await.unwrap();
+    handle
+        .commits()
+        .wait_for(|info| info.positions.iter().any(|(_, offset)| *offset == 5))
+        .await
+        .unwrap();
     handle.stop().await;
     let handle = engine.start(job(plan, vec![])).await.unwrap();
     rig.flight(0, "UA", 5);
-    handle.commits().wait_for(|info| info.positions.iter().any(|(_, offset)| *offset == 6)).await.unwrap();
+    handle
+        .commits()
+        .wait_for(|info| info.positions.iter().any(|(_, offset)| *offset == 6))
+        .await
+        .unwrap();
     let batches = handle.snapshot().unwrap().batches();
     let found: Vec<String> = batches.flat_map(|batch| rows(&batch.unwrap())).collect();
     assert_eq!(found, ["UA 0", "UA 1", "UA 2", "UA 3", "UA 4", "UA 5"]);
@@ -203,7 +298,8 @@ async fn output_without_a_key_is_numbered() {
 async fn a_push_query_follows_and_ends_when_dropped() {
     let rig = Rig::new();
     let engine = rig.engine();
-    rig.log.push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
     rig.flight(0, "UA", 5);
     let mut stream = engine.query(plan(), QueryStart::Earliest);
     let mut seen = Vec::new();
@@ -215,7 +311,10 @@ async fn a_push_query_follows_and_ends_when_dropped() {
     let chunk = stream.next().await.unwrap().unwrap();
     assert_eq!(changes(&[chunk]), ["- 10 United 1 5", "+ 10 United 2 11"]);
     drop(stream);
-    assert!(rig.log.topics().iter().all(|topic| !topic.starts_with('_')), "nothing is written");
+    assert!(
+        rig.log.topics().iter().all(|topic| !topic.starts_with('_')),
+        "nothing is written"
+    );
 
     let mut missing = PlanBuilder::default();
     missing.source("missing", &[("carrier", Utf8View)], None);
@@ -228,11 +327,18 @@ async fn a_push_query_follows_and_ends_when_dropped() {
 #[test]
 fn config_is_checked() {
     assert_eq!(EngineConfig::default().validate(), Ok(()));
-    let slow = EngineConfig { commit_interval: Duration::from_secs(61), ..EngineConfig::default() };
+    let slow = EngineConfig {
+        commit_interval: Duration::from_secs(61),
+        ..EngineConfig::default()
+    };
     assert_eq!(slow.validate().unwrap_err().field, "commit_interval");
-    let unnamed = EngineConfig { worker: "a b".to_owned(), ..EngineConfig::default() };
+    let unnamed = EngineConfig {
+        worker: "a b".to_owned(),
+        ..EngineConfig::default()
+    };
     assert_eq!(unnamed.validate().unwrap_err().field, "worker");
-    let read: EngineConfig = serde_json::from_str(r#"{"commit_interval": "1s", "worker": "w"}"#).unwrap();
+    let read: EngineConfig =
+        serde_json::from_str(r#"{"commit_interval": "1s", "worker": "w"}"#).unwrap();
     assert_eq!(read.commit_interval, Duration::from_secs(1));
     let written = serde_json::to_value(&read).unwrap();
     assert_eq!(written["commit_interval"], "1000ms");
@@ -242,7 +348,16 @@ fn config_is_checked() {
 
 #[test]
 fn names_become_no_paths() {
-    for name in ["", ".", "..", "../x", "a/b", "a b", ".hidden", &"x".repeat(201)] {
+    for name in [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "a b",
+        ".hidden",
+        &"x".repeat(201),
+    ] {
         assert!(!is_name(name), "{name}");
     }
     assert!(is_name("delays_by.carrier-2"));

@@ -21,15 +21,21 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+};
 use arrow::compute::{concat, interleave, take_arrays};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{CHUNK_ROWS_MAX, Context, Emitter, Memory, Operator, OperatorError};
-use crate::aggregate::{Accumulator, GroupTable, Input, SubState, accumulator, keeps_values, mask_of, retain_at};
+use crate::aggregate::{
+    Accumulator, GroupTable, Input, SubState, accumulator, keeps_values, mask_of, retain_at,
+};
 use crate::operator::effects::row_text;
 use crate::state::row::{push_varint, push_zigzag, read_varint, read_zigzag};
-use crate::state::{Cell, Column, ColumnBuilder, Physical, ScanOrder, State, StateError, key, prefix_end};
+use crate::state::{
+    Cell, Column, ColumnBuilder, Physical, ScanOrder, State, StateError, key, prefix_end,
+};
 use crate::{AggregateCall, AggregateSpec, Chunk, Emit, OperatorId};
 
 /// Changed since the last emission.
@@ -105,7 +111,12 @@ impl Aggregate {
         let columns: Vec<(DataType, bool)> = spec
             .group_by
             .iter()
-            .map(|&column| (input.field(column).data_type().clone(), input.field(column).is_nullable()))
+            .map(|&column| {
+                (
+                    input.field(column).data_type().clone(),
+                    input.field(column).is_nullable(),
+                )
+            })
             .collect();
         let accumulators = spec
             .aggregates
@@ -119,9 +130,15 @@ impl Aggregate {
             calls: spec.aggregates.clone(),
             emit: spec.emit,
             schema: schema.clone(),
-            closing: Closing { drops_state: closing.drops_state && spec.window_end.is_some(), ..closing },
+            closing: Closing {
+                drops_state: closing.drops_state && spec.window_end.is_some(),
+                ..closing
+            },
             memory,
-            state_below: spec.aggregates.iter().any(|call| keeps_values(call, append_only)),
+            state_below: spec
+                .aggregates
+                .iter()
+                .any(|call| keeps_values(call, append_only)),
             groups: GroupTable::new(id.0, &columns, spec.window_end),
             accumulators,
             rows: Vec::new(),
@@ -152,14 +169,18 @@ impl Aggregate {
         }
         self.rows.resize(count, 0);
         self.flags.resize(count, 0);
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(count));
+        self.accumulators
+            .iter_mut()
+            .for_each(|accumulator| accumulator.resize(count));
         for group in known as u32..count as u32 {
             if let Some(end) = self.groups.window_end(group) {
                 self.ends.entry(end).or_default().push(group);
             }
         }
         if self.cold {
-            let keys: Vec<Vec<u8>> = (known as u32..count as u32).map(|group| self.state_key(group)).collect();
+            let keys: Vec<Vec<u8>> = (known as u32..count as u32)
+                .map(|group| self.state_key(group))
+                .collect();
             for (group, value) in (known..count).zip(state.get_many(&keys)?) {
                 if let Some(value) = value {
                     self.load(group, &value)?;
@@ -200,13 +221,21 @@ impl Aggregate {
         if newly.is_empty() {
             return;
         }
-        let existed = newly.iter().any(|&group| self.flags[group as usize] & EMITTED != 0);
+        let existed = newly
+            .iter()
+            .any(|&group| self.flags[group as usize] & EMITTED != 0);
         let columns = existed.then(|| self.results(newly, &mut Vec::new()));
-        self.before.push(Before { groups: newly.len(), columns });
+        self.before.push(Before {
+            groups: newly.len(),
+            columns,
+        });
     }
 
     fn results(&self, groups: &[u32], overflowed: &mut Vec<usize>) -> Vec<ArrayRef> {
-        self.accumulators.iter().map(|accumulator| accumulator.evaluate(groups, overflowed)).collect()
+        self.accumulators
+            .iter()
+            .map(|accumulator| accumulator.evaluate(groups, overflowed))
+            .collect()
     }
 
     /// How the changed groups were before, one column an aggregate.
@@ -214,7 +243,11 @@ impl Aggregate {
         let before = std::mem::take(&mut self.before);
         if before.iter().all(|before| before.columns.is_none()) {
             let count = before.iter().map(|before| before.groups).sum();
-            return Ok(self.calls.iter().map(|call| new_null_array(&call.output, count)).collect());
+            return Ok(self
+                .calls
+                .iter()
+                .map(|call| new_null_array(&call.output, count))
+                .collect());
         }
         self.calls
             .iter()
@@ -244,7 +277,10 @@ impl Aggregate {
         // Two rows a group at most.
         for from in (0..groups.len()).step_by(CHUNK_ROWS_MAX / 2) {
             let part = &groups[from..groups.len().min(from + CHUNK_ROWS_MAX / 2)];
-            let old: Vec<ArrayRef> = old.iter().map(|column| column.slice(from, part.len())).collect();
+            let old: Vec<ArrayRef> = old
+                .iter()
+                .map(|column| column.slice(from, part.len()))
+                .collect();
             if let Some(chunk) = self.changes(part, &old, context)? {
                 out.emit(chunk, context)?;
             }
@@ -276,9 +312,12 @@ impl Aggregate {
                 });
             }
             let existed = self.flags[group as usize] & EMITTED != 0;
-            let exists = self.exists(group) && !overflowed.contains(&row);
+            let exists = self.exists(group) && overflowed.binary_search(&row).is_err();
             let equal = || {
-                old_cells.iter().zip(&new_cells).all(|(old, new)| same(old.cell(row), new.cell(row)))
+                old_cells
+                    .iter()
+                    .zip(&new_cells)
+                    .all(|(old, new)| same(old.cell(row), new.cell(row)))
             };
             if existed && exists && equal() {
                 continue;
@@ -296,17 +335,27 @@ impl Aggregate {
         if picks.is_empty() {
             return Ok(None);
         }
-        let rows: UInt32Array = picks.iter().map(|(_, row)| *row as u32).collect::<Vec<_>>().into();
+        let rows: UInt32Array = picks
+            .iter()
+            .map(|(_, row)| *row as u32)
+            .collect::<Vec<_>>()
+            .into();
         let mut columns = take_arrays(&keys, &rows, None).map_err(columns_error)?;
         for (old, new) in old.iter().zip(&new) {
             columns.push(interleave(&[&**old, &**new], &picks).map_err(columns_error)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
-        let batch =
-            RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(columns_error)?;
-        let signs: Vec<i8> = picks.iter().map(|(which, _)| if *which == NEW { 1 } else { -1 }).collect();
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(columns_error)?;
+        let signs: Vec<i8> = picks
+            .iter()
+            .map(|(which, _)| if *which == NEW { 1 } else { -1 })
+            .collect();
         let diff = signs.contains(&-1).then(|| Int8Array::from(signs));
-        Ok(Some(Chunk { diff, ..Chunk::inserts(batch) }))
+        Ok(Some(Chunk {
+            diff,
+            ..Chunk::inserts(batch)
+        }))
     }
 
     /// Results that do not fit their type: the group's row is withheld until it fits again, and the error topic says so.
@@ -326,7 +375,10 @@ impl Aggregate {
         if let Ok(batch) = RecordBatch::try_new(self.schema.clone(), columns) {
             let chunk = Chunk::inserts(batch);
             for &row in &overflowed {
-                let reason = format!("an aggregate does not fit its type in {}", row_text(&chunk, row));
+                let reason = format!(
+                    "an aggregate does not fit its type in {}",
+                    row_text(&chunk, row)
+                );
                 context.effects.output_failed(None, reason);
             }
         }
@@ -335,18 +387,34 @@ impl Aggregate {
 
     /// The groups whose windows close now.
     fn take_closed(&mut self, watermark: Option<i64>) -> Vec<u32> {
-        let Some(reached) = watermark else { return Vec::new() };
-        let until = reached.saturating_sub(self.closing.grace_us).max(self.closed_until);
+        let Some(reached) = watermark else {
+            return Vec::new();
+        };
+        let until = reached
+            .saturating_sub(self.closing.grace_us)
+            .max(self.closed_until);
         self.closed_until = until;
-        if self.ends.first_key_value().is_none_or(|(&end, _)| end > until) {
+        if self
+            .ends
+            .first_key_value()
+            .is_none_or(|(&end, _)| end > until)
+        {
             return Vec::new();
         }
         let open = self.ends.split_off(&until.saturating_add(1));
-        std::mem::replace(&mut self.ends, open).into_values().flatten().collect()
+        std::mem::replace(&mut self.ends, open)
+            .into_values()
+            .flatten()
+            .collect()
     }
 
     /// Forgets the state of everything that ended at or before `closed_until`, in memory (`closed`) or not.
-    fn drop_closed(&mut self, closed: &[u32], cold_from: i64, state: &mut State) -> Result<(), StateError> {
+    fn drop_closed(
+        &mut self,
+        closed: &[u32],
+        cold_from: i64,
+        state: &mut State,
+    ) -> Result<(), StateError> {
         for &group in closed {
             self.flags[group as usize] |= CLOSED;
             self.gone += 1;
@@ -365,11 +433,17 @@ impl Aggregate {
             key::push_i64(cold_from, &mut from);
             key::push_i64(self.closed_until, &mut to);
             let mut keys = Vec::new();
-            state.scan(&from, &prefix_end(&to), ScanOrder::Ascending, |state_key, _| {
-                keys.push(state_key.to_vec());
-                ControlFlow::Continue(())
-            })?;
-            keys.into_iter().for_each(|state_key| state.delete(state_key));
+            state.scan(
+                &from,
+                &prefix_end(&to),
+                ScanOrder::Ascending,
+                |state_key, _| {
+                    keys.push(state_key.to_vec());
+                    ControlFlow::Continue(())
+                },
+            )?;
+            keys.into_iter()
+                .for_each(|state_key| state.delete(state_key));
         }
         Ok(())
     }
@@ -402,8 +476,10 @@ impl Aggregate {
                 Some((data_type, physical))
             })
             .collect();
-        let mut builders: Vec<ColumnBuilder> =
-            physicals.iter().filter_map(|(data_type, _)| ColumnBuilder::new(data_type, 16)).collect();
+        let mut builders: Vec<ColumnBuilder> = physicals
+            .iter()
+            .filter_map(|(data_type, _)| ColumnBuilder::new(data_type, 16))
+            .collect();
         let mut found = 0;
         let mut failed = None;
         let (from, to) = key::operator_range(self.id.0);
@@ -443,7 +519,12 @@ impl Aggregate {
 
     /// Gives up groups that are of no use, and, over the limit, such as did not change in this commit.
     fn shrink(&mut self) {
-        let bytes_each = 32 + self.accumulators.iter().map(|accumulator| accumulator.group_bytes()).sum::<usize>();
+        let bytes_each = 32
+            + self
+                .accumulators
+                .iter()
+                .map(|accumulator| accumulator.group_bytes())
+                .sum::<usize>();
         let bytes = self.groups.size_bytes() + self.groups.len() * bytes_each;
         let over = bytes > self.memory.cache_bytes;
         if self.is_global() || !(over || self.gone * 4 > self.groups.len().max(64)) {
@@ -454,10 +535,17 @@ impl Aggregate {
             let flags = self.flags[group as usize];
             flags & CLOSED == 0 && self.rows[group as usize] > 0
         };
-        let pending = |group: u32| self.emit == Emit::OnWindowClose && self.flags[group as usize] & EMITTED == 0;
-        let mut kept: Vec<u32> = (0..self.groups.len() as u32).filter(|&group| useful(group)).collect();
+        let pending = |group: u32| {
+            self.emit == Emit::OnWindowClose && self.flags[group as usize] & EMITTED == 0
+        };
+        let mut kept: Vec<u32> = (0..self.groups.len() as u32)
+            .filter(|&group| useful(group))
+            .collect();
         if over && kept.len() * (bytes / self.groups.len().max(1)) > self.memory.cache_bytes {
-            let hot = kept.iter().filter(|&&group| self.flags[group as usize] & TOUCHED != 0).count();
+            let hot = kept
+                .iter()
+                .filter(|&&group| self.flags[group as usize] & TOUCHED != 0)
+                .count();
             let hot_fits = hot * (bytes / self.groups.len().max(1)) <= self.memory.cache_bytes / 2;
             kept.retain(|&group| {
                 pending(group) || (hot_fits && self.flags[group as usize] & TOUCHED != 0)
@@ -465,7 +553,9 @@ impl Aggregate {
             self.cold = true;
         }
         self.groups.retain(&kept);
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.retain(&kept));
+        self.accumulators
+            .iter_mut()
+            .for_each(|accumulator| accumulator.retain(&kept));
         retain_at(&mut self.rows, &kept);
         retain_at(&mut self.flags, &kept);
         self.flags.iter_mut().for_each(|flags| *flags &= !TOUCHED);
@@ -517,25 +607,53 @@ impl Operator for Aggregate {
         _out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         let columns = chunk.batch.columns();
-        let keys: Vec<ArrayRef> = self.group_by.iter().map(|&column| columns[column].clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .group_by
+            .iter()
+            .map(|&column| columns[column].clone())
+            .collect();
         let interned = self.groups.intern(&keys, chunk.len());
         self.admit(interned.known, context.state)?;
         self.note_changes(&interned.groups);
         let groups = interned.groups.as_slice();
         let signs: Option<&[i8]> = chunk.diff.as_ref().map(|diff| &**diff.values());
         let rows = self.rows.as_mut_slice();
-        Input { groups, values: None, signs, mask: None }.for_each(|_, group, sign| rows[group] += sign);
+        Input {
+            groups,
+            values: None,
+            signs,
+            mask: None,
+        }
+        .for_each(|_, group, sign| rows[group] += sign);
         for (call, accumulator) in self.calls.iter().zip(&mut self.accumulators) {
-            let mask = mask_of(call, columns)
-                .map_err(|reason| OperatorError::Columns { operator: self.id, reason })?;
+            let mask = mask_of(call, columns).map_err(|reason| OperatorError::Columns {
+                operator: self.id,
+                reason,
+            })?;
             let values = call.argument.map(|argument| &columns[argument]);
-            let mut below = SubState { state: context.state, groups: &self.groups, operator: self.id };
-            accumulator.update(&Input { groups, values, signs, mask }, &mut below)?;
+            let mut below = SubState {
+                state: context.state,
+                groups: &self.groups,
+                operator: self.id,
+            };
+            accumulator.update(
+                &Input {
+                    groups,
+                    values,
+                    signs,
+                    mask,
+                },
+                &mut below,
+            )?;
         }
         Ok(())
     }
 
-    fn on_epoch_end(&mut self, context: &mut Context<'_>, out: &mut Emitter<'_>) -> Result<(), OperatorError> {
+    fn on_epoch_end(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
         let changed = std::mem::take(&mut self.changed);
         if !changed.is_empty() {
             let old = self.old_results()?;
@@ -552,9 +670,14 @@ impl Operator for Aggregate {
                 Emit::OnWindowClose => {
                     // Only what is out there already can be corrected now.
                     let corrected: Vec<u32> = (0..changed.len() as u32)
-                        .filter(|&place| self.flags[changed[place as usize] as usize] & EMITTED != 0)
+                        .filter(|&place| {
+                            self.flags[changed[place as usize] as usize] & EMITTED != 0
+                        })
                         .collect();
-                    let groups: Vec<u32> = corrected.iter().map(|&place| changed[place as usize]).collect();
+                    let groups: Vec<u32> = corrected
+                        .iter()
+                        .map(|&place| changed[place as usize])
+                        .collect();
                     let old = take_arrays(&old, &UInt32Array::from(corrected), None)
                         .map_err(|error| OperatorError::columns(self.id, &error))?;
                     self.emit_rows(&groups, &old, context, out)?;
@@ -567,10 +690,15 @@ impl Operator for Aggregate {
             let due: Vec<u32> = closed
                 .iter()
                 .copied()
-                .filter(|&group| self.flags[group as usize] & (EMITTED | CLOSED) == 0 && self.exists(group))
+                .filter(|&group| {
+                    self.flags[group as usize] & (EMITTED | CLOSED) == 0 && self.exists(group)
+                })
                 .collect();
-            let nothing: Vec<ArrayRef> =
-                self.calls.iter().map(|call| new_null_array(&call.output, due.len())).collect();
+            let nothing: Vec<ArrayRef> = self
+                .calls
+                .iter()
+                .map(|call| new_null_array(&call.output, due.len()))
+                .collect();
             self.emit_rows(&due, &nothing, context, out)?;
             for group in due {
                 if self.flags[group as usize] & UNSAVED == 0 {
@@ -600,13 +728,16 @@ impl Operator for Aggregate {
                 continue;
             }
             let mut value = Vec::with_capacity(64);
-            push_varint(u64::from(self.flags[group as usize] & EMITTED != 0), &mut value);
+            push_varint(
+                u64::from(self.flags[group as usize] & EMITTED != 0),
+                &mut value,
+            );
             push_zigzag(self.rows[group as usize], &mut value);
             for accumulator in &self.accumulators {
                 accumulator.save(group as usize, &mut value);
             }
             self.flags[group as usize] |= SAVED;
-            state.put(self.state_key(group), value);
+            state.put_last(self.state_key(group), value);
         }
         Ok(())
     }

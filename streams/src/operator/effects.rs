@@ -33,8 +33,15 @@ pub(crate) struct SideRecord {
 impl SideRecord {
     /// About its size in a batch.
     pub(crate) fn size_bytes(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers + 24
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        self.key.as_ref().map_or(0, Vec::len)
+            + self.value.as_ref().map_or(0, Vec::len)
+            + headers
+            + 24
     }
 }
 
@@ -66,7 +73,11 @@ impl Effects {
 
     /// Row errors become records of `errors_topic`.
     pub(crate) fn recording(errors_topic: &str) -> Self {
-        Self { errors_topic: Some(Arc::from(errors_topic)), records_kept: true, ..Self::default() }
+        Self {
+            errors_topic: Some(Arc::from(errors_topic)),
+            records_kept: true,
+            ..Self::default()
+        }
     }
 
     /// Adds to the plan's output.
@@ -109,7 +120,9 @@ impl Effects {
                 let text = row_text(chunk, row);
                 self.failed += 1;
                 self.last_failure = Some(format!("{reason} in {text}"));
-                let Some(topic) = self.errors_topic.clone() else { return };
+                let Some(topic) = self.errors_topic.clone() else {
+                    return;
+                };
                 self.record(SideRecord {
                     topic,
                     timestamp_ms: -1,
@@ -137,7 +150,9 @@ impl Effects {
 
     /// Sends source record `record` to the error topic.
     fn error_record(&mut self, records: &Records, record: usize, reason: &str) {
-        let Some(topic) = self.errors_topic.clone() else { return };
+        let Some(topic) = self.errors_topic.clone() else {
+            return;
+        };
         self.record(SideRecord {
             topic,
             timestamp_ms: records.timestamps.value(record),
@@ -145,7 +160,10 @@ impl Effects {
             value: records.value(record).map(<[u8]>::to_vec),
             headers: vec![
                 ("thalweg.error.reason", reason.as_bytes().to_vec()),
-                ("thalweg.error.source", source_of(records, record).into_bytes()),
+                (
+                    "thalweg.error.source",
+                    source_of(records, record).into_bytes(),
+                ),
             ],
         });
     }
@@ -156,7 +174,13 @@ impl Effects {
         let headers = vec![("thalweg.error.reason", reason.clone().into_bytes())];
         self.last_failure = Some(reason);
         if let Some(topic) = self.errors_topic.clone() {
-            self.record(SideRecord { topic, timestamp_ms: -1, key, value: None, headers });
+            self.record(SideRecord {
+                topic,
+                timestamp_ms: -1,
+                key,
+                value: None,
+                headers,
+            });
         }
     }
 }
@@ -170,12 +194,19 @@ pub(crate) fn source_of(records: &Records, record: usize) -> String {
 pub(crate) fn row_text(chunk: &Chunk, row: usize) -> String {
     let options = FormatOptions::default().with_null("NULL");
     let schema = chunk.batch.schema();
-    let fields = schema.fields().iter().zip(chunk.batch.columns()).map(|(field, column)| {
-        let value = match ArrayFormatter::try_new(column, &options) {
-            Ok(formatter) => formatter.value(row).try_to_string().unwrap_or_else(|_| "?".to_owned()),
-            Err(_) => "?".to_owned(),
-        };
-        format!("{}: {value}", field.name())
-    });
+    let fields = schema
+        .fields()
+        .iter()
+        .zip(chunk.batch.columns())
+        .map(|(field, column)| {
+            let value = match ArrayFormatter::try_new(column, &options) {
+                Ok(formatter) => formatter
+                    .value(row)
+                    .try_to_string()
+                    .unwrap_or_else(|_| "?".to_owned()),
+                Err(_) => "?".to_owned(),
+            };
+            format!("{}: {value}", field.name())
+        });
     format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
 }

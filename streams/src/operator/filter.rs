@@ -57,21 +57,33 @@ pub(super) fn passing(
             let Some(chunk) = good_rows(chunk, predicate, error, context, id)? else {
                 return Ok(None);
             };
-            let mask = predicate.eval(&chunk.batch).map_err(|error| OperatorError::Inconsistent {
-                operator: id,
-                reason: format!("an expression fails on rows that it took before: {error}"),
-            })?;
+            let mask =
+                predicate
+                    .eval(&chunk.batch)
+                    .map_err(|error| OperatorError::Inconsistent {
+                        operator: id,
+                        reason: format!("an expression fails on rows that it took before: {error}"),
+                    })?;
             (chunk, mask)
         }
     };
     if mask.data_type() != &DataType::Boolean || mask.len() != chunk.len() {
         return Err(OperatorError::Columns {
             operator: id,
-            reason: format!("a filter gives {} {} values for {} rows", mask.len(), mask.data_type(), chunk.len()),
+            reason: format!(
+                "a filter gives {} {} values for {} rows",
+                mask.len(),
+                mask.data_type(),
+                chunk.len()
+            ),
         });
     }
     let mask = mask.as_boolean();
-    let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
+    let mask = if mask.null_count() > 0 {
+        prep_null_mask_filter(mask)
+    } else {
+        mask.clone()
+    };
     let kept = mask.true_count();
     let removed = chunk.len() - kept;
     if removed == 0 {
@@ -81,7 +93,10 @@ pub(super) fn passing(
 }
 
 /// The rows of a chunk where `mask` (without NULLs) is true.
-pub(super) fn select(chunk: &Chunk, mask: &BooleanArray) -> Result<Chunk, arrow::error::ArrowError> {
+pub(super) fn select(
+    chunk: &Chunk,
+    mask: &BooleanArray,
+) -> Result<Chunk, arrow::error::ArrowError> {
     let batch = filter_record_batch(&chunk.batch, mask)?;
     let diff = match &chunk.diff {
         Some(diff) => Some(filter(diff, mask)?.as_primitive().clone()),
@@ -90,9 +105,16 @@ pub(super) fn select(chunk: &Chunk, mask: &BooleanArray) -> Result<Chunk, arrow:
     let origin = match &chunk.origin {
         Some(origin) => {
             let rows = filter(&origin.rows, mask)?.as_primitive().clone();
-            Some(Origin { rows, ..origin.clone() })
+            Some(Origin {
+                rows,
+                ..origin.clone()
+            })
         }
         None => None,
     };
-    Ok(Chunk { batch, diff, origin })
+    Ok(Chunk {
+        batch,
+        diff,
+        origin,
+    })
 }

@@ -59,6 +59,9 @@ struct Side {
 /// The rows of one key, where they are few; `None`: they are many.
 type Bucket = Option<Vec<(Vec<u8>, i64)>>;
 
+/// Some rows of a key with their counts, and the place to go on from where there are more.
+type Piece = (Vec<(Vec<u8>, i64)>, Option<Vec<u8>>);
+
 /// The rows of a chunk by join key.
 struct Keyed {
     /// Distinct keys, encoded, without NULLs in them.
@@ -80,7 +83,14 @@ impl Side {
     }
 
     fn next_key(&self) -> Vec<u8> {
-        key::whole(self.operator.0, if self.number == 0 { "left.next" } else { "right.next" })
+        key::whole(
+            self.operator.0,
+            if self.number == 0 {
+                "left.next"
+            } else {
+                "right.next"
+            },
+        )
     }
 
     fn keyed(&self, batch: &RecordBatch) -> Result<Keyed, StateError> {
@@ -114,28 +124,36 @@ impl Side {
         prefix: &[u8],
         from: &[u8],
         limit: usize,
-    ) -> Result<(Vec<(Vec<u8>, i64)>, Option<Vec<u8>>), StateError> {
+    ) -> Result<Piece, StateError> {
         let mut rows = Vec::new();
         let mut rest = None;
         let mut failed = None;
-        state.scan(from, &prefix_end(prefix), ScanOrder::Ascending, |state_key, value| {
-            if rows.len() == limit {
-                rest = Some(state_key.to_vec());
-                return ControlFlow::Break(());
-            }
-            if self.append_only {
-                rows.push((value.to_vec(), 1));
-                return ControlFlow::Continue(());
-            }
-            match read_varint(&mut &*value) {
-                Ok(count) => rows.push((state_key[prefix.len()..].to_vec(), i64::try_from(count).unwrap_or(i64::MAX))),
-                Err(error) => {
-                    failed = Some(error);
+        state.scan(
+            from,
+            &prefix_end(prefix),
+            ScanOrder::Ascending,
+            |state_key, value| {
+                if rows.len() == limit {
+                    rest = Some(state_key.to_vec());
                     return ControlFlow::Break(());
                 }
-            }
-            ControlFlow::Continue(())
-        })?;
+                if self.append_only {
+                    rows.push((value.to_vec(), 1));
+                    return ControlFlow::Continue(());
+                }
+                match read_varint(&mut &*value) {
+                    Ok(count) => rows.push((
+                        state_key[prefix.len()..].to_vec(),
+                        i64::try_from(count).unwrap_or(i64::MAX),
+                    )),
+                    Err(error) => {
+                        failed = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
         failed.map_or(Ok((rows, rest)), Err)
     }
 
@@ -147,7 +165,13 @@ impl Side {
         let prefix = self.prefix(encoded);
         let (rows, rest) = self.read(state, &prefix, &prefix, CACHED_ROWS_MAX)?;
         let bucket = rest.is_none().then_some(rows);
-        self.cache_bytes += encoded.len() + 64 + bucket.iter().flatten().map(|(row, _)| row.len() + 32).sum::<usize>();
+        self.cache_bytes += encoded.len()
+            + 64
+            + bucket
+                .iter()
+                .flatten()
+                .map(|(row, _)| row.len() + 32)
+                .sum::<usize>();
         self.cache.insert(encoded.to_vec(), bucket);
         Ok(())
     }
@@ -160,7 +184,13 @@ impl Side {
     }
 
     /// Writes one change of this side.
-    fn write(&mut self, state: &mut State, encoded: &[u8], bytes: Vec<u8>, sign: i8) -> Result<(), OperatorError> {
+    fn write(
+        &mut self,
+        state: &mut State,
+        encoded: &[u8],
+        bytes: Vec<u8>,
+        sign: i8,
+    ) -> Result<(), OperatorError> {
         match self.cache.get_mut(encoded) {
             // Many rows, one less: how many are left has to be looked up.
             Some(None) if sign < 0 => {
@@ -205,7 +235,11 @@ impl Side {
 /// Keeps a cached bucket equal to the state.
 fn remember(bucket: &mut Bucket, bytes: &[u8], sign: i8, append_only: bool) {
     let Some(rows) = bucket else { return };
-    let known = if append_only { None } else { rows.iter().position(|(row, _)| row == bytes) };
+    let known = if append_only {
+        None
+    } else {
+        rows.iter().position(|(row, _)| row == bytes)
+    };
     match known {
         Some(at) => {
             rows[at].1 += i64::from(sign);
@@ -230,7 +264,11 @@ struct Gathering {
 
 impl Gathering {
     fn new() -> Self {
-        Self { chunk_rows: Vec::new(), matches: UInt32Builder::new(), signs: Vec::new() }
+        Self {
+            chunk_rows: Vec::new(),
+            matches: UInt32Builder::new(),
+            signs: Vec::new(),
+        }
     }
 
     fn push(&mut self, chunk_row: usize, matched: Option<usize>, sign: i8) {
@@ -285,17 +323,28 @@ impl Join {
             return Ok(());
         }
         let columns_error = |error| OperatorError::columns(self.id, &error);
-        let own = take_record_batch(&chunk.batch, &UInt32Array::from(gathered.chunk_rows)).map_err(columns_error)?;
+        let own = take_record_batch(&chunk.batch, &UInt32Array::from(gathered.chunk_rows))
+            .map_err(columns_error)?;
         let mut picks = gathered.matches;
         let other = take_arrays(matches.columns(), &picks.finish(), None).map_err(columns_error)?;
         let columns = if port == LEFT {
             own.columns().iter().cloned().chain(other).collect()
         } else {
-            other.into_iter().chain(own.columns().iter().cloned()).collect()
+            other
+                .into_iter()
+                .chain(own.columns().iter().cloned())
+                .collect()
         };
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(columns_error)?;
-        let diff = gathered.signs.iter().any(|&sign| sign < 0).then(|| Int8Array::from(gathered.signs));
-        let joined = Chunk { diff, ..Chunk::inserts(batch) };
+        let diff = gathered
+            .signs
+            .iter()
+            .any(|&sign| sign < 0)
+            .then(|| Int8Array::from(gathered.signs));
+        let joined = Chunk {
+            diff,
+            ..Chunk::inserts(batch)
+        };
         match &self.residual {
             None => out.emit(joined, context),
             Some(residual) => match passing(self.id, &**residual, joined, context)? {
@@ -358,7 +407,10 @@ impl Join {
             };
             let mut rows = Vec::with_capacity(bucket.len());
             for (bytes, count) in bucket {
-                rows.extend(std::iter::repeat_n(reader.len(), usize::try_from(*count).unwrap_or(0)));
+                rows.extend(std::iter::repeat_n(
+                    reader.len(),
+                    usize::try_from(*count).unwrap_or(0),
+                ));
                 reader.push(bytes)?;
             }
             matches.push(Some(rows));
@@ -424,7 +476,12 @@ impl Join {
     }
 
     /// Whether each key has rows on `side`.
-    fn present(&mut self, side: usize, keys: &[Vec<u8>], state: &State) -> Result<Vec<bool>, OperatorError> {
+    fn present(
+        &mut self,
+        side: usize,
+        keys: &[Vec<u8>],
+        state: &State,
+    ) -> Result<Vec<bool>, OperatorError> {
         keys.iter()
             .map(|encoded| {
                 self.sides[side].load(state, encoded)?;
@@ -435,7 +492,13 @@ impl Join {
     }
 
     /// Writes the chunk into its side's state.
-    fn keep(&mut self, port: usize, chunk: &Chunk, keyed: &Keyed, state: &mut State) -> Result<(), OperatorError> {
+    fn keep(
+        &mut self,
+        port: usize,
+        chunk: &Chunk,
+        keyed: &Keyed,
+        state: &mut State,
+    ) -> Result<(), OperatorError> {
         let columns = row::columns_of(chunk.batch.columns())?;
         for (row, key) in keyed.of_row.iter().enumerate() {
             let Some(key) = key else { continue };

@@ -24,7 +24,9 @@ impl Map {
 
     /// All columns, or the expression that failed and how.
     fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, (usize, ExprError)> {
-        let eval = |(index, expr): (usize, &Arc<dyn BatchExpr>)| expr.eval(batch).map_err(|error| (index, error));
+        let eval = |(index, expr): (usize, &Arc<dyn BatchExpr>)| {
+            expr.eval(batch).map_err(|error| (index, error))
+        };
         self.exprs.iter().enumerate().map(eval).collect()
     }
 }
@@ -42,8 +44,9 @@ impl Operator for Map {
             match self.columns(&chunk.batch) {
                 Ok(columns) => {
                     let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
-                    let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-                        .map_err(|error| OperatorError::columns(self.id, &error))?;
+                    let batch =
+                        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+                            .map_err(|error| OperatorError::columns(self.id, &error))?;
                     return out.emit(Chunk { batch, ..chunk }, context);
                 }
                 Err((index, error)) => {
@@ -91,7 +94,13 @@ pub(super) fn good_rows(
 }
 
 /// The failing rows of `batch`, which starts at row `first` of the chunk and is known to fail with `message`.
-fn bisect(batch: &RecordBatch, expr: &dyn BatchExpr, first: usize, message: String, bad: &mut Vec<(usize, String)>) {
+fn bisect(
+    batch: &RecordBatch,
+    expr: &dyn BatchExpr,
+    first: usize,
+    message: String,
+    bad: &mut Vec<(usize, String)>,
+) {
     if batch.num_rows() <= 1 {
         bad.push((first, message));
         return;
@@ -106,6 +115,10 @@ fn bisect(batch: &RecordBatch, expr: &dyn BatchExpr, first: usize, message: Stri
 }
 
 /// [`select`] with the operator's name on the error.
-pub(super) fn retain(id: OperatorId, chunk: &Chunk, mask: &BooleanArray) -> Result<Chunk, OperatorError> {
+pub(super) fn retain(
+    id: OperatorId,
+    chunk: &Chunk,
+    mask: &BooleanArray,
+) -> Result<Chunk, OperatorError> {
     select(chunk, mask).map_err(|error| OperatorError::columns(id, &error))
 }

@@ -67,7 +67,10 @@ pub enum OperatorError {
 
 impl OperatorError {
     pub(crate) fn columns(operator: OperatorId, error: &ArrowError) -> Self {
-        Self::Columns { operator, reason: error.to_string() }
+        Self::Columns {
+            operator,
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -98,7 +101,11 @@ pub(crate) trait Operator: Send {
     ) -> Result<(), OperatorError>;
 
     /// Emits what was held back; event time has reached `context.watermark`.
-    fn on_epoch_end(&mut self, _context: &mut Context<'_>, _out: &mut Emitter<'_>) -> Result<(), OperatorError> {
+    fn on_epoch_end(
+        &mut self,
+        _context: &mut Context<'_>,
+        _out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
         Ok(())
     }
 
@@ -142,14 +149,20 @@ pub(crate) struct Emitter<'a> {
 
 impl Emitter<'_> {
     /// Emits a chunk; everything behind has dealt with it when this returns.
-    pub(crate) fn emit(&mut self, chunk: Chunk, context: &mut Context<'_>) -> Result<(), OperatorError> {
+    pub(crate) fn emit(
+        &mut self,
+        chunk: Chunk,
+        context: &mut Context<'_>,
+    ) -> Result<(), OperatorError> {
         if chunk.is_empty() {
             return Ok(());
         }
         let own_watermark = context.watermark;
         for edge in self.consumers {
             let (before, after) = self.downstream.split_at_mut(edge.node - self.base + 1);
-            let node = before.last_mut().expect("an edge leads to a node further down");
+            let node = before
+                .last_mut()
+                .expect("an edge leads to a node further down");
             node.take(edge.port, chunk.clone(), after, edge.node + 1, context)?;
         }
         context.watermark = own_watermark;
@@ -170,7 +183,12 @@ impl Node {
         context: &mut Context<'_>,
     ) -> Result<(), OperatorError> {
         context.watermark = self.watermark;
-        let mut out = Emitter { downstream, base, consumers: &self.consumers, is_output: self.is_output };
+        let mut out = Emitter {
+            downstream,
+            base,
+            consumers: &self.consumers,
+            is_output: self.is_output,
+        };
         self.operator.on_chunk(port, chunk, context, &mut out)
     }
 }
@@ -202,7 +220,8 @@ impl Graph {
         let mut properties: Vec<Properties> = Vec::with_capacity(plan.nodes.len());
         let mut nodes: Vec<Node> = Vec::with_capacity(plan.nodes.len());
         for (index, node) in plan.nodes.iter().enumerate() {
-            let inputs: Vec<Properties> = node.inputs.iter().map(|&input| properties[input]).collect();
+            let inputs: Vec<Properties> =
+                node.inputs.iter().map(|&input| properties[input]).collect();
             let schema_of = |input: usize| &plan.nodes[node.inputs[input]].schema;
             let unchanged = |inputs: &[Properties]| inputs.first().copied();
             let (operator, emits): (Box<dyn Operator>, Properties) = match &node.kind {
@@ -214,7 +233,13 @@ impl Graph {
                             Box::new(upsert::Upsert::new(node.id, &node.schema, key, memory))
                         }
                     };
-                    (operator, Properties { append_only, closed_after: None })
+                    (
+                        operator,
+                        Properties {
+                            append_only,
+                            closed_after: None,
+                        },
+                    )
                 }
                 NodeKind::Map(exprs) => (
                     Box::new(map::Map::new(node.id, exprs.clone(), node.schema.clone())),
@@ -226,8 +251,18 @@ impl Graph {
                 ),
                 NodeKind::Tumble(spec) => {
                     let closed_after = (spec.late != LatePolicy::Update).then_some(spec.grace_us);
-                    let emits = Properties { append_only: inputs[0].append_only, closed_after };
-                    (Box::new(tumble::Tumble::new(node.id, spec.clone(), node.schema.clone())), emits)
+                    let emits = Properties {
+                        append_only: inputs[0].append_only,
+                        closed_after,
+                    };
+                    (
+                        Box::new(tumble::Tumble::new(
+                            node.id,
+                            spec.clone(),
+                            node.schema.clone(),
+                        )),
+                        emits,
+                    )
                 }
                 NodeKind::Join(spec) => {
                     let append_only = inputs.iter().all(|input| input.append_only)
@@ -240,10 +275,18 @@ impl Graph {
                         &node.schema,
                         memory,
                     );
-                    (Box::new(operator), Properties { append_only, closed_after: None })
+                    (
+                        Box::new(operator),
+                        Properties {
+                            append_only,
+                            closed_after: None,
+                        },
+                    )
                 }
                 NodeKind::Aggregate(spec) => {
-                    let grace_us = inputs[0].closed_after.unwrap_or_else(|| grace_above(plan, index));
+                    let grace_us = inputs[0]
+                        .closed_after
+                        .unwrap_or_else(|| grace_above(plan, index));
                     let closes = inputs[0].append_only && inputs[0].closed_after.is_some();
                     let operator = aggregate::Aggregate::new(
                         node.id,
@@ -251,10 +294,19 @@ impl Graph {
                         schema_of(0),
                         &node.schema,
                         inputs[0].append_only,
-                        aggregate::Closing { grace_us, drops_state: closes },
+                        aggregate::Closing {
+                            grace_us,
+                            drops_state: closes,
+                        },
                         memory,
                     );
-                    (Box::new(operator), Properties { append_only: false, closed_after: None })
+                    (
+                        Box::new(operator),
+                        Properties {
+                            append_only: false,
+                            closed_after: None,
+                        },
+                    )
                 }
             };
             for (port, &input) in node.inputs.iter().enumerate() {
@@ -274,7 +326,9 @@ impl Graph {
 
     /// Lets every operator read what it needs.
     pub(crate) fn open(&mut self, state: &State) -> Result<(), OperatorError> {
-        self.nodes.iter_mut().try_for_each(|node| node.operator.open(state))
+        self.nodes
+            .iter_mut()
+            .try_for_each(|node| node.operator.open(state))
     }
 
     /// Sends a chunk of source node `node` through.
@@ -287,7 +341,17 @@ impl Graph {
     ) -> Result<(), OperatorError> {
         let (before, after) = self.nodes.split_at_mut(node + 1);
         let source = before.last_mut().expect("a source is a node");
-        source.take(0, chunk, after, node + 1, &mut Context { state, effects, watermark: None })
+        source.take(
+            0,
+            chunk,
+            after,
+            node + 1,
+            &mut Context {
+                state,
+                effects,
+                watermark: None,
+            },
+        )
     }
 
     /// Ends an epoch: `watermarks` gives each source node's, where it has one.
@@ -302,7 +366,11 @@ impl Graph {
                 watermarks(index)
             } else {
                 let nodes = &self.nodes;
-                nodes[index].inputs.iter().filter_map(|&input| nodes[input].watermark).min()
+                nodes[index]
+                    .inputs
+                    .iter()
+                    .filter_map(|&input| nodes[input].watermark)
+                    .min()
             };
             let (before, after) = self.nodes.split_at_mut(index + 1);
             let node = before.last_mut().expect("index is inside");
@@ -313,7 +381,11 @@ impl Graph {
                 consumers: &node.consumers,
                 is_output: node.is_output,
             };
-            let mut context = Context { state, effects, watermark: node.watermark };
+            let mut context = Context {
+                state,
+                effects,
+                watermark: node.watermark,
+            };
             node.operator.on_epoch_end(&mut context, &mut out)?;
         }
         Ok(())
@@ -321,17 +393,24 @@ impl Graph {
 
     /// Lets every operator write what changed since the last commit.
     pub(crate) fn commit(&mut self, state: &mut State) -> Result<(), OperatorError> {
-        self.nodes.iter_mut().try_for_each(|node| node.operator.on_commit(state))
+        self.nodes
+            .iter_mut()
+            .try_for_each(|node| node.operator.on_commit(state))
     }
 
     /// Tells every operator that its state is clean.
     pub(crate) fn after_commit(&mut self) {
-        self.nodes.iter_mut().for_each(|node| node.operator.after_commit());
+        self.nodes
+            .iter_mut()
+            .for_each(|node| node.operator.after_commit());
     }
 
     /// About how many bytes the next commit writes.
     pub(crate) fn dirty_bytes(&self) -> usize {
-        self.nodes.iter().map(|node| node.operator.dirty_bytes()).sum()
+        self.nodes
+            .iter()
+            .map(|node| node.operator.dirty_bytes())
+            .sum()
     }
 }
 
@@ -342,5 +421,8 @@ fn grace_above(plan: &StreamPlan, index: usize) -> i64 {
         NodeKind::Tumble(spec) => spec.grace_us,
         _ => 0,
     };
-    node.inputs.iter().map(|&input| grace_above(plan, input)).fold(own, i64::max)
+    node.inputs
+        .iter()
+        .map(|&input| grace_above(plan, input))
+        .fold(own, i64::max)
 }

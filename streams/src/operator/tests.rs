@@ -8,7 +8,9 @@ use log_api::{RecordsBuilder, TopicPartition};
 
 use super::*;
 use crate::state::{MemoryStore, StateStore, Tag};
-use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, FnExpr, changes, hundredth, last_above_one, parse};
+use crate::test_plan::{
+    FnExpr, PlanBuilder, SECOND, TIMESTAMP, changes, hundredth, last_above_one, parse,
+};
 use crate::{ColumnExpr, Emit, JoinKind, Origin};
 
 /// A plan that is driven by hand: no log, no clock.
@@ -42,7 +44,9 @@ impl Script {
     }
 
     fn chunk(&mut self, node: usize, chunk: Chunk) {
-        self.graph.push(node, chunk, &mut self.state, &mut self.effects).unwrap();
+        self.graph
+            .push(node, chunk, &mut self.state, &mut self.effects)
+            .unwrap();
     }
 
     /// Sends rows into a source node.
@@ -55,14 +59,24 @@ impl Script {
     /// Ends the epoch; gives the changes.
     fn end(&mut self, watermark_seconds: Option<i64>) -> Vec<String> {
         let watermark = watermark_seconds.map(|seconds| seconds * SECOND);
-        self.graph.end_epoch(|_| watermark, &mut self.state, &mut self.effects).unwrap();
+        self.graph
+            .end_epoch(|_| watermark, &mut self.state, &mut self.effects)
+            .unwrap();
         changes(&self.effects.take_output())
     }
 
     fn commit(&mut self) {
         self.graph.commit(&mut self.state).unwrap();
         let delta = self.state.take();
-        self.store.apply(&delta, &Tag { changelog_offset: 0, header: Vec::new() }).unwrap();
+        self.store
+            .apply(
+                &delta,
+                &Tag {
+                    changelog_offset: 0,
+                    header: Vec::new(),
+                },
+            )
+            .unwrap();
         self.graph.after_commit();
     }
 
@@ -86,7 +100,11 @@ impl Script {
 }
 
 fn events(plan: &mut PlanBuilder) -> usize {
-    plan.source("events", &[("name", Utf8View), ("value", Int64), ("at", TIMESTAMP)], None)
+    plan.source(
+        "events",
+        &[("name", Utf8View), ("value", Int64), ("at", TIMESTAMP)],
+        None,
+    )
 }
 
 #[test]
@@ -95,7 +113,10 @@ fn map_sends_bad_rows_to_the_error_topic_and_goes_on() {
     let source = events(&mut plan);
     plan.map(
         source,
-        vec![("name", Utf8View, Arc::new(ColumnExpr(0))), ("share", Int64, Arc::new(FnExpr(hundredth)))],
+        vec![
+            ("name", Utf8View, Arc::new(ColumnExpr(0))),
+            ("share", Int64, Arc::new(FnExpr(hundredth))),
+        ],
     );
     let mut script = Script::new(plan.build());
     script.push(source, "+ a 10 1\n+ b 0 2\n+ c 5 3\n+ d 0 4\n+ e ~ 5");
@@ -104,8 +125,14 @@ fn map_sends_bad_rows_to_the_error_topic_and_goes_on() {
     let records = script.effects.take_records();
     assert_eq!(records.len(), 2);
     assert_eq!(&*records[0].topic, "errors");
-    assert_eq!(records[0].headers[0], ("thalweg.error.reason", b"division by zero".to_vec()));
-    assert!(String::from_utf8_lossy(records[0].value.as_ref().unwrap()).starts_with("{name: b, value: 0"));
+    assert_eq!(
+        records[0].headers[0],
+        ("thalweg.error.reason", b"division by zero".to_vec())
+    );
+    assert!(
+        String::from_utf8_lossy(records[0].value.as_ref().unwrap())
+            .starts_with("{name: b, value: 0")
+    );
     // All rows bad: nothing flows, nothing breaks.
     script.push(source, "+ x 0 1");
     assert!(script.end(None).is_empty());
@@ -152,7 +179,10 @@ fn tumble_adds_half_open_windows_also_before_1970() {
     let source = events(&mut plan);
     plan.tumble(source, 10 * SECOND, LatePolicy::Drop);
     let mut script = Script::new(plan.build());
-    script.push(source, "+ a 1 0\n+ b 1 9\n+ c 1 10\n+ d 1 -1\n+ e 1 -10\n+ f 1 ~");
+    script.push(
+        source,
+        "+ a 1 0\n+ b 1 9\n+ c 1 10\n+ d 1 -1\n+ e 1 -10\n+ f 1 ~",
+    );
     assert_eq!(
         script.end(None),
         [
@@ -163,7 +193,10 @@ fn tumble_adds_half_open_windows_also_before_1970() {
             "+ e 1 -10 -10 0 -0.001",
         ]
     );
-    assert_eq!(script.effects.failed, 1, "a row without event time has no window");
+    assert_eq!(
+        script.effects.failed, 1,
+        "a row without event time has no window"
+    );
 }
 
 /// A chunk of source records whose event time is `at`, as the source hands them out.
@@ -171,19 +204,34 @@ fn read(schema: &arrow::datatypes::SchemaRef, text: &str, watermarks: &[i64]) ->
     let mut chunk = parse(schema, text);
     let mut records = RecordsBuilder::new(TopicPartition::new("events", 1), 0);
     for row in 0..chunk.len() {
-        records.push(row as i64 + 40, 7, Some(b"k"), Some(format!("row {row}").as_bytes()), &[]);
+        records.push(
+            row as i64 + 40,
+            7,
+            Some(b"k"),
+            Some(format!("row {row}").as_bytes()),
+            &[],
+        );
     }
     chunk.origin = Some(Origin {
         records: Arc::new(records.finish()),
         rows: (0..chunk.len() as u32).collect::<Vec<_>>().into(),
-        watermarks: Some(watermarks.iter().map(|seconds| seconds.saturating_mul(SECOND)).collect()),
+        watermarks: Some(
+            watermarks
+                .iter()
+                .map(|seconds| seconds.saturating_mul(SECOND))
+                .collect(),
+        ),
     });
     chunk
 }
 
 #[test]
 fn late_rows_are_judged_row_by_row_and_leave_as_they_were_read() {
-    for policy in [LatePolicy::To("events.late".to_owned()), LatePolicy::Drop, LatePolicy::Update] {
+    for policy in [
+        LatePolicy::To("events.late".to_owned()),
+        LatePolicy::Drop,
+        LatePolicy::Update,
+    ] {
         let mut plan = PlanBuilder::default();
         let source = events(&mut plan);
         plan.tumble(source, 10 * SECOND, policy.clone());
@@ -191,9 +239,17 @@ fn late_rows_are_judged_row_by_row_and_leave_as_they_were_read() {
         let mut script = Script::new(plan);
         let schema = script.plan.nodes[source].schema.clone();
         // The first row is in time although the last one pushes event time past its window.
-        let chunk = read(&schema, "+ a 1 3\n+ b 1 25\n+ c 1 9\n+ d 1 10", &[i64::MIN, 1, 20, 20]);
+        let chunk = read(
+            &schema,
+            "+ a 1 3\n+ b 1 25\n+ c 1 9\n+ d 1 10",
+            &[i64::MIN, 1, 20, 20],
+        );
         script.chunk(source, chunk);
-        let out: Vec<String> = script.end(Some(20)).iter().map(|row| row[..3].to_owned()).collect();
+        let out: Vec<String> = script
+            .end(Some(20))
+            .iter()
+            .map(|row| row[..3].to_owned())
+            .collect();
         let records = script.effects.take_records();
         assert_eq!(script.effects.late, 2, "counted in every mode");
         match policy {
@@ -226,7 +282,12 @@ fn windowed(emit: Emit) -> (StreamPlan, usize) {
     let mut plan = PlanBuilder::default();
     let source = events(&mut plan);
     let windows = plan.tumble(source, 10 * SECOND, LatePolicy::Drop);
-    plan.aggregate(windows, &["window_end", "name"], &["count(*)", "sum(value)", "max(value)"], emit);
+    plan.aggregate(
+        windows,
+        &["window_end", "name"],
+        &["count(*)", "sum(value)", "max(value)"],
+        emit,
+    );
     (plan.build(), source)
 }
 
@@ -234,12 +295,17 @@ fn windowed(emit: Emit) -> (StreamPlan, usize) {
 fn windows_update_once_an_epoch_and_their_state_goes_when_they_close() {
     let (plan, source) = windowed(Emit::Changes);
     let mut script = Script::new(plan);
-    script.push(source, "+ a 5 1\n+ b 1 2").push(source, "+ a 7 3");
+    script
+        .push(source, "+ a 5 1\n+ b 1 2")
+        .push(source, "+ a 7 3");
     assert_eq!(script.end(Some(1)), ["+ 10 a 2 12 7", "+ 10 b 1 1 1"]);
     script.commit();
     assert_eq!(script.keys(), 2);
     script.push(source, "+ a 1 4\n+ b ~ 11");
-    assert_eq!(script.end(Some(2)), ["- 10 a 2 12 7", "+ 10 a 3 13 7", "+ 20 b 1 ~ ~"]);
+    assert_eq!(
+        script.end(Some(2)),
+        ["- 10 a 2 12 7", "+ 10 a 3 13 7", "+ 20 b 1 ~ ~"]
+    );
     // Nothing changed, nothing said.
     assert!(script.end(Some(3)).is_empty());
     script.commit();
@@ -285,11 +351,20 @@ fn a_group_without_rows_disappears_and_the_global_one_never() {
     script.push(source, "+ a 2\n- b ~\n- c ~");
     assert_eq!(script.end(None), ["- 1 2", "+ 2 1", "- ~ 1"]);
     script.commit();
-    assert_eq!(script.keys(), 2, "the one row of the table and the one group");
+    assert_eq!(
+        script.keys(),
+        2,
+        "the one row of the table and the one group"
+    );
 
     let mut plan = PlanBuilder::default();
     let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], Some(vec![0]));
-    plan.aggregate(source, &[], &["count(*)", "sum(value)", "avg(value)"], Emit::Changes);
+    plan.aggregate(
+        source,
+        &[],
+        &["count(*)", "sum(value)", "avg(value)"],
+        Emit::Changes,
+    );
     let mut script = Script::new(plan.build());
     assert_eq!(script.end(None), ["+ 0 ~ ~"]);
     script.push(source, "+ a 1\n+ b 4");
@@ -304,11 +379,21 @@ fn a_group_without_rows_disappears_and_the_global_one_never() {
 #[test]
 fn least_largest_and_distinct_survive_retraction() {
     let mut plan = PlanBuilder::default();
-    let source = plan.source("t", &[("id", Utf8View), ("name", Utf8View), ("value", Int64)], Some(vec![0]));
+    let source = plan.source(
+        "t",
+        &[("id", Utf8View), ("name", Utf8View), ("value", Int64)],
+        Some(vec![0]),
+    );
     plan.aggregate(
         source,
         &["name"],
-        &["min(value)", "max(value)", "count(distinct value)", "sum(distinct value)", "max(id)"],
+        &[
+            "min(value)",
+            "max(value)",
+            "count(distinct value)",
+            "sum(distinct value)",
+            "max(id)",
+        ],
         Emit::Changes,
     );
     let mut script = Script::new(plan.build());
@@ -370,7 +455,11 @@ fn a_sum_that_overflows_is_withheld_and_reported() {
 fn joined(kind: JoinKind) -> (StreamPlan, usize, usize) {
     let mut plan = PlanBuilder::default();
     let flights = plan.source("flights", &[("carrier", Utf8View), ("delay", Int64)], None);
-    let airlines = plan.source("airlines", &[("code", Utf8View), ("title", Utf8View)], Some(vec![0]));
+    let airlines = plan.source(
+        "airlines",
+        &[("code", Utf8View), ("title", Utf8View)],
+        Some(vec![0]),
+    );
     plan.join(kind, (flights, "carrier"), (airlines, "code"));
     (plan.build(), flights, airlines)
 }
@@ -402,7 +491,12 @@ fn join_corrects_itself_whatever_comes_first() {
     script.push(airlines, "- UA ~\n+ AA American");
     assert_eq!(
         script.end(None),
-        ["- UA 5 UA Untied", "- UA 6 UA Untied", "- UA 7 UA Untied", "+ AA 1 AA American"]
+        [
+            "- UA 5 UA Untied",
+            "- UA 6 UA Untied",
+            "- UA 7 UA Untied",
+            "+ AA 1 AA American"
+        ]
     );
 }
 
@@ -417,12 +511,22 @@ fn left_join_pads_until_a_match_comes_and_after_the_last_one_goes() {
     script.push(airlines, "+ UA United");
     assert_eq!(
         script.end(None),
-        ["- UA 5 ~ ~", "- UA 5 ~ ~", "+ UA 5 UA United", "+ UA 5 UA United"]
+        [
+            "- UA 5 ~ ~",
+            "- UA 5 ~ ~",
+            "+ UA 5 UA United",
+            "+ UA 5 UA United"
+        ]
     );
     script.push(airlines, "- UA ~");
     assert_eq!(
         script.end(None),
-        ["- UA 5 UA United", "- UA 5 UA United", "+ UA 5 ~ ~", "+ UA 5 ~ ~"]
+        [
+            "- UA 5 UA United",
+            "- UA 5 UA United",
+            "+ UA 5 ~ ~",
+            "+ UA 5 ~ ~"
+        ]
     );
 }
 
@@ -442,30 +546,59 @@ fn random_program(random: &mut fastrand::Rng, length: usize) -> Vec<(bool, Strin
     let names = ["a", "b", "c", "a name that does not fit a view"];
     (0..length)
         .map(|_| {
-            let name = random.choice(names.iter().map(|name| name.replace(' ', "_"))).unwrap();
-            let value = if random.u8(..8) == 0 { "~".to_owned() } else { random.i64(-3..4).to_string() };
+            let name = random
+                .choice(names.iter().map(|name| name.replace(' ', "_")))
+                .unwrap();
+            let value = if random.u8(..8) == 0 {
+                "~".to_owned()
+            } else {
+                random.i64(-3..4).to_string()
+            };
             if random.bool() {
                 (true, format!("+ {name} {value}"))
             } else {
                 let id = random.u8(..6);
                 let delete = random.u8(..3) == 0;
-                (false, if delete { format!("- {id} ~ ~") } else { format!("+ {id} {name} {value}") })
+                (
+                    false,
+                    if delete {
+                        format!("- {id} ~ ~")
+                    } else {
+                        format!("+ {id} {name} {value}")
+                    },
+                )
             }
         })
         .collect()
 }
 
 /// Runs a program, cut at random, with commits, restarts and a cache that is too small, and gives what is left.
-fn run_cut(seed: u64, program: &[(bool, String)], kind: JoinKind, cache_bytes: usize) -> BTreeMap<String, i64> {
+fn run_cut(
+    seed: u64,
+    program: &[(bool, String)],
+    kind: JoinKind,
+    cache_bytes: usize,
+) -> BTreeMap<String, i64> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut plan = PlanBuilder::default();
     let stream = plan.source("s", &[("name", Utf8View), ("x", Int64)], None);
-    let table = plan.source("t", &[("id", Utf8View), ("key", Utf8View), ("value", Int64)], Some(vec![0]));
+    let table = plan.source(
+        "t",
+        &[("id", Utf8View), ("key", Utf8View), ("value", Int64)],
+        Some(vec![0]),
+    );
     let joined = plan.join(kind, (stream, "name"), (table, "key"));
     plan.aggregate(
         joined,
         &["name", "value"],
-        &["count(*)", "sum(x)", "min(x)", "max(id)", "count(distinct x)", "avg(x)"],
+        &[
+            "count(*)",
+            "sum(x)",
+            "min(x)",
+            "max(id)",
+            "count(distinct x)",
+            "avg(x)",
+        ],
         Emit::Changes,
     );
     let mut script = Script::with_cache(plan.build(), cache_bytes);
@@ -474,9 +607,15 @@ fn run_cut(seed: u64, program: &[(bool, String)], kind: JoinKind, cache_bytes: u
     while at < program.len() {
         // A chunk of one input: as many rows of it as lie side by side, or fewer.
         let is_stream = program[at].0;
-        let most = program[at..].iter().take_while(|(other, _)| *other == is_stream).count();
+        let most = program[at..]
+            .iter()
+            .take_while(|(other, _)| *other == is_stream)
+            .count();
         let length = random.usize(1..=most);
-        let text: Vec<&str> = program[at..at + length].iter().map(|(_, line)| line.as_str()).collect();
+        let text: Vec<&str> = program[at..at + length]
+            .iter()
+            .map(|(_, line)| line.as_str())
+            .collect();
         script.push(if is_stream { stream } else { table }, &text.join("\n"));
         at += length;
         if random.u8(..3) == 0 {
@@ -504,7 +643,10 @@ fn batch_answer(program: &[(bool, String)], kind: JoinKind) -> BTreeMap<String, 
         } else if words[0] == "-" {
             table.remove(words[1]);
         } else {
-            table.insert(words[1].to_owned(), (words[2].to_owned(), words[3].parse().ok()));
+            table.insert(
+                words[1].to_owned(),
+                (words[2].to_owned(), words[3].parse().ok()),
+            );
         }
     }
     type Rows = Vec<(Option<i64>, Option<String>)>;
@@ -512,11 +654,17 @@ fn batch_answer(program: &[(bool, String)], kind: JoinKind) -> BTreeMap<String, 
     for (name, x) in &stream {
         let mut matched = false;
         for (id, (_, value)) in table.iter().filter(|(_, (key, _))| key == name) {
-            groups.entry((name.clone(), *value)).or_default().push((*x, Some(id.clone())));
+            groups
+                .entry((name.clone(), *value))
+                .or_default()
+                .push((*x, Some(id.clone())));
             matched = true;
         }
         if !matched && kind == JoinKind::Left {
-            groups.entry((name.clone(), None)).or_default().push((*x, None));
+            groups
+                .entry((name.clone(), None))
+                .or_default()
+                .push((*x, None));
         }
     }
     let text = |value: Option<String>| value.unwrap_or_else(|| "~".to_owned());
@@ -543,14 +691,17 @@ fn batch_answer(program: &[(bool, String)], kind: JoinKind) -> BTreeMap<String, 
 
 #[test]
 fn results_are_the_batch_answer_however_the_rows_are_cut() {
-    for seed in 0..60u64 {
+    for seed in 0..30u64 {
         let mut random = fastrand::Rng::with_seed(seed);
         let program = random_program(&mut random, 120);
         for kind in [JoinKind::Inner, JoinKind::Left] {
             let expected = batch_answer(&program, kind);
             for cache_bytes in [1 << 30, 300] {
                 let found = run_cut(seed ^ 0x5eed, &program, kind, cache_bytes);
-                assert_eq!(found, expected, "seed {seed}, {kind:?}, cache of {cache_bytes} bytes");
+                assert_eq!(
+                    found, expected,
+                    "seed {seed}, {kind:?}, cache of {cache_bytes} bytes"
+                );
             }
         }
     }
@@ -563,7 +714,10 @@ fn many_matches_are_emitted_in_pieces() {
     let rows: Vec<String> = (0..20_000).map(|delay| format!("+ UA {delay}")).collect();
     script.push(flights, &rows.join("\n"));
     script.push(airlines, "+ UA United");
-    script.graph.end_epoch(|_| None, &mut script.state, &mut script.effects).unwrap();
+    script
+        .graph
+        .end_epoch(|_| None, &mut script.state, &mut script.effects)
+        .unwrap();
     let chunks = script.effects.take_output();
     assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_ROWS_MAX));
     assert_eq!(chunks.iter().map(Chunk::len).sum::<usize>(), 20_000);
@@ -572,4 +726,35 @@ fn many_matches_are_emitted_in_pieces() {
     consolidated(&changes(&chunks), &mut left);
     consolidated(&script.end(None), &mut left);
     assert!(left.is_empty());
+}
+
+#[test]
+fn aggregates_count_only_what_their_filter_lets_through() {
+    use arrow::datatypes::DataType::Boolean;
+    let mut plan = PlanBuilder::default();
+    let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], Some(vec![0]));
+    let flagged = plan.map(
+        source,
+        vec![
+            ("value", Int64, Arc::new(ColumnExpr(1))),
+            ("large", Boolean, Arc::new(FnExpr(last_above_one))),
+        ],
+    );
+    plan.aggregate(
+        flagged,
+        &[],
+        &["count(*)", "sum(value)", "count(value)"],
+        Emit::Changes,
+    );
+    let mut plan = plan.build();
+    let NodeKind::Aggregate(spec) = &mut plan.nodes[2].kind else {
+        panic!("it is the last node")
+    };
+    spec.aggregates[0].filter = Some(1);
+    spec.aggregates[1].filter = Some(1);
+    let mut script = Script::new(plan);
+    script.push(source, "+ a 1\n+ b 5\n+ c ~\n+ d 7");
+    assert_eq!(script.end(None), ["+ 2 12 3"]);
+    script.push(source, "+ b 0\n- d ~");
+    assert_eq!(script.end(None), ["- 2 12 3", "+ 0 ~ 2"]);
 }

@@ -16,7 +16,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::buffer::{BooleanBuffer, ScalarBuffer};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use chrono::DateTime;
@@ -43,7 +45,12 @@ impl Tumble {
             LatePolicy::To(topic) => Some(Arc::from(topic.as_str())),
             LatePolicy::Drop | LatePolicy::Update => None,
         };
-        Self { id, spec, late_topic, schema }
+        Self {
+            id,
+            spec,
+            late_topic,
+            schema,
+        }
     }
 
     fn starts(&self, times: &[i64]) -> Vec<i64> {
@@ -60,15 +67,30 @@ impl Tumble {
     }
 
     /// The rows that come too late; `None`: none.
-    fn late_rows(&self, chunk: &Chunk, starts: &[i64], watermark: Option<i64>) -> Option<BooleanBuffer> {
+    fn late_rows(
+        &self,
+        chunk: &Chunk,
+        starts: &[i64],
+        watermark: Option<i64>,
+    ) -> Option<BooleanBuffer> {
         let takes_until = self.spec.size_us.saturating_add(self.spec.grace_us);
         let floor = watermark.unwrap_or(i64::MIN);
-        let running = chunk.origin.as_ref().and_then(|origin| Some((&**origin.rows.values(), origin.watermarks.as_ref()?)));
+        let running = chunk
+            .origin
+            .as_ref()
+            .and_then(|origin| Some((&**origin.rows.values(), origin.watermarks.as_ref()?)));
         let is_late = |row: usize| {
-            let reached = running.map_or(floor, |(rows, watermarks)| watermarks[rows[row] as usize].max(floor));
+            let reached = running.map_or(floor, |(rows, watermarks)| {
+                watermarks[rows[row] as usize].max(floor)
+            });
             starts[row].saturating_add(takes_until) <= reached
         };
-        let earliest = starts.iter().copied().min().unwrap_or(i64::MAX).saturating_add(takes_until);
+        let earliest = starts
+            .iter()
+            .copied()
+            .min()
+            .unwrap_or(i64::MAX)
+            .saturating_add(takes_until);
         let latest = running
             .and_then(|(rows, watermarks)| watermarks.get(*rows.last()? as usize))
             .map_or(floor, |&last| last.max(floor));
@@ -80,11 +102,22 @@ impl Tumble {
         late.has_true().then_some(late)
     }
 
-    fn report_late(&self, chunk: &Chunk, row: usize, context_watermark: Option<i64>, effects: &mut Effects) {
-        let (Some(topic), Some(origin)) = (&self.late_topic, &chunk.origin) else { return };
+    fn report_late(
+        &self,
+        chunk: &Chunk,
+        row: usize,
+        context_watermark: Option<i64>,
+        effects: &mut Effects,
+    ) {
+        let (Some(topic), Some(origin)) = (&self.late_topic, &chunk.origin) else {
+            return;
+        };
         let records = &origin.records;
         let record = origin.rows.value(row) as usize;
-        let reached = origin.watermarks.as_ref().map_or(i64::MIN, |watermarks| watermarks[record]);
+        let reached = origin
+            .watermarks
+            .as_ref()
+            .map_or(i64::MIN, |watermarks| watermarks[record]);
         let reached = reached.max(context_watermark.unwrap_or(i64::MIN));
         effects.record(SideRecord {
             topic: Arc::clone(topic),
@@ -94,7 +127,10 @@ impl Tumble {
             headers: vec![
                 ("thalweg.late.windows", b"1".to_vec()),
                 ("thalweg.late.watermark", iso8601(reached).into_bytes()),
-                ("thalweg.late.source", source_of(records, record).into_bytes()),
+                (
+                    "thalweg.late.source",
+                    source_of(records, record).into_bytes(),
+                ),
             ],
         });
     }
@@ -114,7 +150,9 @@ fn timed(times: &TimestampMicrosecondArray) -> Option<BooleanArray> {
     if times.null_count() == 0 && times.values().iter().all(|&time| in_range(time)) {
         return None;
     }
-    let mask = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && in_range(times.value(row)));
+    let mask = BooleanBuffer::collect_bool(times.len(), |row| {
+        times.is_valid(row) && in_range(times.value(row))
+    });
     Some(BooleanArray::new(mask, None))
 }
 
@@ -129,7 +167,10 @@ impl Operator for Tumble {
         let columns_error = |error| OperatorError::columns(self.id, &error);
         let time_column = self.spec.time_column;
         let times_of = |batch: &RecordBatch| -> Result<TimestampMicrosecondArray, OperatorError> {
-            let times = batch.columns().get(time_column).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+            let times = batch
+                .columns()
+                .get(time_column)
+                .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
             times.cloned().ok_or_else(|| OperatorError::Columns {
                 operator: self.id,
                 reason: format!("column {time_column} is no timestamp in microseconds"),
@@ -138,7 +179,9 @@ impl Operator for Tumble {
         let mut times = times_of(&chunk.batch)?;
         if let Some(mask) = timed(&times) {
             for row in (0..chunk.len()).filter(|&row| !mask.value(row) && chunk.sign(row) > 0) {
-                context.effects.row_failed(&chunk, row, "event time is NULL or out of range");
+                context
+                    .effects
+                    .row_failed(&chunk, row, "event time is NULL or out of range");
             }
             chunk = select(&chunk, &mask).map_err(columns_error)?;
             times = times_of(&chunk.batch)?;
@@ -163,7 +206,10 @@ impl Operator for Tumble {
         let last: Vec<i64> = ends.iter().map(|end| end - 1000).collect();
         let mut columns: Vec<ArrayRef> = chunk.batch.columns().to_vec();
         for values in [starts, ends, last] {
-            columns.push(Arc::new(TimestampMicrosecondArray::new(ScalarBuffer::from(values), None)));
+            columns.push(Arc::new(TimestampMicrosecondArray::new(
+                ScalarBuffer::from(values),
+                None,
+            )));
         }
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(columns_error)?;
         out.emit(Chunk { batch, ..chunk }, context)

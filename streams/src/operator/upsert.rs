@@ -65,7 +65,11 @@ impl Upsert {
             self.cache.clear();
             self.cache_bytes = 0;
         }
-        let mut cold: Vec<Vec<u8>> = keys.iter().filter(|key| !self.cache.contains_key(*key)).cloned().collect();
+        let mut cold: Vec<Vec<u8>> = keys
+            .iter()
+            .filter(|key| !self.cache.contains_key(*key))
+            .cloned()
+            .collect();
         cold.sort_unstable();
         cold.dedup();
         let rows = context.state.get_many(&cold)?;
@@ -146,6 +150,12 @@ impl Operator for Upsert {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())
             .map_err(|error| OperatorError::columns(self.id, &error))?;
         let diff = has_deletions.then(|| Int8Array::from(signs));
-        out.emit(Chunk { diff, ..Chunk::inserts(batch) }, context)
+        out.emit(
+            Chunk {
+                diff,
+                ..Chunk::inserts(batch)
+            },
+            context,
+        )
     }
 }

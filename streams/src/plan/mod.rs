@@ -279,14 +279,21 @@ pub struct PlanError {
 impl StreamPlan {
     /// The schema of the plan's output.
     pub fn schema(&self) -> &SchemaRef {
-        &self.nodes.last().expect("a plan has at least one node by construction").schema
+        &self
+            .nodes
+            .last()
+            .expect("a plan has at least one node by construction")
+            .schema
     }
 
     /// Whether the output never takes a row back: only then may it go to a topic without a key.
     pub fn is_append_only(&self) -> bool {
         let mut append_only: Vec<bool> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let inputs = node.inputs.iter().all(|&input| append_only.get(input).copied().unwrap_or(false));
+            let inputs = node
+                .inputs
+                .iter()
+                .all(|&input| append_only.get(input).copied().unwrap_or(false));
             append_only.push(match &node.kind {
                 NodeKind::Source(spec) => spec.mode == SourceMode::Append,
                 NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Tumble(_) => inputs,

@@ -6,16 +6,16 @@ use std::fmt::Write as _;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, Emit, JoinKind, JoinSpec, NodeKind, PlanError, PlanNode, SourceMode, SourceSpec, StreamPlan,
-    TumbleSpec,
+    AggregateSpec, Emit, JoinKind, JoinSpec, NodeKind, PlanError, PlanNode, SourceMode, SourceSpec,
+    StreamPlan, TumbleSpec,
 };
 use crate::aggregate::{GROUP_COLUMNS_MAX, unsupported};
 use crate::state::Physical;
 
 /// Operator numbers from here on are the engine's own.
 const OPERATOR_LIMIT: u16 = 0xff00;
-/// A plan with more nodes is refused.
-const NODES_MAX: usize = 4096;
+/// A plan with more nodes is refused: a chunk goes through them by recursion, and the stack of a job has an end.
+const NODES_MAX: usize = 512;
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -23,21 +23,40 @@ const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 pub(super) fn plan(plan: &StreamPlan) -> Result<(), PlanError> {
     let error = |node: usize, reason: String| Err(PlanError { node, reason });
     if plan.nodes.is_empty() || plan.nodes.len() > NODES_MAX {
-        return error(0, format!("a plan has 1 to {NODES_MAX} nodes, not {}", plan.nodes.len()));
+        return error(
+            0,
+            format!(
+                "a plan has 1 to {NODES_MAX} nodes, not {}",
+                plan.nodes.len()
+            ),
+        );
     }
     let mut ids = HashSet::new();
     let mut consumed = vec![false; plan.nodes.len()];
     for (index, node) in plan.nodes.iter().enumerate() {
         if node.id.0 >= OPERATOR_LIMIT || !ids.insert(node.id) {
-            return error(index, format!("operator {} is there twice, or above {OPERATOR_LIMIT}", node.id));
+            return error(
+                index,
+                format!(
+                    "operator {} is there twice, or above {OPERATOR_LIMIT}",
+                    node.id
+                ),
+            );
         }
         for &input in &node.inputs {
             if input >= index {
-                return error(index, format!("it reads node {input}, which does not come before it"));
+                return error(
+                    index,
+                    format!("it reads node {input}, which does not come before it"),
+                );
             }
             consumed[input] = true;
         }
-        let inputs: Vec<&SchemaRef> = node.inputs.iter().map(|&input| &plan.nodes[input].schema).collect();
+        let inputs: Vec<&SchemaRef> = node
+            .inputs
+            .iter()
+            .map(|&input| &plan.nodes[input].schema)
+            .collect();
         node_fits(node, &inputs).or_else(|reason| error(index, reason))?;
     }
     let last = plan.nodes.len() - 1;
@@ -58,9 +77,11 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
     }
     match &node.kind {
         NodeKind::Source(spec) => source_fits(spec, &node.schema),
-        NodeKind::Map(exprs) if exprs.len() != node.schema.fields().len() => {
-            Err(format!("{} expressions for {} columns", exprs.len(), node.schema.fields().len()))
-        }
+        NodeKind::Map(exprs) if exprs.len() != node.schema.fields().len() => Err(format!(
+            "{} expressions for {} columns",
+            exprs.len(),
+            node.schema.fields().len()
+        )),
         NodeKind::Map(_) => Ok(()),
         NodeKind::Filter(_) if node.schema.fields() != inputs[0].fields() => {
             Err("a filter does not change columns".to_owned())
@@ -79,7 +100,11 @@ fn storable(schema: &SchemaRef, columns: impl IntoIterator<Item = usize>) -> Res
             return Err(format!("column {column} does not exist"));
         };
         if Physical::of(field.data_type()).is_none() {
-            return Err(format!("column {} of type {} cannot be kept in state", field.name(), field.data_type()));
+            return Err(format!(
+                "column {} of type {} cannot be kept in state",
+                field.name(),
+                field.data_type()
+            ));
         }
     }
     Ok(())
@@ -92,7 +117,9 @@ fn source_fits(spec: &SourceSpec, schema: &SchemaRef) -> Result<(), String> {
     }
     match &spec.mode {
         SourceMode::Append => Ok(()),
-        SourceMode::Upsert { key } if key.is_empty() => Err("an upsert source needs a key".to_owned()),
+        SourceMode::Upsert { key } if key.is_empty() => {
+            Err("an upsert source needs a key".to_owned())
+        }
         SourceMode::Upsert { key } => {
             storable(schema, key.iter().copied())?;
             storable(schema, 0..schema.fields().len())
@@ -102,11 +129,22 @@ fn source_fits(spec: &SourceSpec, schema: &SchemaRef) -> Result<(), String> {
 
 fn tumble_fits(spec: &TumbleSpec, input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
     if spec.size_us <= 0 || spec.grace_us < 0 {
-        return Err(format!("windows of {} µs with {} µs of grace", spec.size_us, spec.grace_us));
+        return Err(format!(
+            "windows of {} µs with {} µs of grace",
+            spec.size_us, spec.grace_us
+        ));
     }
-    match input.fields().get(spec.time_column).map(|field| field.data_type()) {
+    match input
+        .fields()
+        .get(spec.time_column)
+        .map(|field| field.data_type())
+    {
         Some(data_type) if *data_type == TIMESTAMP => {}
-        Some(data_type) => return Err(format!("the time column is {data_type}, it has to be {TIMESTAMP}")),
+        Some(data_type) => {
+            return Err(format!(
+                "the time column is {data_type}, it has to be {TIMESTAMP}"
+            ));
+        }
         None => return Err(format!("column {} does not exist", spec.time_column)),
     }
     let before = input.fields().len();
@@ -146,9 +184,16 @@ fn join_fits(spec: &JoinSpec, inputs: &[&SchemaRef], schema: &SchemaRef) -> Resu
     Ok(())
 }
 
-fn aggregate_fits(spec: &AggregateSpec, input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
+fn aggregate_fits(
+    spec: &AggregateSpec,
+    input: &SchemaRef,
+    schema: &SchemaRef,
+) -> Result<(), String> {
     if spec.group_by.len() > GROUP_COLUMNS_MAX {
-        return Err(format!("{} group columns, at most {GROUP_COLUMNS_MAX} are possible", spec.group_by.len()));
+        return Err(format!(
+            "{} group columns, at most {GROUP_COLUMNS_MAX} are possible",
+            spec.group_by.len()
+        ));
     }
     storable(input, spec.group_by.iter().copied())?;
     if schema.fields().len() != spec.group_by.len() + spec.aggregates.len() {
@@ -159,7 +204,10 @@ fn aggregate_fits(spec: &AggregateSpec, input: &SchemaRef, schema: &SchemaRef) -
         if let Some(filter) = call.filter {
             storable(input, [filter])?;
             if *input.field(filter).data_type() != DataType::Boolean {
-                return Err(format!("FILTER takes a boolean, {} is none", input.field(filter).name()));
+                return Err(format!(
+                    "FILTER takes a boolean, {} is none",
+                    input.field(filter).name()
+                ));
             }
         }
         if let Some(reason) = unsupported(call, input) {
@@ -169,7 +217,9 @@ fn aggregate_fits(spec: &AggregateSpec, input: &SchemaRef, schema: &SchemaRef) -
     match spec.window_end {
         Some(place) => match spec.group_by.get(place) {
             Some(&column) if *input.field(column).data_type() == TIMESTAMP => {}
-            Some(&column) => return Err(format!("{} is no window's end", input.field(column).name())),
+            Some(&column) => {
+                return Err(format!("{} is no window's end", input.field(column).name()));
+            }
             None => return Err("the window's end is no group column".to_owned()),
         },
         None if spec.emit == Emit::OnWindowClose => {
@@ -184,21 +234,38 @@ fn aggregate_fits(spec: &AggregateSpec, input: &SchemaRef, schema: &SchemaRef) -
 pub(super) fn fingerprint(plan: &StreamPlan) -> u64 {
     let mut text = String::from("1");
     for node in &plan.nodes {
-        let inputs: Vec<u16> = node.inputs.iter().map(|&input| plan.nodes[input].id.0).collect();
+        let inputs: Vec<u16> = node
+            .inputs
+            .iter()
+            .map(|&input| plan.nodes[input].id.0)
+            .collect();
         let kept = match &node.kind {
             NodeKind::Source(spec) => format!("source {} {:?}", spec.topic, spec.mode),
             NodeKind::Map(_) => "map".to_owned(),
             NodeKind::Filter(_) => "filter".to_owned(),
             NodeKind::Tumble(spec) => format!("tumble {} {}", spec.size_us, spec.grace_us),
-            NodeKind::Join(spec) => format!("join {:?} {:?} {:?}", spec.kind, spec.left_keys, spec.right_keys),
+            NodeKind::Join(spec) => format!(
+                "join {:?} {:?} {:?}",
+                spec.kind, spec.left_keys, spec.right_keys
+            ),
             NodeKind::Aggregate(spec) => {
-                format!("aggregate {:?} {:?} {:?} {:?}", spec.group_by, spec.aggregates, spec.window_end, spec.emit)
+                format!(
+                    "aggregate {:?} {:?} {:?} {:?}",
+                    spec.group_by, spec.aggregates, spec.window_end, spec.emit
+                )
             }
         };
-        let types: Vec<String> = node.schema.fields().iter().map(|field| field.data_type().to_string()).collect();
+        let types: Vec<String> = node
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type().to_string())
+            .collect();
         // Writing to a String cannot fail.
         let _ = write!(text, "\n{} {inputs:?} {kept} {}", node.id, types.join(","));
     }
     // FNV-1a: the same in every build, which std's hashers do not promise.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -6,16 +6,18 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, BooleanArray, BooleanBufferBuilder,
-    NullBufferBuilder, StringViewArray, StringViewBuilder, make_array, new_null_array,
+    Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, BooleanArray,
+    BooleanBufferBuilder, NullBufferBuilder, StringViewArray, StringViewBuilder, make_array,
+    new_null_array,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
     ArrowNativeType, DataType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
-    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 
 /// The form in which values of an Arrow type lie in memory.
@@ -60,7 +62,9 @@ impl Physical {
             DataType::UInt64 => Self::U64,
             DataType::Float32 => Self::F32,
             DataType::Float64 => Self::F64,
-            DataType::Utf8 | DataType::Utf8View | DataType::Binary | DataType::BinaryView => Self::Bytes,
+            DataType::Utf8 | DataType::Utf8View | DataType::Binary | DataType::BinaryView => {
+                Self::Bytes
+            }
             _ => return None,
         })
     }
@@ -140,14 +144,20 @@ impl<'a> Column<'a> {
             DataType::Int16 => Values::I16(array.as_primitive::<Int16Type>().values()),
             DataType::Int32 => Values::I32(array.as_primitive::<Int32Type>().values()),
             DataType::Date32 => Values::I32(array.as_primitive::<Date32Type>().values()),
-            DataType::Time32(TimeUnit::Second) => Values::I32(array.as_primitive::<Time32SecondType>().values()),
-            DataType::Time32(_) => Values::I32(array.as_primitive::<Time32MillisecondType>().values()),
+            DataType::Time32(TimeUnit::Second) => {
+                Values::I32(array.as_primitive::<Time32SecondType>().values())
+            }
+            DataType::Time32(_) => {
+                Values::I32(array.as_primitive::<Time32MillisecondType>().values())
+            }
             DataType::Int64 => Values::I64(array.as_primitive::<Int64Type>().values()),
             DataType::Date64 => Values::I64(array.as_primitive::<Date64Type>().values()),
             DataType::Time64(TimeUnit::Nanosecond) => {
                 Values::I64(array.as_primitive::<Time64NanosecondType>().values())
             }
-            DataType::Time64(_) => Values::I64(array.as_primitive::<Time64MicrosecondType>().values()),
+            DataType::Time64(_) => {
+                Values::I64(array.as_primitive::<Time64MicrosecondType>().values())
+            }
             DataType::Timestamp(TimeUnit::Second, _) => {
                 Values::I64(array.as_primitive::<TimestampSecondType>().values())
             }
@@ -160,7 +170,9 @@ impl<'a> Column<'a> {
             DataType::Timestamp(TimeUnit::Nanosecond, _) => {
                 Values::I64(array.as_primitive::<TimestampNanosecondType>().values())
             }
-            DataType::Duration(TimeUnit::Second) => Values::I64(array.as_primitive::<DurationSecondType>().values()),
+            DataType::Duration(TimeUnit::Second) => {
+                Values::I64(array.as_primitive::<DurationSecondType>().values())
+            }
             DataType::Duration(TimeUnit::Millisecond) => {
                 Values::I64(array.as_primitive::<DurationMillisecondType>().values())
             }
@@ -170,7 +182,9 @@ impl<'a> Column<'a> {
             DataType::Duration(TimeUnit::Nanosecond) => {
                 Values::I64(array.as_primitive::<DurationNanosecondType>().values())
             }
-            DataType::Decimal128(..) => Values::I128(array.as_primitive::<Decimal128Type>().values()),
+            DataType::Decimal128(..) => {
+                Values::I128(array.as_primitive::<Decimal128Type>().values())
+            }
             DataType::UInt8 => Values::U8(array.as_primitive::<UInt8Type>().values()),
             DataType::UInt16 => Values::U16(array.as_primitive::<UInt16Type>().values()),
             DataType::UInt32 => Values::U32(array.as_primitive::<UInt32Type>().values()),
@@ -189,7 +203,10 @@ impl<'a> Column<'a> {
             }
             _ => return None,
         };
-        Some(Self { nulls: array.nulls().filter(|nulls| nulls.null_count() > 0), values })
+        Some(Self {
+            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
+            values,
+        })
     }
 
     /// Whether row `row` is NULL.
@@ -238,7 +255,7 @@ pub(crate) fn fixed_array<N: ArrowNativeType>(
 ) -> ArrayRef {
     let data = ArrayData::builder(data_type.clone())
         .len(values.len())
-        .add_buffer(Buffer::from(ScalarBuffer::from(values).into_inner()))
+        .add_buffer(Buffer::from_vec(values))
         .nulls(nulls)
         .build()
         .expect("one value a row, of the type's own width");
@@ -297,12 +314,18 @@ impl ColumnBuilder {
             Physical::F64 => Building::F64(Vec::with_capacity(capacity)),
             Physical::Bytes => match data_type {
                 DataType::Utf8View => Building::Text(StringViewBuilder::with_capacity(capacity)),
-                DataType::BinaryView => Building::Binary(BinaryViewBuilder::with_capacity(capacity)),
+                DataType::BinaryView => {
+                    Building::Binary(BinaryViewBuilder::with_capacity(capacity))
+                }
                 DataType::Utf8 => Building::PlainText(vec![0], Vec::new()),
                 _ => Building::PlainBinary(vec![0], Vec::new()),
             },
         };
-        Some(Self { data_type: data_type.clone(), nulls: NullBufferBuilder::new(capacity), values })
+        Some(Self {
+            data_type: data_type.clone(),
+            nulls: NullBufferBuilder::new(capacity),
+            values,
+        })
     }
 
     /// Adds one value; a value of another form, out of range or no UTF-8, is a [`Misfit`], and nothing is added.
@@ -317,7 +340,9 @@ impl ColumnBuilder {
                 return Ok(());
             }
             (Building::Bool(values), Cell::Bool(value)) => values.append(value),
-            (Building::I8(values), Cell::Int(value)) => values.push(i8::try_from(value).map_err(|_| Misfit)?),
+            (Building::I8(values), Cell::Int(value)) => {
+                values.push(i8::try_from(value).map_err(|_| Misfit)?)
+            }
             (Building::I16(values), Cell::Int(value)) => {
                 values.push(i16::try_from(value).map_err(|_| Misfit)?);
             }
@@ -326,7 +351,9 @@ impl ColumnBuilder {
             }
             (Building::I64(values), Cell::Int(value)) => values.push(value),
             (Building::I128(values), Cell::Wide(value)) => values.push(value),
-            (Building::U8(values), Cell::UInt(value)) => values.push(u8::try_from(value).map_err(|_| Misfit)?),
+            (Building::U8(values), Cell::UInt(value)) => {
+                values.push(u8::try_from(value).map_err(|_| Misfit)?)
+            }
             (Building::U16(values), Cell::UInt(value)) => {
                 values.push(u16::try_from(value).map_err(|_| Misfit)?);
             }
@@ -344,7 +371,9 @@ impl ColumnBuilder {
                 std::str::from_utf8(value).map_err(|_| Misfit)?;
                 push_plain(offsets, data, value)?;
             }
-            (Building::PlainBinary(offsets, data), Cell::Bytes(value)) => push_plain(offsets, data, value)?,
+            (Building::PlainBinary(offsets, data), Cell::Bytes(value)) => {
+                push_plain(offsets, data, value)?
+            }
             _ => return Err(Misfit),
         }
         self.nulls.append_non_null();

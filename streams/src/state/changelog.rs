@@ -65,7 +65,10 @@ pub(crate) struct Block {
 }
 
 fn corrupt(reason: impl Into<String>) -> StateError {
-    StateError::Corrupt { what: "changelog block", reason: reason.into() }
+    StateError::Corrupt {
+        what: "changelog block",
+        reason: reason.into(),
+    }
 }
 
 fn push_time(time: Option<i64>, out: &mut Vec<u8>) {
@@ -114,13 +117,17 @@ impl BlockHeader {
     pub(crate) fn decode(mut bytes: &[u8]) -> Result<(u64, Self), StateError> {
         let bytes = &mut bytes;
         let commit = read_varint(bytes)?;
-        let (fingerprint, rest) =
-            bytes.split_first_chunk::<8>().ok_or_else(|| corrupt("the header ends too early"))?;
+        let (fingerprint, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(|| corrupt("the header ends too early"))?;
         *bytes = rest;
-        let mut header = Self { fingerprint: u64::from_le_bytes(*fingerprint), ..Self::default() };
+        let mut header = Self {
+            fingerprint: u64::from_le_bytes(*fingerprint),
+            ..Self::default()
+        };
         for _ in 0..read_varint(bytes)? {
-            let operator =
-                u16::try_from(read_varint(bytes)?).map_err(|_| corrupt("an operator's number is too large"))?;
+            let operator = u16::try_from(read_varint(bytes)?)
+                .map_err(|_| corrupt("an operator's number is too large"))?;
             let topic = std::str::from_utf8(read_bytes(bytes)?)
                 .map_err(|_| corrupt("a topic's name is no UTF-8"))?
                 .to_owned();
@@ -131,7 +138,12 @@ impl BlockHeader {
                     .map_err(|_| corrupt("a partition's number is too large"))?;
                 partitions.push((partition, read_zigzag(bytes)?, read_time(bytes)?));
             }
-            header.sources.push(SourcePosition { operator, topic, event_time, partitions });
+            header.sources.push(SourcePosition {
+                operator,
+                topic,
+                event_time,
+                partitions,
+            });
         }
         if !bytes.is_empty() {
             return Err(corrupt("bytes follow the header"));
@@ -154,7 +166,11 @@ pub(crate) fn encode_blocks(commit: u64, header: &[u8], delta: &Delta) -> Vec<Ve
         } else {
             body
         };
-        let shared = previous.iter().zip(key).take_while(|(left, right)| left == right).count();
+        let shared = previous
+            .iter()
+            .zip(key)
+            .take_while(|(left, right)| left == right)
+            .count();
         push_varint(shared as u64, body);
         push_bytes(&key[shared..], body);
         match value {
@@ -191,8 +207,12 @@ impl Block {
     /// # Errors
     /// [`StateError::Corrupt`].
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| corrupt("it does not start with TWCL"))?;
-        let (&version, mut rest) = rest.split_first().ok_or_else(|| corrupt("it ends too early"))?;
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| corrupt("it does not start with TWCL"))?;
+        let (&version, mut rest) = rest
+            .split_first()
+            .ok_or_else(|| corrupt("it ends too early"))?;
         if version != VERSION {
             return Err(corrupt(format!(
                 "it has version {version}, this program knows {VERSION}: a newer program wrote it"
@@ -210,8 +230,10 @@ impl Block {
         while !bytes.is_empty() {
             let previous: &[u8] = entries.last().map_or(&[], |(key, _)| key);
             let shared = usize::try_from(read_varint(bytes)?).unwrap_or(usize::MAX);
-            let mut key =
-                previous.get(..shared).ok_or_else(|| corrupt("a key shares more than there is"))?.to_vec();
+            let mut key = previous
+                .get(..shared)
+                .ok_or_else(|| corrupt("a key shares more than there is"))?
+                .to_vec();
             key.extend_from_slice(read_bytes(bytes)?);
             if !entries.is_empty() && *previous >= *key {
                 return Err(corrupt("keys do not rise"));
@@ -219,13 +241,20 @@ impl Block {
             let value = match read_varint(bytes)? {
                 0 => None,
                 length => {
-                    let length = usize::try_from(length - 1).map_err(|_| corrupt("a length is too large"))?;
+                    let length = usize::try_from(length - 1)
+                        .map_err(|_| corrupt("a length is too large"))?;
                     Some(super::row::read_exact(length, bytes)?.to_vec())
                 }
             };
             entries.push((key, value));
         }
-        Ok(Self { commit, part, parts, header, delta: Delta { entries } })
+        Ok(Self {
+            commit,
+            part,
+            parts,
+            header,
+            delta: Delta { entries },
+        })
     }
 }
 
@@ -249,21 +278,54 @@ mod tests {
     #[test]
     fn golden_vector() {
         let delta = Delta {
-            entries: vec![(b"aab".to_vec(), Some(b"x".to_vec())), (b"aac".to_vec(), None), (b"b".to_vec(), Some(vec![]))],
+            entries: vec![
+                (b"aab".to_vec(), Some(b"x".to_vec())),
+                (b"aac".to_vec(), None),
+                (b"b".to_vec(), Some(vec![])),
+            ],
         };
         let blocks = encode_blocks(5, &header().encode(5), &delta);
         assert_eq!(blocks.len(), 1);
         let hex: String = blocks[0].iter().map(|byte| format!("{byte:02x}")).collect();
-        let header = ["05", "0807060504030201", "01", "02", "07666c6967687473", "00", "01", "03", "22", "0101"];
-        let entries = ["00", "03616162", "02", "78", "02", "0163", "00", "00", "0162", "01"];
-        assert_eq!(hex, format!("5457434c01050001{:02x}{}{}", 25, header.concat(), entries.concat()));
-        assert_eq!(BlockHeader::decode(&Block::decode(&blocks[0]).unwrap().header).unwrap(), (5, self::header()));
+        let header = [
+            "05",
+            "0807060504030201",
+            "01",
+            "02",
+            "07666c6967687473",
+            "00",
+            "01",
+            "03",
+            "22",
+            "0101",
+        ];
+        let entries = [
+            "00", "03616162", "02", "78", "02", "0163", "00", "00", "0162", "01",
+        ];
+        assert_eq!(
+            hex,
+            format!(
+                "5457434c01050001{:02x}{}{}",
+                25,
+                header.concat(),
+                entries.concat()
+            )
+        );
+        assert_eq!(
+            BlockHeader::decode(&Block::decode(&blocks[0]).unwrap().header).unwrap(),
+            (5, self::header())
+        );
     }
 
     #[test]
     fn large_deltas_are_split_and_numbered() {
         let entries = (0..4000u32)
-            .map(|n| (n.to_be_bytes().to_vec(), (n % 7 != 0).then(|| vec![n as u8; 300])))
+            .map(|n| {
+                (
+                    n.to_be_bytes().to_vec(),
+                    (n % 7 != 0).then(|| vec![n as u8; 300]),
+                )
+            })
             .collect();
         let delta = Delta { entries };
         let values = encode_blocks(9, &header().encode(9), &delta);
@@ -272,7 +334,10 @@ mod tests {
         for (part, value) in values.iter().enumerate() {
             assert!(value.len() <= BLOCK_BYTES_TARGET + 1024);
             let block = Block::decode(value).unwrap();
-            assert_eq!((block.commit, block.part, block.parts), (9, part as u64, values.len() as u64));
+            assert_eq!(
+                (block.commit, block.part, block.parts),
+                (9, part as u64, values.len() as u64)
+            );
             assert_eq!(block.header.is_empty(), part > 0);
             read.extend(block.delta.entries);
         }
@@ -288,7 +353,9 @@ mod tests {
 
     #[test]
     fn torn_blocks_are_errors() {
-        let delta = Delta { entries: vec![(b"aab".to_vec(), Some(b"xyz".to_vec()))] };
+        let delta = Delta {
+            entries: vec![(b"aab".to_vec(), Some(b"xyz".to_vec()))],
+        };
         let whole = &encode_blocks(5, &header().encode(5), &delta)[0];
         for end in 0..whole.len() {
             // Cut right behind the header, a block is a whole block without entries.
@@ -298,7 +365,12 @@ mod tests {
         }
         let mut newer = whole.clone();
         newer[4] = 2;
-        assert!(Block::decode(&newer).unwrap_err().to_string().contains("newer program"));
+        assert!(
+            Block::decode(&newer)
+                .unwrap_err()
+                .to_string()
+                .contains("newer program")
+        );
         for seed in 0..200u64 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut bytes = whole.clone();

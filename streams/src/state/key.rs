@@ -77,7 +77,9 @@ pub(crate) fn push_cell(physical: Physical, cell: Cell<'_>, out: &mut Vec<u8>) {
             match physical {
                 Physical::I8 => out.push((value as u8) ^ 0x80),
                 Physical::I16 => out.extend_from_slice(&((value as u16) ^ 0x8000).to_be_bytes()),
-                Physical::I32 => out.extend_from_slice(&((value as u32) ^ 0x8000_0000).to_be_bytes()),
+                Physical::I32 => {
+                    out.extend_from_slice(&((value as u32) ^ 0x8000_0000).to_be_bytes())
+                }
                 _ => out.extend_from_slice(&flipped),
             }
         }
@@ -94,12 +96,20 @@ pub(crate) fn push_cell(physical: Physical, cell: Cell<'_>, out: &mut Vec<u8>) {
         }
         Cell::F32(value) => {
             let bits = value.to_bits();
-            let bits = if bits >> 31 == 1 { !bits } else { bits ^ (1 << 31) };
+            let bits = if bits >> 31 == 1 {
+                !bits
+            } else {
+                bits ^ (1 << 31)
+            };
             out.extend_from_slice(&bits.to_be_bytes());
         }
         Cell::F64(value) => {
             let bits = value.to_bits();
-            let bits = if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) };
+            let bits = if bits >> 63 == 1 {
+                !bits
+            } else {
+                bits ^ (1 << 63)
+            };
             out.extend_from_slice(&bits.to_be_bytes());
         }
         Cell::Bytes(value) => {
@@ -123,11 +133,16 @@ pub(crate) fn push_row(columns: &[(Physical, Column<'_>)], row: usize, out: &mut
 }
 
 fn corrupt(reason: &str) -> StateError {
-    StateError::Corrupt { what: "state key", reason: reason.to_owned() }
+    StateError::Corrupt {
+        what: "state key",
+        reason: reason.to_owned(),
+    }
 }
 
 fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], StateError> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or_else(|| corrupt("it ends too early"))?;
+    let (head, rest) = bytes
+        .split_first_chunk::<N>()
+        .ok_or_else(|| corrupt("it ends too early"))?;
     *bytes = rest;
     Ok(head)
 }
@@ -148,8 +163,12 @@ pub(crate) fn read_cell<T>(
         Physical::Null => return Err(corrupt("a value in a column of NULLs")),
         Physical::Bool => Cell::Bool(take::<1>(bytes)?[0] != 0),
         Physical::I8 => Cell::Int(i64::from((take::<1>(bytes)?[0] ^ 0x80) as i8)),
-        Physical::I16 => Cell::Int(i64::from((u16::from_be_bytes(*take(bytes)?) ^ 0x8000) as i16)),
-        Physical::I32 => Cell::Int(i64::from((u32::from_be_bytes(*take(bytes)?) ^ 0x8000_0000) as i32)),
+        Physical::I16 => Cell::Int(i64::from(
+            (u16::from_be_bytes(*take(bytes)?) ^ 0x8000) as i16,
+        )),
+        Physical::I32 => Cell::Int(i64::from(
+            (u32::from_be_bytes(*take(bytes)?) ^ 0x8000_0000) as i32,
+        )),
         Physical::I64 => Cell::Int((u64::from_be_bytes(*take(bytes)?) ^ (1 << 63)) as i64),
         Physical::I128 => Cell::Wide((u128::from_be_bytes(*take(bytes)?) ^ (1 << 127)) as i128),
         Physical::U8 => Cell::UInt(u64::from(take::<1>(bytes)?[0])),
@@ -158,18 +177,29 @@ pub(crate) fn read_cell<T>(
         Physical::U64 => Cell::UInt(u64::from_be_bytes(*take(bytes)?)),
         Physical::F32 => {
             let bits = u32::from_be_bytes(*take(bytes)?);
-            Cell::F32(f32::from_bits(if bits >> 31 == 1 { bits ^ (1 << 31) } else { !bits }))
+            Cell::F32(f32::from_bits(if bits >> 31 == 1 {
+                bits ^ (1 << 31)
+            } else {
+                !bits
+            }))
         }
         Physical::F64 => {
             let bits = u64::from_be_bytes(*take(bytes)?);
-            Cell::F64(f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits }))
+            Cell::F64(f64::from_bits(if bits >> 63 == 1 {
+                bits ^ (1 << 63)
+            } else {
+                !bits
+            }))
         }
         Physical::Bytes => {
             let mut value = Vec::new();
             loop {
-                let zero = memchr::memchr(0, bytes).ok_or_else(|| corrupt("a string has no end"))?;
+                let zero =
+                    memchr::memchr(0, bytes).ok_or_else(|| corrupt("a string has no end"))?;
                 value.extend_from_slice(&bytes[..zero]);
-                let mark = *bytes.get(zero + 1).ok_or_else(|| corrupt("a string has no end"))?;
+                let mark = *bytes
+                    .get(zero + 1)
+                    .ok_or_else(|| corrupt("a string has no end"))?;
                 *bytes = &bytes[zero + 2..];
                 match mark {
                     1 => break,
@@ -208,7 +238,11 @@ mod tests {
             (Physical::I32, Cell::Int(-2), "017ffffffe"),
             (Physical::I64, Cell::Int(0), "018000000000000000"),
             (Physical::I64, Cell::Int(i64::MIN), "010000000000000000"),
-            (Physical::I128, Cell::Wide(5), "0180000000000000000000000000000005"),
+            (
+                Physical::I128,
+                Cell::Wide(5),
+                "0180000000000000000000000000000005",
+            ),
             (Physical::U16, Cell::UInt(258), "010102"),
             (Physical::F64, Cell::F64(1.5), "01bff8000000000000"),
             (Physical::F64, Cell::F64(-1.5), "014007ffffffffffff"),
@@ -227,15 +261,35 @@ mod tests {
     fn order_of_bytes_is_order_of_values() {
         let ints: Vec<i64> = vec![i64::MIN, -300, -1, 0, 1, 255, 256, i64::MAX];
         for pair in ints.windows(2) {
-            assert!(encoded(Physical::I64, Cell::Int(pair[0])) < encoded(Physical::I64, Cell::Int(pair[1])));
+            assert!(
+                encoded(Physical::I64, Cell::Int(pair[0]))
+                    < encoded(Physical::I64, Cell::Int(pair[1]))
+            );
         }
-        let floats = [f64::NEG_INFINITY, -2.5, -0.1, 0.0, 0.1, 2.5, f64::INFINITY, f64::NAN];
+        let floats = [
+            f64::NEG_INFINITY,
+            -2.5,
+            -0.1,
+            0.0,
+            0.1,
+            2.5,
+            f64::INFINITY,
+            f64::NAN,
+        ];
         for pair in floats.windows(2) {
-            assert!(encoded(Physical::F64, Cell::F64(pair[0])) < encoded(Physical::F64, Cell::F64(pair[1])));
+            assert!(
+                encoded(Physical::F64, Cell::F64(pair[0]))
+                    < encoded(Physical::F64, Cell::F64(pair[1]))
+            );
         }
-        let texts: Vec<&[u8]> = vec![b"", b"\0", b"\0\0", b"\0\x01", b"\x01", b"a", b"a\0", b"a\x01", b"ab"];
+        let texts: Vec<&[u8]> = vec![
+            b"", b"\0", b"\0\0", b"\0\x01", b"\x01", b"a", b"a\0", b"a\x01", b"ab",
+        ];
         for pair in texts.windows(2) {
-            assert!(encoded(Physical::Bytes, Cell::Bytes(pair[0])) < encoded(Physical::Bytes, Cell::Bytes(pair[1])));
+            assert!(
+                encoded(Physical::Bytes, Cell::Bytes(pair[0]))
+                    < encoded(Physical::Bytes, Cell::Bytes(pair[1]))
+            );
         }
     }
 
@@ -268,7 +322,14 @@ mod tests {
 
     #[test]
     fn torn_keys_are_errors() {
-        for bytes in [&b""[..], b"\x02", b"\x01", b"\x01abc", b"\x01a\0", b"\x01a\0\x07"] {
+        for bytes in [
+            &b""[..],
+            b"\x02",
+            b"\x01",
+            b"\x01abc",
+            b"\x01a\0",
+            b"\x01a\0\x07",
+        ] {
             let mut rest = bytes;
             assert!(read_cell(Physical::Bytes, &mut rest, |_| Ok(())).is_err());
             let mut rest = bytes;

@@ -29,7 +29,10 @@ struct MemorySnapshot(Content);
 impl MemoryStore {
     /// An empty store that holds at most `limit_bytes` of keys and values.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { content: RwLock::default(), limit_bytes }
+        Self {
+            content: RwLock::default(),
+            limit_bytes,
+        }
     }
 }
 
@@ -43,7 +46,11 @@ fn scan(
     if !to.is_empty() && from >= to {
         return;
     }
-    let end = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
+    let end = if to.is_empty() {
+        Bound::Unbounded
+    } else {
+        Bound::Excluded(to)
+    };
     let range = entries.range::<[u8], _>((Bound::Included(from), end));
     let mut step = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
     let _: ControlFlow<()> = match order {
@@ -61,7 +68,13 @@ impl StateRead for MemorySnapshot {
         Ok(self.0.entries.get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], order: ScanOrder, visit: &mut Visit<'_>) -> Result<(), StateError> {
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: ScanOrder,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
         scan(&self.0.entries, from, to, order, visit);
         Ok(())
     }
@@ -76,7 +89,13 @@ impl StateRead for MemoryStore {
         Ok(self.content.read().entries.get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], order: ScanOrder, visit: &mut Visit<'_>) -> Result<(), StateError> {
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: ScanOrder,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
         scan(&self.content.read().entries, from, to, order, visit);
         Ok(())
     }
@@ -89,14 +108,20 @@ impl StateStore for MemoryStore {
         let entries = Arc::make_mut(&mut content.entries);
         for (key, value) in &delta.entries {
             let (added, old) = match value {
-                Some(value) => (key.len() + value.len(), entries.insert(key.clone(), value.clone())),
+                Some(value) => (
+                    key.len() + value.len(),
+                    entries.insert(key.clone(), value.clone()),
+                ),
                 None => (0, entries.remove(key)),
             };
-            content.bytes = (content.bytes + added).saturating_sub(old.map_or(0, |old| key.len() + old.len()));
+            content.bytes =
+                (content.bytes + added).saturating_sub(old.map_or(0, |old| key.len() + old.len()));
         }
         content.tag = Some(tag.clone());
         if content.bytes > self.limit_bytes {
-            return Err(StateError::TooLarge { limit_bytes: self.limit_bytes });
+            return Err(StateError::TooLarge {
+                limit_bytes: self.limit_bytes,
+            });
         }
         Ok(())
     }
@@ -122,10 +147,18 @@ mod tests {
     #[test]
     fn refuses_to_outgrow_its_limit() {
         let store = MemoryStore::new(10);
-        let tag = Tag { changelog_offset: 0, header: Vec::new() };
-        let put = |value: usize| Delta { entries: vec![(b"k".to_vec(), Some(vec![0; value]))] };
+        let tag = Tag {
+            changelog_offset: 0,
+            header: Vec::new(),
+        };
+        let put = |value: usize| Delta {
+            entries: vec![(b"k".to_vec(), Some(vec![0; value]))],
+        };
         store.apply(&put(9), &tag).unwrap();
         store.apply(&put(5), &tag).unwrap();
-        assert_eq!(store.apply(&put(10), &tag), Err(StateError::TooLarge { limit_bytes: 10 }));
+        assert_eq!(
+            store.apply(&put(10), &tag),
+            Err(StateError::TooLarge { limit_bytes: 10 })
+        );
     }
 }

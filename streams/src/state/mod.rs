@@ -31,7 +31,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub(crate) use cell::{
-    Cell, Column, ColumnBuilder, Misfit, Physical, Values, canonical_f32, canonical_f64, fixed_array,
+    Cell, Column, ColumnBuilder, Misfit, Physical, Values, canonical_f32, canonical_f64,
+    fixed_array,
 };
 pub(crate) use changelog::{Block, BlockHeader, ENTRY_BYTES_MAX, SourcePosition, encode_blocks};
 pub use memory::MemoryStore;
@@ -55,7 +56,9 @@ pub enum StateError {
         reason: String,
     },
     /// The folder was written by a newer version of this program.
-    #[error("state store {place} has format {found}, this program knows {known}: use the newer program, or drop the folder to restore from the changelog")]
+    #[error(
+        "state store {place} has format {found}, this program knows {known}: use the newer program, or drop the folder to restore from the changelog"
+    )]
     NewerFormat {
         /// The folder.
         place: String,
@@ -73,7 +76,9 @@ pub enum StateError {
         reason: String,
     },
     /// State in memory outgrew its limit.
-    #[error("the query needs more than {limit_bytes} bytes of state; make it a materialized view or raise query_state_bytes")]
+    #[error(
+        "the query needs more than {limit_bytes} bytes of state; make it a materialized view or raise query_state_bytes"
+    )]
     TooLarge {
         /// The limit.
         limit_bytes: usize,

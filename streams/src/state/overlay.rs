@@ -15,13 +15,20 @@ use super::{Delta, ScanOrder, StateError, StateStore, prefix_end};
 pub(crate) struct State {
     store: Arc<dyn StateStore>,
     dirty: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Changes that nobody reads before they are taken: no tree is needed for them.
+    last: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     dirty_bytes: usize,
 }
 
 impl State {
     /// Nothing dirty, in front of `store`.
     pub(crate) fn new(store: Arc<dyn StateStore>) -> Self {
-        Self { store, dirty: BTreeMap::new(), dirty_bytes: 0 }
+        Self {
+            store,
+            dirty: BTreeMap::new(),
+            last: Vec::new(),
+            dirty_bytes: 0,
+        }
     }
 
     /// About how many bytes the next delta has.
@@ -53,7 +60,11 @@ impl State {
         if self.dirty.is_empty() {
             return self.store.get_many(keys);
         }
-        let cold: Vec<Vec<u8>> = keys.iter().filter(|key| !self.dirty.contains_key(*key)).cloned().collect();
+        let cold: Vec<Vec<u8>> = keys
+            .iter()
+            .filter(|key| !self.dirty.contains_key(*key))
+            .cloned()
+            .collect();
         let mut found = self.store.get_many(&cold)?.into_iter();
         Ok(keys
             .iter()
@@ -103,11 +114,17 @@ impl State {
         if !to.is_empty() && from >= to {
             return Ok(());
         }
-        let bound = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
+        let bound = if to.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(to)
+        };
         let range = self.dirty.range::<[u8], _>((Bound::Included(from), bound));
         match order {
             ScanOrder::Ascending => self.merge(range.peekable(), from, to, order, &mut visit),
-            ScanOrder::Descending => self.merge(range.rev().peekable(), from, to, order, &mut visit),
+            ScanOrder::Descending => {
+                self.merge(range.rev().peekable(), from, to, order, &mut visit)
+            }
         }
     }
 
@@ -126,7 +143,9 @@ impl State {
         };
         self.store.scan(from, to, order, &mut |key, value| {
             let flow = (|| {
-                while let Some((dirty_key, dirty_value)) = dirty.next_if(|(dirty_key, _)| before(dirty_key, key)) {
+                while let Some((dirty_key, dirty_value)) =
+                    dirty.next_if(|(dirty_key, _)| before(dirty_key, key))
+                {
                     if let Some(dirty_value) = dirty_value {
                         visit(dirty_key, dirty_value)?;
                     }
@@ -156,7 +175,11 @@ impl State {
     ///
     /// # Errors
     /// From the store.
-    pub(crate) fn edge(&self, prefix: &[u8], order: ScanOrder) -> Result<Option<Vec<u8>>, StateError> {
+    pub(crate) fn edge(
+        &self,
+        prefix: &[u8],
+        order: ScanOrder,
+    ) -> Result<Option<Vec<u8>>, StateError> {
         let mut edge = None;
         self.scan_prefix(prefix, order, |key, _| {
             edge = Some(key[prefix.len()..].to_vec());
@@ -165,10 +188,28 @@ impl State {
         Ok(edge)
     }
 
+    /// Sets a key that is not read any more before [`State::take`]; wins over what was put before.
+    pub(crate) fn put_last(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.dirty_bytes += key.len() + value.len() + 16;
+        self.last.push((key, Some(value)));
+    }
+
+    /// Removes a key that is not read any more before [`State::take`]; wins over what was put before.
+    pub(crate) fn delete_last(&mut self, key: Vec<u8>) {
+        self.dirty_bytes += key.len() + 16;
+        self.last.push((key, None));
+    }
+
     /// Everything that changed since the last call, ordered by key.
     pub(crate) fn take(&mut self) -> Delta {
         self.dirty_bytes = 0;
-        Delta { entries: std::mem::take(&mut self.dirty).into_iter().collect() }
+        let mut entries = std::mem::take(&mut self.last);
+        // Stable, and turned round: of one key the latest comes first, and what was read before comes after.
+        entries.reverse();
+        entries.extend(std::mem::take(&mut self.dirty));
+        entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+        entries.dedup_by(|later, first| later.0 == first.0);
+        Delta { entries }
     }
 }
 
@@ -176,6 +217,27 @@ impl State {
 mod tests {
     use super::super::{MemoryStore, Tag};
     use super::*;
+
+    #[test]
+    fn what_is_put_last_wins() {
+        let mut state = State::new(Arc::new(MemoryStore::new(usize::MAX)));
+        state.put(b"b".to_vec(), b"1".to_vec());
+        state.put(b"a".to_vec(), b"1".to_vec());
+        state.put_last(b"b".to_vec(), b"2".to_vec());
+        state.put_last(b"b".to_vec(), b"3".to_vec());
+        state.delete_last(b"0".to_vec());
+        let taken = state.take().entries;
+        let expected: [(&[u8], Option<&[u8]>); 3] =
+            [(b"0", None), (b"a", Some(b"1")), (b"b", Some(b"3"))];
+        assert_eq!(taken.len(), 3);
+        for ((key, value), (expected_key, expected_value)) in taken.iter().zip(expected) {
+            assert_eq!(
+                (key.as_slice(), value.as_deref()),
+                (expected_key, expected_value)
+            );
+        }
+        assert!(state.take().entries.is_empty());
+    }
 
     #[test]
     fn dirty_entries_hide_the_store_in_both_directions() {
@@ -196,7 +258,15 @@ mod tests {
                 }
                 if random.u8(..40) == 0 {
                     let delta = state.take();
-                    store.apply(&delta, &Tag { changelog_offset: step, header: Vec::new() }).unwrap();
+                    store
+                        .apply(
+                            &delta,
+                            &Tag {
+                                changelog_offset: step,
+                                header: Vec::new(),
+                            },
+                        )
+                        .unwrap();
                 }
                 let prefix = [random.u8(..3)];
                 let mut expected: Vec<_> = model
@@ -214,7 +284,11 @@ mod tests {
                         .unwrap();
                     assert_eq!(seen, expected, "seed {seed}, step {step}, {order:?}");
                     let edge = state.edge(&prefix, order).unwrap();
-                    assert_eq!(edge, expected.first().map(|(key, _)| key[1..].to_vec()), "seed {seed}");
+                    assert_eq!(
+                        edge,
+                        expected.first().map(|(key, _)| key[1..].to_vec()),
+                        "seed {seed}"
+                    );
                     expected.reverse();
                 }
                 let probe = vec![vec![0, 1], vec![2, 3], vec![1, 11]];

@@ -17,7 +17,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions};
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, LogLevel, Options, ReadOptions,
+    Snapshot, WriteBatch, WriteOptions,
+};
 
 use super::{Delta, META, ScanOrder, StateError, StateRead, StateStore, Tag, Visit};
 
@@ -33,7 +36,9 @@ pub struct RocksOptions {
 
 impl fmt::Debug for RocksOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RocksOptions").field("write_buffer_bytes", &self.write_buffer_bytes).finish_non_exhaustive()
+        f.debug_struct("RocksOptions")
+            .field("write_buffer_bytes", &self.write_buffer_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,7 +46,10 @@ impl RocksOptions {
     /// A block cache of `cache_bytes` for all stores together, and write buffers of `write_buffer_bytes`, of which a
     /// store has at most two.
     pub fn new(cache_bytes: usize, write_buffer_bytes: usize) -> Self {
-        Self { cache: Cache::new_lru_cache(cache_bytes), write_buffer_bytes }
+        Self {
+            cache: Cache::new_lru_cache(cache_bytes),
+            write_buffer_bytes,
+        }
     }
 
     fn database(&self) -> Options {
@@ -81,12 +89,17 @@ pub struct RocksStore {
 
 impl fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RocksStore").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("RocksStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
 fn storage(path: &Path, error: impl fmt::Display) -> StateError {
-    StateError::Storage { place: path.display().to_string(), reason: error.to_string() }
+    StateError::Storage {
+        place: path.display().to_string(),
+        reason: error.to_string(),
+    }
 }
 
 fn meta(name: &str) -> Vec<u8> {
@@ -99,16 +112,30 @@ impl RocksStore {
     /// Opens the store in `path`, which is made if it is missing.
     ///
     /// # Errors
-    /// [`StateError::Storage`], also while another process has it open; [`StateError::NewerFormat`].
+    /// [`StateError::Storage`], also while somebody else has it open; [`StateError::Corrupt`];
+    /// [`StateError::NewerFormat`].
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, StateError> {
         std::fs::create_dir_all(path).map_err(|error| storage(path, error))?;
-        let db = DB::open(&options.database(), path).map_err(|error| storage(path, error))?;
-        let store = Self { db: Arc::new(db), path: path.to_owned() };
+        let db = DB::open(&options.database(), path).map_err(|error| match error.kind() {
+            ErrorKind::Corruption => StateError::Corrupt {
+                what: "state store",
+                reason: error.to_string(),
+            },
+            _ => storage(path, error),
+        })?;
+        let store = Self {
+            db: Arc::new(db),
+            path: path.to_owned(),
+        };
         match store.get(&meta("format"))? {
             Some(bytes) => {
                 let found = bytes.try_into().map(u32::from_le_bytes).unwrap_or(u32::MAX);
                 if found > FORMAT {
-                    return Err(StateError::NewerFormat { place: path.display().to_string(), found, known: FORMAT });
+                    return Err(StateError::NewerFormat {
+                        place: path.display().to_string(),
+                        found,
+                        known: FORMAT,
+                    });
                 }
             }
             None => {
@@ -134,7 +161,9 @@ impl RocksStore {
     fn write(&self, batch: WriteBatch) -> Result<(), StateError> {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.db.write_opt(batch, &options).map_err(|error| storage(&self.path, error))
+        self.db
+            .write_opt(batch, &options)
+            .map_err(|error| storage(&self.path, error))
     }
 }
 
@@ -164,7 +193,11 @@ fn scan<D: rocksdb::DBAccess>(
 fn bounded(from: &[u8], to: &[u8]) -> Option<ReadOptions> {
     let mut options = ReadOptions::default();
     let meta = META.to_be_bytes();
-    let to = if to.is_empty() || to > meta.as_slice() { meta.as_slice() } else { to };
+    let to = if to.is_empty() || to > meta.as_slice() {
+        meta.as_slice()
+    } else {
+        to
+    };
     if from >= to {
         return None;
     }
@@ -176,11 +209,16 @@ fn bounded(from: &[u8], to: &[u8]) -> Option<ReadOptions> {
 /// What lies under the tag's key.
 fn decode_tag(bytes: Option<Vec<u8>>) -> Result<Option<Tag>, StateError> {
     let Some(bytes) = bytes else { return Ok(None) };
-    let (offset, header) = bytes.split_first_chunk::<8>().ok_or_else(|| StateError::Corrupt {
-        what: "tag of the state store",
-        reason: format!("{} bytes", bytes.len()),
-    })?;
-    Ok(Some(Tag { changelog_offset: i64::from_le_bytes(*offset), header: header.to_vec() }))
+    let (offset, header) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| StateError::Corrupt {
+            what: "tag of the state store",
+            reason: format!("{} bytes", bytes.len()),
+        })?;
+    Ok(Some(Tag {
+        changelog_offset: i64::from_le_bytes(*offset),
+        header: header.to_vec(),
+    }))
 }
 
 impl StateRead for RocksStore {
@@ -200,9 +238,18 @@ impl StateRead for RocksStore {
             .collect()
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], order: ScanOrder, visit: &mut Visit<'_>) -> Result<(), StateError> {
-        let Some(options) = bounded(from, to) else { return Ok(()) };
-        scan(self.db.raw_iterator_opt(options), order, visit).map_err(|error| storage(&self.path, error))
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: ScanOrder,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
+        let Some(options) = bounded(from, to) else {
+            return Ok(());
+        };
+        scan(self.db.raw_iterator_opt(options), order, visit)
+            .map_err(|error| storage(&self.path, error))
     }
 }
 
@@ -240,7 +287,10 @@ struct RocksSnapshot {
 }
 
 impl RocksSnapshot {
-    #[expect(unsafe_code, reason = "a snapshot that outlives its borrow of the store, for readers on other threads")]
+    #[expect(
+        unsafe_code,
+        reason = "a snapshot that outlives its borrow of the store, for readers on other threads"
+    )]
     fn new(db: &Arc<DB>, path: &Path) -> Self {
         let db = Arc::clone(db);
         let snapshot = db.snapshot();
@@ -248,7 +298,11 @@ impl RocksSnapshot {
         // alive and which never moves; fields drop in declaration order, so the snapshot goes before the database. The
         // `'static` reference never leaves this struct: its methods hand out owned bytes only.
         let snapshot = unsafe { std::mem::transmute::<Snapshot<'_>, Snapshot<'static>>(snapshot) };
-        Self { snapshot, _db: db, path: path.to_owned() }
+        Self {
+            snapshot,
+            _db: db,
+            path: path.to_owned(),
+        }
     }
 }
 
@@ -258,11 +312,21 @@ impl StateRead for RocksSnapshot {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.snapshot.get(key).map_err(|error| storage(&self.path, error))
+        self.snapshot
+            .get(key)
+            .map_err(|error| storage(&self.path, error))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], order: ScanOrder, visit: &mut Visit<'_>) -> Result<(), StateError> {
-        let Some(options) = bounded(from, to) else { return Ok(()) };
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: ScanOrder,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
+        let Some(options) = bounded(from, to) else {
+            return Ok(());
+        };
         scan(self.snapshot.raw_iterator_opt(options), order, visit)
             .map_err(|error| storage(&self.path, error))
     }
@@ -287,8 +351,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = RocksOptions::new(1 << 20, 1 << 20);
         let store = RocksStore::open(folder.path(), &options).unwrap();
-        let tag = |offset| Tag { changelog_offset: offset, header: vec![7] };
-        let put = |key: &[u8]| Delta { entries: vec![(key.to_vec(), Some(vec![1]))] };
+        let tag = |offset| Tag {
+            changelog_offset: offset,
+            header: vec![7],
+        };
+        let put = |key: &[u8]| Delta {
+            entries: vec![(key.to_vec(), Some(vec![1]))],
+        };
         store.apply(&put(b"a"), &tag(3)).unwrap();
         store.flush().unwrap();
         store.apply(&put(b"b"), &tag(4)).unwrap();
@@ -315,15 +384,35 @@ mod tests {
         store.flush().unwrap();
         drop(store);
         let error = RocksStore::open(folder.path(), &options).unwrap_err();
-        assert!(matches!(error, StateError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                StateError::NewerFormat {
+                    found: 2,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_snapshot_outlives_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let store = RocksStore::open(folder.path(), &RocksOptions::new(1 << 20, 1 << 20)).unwrap();
-        let delta = Delta { entries: vec![(b"a".to_vec(), Some(b"1".to_vec()))] };
-        store.apply(&delta, &Tag { changelog_offset: 0, header: Vec::new() }).unwrap();
+        let delta = Delta {
+            entries: vec![(b"a".to_vec(), Some(b"1".to_vec()))],
+        };
+        store
+            .apply(
+                &delta,
+                &Tag {
+                    changelog_offset: 0,
+                    header: Vec::new(),
+                },
+            )
+            .unwrap();
         let snapshot = store.snapshot();
         drop(store);
         assert_eq!(snapshot.get(b"a").unwrap(), Some(b"1".to_vec()));

@@ -19,7 +19,10 @@ use arrow::datatypes::SchemaRef;
 use super::{Cell, Column, ColumnBuilder, Physical, StateError};
 
 fn corrupt(reason: &str) -> StateError {
-    StateError::Corrupt { what: "row", reason: reason.to_owned() }
+    StateError::Corrupt {
+        what: "row",
+        reason: reason.to_owned(),
+    }
 }
 
 /// Appends an unsigned number.
@@ -46,7 +49,9 @@ pub(crate) fn push_bytes(value: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn read_varint(bytes: &mut &[u8]) -> Result<u64, StateError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or_else(|| corrupt("a number ends too early"))?;
+        let (&byte, rest) = bytes
+            .split_first()
+            .ok_or_else(|| corrupt("a number ends too early"))?;
         *bytes = rest;
         let low = u64::from(byte & 0x7f);
         if shift == 63 && low > 1 {
@@ -68,14 +73,17 @@ pub(crate) fn read_zigzag(bytes: &mut &[u8]) -> Result<i64, StateError> {
 
 /// Reads `length` bytes off the front.
 pub(crate) fn read_exact<'a>(length: usize, bytes: &mut &'a [u8]) -> Result<&'a [u8], StateError> {
-    let (head, rest) = bytes.split_at_checked(length).ok_or_else(|| corrupt("it ends too early"))?;
+    let (head, rest) = bytes
+        .split_at_checked(length)
+        .ok_or_else(|| corrupt("it ends too early"))?;
     *bytes = rest;
     Ok(head)
 }
 
 /// Reads bytes behind their length off the front.
 pub(crate) fn read_bytes<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], StateError> {
-    let length = usize::try_from(read_varint(bytes)?).map_err(|_| corrupt("a length is too large"))?;
+    let length =
+        usize::try_from(read_varint(bytes)?).map_err(|_| corrupt("a length is too large"))?;
     read_exact(length, bytes)
 }
 
@@ -98,11 +106,21 @@ fn read_field<'a>(physical: Physical, bytes: &mut &'a [u8]) -> Result<Cell<'a>, 
     Ok(match physical {
         Physical::Null => return Err(corrupt("a value in a column of NULLs")),
         Physical::Bool => Cell::Bool(read_exact(1, bytes)?[0] != 0),
-        Physical::I8 | Physical::I16 | Physical::I32 | Physical::I64 => Cell::Int(read_zigzag(bytes)?),
-        Physical::I128 => Cell::Wide(i128::from_le_bytes(read_exact(16, bytes)?.try_into().expect(WIDTH))),
-        Physical::U8 | Physical::U16 | Physical::U32 | Physical::U64 => Cell::UInt(read_varint(bytes)?),
-        Physical::F32 => Cell::F32(f32::from_le_bytes(read_exact(4, bytes)?.try_into().expect(WIDTH))),
-        Physical::F64 => Cell::F64(f64::from_le_bytes(read_exact(8, bytes)?.try_into().expect(WIDTH))),
+        Physical::I8 | Physical::I16 | Physical::I32 | Physical::I64 => {
+            Cell::Int(read_zigzag(bytes)?)
+        }
+        Physical::I128 => Cell::Wide(i128::from_le_bytes(
+            read_exact(16, bytes)?.try_into().expect(WIDTH),
+        )),
+        Physical::U8 | Physical::U16 | Physical::U32 | Physical::U64 => {
+            Cell::UInt(read_varint(bytes)?)
+        }
+        Physical::F32 => Cell::F32(f32::from_le_bytes(
+            read_exact(4, bytes)?.try_into().expect(WIDTH),
+        )),
+        Physical::F64 => Cell::F64(f64::from_le_bytes(
+            read_exact(8, bytes)?.try_into().expect(WIDTH),
+        )),
         Physical::Bytes => Cell::Bytes(read_bytes(bytes)?),
     })
 }
@@ -155,7 +173,8 @@ impl RowReader {
         let mut builders = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
             let data_type = field.data_type();
-            let (Some(physical), Some(builder)) = (Physical::of(data_type), ColumnBuilder::new(data_type, 64))
+            let (Some(physical), Some(builder)) =
+                (Physical::of(data_type), ColumnBuilder::new(data_type, 64))
             else {
                 return Err(StateError::Corrupt {
                     what: "column",
@@ -165,7 +184,12 @@ impl RowReader {
             physicals.push(physical);
             builders.push(builder);
         }
-        Ok(Self { schema: schema.clone(), physicals, builders, rows: 0 })
+        Ok(Self {
+            schema: schema.clone(),
+            physicals,
+            builders,
+            rows: 0,
+        })
     }
 
     /// Number of rows read so far.
@@ -189,7 +213,9 @@ impl RowReader {
                 builder.push_null();
             } else {
                 let cell = read_field(self.physicals[index], bytes)?;
-                builder.push(cell).map_err(|_| corrupt("a value does not fit its column"))?;
+                builder
+                    .push(cell)
+                    .map_err(|_| corrupt("a value does not fit its column"))?;
             }
         }
         if !bytes.is_empty() {
@@ -201,7 +227,11 @@ impl RowReader {
 
     /// The batch.
     pub(crate) fn finish(self) -> RecordBatch {
-        let columns: Vec<ArrayRef> = self.builders.into_iter().map(ColumnBuilder::finish).collect();
+        let columns: Vec<ArrayRef> = self
+            .builders
+            .into_iter()
+            .map(ColumnBuilder::finish)
+            .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         RecordBatch::try_new_with_options(self.schema, columns, &options)
             .expect("columns were built from this schema, NULLs only where rows had them")
@@ -212,7 +242,9 @@ impl RowReader {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, BooleanArray, Float64Array, Int32Array, StringViewArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        Array, BooleanArray, Float64Array, Int32Array, StringViewArray, TimestampMicrosecondArray,
+    };
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
     use super::*;
@@ -228,9 +260,17 @@ mod tests {
         RecordBatch::try_new(
             Arc::new(schema),
             vec![
-                Arc::new(StringViewArray::from(vec![Some("UA"), None, Some("a name longer than a view")])),
+                Arc::new(StringViewArray::from(vec![
+                    Some("UA"),
+                    None,
+                    Some("a name longer than a view"),
+                ])),
                 Arc::new(Int32Array::from(vec![Some(-1), Some(i32::MAX), None])),
-                Arc::new(TimestampMicrosecondArray::from(vec![Some(0), None, Some(-7)])),
+                Arc::new(TimestampMicrosecondArray::from(vec![
+                    Some(0),
+                    None,
+                    Some(-7),
+                ])),
                 Arc::new(Float64Array::from(vec![Some(1.5), None, Some(-0.0)])),
                 Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
             ],
@@ -251,9 +291,14 @@ mod tests {
 
     #[test]
     fn golden_vectors() {
-        let hex: Vec<String> =
-            rows(&batch()).iter().map(|row| row.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
-assert_eq!(hex[0], ["05", "00", "025541", "01", "00", "000000000000f83f", "01"].concat());
+        let hex: Vec<String> = rows(&batch())
+            .iter()
+            .map(|row| row.iter().map(|byte| format!("{byte:02x}")).collect())
+            .collect();
+        assert_eq!(
+            hex[0],
+            ["05", "00", "025541", "01", "00", "000000000000f83f", "01"].concat()
+        );
         assert_eq!(hex[1], "050dfeffffff0f00");
     }
 
@@ -282,11 +327,21 @@ assert_eq!(hex[0], ["05", "00", "025541", "01", "00", "000000000000f83f", "01"].
 
         let whole = &rows(&batch)[0];
         for end in 0..whole.len() {
-            assert!(RowReader::new(&batch.schema()).unwrap().push(&whole[..end]).is_err());
+            assert!(
+                RowReader::new(&batch.schema())
+                    .unwrap()
+                    .push(&whole[..end])
+                    .is_err()
+            );
         }
         let mut longer = whole.clone();
         longer.push(0);
-        assert!(RowReader::new(&batch.schema()).unwrap().push(&longer).is_err());
+        assert!(
+            RowReader::new(&batch.schema())
+                .unwrap()
+                .push(&longer)
+                .is_err()
+        );
         assert!(read_varint(&mut [0xffu8; 12].as_slice()).is_err());
     }
 }

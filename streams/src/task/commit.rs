@@ -106,7 +106,8 @@ impl Commit {
     }
 
     /// Where the commit stands.
-    pub(crate) fn phase(&self) -> Phase {
+    #[cfg(test)]
+    fn phase(&self) -> Phase {
         self.phase
     }
 
@@ -122,11 +123,14 @@ impl Commit {
 
     /// Decides what to do now.
     pub(crate) fn decide(&self, situation: Situation) -> Decision {
-        let Some(moved_ms) = self.moved_ms else { return Decision::Read(SLEEP_MS_MAX) };
+        let Some(moved_ms) = self.moved_ms else {
+            return Decision::Read(SLEEP_MS_MAX);
+        };
         let due = if situation.dirty_bytes >= self.dirty_bytes_max {
             situation.now_ms
         } else if situation.is_idle {
-            let soon = (moved_ms + IDLE_MS).max(self.last_end_ms + PAUSE_FACTOR * self.last_took_ms);
+            let soon =
+                (moved_ms + IDLE_MS).max(self.last_end_ms + PAUSE_FACTOR * self.last_took_ms);
             soon.min(moved_ms + self.interval_ms)
         } else {
             moved_ms + self.interval_ms
@@ -186,7 +190,11 @@ mod tests {
     use super::*;
 
     fn at(now_ms: i64, is_idle: bool) -> Situation {
-        Situation { now_ms, is_idle, dirty_bytes: 0 }
+        Situation {
+            now_ms,
+            is_idle,
+            dirty_bytes: 0,
+        }
     }
 
     #[test]
@@ -222,7 +230,10 @@ mod tests {
         commit.written(Written::Committed);
         commit.applied(true, 50);
         commit.moved(51);
-        assert_eq!(commit.decide(at(71, true)), Decision::Read(50 + 4 * 30 - 71));
+        assert_eq!(
+            commit.decide(at(71, true)),
+            Decision::Read(50 + 4 * 30 - 71)
+        );
         assert_eq!(commit.decide(at(170, true)), Decision::Commit);
     }
 
@@ -230,7 +241,14 @@ mod tests {
     fn at_once_when_memory_fills_up() {
         let mut commit = Commit::new(200, 1000, 0);
         commit.moved(50);
-        assert_eq!(commit.decide(Situation { now_ms: 51, is_idle: false, dirty_bytes: 1000 }), Decision::Commit);
+        assert_eq!(
+            commit.decide(Situation {
+                now_ms: 51,
+                is_idle: false,
+                dirty_bytes: 1000
+            }),
+            Decision::Commit
+        );
     }
 
     #[test]

@@ -53,21 +53,40 @@ impl Inputs {
     ) -> Result<Self, InputError> {
         let mut inputs = Vec::new();
         for (node, plan_node) in plan.nodes.iter().enumerate() {
-            let NodeKind::Source(spec) = &plan_node.kind else { continue };
-            let known = restored.iter().find(|position| position.operator == plan_node.id.0);
+            let NodeKind::Source(spec) = &plan_node.kind else {
+                continue;
+            };
+            let known = restored
+                .iter()
+                .find(|position| position.operator == plan_node.id.0);
             let (assignment, watermarks) = assignment(log, spec, known, start).await?;
-            let source = Source::open(Arc::clone(log), spec, assignment, &watermarks, options).await?;
-            inputs.push(Input { node, operator: plan_node.id, source });
+            let source =
+                Source::open(Arc::clone(log), spec, assignment, &watermarks, options).await?;
+            inputs.push(Input {
+                node,
+                operator: plan_node.id,
+                source,
+            });
         }
-        let judges_time = plan.nodes.iter().any(|node| matches!(node.kind, NodeKind::Tumble(_)));
-        Ok(Self { inputs, ready: Vec::new(), judges_time })
+        let judges_time = plan
+            .nodes
+            .iter()
+            .any(|node| matches!(node.kind, NodeKind::Tumble(_)));
+        Ok(Self {
+            inputs,
+            ready: Vec::new(),
+            judges_time,
+        })
     }
 
     /// What can be read without waiting.
     ///
     /// # Errors
     /// From the log.
-    pub(crate) async fn poll(&mut self, now_ms: i64) -> Result<Vec<(usize, SourceBatch)>, SourceError> {
+    pub(crate) async fn poll(
+        &mut self,
+        now_ms: i64,
+    ) -> Result<Vec<(usize, SourceBatch)>, SourceError> {
         let mut batches = self.take_ready();
         for input in &mut self.inputs {
             let polled = input.source.poll(Duration::ZERO, now_ms).await?;
@@ -88,10 +107,15 @@ impl Inputs {
     pub(crate) async fn wait(&mut self, wait: Duration, now_ms: i64) -> Result<(), SourceError> {
         let polls = self.inputs.iter_mut().map(|input| {
             let node = input.node;
-            input.source.poll(wait, now_ms).map(move |polled| (node, polled)).boxed()
+            input
+                .source
+                .poll(wait, now_ms)
+                .map(move |polled| (node, polled))
+                .boxed()
         });
         let ((node, polled), _, _) = select_all(polls).await;
-        self.ready.extend(polled?.into_iter().map(|batch| (node, batch)));
+        self.ready
+            .extend(polled?.into_iter().map(|batch| (node, batch)));
         Ok(())
     }
 
@@ -108,15 +132,25 @@ impl Inputs {
         effects: &mut Effects,
     ) -> Result<(), OperatorError> {
         for failure in &batch.failures {
-            effects.record_undecodable(&batch.origin.records, failure.row as usize, &failure.reason);
+            effects.record_undecodable(
+                &batch.origin.records,
+                failure.row as usize,
+                &failure.reason,
+            );
         }
         if batch.batch.num_rows() == 0 {
             return Ok(());
         }
         let diff = batch.deleted.as_ref().map(|deleted| {
-            (0..deleted.len()).map(|row| if deleted.value(row) { -1i8 } else { 1 }).collect::<Int8Array>()
+            (0..deleted.len())
+                .map(|row| if deleted.value(row) { -1i8 } else { 1 })
+                .collect::<Int8Array>()
         });
-        let chunk = Chunk { batch: batch.batch, diff, origin: Some(batch.origin) };
+        let chunk = Chunk {
+            batch: batch.batch,
+            diff,
+            origin: Some(batch.origin),
+        };
         graph.push(node, chunk, state, effects)
     }
 
@@ -138,15 +172,26 @@ impl Inputs {
     /// # Panics
     /// While something is ready that was not processed: its rows would be lost.
     pub(crate) fn positions(&self) -> Vec<SourcePosition> {
-        assert!(self.ready.is_empty(), "everything that was read is processed before positions are taken");
+        assert!(
+            self.ready.is_empty(),
+            "everything that was read is processed before positions are taken"
+        );
         self.inputs
             .iter()
             .map(|input| {
                 let times = input.source.watermark_state();
-                let partitions = input.source.positions().into_iter().map(|(partition, offset)| {
-                    let time = times.partitions.iter().find(|(own, _)| *own == partition).map(|(_, time)| *time);
-                    (partition.partition, offset, time)
-                });
+                let partitions = input
+                    .source
+                    .positions()
+                    .into_iter()
+                    .map(|(partition, offset)| {
+                        let time = times
+                            .partitions
+                            .iter()
+                            .find(|(own, _)| *own == partition)
+                            .map(|(_, time)| *time);
+                        (partition.partition, offset, time)
+                    });
                 SourcePosition {
                     operator: input.operator.0,
                     topic: input.source.topic().to_owned(),
@@ -159,17 +204,26 @@ impl Inputs {
 
     /// Undecodable records so far.
     pub(crate) fn undecodable(&self) -> u64 {
-        self.inputs.iter().map(|input| input.source.counters().undecodable).sum()
+        self.inputs
+            .iter()
+            .map(|input| input.source.counters().undecodable)
+            .sum()
     }
 
     /// Rows read so far.
     pub(crate) fn rows(&self) -> u64 {
-        self.inputs.iter().map(|input| input.source.counters().rows).sum()
+        self.inputs
+            .iter()
+            .map(|input| input.source.counters().rows)
+            .sum()
     }
 
     /// How far the log is ahead.
     pub(crate) fn progress(&self) -> Vec<PartitionProgress> {
-        self.inputs.iter().flat_map(|input| input.source.progress()).collect()
+        self.inputs
+            .iter()
+            .flat_map(|input| input.source.progress())
+            .collect()
     }
 
     /// Event time of the partitions of all sources that have one.
@@ -188,7 +242,9 @@ pub(crate) fn group_positions(sources: &[SourcePosition]) -> Vec<(TopicPartition
     for source in sources {
         let topic: Arc<str> = Arc::from(source.topic.as_str());
         for (partition, offset, _) in &source.partitions {
-            let place = least.entry(TopicPartition::new(Arc::clone(&topic), *partition)).or_insert(*offset);
+            let place = least
+                .entry(TopicPartition::new(Arc::clone(&topic), *partition))
+                .or_insert(*offset);
             *place = (*place).min(*offset);
         }
     }
@@ -218,12 +274,15 @@ async fn assignment(
         (QueryStart::Latest, SourceMode::Append) => Start::Latest,
         _ => Start::Earliest,
     };
-    let mut watermarks =
-        WatermarkState { combined: known.and_then(|known| known.event_time), partitions: Vec::new() };
+    let mut watermarks = WatermarkState {
+        combined: known.and_then(|known| known.event_time),
+        partitions: Vec::new(),
+    };
     let assignment = (0..topic.partitions)
         .map(|number| {
             let partition = TopicPartition::new(Arc::clone(&name), number);
-            let position = known.and_then(|known| known.partitions.iter().find(|(own, _, _)| *own == number));
+            let position =
+                known.and_then(|known| known.partitions.iter().find(|(own, _, _)| *own == number));
             match position {
                 Some((_, offset, watermark)) => {
                     if let Some(watermark) = watermark {

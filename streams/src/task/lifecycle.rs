@@ -105,7 +105,11 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     /// A job that is about to be opened.
     pub(crate) fn new() -> Self {
-        Self { state: JobState::Starting, attempts: 0, fenced: 0 }
+        Self {
+            state: JobState::Starting,
+            attempts: 0,
+            fenced: 0,
+        }
     }
 
     /// Where the job is.
@@ -128,7 +132,9 @@ impl Lifecycle {
             Event::Fenced if self.fenced + 1 >= FENCED_MAX => (JobState::Failed, Command::Leave),
             Event::Broke | Event::Fenced => {
                 self.fenced += u32::from(event == Event::Fenced);
-                let pause = BACKOFF_MS_FIRST.saturating_mul(1 << self.attempts.min(20)).min(BACKOFF_MS_MAX);
+                let pause = BACKOFF_MS_FIRST
+                    .saturating_mul(1 << self.attempts.min(20))
+                    .min(BACKOFF_MS_MAX);
                 self.attempts += 1;
                 (JobState::Recovering, Command::Retry(pause))
             }
@@ -162,7 +168,10 @@ mod tests {
         for _ in 0..40 {
             life.transition(Event::Broke);
         }
-        assert_eq!(life.transition(Event::Broke), Command::Retry(BACKOFF_MS_MAX));
+        assert_eq!(
+            life.transition(Event::Broke),
+            Command::Retry(BACKOFF_MS_MAX)
+        );
         life.transition(Event::Opened);
         life.transition(Event::Committed);
         assert_eq!(life.transition(Event::Broke), Command::Retry(100));
@@ -182,8 +191,14 @@ mod tests {
 
     #[test]
     fn every_sequence_of_events_makes_legal_moves() {
-        const EVENTS: [Event; 6] =
-            [Event::Opened, Event::Committed, Event::Broke, Event::Fenced, Event::Died, Event::Ended];
+        const EVENTS: [Event; 6] = [
+            Event::Opened,
+            Event::Committed,
+            Event::Broke,
+            Event::Fenced,
+            Event::Died,
+            Event::Ended,
+        ];
         for number in 0..6usize.pow(5) {
             let mut life = Lifecycle::new();
             let mut rest = number;

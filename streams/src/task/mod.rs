@@ -36,6 +36,9 @@ pub enum TaskError {
     /// State could not be read or written.
     #[error(transparent)]
     State(StateError),
+    /// The local store could not be opened: its folder is in use, or not writable.
+    #[error("open the local state: {0}")]
+    Open(StateError),
     /// An operator gave up.
     #[error(transparent)]
     Operator(OperatorError),
@@ -81,7 +84,9 @@ pub enum TaskError {
         start: i64,
     },
     /// The state was kept by another plan.
-    #[error("the view's state was kept by another plan of this query; drop the view and make it again")]
+    #[error(
+        "the view's state was kept by another plan of this query; drop the view and make it again"
+    )]
     PlanChanged,
     /// One key's state is too large for the changelog.
     #[error("the state of one key takes {bytes} bytes, at most {max} fit a changelog record")]
@@ -99,19 +104,24 @@ impl TaskError {
         match self {
             Self::State(error) | Self::Operator(OperatorError::State(error)) => match error {
                 StateError::Storage { .. } => Event::Broke,
-                StateError::NewerFormat { .. } | StateError::Corrupt { .. } | StateError::TooLarge { .. } => {
-                    Event::Died
-                }
+                StateError::NewerFormat { .. }
+                | StateError::Corrupt { .. }
+                | StateError::TooLarge { .. } => Event::Died,
             },
+            Self::Open(StateError::NewerFormat { .. }) => Event::Died,
+            Self::Open(_) => Event::Broke,
             // A topic that is not there may come: a connector makes it with its first record.
             Self::Source(SourceError::MissingTopic(_)) => Event::Broke,
             Self::Source(error) if error.retryable() => Event::Broke,
             Self::Admin(error) if error.retryable() => Event::Broke,
             Self::Read(error) if error.retryable() => Event::Broke,
             Self::Transaction(TransactionError::Fenced(_)) => Event::Fenced,
-            Self::Transaction(TransactionError::Unknown(_) | TransactionError::Aborted(_)) => Event::Broke,
+            Self::Transaction(TransactionError::Unknown(_) | TransactionError::Aborted(_)) => {
+                Event::Broke
+            }
             Self::Transaction(TransactionError::Write(error)) => {
-                let passes = error.retryable() || matches!(error, log_api::WriteError::Storage { .. });
+                let passes =
+                    error.retryable() || matches!(error, log_api::WriteError::Storage { .. });
                 if passes { Event::Broke } else { Event::Died }
             }
             _ => Event::Died,
@@ -123,6 +133,7 @@ impl TaskError {
         matches!(
             self,
             Self::State(StateError::Storage { .. })
+                | Self::Open(StateError::Corrupt { .. })
                 | Self::Operator(OperatorError::State(StateError::Storage { .. }))
         )
     }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log_api::{
-    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, TopicPartition, Transaction,
-    TransactionError, TransactionOptions,
+    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, TopicPartition,
+    Transaction, TransactionError, TransactionOptions,
 };
 
+use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, group_positions};
 use super::recovery::{Restore, restore};
-use super::TaskError;
 use crate::job::{JobSpec, Progress, Shared};
 use crate::operator::{Effects, Graph, Memory, SideRecord};
 use crate::sink::Sink;
@@ -136,7 +136,12 @@ impl Environment {
 
     /// A number for everything that gives the state its meaning.
     fn fingerprint(&self) -> u64 {
-        let key = self.spec.sink.key.iter().fold(17u64, |hash, &column| hash.wrapping_mul(31) + column as u64);
+        let key = self
+            .spec
+            .sink
+            .key
+            .iter()
+            .fold(17u64, |hash, &column| hash.wrapping_mul(31) + column as u64);
         self.spec.plan.fingerprint() ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
@@ -158,22 +163,43 @@ impl Task {
         };
         let transaction = environment.log.transaction(options).await?;
         let fingerprint = environment.fingerprint();
-        let restored =
-            match restore(&environment.log, &*store, &names.changelog, &names.group, fingerprint).await? {
-                Restore::Done(restored) => restored,
-                Restore::Discard { reason } => return Ok(Opened::Discard(reason)),
-            };
+        let restored = match restore(
+            &environment.log,
+            &*store,
+            &names.changelog,
+            &names.group,
+            fingerprint,
+        )
+        .await?
+        {
+            Restore::Done(restored) => restored,
+            Restore::Discard { reason } => return Ok(Opened::Discard(reason)),
+        };
         let plan = &environment.spec.plan;
         let sources = &restored.header.sources;
-        let inputs =
-            Inputs::open(&environment.log, plan, sources, QueryStart::Earliest, environment.source).await?;
+        let inputs = Inputs::open(
+            &environment.log,
+            plan,
+            sources,
+            QueryStart::Earliest,
+            environment.source,
+        )
+        .await?;
         let state = State::new(Arc::clone(&store));
-        let mut graph = Graph::build(plan, Memory { cache_bytes: environment.cache_bytes });
+        let mut graph = Graph::build(
+            plan,
+            Memory {
+                cache_bytes: environment.cache_bytes,
+            },
+        );
         graph.open(&state)?;
         let mut sink = Self::open_sink(&environment).await?;
         sink.open(&state)?;
         // Partitions that are new start where the source found their beginning.
-        let committed = BlockHeader { fingerprint, sources: inputs.positions() };
+        let committed = BlockHeader {
+            fingerprint,
+            sources: inputs.positions(),
+        };
         let mut task = Self {
             transaction,
             inputs,
@@ -194,7 +220,9 @@ impl Task {
         let reached = task.inputs.watermarks(now_ms);
         task.end_epoch(reached)?;
         task.gather_output()?;
-        task.environment.shared.opened(store, task.sink.schema().clone(), task.commit_info());
+        task.environment
+            .shared
+            .opened(store, task.sink.schema().clone(), task.commit_info());
         tracing::info!(
             job = %task.environment.spec.name,
             commit = restored.commit,
@@ -208,9 +236,17 @@ impl Task {
         let spec = &environment.spec.sink;
         let described = environment.log.admin().describe_topic(&spec.topic).await?;
         let topic = described.ok_or_else(|| AdminError::UnknownTopic(spec.topic.clone()))?;
-        let message_bytes = topic.configs.get("max.message.bytes").and_then(|value| value.parse().ok());
+        let message_bytes = topic
+            .configs
+            .get("max.message.bytes")
+            .and_then(|value| value.parse().ok());
         let schema = environment.spec.plan.schema();
-        Ok(Sink::new(spec, schema, topic.partitions, message_bytes.unwrap_or(MESSAGE_BYTES_DEFAULT))?)
+        Ok(Sink::new(
+            spec,
+            schema,
+            topic.partitions,
+            message_bytes.unwrap_or(MESSAGE_BYTES_DEFAULT),
+        )?)
     }
 
     /// Reads what is there, sends it through, and commits if that is due.
@@ -231,7 +267,11 @@ impl Task {
         }
         let is_idle = !is_busy && self.inputs.are_caught_up();
         self.environment.shared.progressed(|| self.progress());
-        let situation = Situation { now_ms, is_idle, dirty_bytes: self.dirty_bytes() };
+        let situation = Situation {
+            now_ms,
+            is_idle,
+            dirty_bytes: self.dirty_bytes(),
+        };
         match self.commit.decide(situation) {
             Decision::Commit => {
                 self.commit(now_ms).await?;
@@ -269,7 +309,13 @@ impl Task {
 
     fn process(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
         for (node, batch) in batches {
-            self.inputs.process(node, batch, &mut self.graph, &mut self.state, &mut self.effects)?;
+            self.inputs.process(
+                node,
+                batch,
+                &mut self.graph,
+                &mut self.state,
+                &mut self.effects,
+            )?;
         }
         self.gather_output()
     }
@@ -284,7 +330,11 @@ impl Task {
     }
 
     fn end_epoch(&mut self, reached: BTreeMap<usize, i64>) -> Result<(), TaskError> {
-        self.graph.end_epoch(|node| reached.get(&node).copied(), &mut self.state, &mut self.effects)?;
+        self.graph.end_epoch(
+            |node| reached.get(&node).copied(),
+            &mut self.state,
+            &mut self.effects,
+        )?;
         self.told = reached;
         Ok(())
     }
@@ -299,7 +349,10 @@ impl Task {
     /// Whether a source stands elsewhere than at the last commit, also without a row: behind control records, say.
     fn has_advanced(&self) -> bool {
         let offsets = |sources: &[SourcePosition]| -> Vec<i64> {
-            sources.iter().flat_map(|source| source.partitions.iter().map(|(_, offset, _)| *offset)).collect()
+            sources
+                .iter()
+                .flat_map(|source| source.partitions.iter().map(|(_, offset, _)| *offset))
+                .collect()
         };
         offsets(&self.inputs.positions()) != offsets(&self.committed.sources)
     }
@@ -320,7 +373,10 @@ impl Task {
     }
 
     fn commit_info(&self) -> CommitInfo {
-        CommitInfo { number: self.commit.number(), positions: group_positions(&self.committed.sources) }
+        CommitInfo {
+            number: self.commit.number(),
+            positions: group_positions(&self.committed.sources),
+        }
     }
 
     fn progress(&self) -> Progress {
@@ -350,11 +406,27 @@ impl Task {
         let side = self.effects.take_records();
         let delta = self.state.take();
         check_sizes(&delta)?;
-        let header =
-            BlockHeader { fingerprint: self.committed.fingerprint, sources: self.inputs.positions() };
+        let header = BlockHeader {
+            fingerprint: self.committed.fingerprint,
+            sources: self.inputs.positions(),
+        };
         let tag_header = header.encode(number);
-        let written = self.write(number, &tag_header, outputs, side, &delta, &header.sources, now_ms).await;
-        self.commit.written(if written.is_ok() { Written::Committed } else { Written::NotCommitted });
+        let written = self
+            .write(
+                number,
+                &tag_header,
+                outputs,
+                side,
+                &delta,
+                &header.sources,
+                now_ms,
+            )
+            .await;
+        self.commit.written(if written.is_ok() {
+            Written::Committed
+        } else {
+            Written::NotCommitted
+        });
         let changelog_offset = match written {
             Ok(offset) => offset,
             Err(error) => {
@@ -362,7 +434,9 @@ impl Task {
                 // outcome is unknown, only opening the id may end it.
                 let is_open = !matches!(
                     error,
-                    TaskError::Transaction(TransactionError::Unknown(_) | TransactionError::Fenced(_))
+                    TaskError::Transaction(
+                        TransactionError::Unknown(_) | TransactionError::Fenced(_)
+                    )
                 );
                 if is_open && let Err(aborting) = self.transaction.abort().await {
                     tracing::debug!(job = %self.environment.spec.name, error = %aborting, "abort failed");
@@ -370,18 +444,30 @@ impl Task {
                 return Err(error);
             }
         };
-        let applied = self.state.store().apply(&delta, &Tag { changelog_offset, header: tag_header });
+        let applied = self.state.store().apply(
+            &delta,
+            &Tag {
+                changelog_offset,
+                header: tag_header,
+            },
+        );
         let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.commit.applied(applied.is_ok(), now_ms.saturating_add(took_ms));
+        self.commit
+            .applied(applied.is_ok(), now_ms.saturating_add(took_ms));
         applied?;
         self.committed = header;
         self.graph.after_commit();
-        self.environment.shared.committed(self.commit_info(), self.progress(), started.elapsed());
+        self.environment
+            .shared
+            .committed(self.commit_info(), self.progress(), started.elapsed());
         Ok(())
     }
 
     /// One transaction; gives the offset of the last changelog record.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a transaction, named once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a transaction, named once"
+    )]
     async fn write(
         &mut self,
         number: u64,
@@ -395,7 +481,9 @@ impl Task {
         let side = side_batches(side, now_ms);
         for (partition, _) in &side {
             if !self.topics.contains(&partition.topic) {
-                self.environment.ensure(NewTopic::new(&*partition.topic, 1)).await?;
+                self.environment
+                    .ensure(NewTopic::new(&*partition.topic, 1))
+                    .await?;
                 self.topics.insert(Arc::clone(&partition.topic));
             }
         }
@@ -407,27 +495,41 @@ impl Task {
         for block in encode_blocks(number, header, delta) {
             let mut batch = BatchBuilder::with_capacity(Compression::Lz4, block.len() + 64);
             batch.append(now_ms, Some(b"0"), Some(&block), &[]);
-            self.transaction.append(&self.environment.names.changelog, batch).await?;
+            self.transaction
+                .append(&self.environment.names.changelog, batch)
+                .await?;
             appends += 1;
         }
         let offsets = group_positions(sources)
             .into_iter()
-            .map(|(partition, offset)| OffsetCommit { partition, offset, metadata: String::new() })
+            .map(|(partition, offset)| OffsetCommit {
+                partition,
+                offset,
+                metadata: String::new(),
+            })
             .collect();
-        self.transaction.commit_offsets(&self.environment.names.group, offsets).await?;
+        self.transaction
+            .commit_offsets(&self.environment.names.group, offsets)
+            .await?;
         let bases = self.transaction.commit().await?;
         // The changelog's last part was appended last, one record a batch.
         match bases.get(appends - 1) {
             Some(&base) if bases.len() == appends => Ok(base),
-            _ => Err(TransactionError::Unknown(self.environment.names.transactional_id.clone()).into()),
+            _ => Err(
+                TransactionError::Unknown(self.environment.names.transactional_id.clone()).into(),
+            ),
         }
     }
 }
 
 fn check_sizes(delta: &Delta) -> Result<(), TaskError> {
-    let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+    let size =
+        |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
     match delta.entries.iter().map(size).max() {
-        Some(bytes) if bytes > ENTRY_BYTES_MAX => Err(TaskError::EntryTooLarge { bytes, max: ENTRY_BYTES_MAX }),
+        Some(bytes) if bytes > ENTRY_BYTES_MAX => Err(TaskError::EntryTooLarge {
+            bytes,
+            max: ENTRY_BYTES_MAX,
+        }),
         _ => Ok(()),
     }
 }
@@ -440,17 +542,30 @@ fn side_batches(records: Vec<SideRecord>, now_ms: i64) -> Vec<(TopicPartition, B
         let size = record.size_bytes();
         // A record that was read from a topic of larger messages keeps its place, not its content.
         let fits = size <= SIDE_BATCH_BYTES;
-        let builder =
-            open.entry(Arc::clone(&record.topic)).or_insert_with(|| BatchBuilder::new(Compression::None));
-        if !builder.is_empty() && builder.size_bytes() + size.min(SIDE_BATCH_BYTES) > SIDE_BATCH_BYTES {
+        let builder = open
+            .entry(Arc::clone(&record.topic))
+            .or_insert_with(|| BatchBuilder::new(Compression::None));
+        if !builder.is_empty()
+            && builder.size_bytes() + size.min(SIDE_BATCH_BYTES) > SIDE_BATCH_BYTES
+        {
             let full = std::mem::replace(builder, BatchBuilder::new(Compression::None));
             batches.push((TopicPartition::new(Arc::clone(&record.topic), 0), full));
         }
-        let headers: Vec<(&str, Option<&[u8]>)> =
-            record.headers.iter().map(|(name, value)| (*name, Some(value.as_slice()))).collect();
-        let timestamp_ms = if record.timestamp_ms < 0 { now_ms } else { record.timestamp_ms };
-        let (key, value) =
-            if fits { (record.key.as_deref(), record.value.as_deref()) } else { (None, None) };
+        let headers: Vec<(&str, Option<&[u8]>)> = record
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, Some(value.as_slice())))
+            .collect();
+        let timestamp_ms = if record.timestamp_ms < 0 {
+            now_ms
+        } else {
+            record.timestamp_ms
+        };
+        let (key, value) = if fits {
+            (record.key.as_deref(), record.value.as_deref())
+        } else {
+            (None, None)
+        };
         builder.append(timestamp_ms, key, value, &headers);
     }
     let rest = open.into_iter().filter(|(_, builder)| !builder.is_empty());

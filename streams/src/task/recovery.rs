@@ -67,18 +67,29 @@ pub(crate) async fn restore(
     if let Some(tag) = &tag
         && tag.changelog_offset >= end
     {
-        let reason = format!("local state is at changelog offset {}, the changelog ends at {end}", tag.changelog_offset);
+        let reason = format!(
+            "local state is at changelog offset {}, the changelog ends at {end}",
+            tag.changelog_offset
+        );
         return Ok(Restore::Discard { reason });
     }
     let from = tag.as_ref().map_or(0, |tag| tag.changelog_offset + 1);
     if from < start {
-        return Err(TaskError::Trimmed { changelog: changelog.to_string(), needed: from, start });
+        return Err(TaskError::Trimmed {
+            changelog: changelog.to_string(),
+            needed: from,
+            start,
+        });
     }
     let replayed = replay(log, store, changelog, from, end).await?;
     let mut restored = match store.tag()? {
         Some(tag) => {
             let (commit, header) = BlockHeader::decode(&tag.header)?;
-            Restored { commit, header, replayed }
+            Restored {
+                commit,
+                header,
+                replayed,
+            }
         }
         None => Restored::default(),
     };
@@ -110,19 +121,34 @@ async fn replay(
     if from >= end {
         return Ok(0);
     }
-    let options = ReaderOptions { partition_bytes_max: REPLAY_BYTES, ..ReaderOptions::default() };
-    let mut reader = log.reader(options, vec![(changelog.clone(), Start::Offset(from))]).await?;
+    let options = ReaderOptions {
+        partition_bytes_max: REPLAY_BYTES,
+        ..ReaderOptions::default()
+    };
+    let mut reader = log
+        .reader(options, vec![(changelog.clone(), Start::Offset(from))])
+        .await?;
     let mut gathered = Gathered::default();
     let (mut replayed, mut position, mut empty) = (0, from, 0);
     while position < end {
-        let runs = reader.poll(PollBudget { bytes_max: REPLAY_BYTES, wait_max: REPLAY_WAIT }).await?;
+        let runs = reader
+            .poll(PollBudget {
+                bytes_max: REPLAY_BYTES,
+                wait_max: REPLAY_WAIT,
+            })
+            .await?;
         for records in &runs {
             for row in 0..records.len() {
-                let Some(value) = records.value(row) else { continue };
+                let Some(value) = records.value(row) else {
+                    continue;
+                };
                 let block = Block::decode(value)?;
                 if gathered.add(block)? {
                     let whole = std::mem::take(&mut gathered);
-                    let tag = Tag { changelog_offset: records.offsets.value(row), header: whole.header };
+                    let tag = Tag {
+                        changelog_offset: records.offsets.value(row),
+                        header: whole.header,
+                    };
                     store.apply(&whole.delta, &tag)?;
                     replayed += 1;
                 }
@@ -131,11 +157,16 @@ async fn replay(
         }
         // Control records at the end bring no run, only a position.
         if let Some(progress) = reader.progress().await?.first() {
-            empty = if progress.position > position || !runs.is_empty() { 0 } else { empty + 1 };
+            empty = if progress.position > position || !runs.is_empty() {
+                0
+            } else {
+                empty + 1
+            };
             position = position.max(progress.position);
         }
         if empty > EMPTY_POLLS_MAX {
-            let reason = format!("{changelog} gives nothing at offset {position}, below its end {end}");
+            let reason =
+                format!("{changelog} gives nothing at offset {position}, below its end {end}");
             return Err(ReadError::Unavailable(reason).into());
         }
     }
@@ -146,9 +177,14 @@ impl Gathered {
     /// Adds a part; `true` when the commit is whole.
     fn add(&mut self, block: Block) -> Result<bool, TaskError> {
         let corrupt = |reason: String| {
-            TaskError::State(crate::state::StateError::Corrupt { what: "changelog", reason })
+            TaskError::State(crate::state::StateError::Corrupt {
+                what: "changelog",
+                reason,
+            })
         };
-        if block.part != self.next || (self.next > 0 && (block.commit, block.parts) != (self.commit, self.parts)) {
+        if block.part != self.next
+            || (self.next > 0 && (block.commit, block.parts) != (self.commit, self.parts))
+        {
             return Err(corrupt(format!(
                 "part {} of {} of commit {} comes where part {} was expected",
                 block.part, block.parts, block.commit, self.next
@@ -166,15 +202,24 @@ impl Gathered {
 }
 
 /// Step 4 of the module.
-async fn check_group(log: &Arc<dyn Log>, group: &str, restored: &Restored) -> Result<(), TaskError> {
+async fn check_group(
+    log: &Arc<dyn Log>,
+    group: &str,
+    restored: &Restored,
+) -> Result<(), TaskError> {
     let expected = group_positions(&restored.header.sources);
     if expected.is_empty() {
         return Ok(());
     }
-    let partitions: Vec<TopicPartition> = expected.iter().map(|(partition, _)| partition.clone()).collect();
+    let partitions: Vec<TopicPartition> = expected
+        .iter()
+        .map(|(partition, _)| partition.clone())
+        .collect();
     let committed = log.admin().committed(group, &partitions).await?;
-    let committed: BTreeMap<&TopicPartition, Option<i64>> =
-        committed.iter().map(|committed| (&committed.partition, committed.offset)).collect();
+    let committed: BTreeMap<&TopicPartition, Option<i64>> = committed
+        .iter()
+        .map(|committed| (&committed.partition, committed.offset))
+        .collect();
     for (partition, offset) in &expected {
         let found = committed.get(partition).copied().flatten();
         if found != Some(*offset) {

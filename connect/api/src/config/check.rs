@@ -7,8 +7,15 @@ pub(super) fn value(key: &ConfigKey, value: &str) -> Option<String> {
     wrong_type(key, value)
         .or_else(|| breaks_rule(key, value))
         .map(|reason| {
-            let shown = if key.kind == ConfigType::Password { "[hidden]" } else { value };
-            format!("Invalid value {shown} for configuration {}: {reason}", key.name)
+            let shown = if key.kind == ConfigType::Password {
+                "[hidden]"
+            } else {
+                value
+            };
+            format!(
+                "Invalid value {shown} for configuration {}: {reason}",
+                key.name
+            )
         })
 }
 
@@ -27,7 +34,9 @@ fn wrong_type(key: &ConfigKey, value: &str) -> Option<String> {
     let not_a_number = || Some(format!("Not a number of type {}", key.kind.as_str()));
     match key.kind {
         ConfigType::Boolean => {
-            let known = ["true", "false"].iter().any(|word| trimmed.eq_ignore_ascii_case(word));
+            let known = ["true", "false"]
+                .iter()
+                .any(|word| trimmed.eq_ignore_ascii_case(word));
             (!known).then(|| "Expected value to be either true or false".to_owned())
         }
         ConfigType::Int if trimmed.parse::<i32>().is_err() => not_a_number(),
@@ -43,11 +52,15 @@ fn breaks_rule(key: &ConfigKey, value: &str) -> Option<String> {
         Rule::Any => None,
         Rule::OneOf(choices) => (!choices.contains(&value))
             .then(|| format!("String must be one of: {}", choices.join(", "))),
-        Rule::OneOfIgnoringCase(choices) => {
-            (!choices.iter().any(|choice| choice.eq_ignore_ascii_case(value))).then(|| {
-                format!("String must be one of (case insensitive): {}", choices.join(", "))
-            })
-        }
+        Rule::OneOfIgnoringCase(choices) => (!choices
+            .iter()
+            .any(|choice| choice.eq_ignore_ascii_case(value)))
+        .then(|| {
+            format!(
+                "String must be one of (case insensitive): {}",
+                choices.join(", ")
+            )
+        }),
         Rule::AtLeast(least) => {
             (number() < *least).then(|| format!("Value must be at least {least}"))
         }
@@ -57,6 +70,9 @@ fn breaks_rule(key: &ConfigKey, value: &str) -> Option<String> {
         Rule::Between(_, most) => {
             (number() > *most).then(|| format!("Value must be no more than {most}"))
         }
-        Rule::NotEmpty => value.trim().is_empty().then(|| "String must be non-empty".to_owned()),
+        Rule::NotEmpty => value
+            .trim()
+            .is_empty()
+            .then(|| "String must be non-empty".to_owned()),
     }
 }

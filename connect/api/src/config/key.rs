@@ -180,7 +180,10 @@ impl ConfigKey {
         default: Option<&str>,
         documentation: impl Into<String>,
     ) -> Self {
-        Self { default: default.map(str::to_owned), ..Self::new(name, kind, documentation) }
+        Self {
+            default: default.map(str::to_owned),
+            ..Self::new(name, kind, documentation)
+        }
     }
 
     /// With a rule for its value.

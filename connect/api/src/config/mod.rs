@@ -44,7 +44,11 @@ impl ConfigDef {
     /// If the key is there already: a programmer's error.
     #[must_use]
     pub fn with(mut self, key: ConfigKey) -> Self {
-        assert!(self.key(&key.name).is_none(), "configuration key {} is declared twice", key.name);
+        assert!(
+            self.key(&key.name).is_none(),
+            "configuration key {} is declared twice",
+            key.name
+        );
         self.keys.push(key);
         self
     }
@@ -56,7 +60,9 @@ impl ConfigDef {
 
     /// The key of this name or with this alias.
     pub fn key(&self, name: &str) -> Option<&ConfigKey> {
-        self.keys.iter().find(|key| key.name == name || key.aliases.contains(&name))
+        self.keys
+            .iter()
+            .find(|key| key.name == name || key.aliases.contains(&name))
     }
 
     /// Every key with its value and what is wrong with it, in order of declaration.
@@ -92,7 +98,10 @@ impl ConfigDef {
         let mut values = BTreeMap::new();
         for value in self.validate(config) {
             if let Some(message) = value.errors.into_iter().next() {
-                return Err(ConnectError::Config { key: value.name, message });
+                return Err(ConnectError::Config {
+                    key: value.name,
+                    message,
+                });
             }
             values.insert(value.name, value.value);
         }
@@ -118,12 +127,16 @@ impl Config {
 
     /// The value of a required key or one with a default.
     pub fn string(&self, name: &str) -> &str {
-        self.get(name).unwrap_or_else(|| panic!("configuration key {name} may be absent"))
+        self.get(name)
+            .unwrap_or_else(|| panic!("configuration key {name} may be absent"))
     }
 
     /// A whole number.
     pub fn int(&self, name: &str) -> i64 {
-        self.string(name).trim().parse().unwrap_or_else(|_| panic!("{name} is declared as a number"))
+        self.string(name)
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is declared as a number"))
     }
 
     /// A count: negative numbers are 0.

@@ -14,17 +14,39 @@ fn def() -> ConfigDef {
                 .rule(Rule::OneOf(&["none", "all"]))
                 .alias(&["old.mode"]),
         )
-        .with(ConfigKey::optional("flag", ConfigType::Boolean, Some("false"), "Flag."))
-        .with(ConfigKey::optional("secret", ConfigType::Password, None, "Secret."))
-        .with(ConfigKey::optional("topics", ConfigType::List, None, "Topics."))
+        .with(ConfigKey::optional(
+            "flag",
+            ConfigType::Boolean,
+            Some("false"),
+            "Flag.",
+        ))
+        .with(ConfigKey::optional(
+            "secret",
+            ConfigType::Password,
+            None,
+            "Secret.",
+        ))
+        .with(ConfigKey::optional(
+            "topics",
+            ConfigType::List,
+            None,
+            "Topics.",
+        ))
 }
 
 fn map(entries: &[(&str, &str)]) -> ConfigMap {
-    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    entries
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn errors(entries: &[(&str, &str)]) -> Vec<String> {
-    def().validate(&map(entries)).into_iter().flat_map(|value| value.errors).collect()
+    def()
+        .validate(&map(entries))
+        .into_iter()
+        .flat_map(|value| value.errors)
+        .collect()
 }
 
 #[test]
@@ -55,13 +77,20 @@ fn wrong_values_are_named_in_kafkas_words() {
 
 #[test]
 fn parsed_values_have_defaults_and_aliases() {
-    let config =
-        def().parse(&map(&[("file", "a"), ("old.mode", "all"), ("topics", "a, b,,c ")])).unwrap();
+    let config = def()
+        .parse(&map(&[
+            ("file", "a"),
+            ("old.mode", "all"),
+            ("topics", "a, b,,c "),
+        ]))
+        .unwrap();
     assert_eq!(config.string("mode"), "all");
     assert_eq!(config.int("batch.size"), 2000);
     assert!(!config.boolean("flag"));
     assert_eq!(config.list("topics"), ["a", "b", "c"]);
     assert_eq!(config.get("secret"), None);
-    let error = def().parse(&map(&[("file", "a"), ("flag", "?")])).unwrap_err();
+    let error = def()
+        .parse(&map(&[("file", "a"), ("flag", "?")]))
+        .unwrap_err();
     assert!(matches!(error, ConnectError::Config { key, .. } if key == "flag"));
 }

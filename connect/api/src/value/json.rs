@@ -31,7 +31,10 @@ pub struct JsonStyle {
 
 impl Default for JsonStyle {
     fn default() -> Self {
-        Self { null_as_default: true, decimal_numeric: false }
+        Self {
+            null_as_default: true,
+            decimal_numeric: false,
+        }
     }
 }
 
@@ -42,7 +45,11 @@ impl Value {
     /// Where it is not well-formed JSON, with line and column.
     pub fn json(text: Text) -> Result<Self, ParseJsonError> {
         check_json(text.as_str())?;
-        Ok(if text.as_str().trim() == "null" { Self::Null } else { Self::Json(text) })
+        Ok(if text.as_str().trim() == "null" {
+            Self::Null
+        } else {
+            Self::Json(text)
+        })
     }
 
     /// Parses one JSON value.
@@ -73,7 +80,7 @@ impl Value {
             Self::Float64(value) => print(out, &java_float(*value)),
             Self::String(text) => print(out, text.as_str()),
             Self::Json(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Bytes(bytes) => match schema.and_then(|schema| decimal_scale(schema)) {
+            Self::Bytes(bytes) => match schema.and_then(decimal_scale) {
                 Some(scale) if style.decimal_numeric => {
                     out.extend_from_slice(decimal_text(bytes, scale).as_bytes());
                 }
@@ -84,7 +91,9 @@ impl Value {
                     crate::SchemaType::Array(items) => Some(&**items),
                     _ => None,
                 });
-                list(out, items.iter(), |item, out| item.write_json(item_schema, style, out));
+                list(out, items.iter(), |item, out| {
+                    item.write_json(item_schema, style, out)
+                });
             }
             Self::Map(entries) => write_map(entries, schema, style, out),
             Self::Struct(structure) => {
@@ -122,12 +131,20 @@ pub(crate) fn check_json(text: &str) -> Result<(), ParseJsonError> {
         .map_err(|error| ParseJsonError(error.to_string()))
 }
 
-fn write_map(entries: &[(Value, Value)], schema: Option<&Schema>, style: JsonStyle, out: &mut Vec<u8>) {
+fn write_map(
+    entries: &[(Value, Value)],
+    schema: Option<&Schema>,
+    style: JsonStyle,
+    out: &mut Vec<u8>,
+) {
     let (key_schema, value_schema) = match schema.map(|schema| &schema.kind) {
         Some(crate::SchemaType::Map(keys, values)) => (Some(&**keys), Some(&**values)),
         _ => (None, None),
     };
-    if entries.iter().all(|(key, _)| matches!(key, Value::String(_))) {
+    if entries
+        .iter()
+        .all(|(key, _)| matches!(key, Value::String(_)))
+    {
         out.push(b'{');
         for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
@@ -149,7 +166,11 @@ fn write_map(entries: &[(Value, Value)], schema: Option<&Schema>, style: JsonSty
     }
 }
 
-fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut write: impl FnMut(T, &mut Vec<u8>)) {
+fn list<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(T, &mut Vec<u8>),
+) {
     out.push(b'[');
     for (index, item) in items.enumerate() {
         if index > 0 {
@@ -176,8 +197,13 @@ fn java_float(value: f64) -> &'static str {
 }
 
 fn decimal_scale(schema: &Schema) -> Option<i32> {
-    (schema.name.as_deref() == Some(crate::logical::DECIMAL))
-        .then(|| schema.parameters.get("scale").and_then(|scale| scale.parse().ok()).unwrap_or(0))
+    (schema.name.as_deref() == Some(crate::logical::DECIMAL)).then(|| {
+        schema
+            .parameters
+            .get("scale")
+            .and_then(|scale| scale.parse().ok())
+            .unwrap_or(0)
+    })
 }
 
 /// An unscaled big-endian two's complement integer and its scale as decimal text, of any length.
@@ -197,7 +223,8 @@ fn decimal_text(unscaled: &[u8], scale: i32) -> String {
         let mut remainder = 0u32;
         for byte in &mut magnitude {
             let part = remainder * 256 + u32::from(*byte);
-            *byte = u8::try_from(part / 10).expect("a remainder below 10 keeps the quotient in a byte");
+            *byte =
+                u8::try_from(part / 10).expect("a remainder below 10 keeps the quotient in a byte");
             remainder = part % 10;
         }
         digits.push(char::from_digit(remainder, 10).expect("a remainder of ten is a digit"));
@@ -308,13 +335,19 @@ mod tests {
 
     #[test]
     fn numbers_that_fit_are_whole() {
-        assert_eq!(Value::parse_json("9223372036854775807").unwrap(), Value::Int64(i64::MAX));
+        assert_eq!(
+            Value::parse_json("9223372036854775807").unwrap(),
+            Value::Int64(i64::MAX)
+        );
         assert_eq!(
             Value::parse_json("9223372036854775808").unwrap(),
             Value::Float64(9_223_372_036_854_775_808.0)
         );
         assert_eq!(Value::Float64(f64::NAN).to_json().as_str(), "\"NaN\"");
-        assert_eq!(Value::Float64(f64::NEG_INFINITY).to_json().as_str(), "\"-Infinity\"");
+        assert_eq!(
+            Value::Float64(f64::NEG_INFINITY).to_json().as_str(),
+            "\"-Infinity\""
+        );
     }
 
     #[test]

@@ -117,7 +117,11 @@ impl Struct {
     /// # Panics
     /// If there are more or fewer values than fields (invariant 3): a programmer's error.
     pub fn new(schema: Arc<Schema>, values: Vec<Value>) -> Self {
-        assert_eq!(schema.fields().len(), values.len(), "a struct has one value a field");
+        assert_eq!(
+            schema.fields().len(),
+            values.len(),
+            "a struct has one value a field"
+        );
         Self { schema, values }
     }
 
@@ -138,6 +142,8 @@ impl Struct {
 
     /// The value of a field.
     pub fn field(&self, name: &str) -> Option<&Value> {
-        self.schema.field_index(name).and_then(|index| self.values.get(index))
+        self.schema
+            .field_index(name)
+            .and_then(|index| self.values.get(index))
     }
 }

@@ -10,7 +10,11 @@ use super::Converter;
 pub(super) struct ByteArrayConverter;
 
 impl Converter for ByteArrayConverter {
-    fn to_bytes(&mut self, _: Option<&Arc<Schema>>, value: &Value) -> Result<Option<Bytes>, ConnectError> {
+    fn to_bytes(
+        &mut self,
+        _: Option<&Arc<Schema>>,
+        value: &Value,
+    ) -> Result<Option<Bytes>, ConnectError> {
         match value {
             Value::Null => Ok(None),
             Value::Bytes(bytes) => Ok(Some(bytes.clone())),
@@ -23,9 +27,15 @@ impl Converter for ByteArrayConverter {
         }
     }
 
-    fn to_value(&mut self, bytes: Option<Bytes>) -> Result<(Option<Arc<Schema>>, Value), ConnectError> {
+    fn to_value(
+        &mut self,
+        bytes: Option<Bytes>,
+    ) -> Result<(Option<Arc<Schema>>, Value), ConnectError> {
         static SCHEMA: OnceLock<Arc<Schema>> = OnceLock::new();
         let schema = SCHEMA.get_or_init(|| Arc::new(Schema::new(SchemaType::Bytes).optional()));
-        Ok((Some(Arc::clone(schema)), bytes.map_or(Value::Null, Value::Bytes)))
+        Ok((
+            Some(Arc::clone(schema)),
+            bytes.map_or(Value::Null, Value::Bytes),
+        ))
     }
 }

@@ -16,8 +16,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use connect_api::{
-    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Field, Importance, JsonStyle, Rule, Schema,
-    SchemaType, Struct, Text, Value, logical,
+    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Field, Importance,
+    JsonStyle, Rule, Schema, SchemaType, Struct, Text, Value, logical,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -85,7 +85,9 @@ impl JsonConverter {
             schemas_enable: config.boolean("schemas.enable"),
             style: JsonStyle {
                 null_as_default: config.boolean("replace.null.with.default"),
-                decimal_numeric: config.string("decimal.format").eq_ignore_ascii_case("NUMERIC"),
+                decimal_numeric: config
+                    .string("decimal.format")
+                    .eq_ignore_ascii_case("NUMERIC"),
             },
             head: None,
             read: HashMap::new(),
@@ -100,8 +102,11 @@ impl JsonConverter {
         match &self.head {
             Some((written, head)) if Arc::ptr_eq(written, schema) => out.extend_from_slice(head),
             _ => {
-                let head =
-                    format!("{{\"schema\":{},\"payload\":", schema_to_json(schema, self.style)).into_bytes();
+                let head = format!(
+                    "{{\"schema\":{},\"payload\":",
+                    schema_to_json(schema, self.style)
+                )
+                .into_bytes();
                 out.extend_from_slice(&head);
                 self.head = Some((Arc::clone(schema), head));
             }
@@ -126,7 +131,8 @@ impl JsonConverter {
             ));
         };
         if schema.is_null() {
-            let value = Value::parse_json(&payload.to_string()).map_err(|error| ConnectError::Data(error.to_string()))?;
+            let value = Value::parse_json(&payload.to_string())
+                .map_err(|error| ConnectError::Data(error.to_string()))?;
             return Ok((None, value));
         }
         let key = schema.to_string();
@@ -147,7 +153,11 @@ impl JsonConverter {
 }
 
 impl Converter for JsonConverter {
-    fn to_bytes(&mut self, schema: Option<&Arc<Schema>>, value: &Value) -> Result<Option<Bytes>, ConnectError> {
+    fn to_bytes(
+        &mut self,
+        schema: Option<&Arc<Schema>>,
+        value: &Value,
+    ) -> Result<Option<Bytes>, ConnectError> {
         if schema.is_none() && value.is_null() {
             return Ok(None);
         }
@@ -167,7 +177,10 @@ impl Converter for JsonConverter {
         Ok(Some(out.into()))
     }
 
-    fn to_value(&mut self, bytes: Option<Bytes>) -> Result<(Option<Arc<Schema>>, Value), ConnectError> {
+    fn to_value(
+        &mut self,
+        bytes: Option<Bytes>,
+    ) -> Result<(Option<Arc<Schema>>, Value), ConnectError> {
         let Some(bytes) = bytes else {
             return Ok((None, Value::Null));
         };
@@ -178,12 +191,18 @@ impl Converter for JsonConverter {
         }
         Value::json(text)
             .map(|value| (None, value))
-            .map_err(|error| ConnectError::Data(format!("Converting byte[] to Kafka Connect data failed: {error}")))
+            .map_err(|error| {
+                ConnectError::Data(format!(
+                    "Converting byte[] to Kafka Connect data failed: {error}"
+                ))
+            })
     }
 }
 
 fn bad(error: &serde_json::Error) -> ConnectError {
-    ConnectError::Data(format!("Converting byte[] to Kafka Connect data failed: not a JSON value: {error}"))
+    ConnectError::Data(format!(
+        "Converting byte[] to Kafka Connect data failed: not a JSON value: {error}"
+    ))
 }
 
 /// The schema block, fields in Kafka's order.
@@ -226,7 +245,10 @@ pub(super) fn schema_to_json(schema: &Schema, style: JsonStyle) -> Json {
     if let Some(default) = &schema.default {
         let mut text = Vec::new();
         default.write_json(Some(schema), style, &mut text);
-        object.insert("default".to_owned(), serde_json::from_slice(&text).unwrap_or(Json::Null));
+        object.insert(
+            "default".to_owned(),
+            serde_json::from_slice(&text).unwrap_or(Json::Null),
+        );
     }
     Json::Object(object)
 }
@@ -238,7 +260,9 @@ fn schema_from_json(json: &Json, depth: usize) -> Result<Schema, ConnectError> {
     }
     let part = |name: &str| match json.get(name) {
         Some(part) => schema_from_json(part, depth + 1).map(Arc::new),
-        None => Err(ConnectError::Data(format!("invalid schema: there is no \"{name}\""))),
+        None => Err(ConnectError::Data(format!(
+            "invalid schema: there is no \"{name}\""
+        ))),
     };
     let kind = match json.get("type").and_then(Json::as_str) {
         Some("boolean") => SchemaType::Boolean,
@@ -262,7 +286,10 @@ fn schema_from_json(json: &Json, depth: usize) -> Result<Schema, ConnectError> {
                     return fail("a field of a struct has no name \"field\"".to_owned());
                 };
                 let schema = Arc::new(schema_from_json(field, depth + 1)?);
-                parsed.push(Field { name: name.into(), schema });
+                parsed.push(Field {
+                    name: name.into(),
+                    schema,
+                });
             }
             SchemaType::Struct(parsed)
         }
@@ -270,10 +297,15 @@ fn schema_from_json(json: &Json, depth: usize) -> Result<Schema, ConnectError> {
         None => return fail("there is no \"type\"".to_owned()),
     };
     let mut schema = Schema::new(kind);
-    schema.optional = json.get("optional").and_then(Json::as_bool).unwrap_or(false);
+    schema.optional = json
+        .get("optional")
+        .and_then(Json::as_bool)
+        .unwrap_or(false);
     schema.name = json.get("name").and_then(Json::as_str).map(Into::into);
-    schema.version =
-        json.get("version").and_then(Json::as_i64).and_then(|version| version.try_into().ok());
+    schema.version = json
+        .get("version")
+        .and_then(Json::as_i64)
+        .and_then(|version| version.try_into().ok());
     schema.doc = json.get("doc").and_then(Json::as_str).map(Into::into);
     if let Some(parameters) = json.get("parameters").and_then(Json::as_object) {
         schema.parameters = parameters
@@ -294,9 +326,9 @@ fn from_json(schema: &Arc<Schema>, json: &Json, place: &str) -> Result<Value, Co
         return match (&schema.default, schema.optional) {
             (Some(default), _) => Ok(default.clone()),
             (None, true) => Ok(Value::Null),
-            (None, false) => {
-                Err(ConnectError::Data(format!("Invalid null value for required {name} field {place}")))
-            }
+            (None, false) => Err(ConnectError::Data(format!(
+                "Invalid null value for required {name} field {place}"
+            ))),
         };
     }
     let whole = || json.as_i64().ok_or_else(wrong);
@@ -331,9 +363,10 @@ fn from_json(schema: &Arc<Schema>, json: &Json, place: &str) -> Result<Value, Co
             Json::Array(pairs) => pairs
                 .iter()
                 .map(|pair| match pair.as_array().map(Vec::as_slice) {
-                    Some([key, value]) => {
-                        Ok((from_json(keys, key, place)?, from_json(values, value, place)?))
-                    }
+                    Some([key, value]) => Ok((
+                        from_json(keys, key, place)?,
+                        from_json(values, value, place)?,
+                    )),
                     _ => Err(wrong()),
                 })
                 .collect::<Result<_, _>>()?,
@@ -367,14 +400,20 @@ fn float(json: &Json) -> Option<f64> {
 
 /// A decimal number's text as unscaled bytes; `None` where it does not fit the scale or 128 bits.
 fn decimal_bytes(text: &str, schema: &Schema) -> Option<Bytes> {
-    let scale: u32 = schema.parameters.get("scale").and_then(|scale| scale.parse().ok()).unwrap_or(0);
+    let scale: u32 = schema
+        .parameters
+        .get("scale")
+        .and_then(|scale| scale.parse().ok())
+        .unwrap_or(0);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let fraction = fraction.trim_end_matches('0');
     let missing = usize::try_from(scale).ok()?.checked_sub(fraction.len())?;
     if missing > 38 {
         return None;
     }
-    let unscaled: i128 = format!("{whole}{fraction}{}", "0".repeat(missing)).parse().ok()?;
+    let unscaled: i128 = format!("{whole}{fraction}{}", "0".repeat(missing))
+        .parse()
+        .ok()?;
     let bytes = unscaled.to_be_bytes();
     let sign = if unscaled < 0 { 0xff } else { 0 };
     let spare = bytes

@@ -110,5 +110,8 @@ pub(crate) fn header(name: &str, value: Option<&[u8]>) -> Header {
             }
         }
     };
-    Header { name: Text::from(name), value }
+    Header {
+        name: Text::from(name),
+        value,
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use connect_api::{
-    ConfigDef, ConfigKey, ConfigType, ConnectError, Importance, JsonStyle, Rule, Schema, SchemaType, Text,
-    Value,
+    ConfigDef, ConfigKey, ConfigType, ConnectError, Importance, JsonStyle, Rule, Schema,
+    SchemaType, Text, Value,
 };
 
 use super::Converter;
@@ -29,19 +29,30 @@ pub(super) fn def() -> ConfigDef {
 }
 
 impl Converter for StringConverter {
-    fn to_bytes(&mut self, schema: Option<&Arc<Schema>>, value: &Value) -> Result<Option<Bytes>, ConnectError> {
+    fn to_bytes(
+        &mut self,
+        schema: Option<&Arc<Schema>>,
+        value: &Value,
+    ) -> Result<Option<Bytes>, ConnectError> {
         Ok(match value {
             Value::Null => None,
             Value::String(text) | Value::Json(text) => Some(text.as_bytes().clone()),
             other => {
                 let mut out = Vec::new();
-                other.write_json(schema.map(|schema| &**schema), JsonStyle::default(), &mut out);
+                other.write_json(
+                    schema.map(|schema| &**schema),
+                    JsonStyle::default(),
+                    &mut out,
+                );
                 Some(out.into())
             }
         })
     }
 
-    fn to_value(&mut self, bytes: Option<Bytes>) -> Result<(Option<Arc<Schema>>, Value), ConnectError> {
+    fn to_value(
+        &mut self,
+        bytes: Option<Bytes>,
+    ) -> Result<(Option<Arc<Schema>>, Value), ConnectError> {
         static SCHEMA: OnceLock<Arc<Schema>> = OnceLock::new();
         let schema = SCHEMA.get_or_init(|| Arc::new(Schema::new(SchemaType::String).optional()));
         let value = match bytes {

@@ -8,12 +8,18 @@ use connect_api::{ConfigMap, Schema, SchemaType, Struct, Text, Value, logical};
 use super::*;
 
 fn json(config: &[(&str, &str)]) -> Box<dyn Converter> {
-    let config: ConfigMap =
-        config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let config: ConfigMap = config
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     ConverterKind::Json.build(&config).unwrap()
 }
 
-fn written(converter: &mut Box<dyn Converter>, schema: Option<&Arc<Schema>>, value: &Value) -> String {
+fn written(
+    converter: &mut Box<dyn Converter>,
+    schema: Option<&Arc<Schema>>,
+    value: &Value,
+) -> String {
     String::from_utf8(converter.to_bytes(schema, value).unwrap().unwrap().to_vec()).unwrap()
 }
 
@@ -28,7 +34,10 @@ fn row_schema() -> Arc<Schema> {
         ("name", Schema::new(SchemaType::String).optional()),
         ("limit", limit),
         ("amount", amount),
-        ("tags", Schema::new(SchemaType::Array(Arc::new(Schema::new(SchemaType::String))))),
+        (
+            "tags",
+            Schema::new(SchemaType::Array(Arc::new(Schema::new(SchemaType::String)))),
+        ),
         (
             "scores",
             Schema::new(SchemaType::Map(
@@ -86,21 +95,29 @@ fn json_with_schemas_is_kafkas_envelope_and_reads_back() {
 #[test]
 fn json_decimals_may_be_numbers_and_nulls_print_defaults() {
     let schema = row_schema();
-    let Value::Struct(full) = row(&schema) else { unreachable!("a row is a struct") };
+    let Value::Struct(full) = row(&schema) else {
+        unreachable!("a row is a struct")
+    };
     let mut values = full.into_values();
     values[2] = Value::Null;
     let value = Value::Struct(Struct::new(Arc::clone(&schema), values));
     let mut numeric = json(&[("schemas.enable", "false"), ("decimal.format", "NUMERIC")]);
     let text = written(&mut numeric, Some(&schema), &value);
     assert!(text.contains("\"limit\":7,\"amount\":12.34"), "{text}");
-    let mut exact = json(&[("schemas.enable", "false"), ("replace.null.with.default", "false")]);
+    let mut exact = json(&[
+        ("schemas.enable", "false"),
+        ("replace.null.with.default", "false"),
+    ]);
     assert!(written(&mut exact, Some(&schema), &value).contains("\"limit\":null"));
     let envelope = format!(
         "{{\"schema\":{},\"payload\":{{\"id\":1,\"amount\":-1.5,\"tags\":[],\"scores\":{{}},\"day\":1}}}}",
         super::json::schema_to_json(&schema, JsonStyle::default())
     );
     let (_, read) = json(&[]).to_value(Some(envelope.into())).unwrap();
-    assert_eq!(read.field("amount"), Some(&Value::Bytes(Bytes::from_static(&[0xff, 0x6a]))));
+    assert_eq!(
+        read.field("amount"),
+        Some(&Value::Bytes(Bytes::from_static(&[0xff, 0x6a])))
+    );
     assert_eq!(read.field("limit"), Some(&Value::Int32(7)));
 }
 
@@ -112,11 +129,21 @@ fn json_without_schemas_passes_text_through() {
     assert!(schema.is_none());
     assert_eq!(value, Value::Json(Text::from(text)));
     assert_eq!(written(&mut converter, None, &value), text);
-    assert_eq!(converter.to_value(Some("null".into())).unwrap().1, Value::Null);
+    assert_eq!(
+        converter.to_value(Some("null".into())).unwrap().1,
+        Value::Null
+    );
     assert_eq!(converter.to_bytes(None, &Value::Null).unwrap(), None);
     let error = converter.to_value(Some("{\"a\":".into())).unwrap_err();
-    assert!(matches!(error, connect_api::ConnectError::Data(_)), "{error}");
-    assert!(converter.to_value(Some(Bytes::from_static(b"\xff"))).is_err());
+    assert!(
+        matches!(error, connect_api::ConnectError::Data(_)),
+        "{error}"
+    );
+    assert!(
+        converter
+            .to_value(Some(Bytes::from_static(b"\xff")))
+            .is_err()
+    );
 }
 
 #[test]
@@ -127,8 +154,14 @@ fn json_with_schemas_of_schemaless_values() {
         "{\"schema\":null,\"payload\":{\"a\":1}}"
     );
     assert_eq!(converter.to_bytes(None, &Value::Null).unwrap(), None);
-    let error = converter.to_value(Some("{\"a\":1}".into())).unwrap_err().to_string();
-    assert!(error.starts_with("JsonConverter with schemas.enable requires \"schema\" and \"payload\""), "{error}");
+    let error = converter
+        .to_value(Some("{\"a\":1}".into()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("JsonConverter with schemas.enable requires \"schema\" and \"payload\""),
+        "{error}"
+    );
     for bad in [
         r#"{"schema":{"type":"int8"},"payload":300}"#,
         r#"{"schema":{"type":"int32"},"payload":null}"#,
@@ -149,14 +182,32 @@ fn json_with_schemas_of_schemaless_values() {
 #[test]
 fn strings_and_bytes() {
     let mut string = ConverterKind::String.build(&ConfigMap::new()).unwrap();
-    assert_eq!(string.to_bytes(None, &Value::Int64(7)).unwrap().unwrap(), "7");
-    assert_eq!(string.to_bytes(None, &Value::text("é")).unwrap().unwrap(), "é");
-    assert_eq!(string.to_value(Some("x".into())).unwrap().1, Value::text("x"));
+    assert_eq!(
+        string.to_bytes(None, &Value::Int64(7)).unwrap().unwrap(),
+        "7"
+    );
+    assert_eq!(
+        string.to_bytes(None, &Value::text("é")).unwrap().unwrap(),
+        "é"
+    );
+    assert_eq!(
+        string.to_value(Some("x".into())).unwrap().1,
+        Value::text("x")
+    );
     assert!(string.to_value(Some(Bytes::from_static(b"\xff"))).is_err());
     let mut bytes = ConverterKind::Bytes.build(&ConfigMap::new()).unwrap();
-    assert_eq!(bytes.to_bytes(None, &Value::Bytes("x".into())).unwrap().unwrap(), "x");
+    assert_eq!(
+        bytes
+            .to_bytes(None, &Value::Bytes("x".into()))
+            .unwrap()
+            .unwrap(),
+        "x"
+    );
     assert!(bytes.to_bytes(None, &Value::Int64(7)).is_err());
-    assert_eq!(ConverterKind::by_name("JsonConverter"), Some(ConverterKind::Json));
+    assert_eq!(
+        ConverterKind::by_name("JsonConverter"),
+        Some(ConverterKind::Json)
+    );
     assert_eq!(ConverterKind::by_name("Json"), Some(ConverterKind::Json));
     assert_eq!(ConverterKind::by_name("Avro"), None);
 }

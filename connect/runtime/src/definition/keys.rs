@@ -304,7 +304,13 @@ fn sink(def: ConfigDef) -> ConfigDef {
 
 /// Common keys and the connector's own, as `GET /connector-plugins/{p}/config` lists them.
 pub(crate) fn key_infos(name: &str, plugins: &super::Plugins) -> Option<Vec<Json>> {
-    let list = |def: &ConfigDef| def.keys().iter().enumerate().map(|(order, key)| key_json(key, order)).collect();
+    let list = |def: &ConfigDef| {
+        def.keys()
+            .iter()
+            .enumerate()
+            .map(|(order, key)| key_json(key, order))
+            .collect()
+    };
     if let Some(connector) = plugins.connector(name) {
         return Some(list(&whole(&**connector)));
     }
@@ -317,10 +323,18 @@ pub(crate) fn key_infos(name: &str, plugins: &super::Plugins) -> Option<Vec<Json
 
 /// Common keys, then the connector's own.
 pub(super) fn whole(connector: &dyn ConnectorPlugin) -> ConfigDef {
-    connector.config_def().keys().iter().fold(common(connector.kind()), |def, key| {
-        // A connector may declare a common key again, to give it other words; its declaration is left out here.
-        if def.key(&key.name).is_some() { def } else { def.with(key.clone()) }
-    })
+    connector
+        .config_def()
+        .keys()
+        .iter()
+        .fold(common(connector.kind()), |def, key| {
+            // A connector may declare a common key again, to give it other words; its declaration is left out here.
+            if def.key(&key.name).is_some() {
+                def
+            } else {
+                def.with(key.clone())
+            }
+        })
 }
 
 /// `ConfigKeyInfo`.

@@ -12,8 +12,11 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
             let plain = candidate.to_lowercase();
             // The last part of a class name is what people type.
             let short = plain.rsplit('.').next().unwrap_or(&plain);
-            let similarity = strsim::jaro_winkler(&lower, &plain)
-                .max(if lower.contains('.') { 0.0 } else { strsim::jaro_winkler(&lower, short) });
+            let similarity = strsim::jaro_winkler(&lower, &plain).max(if lower.contains('.') {
+                0.0
+            } else {
+                strsim::jaro_winkler(&lower, short)
+            });
             (candidate, similarity)
         })
         .filter(|(candidate, similarity)| *similarity >= SIMILARITY_MIN && *candidate != name)

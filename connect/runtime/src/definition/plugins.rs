@@ -24,23 +24,34 @@ pub(crate) struct Listed {
 }
 
 impl Plugins {
-    pub(crate) fn new(mut connectors: Vec<Arc<dyn ConnectorPlugin>>, sandbox: Arc<Sandbox>) -> Self {
+    pub(crate) fn new(
+        mut connectors: Vec<Arc<dyn ConnectorPlugin>>,
+        sandbox: Arc<Sandbox>,
+    ) -> Self {
         connectors.sort_by_key(|connector| connector.class());
-        Self { connectors, sandbox }
+        Self {
+            connectors,
+            sandbox,
+        }
     }
 
     /// The connector of this class or alias.
     pub(crate) fn connector(&self, name: &str) -> Option<&Arc<dyn ConnectorPlugin>> {
-        self.connectors.iter().find(|connector| connector.class() == name || connector.aliases().contains(&name))
+        self.connectors
+            .iter()
+            .find(|connector| connector.class() == name || connector.aliases().contains(&name))
     }
 
     /// Kafka's text for a class that is not there, and the nearest one that is.
     pub(crate) fn unknown_connector(&self, name: &str) -> String {
-        let available: Vec<&str> = self.connectors.iter().map(|connector| connector.class()).collect();
-        let known = self
+        let available: Vec<&str> = self
             .connectors
             .iter()
-            .flat_map(|connector| std::iter::once(connector.class()).chain(connector.aliases().iter().copied()));
+            .map(|connector| connector.class())
+            .collect();
+        let known = self.connectors.iter().flat_map(|connector| {
+            std::iter::once(connector.class()).chain(connector.aliases().iter().copied())
+        });
         let hint = match nearest(name, known) {
             Some(near) => format!(" (did you mean {near}?)"),
             None => String::new(),
@@ -68,7 +79,13 @@ impl Plugins {
             })
             .collect();
         if !connectors_only {
-            let mut add = |class: String, kind| listed.push(Listed { class, kind, version });
+            let mut add = |class: String, kind| {
+                listed.push(Listed {
+                    class,
+                    kind,
+                    version,
+                })
+            };
             for converter in ConverterKind::ALL {
                 add(converter.class().to_owned(), "converter");
             }

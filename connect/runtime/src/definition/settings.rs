@@ -60,8 +60,10 @@ impl Settings {
         worker: &ConnectConfig,
     ) -> Result<Self, ConnectError> {
         let common = keys::common(kind).parse(config)?;
-        let (key_converter_class, key_converter) = converter("key.converter", &common, config, worker)?;
-        let (value_converter_class, value_converter) = converter("value.converter", &common, config, worker)?;
+        let (key_converter_class, key_converter) =
+            converter("key.converter", &common, config, worker)?;
+        let (value_converter_class, value_converter) =
+            converter("value.converter", &common, config, worker)?;
         let (topics, topics_regex) = match kind {
             ConnectorKind::Source => (Vec::new(), None),
             ConnectorKind::Sink => topics(&common)?,
@@ -98,7 +100,9 @@ fn errors(common: &Config) -> ErrorSettings {
             .filter(|topic| !topic.is_empty())
             .map(str::to_owned),
         context_headers: common.boolean("errors.deadletterqueue.context.headers.enable"),
-        retry_timeout: u64::try_from(common.int("errors.retry.timeout")).ok().map(Duration::from_millis),
+        retry_timeout: u64::try_from(common.int("errors.retry.timeout"))
+            .ok()
+            .map(Duration::from_millis),
         retry_delay_max: Duration::from_millis(
             u64::try_from(common.int("errors.retry.delay.max.ms")).unwrap_or(1),
         ),
@@ -116,7 +120,8 @@ pub(super) fn converter(
     let class = match common.get(key) {
         Some(class) => class.to_owned(),
         None => {
-            own.entry("schemas.enable".to_owned()).or_insert_with(|| worker.schemas_enable.to_string());
+            own.entry("schemas.enable".to_owned())
+                .or_insert_with(|| worker.schemas_enable.to_string());
             match key {
                 "key.converter" => worker.key_converter.clone(),
                 _ => worker.value_converter.clone(),
@@ -125,9 +130,13 @@ pub(super) fn converter(
     };
     let kind = ConverterKind::by_name(&class).ok_or_else(|| unknown_converter(key, &class))?;
     let built = kind.build(&own).map_err(|error| match error {
-        ConnectError::Config { key: below, message } => {
-            ConnectError::Config { key: format!("{key}.{below}"), message }
-        }
+        ConnectError::Config {
+            key: below,
+            message,
+        } => ConnectError::Config {
+            key: format!("{key}.{below}"),
+            message,
+        },
         other => other,
     })?;
     Ok((kind.class(), built))
@@ -141,7 +150,9 @@ fn unknown_converter(key: &str, class: &str) -> ConnectError {
     };
     ConnectError::config(
         key,
-        format!("Invalid value {class} for configuration {key}: Class {class} could not be found{hint}"),
+        format!(
+            "Invalid value {class} for configuration {key}: Class {class} could not be found{hint}"
+        ),
     )
 }
 
@@ -150,7 +161,10 @@ fn topics(common: &Config) -> Result<(Vec<String>, Option<regex::Regex>), Connec
     let regex = common.get("topics.regex").filter(|regex| !regex.is_empty());
     let regex = match (topics.is_empty(), regex) {
         (true, None) => {
-            return Err(ConnectError::config("topics", "Must configure one of topics or topics.regex"));
+            return Err(ConnectError::config(
+                "topics",
+                "Must configure one of topics or topics.regex",
+            ));
         }
         (false, Some(_)) => {
             return Err(ConnectError::config(
@@ -159,11 +173,13 @@ fn topics(common: &Config) -> Result<(Vec<String>, Option<regex::Regex>), Connec
             ));
         }
         (_, None) => None,
-        (_, Some(regex)) => Some(regex::Regex::new(&format!("^(?:{regex})$")).map_err(|error| {
-            ConnectError::config("topics.regex", format!("Invalid regex: {error}"))
-        })?),
+        (_, Some(regex)) => Some(regex::Regex::new(&format!("^(?:{regex})$")).map_err(
+            |error| ConnectError::config("topics.regex", format!("Invalid regex: {error}")),
+        )?),
     };
-    let dead_letters = common.get("errors.deadletterqueue.topic.name").unwrap_or_default();
+    let dead_letters = common
+        .get("errors.deadletterqueue.topic.name")
+        .unwrap_or_default();
     if topics.iter().any(|topic| topic == dead_letters) {
         return Err(ConnectError::config(
             "errors.deadletterqueue.topic.name",
@@ -199,12 +215,17 @@ fn creation(config: &ConfigMap, worker: &ConnectConfig) -> Result<TopicCreation,
             Err(_) => {
                 return Err(ConnectError::config(
                     key,
-                    format!("Invalid value {text} for configuration {key}: Not a number of type INT"),
+                    format!(
+                        "Invalid value {text} for configuration {key}: Not a number of type INT"
+                    ),
                 ));
             }
         },
     };
-    Ok(TopicCreation { partitions, configs })
+    Ok(TopicCreation {
+        partitions,
+        configs,
+    })
 }
 
 fn compression(config: &ConfigMap) -> Result<Compression, ConnectError> {

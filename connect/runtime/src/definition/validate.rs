@@ -44,8 +44,11 @@ impl ConfigInfos {
 
     /// The errors in Kafka's words for a refused configuration, or `None`.
     pub(crate) fn refusal(&self) -> Option<String> {
-        let errors: Vec<&str> =
-            self.keys.iter().flat_map(|(_, value)| value.errors.iter().map(String::as_str)).collect();
+        let errors: Vec<&str> = self
+            .keys
+            .iter()
+            .flat_map(|(_, value)| value.errors.iter().map(String::as_str))
+            .collect();
         if errors.is_empty() {
             return None;
         }
@@ -94,11 +97,29 @@ impl ConfigInfos {
         })
     }
 
+    /// Adds an error that a part of the connector found; the text names the key and its value, as Kafka's do.
     fn add_error(&mut self, key: &str, message: String) {
         let place = self
             .keys
             .iter_mut()
             .find(|(known, _)| known.name == key || known.aliases.contains(&key));
+        let message = match &place {
+            _ if message.contains(key) => message,
+            Some((
+                known,
+                ConfigValue {
+                    value: Some(value), ..
+                },
+            )) => {
+                let shown = if known.kind == ConfigType::Password {
+                    "[hidden]"
+                } else {
+                    value
+                };
+                format!("Invalid value {shown} for configuration {key}: {message}")
+            }
+            _ => format!("Invalid configuration {key}: {message}"),
+        };
         match place {
             Some((_, value)) => {
                 if !value.errors.contains(&message) {
@@ -187,7 +208,10 @@ fn add_unless_known(infos: &mut ConfigInfos, error: ConnectError) {
         ConnectError::Config { key, message } => (key, message),
         other => ("connector.class".to_owned(), other.to_string()),
     };
-    let told = infos.keys.iter().any(|(known, value)| known.name == key && !value.errors.is_empty());
+    let told = infos
+        .keys
+        .iter()
+        .any(|(known, value)| known.name == key && !value.errors.is_empty());
     if !told {
         infos.add_error(&key, message);
     }
@@ -198,48 +222,90 @@ async fn check_modules(plugins: &Plugins, config: &ConfigMap, infos: &mut Config
     for name in names(config, "transforms") {
         let prefix = format!("transforms.{name}.");
         let own = below(config, &prefix);
-        let Some(kind) = own.get("type").and_then(|given| TransformKind::by_name(given)) else {
+        let Some(kind) = own
+            .get("type")
+            .and_then(|given| TransformKind::by_name(given))
+        else {
             continue;
         };
         let sandbox = plugins.sandbox.clone();
         let checked =
-            tokio::task::spawn_blocking(move || transform::check(kind, &name, &own, &sandbox)).await;
+            tokio::task::spawn_blocking(move || transform::check(kind, &name, &own, &sandbox))
+                .await;
         match checked {
             Ok(Ok(())) => {}
             Ok(Err(ConnectError::Config { key, message })) => {
                 infos.add_error(&format!("{prefix}{key}"), message);
             }
             Ok(Err(error)) => infos.add_error(&format!("{prefix}type"), error.to_string()),
-            Err(error) => infos.add_error(&format!("{prefix}type"), format!("the check failed: {error}")),
+            Err(error) => infos.add_error(
+                &format!("{prefix}type"),
+                format!("the check failed: {error}"),
+            ),
         }
     }
 }
 
 /// The keys of the transforms and predicates that a configuration names.
-fn transforms(mut def: ConfigDef, config: &ConfigMap, issues: &mut Vec<(String, String)>) -> ConfigDef {
+fn transforms(
+    mut def: ConfigDef,
+    config: &ConfigMap,
+    issues: &mut Vec<(String, String)>,
+) -> ConfigDef {
     for name in unique(config, "transforms", issues) {
         let prefix = format!("transforms.{name}.");
-        let kind = kind_of(config, &prefix, "transform", issues, TransformKind::by_name, || {
-            let mut known: Vec<String> = TransformKind::ALL.iter().map(|kind| kind.class()).collect();
-            known.push("wasm".to_owned());
-            known
-        });
-        def = own_keys(def, &prefix, &format!("Transforms: {name}"), kind.map(TransformKind::config_def));
-        def = own_keys_without_type(def, &prefix, &format!("Transforms: {name}"), &transform::common_def());
+        let kind = kind_of(
+            config,
+            &prefix,
+            "transform",
+            issues,
+            TransformKind::by_name,
+            || {
+                let mut known: Vec<String> =
+                    TransformKind::ALL.iter().map(|kind| kind.class()).collect();
+                known.push("wasm".to_owned());
+                known
+            },
+        );
+        def = own_keys(
+            def,
+            &prefix,
+            &format!("Transforms: {name}"),
+            kind.map(TransformKind::config_def),
+        );
+        def = own_keys_without_type(
+            def,
+            &prefix,
+            &format!("Transforms: {name}"),
+            &transform::common_def(),
+        );
     }
     for name in unique(config, "predicates", issues) {
         let prefix = format!("predicates.{name}.");
-        let kind = kind_of(config, &prefix, "predicate", issues, PredicateKind::by_name, || {
-            PredicateKind::ALL.iter().map(|kind| kind.class()).collect()
-        });
-        def = own_keys(def, &prefix, &format!("Predicates: {name}"), kind.map(PredicateKind::config_def));
+        let kind = kind_of(
+            config,
+            &prefix,
+            "predicate",
+            issues,
+            PredicateKind::by_name,
+            || PredicateKind::ALL.iter().map(|kind| kind.class()).collect(),
+        );
+        def = own_keys(
+            def,
+            &prefix,
+            &format!("Predicates: {name}"),
+            kind.map(PredicateKind::config_def),
+        );
     }
     for name in names(config, "transforms") {
         let key = format!("transforms.{name}.predicate");
         if let Some(predicate) = config.get(&key)
             && !names(config, "predicates").contains(predicate)
         {
-            issues.push((key.clone(), format!("Invalid value {predicate} for configuration {key}: not in 'predicates'")));
+            issues.push((
+                key.clone(),
+                format!("Invalid value {predicate} for configuration {key}: not in 'predicates'"),
+            ));
         }
     }
     def
@@ -249,7 +315,10 @@ fn unique(config: &ConfigMap, key: &str, issues: &mut Vec<(String, String)>) -> 
     let mut unique: Vec<String> = Vec::new();
     for name in names(config, key) {
         if unique.contains(&name) {
-            issues.push((key.to_owned(), format!("Invalid value {name} for configuration {key}: Duplicate alias provided.")));
+            issues.push((
+                key.to_owned(),
+                format!("Invalid value {name} for configuration {key}: Duplicate alias provided."),
+            ));
         } else {
             unique.push(name);
         }
@@ -283,9 +352,13 @@ fn kind_of<K>(
 }
 
 fn own_keys(def: ConfigDef, prefix: &str, group: &str, own: Option<ConfigDef>) -> ConfigDef {
-    let class = ConfigKey::required(format!("{prefix}type"), ConfigType::Class, "Class of this step.")
-        .group(group)
-        .display(format!("Type of {prefix}"));
+    let class = ConfigKey::required(
+        format!("{prefix}type"),
+        ConfigType::Class,
+        "Class of this step.",
+    )
+    .group(group)
+    .display(format!("Type of {prefix}"));
     own_keys_without_type(def.with(class), prefix, group, &own.unwrap_or_default())
 }
 
@@ -318,7 +391,10 @@ fn warnings(def: &ConfigDef, config: &ConfigMap) -> Vec<String> {
 }
 
 fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
-    let Some(prefix) = keys::PREFIXES.iter().find(|prefix| key.starts_with(*prefix)) else {
+    let Some(prefix) = keys::PREFIXES
+        .iter()
+        .find(|prefix| key.starts_with(*prefix))
+    else {
         return false;
     };
     match *prefix {
@@ -327,7 +403,9 @@ fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
             let Some((name, below)) = rest.split_once('.') else {
                 return false;
             };
-            let listed = names(config, prefix.trim_end_matches('.')).iter().any(|known| known == name);
+            let listed = names(config, prefix.trim_end_matches('.'))
+                .iter()
+                .any(|known| known == name);
             listed
                 && (below.starts_with("config.")
                     || def.key(&format!("{prefix}{name}.{below}")).is_some()
@@ -344,10 +422,16 @@ fn point_out_typos(infos: &mut ConfigInfos, config: &ConfigMap) {
         if !key.required || value.value.is_some() || value.errors.is_empty() {
             continue;
         }
-        let unknown = config.keys().map(String::as_str).filter(|given| !known.iter().any(|known| known == given));
+        let unknown = config
+            .keys()
+            .map(String::as_str)
+            .filter(|given| !known.iter().any(|known| known == given));
         if let Some(near) = nearest(&key.name, unknown) {
             for error in &mut value.errors {
-                error.push_str(&format!(" There is an unknown key \"{near}\": did you mean \"{}\"?", key.name));
+                error.push_str(&format!(
+                    " There is an unknown key \"{near}\": did you mean \"{}\"?",
+                    key.name
+                ));
             }
         }
     }

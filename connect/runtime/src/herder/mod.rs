@@ -50,7 +50,11 @@ pub(crate) enum Command {
     /// Start a run; it reports under this number.
     Start { id: TaskId, run: u64, paused: bool },
     /// Tell a run.
-    Tell { id: TaskId, run: u64, control: Control },
+    Tell {
+        id: TaskId,
+        run: u64,
+        control: Control,
+    },
 }
 
 /// How a run ended.
@@ -108,7 +112,13 @@ pub(crate) struct Herder {
 
 impl Herder {
     pub(crate) fn new(policy: RestartPolicy) -> Self {
-        Self { connectors: BTreeMap::new(), slots: BTreeMap::new(), policy, runs: 0, generations: 0 }
+        Self {
+            connectors: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            policy,
+            runs: 0,
+            generations: 0,
+        }
     }
 
     /// Takes over what was stored. Tasks are planned anew: the connector's code may have changed.
@@ -126,7 +136,11 @@ impl Herder {
             target: stored.target,
             generation: self.generations,
             plan: Plan::Done,
-            tasks: if stored.target == TargetState::Stopped { Vec::new() } else { stored.tasks },
+            tasks: if stored.target == TargetState::Stopped {
+                Vec::new()
+            } else {
+                stored.tasks
+            },
             topics,
         };
         self.connectors.insert(name.to_owned(), connector);
@@ -232,7 +246,10 @@ impl Herder {
 
     /// A restart of a task was asked for; `false` if there is none.
     pub(crate) fn restart_task(&mut self, id: &TaskId) -> (bool, Vec<Command>) {
-        let there = self.connectors.get(&id.connector).is_some_and(|connector| (id.task as usize) < connector.tasks.len());
+        let there = self
+            .connectors
+            .get(&id.connector)
+            .is_some_and(|connector| (id.task as usize) < connector.tasks.len());
         if there && let Some(slot) = self.slots.get_mut(id) {
             slot.stale = true;
             slot.restarting = true;
@@ -244,7 +261,12 @@ impl Herder {
     }
 
     /// KIP-745: restarts the connector and its tasks, or those of both that failed.
-    pub(crate) fn restart_all(&mut self, name: &str, include_tasks: bool, only_failed: bool) -> Vec<Command> {
+    pub(crate) fn restart_all(
+        &mut self,
+        name: &str,
+        include_tasks: bool,
+        only_failed: bool,
+    ) -> Vec<Command> {
         let Some(connector) = self.connectors.get(name) else {
             return Vec::new();
         };
@@ -256,7 +278,9 @@ impl Herder {
             let picked: Vec<TaskId> = self
                 .slots
                 .iter()
-                .filter(|(id, slot)| id.connector == name && (!only_failed || slot.phase == Phase::Failed))
+                .filter(|(id, slot)| {
+                    id.connector == name && (!only_failed || slot.phase == Phase::Failed)
+                })
                 .map(|(id, _)| id.clone())
                 .collect();
             for id in picked {
@@ -267,7 +291,13 @@ impl Herder {
     }
 
     /// A run says that it runs, or waits.
-    pub(crate) fn reported(&mut self, id: &TaskId, run: u64, phase: Phase, now: u64) -> Vec<Command> {
+    pub(crate) fn reported(
+        &mut self,
+        id: &TaskId,
+        run: u64,
+        phase: Phase,
+        now: u64,
+    ) -> Vec<Command> {
         if let Some(slot) = self.slots.get_mut(id).filter(|slot| slot.run == run) {
             slot.phase = phase;
             slot.supervision.running(now);
@@ -278,7 +308,14 @@ impl Herder {
     }
 
     /// A run ended.
-    pub(crate) fn ended(&mut self, id: &TaskId, run: u64, end: End, now: u64, jitter: f64) -> Vec<Command> {
+    pub(crate) fn ended(
+        &mut self,
+        id: &TaskId,
+        run: u64,
+        end: End,
+        now: u64,
+        jitter: f64,
+    ) -> Vec<Command> {
         let policy = self.policy;
         if let Some(slot) = self.slots.get_mut(id).filter(|slot| slot.run == run) {
             match end {
@@ -309,7 +346,9 @@ impl Herder {
 
     /// A connector's task wrote to or read from a topic; `true` if that is news.
     pub(crate) fn topic_used(&mut self, name: &str, topic: &str) -> bool {
-        self.connectors.get_mut(name).is_some_and(|connector| connector.topics.insert(topic.to_owned()))
+        self.connectors
+            .get_mut(name)
+            .is_some_and(|connector| connector.topics.insert(topic.to_owned()))
     }
 
     /// Forgets the topics in use; returns them.
@@ -331,7 +370,9 @@ impl Herder {
                 due.insert(id.connector.clone());
             }
         }
-        due.iter().flat_map(|name| self.settle(name, Vec::new())).collect()
+        due.iter()
+            .flat_map(|name| self.settle(name, Vec::new()))
+            .collect()
     }
 
     /// When `tick` has something to do.
@@ -344,7 +385,9 @@ impl Herder {
     pub(crate) fn alive(&self) -> Vec<(TaskId, u64)> {
         self.slots
             .iter()
-            .filter(|(_, slot)| matches!(slot.phase, Phase::Starting | Phase::Running | Phase::Paused))
+            .filter(|(_, slot)| {
+                matches!(slot.phase, Phase::Starting | Phase::Running | Phase::Paused)
+            })
             .map(|(id, slot)| (id.clone(), slot.run))
             .collect()
     }
@@ -359,7 +402,10 @@ impl Herder {
             connector.plan = Plan::Failed(format!(
                 "org.apache.kafka.connect.errors.ConnectException: Failed to find any class that implements \
                  Connector and which name matches {}",
-                connector.config.get("connector.class").map_or("", String::as_str)
+                connector
+                    .config
+                    .get("connector.class")
+                    .map_or("", String::as_str)
             ));
             return Vec::new();
         }
@@ -368,7 +414,10 @@ impl Herder {
             return Vec::new();
         }
         connector.plan = Plan::Pending { restarting };
-        vec![Command::Plan { connector: name.to_owned(), generation: connector.generation }]
+        vec![Command::Plan {
+            connector: name.to_owned(),
+            generation: connector.generation,
+        }]
     }
 
     /// Marks runs as out of date.
@@ -386,16 +435,26 @@ impl Herder {
     fn settle(&mut self, name: &str, mut commands: Vec<Command>) -> Vec<Command> {
         let wanted_tasks = match self.connectors.get(name) {
             // While a plan is pending, the tasks of the last one go on.
-            Some(connector) if connector.target != TargetState::Stopped && connector.plugin.is_some() => {
+            Some(connector)
+                if connector.target != TargetState::Stopped && connector.plugin.is_some() =>
+            {
                 connector.tasks.len()
             }
             _ => 0,
         };
-        let paused = self.connectors.get(name).is_some_and(|connector| connector.target == TargetState::Paused);
-        let pending =
-            self.connectors.get(name).is_some_and(|connector| matches!(connector.plan, Plan::Pending { .. }));
+        let paused = self
+            .connectors
+            .get(name)
+            .is_some_and(|connector| connector.target == TargetState::Paused);
+        let pending = self
+            .connectors
+            .get(name)
+            .is_some_and(|connector| matches!(connector.plan, Plan::Pending { .. }));
         let mut ids: BTreeSet<TaskId> = (0..wanted_tasks)
-            .map(|task| TaskId { connector: name.to_owned(), task: u32::try_from(task).unwrap_or(u32::MAX) })
+            .map(|task| TaskId {
+                connector: name.to_owned(),
+                task: u32::try_from(task).unwrap_or(u32::MAX),
+            })
             .collect();
         ids.extend(self.slots.keys().filter(|id| id.connector == name).cloned());
         for id in ids {
@@ -420,12 +479,20 @@ impl Herder {
                     slot.told = if paused { Control::Pause } else { Control::Run };
                     slot.stale = false;
                     slot.restart_at = None;
-                    commands.push(Command::Start { id, run: slot.run, paused });
+                    commands.push(Command::Start {
+                        id,
+                        run: slot.run,
+                        paused,
+                    });
                 }
                 Step::Tell(control) => {
                     slot.told = control;
                     slot.restarting |= control == Control::Stop && wanted.is_some();
-                    commands.push(Command::Tell { id, run: slot.run, control });
+                    commands.push(Command::Tell {
+                        id,
+                        run: slot.run,
+                        control,
+                    });
                 }
                 Step::Forget => {
                     self.slots.remove(&id);
@@ -442,8 +509,16 @@ impl Herder {
     fn check_invariants(&self) {
         let mut runs = BTreeSet::new();
         for (id, slot) in &self.slots {
-            assert!(slot.run <= self.runs, "invariant 3: run {} of {id:?}", slot.run);
-            assert!(slot.run == 0 || runs.insert(slot.run), "invariant 1: run {} is there twice", slot.run);
+            assert!(
+                slot.run <= self.runs,
+                "invariant 3: run {} of {id:?}",
+                slot.run
+            );
+            assert!(
+                slot.run == 0 || runs.insert(slot.run),
+                "invariant 1: run {} is there twice",
+                slot.run
+            );
             let alive = matches!(slot.phase, Phase::Starting | Phase::Running | Phase::Paused);
             let wanted = self.connectors.contains_key(&id.connector);
             assert!(

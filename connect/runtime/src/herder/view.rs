@@ -59,9 +59,17 @@ impl Herder {
             .iter()
             .zip(0u32..)
             .map(|(config, task)| {
-                let slot = self.slots.get(&TaskId { connector: name.to_owned(), task });
+                let slot = self.slots.get(&TaskId {
+                    connector: name.to_owned(),
+                    task,
+                });
                 let (state, trace) = slot.map_or(("UNASSIGNED", None), task_state);
-                TaskView { task, config: config.clone(), state, trace }
+                TaskView {
+                    task,
+                    config: config.clone(),
+                    state,
+                    trace,
+                }
             })
             .collect();
         Some(ConnectorView {
@@ -93,7 +101,9 @@ fn connector_state(connector: &Connector) -> (&'static str, Option<String>) {
         (Plan::Failed(trace), _) => ("FAILED", Some(trace.clone())),
         (_, TargetState::Stopped) => ("STOPPED", None),
         (Plan::Pending { restarting: true }, _) => ("RESTARTING", None),
-        (Plan::Pending { restarting: false }, _) if connector.tasks.is_empty() => ("UNASSIGNED", None),
+        (Plan::Pending { restarting: false }, _) if connector.tasks.is_empty() => {
+            ("UNASSIGNED", None)
+        }
         (_, TargetState::Paused) => ("PAUSED", None),
         (_, TargetState::Started) => ("RUNNING", None),
     }

@@ -13,17 +13,20 @@ use crate::definition::nearest;
 /// An answer with a JSON body.
 pub(super) fn json(status: u16, body: &Json) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 /// An answer without a body.
 pub(super) fn empty(status: u16) -> Response {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }
 
@@ -61,7 +64,9 @@ pub(super) fn object(json: Json, known: &[&str]) -> Result<Map<String, Json>, Ap
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("known fields are {}", known.join(", ")),
         };
-        return Err(ApiError::bad_request(format!("Unrecognized field \"{unknown}\": {hint}")));
+        return Err(ApiError::bad_request(format!(
+            "Unrecognized field \"{unknown}\": {hint}"
+        )));
     }
     Ok(object)
 }
@@ -74,7 +79,11 @@ pub(super) fn config(json: &Json) -> Result<ConfigMap, ApiError> {
             Some(value) => {
                 config.insert(key, value);
             }
-            None => return Err(ApiError::bad_request(format!("The value of \"{key}\" in the configuration is null"))),
+            None => {
+                return Err(ApiError::bad_request(format!(
+                    "The value of \"{key}\" in the configuration is null"
+                )));
+            }
         }
     }
     Ok(config)

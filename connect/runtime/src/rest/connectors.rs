@@ -21,7 +21,11 @@ fn not_found(name: &str) -> ApiError {
 }
 
 fn view(inner: &Inner, name: &str) -> Result<ConnectorView, ApiError> {
-    inner.herder.read().view(name).ok_or_else(|| not_found(name))
+    inner
+        .herder
+        .read()
+        .view(name)
+        .ok_or_else(|| not_found(name))
 }
 
 /// The values of a query parameter, in order.
@@ -37,11 +41,17 @@ fn parameters<'a>(query: Option<&'a str>, name: &str) -> Vec<&'a str> {
 
 /// `ConnectorInfo`.
 fn info_json(view: &ConnectorView) -> Json {
-    let mut config: BTreeMap<&str, &str> =
-        view.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let mut config: BTreeMap<&str, &str> = view
+        .config
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     config.insert("name", &view.name);
-    let tasks: Vec<Json> =
-        view.tasks.iter().map(|task| json!({ "connector": view.name, "task": task.task })).collect();
+    let tasks: Vec<Json> = view
+        .tasks
+        .iter()
+        .map(|task| json!({ "connector": view.name, "task": task.task }))
+        .collect();
     json!({
         "name": view.name,
         "config": config,
@@ -52,10 +62,17 @@ fn info_json(view: &ConnectorView) -> Json {
 
 /// `ConnectorStateInfo`.
 fn status_json(inner: &Inner, view: &ConnectorView) -> Json {
-    let tasks: Vec<Json> = view.tasks.iter().map(|task| task_json(inner, view, task)).collect();
+    let tasks: Vec<Json> = view
+        .tasks
+        .iter()
+        .map(|task| task_json(inner, view, task))
+        .collect();
     let mut connector = Map::new();
     connector.insert("state".to_owned(), view.state.into());
-    connector.insert("worker_id".to_owned(), inner.config.worker_id.as_str().into());
+    connector.insert(
+        "worker_id".to_owned(),
+        inner.config.worker_id.as_str().into(),
+    );
     connector.insert("version".to_owned(), view.version.into());
     if let Some(trace) = &view.trace {
         connector.insert("trace".to_owned(), trace.as_str().into());
@@ -107,10 +124,17 @@ pub(super) async fn list(State(inner): Shared, RawQuery(query): RawQuery) -> Ans
 
 /// `POST /connectors`.
 pub(super) async fn create(State(inner): Shared, headers: HeaderMap, bytes: Bytes) -> Answer {
-    let mut request = body::object(body::parse(&headers, &bytes)?, &["name", "config", "initial_state"])?;
+    let mut request = body::object(
+        body::parse(&headers, &bytes)?,
+        &["name", "config", "initial_state"],
+    )?;
     let name = match request.get("name") {
         Some(Json::String(name)) => name.trim().to_owned(),
-        _ => return Err(ApiError::bad_request("The field \"name\" is missing, or no text")),
+        _ => {
+            return Err(ApiError::bad_request(
+                "The field \"name\" is missing, or no text",
+            ));
+        }
     };
     let target = match request.get("initial_state") {
         None | Some(Json::Null) => None,
@@ -121,10 +145,19 @@ pub(super) async fn create(State(inner): Shared, headers: HeaderMap, bytes: Byte
         .ok_or_else(|| ApiError::bad_request("The field \"config\" is missing"))?;
     let config = named_config(&name, body::config(&config)?)?;
     if inner.herder.read().contains(&name) {
-        return Err(ApiError::new(409, format!("Connector {name} already exists")));
+        return Err(ApiError::new(
+            409,
+            format!("Connector {name} already exists"),
+        ));
     }
     let plugin = check(&inner, &config).await?;
-    let change = Change::Put { name: name.clone(), config, plugin, target, create_only: true };
+    let change = Change::Put {
+        name: name.clone(),
+        config,
+        plugin,
+        target,
+        create_only: true,
+    };
     inner.change(change).await?;
     created(&inner, &name)
 }
@@ -158,12 +191,17 @@ fn named_config(name: &str, mut config: ConfigMap) -> Result<ConfigMap, ApiError
 
 /// Validates; 400 with Kafka's text if anything is wrong.
 async fn check(inner: &Inner, config: &ConfigMap) -> Result<PluginInfo, ApiError> {
-    let infos = definition::validate(&inner.plugins, &inner.config, config).await.map_err(plugins::refuse)?;
+    let infos = definition::validate(&inner.plugins, &inner.config, config)
+        .await
+        .map_err(plugins::refuse)?;
     if let Some(refusal) = infos.refusal() {
         return Err(ApiError::bad_request(refusal));
     }
     for warning in &infos.warnings {
-        tracing::warn!(connector = config.get("name").map(String::as_str), "{warning}");
+        tracing::warn!(
+            connector = config.get("name").map(String::as_str),
+            "{warning}"
+        );
     }
     crate::worker::plugin_info(&inner.plugins, config)
         .ok_or_else(|| ApiError::bad_request(inner.plugins.unknown_connector(infos.class)))
@@ -183,7 +221,9 @@ fn created(inner: &Inner, name: &str) -> Answer {
 fn escaped(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -215,7 +255,11 @@ pub(super) async fn replace_config(
 ) -> Answer {
     let config = body::config(&body::parse(&headers, &bytes)?)?;
     let (changed, info) = put_config(&inner, &name, config).await?;
-    if changed.created { created(&inner, &name) } else { Ok(body::json(200, &info)) }
+    if changed.created {
+        created(&inner, &name)
+    } else {
+        Ok(body::json(200, &info))
+    }
 }
 
 /// Creates or replaces a connector.
@@ -226,8 +270,13 @@ pub(crate) async fn put_config(
 ) -> Result<(Changed, Json), ApiError> {
     let config = named_config(name, config)?;
     let plugin = check(inner, &config).await?;
-    let change =
-        Change::Put { name: name.to_owned(), config, plugin, target: None, create_only: false };
+    let change = Change::Put {
+        name: name.to_owned(),
+        config,
+        plugin,
+        target: None,
+        create_only: false,
+    };
     let changed = inner.change(change).await?;
     Ok((changed, info_json(&view(inner, name)?)))
 }
@@ -271,12 +320,22 @@ pub(super) async fn get_status(State(inner): Shared, Path(name): Path<String>) -
 }
 
 /// `POST /connectors/{name}/restart[?includeTasks=…&onlyFailed=…]` (KIP-745).
-pub(super) async fn restart(State(inner): Shared, Path(name): Path<String>, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn restart(
+    State(inner): Shared,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let flag = |flag: &str| {
-        parameters(query.as_deref(), flag).last().is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        parameters(query.as_deref(), flag)
+            .last()
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     };
     let (include_tasks, only_failed) = (flag("includeTasks"), flag("onlyFailed"));
-    let change = Change::Restart { name: name.clone(), include_tasks, only_failed };
+    let change = Change::Restart {
+        name: name.clone(),
+        include_tasks,
+        only_failed,
+    };
     inner.change(change).await.map_err(|error| match error {
         crate::worker::ChangeError::NotFound(name) => unknown(&name),
         other => other.into(),
@@ -323,7 +382,9 @@ pub(super) async fn tasks(State(inner): Shared, Path(name): Path<String>) -> Ans
     let tasks: Vec<Json> = view
         .tasks
         .iter()
-        .map(|task| json!({ "id": { "connector": name, "task": task.task }, "config": task.config }))
+        .map(
+            |task| json!({ "id": { "connector": name, "task": task.task }, "config": task.config }),
+        )
         .collect();
     Ok(body::json(200, &tasks.into()))
 }
@@ -340,23 +401,44 @@ pub(super) async fn tasks_config(State(inner): Shared, Path(name): Path<String>)
 }
 
 /// `GET /connectors/{name}/tasks/{task}/status`.
-pub(super) async fn task_status(State(inner): Shared, Path((name, task)): Path<(String, String)>) -> Answer {
+pub(super) async fn task_status(
+    State(inner): Shared,
+    Path((name, task)): Path<(String, String)>,
+) -> Answer {
     let view = inner.herder.read().view(&name);
     let found = view.as_ref().and_then(|view| {
         let number: u32 = task.parse().ok()?;
-        Some(task_json(&inner, view, view.tasks.iter().find(|task| task.task == number)?))
+        Some(task_json(
+            &inner,
+            view,
+            view.tasks.iter().find(|task| task.task == number)?,
+        ))
     });
     match found {
         Some(status) => Ok(body::json(200, &status)),
-        None => Err(ApiError::new(404, format!("No status found for task {name}-{task}"))),
+        None => Err(ApiError::new(
+            404,
+            format!("No status found for task {name}-{task}"),
+        )),
     }
 }
 
 /// `POST /connectors/{name}/tasks/{task}/restart`.
-pub(super) async fn restart_task(State(inner): Shared, Path((name, task)): Path<(String, String)>) -> Answer {
-    let number: u32 =
-        task.parse().map_err(|_| ApiError::new(404, format!("Task {name}-{task} not found")))?;
-    inner.change(Change::RestartTask { id: TaskId { connector: name, task: number } }).await?;
+pub(super) async fn restart_task(
+    State(inner): Shared,
+    Path((name, task)): Path<(String, String)>,
+) -> Answer {
+    let number: u32 = task
+        .parse()
+        .map_err(|_| ApiError::new(404, format!("Task {name}-{task} not found")))?;
+    inner
+        .change(Change::RestartTask {
+            id: TaskId {
+                connector: name,
+                task: number,
+            },
+        })
+        .await?;
     Ok(body::empty(204))
 }
 
@@ -376,7 +458,9 @@ pub(super) async fn reset_topics(State(inner): Shared, Path(name): Path<String>)
 pub(super) async fn offsets(State(inner): Shared, Path(name): Path<String>) -> Answer {
     let view = view(&inner, &name)?;
     let Some(kind) = view.kind else {
-        return Err(ApiError::bad_request(format!("the class of connector {name} is not there")));
+        return Err(ApiError::bad_request(format!(
+            "the class of connector {name} is not there"
+        )));
     };
     Ok(body::json(200, &read_offsets(&inner, &name, kind).await?))
 }
@@ -391,9 +475,16 @@ pub(super) async fn alter_offsets(
     let mut request = body::object(body::parse(&headers, &bytes)?, &["offsets"])?;
     let entries = match request.remove("offsets") {
         Some(Json::Array(entries)) if !entries.is_empty() => entries,
-        _ => return Err(ApiError::bad_request("Partitions / offsets need to be provided for an alter offsets request")),
+        _ => {
+            return Err(ApiError::bad_request(
+                "Partitions / offsets need to be provided for an alter offsets request",
+            ));
+        }
     };
-    let entries = entries.into_iter().map(offset_entry).collect::<Result<_, _>>()?;
+    let entries = entries
+        .into_iter()
+        .map(offset_entry)
+        .collect::<Result<_, _>>()?;
     change_offsets(&inner, name, OffsetsChange::Alter(entries), "altered").await
 }
 
@@ -401,12 +492,20 @@ fn offset_entry(entry: Json) -> Result<OffsetEntry, ApiError> {
     let mut entry = body::object(entry, &["partition", "offset"])?;
     let partition = match entry.remove("partition") {
         Some(Json::Object(partition)) => partition,
-        _ => return Err(ApiError::bad_request("The partition of an offset has to be an object")),
+        _ => {
+            return Err(ApiError::bad_request(
+                "The partition of an offset has to be an object",
+            ));
+        }
     };
     let offset = match entry.remove("offset") {
         None | Some(Json::Null) => None,
         Some(Json::Object(offset)) => Some(offset),
-        Some(_) => return Err(ApiError::bad_request("An offset has to be an object, or null to reset it")),
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "An offset has to be an object, or null to reset it",
+            ));
+        }
     };
     Ok(OffsetEntry { partition, offset })
 }

@@ -17,7 +17,10 @@ pub struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -48,6 +51,9 @@ impl From<ChangeError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        body::json(self.status, &json!({ "error_code": self.status, "message": self.message }))
+        body::json(
+            self.status,
+            &json!({ "error_code": self.status, "message": self.message }),
+        )
     }
 }

@@ -35,11 +35,19 @@ pub(crate) type Answer = Result<Response, ApiError>;
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let routes: [(&str, MethodRouter<Arc<Inner>>); 19] = [
         ("/health", get(health)),
-        ("/connectors", get(connectors::list).post(connectors::create)),
-        ("/connectors/{name}", get(connectors::info).delete(connectors::remove)),
+        (
+            "/connectors",
+            get(connectors::list).post(connectors::create),
+        ),
+        (
+            "/connectors/{name}",
+            get(connectors::info).delete(connectors::remove),
+        ),
         (
             "/connectors/{name}/config",
-            get(connectors::config).put(connectors::replace_config).patch(connectors::patch_config),
+            get(connectors::config)
+                .put(connectors::replace_config)
+                .patch(connectors::patch_config),
         ),
         ("/connectors/{name}/status", get(connectors::get_status)),
         ("/connectors/{name}/restart", post(connectors::restart)),
@@ -47,22 +55,41 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
         ("/connectors/{name}/resume", put(connectors::resume)),
         ("/connectors/{name}/stop", put(connectors::stop)),
         ("/connectors/{name}/tasks", get(connectors::tasks)),
-        ("/connectors/{name}/tasks-config", get(connectors::tasks_config)),
-        ("/connectors/{name}/tasks/{task}/status", get(connectors::task_status)),
-        ("/connectors/{name}/tasks/{task}/restart", post(connectors::restart_task)),
+        (
+            "/connectors/{name}/tasks-config",
+            get(connectors::tasks_config),
+        ),
+        (
+            "/connectors/{name}/tasks/{task}/status",
+            get(connectors::task_status),
+        ),
+        (
+            "/connectors/{name}/tasks/{task}/restart",
+            post(connectors::restart_task),
+        ),
         ("/connectors/{name}/topics", get(connectors::topics)),
-        ("/connectors/{name}/topics/reset", put(connectors::reset_topics)),
+        (
+            "/connectors/{name}/topics/reset",
+            put(connectors::reset_topics),
+        ),
         (
             "/connectors/{name}/offsets",
-            get(connectors::offsets).patch(connectors::alter_offsets).delete(connectors::reset_offsets),
+            get(connectors::offsets)
+                .patch(connectors::alter_offsets)
+                .delete(connectors::reset_offsets),
         ),
         ("/connector-plugins", get(plugins::list)),
         ("/connector-plugins/{plugin}/config", get(plugins::config)),
-        ("/connector-plugins/{plugin}/config/validate", put(plugins::validate)),
+        (
+            "/connector-plugins/{plugin}/config/validate",
+            put(plugins::validate),
+        ),
     ];
     let mut router = Router::new().route("/", get(root));
     for (path, handlers) in routes {
-        router = router.route(path, handlers.clone()).route(&format!("{path}/"), handlers);
+        router = router
+            .route(path, handlers.clone())
+            .route(&format!("{path}/"), handlers);
     }
     router
         .fallback(not_found)

@@ -52,7 +52,9 @@ pub(super) async fn validate(
             )));
         }
     }
-    let infos = definition::validate(&inner.plugins, &inner.config, &config).await.map_err(refuse)?;
+    let infos = definition::validate(&inner.plugins, &inner.config, &config)
+        .await
+        .map_err(refuse)?;
     Ok(body::json(200, &infos.to_json()))
 }
 

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_api::ConfigMap;
-use log_api::{BatchBuilder, Compression, Log, TopicPartition, Transaction, TransactionError, TransactionOptions};
+use log_api::{
+    BatchBuilder, Compression, Log, TopicPartition, Transaction, TransactionError,
+    TransactionOptions,
+};
 use serde_json::{Value as Json, json};
 
 use super::{Follower, StoreError, compacted};
@@ -39,16 +42,27 @@ impl TargetState {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Started, Self::Paused, Self::Stopped].into_iter().find(|state| state.as_str() == text)
+        [Self::Started, Self::Paused, Self::Stopped]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 
 /// One change of the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConfigRecord {
-    Connector { name: String, config: Option<ConfigMap> },
-    Tasks { name: String, configs: Vec<ConfigMap> },
-    Target { name: String, state: Option<TargetState> },
+    Connector {
+        name: String,
+        config: Option<ConfigMap>,
+    },
+    Tasks {
+        name: String,
+        configs: Vec<ConfigMap>,
+    },
+    Target {
+        name: String,
+        state: Option<TargetState>,
+    },
 }
 
 /// A connector as the topic has it.
@@ -78,31 +92,51 @@ impl ConfigStore {
             transactional_id: format!("connect-cluster-{group}"),
             timeout: Duration::from_secs(10),
         };
-        let transaction = log
-            .transaction(options.clone())
-            .await
-            .map_err(|source| StoreError::Transaction { topic: topic.to_owned(), source })?;
+        let transaction =
+            log.transaction(options.clone())
+                .await
+                .map_err(|source| StoreError::Transaction {
+                    topic: topic.to_owned(),
+                    source,
+                })?;
         let mut image = Image::default();
         follower
             .catch_up(|records| {
                 for row in 0..records.len() {
-                    if let Some(key) = records.key(row).and_then(|key| std::str::from_utf8(key).ok()) {
+                    if let Some(key) = records
+                        .key(row)
+                        .and_then(|key| std::str::from_utf8(key).ok())
+                    {
                         image.apply(key, records.value(row));
                     }
                 }
             })
             .await?;
-        let store = Self { log, partition: TopicPartition::new(topic, 0), options, transaction };
+        let store = Self {
+            log,
+            partition: TopicPartition::new(topic, 0),
+            options,
+            transaction,
+        };
         Ok((store, image.into_connectors()))
     }
 
     /// Writes changes together; they are on disk on return.
-    pub(crate) async fn write(&mut self, records: &[ConfigRecord], now_ms: i64) -> Result<(), StoreError> {
+    pub(crate) async fn write(
+        &mut self,
+        records: &[ConfigRecord],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut batch = BatchBuilder::new(Compression::None);
         for record in records {
             for (key, value) in record.entries() {
                 let value = value.map(|value| value.to_string());
-                batch.append(now_ms, Some(key.as_bytes()), value.as_deref().map(str::as_bytes), &[]);
+                batch.append(
+                    now_ms,
+                    Some(key.as_bytes()),
+                    value.as_deref().map(str::as_bytes),
+                    &[],
+                );
             }
         }
         let result = match self.transaction.append(&self.partition, batch).await {
@@ -111,7 +145,10 @@ impl ConfigStore {
         };
         if let Err(error) = result {
             self.recover(&error).await;
-            return Err(StoreError::Transaction { topic: self.partition.topic.to_string(), source: error });
+            return Err(StoreError::Transaction {
+                topic: self.partition.topic.to_string(),
+                source: error,
+            });
         }
         Ok(())
     }
@@ -133,17 +170,28 @@ impl ConfigRecord {
     fn entries(&self) -> Vec<(String, Option<Json>)> {
         match self {
             Self::Connector { name, config } => {
-                vec![(format!("connector-{name}"), config.as_ref().map(|config| json!({ "properties": config })))]
+                vec![(
+                    format!("connector-{name}"),
+                    config
+                        .as_ref()
+                        .map(|config| json!({ "properties": config })),
+                )]
             }
             Self::Tasks { name, configs } => {
                 let mut entries: Vec<_> = configs
                     .iter()
                     .enumerate()
                     .map(|(task, config)| {
-                        (format!("task-{name}-{task}"), Some(json!({ "properties": config })))
+                        (
+                            format!("task-{name}-{task}"),
+                            Some(json!({ "properties": config })),
+                        )
                     })
                     .collect();
-                entries.push((format!("commit-{name}"), Some(json!({ "tasks": configs.len() }))));
+                entries.push((
+                    format!("commit-{name}"),
+                    Some(json!({ "tasks": configs.len() })),
+                ));
                 entries
             }
             Self::Target { name, state } => {
@@ -193,7 +241,10 @@ impl Image {
             }
         } else if let Some(name) = key.strip_prefix("target-state-") {
             let state = value.as_ref().and_then(|value| {
-                value.get("state.v2").or_else(|| value.get("state")).and_then(Json::as_str)
+                value
+                    .get("state.v2")
+                    .or_else(|| value.get("state"))
+                    .and_then(Json::as_str)
             });
             match state.and_then(TargetState::parse) {
                 Some(state) => {
@@ -208,10 +259,16 @@ impl Image {
                 && let Ok(number) = number.parse()
                 && let Some(config) = value.as_ref().and_then(properties)
             {
-                self.pending.entry(name.to_owned()).or_default().insert(number, config);
+                self.pending
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(number, config);
             }
         } else if let Some(name) = key.strip_prefix("commit-") {
-            let count = value.as_ref().and_then(|value| value.get("tasks")).and_then(Json::as_u64);
+            let count = value
+                .as_ref()
+                .and_then(|value| value.get("tasks"))
+                .and_then(Json::as_u64);
             self.commit(name, usize::try_from(count.unwrap_or(0)).unwrap_or(0));
         }
     }
@@ -241,7 +298,14 @@ impl Image {
             .map(|(name, config)| {
                 let target = self.targets.remove(&name).unwrap_or(TargetState::Started);
                 let tasks = self.tasks.remove(&name).unwrap_or_default();
-                (name, StoredConnector { config, target, tasks })
+                (
+                    name,
+                    StoredConnector {
+                        config,
+                        target,
+                        tasks,
+                    },
+                )
             })
             .collect()
     }
@@ -269,7 +333,13 @@ mod tests {
         let mut image = Image::default();
         for record in records {
             for (key, value) in record.entries() {
-                image.apply(&key, value.map(|value| value.to_string()).as_deref().map(str::as_bytes));
+                image.apply(
+                    &key,
+                    value
+                        .map(|value| value.to_string())
+                        .as_deref()
+                        .map(str::as_bytes),
+                );
             }
         }
         image
@@ -277,13 +347,33 @@ mod tests {
 
     #[test]
     fn records_are_kafka_connects() {
-        let tasks = ConfigRecord::Tasks { name: "c".to_owned(), configs: vec![config("1")] };
+        let tasks = ConfigRecord::Tasks {
+            name: "c".to_owned(),
+            configs: vec![config("1")],
+        };
         let shown: Vec<String> = tasks
             .entries()
             .into_iter()
-            .chain(ConfigRecord::Target { name: "c".to_owned(), state: Some(TargetState::Stopped) }.entries())
-            .chain(ConfigRecord::Connector { name: "c".to_owned(), config: None }.entries())
-            .map(|(key, value)| format!("{key} {}", value.map_or("-".to_owned(), |value| value.to_string())))
+            .chain(
+                ConfigRecord::Target {
+                    name: "c".to_owned(),
+                    state: Some(TargetState::Stopped),
+                }
+                .entries(),
+            )
+            .chain(
+                ConfigRecord::Connector {
+                    name: "c".to_owned(),
+                    config: None,
+                }
+                .entries(),
+            )
+            .map(|(key, value)| {
+                format!(
+                    "{key} {}",
+                    value.map_or("-".to_owned(), |value| value.to_string())
+                )
+            })
             .collect();
         assert_eq!(
             shown,
@@ -298,8 +388,14 @@ mod tests {
 
     #[test]
     fn tasks_count_once_committed() {
-        let connector = ConfigRecord::Connector { name: "a-b".to_owned(), config: Some(config("c")) };
-        let tasks = ConfigRecord::Tasks { name: "a-b".to_owned(), configs: vec![config("0"), config("1")] };
+        let connector = ConfigRecord::Connector {
+            name: "a-b".to_owned(),
+            config: Some(config("c")),
+        };
+        let tasks = ConfigRecord::Tasks {
+            name: "a-b".to_owned(),
+            configs: vec![config("0"), config("1")],
+        };
         let mut image = replay(&[connector, tasks]);
         image.apply("task-a-b-0", Some(br#"{"properties":{"k":"new"}}"#));
         image.apply("session-key", Some(b"{}"));
@@ -313,14 +409,35 @@ mod tests {
     fn deleted_connectors_leave_nothing() {
         let name = || "c".to_owned();
         let image = replay(&[
-            ConfigRecord::Connector { name: name(), config: Some(config("c")) },
-            ConfigRecord::Tasks { name: name(), configs: vec![config("0")] },
-            ConfigRecord::Target { name: name(), state: Some(TargetState::Paused) },
-            ConfigRecord::Connector { name: name(), config: None },
-            ConfigRecord::Target { name: name(), state: None },
-            ConfigRecord::Connector { name: name(), config: Some(config("d")) },
+            ConfigRecord::Connector {
+                name: name(),
+                config: Some(config("c")),
+            },
+            ConfigRecord::Tasks {
+                name: name(),
+                configs: vec![config("0")],
+            },
+            ConfigRecord::Target {
+                name: name(),
+                state: Some(TargetState::Paused),
+            },
+            ConfigRecord::Connector {
+                name: name(),
+                config: None,
+            },
+            ConfigRecord::Target {
+                name: name(),
+                state: None,
+            },
+            ConfigRecord::Connector {
+                name: name(),
+                config: Some(config("d")),
+            },
         ]);
         let stored = image.into_connectors().remove("c").unwrap();
-        assert_eq!((stored.tasks.len(), stored.target), (0, TargetState::Started));
+        assert_eq!(
+            (stored.tasks.len(), stored.target),
+            (0, TargetState::Started)
+        );
     }
 }

@@ -16,8 +16,8 @@ mod status;
 use std::time::Duration;
 
 use log_api::{
-    Admin, AdminError, Log, NewTopic, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions, Records, Start,
-    TopicDescription, TopicPartition, TransactionError, WriteError,
+    Admin, AdminError, Log, NewTopic, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions,
+    Records, Start, TopicDescription, TopicPartition, TransactionError, WriteError,
 };
 use thiserror::Error;
 
@@ -35,7 +35,10 @@ pub(crate) enum StoreError {
     #[error("topic {topic}: {source}")]
     Write { topic: String, source: WriteError },
     #[error("topic {topic}: {source}")]
-    Transaction { topic: String, source: TransactionError },
+    Transaction {
+        topic: String,
+        source: TransactionError,
+    },
 }
 
 impl StoreError {
@@ -62,16 +65,20 @@ pub(crate) async fn ensure_topic(
     }
     let name = new.name.clone();
     match admin.create_topic(new).await {
-        Err(AdminError::TopicExists(_)) => {
-            admin.describe_topic(&name).await?.ok_or(AdminError::UnknownTopic(name))
-        }
+        Err(AdminError::TopicExists(_)) => admin
+            .describe_topic(&name)
+            .await?
+            .ok_or(AdminError::UnknownTopic(name)),
         other => other,
     }
 }
 
 /// A compacted topic that is synced on every write.
 fn compacted(name: &str, partitions: i32) -> NewTopic {
-    NewTopic { partitions, ..NewTopic::internal_compacted(name) }
+    NewTopic {
+        partitions,
+        ..NewTopic::internal_compacted(name)
+    }
 }
 
 /// Reads a topic from its start and, later, on from where it stood.
@@ -86,18 +93,33 @@ impl Follower {
     /// Makes the topic if it is not there, and stands at its start.
     async fn open(log: &std::sync::Arc<dyn Log>, new: NewTopic) -> Result<Self, StoreError> {
         let topic = new.name.clone();
-        let described = ensure_topic(&*log.admin(), new)
-            .await
-            .map_err(|source| StoreError::Admin { topic: topic.clone(), source })?;
-        let partitions: Vec<TopicPartition> =
-            (0..described.partitions).map(|index| TopicPartition::new(&*topic, index)).collect();
-        let assignment =
-            partitions.iter().map(|partition| (partition.clone(), Start::Earliest)).collect();
+        let described =
+            ensure_topic(&*log.admin(), new)
+                .await
+                .map_err(|source| StoreError::Admin {
+                    topic: topic.clone(),
+                    source,
+                })?;
+        let partitions: Vec<TopicPartition> = (0..described.partitions)
+            .map(|index| TopicPartition::new(&*topic, index))
+            .collect();
+        let assignment = partitions
+            .iter()
+            .map(|partition| (partition.clone(), Start::Earliest))
+            .collect();
         let reader = log
             .reader(ReaderOptions::default(), assignment)
             .await
-            .map_err(|source| StoreError::Read { topic: topic.clone(), source })?;
-        Ok(Self { log: std::sync::Arc::clone(log), topic, reader, partitions })
+            .map_err(|source| StoreError::Read {
+                topic: topic.clone(),
+                source,
+            })?;
+        Ok(Self {
+            log: std::sync::Arc::clone(log),
+            topic,
+            reader,
+            partitions,
+        })
     }
 
     fn partition_count(&self) -> i32 {
@@ -113,10 +135,16 @@ impl Follower {
             let end = admin
                 .offset(partition, OffsetSpec::Latest)
                 .await
-                .map_err(|source| StoreError::Admin { topic: self.topic.clone(), source })?;
+                .map_err(|source| StoreError::Admin {
+                    topic: self.topic.clone(),
+                    source,
+                })?;
             ends.push((partition.clone(), end));
         }
-        let read = |source| StoreError::Read { topic: self.topic.clone(), source };
+        let read = |source| StoreError::Read {
+            topic: self.topic.clone(),
+            source,
+        };
         loop {
             let progress = self.reader.progress().await.map_err(read)?;
             let behind = ends.iter().any(|(partition, end)| {
@@ -128,7 +156,10 @@ impl Follower {
             if !behind {
                 return Ok(());
             }
-            let budget = PollBudget { bytes_max: 4 << 20, wait_max: Duration::from_millis(100) };
+            let budget = PollBudget {
+                bytes_max: 4 << 20,
+                wait_max: Duration::from_millis(100),
+            };
             for records in self.reader.poll(budget).await.map_err(read)? {
                 each(&records);
             }

@@ -34,12 +34,19 @@ pub(crate) struct OffsetRecord {
 }
 
 impl OffsetStore {
-    pub(crate) async fn open(log: &Arc<dyn Log>, topic: &str, partitions: i32) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        log: &Arc<dyn Log>,
+        topic: &str,
+        partitions: i32,
+    ) -> Result<Self, StoreError> {
         let follower = Follower::open(log, compacted(topic, partitions)).await?;
         Ok(Self {
             topic: topic.into(),
             partitions: follower.partition_count(),
-            state: Mutex::new(State { follower, offsets: HashMap::new() }),
+            state: Mutex::new(State {
+                follower,
+                offsets: HashMap::new(),
+            }),
         })
     }
 
@@ -53,12 +60,20 @@ impl OffsetStore {
         found.sort_by_key(|(name, _)| name.as_str());
         Ok(found
             .into_iter()
-            .map(|(_, (partition, offset))| SourceOffset { partition: partition.clone(), offset: offset.clone() })
+            .map(|(_, (partition, offset))| SourceOffset {
+                partition: partition.clone(),
+                offset: offset.clone(),
+            })
             .collect())
     }
 
     /// The record that stores an offset; `None` forgets it.
-    pub(crate) fn record(&self, connector: &str, partition: &JsonMap, offset: Option<&JsonMap>) -> OffsetRecord {
+    pub(crate) fn record(
+        &self,
+        connector: &str,
+        partition: &JsonMap,
+        offset: Option<&JsonMap>,
+    ) -> OffsetRecord {
         let key = print(&(connector, partition));
         let index = partition_for_key(&key, self.partitions);
         OffsetRecord {
@@ -76,15 +91,22 @@ fn print(value: &impl serde::Serialize) -> Vec<u8> {
 
 fn apply(offsets: &mut HashMap<String, HashMap<String, (JsonMap, JsonMap)>>, records: &Records) {
     for row in 0..records.len() {
-        let parsed = records.key(row).map(serde_json::from_slice::<(String, JsonMap)>);
+        let parsed = records
+            .key(row)
+            .map(serde_json::from_slice::<(String, JsonMap)>);
         let Some(Ok((connector, partition))) = parsed else {
             continue;
         };
         let name = sorted(&Json::Object(partition.clone())).to_string();
-        let value = records.value(row).and_then(|value| serde_json::from_slice::<Option<JsonMap>>(value).ok());
+        let value = records
+            .value(row)
+            .and_then(|value| serde_json::from_slice::<Option<JsonMap>>(value).ok());
         match value.flatten() {
             Some(offset) => {
-                offsets.entry(connector).or_default().insert(name, (partition, offset));
+                offsets
+                    .entry(connector)
+                    .or_default()
+                    .insert(name, (partition, offset));
             }
             None => {
                 if let Some(of_connector) = offsets.get_mut(&connector) {
@@ -101,7 +123,12 @@ fn sorted(value: &Json) -> Json {
         Json::Object(object) => {
             let mut entries: Vec<_> = object.iter().collect();
             entries.sort_by_key(|(name, _)| name.as_str());
-            Json::Object(entries.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect())
+            Json::Object(
+                entries
+                    .into_iter()
+                    .map(|(name, value)| (name.clone(), sorted(value)))
+                    .collect(),
+            )
         }
         Json::Array(items) => items.iter().map(sorted).collect(),
         other => other.clone(),

@@ -20,9 +20,24 @@ const QUEUE_MAX: usize = 10_000;
 /// One change of the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StatusRecord {
-    Connector { name: String, state: &'static str, trace: Option<String>, generation: u64 },
-    Task { name: String, task: u32, state: &'static str, trace: Option<String>, generation: u64 },
-    Topic { name: String, topic: String, task: u32 },
+    Connector {
+        name: String,
+        state: &'static str,
+        trace: Option<String>,
+        generation: u64,
+    },
+    Task {
+        name: String,
+        task: u32,
+        state: &'static str,
+        trace: Option<String>,
+        generation: u64,
+    },
+    Topic {
+        name: String,
+        topic: String,
+        task: u32,
+    },
     /// These keys are gone.
     Gone(Gone),
 }
@@ -56,7 +71,9 @@ impl StatusStore {
         follower
             .catch_up(|records| {
                 for row in 0..records.len() {
-                    let key = records.key(row).and_then(|key| std::str::from_utf8(key).ok());
+                    let key = records
+                        .key(row)
+                        .and_then(|key| std::str::from_utf8(key).ok());
                     if let Some(key) = key {
                         last.insert(key.to_owned(), records.value(row).map(<[u8]>::to_vec));
                     }
@@ -70,17 +87,29 @@ impl StatusStore {
                     .strip_prefix("status-topic-")
                     .and_then(|rest| rest.split_once(":connector-"))
             {
-                used.entry(connector.to_owned()).or_default().insert(topic.to_owned());
+                used.entry(connector.to_owned())
+                    .or_default()
+                    .insert(topic.to_owned());
             }
         }
-        let writer = log
-            .writer()
-            .await
-            .map_err(|source| StoreError::Write { topic: topic.to_owned(), source })?;
+        let writer = log.writer().await.map_err(|source| StoreError::Write {
+            topic: topic.to_owned(),
+            source,
+        })?;
         let (queue, changes) = mpsc::channel(QUEUE_MAX);
-        let writing = tokio::spawn(write(writer, topic.into(), follower.partition_count(), changes));
+        let writing = tokio::spawn(write(
+            writer,
+            topic.into(),
+            follower.partition_count(),
+            changes,
+        ));
         Ok((
-            Self { queue, writing: Some(writing), worker_id: worker_id.to_owned(), last },
+            Self {
+                queue,
+                writing: Some(writing),
+                worker_id: worker_id.to_owned(),
+                last,
+            },
             used,
         ))
     }
@@ -90,7 +119,9 @@ impl StatusStore {
         let (key, value) = self.entry(record, now_ms);
         match record {
             // The time of discovery differs each time; the first one stands.
-            StatusRecord::Topic { .. } if self.last.get(&key).is_some_and(Option::is_some) => return,
+            StatusRecord::Topic { .. } if self.last.get(&key).is_some_and(Option::is_some) => {
+                return;
+            }
             _ if self.last.get(&key) == Some(&value) => return,
             _ => {}
         }
@@ -128,12 +159,25 @@ impl StatusStore {
             Some(value.to_string().into_bytes())
         };
         match record {
-            StatusRecord::Connector { name, state, trace, generation } => {
-                (format!("status-connector-{name}"), status(state, trace, *generation))
-            }
-            StatusRecord::Task { name, task, state, trace, generation } => {
-                (format!("status-task-{name}-{task}"), status(state, trace, *generation))
-            }
+            StatusRecord::Connector {
+                name,
+                state,
+                trace,
+                generation,
+            } => (
+                format!("status-connector-{name}"),
+                status(state, trace, *generation),
+            ),
+            StatusRecord::Task {
+                name,
+                task,
+                state,
+                trace,
+                generation,
+            } => (
+                format!("status-task-{name}-{task}"),
+                status(state, trace, *generation),
+            ),
             StatusRecord::Topic { name, topic, task } => {
                 let value = json!({ "topic": {
                     "name": topic,
@@ -144,7 +188,9 @@ impl StatusStore {
                 (topic_key(topic, name), Some(value.to_string().into_bytes()))
             }
             StatusRecord::Gone(Gone::Connector(name)) => (format!("status-connector-{name}"), None),
-            StatusRecord::Gone(Gone::Task(name, task)) => (format!("status-task-{name}-{task}"), None),
+            StatusRecord::Gone(Gone::Task(name, task)) => {
+                (format!("status-task-{name}-{task}"), None)
+            }
             StatusRecord::Gone(Gone::Topic(name, topic)) => (topic_key(topic, name), None),
         }
     }

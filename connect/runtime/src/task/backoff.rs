@@ -13,7 +13,10 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(max: Duration) -> Self {
-        Self { next: FIRST.min(max), max }
+        Self {
+            next: FIRST.min(max),
+            max,
+        }
     }
 
     pub(super) fn next(&mut self) -> Duration {

@@ -71,9 +71,7 @@ pub(super) struct ErrorDesk {
 
 impl ErrorDesk {
     pub(super) fn new(settings: ErrorSettings, id: &TaskId, class: &'static str) -> Self {
-        let counter = |name: &'static str| {
-            metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string())
-        };
+        let counter = |name: &'static str| metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string());
         Self {
             settings,
             id: id.clone(),
@@ -97,15 +95,20 @@ impl ErrorDesk {
         let original = original();
         let place = match original.place {
             Some((partition, offset)) => {
-                format!("topic '{}', partition {partition}, offset {offset}", original.topic)
+                format!(
+                    "topic '{}', partition {partition}, offset {offset}",
+                    original.topic
+                )
             }
             None => format!("topic '{}'", original.topic),
         };
         if self.settings.log || !self.settings.tolerate {
-            let record = self
-                .settings
-                .log_messages
-                .then(|| original.value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned()));
+            let record = self.settings.log_messages.then(|| {
+                original
+                    .value
+                    .as_ref()
+                    .map(|value| String::from_utf8_lossy(value).into_owned())
+            });
             tracing::warn!(
                 connector = self.id.connector,
                 task = self.id.task,
@@ -133,10 +136,21 @@ impl ErrorDesk {
             return Ok(None);
         }
         self.letters.increment(1);
-        Ok(Some(self.letter(stage, class.unwrap_or(self.class), error, original)))
+        Ok(Some(self.letter(
+            stage,
+            class.unwrap_or(self.class),
+            error,
+            original,
+        )))
     }
 
-    fn letter(&self, stage: Stage, class: &str, error: &ConnectError, original: Original) -> DeadLetter {
+    fn letter(
+        &self,
+        stage: Stage,
+        class: &str,
+        error: &ConnectError,
+        original: Original,
+    ) -> DeadLetter {
         let mut headers = original.headers;
         if self.settings.context_headers {
             let mut add = |name: &str, value: String| {
@@ -155,6 +169,10 @@ impl ErrorDesk {
             add("exception.message", error.to_string());
             add("exception.stacktrace", error.trace());
         }
-        DeadLetter { key: original.key, value: original.value, headers }
+        DeadLetter {
+            key: original.key,
+            value: original.value,
+            headers,
+        }
     }
 }

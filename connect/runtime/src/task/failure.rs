@@ -13,7 +13,11 @@ pub(super) struct Failure {
 }
 
 fn class(retryable: bool) -> FailureClass {
-    if retryable { FailureClass::Transient } else { FailureClass::Fatal }
+    if retryable {
+        FailureClass::Transient
+    } else {
+        FailureClass::Fatal
+    }
 }
 
 fn connect_exception(message: impl std::fmt::Display) -> String {
@@ -22,7 +26,10 @@ fn connect_exception(message: impl std::fmt::Display) -> String {
 
 impl Failure {
     pub(super) fn fatal(message: impl std::fmt::Display) -> Self {
-        Self { class: FailureClass::Fatal, trace: connect_exception(message) }
+        Self {
+            class: FailureClass::Fatal,
+            trace: connect_exception(message),
+        }
     }
 }
 
@@ -34,33 +41,51 @@ impl From<ConnectError> for Failure {
             ConnectError::Config { .. } => FailureClass::Config,
             ConnectError::Fatal(_) => FailureClass::Fatal,
         };
-        Self { class, trace: error.trace() }
+        Self {
+            class,
+            trace: error.trace(),
+        }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self { class: class(error.retryable()), trace: connect_exception(error) }
+        Self {
+            class: class(error.retryable()),
+            trace: connect_exception(error),
+        }
     }
 }
 
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
-        Self { class: class(error.retryable()), trace: connect_exception(error) }
+        Self {
+            class: class(error.retryable()),
+            trace: connect_exception(error),
+        }
     }
 }
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        Self { class: class(error.retryable()), trace: connect_exception(error) }
+        Self {
+            class: class(error.retryable()),
+            trace: connect_exception(error),
+        }
     }
 }
 
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         // A disk that failed may be replaced, a topic that is gone made again: both are worth another start.
-        let retryable = !matches!(error, WriteError::TooLarge { .. } | WriteError::Invalid { .. });
-        Self { class: class(retryable), trace: connect_exception(error) }
+        let retryable = !matches!(
+            error,
+            WriteError::TooLarge { .. } | WriteError::Invalid { .. }
+        );
+        Self {
+            class: class(retryable),
+            trace: connect_exception(error),
+        }
     }
 }
 
@@ -74,9 +99,10 @@ impl From<TransactionError> for Failure {
                 ),
             },
             // The next run opens the id again and finds in the offsets how it ended.
-            TransactionError::Unknown(_) | TransactionError::Aborted(_) => {
-                Self { class: FailureClass::Transient, trace: connect_exception(error) }
-            }
+            TransactionError::Unknown(_) | TransactionError::Aborted(_) => Self {
+                class: FailureClass::Transient,
+                trace: connect_exception(error),
+            },
             TransactionError::Write(error) => error.into(),
         }
     }

@@ -68,7 +68,11 @@ pub(crate) fn next(phase: Phase, told: Control, wanted: Option<bool>, stale: boo
                 Some(false) => Control::Run,
             };
             // A run that was told to stop cannot be called back: it ends, and a new one starts.
-            if told == control || told == Control::Stop { Step::Wait } else { Step::Tell(control) }
+            if told == control || told == Control::Stop {
+                Step::Wait
+            } else {
+                Step::Tell(control)
+            }
         }
     }
 }
@@ -93,9 +97,13 @@ mod tests {
                 for wanted in [None, Some(false), Some(true)] {
                     for stale in [false, true] {
                         let step = next(phase, told, wanted, stale);
-                        let alive = matches!(phase, Phase::Starting | Phase::Running | Phase::Paused);
+                        let alive =
+                            matches!(phase, Phase::Starting | Phase::Running | Phase::Paused);
                         let starts = matches!(step, Step::Start { .. } | Step::Forget);
-                        assert!(!(alive && starts), "{phase:?} {told:?} {wanted:?} {stale}: {step:?}");
+                        assert!(
+                            !(alive && starts),
+                            "{phase:?} {told:?} {wanted:?} {stale}: {step:?}"
+                        );
                         assert!(!(told == Control::Stop && matches!(step, Step::Tell(_))));
                         assert!(alive || !matches!(step, Step::Tell(_)));
                     }
@@ -106,11 +114,29 @@ mod tests {
 
     #[test]
     fn wishes_are_told_once() {
-        assert_eq!(next(Phase::Running, Control::Run, Some(true), false), Step::Tell(Control::Pause));
-        assert_eq!(next(Phase::Running, Control::Pause, Some(true), false), Step::Wait);
-        assert_eq!(next(Phase::Paused, Control::Pause, Some(false), false), Step::Tell(Control::Run));
-        assert_eq!(next(Phase::Running, Control::Run, Some(false), true), Step::Tell(Control::Stop));
-        assert_eq!(next(Phase::Failed, Control::Run, Some(false), false), Step::Wait);
-        assert_eq!(next(Phase::Failed, Control::Run, Some(false), true), Step::Start { paused: false });
+        assert_eq!(
+            next(Phase::Running, Control::Run, Some(true), false),
+            Step::Tell(Control::Pause)
+        );
+        assert_eq!(
+            next(Phase::Running, Control::Pause, Some(true), false),
+            Step::Wait
+        );
+        assert_eq!(
+            next(Phase::Paused, Control::Pause, Some(false), false),
+            Step::Tell(Control::Run)
+        );
+        assert_eq!(
+            next(Phase::Running, Control::Run, Some(false), true),
+            Step::Tell(Control::Stop)
+        );
+        assert_eq!(
+            next(Phase::Failed, Control::Run, Some(false), false),
+            Step::Wait
+        );
+        assert_eq!(
+            next(Phase::Failed, Control::Run, Some(false), true),
+            Step::Start { paused: false }
+        );
     }
 }

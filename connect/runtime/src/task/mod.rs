@@ -79,7 +79,10 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     fn new() -> Self {
-        Self { start: Instant::now(), call: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            call: AtomicU64::new(0),
+        }
     }
 
     /// Marks the time until the guard is dropped as one call.
@@ -98,7 +101,11 @@ impl Pulse {
     /// How long the present call has taken.
     fn waiting(&self) -> Option<Duration> {
         let since = self.call.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.start.elapsed().saturating_sub(Duration::from_millis(since)))
+        Some(
+            self.start
+                .elapsed()
+                .saturating_sub(Duration::from_millis(since)),
+        )
     }
 }
 
@@ -118,7 +125,9 @@ impl Running {
 
     /// Whether a call of the connector takes longer than this.
     pub(crate) fn hangs(&self, longest: Duration) -> bool {
-        self.pulse.waiting().is_some_and(|waiting| waiting > longest)
+        self.pulse
+            .waiting()
+            .is_some_and(|waiting| waiting > longest)
     }
 
     /// Waits for a thread that said it ended: it has nothing left to do.
@@ -138,7 +147,11 @@ pub(crate) fn start(
     assignment: Assignment,
     handle: tokio::runtime::Handle,
 ) -> std::io::Result<Running> {
-    let first = if assignment.paused { Control::Pause } else { Control::Run };
+    let first = if assignment.paused {
+        Control::Pause
+    } else {
+        Control::Run
+    };
     let (control, told) = watch::channel(first);
     let pulse = Arc::new(Pulse::new());
     let (run, id) = (assignment.run, assignment.id.clone());
@@ -149,17 +162,24 @@ pub(crate) fn start(
         .spawn(move || {
             let events = environment.events.clone();
             let work = run_task(environment, assignment, told, shared_pulse);
-            let result =
-                std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(work)));
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(work)));
             let end = match result {
                 Ok(Ok(end)) => end,
                 Ok(Err(Failure { class, trace })) => End::Failed { class, trace },
-                Err(panic) => End::Failed { class: FailureClass::Panic, trace: panic_trace(&*panic) },
+                Err(panic) => End::Failed {
+                    class: FailureClass::Panic,
+                    trace: panic_trace(&*panic),
+                },
             };
             // Nobody listens any more when the worker has stopped.
             let _ = events.send(TaskEvent::Ended { id, run, end });
         })?;
-    Ok(Running { run, control, pulse, thread })
+    Ok(Running {
+        run,
+        control,
+        pulse,
+        thread,
+    })
 }
 
 async fn run_task(
@@ -168,7 +188,12 @@ async fn run_task(
     told: watch::Receiver<Control>,
     pulse: Arc<Pulse>,
 ) -> Result<End, Failure> {
-    let seat = Seat { environment, assignment, told, pulse };
+    let seat = Seat {
+        environment,
+        assignment,
+        told,
+        pulse,
+    };
     match seat.assignment.plugin.task() {
         Task::Source(task) => source_task::run(seat, task).await,
         Task::Sink(task) => sink_task::run(seat, task).await,
@@ -203,11 +228,17 @@ impl Seat {
 
     fn report(&self, phase: Phase) {
         let (id, run) = (self.assignment.id.clone(), self.assignment.run);
-        let _ = self.environment.events.send(TaskEvent::Reported { id, run, phase });
+        let _ = self
+            .environment
+            .events
+            .send(TaskEvent::Reported { id, run, phase });
     }
 
     fn topic_used(&self, topic: &Arc<str>) {
-        let event = TaskEvent::TopicUsed { id: self.assignment.id.clone(), topic: Arc::clone(topic) };
+        let event = TaskEvent::TopicUsed {
+            id: self.assignment.id.clone(),
+            topic: Arc::clone(topic),
+        };
         let _ = self.environment.events.send(event);
     }
 

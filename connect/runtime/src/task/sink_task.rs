@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use connect_api::{
-    ConnectError, ConnectorKind, PutReport, Record, SinkBatch, SinkRecord, SinkTask, TopicPartition, Traced,
+    ConnectError, ConnectorKind, PutReport, Record, SinkBatch, SinkRecord, SinkTask,
+    TopicPartition, Traced,
 };
 use log_api::{
-    BatchBuilder, Compression, NewTopic, OffsetCommit, PollBudget, ReadError, Reader, ReaderOptions, Records,
-    Start, Writer,
+    BatchBuilder, Compression, NewTopic, OffsetCommit, PollBudget, ReadError, Reader,
+    ReaderOptions, Records, Start, Writer,
 };
 
 use super::Seat;
@@ -117,13 +118,22 @@ async fn idle(seat: &mut Seat) -> Result<(), Stopped> {
 }
 
 /// After a failed call: waits where it failed for now.
-async fn wait_after(seat: &mut Seat, backoff: &mut Backoff, error: ConnectError, what: &str) -> Unless<()> {
+async fn wait_after(
+    seat: &mut Seat,
+    backoff: &mut Backoff,
+    error: ConnectError,
+    what: &str,
+) -> Unless<()> {
     if !error.retryable() {
         return Err(error.into());
     }
     tracing::warn!(connector = seat.assignment.id.connector, %error, "{what} is tried again");
     seat.pause(backoff.next()).await;
-    Ok(if seat.control() == Control::Stop { Err(Stopped) } else { Ok(()) })
+    Ok(if seat.control() == Control::Stop {
+        Err(Stopped)
+    } else {
+        Ok(())
+    })
 }
 
 /// Reads until stopped, or until the partitions are others.
@@ -168,9 +178,14 @@ async fn read(
         // With something to flush, a read that finds nothing comes back when that is due.
         let wait_max = match flow.moved.is_empty() {
             true => READ_WAIT_MAX,
-            false => flush_idle_after.saturating_sub(flushed.elapsed()).max(Duration::from_millis(1)),
+            false => flush_idle_after
+                .saturating_sub(flushed.elapsed())
+                .max(Duration::from_millis(1)),
         };
-        let budget = PollBudget { bytes_max: READ_BYTES_MAX, wait_max };
+        let budget = PollBudget {
+            bytes_max: READ_BYTES_MAX,
+            wait_max,
+        };
         let polled = tokio::select! {
             biased;
             () = seat.told_otherwise() => continue,
@@ -229,9 +244,7 @@ impl Flow {
         let id = &seat.assignment.id;
         let config = &seat.assignment.connector_config;
         let settings = Settings::parse(ConnectorKind::Sink, config, &environment.config)?;
-        let counter = |name: &'static str| {
-            metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string())
-        };
+        let counter = |name: &'static str| metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string());
         Ok(Self {
             group: format!("connect-{}", id.connector),
             chain: Chain::build(config, &environment.sandbox)?,
@@ -244,7 +257,10 @@ impl Flow {
                 .errors
                 .dead_letter_topic
                 .clone()
-                .map(|topic| LetterBox { topic, writer: None }),
+                .map(|topic| LetterBox {
+                    topic,
+                    writer: None,
+                }),
             desk: ErrorDesk::new(settings.errors, id, seat.assignment.plugin.class()),
             moved: HashMap::new(),
             used: Default::default(),
@@ -259,7 +275,10 @@ impl Flow {
         let mut topics = Vec::new();
         if let Some(regex) = &self.topics_regex {
             let all = admin.list_topics().await?;
-            topics.extend(all.into_iter().filter(|topic| !topic.internal && regex.is_match(&topic.name)));
+            topics.extend(
+                all.into_iter()
+                    .filter(|topic| !topic.internal && regex.is_match(&topic.name)),
+            );
         } else {
             for name in &self.topics {
                 topics.extend(admin.describe_topic(name).await?);
@@ -268,10 +287,15 @@ impl Flow {
         let tasks = seat.assignment.task_count.max(1);
         let mut mine = Vec::new();
         for topic in topics {
-            let share = log_api::partition_for_key(topic.name.as_bytes(), i32::try_from(tasks).unwrap_or(1));
+            let share = log_api::partition_for_key(
+                topic.name.as_bytes(),
+                i32::try_from(tasks).unwrap_or(1),
+            );
             let name: Arc<str> = topic.name.into();
             for partition in 0..topic.partitions {
-                let owner = share.wrapping_add(partition).rem_euclid(i32::try_from(tasks).unwrap_or(1));
+                let owner = share
+                    .wrapping_add(partition)
+                    .rem_euclid(i32::try_from(tasks).unwrap_or(1));
                 if u32::try_from(owner) == Ok(seat.assignment.id.task) {
                     mine.push(TopicPartition::new(Arc::clone(&name), partition));
                 }
@@ -310,7 +334,10 @@ impl Flow {
             .zip(committed)
             .map(|(partition, committed)| {
                 let next = stored.get(partition).copied().or(committed.offset);
-                (partition.clone(), next.map_or(Start::Earliest, Start::Offset))
+                (
+                    partition.clone(),
+                    next.map_or(Start::Earliest, Start::Offset),
+                )
             })
             .collect();
         self.moved.clear();
@@ -330,12 +357,19 @@ impl Flow {
                 Ok(true)
             }
             // Retention took records that the sink had not seen: they are gone whatever happens.
-            ReadError::OffsetOutOfRange { ref partition, position, start, .. } if position < start => {
+            ReadError::OffsetOutOfRange {
+                ref partition,
+                position,
+                start,
+                ..
+            } if position < start => {
                 tracing::error!(
                     connector = seat.assignment.id.connector, %partition, position, start,
                     "records were deleted before the sink read them; it goes on behind them"
                 );
-                reader.seek(&partition.clone(), Start::Offset(start)).await?;
+                reader
+                    .seek(&partition.clone(), Start::Offset(start))
+                    .await?;
                 Ok(false)
             }
             ReadError::OffsetOutOfRange { .. } => Err(Failure::fatal(format!(
@@ -351,13 +385,20 @@ impl Flow {
     }
 
     /// Converts, transforms and puts one run of records.
-    async fn deliver(&mut self, seat: &mut Seat, task: &mut dyn SinkTask, run: Records) -> Unless<()> {
+    async fn deliver(
+        &mut self,
+        seat: &mut Seat,
+        task: &mut dyn SinkTask,
+        run: Records,
+    ) -> Unless<()> {
         if !run.is_empty() && self.used.insert(Arc::clone(&run.partition.topic)) {
             seat.topic_used(&run.partition.topic);
         }
         self.read.increment(run.len() as u64);
         let mut batch = self.convert(seat, &run).await?;
-        batch.positions.push((run.partition.clone(), run.next_offset));
+        batch
+            .positions
+            .push((run.partition.clone(), run.next_offset));
         let count = batch.records.len() as u64;
         let mut backoff = Backoff::new(RETRY_MAX);
         loop {
@@ -373,7 +414,9 @@ impl Flow {
                     }
                     for row in rows.iter().rev() {
                         if row.index >= batch.records.len() {
-                            return Err(Failure::fatal("the sink rejected a row that is not in the batch"));
+                            return Err(Failure::fatal(
+                                "the sink rejected a row that is not in the batch",
+                            ));
                         }
                         let record = batch.records.remove(row.index);
                         let error = ConnectError::Data(row.message.clone());
@@ -403,10 +446,15 @@ impl Flow {
         for row in 0..run.len() {
             match self.record(run, row) {
                 Ok(record) => {
-                    traced.push(Traced { origin: u32::try_from(row).unwrap_or(u32::MAX), record });
+                    traced.push(Traced {
+                        origin: u32::try_from(row).unwrap_or(u32::MAX),
+                        record,
+                    });
                 }
                 Err((stage, class, error)) => {
-                    let letter = self.desk.judge(stage, Some(class), &error, || original(run, row))?;
+                    let letter = self
+                        .desk
+                        .judge(stage, Some(class), &error, || original(run, row))?;
                     letters.extend(letter);
                 }
             }
@@ -417,9 +465,12 @@ impl Flow {
         };
         for failure in output.failures {
             let row = failure.origin as usize;
-            let letter = self
-                .desk
-                .judge(Stage::Transformation, Some("transforms"), &failure.error, || original(run, row))?;
+            let letter = self.desk.judge(
+                Stage::Transformation,
+                Some("transforms"),
+                &failure.error,
+                || original(run, row),
+            )?;
             letters.extend(letter);
         }
         if !letters.is_empty() {
@@ -440,10 +491,17 @@ impl Flow {
                 }
             })
             .collect();
-        Ok(SinkBatch { records, positions: Vec::new() })
+        Ok(SinkBatch {
+            records,
+            positions: Vec::new(),
+        })
     }
 
-    fn record(&mut self, run: &Records, row: usize) -> Result<Record, (Stage, &'static str, ConnectError)> {
+    fn record(
+        &mut self,
+        run: &Records,
+        row: usize,
+    ) -> Result<Record, (Stage, &'static str, ConnectError)> {
         let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let [key_class, value_class] = self.converter_classes;
         let (key_schema, key) = self
@@ -463,33 +521,58 @@ impl Flow {
             key,
             value_schema,
             value,
-            headers: run.headers(row).map(|(name, value)| header(name, value)).collect(),
+            headers: run
+                .headers(row)
+                .map(|(name, value)| header(name, value))
+                .collect(),
         })
     }
 
-    async fn write_letter(&mut self, seat: &Seat, letter: Option<DeadLetter>) -> Result<(), Failure> {
+    async fn write_letter(
+        &mut self,
+        seat: &Seat,
+        letter: Option<DeadLetter>,
+    ) -> Result<(), Failure> {
         let (Some(letter), Some(letters)) = (letter, &mut self.letters) else {
             return Ok(());
         };
         let writer = match &letters.writer {
             Some(writer) => Arc::clone(writer),
             None => {
-                ensure_topic(&*seat.environment.log.admin(), NewTopic::new(&*letters.topic, 1)).await?;
+                ensure_topic(
+                    &*seat.environment.log.admin(),
+                    NewTopic::new(&*letters.topic, 1),
+                )
+                .await?;
                 let writer = seat.environment.log.writer().await?;
                 Arc::clone(letters.writer.insert(writer))
             }
         };
-        let headers: Vec<(&str, Option<&[u8]>)> =
-            letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let headers: Vec<(&str, Option<&[u8]>)> = letter
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
         let mut batch = BatchBuilder::new(Compression::None);
-        batch.append(crate::now_ms(), letter.key.as_deref(), letter.value.as_deref(), &headers);
-        writer.append(&TopicPartition::new(&*letters.topic, 0), batch).await?;
+        batch.append(
+            crate::now_ms(),
+            letter.key.as_deref(),
+            letter.value.as_deref(),
+            &headers,
+        );
+        writer
+            .append(&TopicPartition::new(&*letters.topic, 0), batch)
+            .await?;
         Ok(())
     }
 
     /// Invariant 2.
     async fn sync_letters(&self, _: &Seat) -> Result<(), Failure> {
-        if let Some(LetterBox { topic, writer: Some(writer) }) = &self.letters {
+        if let Some(LetterBox {
+            topic,
+            writer: Some(writer),
+        }) = &self.letters
+        {
             writer.sync(&[TopicPartition::new(&**topic, 0)]).await?;
         }
         Ok(())
@@ -520,7 +603,13 @@ impl Flow {
                 metadata: String::new(),
             })
             .collect();
-        match seat.environment.log.admin().commit_offsets(&self.group, offsets).await {
+        match seat
+            .environment
+            .log
+            .admin()
+            .commit_offsets(&self.group, offsets)
+            .await
+        {
             Ok(()) => self.moved.clear(),
             Err(error) if error.retryable() => {
                 tracing::warn!(connector = seat.assignment.id.connector, %error, "offsets are committed later");
@@ -538,7 +627,10 @@ fn original(run: &Records, row: usize) -> Original {
         place: Some((run.partition.partition, run.offsets.value(row))),
         key: bytes(run.key(row)),
         value: bytes(run.value(row)),
-        headers: run.headers(row).map(|(name, value)| (name.to_owned(), bytes(value))).collect(),
+        headers: run
+            .headers(row)
+            .map(|(name, value)| (name.to_owned(), bytes(value)))
+            .collect(),
     }
 }
 

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use connect_api::{
-    ConnectError, ConnectorKind, Poll, PollBudget, Record, Rejected, SourceOffset, SourceOffsets, SourceTask,
-    Traced,
+    ConnectError, ConnectorKind, Poll, PollBudget, Record, Rejected, SourceOffset, SourceOffsets,
+    SourceTask, Traced,
 };
 use log_api::{
     BatchBuilder, NewTopic, TopicPartition, Transaction, TransactionOptions, partition_for_key,
@@ -66,11 +66,16 @@ pub(super) async fn run(mut seat: Seat, mut task: Box<dyn SourceTask>) -> Result
 
 async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Result<End, Failure> {
     let mut backoff = Backoff::new(RETRY_MAX);
-    let offsets = seat.environment.offsets.load(&seat.assignment.id.connector).await?;
+    let offsets = seat
+        .environment
+        .offsets
+        .load(&seat.assignment.id.connector)
+        .await?;
     loop {
         let started = {
             let _call = seat.pulse.call();
-            task.start(seat.context(), SourceOffsets::new(offsets.clone())).await
+            task.start(seat.context(), SourceOffsets::new(offsets.clone()))
+                .await
         };
         match started {
             Ok(()) => break,
@@ -109,7 +114,11 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
             records_max: POLL_RECORDS_MAX,
             bytes_max: POLL_BYTES_MAX,
             // What is pending is committed as soon as the source has nothing more.
-            wait_max: if flow.pending.is_empty() { POLL_WAIT_MAX } else { Duration::ZERO },
+            wait_max: if flow.pending.is_empty() {
+                POLL_WAIT_MAX
+            } else {
+                Duration::ZERO
+            },
         };
         let pulse = Arc::clone(&seat.pulse);
         let polled = {
@@ -121,7 +130,11 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
             }
         };
         match polled {
-            Ok(Poll::Batch { records, rejected, offsets }) => {
+            Ok(Poll::Batch {
+                records,
+                rejected,
+                offsets,
+            }) => {
                 backoff.reset();
                 flow.take(seat, records, rejected, offsets).await?;
                 if flow.is_due() {
@@ -191,16 +204,21 @@ impl Flow {
     async fn open(seat: &Seat) -> Result<Self, Failure> {
         let environment = Arc::clone(&seat.environment);
         let id = &seat.assignment.id;
-        let settings = Settings::parse(ConnectorKind::Source, &seat.assignment.connector_config, &environment.config)?;
+        let settings = Settings::parse(
+            ConnectorKind::Source,
+            &seat.assignment.connector_config,
+            &environment.config,
+        )?;
         let chain = Chain::build(&seat.assignment.connector_config, &environment.sandbox)?;
         let options = TransactionOptions {
-            transactional_id: format!("{}-{}-{}", environment.config.group_id, id.connector, id.task),
+            transactional_id: format!(
+                "{}-{}-{}",
+                environment.config.group_id, id.connector, id.task
+            ),
             timeout: TRANSACTION_TIMEOUT,
         };
         let transaction = environment.log.transaction(options).await?;
-        let counter = |name: &'static str| {
-            metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string())
-        };
+        let counter = |name: &'static str| metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string());
         Ok(Self {
             transaction,
             chain,
@@ -223,7 +241,10 @@ impl Flow {
         let config = &self.environment.config;
         self.pending.records >= config.transaction_records_max
             || self.pending.bytes >= config.transaction_bytes_max
-            || self.pending.since.is_some_and(|since| since.elapsed() >= self.interval)
+            || self
+                .pending
+                .since
+                .is_some_and(|since| since.elapsed() >= self.interval)
     }
 
     /// Sends a polled batch through transforms and converters into the open transaction.
@@ -237,7 +258,9 @@ impl Flow {
         self.polled.increment(records.len() as u64);
         self.pending.since.get_or_insert_with(Instant::now);
         for moved in offsets {
-            self.pending.offsets.retain(|old| old.partition != moved.partition);
+            self.pending
+                .offsets
+                .retain(|old| old.partition != moved.partition);
             self.pending.offsets.push(moved);
         }
         for bad in rejected {
@@ -251,13 +274,30 @@ impl Flow {
                 self.write_letter(seat, letter).await?;
             }
         }
-        let originals = self.desk.settings.dead_letter_topic.is_some().then(|| records.clone());
-        let traced =
-            records.into_iter().zip(0..).map(|(record, origin)| Traced { origin, record }).collect();
+        let originals = self
+            .desk
+            .settings
+            .dead_letter_topic
+            .is_some()
+            .then(|| records.clone());
+        let traced = records
+            .into_iter()
+            .zip(0..)
+            .map(|(record, origin)| Traced { origin, record })
+            .collect();
         let output = self.transform(seat, traced).await?;
         for failure in output.failures {
-            let original = originals.as_ref().and_then(|all| all.get(failure.origin as usize));
-            self.fail(seat, Stage::Transformation, "transforms", &failure.error, original).await?;
+            let original = originals
+                .as_ref()
+                .and_then(|all| all.get(failure.origin as usize));
+            self.fail(
+                seat,
+                Stage::Transformation,
+                "transforms",
+                &failure.error,
+                original,
+            )
+            .await?;
         }
         let now_ms = crate::now_ms();
         for Traced { origin, record } in output.records {
@@ -268,7 +308,8 @@ impl Flow {
                     Stage::ValueConverter => self.converter_classes[1],
                     _ => "producer",
                 };
-                self.fail(seat, stage, class, &error, original.or(Some(&record))).await?;
+                self.fail(seat, stage, class, &error, original.or(Some(&record)))
+                    .await?;
             }
         }
         Ok(())
@@ -280,7 +321,10 @@ impl Flow {
         mut records: Vec<Traced>,
     ) -> Result<connect_api::TransformOutput, Failure> {
         if self.chain.is_empty() {
-            return Ok(connect_api::TransformOutput { records, failures: Vec::new() });
+            return Ok(connect_api::TransformOutput {
+                records,
+                failures: Vec::new(),
+            });
         }
         let errors = self.desk.settings.clone();
         let deadline = errors.retry_timeout.map(|timeout| Instant::now() + timeout);
@@ -319,8 +363,14 @@ impl Flow {
             Some(record) => Original {
                 topic: record.topic.to_string(),
                 place: None,
-                key: key_converter.to_bytes(record.key_schema.as_ref(), &record.key).ok().flatten(),
-                value: value_converter.to_bytes(record.value_schema.as_ref(), &record.value).ok().flatten(),
+                key: key_converter
+                    .to_bytes(record.key_schema.as_ref(), &record.key)
+                    .ok()
+                    .flatten(),
+                value: value_converter
+                    .to_bytes(record.value_schema.as_ref(), &record.value)
+                    .ok()
+                    .flatten(),
                 headers: raw_headers(record),
             },
         };
@@ -335,12 +385,24 @@ impl Flow {
             return Ok(());
         };
         let topic: Arc<str> = topic.into();
-        let headers: Vec<(&str, Option<&[u8]>)> =
-            letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let headers: Vec<(&str, Option<&[u8]>)> = letter
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
         let written = self
-            .append(seat, &topic, None, crate::now_ms(), letter.key.as_deref(), letter.value.as_deref(), &headers)
+            .append(
+                seat,
+                &topic,
+                None,
+                crate::now_ms(),
+                letter.key.as_deref(),
+                letter.value.as_deref(),
+                &headers,
+            )
             .await?;
-        written.map_err(|error| Failure::from(ConnectError::Fatal(format!("a dead letter: {error}"))))
+        written
+            .map_err(|error| Failure::from(ConnectError::Fatal(format!("a dead letter: {error}"))))
     }
 
     /// Converts a record and adds it to its partition's batch. The inner error is the record's own.
@@ -350,21 +412,37 @@ impl Flow {
         record: &Record,
         now_ms: i64,
     ) -> Result<Result<(), (Stage, ConnectError)>, Failure> {
-        let key = match self.key_converter.to_bytes(record.key_schema.as_ref(), &record.key) {
+        let key = match self
+            .key_converter
+            .to_bytes(record.key_schema.as_ref(), &record.key)
+        {
             Ok(key) => key,
             Err(error) => return Ok(Err((Stage::KeyConverter, error))),
         };
-        let value = match self.value_converter.to_bytes(record.value_schema.as_ref(), &record.value) {
+        let value = match self
+            .value_converter
+            .to_bytes(record.value_schema.as_ref(), &record.value)
+        {
             Ok(value) => value,
             Err(error) => return Ok(Err((Stage::ValueConverter, error))),
         };
         let owned = raw_headers(record);
-        let headers: Vec<(&str, Option<&[u8]>)> =
-            owned.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let headers: Vec<(&str, Option<&[u8]>)> = owned
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
         let timestamp = record.timestamp.unwrap_or(now_ms);
         let partition = record.partition;
         let written = self
-            .append(seat, &record.topic, partition, timestamp, key.as_deref(), value.as_deref(), &headers)
+            .append(
+                seat,
+                &record.topic,
+                partition,
+                timestamp,
+                key.as_deref(),
+                value.as_deref(),
+                &headers,
+            )
             .await?;
         if written.is_ok() {
             self.written.increment(1);
@@ -372,7 +450,10 @@ impl Flow {
         Ok(written.map_err(|error| (Stage::KafkaProduce, error)))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a record's parts, borrowed from three places")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a record's parts, borrowed from three places"
+    )]
     async fn append(
         &mut self,
         seat: &Seat,
@@ -388,10 +469,18 @@ impl Flow {
             self.topics.insert(Arc::clone(name), topic);
             seat.topic_used(name);
         }
-        let topic = self.topics.get_mut(name).expect("inserted above where it was missing");
-        let header_bytes: usize =
-            headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len) + 10).sum();
-        let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + header_bytes + RECORD_OVERHEAD;
+        let topic = self
+            .topics
+            .get_mut(name)
+            .expect("inserted above where it was missing");
+        let header_bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len) + 10)
+            .sum();
+        let bytes = key.map_or(0, <[u8]>::len)
+            + value.map_or(0, <[u8]>::len)
+            + header_bytes
+            + RECORD_OVERHEAD;
         if bytes > topic.message_bytes_max {
             return Ok(Err(ConnectError::Data(format!(
                 "a record of about {bytes} bytes exceeds max.message.bytes ({}) of topic {name}; raise it there, or \
@@ -401,7 +490,10 @@ impl Flow {
         }
         let count = topic.batches.len();
         let index = match (partition, key) {
-            (Some(partition), _) => match usize::try_from(partition).ok().filter(|index| *index < count) {
+            (Some(partition), _) => match usize::try_from(partition)
+                .ok()
+                .filter(|index| *index < count)
+            {
                 Some(index) => index,
                 None => {
                     return Ok(Err(ConnectError::Data(format!(
@@ -426,7 +518,8 @@ impl Flow {
         self.pending.records += 1;
         self.pending.bytes += bytes;
         if let Some(full) = full {
-            let partition = TopicPartition::new(Arc::clone(name), i32::try_from(index).unwrap_or(i32::MAX));
+            let partition =
+                TopicPartition::new(Arc::clone(name), i32::try_from(index).unwrap_or(i32::MAX));
             self.transaction.append(&partition, full).await?;
         }
         Ok(Ok(()))
@@ -458,8 +551,10 @@ impl Flow {
         for (name, topic) in &mut self.topics {
             for (index, batch) in topic.batches.iter_mut().enumerate() {
                 if let Some(batch) = batch.take() {
-                    let partition =
-                        TopicPartition::new(Arc::clone(name), i32::try_from(index).unwrap_or(i32::MAX));
+                    let partition = TopicPartition::new(
+                        Arc::clone(name),
+                        i32::try_from(index).unwrap_or(i32::MAX),
+                    );
                     self.transaction.append(&partition, batch).await?;
                 }
             }

@@ -7,7 +7,8 @@ use super::{Each, Side};
 
 pub(super) fn def() -> ConfigDef {
     ConfigDef::new().with(
-        ConfigKey::required("field", ConfigType::String, "Field name to extract.").rule(Rule::NotEmpty),
+        ConfigKey::required("field", ConfigType::String, "Field name to extract.")
+            .rule(Rule::NotEmpty),
     )
 }
 
@@ -18,7 +19,10 @@ pub(super) struct ExtractField {
 
 impl ExtractField {
     pub(super) fn new(side: Side, config: &Config) -> Self {
-        Self { side, field: config.string("field").to_owned() }
+        Self {
+            side,
+            field: config.string("field").to_owned(),
+        }
     }
 }
 
@@ -30,7 +34,10 @@ impl Each for ExtractField {
             return Ok(Some(record));
         }
         let mut fields = Fields::of(value, "field extraction")?;
-        let place = fields.entries.iter().position(|(name, ..)| **name == *self.field);
+        let place = fields
+            .entries
+            .iter()
+            .position(|(name, ..)| **name == *self.field);
         let (schema, value) = match place {
             Some(place) => {
                 let (_, schema, value) = fields.entries.swap_remove(place);

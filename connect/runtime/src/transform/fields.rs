@@ -23,29 +23,42 @@ pub(super) fn put(record: &mut Record, side: Side, schema: Option<Arc<Schema>>, 
     }
 }
 
+/// Name, schema, value.
+type Entry = (Arc<str>, Option<Arc<Schema>>, Value);
+
 /// Named fields in order; each has a schema where the whole has one.
 pub(super) struct Fields {
     /// The schema that it came with.
     origin: Option<Arc<Schema>>,
-    /// Name, schema, value.
-    pub(super) entries: Vec<(Arc<str>, Option<Arc<Schema>>, Value)>,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Fields {
     /// No fields, with or without schemas as `like` has.
     pub(super) fn empty(like: &Self) -> Self {
-        Self { origin: like.origin.clone(), entries: Vec::new() }
+        Self {
+            origin: like.origin.clone(),
+            entries: Vec::new(),
+        }
     }
 
     /// No fields of a struct of its own, with or without schemas as `like` has.
     pub(super) fn nameless(like: &Self) -> Self {
-        let origin = like.origin.as_ref().map(|_| Arc::new(Schema::structure(Vec::new())));
-        Self { origin, entries: Vec::new() }
+        let origin = like
+            .origin
+            .as_ref()
+            .map(|_| Arc::new(Schema::structure(Vec::new())));
+        Self {
+            origin,
+            entries: Vec::new(),
+        }
     }
 
     /// Takes a struct or a schemaless object apart. `purpose` goes into the message, as Kafka's `Requirements` do.
     pub(super) fn of(value: Value, purpose: &str) -> Result<Self, ConnectError> {
-        let value = value.to_structured().map_err(|error| ConnectError::Data(error.to_string()))?;
+        let value = value
+            .to_structured()
+            .map_err(|error| ConnectError::Data(error.to_string()))?;
         match value {
             Value::Struct(structure) => {
                 let schema = Arc::clone(structure.schema());
@@ -54,10 +67,17 @@ impl Fields {
                     .iter()
                     .zip(structure.into_values())
                     .map(|(field, value)| {
-                        (Arc::clone(&field.name), Some(Arc::clone(&field.schema)), value)
+                        (
+                            Arc::clone(&field.name),
+                            Some(Arc::clone(&field.schema)),
+                            value,
+                        )
                     })
                     .collect();
-                Ok(Self { origin: Some(schema), entries })
+                Ok(Self {
+                    origin: Some(schema),
+                    entries,
+                })
             }
             Value::Map(map) => {
                 let mut entries = Vec::with_capacity(map.len());
@@ -70,7 +90,10 @@ impl Fields {
                     };
                     entries.push((name.as_str().into(), None, value));
                 }
-                Ok(Self { origin: None, entries })
+                Ok(Self {
+                    origin: None,
+                    entries,
+                })
             }
             other => Err(ConnectError::Data(format!(
                 "Only Struct or Map objects supported for [{purpose}], found: {}",
@@ -87,14 +110,18 @@ impl Fields {
     /// Sets a field, in its place or at the end.
     pub(super) fn set(&mut self, name: &str, schema: Schema, value: Value) {
         let schema = self.has_schema().then(|| Arc::new(schema));
-        match self.entries.iter_mut().find(|(present, ..)| &**present == name) {
+        match self
+            .entries
+            .iter_mut()
+            .find(|(present, ..)| &**present == name)
+        {
             Some(entry) => (entry.1, entry.2) = (schema, value),
             None => self.entries.push((name.into(), schema, value)),
         }
     }
 
     /// The field of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&(Arc<str>, Option<Arc<Schema>>, Value)> {
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|(present, ..)| &**present == name)
     }
 
@@ -111,16 +138,22 @@ impl Fields {
         let mut fields = Vec::with_capacity(self.entries.len());
         let mut values = Vec::with_capacity(self.entries.len());
         for (name, schema, value) in self.entries {
-            let schema = schema
-                .unwrap_or_else(|| Arc::new(Schema::new(SchemaType::String).optional()));
+            let schema =
+                schema.unwrap_or_else(|| Arc::new(Schema::new(SchemaType::String).optional()));
             fields.push(Field { name, schema });
             values.push(value);
         }
         let schema = if origin.fields() == fields.as_slice() {
             origin
         } else {
-            Arc::new(Schema { kind: SchemaType::Struct(fields), ..(*origin).clone() })
+            Arc::new(Schema {
+                kind: SchemaType::Struct(fields),
+                ..(*origin).clone()
+            })
         };
-        (Some(Arc::clone(&schema)), Value::Struct(Struct::new(schema, values)))
+        (
+            Some(Arc::clone(&schema)),
+            Value::Struct(Struct::new(schema, values)),
+        )
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use connect_api::{
-    Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Field, Record, Rule, Schema, SchemaType, Struct,
-    Value,
+    Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Field, Record, Rule, Schema,
+    SchemaType, Struct, Value,
 };
 
 use super::fields::{put, take};
@@ -30,14 +30,21 @@ pub(super) struct HoistField {
 
 impl HoistField {
     pub(super) fn new(side: Side, config: &Config) -> Self {
-        Self { side, field: config.string("field").into(), wrapped: None }
+        Self {
+            side,
+            field: config.string("field").into(),
+            wrapped: None,
+        }
     }
 
     fn wrap(&mut self, schema: Arc<Schema>) -> Arc<Schema> {
         match &self.wrapped {
             Some((inner, outer)) if Arc::ptr_eq(inner, &schema) => Arc::clone(outer),
             _ => {
-                let field = Field { name: Arc::clone(&self.field), schema: Arc::clone(&schema) };
+                let field = Field {
+                    name: Arc::clone(&self.field),
+                    schema: Arc::clone(&schema),
+                };
                 let outer = Arc::new(Schema::new(SchemaType::Struct(vec![field])));
                 self.wrapped = Some((schema, Arc::clone(&outer)));
                 outer

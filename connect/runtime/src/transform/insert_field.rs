@@ -4,14 +4,17 @@
 //! values with a schema. `offset.field` is not offered: an offset is known to sinks alone, and they get it anyway.
 
 use connect_api::{
-    Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Record, Schema, SchemaType, Value, logical,
+    Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Record, Schema, SchemaType, Value,
+    logical,
 };
 
 use super::fields::{Fields, put, take};
 use super::{Each, Side};
 
 pub(super) fn def() -> ConfigDef {
-    let field = |name: &str, documentation: &str| ConfigKey::optional(name, ConfigType::String, None, documentation);
+    let field = |name: &str, documentation: &str| {
+        ConfigKey::optional(name, ConfigType::String, None, documentation)
+    };
     ConfigDef::new()
         .with(field("topic.field", "Field name for Kafka topic. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("partition.field", "Field name for Kafka partition. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
@@ -37,7 +40,10 @@ impl InsertField {
     pub(super) fn new(side: Side, config: &Config) -> Result<Self, ConnectError> {
         let name = |key: &str| {
             config.get(key).map(|text| match text.strip_suffix('!') {
-                Some(name) => Name { name: name.to_owned(), optional: false },
+                Some(name) => Name {
+                    name: name.to_owned(),
+                    optional: false,
+                },
                 None => Name {
                     name: text.strip_suffix('?').unwrap_or(text).to_owned(),
                     optional: true,
@@ -61,8 +67,15 @@ impl InsertField {
             timestamp: name("timestamp.field"),
             fixed,
         };
-        if step.topic.is_none() && step.partition.is_none() && step.timestamp.is_none() && step.fixed.is_none() {
-            return Err(ConnectError::config("topic.field", "No field insertion configured"));
+        if step.topic.is_none()
+            && step.partition.is_none()
+            && step.timestamp.is_none()
+            && step.fixed.is_none()
+        {
+            return Err(ConnectError::config(
+                "topic.field",
+                "No field insertion configured",
+            ));
         }
         Ok(step)
     }
@@ -76,19 +89,34 @@ impl Each for InsertField {
             return Ok(Some(record));
         }
         let mut fields = Fields::of(value, "field insertion")?;
-        let schema_of = |kind: SchemaType, name: &Name| Schema { optional: name.optional, ..Schema::new(kind) };
+        let schema_of = |kind: SchemaType, name: &Name| Schema {
+            optional: name.optional,
+            ..Schema::new(kind)
+        };
         if let Some(name) = &self.topic {
-            fields.set(&name.name, schema_of(SchemaType::String, name), Value::text(&*record.topic));
+            fields.set(
+                &name.name,
+                schema_of(SchemaType::String, name),
+                Value::text(&*record.topic),
+            );
         }
         if let (Some(name), Some(partition)) = (&self.partition, record.partition) {
-            fields.set(&name.name, schema_of(SchemaType::Int32, name), Value::Int32(partition));
+            fields.set(
+                &name.name,
+                schema_of(SchemaType::Int32, name),
+                Value::Int32(partition),
+            );
         }
         if let (Some(name), Some(timestamp)) = (&self.timestamp, record.timestamp) {
             let schema = schema_of(SchemaType::Int64, name).named(logical::TIMESTAMP);
             fields.set(&name.name, schema, Value::Int64(timestamp));
         }
         if let Some((name, text)) = &self.fixed {
-            fields.set(&name.name, schema_of(SchemaType::String, name), Value::text(text.as_str()));
+            fields.set(
+                &name.name,
+                schema_of(SchemaType::String, name),
+                Value::text(text.as_str()),
+            );
         }
         let (schema, value) = fields.into_value();
         put(&mut record, self.side, schema, value);

@@ -120,7 +120,12 @@ impl TransformKind {
     }
 
     /// Builds it; `config` holds its keys without the prefix.
-    fn build(self, name: &str, config: &ConfigMap, sandbox: &Sandbox) -> Result<Box<dyn Transform>, ConnectError> {
+    fn build(
+        self,
+        name: &str,
+        config: &ConfigMap,
+        sandbox: &Sandbox,
+    ) -> Result<Box<dyn Transform>, ConnectError> {
         if self == Self::Wasm {
             return Ok(Box::new(wasm::Wasm::new(name, config, sandbox)?));
         }
@@ -139,7 +144,12 @@ impl TransformKind {
 }
 
 /// Checks of a transform's keys that go beyond single values: expressions compile, a module loads.
-pub(crate) fn check(kind: TransformKind, name: &str, config: &ConfigMap, sandbox: &Sandbox) -> Result<(), ConnectError> {
+pub(crate) fn check(
+    kind: TransformKind,
+    name: &str,
+    config: &ConfigMap,
+    sandbox: &Sandbox,
+) -> Result<(), ConnectError> {
     kind.build(name, config, sandbox).map(|_| ())
 }
 
@@ -154,8 +164,10 @@ struct EachRecord(Box<dyn Each>);
 
 impl Transform for EachRecord {
     fn apply(&mut self, records: Vec<Traced>) -> Result<TransformOutput, ConnectError> {
-        let mut output =
-            TransformOutput { records: Vec::with_capacity(records.len()), failures: Vec::new() };
+        let mut output = TransformOutput {
+            records: Vec::with_capacity(records.len()),
+            failures: Vec::new(),
+        };
         for Traced { origin, record } in records {
             match self.0.apply(record) {
                 Ok(Some(record)) => output.records.push(Traced { origin, record }),
@@ -216,7 +228,12 @@ pub(crate) fn below(config: &ConfigMap, prefix: &str) -> ConfigMap {
 /// The items of a list value, trimmed.
 pub(crate) fn names(config: &ConfigMap, key: &str) -> Vec<String> {
     let value = config.get(key).map(String::as_str).unwrap_or_default();
-    value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Chain {
@@ -249,8 +266,14 @@ impl Chain {
                     "Filter without a predicate would drop every record",
                 ));
             }
-            let negate = own.get("negate").is_some_and(|negate| negate.trim().eq_ignore_ascii_case("true"));
-            steps.push(Step { transform, predicate, negate });
+            let negate = own
+                .get("negate")
+                .is_some_and(|negate| negate.trim().eq_ignore_ascii_case("true"));
+            steps.push(Step {
+                transform,
+                predicate,
+                negate,
+            });
         }
         Ok(Self { steps })
     }
@@ -261,7 +284,10 @@ impl Chain {
     }
 
     /// Sends a batch through all steps.
-    pub(crate) fn apply(&mut self, mut records: Vec<Traced>) -> Result<TransformOutput, ConnectError> {
+    pub(crate) fn apply(
+        &mut self,
+        mut records: Vec<Traced>,
+    ) -> Result<TransformOutput, ConnectError> {
         let mut failures = Vec::new();
         for step in &mut self.steps {
             if records.is_empty() {
@@ -277,9 +303,10 @@ impl Chain {
 
 fn prefixed(prefix: &str, error: ConnectError) -> ConnectError {
     match error {
-        ConnectError::Config { key, message } => {
-            ConnectError::Config { key: format!("{prefix}{key}"), message }
-        }
+        ConnectError::Config { key, message } => ConnectError::Config {
+            key: format!("{prefix}{key}"),
+            message,
+        },
         other => other,
     }
 }
@@ -293,10 +320,16 @@ impl Step {
             .into_iter()
             .partition(|traced| predicate.test(&traced.record) != self.negate);
         if picked.is_empty() {
-            return Ok(TransformOutput { records: others, failures: Vec::new() });
+            return Ok(TransformOutput {
+                records: others,
+                failures: Vec::new(),
+            });
         }
         let output = self.transform.apply(picked)?;
-        Ok(TransformOutput { records: merge(output.records, others), failures: output.failures })
+        Ok(TransformOutput {
+            records: merge(output.records, others),
+            failures: output.failures,
+        })
     }
 }
 
@@ -305,7 +338,11 @@ fn merge(left: Vec<Traced>, right: Vec<Traced>) -> Vec<Traced> {
     let mut merged = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-        let next = if a.origin <= b.origin { left.next() } else { right.next() };
+        let next = if a.origin <= b.origin {
+            left.next()
+        } else {
+            right.next()
+        };
         merged.extend(next);
     }
     merged.extend(left);

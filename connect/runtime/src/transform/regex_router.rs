@@ -7,8 +7,16 @@ use super::Each;
 
 pub(super) fn def() -> ConfigDef {
     ConfigDef::new()
-        .with(ConfigKey::required("regex", ConfigType::String, "Regular expression to use for matching."))
-        .with(ConfigKey::required("replacement", ConfigType::String, "Replacement string."))
+        .with(ConfigKey::required(
+            "regex",
+            ConfigType::String,
+            "Regular expression to use for matching.",
+        ))
+        .with(ConfigKey::required(
+            "replacement",
+            ConfigType::String,
+            "Replacement string.",
+        ))
 }
 
 pub(super) struct RegexRouter {
@@ -38,7 +46,10 @@ fn braced(replacement: &str) -> String {
     while let Some(dollar) = rest.find('$') {
         out.push_str(&rest[..dollar]);
         rest = &rest[dollar + 1..];
-        let digits = rest.len() - rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+        let digits = rest.len()
+            - rest
+                .trim_start_matches(|digit: char| digit.is_ascii_digit())
+                .len();
         if digits > 0 {
             out.push_str("${");
             out.push_str(&rest[..digits]);

@@ -11,14 +11,29 @@ use super::{Each, Side};
 pub(super) fn def() -> ConfigDef {
     ConfigDef::new()
         .with(
-            ConfigKey::optional("exclude", ConfigType::List, Some(""), "Fields to exclude. This takes precedence over the fields to include.")
-                .alias(&["blacklist"]),
+            ConfigKey::optional(
+                "exclude",
+                ConfigType::List,
+                Some(""),
+                "Fields to exclude. This takes precedence over the fields to include.",
+            )
+            .alias(&["blacklist"]),
         )
         .with(
-            ConfigKey::optional("include", ConfigType::List, Some(""), "Fields to include. If specified, only these fields will be used.")
-                .alias(&["whitelist"]),
+            ConfigKey::optional(
+                "include",
+                ConfigType::List,
+                Some(""),
+                "Fields to include. If specified, only these fields will be used.",
+            )
+            .alias(&["whitelist"]),
         )
-        .with(ConfigKey::optional("renames", ConfigType::List, Some(""), "Field rename mappings: old:new pairs separated by commas."))
+        .with(ConfigKey::optional(
+            "renames",
+            ConfigType::List,
+            Some(""),
+            "Field rename mappings: old:new pairs separated by commas.",
+        ))
 }
 
 pub(super) struct ReplaceField {
@@ -35,10 +50,18 @@ impl ReplaceField {
             .iter()
             .map(|pair| match pair.split_once(':') {
                 Some((old, new)) => Ok((old.trim().to_owned(), new.trim().into())),
-                None => Err(ConnectError::config("renames", format!("Invalid rename mapping: {pair}"))),
+                None => Err(ConnectError::config(
+                    "renames",
+                    format!("Invalid rename mapping: {pair}"),
+                )),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { side, exclude: config.list("exclude"), include: config.list("include"), renames })
+        Ok(Self {
+            side,
+            exclude: config.list("exclude"),
+            include: config.list("include"),
+            renames,
+        })
     }
 
     fn keeps(&self, name: &str) -> bool {

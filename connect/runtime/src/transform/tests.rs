@@ -12,7 +12,10 @@ fn sandbox() -> Sandbox {
 }
 
 fn chain(entries: &[(&str, &str)]) -> Result<Chain, ConnectError> {
-    let config = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let config = entries
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     Chain::build(&config, &sandbox())
 }
 
@@ -20,12 +23,20 @@ fn run(entries: &[(&str, &str)], record: Record) -> Result<Vec<Record>, ConnectE
     let output = chain(entries)?.apply(vec![Traced { origin: 0, record }])?;
     match output.failures.into_iter().next() {
         Some(failure) => Err(failure.error),
-        None => Ok(output.records.into_iter().map(|traced| traced.record).collect()),
+        None => Ok(output
+            .records
+            .into_iter()
+            .map(|traced| traced.record)
+            .collect()),
     }
 }
 
 fn json(text: &str) -> Record {
-    let mut record = Record::new("flights", Value::Null, Value::json(Text::from(text)).unwrap());
+    let mut record = Record::new(
+        "flights",
+        Value::Null,
+        Value::json(Text::from(text)).unwrap(),
+    );
     record.timestamp = Some(5);
     record
 }
@@ -44,13 +55,23 @@ fn structured() -> Record {
 /// Topic, key and value of the one record that comes out.
 fn shown(entries: &[(&str, &str)], record: Record) -> String {
     let records = run(entries, record).unwrap();
-    let [record] = records.as_slice() else { panic!("one record comes out, not {records:?}") };
-    format!("{} {} {}", record.topic, record.key.to_json(), record.value.to_json())
+    let [record] = records.as_slice() else {
+        panic!("one record comes out, not {records:?}")
+    };
+    format!(
+        "{} {} {}",
+        record.topic,
+        record.key.to_json(),
+        record.value.to_json()
+    )
 }
 
 const INSERT: &[(&str, &str)] = &[
     ("transforms", "a"),
-    ("transforms.a.type", "org.apache.kafka.connect.transforms.InsertField$Value"),
+    (
+        "transforms.a.type",
+        "org.apache.kafka.connect.transforms.InsertField$Value",
+    ),
     ("transforms.a.topic.field", "topic!"),
     ("transforms.a.timestamp.field", "at"),
     ("transforms.a.static.field", "from"),
@@ -65,9 +86,20 @@ fn insert_field_with_and_without_schema() {
     );
     let records = run(INSERT, structured()).unwrap();
     let schema = records[0].value_schema.as_ref().unwrap();
-    let fields: Vec<_> =
-        schema.fields().iter().map(|field| (&*field.name, field.schema.optional)).collect();
-    assert_eq!(fields, [("id", false), ("name", true), ("topic", false), ("from", true)]);
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| (&*field.name, field.schema.optional))
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            ("id", false),
+            ("name", true),
+            ("topic", false),
+            ("from", true)
+        ]
+    );
     assert_eq!(records[0].value.field("from"), Some(&Value::text("file")));
     let tombstone = Record::new("flights", Value::Null, Value::Null);
     assert_eq!(run(INSERT, tombstone.clone()).unwrap(), [tombstone]);
@@ -81,13 +113,26 @@ fn replace_extract_hoist_and_value_to_key() {
         ("transforms.a.exclude", "b"),
         ("transforms.a.renames", "a:x"),
     ];
-    assert_eq!(shown(&replace, json(r#"{"a":1,"b":2,"c":3}"#)), r#"flights null {"x":1,"c":3}"#);
-    let extract =
-        [("transforms", "a"), ("transforms.a.type", "ExtractField$Value"), ("transforms.a.field", "name")];
+    assert_eq!(
+        shown(&replace, json(r#"{"a":1,"b":2,"c":3}"#)),
+        r#"flights null {"x":1,"c":3}"#
+    );
+    let extract = [
+        ("transforms", "a"),
+        ("transforms.a.type", "ExtractField$Value"),
+        ("transforms.a.field", "name"),
+    ];
     assert_eq!(shown(&extract, structured()), "rows null \"a\"");
     assert_eq!(shown(&extract, json(r#"{"a":1}"#)), "flights null null");
-    let hoist = [("transforms", "a"), ("transforms.a.type", "HoistField$Value"), ("transforms.a.field", "row")];
-    assert_eq!(shown(&hoist, json(r#"{"a":1}"#)), r#"flights null {"row":{"a":1}}"#);
+    let hoist = [
+        ("transforms", "a"),
+        ("transforms.a.type", "HoistField$Value"),
+        ("transforms.a.field", "row"),
+    ];
+    assert_eq!(
+        shown(&hoist, json(r#"{"a":1}"#)),
+        r#"flights null {"row":{"a":1}}"#
+    );
     assert!(run(&hoist, structured()).unwrap()[0].value_schema.is_some());
     let key = [
         ("transforms", "k,e"),
@@ -96,11 +141,20 @@ fn replace_extract_hoist_and_value_to_key() {
         ("transforms.e.type", "ExtractField$Key"),
         ("transforms.e.field", "b"),
     ];
-    assert_eq!(shown(&key, json(r#"{"a":1,"b":"k"}"#)), r#"flights "k" {"a":1,"b":"k"}"#);
+    assert_eq!(
+        shown(&key, json(r#"{"a":1,"b":"k"}"#)),
+        r#"flights "k" {"a":1,"b":"k"}"#
+    );
     let error = run(&key, json(r#"{"a":1}"#)).unwrap_err();
-    assert_eq!(error, ConnectError::Data("Field does not exist: b".to_owned()));
+    assert_eq!(
+        error,
+        ConnectError::Data("Field does not exist: b".to_owned())
+    );
     let error = run(&replace, json("[1]")).unwrap_err().to_string();
-    assert!(error.contains("Only Struct or Map objects supported for [field replacement]"), "{error}");
+    assert!(
+        error.contains("Only Struct or Map objects supported for [field replacement]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -112,7 +166,10 @@ fn router_and_filter_by_predicate() {
         ("transforms.r.replacement", "$2_$1x"),
     ];
     assert_eq!(shown(&router, json("1")), "ghts_flix null 1");
-    assert_eq!(run(&router, structured()).unwrap()[0].topic.as_ref(), "rows");
+    assert_eq!(
+        run(&router, structured()).unwrap()[0].topic.as_ref(),
+        "rows"
+    );
     let filter = |negate: &'static str| {
         [
             ("transforms", "f"),
@@ -120,7 +177,10 @@ fn router_and_filter_by_predicate() {
             ("transforms.f.predicate", "p"),
             ("transforms.f.negate", negate),
             ("predicates", "p"),
-            ("predicates.p.type", "org.apache.kafka.connect.transforms.predicates.RecordIsTombstone"),
+            (
+                "predicates.p.type",
+                "org.apache.kafka.connect.transforms.predicates.RecordIsTombstone",
+            ),
         ]
     };
     assert_eq!(run(&filter("false"), json("1")).unwrap().len(), 1);
@@ -155,21 +215,51 @@ fn a_predicate_keeps_the_order_of_records() {
         .iter()
         .map(|traced| format!("{}{}", traced.record.topic, traced.record.value.to_json()))
         .collect();
-    assert_eq!(shown, ["a1{}", r#"b1{"x":"y"}"#, "a2{}", r#"b2{"x":"y"}"#, r#"b3{"x":"y"}"#]);
+    assert_eq!(
+        shown,
+        [
+            "a1{}",
+            r#"b1{"x":"y"}"#,
+            "a2{}",
+            r#"b2{"x":"y"}"#,
+            r#"b3{"x":"y"}"#
+        ]
+    );
 }
 
 #[test]
 fn wrong_chains_name_the_full_key() {
     for (entries, key) in [
-        (&[("transforms", "a"), ("transforms.a.type", "Nope")][..], "transforms.a.type"),
-        (&[("transforms", "a"), ("transforms.a.type", "InsertField$Value")][..], "transforms.a.topic.field"),
-        (&[("transforms", "a"), ("transforms.a.type", "Filter")][..], "transforms.a.predicate"),
         (
-            &[("transforms", "a"), ("transforms.a.type", "wasm"), ("transforms.a.module", "file:/nowhere.wasm")][..],
+            &[("transforms", "a"), ("transforms.a.type", "Nope")][..],
+            "transforms.a.type",
+        ),
+        (
+            &[
+                ("transforms", "a"),
+                ("transforms.a.type", "InsertField$Value"),
+            ][..],
+            "transforms.a.topic.field",
+        ),
+        (
+            &[("transforms", "a"), ("transforms.a.type", "Filter")][..],
+            "transforms.a.predicate",
+        ),
+        (
+            &[
+                ("transforms", "a"),
+                ("transforms.a.type", "wasm"),
+                ("transforms.a.module", "file:/nowhere.wasm"),
+            ][..],
             "transforms.a.module",
         ),
         (
-            &[("transforms", "a"), ("transforms.a.type", "RegexRouter"), ("transforms.a.regex", "("), ("transforms.a.replacement", "x")][..],
+            &[
+                ("transforms", "a"),
+                ("transforms.a.type", "RegexRouter"),
+                ("transforms.a.regex", "("),
+                ("transforms.a.replacement", "x"),
+            ][..],
             "transforms.a.regex",
         ),
     ] {

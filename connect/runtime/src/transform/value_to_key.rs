@@ -7,8 +7,12 @@ use super::fields::Fields;
 
 pub(super) fn def() -> ConfigDef {
     ConfigDef::new().with(
-        ConfigKey::required("fields", ConfigType::List, "Field names on the record value to extract as the record key.")
-            .rule(Rule::NotEmpty),
+        ConfigKey::required(
+            "fields",
+            ConfigType::List,
+            "Field names on the record value to extract as the record key.",
+        )
+        .rule(Rule::NotEmpty),
     )
 }
 
@@ -18,7 +22,9 @@ pub(super) struct ValueToKey {
 
 impl ValueToKey {
     pub(super) fn new(config: &Config) -> Self {
-        Self { fields: config.list("fields") }
+        Self {
+            fields: config.list("fields"),
+        }
     }
 }
 

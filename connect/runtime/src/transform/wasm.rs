@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use connect_api::{
-    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Header, Importance, JsonStyle, Record, Rule, Schema,
-    Text, Traced, Transform, TransformFailure, TransformOutput, Value, Width,
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Header, Importance, JsonStyle,
+    Record, Rule, Schema, Text, Traced, Transform, TransformFailure, TransformOutput, Value, Width,
 };
 use connect_sandbox::{CallError, RecordColumns, Sandbox, SandboxError};
 
@@ -31,9 +31,13 @@ const ROUTES_MAX: usize = 256;
 pub(super) fn def() -> ConfigDef {
     ConfigDef::new()
         .with(
-            ConfigKey::required("module", ConfigType::String, "Path of the .wasm file; file: may stand before it.")
-                .rule(Rule::NotEmpty)
-                .width(Width::Long),
+            ConfigKey::required(
+                "module",
+                ConfigType::String,
+                "Path of the .wasm file; file: may stand before it.",
+            )
+            .rule(Rule::NotEmpty)
+            .width(Width::Long),
         )
         .with(
             ConfigKey::optional(
@@ -53,52 +57,89 @@ pub(super) struct Wasm {
 }
 
 impl Wasm {
-    pub(super) fn new(name: &str, config: &ConfigMap, sandbox: &Sandbox) -> Result<Self, ConnectError> {
+    pub(super) fn new(
+        name: &str,
+        config: &ConfigMap,
+        sandbox: &Sandbox,
+    ) -> Result<Self, ConnectError> {
         let parsed = def().parse(config)?;
         let given = parsed.string("module");
-        let path = given.strip_prefix("file://").or_else(|| given.strip_prefix("file:")).unwrap_or(given);
-        let wasm = std::fs::read(path)
-            .map_err(|error| ConnectError::config("module", format!("cannot read {path}: {error}")))?;
-        let module =
-            sandbox.load(path, &wasm).map_err(|error| ConnectError::config("module", error.to_string()))?;
-        let guest_config: Vec<(String, String)> = below(config, "config.").into_iter().collect();
-        let guest = module.transform(&guest_config).map_err(|error| match error {
-            SandboxError::Call(CallError::Refused { .. }) => ConnectError::config("config", error.to_string()),
-            _ => ConnectError::config("module", error.to_string()),
+        let path = given
+            .strip_prefix("file://")
+            .or_else(|| given.strip_prefix("file:"))
+            .unwrap_or(given);
+        let wasm = std::fs::read(path).map_err(|error| {
+            ConnectError::config("module", format!("cannot read {path}: {error}"))
         })?;
-        let outputs: Vec<Arc<str>> =
-            parsed.list("outputs").into_iter().map(Into::into).collect();
+        let module = sandbox
+            .load(path, &wasm)
+            .map_err(|error| ConnectError::config("module", error.to_string()))?;
+        let guest_config: Vec<(String, String)> = below(config, "config.").into_iter().collect();
+        let guest = module
+            .transform(&guest_config)
+            .map_err(|error| match error {
+                SandboxError::Call(CallError::Refused { .. }) => {
+                    ConnectError::config("config", error.to_string())
+                }
+                _ => ConnectError::config("module", error.to_string()),
+            })?;
+        let outputs: Vec<Arc<str>> = parsed.list("outputs").into_iter().map(Into::into).collect();
         if outputs.len() >= ROUTES_MAX {
-            return Err(ConnectError::config("outputs", format!("at most {} topics", ROUTES_MAX - 1)));
+            return Err(ConnectError::config(
+                "outputs",
+                format!("at most {} topics", ROUTES_MAX - 1),
+            ));
         }
-        Ok(Self { name: name.to_owned(), guest, outputs })
+        Ok(Self {
+            name: name.to_owned(),
+            guest,
+            outputs,
+        })
     }
 
     /// One topic and partition's records through the guest.
-    fn group(&mut self, records: &[Traced], output: &mut TransformOutput) -> Result<(), ConnectError> {
+    fn group(
+        &mut self,
+        records: &[Traced],
+        output: &mut TransformOutput,
+    ) -> Result<(), ConnectError> {
         let first = &records[0].record;
         let columns = pack(records);
         let partition = first.partition.unwrap_or(-1);
-        let result = self.guest.process(&first.topic, partition, &columns).map_err(|error| {
-            let message = format!("transform {}: {error}", self.name);
-            match error {
-                CallError::Retryable { .. } => ConnectError::Transient(message),
-                CallError::Refused { .. } => ConnectError::config(format!("transforms.{}", self.name), message),
-                _ => ConnectError::Fatal(message),
-            }
-        })?;
+        let result = self
+            .guest
+            .process(&first.topic, partition, &columns)
+            .map_err(|error| {
+                let message = format!("transform {}: {error}", self.name);
+                match error {
+                    CallError::Retryable { .. } => ConnectError::Transient(message),
+                    CallError::Refused { .. } => {
+                        ConnectError::config(format!("transforms.{}", self.name), message)
+                    }
+                    _ => ConnectError::Fatal(message),
+                }
+            })?;
         for error in result.errors {
-            if let Some(traced) = usize::try_from(error.index).ok().and_then(|index| records.get(index)) {
+            if let Some(traced) = usize::try_from(error.index)
+                .ok()
+                .and_then(|index| records.get(index))
+            {
                 let message = format!("transform {}: {}", self.name, error.message);
                 let error = match error.retryable {
                     true => ConnectError::Transient(message),
                     false => ConnectError::Data(message),
                 };
-                output.failures.push(TransformFailure { origin: traced.origin, error });
+                output.failures.push(TransformFailure {
+                    origin: traced.origin,
+                    error,
+                });
             }
         }
         for index in 0..result.data.len() {
-            let parent = result.parent.get(index).and_then(|parent| records.get(*parent as usize));
+            let parent = result
+                .parent
+                .get(index)
+                .and_then(|parent| records.get(*parent as usize));
             let Some(parent) = parent else {
                 return Err(ConnectError::Fatal(format!(
                     "transform {}: output record {index} has no parent in the batch",
@@ -107,9 +148,15 @@ impl Wasm {
             };
             let route = result.route.get(index).copied().unwrap_or(0);
             match self.unpack(&result.data, index, &parent.record, route) {
-                Ok(record) => output.records.push(Traced { origin: parent.origin, record }),
+                Ok(record) => output.records.push(Traced {
+                    origin: parent.origin,
+                    record,
+                }),
                 Err(error) => {
-                    output.failures.push(TransformFailure { origin: parent.origin, error });
+                    output.failures.push(TransformFailure {
+                        origin: parent.origin,
+                        error,
+                    });
                 }
             }
         }
@@ -140,7 +187,10 @@ impl Wasm {
         };
         let value = |bytes: Option<&[u8]>, before: &Value, what: &str| {
             unpack_value(bytes, before, what == "value").map_err(|error| {
-                ConnectError::Data(format!("transform {}: the guest's {what} is {error}", self.name))
+                ConnectError::Data(format!(
+                    "transform {}: the guest's {what} is {error}",
+                    self.name
+                ))
             })
         };
         let timestamp = columns.timestamp(index);
@@ -149,7 +199,11 @@ impl Wasm {
         Ok(Record {
             topic,
             partition,
-            timestamp: if timestamp < 0 { parent.timestamp } else { Some(timestamp) },
+            timestamp: if timestamp < 0 {
+                parent.timestamp
+            } else {
+                Some(timestamp)
+            },
             key_schema: scalar_schema(parent.key_schema.as_ref(), &key),
             key,
             value_schema: scalar_schema(parent.value_schema.as_ref(), &unpacked),
@@ -169,7 +223,10 @@ impl Wasm {
 fn header_value(parent: &Record, name: &str, bytes: &[u8]) -> Value {
     let same = parent.headers.iter().find(|header| {
         header.name.as_str() == name
-            && crate::converter::header_bytes(&header.value).as_deref().unwrap_or_default() == bytes
+            && crate::converter::header_bytes(&header.value)
+                .as_deref()
+                .unwrap_or_default()
+                == bytes
     });
     match same {
         Some(header) => header.value.clone(),
@@ -182,7 +239,10 @@ fn scalar_schema(before: Option<&Arc<Schema>>, value: &Value) -> Option<Arc<Sche
     match value {
         Value::String(_) | Value::Bytes(_) => before
             .filter(|schema| {
-                matches!(schema.kind, connect_api::SchemaType::String | connect_api::SchemaType::Bytes)
+                matches!(
+                    schema.kind,
+                    connect_api::SchemaType::String | connect_api::SchemaType::Bytes
+                )
             })
             .cloned(),
         _ => None,
@@ -191,8 +251,10 @@ fn scalar_schema(before: Option<&Arc<Schema>>, value: &Value) -> Option<Arc<Sche
 
 impl Transform for Wasm {
     fn apply(&mut self, records: Vec<Traced>) -> Result<TransformOutput, ConnectError> {
-        let mut output =
-            TransformOutput { records: Vec::with_capacity(records.len()), failures: Vec::new() };
+        let mut output = TransformOutput {
+            records: Vec::with_capacity(records.len()),
+            failures: Vec::new(),
+        };
         let mut rest = records;
         let mut groups = 0;
         while let Some(first) = rest.first() {
@@ -234,11 +296,21 @@ fn pack(records: &[Traced]) -> RecordColumns {
         let value = pack_value(&record.value, record.value_schema.as_deref());
         headers.clear();
         headers.extend(record.headers.iter().map(|header| {
-            (header.name.clone(), crate::converter::header_bytes(&header.value).unwrap_or_default())
+            (
+                header.name.clone(),
+                crate::converter::header_bytes(&header.value).unwrap_or_default(),
+            )
         }));
-        let headers: Vec<(&str, &[u8])> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_ref())).collect();
-        columns.push(record.timestamp.unwrap_or(-1), key.as_deref(), value.as_deref(), &headers);
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_ref()))
+            .collect();
+        columns.push(
+            record.timestamp.unwrap_or(-1),
+            key.as_deref(),
+            value.as_deref(),
+            &headers,
+        );
     }
     columns
 }
@@ -265,7 +337,9 @@ fn unpack_value(bytes: Option<&[u8]>, before: &Value, json_first: bool) -> Resul
     }
     // Unchanged bytes share the buffer that they came in, and need no second check.
     match before {
-        Value::String(text) | Value::Json(text) if text.as_bytes() == bytes => return Ok(before.clone()),
+        Value::String(text) | Value::Json(text) if text.as_bytes() == bytes => {
+            return Ok(before.clone());
+        }
         _ => {}
     }
     let text = match Text::from_utf8(Bytes::copy_from_slice(bytes)) {

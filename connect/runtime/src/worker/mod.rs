@@ -46,13 +46,35 @@ impl From<StoreError> for StartError {
 
 /// A change that the shell makes, in order with all others.
 pub(crate) enum Change {
-    Put { name: String, config: ConfigMap, plugin: PluginInfo, target: Option<TargetState>, create_only: bool },
-    Delete { name: String },
-    Target { name: String, state: TargetState },
-    Restart { name: String, include_tasks: bool, only_failed: bool },
-    RestartTask { id: TaskId },
-    ResetTopics { name: String },
-    Offsets { name: String, change: OffsetsChange },
+    Put {
+        name: String,
+        config: ConfigMap,
+        plugin: PluginInfo,
+        target: Option<TargetState>,
+        create_only: bool,
+    },
+    Delete {
+        name: String,
+    },
+    Target {
+        name: String,
+        state: TargetState,
+    },
+    Restart {
+        name: String,
+        include_tasks: bool,
+        only_failed: bool,
+    },
+    RestartTask {
+        id: TaskId,
+    },
+    ResetTopics {
+        name: String,
+    },
+    Offsets {
+        name: String,
+        change: OffsetsChange,
+    },
 }
 
 /// Why a change was not made.
@@ -99,7 +121,10 @@ impl Inner {
     /// Has a change made; returns once it is on disk and under way.
     pub(crate) async fn change(&self, change: Change) -> Result<Changed, ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.changes.send((change, reply)).await.map_err(|_| ChangeError::Stopping)?;
+        self.changes
+            .send((change, reply))
+            .await
+            .map_err(|_| ChangeError::Stopping)?;
         answer.await.map_err(|_| ChangeError::Stopping)?
     }
 }
@@ -127,9 +152,15 @@ impl ConnectWorker {
         let plugins = Plugins::new(plugins, Arc::clone(&sandbox));
         let (config_store, stored) =
             ConfigStore::open(Arc::clone(&log), &config.config_topic, &config.group_id).await?;
-        let offsets = OffsetStore::open(&log, &config.offset_topic, config.offset_partitions).await?;
-        let (status_store, topics) =
-            StatusStore::open(&log, &config.status_topic, config.status_partitions, &config.worker_id).await?;
+        let offsets =
+            OffsetStore::open(&log, &config.offset_topic, config.offset_partitions).await?;
+        let (status_store, topics) = StatusStore::open(
+            &log,
+            &config.status_topic,
+            config.status_partitions,
+            &config.worker_id,
+        )
+        .await?;
         let (events_in, events) = mpsc::unbounded_channel();
         let (changes_in, changes) = mpsc::channel(REQUESTS_MAX);
         let policy = RestartPolicy {
@@ -167,8 +198,14 @@ impl ConnectWorker {
     ///
     /// # Errors
     /// As REST answers: status and message.
-    pub async fn put_config(&self, name: &str, config: ConfigMap) -> Result<serde_json::Value, ApiError> {
-        rest::put_config(&self.inner, name, config).await.map(|(_, info)| info)
+    pub async fn put_config(
+        &self,
+        name: &str,
+        config: ConfigMap,
+    ) -> Result<serde_json::Value, ApiError> {
+        rest::put_config(&self.inner, name, config)
+            .await
+            .map(|(_, info)| info)
     }
 
     /// The connector's status, as `GET /connectors/{name}/status` shows it.
@@ -189,7 +226,11 @@ impl ConnectWorker {
     /// # Errors
     /// 404 if there is none.
     pub async fn delete(&self, name: &str) -> Result<(), ApiError> {
-        self.inner.change(Change::Delete { name: name.to_owned() }).await?;
+        self.inner
+            .change(Change::Delete {
+                name: name.to_owned(),
+            })
+            .await?;
         Ok(())
     }
 
@@ -206,7 +247,10 @@ impl ConnectWorker {
 /// What a configuration's connector says of itself.
 pub(crate) fn plugin_info(plugins: &Plugins, config: &ConfigMap) -> Option<PluginInfo> {
     let class = config.get("connector.class")?;
-    plugins.connector(class).map(|plugin| PluginInfo { kind: plugin.kind(), version: plugin.version() })
+    plugins.connector(class).map(|plugin| PluginInfo {
+        kind: plugin.kind(),
+        version: plugin.version(),
+    })
 }
 
 /// Connectors by name, as they were stored.

@@ -22,11 +22,21 @@ pub(crate) enum OffsetsChange {
 }
 
 fn failed(topic: &str) -> impl Fn(log_api::AdminError) -> ChangeError + '_ {
-    move |source| StoreError::Admin { topic: topic.to_owned(), source }.into()
+    move |source| {
+        StoreError::Admin {
+            topic: topic.to_owned(),
+            source,
+        }
+        .into()
+    }
 }
 
 /// `GET /connectors/{name}/offsets`.
-pub(crate) async fn read(inner: &Inner, name: &str, kind: ConnectorKind) -> Result<Json, ChangeError> {
+pub(crate) async fn read(
+    inner: &Inner,
+    name: &str,
+    kind: ConnectorKind,
+) -> Result<Json, ChangeError> {
     let environment = &inner.environment;
     let entries: Vec<Json> = match kind {
         ConnectorKind::Source => environment
@@ -46,7 +56,10 @@ pub(crate) async fn read(inner: &Inner, name: &str, kind: ConnectorKind) -> Resu
                     (0..topic.partitions).map(|index| TopicPartition::new(&*topic.name, index))
                 })
                 .collect();
-            let committed = admin.committed(&group, &partitions).await.map_err(failed(&group))?;
+            let committed = admin
+                .committed(&group, &partitions)
+                .await
+                .map_err(failed(&group))?;
             committed
                 .into_iter()
                 .filter_map(|committed| {
@@ -85,11 +98,17 @@ async fn apply_source(inner: &Inner, name: &str, change: OffsetsChange) -> Resul
             .load(name)
             .await?
             .into_iter()
-            .map(|stored| OffsetEntry { partition: stored.partition, offset: None })
+            .map(|stored| OffsetEntry {
+                partition: stored.partition,
+                offset: None,
+            })
             .collect(),
     };
     let topic = inner.config.offset_topic.clone();
-    let failed = |source| StoreError::Transaction { topic: topic.clone(), source };
+    let failed = |source| StoreError::Transaction {
+        topic: topic.clone(),
+        source,
+    };
     // The first task's id: a run of it that was left behind is fenced, and cannot overwrite what is written here.
     let options = TransactionOptions {
         transactional_id: format!("{}-{name}-0", inner.config.group_id),
@@ -97,10 +116,20 @@ async fn apply_source(inner: &Inner, name: &str, change: OffsetsChange) -> Resul
     };
     let mut transaction = environment.log.transaction(options).await.map_err(failed)?;
     for entry in entries {
-        let record = environment.offsets.record(name, &entry.partition, entry.offset.as_ref());
+        let record = environment
+            .offsets
+            .record(name, &entry.partition, entry.offset.as_ref());
         let mut batch = BatchBuilder::new(Compression::None);
-        batch.append(crate::now_ms(), Some(&record.key), record.value.as_deref(), &[]);
-        transaction.append(&record.partition, batch).await.map_err(failed)?;
+        batch.append(
+            crate::now_ms(),
+            Some(&record.key),
+            record.value.as_deref(),
+            &[],
+        );
+        transaction
+            .append(&record.partition, batch)
+            .await
+            .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
     Ok(())
@@ -116,12 +145,19 @@ async fn apply_sink(inner: &Inner, name: &str, change: OffsetsChange) -> Result<
             for entry in entries {
                 offsets.push(sink_offset(&*admin, &group, entry).await?);
             }
-            admin.commit_offsets(&group, offsets).await.map_err(failed(&group))
+            admin
+                .commit_offsets(&group, offsets)
+                .await
+                .map_err(failed(&group))
         }
     }
 }
 
-async fn sink_offset(admin: &dyn Admin, group: &str, entry: OffsetEntry) -> Result<OffsetCommit, ChangeError> {
+async fn sink_offset(
+    admin: &dyn Admin,
+    group: &str,
+    entry: OffsetEntry,
+) -> Result<OffsetCommit, ChangeError> {
     let bad = || {
         ChangeError::Bad(format!(
             "a sink's partition is {{\"kafka_topic\": text, \"kafka_partition\": number}} and its offset \
@@ -130,10 +166,17 @@ async fn sink_offset(admin: &dyn Admin, group: &str, entry: OffsetEntry) -> Resu
             entry.offset.clone().map_or(Json::Null, Json::Object),
         ))
     };
-    let topic = entry.partition.get("kafka_topic").and_then(Json::as_str).ok_or_else(bad)?;
-    let partition = entry.partition.get("kafka_partition").and_then(whole).ok_or_else(bad)?;
-    let partition =
-        TopicPartition::new(topic, i32::try_from(partition).map_err(|_| bad())?);
+    let topic = entry
+        .partition
+        .get("kafka_topic")
+        .and_then(Json::as_str)
+        .ok_or_else(bad)?;
+    let partition = entry
+        .partition
+        .get("kafka_partition")
+        .and_then(whole)
+        .ok_or_else(bad)?;
+    let partition = TopicPartition::new(topic, i32::try_from(partition).map_err(|_| bad())?);
     let offset = match &entry.offset {
         Some(offset) => offset.get("kafka_offset").and_then(whole).ok_or_else(bad)?,
         // Groups of the log forget whole groups only: the start stands for "no offset".
@@ -142,10 +185,16 @@ async fn sink_offset(admin: &dyn Admin, group: &str, entry: OffsetEntry) -> Resu
             .await
             .map_err(failed(group))?,
     };
-    Ok(OffsetCommit { partition, offset, metadata: String::new() })
+    Ok(OffsetCommit {
+        partition,
+        offset,
+        metadata: String::new(),
+    })
 }
 
 /// A whole number, as number or text (Kafka takes both).
 fn whole(json: &Json) -> Option<i64> {
-    json.as_i64().or_else(|| json.as_str()?.parse().ok()).filter(|number| *number >= 0)
+    json.as_i64()
+        .or_else(|| json.as_str()?.parse().ok())
+        .filter(|number| *number >= 0)
 }

@@ -68,11 +68,19 @@ impl Shell {
     }
 
     /// Takes over what the topics held.
-    pub(super) async fn restore(&mut self, stored: Stored, mut topics: BTreeMap<String, BTreeSet<String>>) {
+    pub(super) async fn restore(
+        &mut self,
+        stored: Stored,
+        mut topics: BTreeMap<String, BTreeSet<String>>,
+    ) {
         for (name, connector) in stored {
             let plugin = plugin_info(&self.inner.plugins, &connector.config);
             let used = topics.remove(&name).unwrap_or_default();
-            let commands = self.inner.herder.write().restore(&name, connector, plugin, used);
+            let commands = self
+                .inner
+                .herder
+                .write()
+                .restore(&name, connector, plugin, used);
             self.execute(&name, commands).await;
         }
     }
@@ -149,26 +157,48 @@ impl Shell {
         };
         let herder = || self.inner.herder.read();
         match change {
-            Change::Put { name, config, plugin, target, create_only } => {
+            Change::Put {
+                name,
+                config,
+                plugin,
+                target,
+                create_only,
+            } => {
                 let created = !herder().contains(&name);
                 if !created && create_only {
                     return Err(ChangeError::Exists(name));
                 }
                 let mut records = Vec::new();
                 if let Some(state) = target {
-                    records.push(ConfigRecord::Target { name: name.clone(), state: Some(state) });
+                    records.push(ConfigRecord::Target {
+                        name: name.clone(),
+                        state: Some(state),
+                    });
                 }
-                records.push(ConfigRecord::Connector { name: name.clone(), config: Some(config.clone()) });
+                records.push(ConfigRecord::Connector {
+                    name: name.clone(),
+                    config: Some(config.clone()),
+                });
                 self.config_store.write(&records, crate::now_ms()).await?;
-                let commands = self.inner.herder.write().configured(&name, config, plugin, target);
+                let commands = self
+                    .inner
+                    .herder
+                    .write()
+                    .configured(&name, config, plugin, target);
                 self.execute(&name, commands).await;
                 Ok(Changed { created })
             }
             Change::Delete { name } => {
                 found(&herder(), &name)?;
                 let records = [
-                    ConfigRecord::Connector { name: name.clone(), config: None },
-                    ConfigRecord::Target { name: name.clone(), state: None },
+                    ConfigRecord::Connector {
+                        name: name.clone(),
+                        config: None,
+                    },
+                    ConfigRecord::Target {
+                        name: name.clone(),
+                        state: None,
+                    },
                 ];
                 self.config_store.write(&records, crate::now_ms()).await?;
                 let topics = self.inner.herder.write().topics_reset(&name);
@@ -179,18 +209,32 @@ impl Shell {
             }
             Change::Target { name, state } => {
                 found(&herder(), &name)?;
-                let mut records = vec![ConfigRecord::Target { name: name.clone(), state: Some(state) }];
+                let mut records = vec![ConfigRecord::Target {
+                    name: name.clone(),
+                    state: Some(state),
+                }];
                 if state == TargetState::Stopped {
-                    records.push(ConfigRecord::Tasks { name: name.clone(), configs: Vec::new() });
+                    records.push(ConfigRecord::Tasks {
+                        name: name.clone(),
+                        configs: Vec::new(),
+                    });
                 }
                 self.config_store.write(&records, crate::now_ms()).await?;
                 let commands = self.inner.herder.write().targeted(&name, state);
                 self.execute(&name, commands).await;
                 Ok(Changed::default())
             }
-            Change::Restart { name, include_tasks, only_failed } => {
+            Change::Restart {
+                name,
+                include_tasks,
+                only_failed,
+            } => {
                 found(&herder(), &name)?;
-                let commands = self.inner.herder.write().restart_all(&name, include_tasks, only_failed);
+                let commands =
+                    self.inner
+                        .herder
+                        .write()
+                        .restart_all(&name, include_tasks, only_failed);
                 self.execute(&name, commands).await;
                 Ok(Changed::default())
             }
@@ -198,7 +242,11 @@ impl Shell {
                 found(&herder(), &id.connector)?;
                 let (there, commands) = self.inner.herder.write().restart_task(&id);
                 self.execute(&id.connector, commands).await;
-                if there { Ok(Changed::default()) } else { Err(ChangeError::TaskNotFound(id)) }
+                if there {
+                    Ok(Changed::default())
+                } else {
+                    Err(ChangeError::TaskNotFound(id))
+                }
             }
             Change::ResetTopics { name } => {
                 found(&herder(), &name)?;
@@ -207,9 +255,13 @@ impl Shell {
                 Ok(Changed::default())
             }
             Change::Offsets { name, change } => {
-                let view = herder().view(&name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
+                let view = herder()
+                    .view(&name)
+                    .ok_or_else(|| ChangeError::NotFound(name.clone()))?;
                 let Some(kind) = view.kind else {
-                    return Err(ChangeError::Bad(format!("the class of connector {name} is not there")));
+                    return Err(ChangeError::Bad(format!(
+                        "the class of connector {name} is not there"
+                    )));
                 };
                 if view.target != TargetState::Stopped || view.stopping > 0 {
                     return Err(ChangeError::NotStopped(name));
@@ -223,7 +275,8 @@ impl Shell {
     fn forget_topics(&mut self, name: &str, topics: BTreeSet<String>) {
         for topic in topics {
             let gone = Gone::Topic(name.to_owned(), topic);
-            self.status_store.publish(&StatusRecord::Gone(gone), crate::now_ms());
+            self.status_store
+                .publish(&StatusRecord::Gone(gone), crate::now_ms());
         }
     }
 
@@ -247,8 +300,11 @@ impl Shell {
             }
             TaskEvent::TopicUsed { id, topic } => {
                 if self.inner.herder.write().topic_used(&id.connector, &topic) {
-                    let record =
-                        StatusRecord::Topic { name: id.connector, topic: topic.to_string(), task: id.task };
+                    let record = StatusRecord::Topic {
+                        name: id.connector,
+                        topic: topic.to_string(),
+                        task: id.task,
+                    };
                     self.status_store.publish(&record, crate::now_ms());
                 }
             }
@@ -259,14 +315,24 @@ impl Shell {
         self.stopping.remove(&id);
         match &end {
             End::Failed { class, trace } => {
-                tracing::error!(connector = id.connector, task = id.task, ?class, trace, "task failed");
+                tracing::error!(
+                    connector = id.connector,
+                    task = id.task,
+                    ?class,
+                    trace,
+                    "task failed"
+                );
             }
             End::Stopped | End::Completed => {
                 tracing::info!(connector = id.connector, task = id.task, ?end, "task ended");
             }
         }
         let now = self.now();
-        let commands = self.inner.herder.write().ended(&id, run, end, now, fastrand::f64());
+        let commands = self
+            .inner
+            .herder
+            .write()
+            .ended(&id, run, end, now, fastrand::f64());
         self.execute(&id.connector, commands).await;
     }
 
@@ -292,7 +358,11 @@ impl Shell {
             .running
             .iter()
             .filter(|(id, running)| {
-                running.hangs(longest) || self.stopping.get(*id).is_some_and(|gone_by| *gone_by <= instant)
+                running.hangs(longest)
+                    || self
+                        .stopping
+                        .get(*id)
+                        .is_some_and(|gone_by| *gone_by <= instant)
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -303,22 +373,37 @@ impl Shell {
                     "org.apache.kafka.connect.errors.ConnectException: a call into the connector did not return \
                      within {call_timeout_ms} ms; its thread is left behind, and nothing that it does can be committed"
                 );
-                let end = End::Failed { class: FailureClass::Hang, trace };
+                let end = End::Failed {
+                    class: FailureClass::Hang,
+                    trace,
+                };
                 self.ended(id, left_behind.run, end).await;
             }
         }
     }
 
     async fn on_planned(&mut self, planned: Planned) {
-        let Planned { connector: name, generation, result } = planned;
-        let before = self.inner.herder.read().plan_replaces(&name, generation).map(<[ConfigMap]>::to_vec);
+        let Planned {
+            connector: name,
+            generation,
+            result,
+        } = planned;
+        let before = self
+            .inner
+            .herder
+            .read()
+            .plan_replaces(&name, generation)
+            .map(<[ConfigMap]>::to_vec);
         let Some(before) = before else {
             return;
         };
         let result = match result {
             Ok(configs) if configs == before => Ok(configs),
             Ok(configs) => {
-                let record = ConfigRecord::Tasks { name: name.clone(), configs: configs.clone() };
+                let record = ConfigRecord::Tasks {
+                    name: name.clone(),
+                    configs: configs.clone(),
+                };
                 match self.config_store.write(&[record], crate::now_ms()).await {
                     Ok(()) => Ok(configs),
                     Err(error) => Err(ConnectError::Transient(error.to_string())),
@@ -339,16 +424,30 @@ impl Shell {
         let mut waiting = std::collections::VecDeque::from(commands);
         while let Some(command) = waiting.pop_front() {
             match command {
-                Command::Plan { connector, generation } => self.plan(connector, generation),
+                Command::Plan {
+                    connector,
+                    generation,
+                } => self.plan(connector, generation),
                 Command::Start { id, run, paused } => {
                     if let Err(trace) = self.start(&id, run, paused) {
-                        let end = End::Failed { class: FailureClass::Fatal, trace };
+                        let end = End::Failed {
+                            class: FailureClass::Fatal,
+                            trace,
+                        };
                         let now = self.now();
-                        waiting.extend(self.inner.herder.write().ended(&id, run, end, now, fastrand::f64()));
+                        waiting.extend(self.inner.herder.write().ended(
+                            &id,
+                            run,
+                            end,
+                            now,
+                            fastrand::f64(),
+                        ));
                     }
                 }
                 Command::Tell { id, run, control } => {
-                    if let Some(running) = self.running.get(&id).filter(|running| running.run == run) {
+                    if let Some(running) =
+                        self.running.get(&id).filter(|running| running.run == run)
+                    {
                         running.tell(control);
                         if control == Control::Stop {
                             let limit = Duration::from_millis(self.inner.config.stop_timeout_ms);
@@ -365,24 +464,42 @@ impl Shell {
 
     /// Asks the connector for its tasks, on a thread that may block.
     fn plan(&self, connector: String, generation: u64) {
-        let config = self.inner.herder.read().config(&connector).cloned().unwrap_or_default();
-        let plugin = config.get("connector.class").and_then(|class| self.inner.plugins.connector(class)).cloned();
+        let config = self
+            .inner
+            .herder
+            .read()
+            .config(&connector)
+            .cloned()
+            .unwrap_or_default();
+        let plugin = config
+            .get("connector.class")
+            .and_then(|class| self.inner.plugins.connector(class))
+            .cloned();
         let answers = self.plans_in.clone();
         tokio::spawn(async move {
             let name = connector.clone();
             let planning = tokio::task::spawn_blocking(move || match plugin {
                 Some(plugin) => task_configs(&name, &*plugin, &config),
-                None => Err(ConnectError::config("connector.class", "the class is not there")),
+                None => Err(ConnectError::config(
+                    "connector.class",
+                    "the class is not there",
+                )),
             });
             let result = match tokio::time::timeout(PLAN_MAX, planning).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(error)) => Err(ConnectError::Fatal(format!("the connector panicked: {error}"))),
+                Ok(Err(error)) => Err(ConnectError::Fatal(format!(
+                    "the connector panicked: {error}"
+                ))),
                 Err(_) => Err(ConnectError::Fatal(format!(
                     "the connector did not plan its tasks within {} s",
                     PLAN_MAX.as_secs()
                 ))),
             };
-            let _ = answers.send(Planned { connector, generation, result });
+            let _ = answers.send(Planned {
+                connector,
+                generation,
+                result,
+            });
         });
     }
 
@@ -390,12 +507,19 @@ impl Shell {
         let view = self.inner.herder.read().view(&id.connector);
         let parts = view.and_then(|view| {
             let task_config = view.tasks.get(id.task as usize)?.config.clone();
-            let plugin = self.inner.plugins.connector(view.config.get("connector.class")?)?.clone();
+            let plugin = self
+                .inner
+                .plugins
+                .connector(view.config.get("connector.class")?)?
+                .clone();
             let task_count = u32::try_from(view.tasks.len()).unwrap_or(u32::MAX);
             Some((view.config, task_config, plugin, task_count))
         });
         let Some((connector_config, task_config, plugin, task_count)) = parts else {
-            return Err(format!("task {}-{} has no configuration", id.connector, id.task));
+            return Err(format!(
+                "task {}-{} has no configuration",
+                id.connector, id.task
+            ));
         };
         let assignment = Assignment {
             id: id.clone(),
@@ -446,7 +570,9 @@ impl Shell {
                 0
             }
         };
-        records.extend((tasks..before).map(|task| StatusRecord::Gone(Gone::Task(name.to_owned(), task))));
+        records.extend(
+            (tasks..before).map(|task| StatusRecord::Gone(Gone::Task(name.to_owned(), task))),
+        );
         for record in records {
             self.status_store.publish(&record, now_ms);
         }
@@ -459,8 +585,13 @@ fn task_configs(
     plugin: &dyn ConnectorPlugin,
     config: &ConfigMap,
 ) -> Result<Vec<ConfigMap>, ConnectError> {
-    let tasks_max = config.get("tasks.max").and_then(|text| text.trim().parse().ok()).unwrap_or(1);
-    let enforced = config.get("tasks.max.enforce").is_none_or(|text| !text.trim().eq_ignore_ascii_case("false"));
+    let tasks_max = config
+        .get("tasks.max")
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1);
+    let enforced = config
+        .get("tasks.max.enforce")
+        .is_none_or(|text| !text.trim().eq_ignore_ascii_case("false"));
     let mut configs = plugin.task_configs(config, tasks_max)?;
     if enforced && configs.len() > tasks_max as usize {
         return Err(ConnectError::Fatal(format!(

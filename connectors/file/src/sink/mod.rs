@@ -30,9 +30,9 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue,
-    JsonStyle, PutReport, Record, RejectedRow, Rule, SinkBatch, SinkTask, Task, TaskContext,
-    TopicPartition, Value, Width,
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin,
+    FieldIssue, JsonStyle, PutReport, Record, RejectedRow, Rule, SinkBatch, SinkTask, Task,
+    TaskContext, TopicPartition, Value, Width,
 };
 
 use sidecar::Sidecar;
@@ -89,7 +89,10 @@ impl ConnectorPlugin for FileSink {
     }
 
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
-        let issue = |message: String| FieldIssue { key: "file".to_owned(), message };
+        let issue = |message: String| FieldIssue {
+            key: "file".to_owned(),
+            message,
+        };
         let Ok(parsed) = def().parse(config) else {
             return Vec::new();
         };
@@ -99,9 +102,15 @@ impl ConnectorPlugin for FileSink {
             _ => PathBuf::from("."),
         };
         if path.is_dir() {
-            vec![issue(format!("{} is a folder; name a file", path.display()))]
+            vec![issue(format!(
+                "{} is a folder; name a file",
+                path.display()
+            ))]
         } else if !folder.is_dir() {
-            vec![issue(format!("the folder {} does not exist; make it first", folder.display()))]
+            vec![issue(format!(
+                "the folder {} does not exist; make it first",
+                folder.display()
+            ))]
         } else {
             Vec::new()
         }
@@ -113,7 +122,10 @@ impl ConnectorPlugin for FileSink {
     }
 
     fn task(&self) -> Task {
-        Task::Sink(Box::new(FileSinkTask { settings: None, output: None }))
+        Task::Sink(Box::new(FileSinkTask {
+            settings: None,
+            output: None,
+        }))
     }
 }
 
@@ -141,7 +153,9 @@ struct FileSinkTask {
 
 impl FileSinkTask {
     fn settings(&self) -> Result<&Settings, ConnectError> {
-        self.settings.as_ref().ok_or_else(|| ConnectError::Fatal("the task was not started".to_owned()))
+        self.settings
+            .as_ref()
+            .ok_or_else(|| ConnectError::Fatal("the task was not started".to_owned()))
     }
 }
 
@@ -167,7 +181,10 @@ impl SinkTask for FileSinkTask {
         let stored = partitions
             .iter()
             .filter_map(|partition| {
-                output.next_offsets.get(partition).map(|offset| (partition.clone(), *offset))
+                output
+                    .next_offsets
+                    .get(partition)
+                    .map(|offset| (partition.clone(), *offset))
             })
             .collect();
         self.output = Some(output);
@@ -236,10 +253,16 @@ impl Output {
         }
         let length = stored.as_ref().map_or(present, |stored| stored.length);
         file.set_len(length).map_err(|error| fail("cut", error))?;
-        file.seek(SeekFrom::Start(length)).map_err(|error| fail("open", error))?;
+        file.seek(SeekFrom::Start(length))
+            .map_err(|error| fail("open", error))?;
         let first = stored.is_none();
         let next_offsets = stored.map(Sidecar::into_offsets).unwrap_or_default();
-        let mut output = Self { file, length, next_offsets, dirty: true };
+        let mut output = Self {
+            file,
+            length,
+            next_offsets,
+            dirty: true,
+        };
         if first {
             // From here on a crash knows where this connector's lines begin.
             output.make_durable(settings)?;
@@ -258,9 +281,9 @@ impl Output {
                 .and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
             return Err(match cut {
                 Ok(_) => ConnectError::Transient(format!("cannot append to {path}: {error}")),
-                Err(cut) => {
-                    ConnectError::Fatal(format!("cannot append to {path}: {error}; nor cut it back: {cut}"))
-                }
+                Err(cut) => ConnectError::Fatal(format!(
+                    "cannot append to {path}: {error}; nor cut it back: {cut}"
+                )),
             });
         }
         self.length += lines.len() as u64;
@@ -300,10 +323,17 @@ impl Settings {
 }
 
 /// Appends a value as JSON without raw newlines (invariant 2).
-fn write_json(value: &Value, schema: Option<&connect_api::Schema>, out: &mut Vec<u8>) -> Result<(), String> {
+fn write_json(
+    value: &Value,
+    schema: Option<&connect_api::Schema>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     match value {
         Value::Json(text) if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() => {
-            let parsed = value.clone().to_structured().map_err(|error| error.to_string())?;
+            let parsed = value
+                .clone()
+                .to_structured()
+                .map_err(|error| error.to_string())?;
             parsed.write_json(None, JsonStyle::default(), out);
         }
         Value::Json(text) => out.extend_from_slice(text.as_str().trim().as_bytes()),

@@ -54,7 +54,12 @@ impl Sidecar {
             })
             .collect();
         offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        Self { version: VERSION, connector: connector.to_owned(), length, offsets }
+        Self {
+            version: VERSION,
+            connector: connector.to_owned(),
+            length,
+            offsets,
+        }
     }
 
     /// Reads the sidecar of `file`; `None` if there is none.
@@ -64,7 +69,10 @@ impl Sidecar {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(ConnectError::Fatal(format!("cannot read {}: {error}", path.display())));
+                return Err(ConnectError::Fatal(format!(
+                    "cannot read {}: {error}",
+                    path.display()
+                )));
             }
         };
         serde_json::from_slice(&bytes)
@@ -73,7 +81,12 @@ impl Sidecar {
     }
 
     /// Whether it speaks of this connector and of a file that can be this one.
-    pub(super) fn check(&self, connector: &str, file: &Path, present: u64) -> Result<(), ConnectError> {
+    pub(super) fn check(
+        &self,
+        connector: &str,
+        file: &Path,
+        present: u64,
+    ) -> Result<(), ConnectError> {
         let sidecar = beside(file, ".offsets");
         if self.version > VERSION {
             return Err(ConnectError::Fatal(format!(
@@ -108,7 +121,12 @@ impl Sidecar {
     pub(super) fn into_offsets(self) -> HashMap<TopicPartition, i64> {
         self.offsets
             .into_iter()
-            .map(|offset| (TopicPartition::new(offset.topic, offset.partition), offset.next_offset))
+            .map(|offset| {
+                (
+                    TopicPartition::new(offset.topic, offset.partition),
+                    offset.next_offset,
+                )
+            })
             .collect()
     }
 
@@ -127,7 +145,8 @@ impl Sidecar {
             };
             File::open(folder)?.sync_all()
         };
-        replace()
-            .map_err(|error| ConnectError::Fatal(format!("cannot write {}: {error}", path.display())))
+        replace().map_err(|error| {
+            ConnectError::Fatal(format!("cannot write {}: {error}", path.display()))
+        })
     }
 }

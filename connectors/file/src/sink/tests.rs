@@ -7,8 +7,15 @@ use super::*;
 fn context(path: &std::path::Path, more: &[(&str, &str)]) -> TaskContext {
     let mut config = ConfigMap::new();
     config.insert("file".to_owned(), path.to_string_lossy().into_owned());
-    config.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    TaskContext { connector: "out".to_owned(), task: 0, config }
+    config.extend(
+        more.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
+    TaskContext {
+        connector: "out".to_owned(),
+        task: 0,
+        config,
+    }
 }
 
 fn new_task() -> Box<dyn SinkTask> {
@@ -29,7 +36,10 @@ fn batch(partition: i32, from: i64, values: &[Value]) -> SinkBatch {
             offset,
         })
         .collect();
-    SinkBatch { records, positions: vec![(origin, from + values.len() as i64)] }
+    SinkBatch {
+        records,
+        positions: vec![(origin, from + values.len() as i64)],
+    }
 }
 
 fn json(text: &str) -> Value {
@@ -65,7 +75,10 @@ async fn lines_by_format() {
     ];
     for (more, expected) in [
         (&[][..], "plain\nnull\n{\"a\":1}\n{\"x\":1}\n"),
-        (&[("format", "ndjson")][..], "\"plain\"\nnull\n{\"a\":1}\n{\"x\":1}\n"),
+        (
+            &[("format", "ndjson")][..],
+            "\"plain\"\nnull\n{\"a\":1}\n{\"x\":1}\n",
+        ),
         (
             &[("include.key", "true")][..],
             "{\"key\":\"k0\",\"value\":\"plain\"}\n{\"key\":\"k1\",\"value\":null}\n\
@@ -77,7 +90,10 @@ async fn lines_by_format() {
         let mut task = new_task();
         task.start(context(&path, more)).await.unwrap();
         task.open(&[TopicPartition::new("t", 0)]).await.unwrap();
-        assert_eq!(task.put(&batch(0, 0, &values)).await.unwrap(), PutReport::Taken);
+        assert_eq!(
+            task.put(&batch(0, 0, &values)).await.unwrap(),
+            PutReport::Taken
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
     }
 }
@@ -90,11 +106,18 @@ async fn a_file_of_others_is_kept_and_another_connectors_file_refused() {
     let mut task = new_task();
     task.start(context(&path, &[])).await.unwrap();
     task.open(&[TopicPartition::new("t", 0)]).await.unwrap();
-    task.put(&batch(0, 0, &[Value::text("lost in the crash")])).await.unwrap();
+    task.put(&batch(0, 0, &[Value::text("lost in the crash")]))
+        .await
+        .unwrap();
     drop(task);
     let mut task = new_task();
     task.start(context(&path, &[])).await.unwrap();
-    assert!(task.open(&[TopicPartition::new("t", 0)]).await.unwrap().is_empty());
+    assert!(
+        task.open(&[TopicPartition::new("t", 0)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\n");
     drop(task);
 
@@ -103,11 +126,17 @@ async fn a_file_of_others_is_kept_and_another_connectors_file_refused() {
     let mut task = new_task();
     task.start(other).await.unwrap();
     let error = task.open(&[]).await.unwrap_err();
-    assert!(error.to_string().contains("is written by connector out"), "{error}");
+    assert!(
+        error.to_string().contains("is written by connector out"),
+        "{error}"
+    );
 
     std::fs::write(&path, "x").unwrap();
     let mut task = new_task();
     task.start(context(&path, &[])).await.unwrap();
     let error = task.open(&[]).await.unwrap_err();
-    assert!(error.to_string().contains("it was cut or replaced"), "{error}");
+    assert!(
+        error.to_string().contains("it was cut or replaced"),
+        "{error}"
+    );
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use connect_api::{
-    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, FieldIssue, Importance, Rule,
-    Width,
+    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, FieldIssue, Importance,
+    Rule, Width,
 };
 
 /// How lines become records.
@@ -91,7 +91,10 @@ pub(super) fn issues(config: &ConfigMap) -> Vec<FieldIssue> {
         }],
         Ok(_) => Vec::new(),
         Err(ConnectError::Config { key, message }) => vec![FieldIssue { key, message }],
-        Err(error) => vec![FieldIssue { key: "file".to_owned(), message: error.to_string() }],
+        Err(error) => vec![FieldIssue {
+            key: "file".to_owned(),
+            message: error.to_string(),
+        }],
     }
 }
 

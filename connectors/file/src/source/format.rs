@@ -18,7 +18,10 @@ use super::lines::{LineReader, Step};
 #[derive(Debug, PartialEq)]
 pub(super) enum Taken {
     Record(Record),
-    Rejected { raw: Bytes, reason: String },
+    Rejected {
+        raw: Bytes,
+        reason: String,
+    },
     /// An empty line between records.
     Nothing,
     /// The first part of a record that goes on in the next line.
@@ -45,7 +48,10 @@ pub(super) struct Csv {
 
 impl Format {
     /// Prepares for a file, reading its header where it has one. `None`: the header line is not there yet.
-    pub(super) fn open(config: &SourceConfig, lines: &mut LineReader) -> Result<Option<Self>, InputError> {
+    pub(super) fn open(
+        config: &SourceConfig,
+        lines: &mut LineReader,
+    ) -> Result<Option<Self>, InputError> {
         Ok(Some(match config.format {
             LineFormat::Line => Self::Line,
             LineFormat::Ndjson => Self::Ndjson(config.key_field.clone()),
@@ -53,7 +59,9 @@ impl Format {
                 let header = match lines.next()? {
                     Step::Line(header) => header,
                     Step::TooLong(_) => {
-                        return Err(InputError::Header("the first line is over the limit".to_owned()));
+                        return Err(InputError::Header(
+                            "the first line is over the limit".to_owned(),
+                        ));
                     }
                     Step::End => return Ok(None),
                 };
@@ -67,11 +75,15 @@ impl Format {
         match self {
             Self::Line => match Text::from_utf8(line.clone()) {
                 Ok(text) => {
-                    let mut record = Record::new(Arc::clone(topic), Value::Null, Value::String(text));
+                    let mut record =
+                        Record::new(Arc::clone(topic), Value::Null, Value::String(text));
                     record.value_schema = Some(string_schema());
                     Taken::Record(record)
                 }
-                Err(error) => Taken::Rejected { raw: line, reason: format!("not UTF-8: {error}") },
+                Err(error) => Taken::Rejected {
+                    raw: line,
+                    reason: format!("not UTF-8: {error}"),
+                },
             },
             Self::Ndjson(key_field) => {
                 if line.trim_ascii().is_empty() {
@@ -120,12 +132,18 @@ fn json_record(topic: &Arc<str>, line: &Bytes, key_field: Option<&str>) -> Resul
         Some(Scalar::Text(Cow::Owned(text))) => Text::from(text),
         Some(Scalar::Null) => return Err(format!("key.field \"{field}\" is null")),
         Some(Scalar::Nested) => {
-            return Err(format!("key.field \"{field}\" is an object or array; a key is a single value"));
+            return Err(format!(
+                "key.field \"{field}\" is an object or array; a key is a single value"
+            ));
         }
         None => return Err(format!("there is no field \"{field}\" (key.field)")),
     };
     // The pass that looked for the key has checked the whole text.
-    Ok(Record::new(Arc::clone(topic), Value::String(key), Value::Json(text)))
+    Ok(Record::new(
+        Arc::clone(topic),
+        Value::String(key),
+        Value::Json(text),
+    ))
 }
 
 /// serde_json says "at line 1 column 7" of a text that is one line.
@@ -258,8 +276,15 @@ impl Csv {
             return Err(InputError::Header("a quote is not closed".to_owned()));
         };
         let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
-        if let Some(repeated) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-            return Err(InputError::Header(format!("column \"{}\" is there twice", repeated.1)));
+        if let Some(repeated) = names
+            .iter()
+            .enumerate()
+            .find(|(index, name)| names[..*index].contains(name))
+        {
+            return Err(InputError::Header(format!(
+                "column \"{}\" is there twice",
+                repeated.1
+            )));
         }
         let key = match &config.key_field {
             None => None,
@@ -279,7 +304,12 @@ impl Csv {
                 column
             })
             .collect();
-        Ok(Self { columns, key, open: Vec::new(), open_bytes_max: config.line_bytes_max })
+        Ok(Self {
+            columns,
+            key,
+            open: Vec::new(),
+            open_bytes_max: config.line_bytes_max,
+        })
     }
 
     fn take(&mut self, topic: &Arc<str>, line: Bytes) -> Taken {
@@ -292,10 +322,13 @@ impl Csv {
             Bytes::from(whole)
         };
         let text = match std::str::from_utf8(&line) {
-            Ok(text) if text.is_empty() => return Taken::Nothing,
+            Ok("") => return Taken::Nothing,
             Ok(text) => text,
             Err(error) => {
-                return Taken::Rejected { reason: format!("not UTF-8: {error}"), raw: line.clone() };
+                return Taken::Rejected {
+                    reason: format!("not UTF-8: {error}"),
+                    raw: line.clone(),
+                };
             }
         };
         let fields = match split(text) {
@@ -310,8 +343,11 @@ impl Csv {
             }
         };
         if fields.len() != self.columns.len() {
-            let reason =
-                format!("{} fields, but the header has {}", fields.len(), self.columns.len());
+            let reason = format!(
+                "{} fields, but the header has {}",
+                fields.len(),
+                self.columns.len()
+            );
             return Taken::Rejected { raw: line, reason };
         }
         let mut object = Vec::with_capacity(text.len() * 2);
@@ -321,7 +357,9 @@ impl Csv {
             Value::text(field.as_ref()).write_json(None, Default::default(), &mut object);
         }
         object.push(b'}');
-        let key = self.key.map_or(Value::Null, |key| Value::text(fields[key].as_ref()));
+        let key = self
+            .key
+            .map_or(Value::Null, |key| Value::text(fields[key].as_ref()));
         let value = Text::from_utf8(object.into()).expect("text is written as text");
         Taken::Record(Record::new(Arc::clone(topic), key, Value::Json(value)))
     }

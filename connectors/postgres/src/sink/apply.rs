@@ -24,6 +24,8 @@ use super::session::Session;
 use super::table::{self, Table};
 
 type Columns = Vec<(String, Cell)>;
+/// SQL and its parameters: one array of texts a column.
+type Prepared = (String, Vec<Vec<Option<String>>>);
 
 /// One statement's worth of changes.
 #[derive(Debug)]
@@ -53,7 +55,11 @@ pub(super) async fn apply(
         return Ok(PutReport::Taken);
     }
     table::prepare(session, config, &rows).await?;
-    session.client.batch_execute("BEGIN").await.map_err(Failure::from)?;
+    session
+        .client
+        .batch_execute("BEGIN")
+        .await
+        .map_err(Failure::from)?;
     let written = match write(session, config, &rows).await {
         Ok(()) => {
             let known = session.offsets().clone();
@@ -63,12 +69,20 @@ pub(super) async fn apply(
     };
     match written {
         Ok(()) => {
-            session.client.batch_execute("COMMIT").await.map_err(Failure::from)?;
+            session
+                .client
+                .batch_execute("COMMIT")
+                .await
+                .map_err(Failure::from)?;
             session.moved(&positions);
             Ok(PutReport::Taken)
         }
         Err(Failure::Rows(message)) => {
-            session.client.batch_execute("ROLLBACK").await.map_err(Failure::from)?;
+            session
+                .client
+                .batch_execute("ROLLBACK")
+                .await
+                .map_err(Failure::from)?;
             isolate(session, config, &rows, message).await
         }
         Err(failure) => {
@@ -89,14 +103,26 @@ async fn isolate(
     rows: &[(usize, Row)],
     first: String,
 ) -> Result<PutReport, ConnectError> {
-    session.client.batch_execute("BEGIN").await.map_err(Failure::from)?;
+    session
+        .client
+        .batch_execute("BEGIN")
+        .await
+        .map_err(Failure::from)?;
     let mut rejected = Vec::new();
     // In order, each half on top of what was good before it: rows may also collide with each other.
     let mut waiting = vec![rows];
     while let Some(part) = waiting.pop() {
-        session.client.batch_execute("SAVEPOINT part").await.map_err(Failure::from)?;
+        session
+            .client
+            .batch_execute("SAVEPOINT part")
+            .await
+            .map_err(Failure::from)?;
         match write(session, config, part).await {
-            Ok(()) => session.client.batch_execute("RELEASE part").await.map_err(Failure::from)?,
+            Ok(()) => session
+                .client
+                .batch_execute("RELEASE part")
+                .await
+                .map_err(Failure::from)?,
             Err(Failure::Rows(message)) => {
                 session
                     .client
@@ -119,7 +145,11 @@ async fn isolate(
             Err(failure) => return Err(failure.into()),
         }
     }
-    session.client.batch_execute("ROLLBACK").await.map_err(Failure::from)?;
+    session
+        .client
+        .batch_execute("ROLLBACK")
+        .await
+        .map_err(Failure::from)?;
     if rejected.is_empty() {
         return Err(ConnectError::Fatal(format!(
             "the database refused the batch, but none of its rows: {first}"
@@ -129,7 +159,11 @@ async fn isolate(
 }
 
 /// Writes rows in the open transaction.
-async fn write(session: &mut Session, config: &SinkConfig, rows: &[(usize, Row)]) -> Result<(), Failure> {
+async fn write(
+    session: &mut Session,
+    config: &SinkConfig,
+    rows: &[(usize, Row)],
+) -> Result<(), Failure> {
     let steps = match config.insert_mode {
         InsertMode::Upsert => reduced(rows),
         InsertMode::Insert => in_order(rows),
@@ -160,10 +194,19 @@ fn reduced(rows: &[(usize, Row)]) -> Vec<Step> {
     let mut order: Vec<(&TableName, Last)> = Vec::new();
     let mut places: HashMap<(&TableName, Vec<&str>), usize> = HashMap::new();
     for (_, row) in rows {
-        let key: Vec<&str> =
-            row.key.iter().map(|(_, cell)| cell.text.as_deref().unwrap_or_default()).collect();
+        let key: Vec<&str> = row
+            .key
+            .iter()
+            .map(|(_, cell)| cell.text.as_deref().unwrap_or_default())
+            .collect();
         let place = *places.entry((&row.table, key)).or_insert_with(|| {
-            order.push((&row.table, Last { key: row.key.clone(), ..Last::default() }));
+            order.push((
+                &row.table,
+                Last {
+                    key: row.key.clone(),
+                    ..Last::default()
+                },
+            ));
             order.len() - 1
         });
         let last = &mut order[place].1;
@@ -173,7 +216,9 @@ fn reduced(rows: &[(usize, Row)]) -> Vec<Step> {
                 last.columns = None;
             }
             Some(columns) => {
-                last.columns.get_or_insert_default().extend(columns.iter().cloned());
+                last.columns
+                    .get_or_insert_default()
+                    .extend(columns.iter().cloned());
             }
         }
     }
@@ -187,7 +232,13 @@ fn reduced(rows: &[(usize, Row)]) -> Vec<Step> {
     let mut inserts = steps.split_off(deletes);
     for (table, last) in order {
         if let Some(columns) = last.columns {
-            add(&mut inserts, table, &last.key, columns.into_iter().collect(), false);
+            add(
+                &mut inserts,
+                table,
+                &last.key,
+                columns.into_iter().collect(),
+                false,
+            );
         }
     }
     steps.extend(inserts);
@@ -196,10 +247,17 @@ fn reduced(rows: &[(usize, Row)]) -> Vec<Step> {
 
 /// Adds a row to the step of its table and columns, wherever that is: keys differ, so order does not matter.
 fn add(steps: &mut Vec<Step>, table: &TableName, key: &Columns, row: Columns, delete: bool) {
-    let fits = |step: &&mut Step| &step.table == table && step.delete == delete && same_columns(&step.rows[0], &row);
+    let fits = |step: &&mut Step| {
+        &step.table == table && step.delete == delete && same_columns(&step.rows[0], &row)
+    };
     match steps.iter_mut().find(fits) {
         Some(step) => step.rows.push(row),
-        None => steps.push(Step { table: table.clone(), key: names(key), rows: vec![row], delete }),
+        None => steps.push(Step {
+            table: table.clone(),
+            key: names(key),
+            rows: vec![row],
+            delete,
+        }),
     }
 }
 
@@ -213,7 +271,9 @@ fn in_order(rows: &[(usize, Row)]) -> Vec<Step> {
         };
         match steps.last_mut() {
             Some(step)
-                if step.table == row.table && step.delete == delete && same_columns(&step.rows[0], &columns) =>
+                if step.table == row.table
+                    && step.delete == delete
+                    && same_columns(&step.rows[0], &columns) =>
             {
                 step.rows.push(columns);
             }
@@ -242,7 +302,7 @@ fn statement(
     step: &Step,
     table: &Table,
     chunk: &[Columns],
-) -> Result<(String, Vec<Vec<Option<String>>>), Failure> {
+) -> Result<Prepared, Failure> {
     let mut used: Vec<(String, String)> = Vec::new();
     let mut parameters = Vec::new();
     for (place, (column, _)) in step.rows[0].iter().enumerate() {
@@ -251,13 +311,25 @@ fn statement(
             if chunk.iter().all(|row| row[place].1.text.is_none()) {
                 continue;
             }
-            return Err(Failure::TableChanged(format!("table {} has no column {column}", step.table.quoted())));
+            return Err(Failure::TableChanged(format!(
+                "table {} has no column {column}",
+                step.table.quoted()
+            )));
         };
         used.push((quote(column), column_type.clone()));
-        parameters.push(chunk.iter().map(|row| row[place].1.for_column(column_type)).collect());
+        parameters.push(
+            chunk
+                .iter()
+                .map(|row| row[place].1.for_column(column_type))
+                .collect(),
+        );
     }
-    let arrays: Vec<String> = (1..=used.len()).map(|number| format!("${number}::text[]")).collect();
-    let aliases: Vec<String> = (1..=used.len()).map(|number| format!("c{number}")).collect();
+    let arrays: Vec<String> = (1..=used.len())
+        .map(|number| format!("${number}::text[]"))
+        .collect();
+    let aliases: Vec<String> = (1..=used.len())
+        .map(|number| format!("c{number}"))
+        .collect();
     let from = format!("unnest({}) AS u({})", arrays.join(", "), aliases.join(", "));
     let casts: Vec<String> = used
         .iter()
@@ -267,11 +339,21 @@ fn statement(
     let name = step.table.quoted();
     let columns: Vec<&str> = used.iter().map(|(column, _)| column.as_str()).collect();
     let sql = if step.delete {
-        let conditions: Vec<String> =
-            columns.iter().zip(&casts).map(|(column, value)| format!("t.{column} = {value}")).collect();
-        format!("DELETE FROM {name} AS t USING {from} WHERE {}", conditions.join(" AND "))
+        let conditions: Vec<String> = columns
+            .iter()
+            .zip(&casts)
+            .map(|(column, value)| format!("t.{column} = {value}"))
+            .collect();
+        format!(
+            "DELETE FROM {name} AS t USING {from} WHERE {}",
+            conditions.join(" AND ")
+        )
     } else {
-        let insert = format!("INSERT INTO {name} ({}) SELECT {} FROM {from}", columns.join(", "), casts.join(", "));
+        let insert = format!(
+            "INSERT INTO {name} ({}) SELECT {} FROM {from}",
+            columns.join(", "),
+            casts.join(", ")
+        );
         match config.insert_mode {
             InsertMode::Insert => insert,
             InsertMode::Upsert => {

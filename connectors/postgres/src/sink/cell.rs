@@ -55,8 +55,22 @@ impl Kind {
         };
         match (rank(self), rank(other)) {
             _ if self == other => self,
-            (Some(_), Some(_)) if matches!((self, other), (Self::Real, Self::BigInt | Self::Integer) | (Self::BigInt | Self::Integer, Self::Real)) => Self::Double,
-            (Some(a), Some(b)) => if a > b { self } else { other },
+            (Some(_), Some(_))
+                if matches!(
+                    (self, other),
+                    (Self::Real, Self::BigInt | Self::Integer)
+                        | (Self::BigInt | Self::Integer, Self::Real)
+                ) =>
+            {
+                Self::Double
+            }
+            (Some(a), Some(b)) => {
+                if a > b {
+                    self
+                } else {
+                    other
+                }
+            }
             _ => Self::Text,
         }
     }
@@ -76,21 +90,31 @@ impl Cell {
     pub(super) fn of(value: &Value, schema: Option<&Schema>) -> Result<Self, String> {
         let name = schema.and_then(|schema| schema.name.as_deref());
         let (text, kind) = match value {
-            Value::Null => return Ok(Self { text: None, kind: schema.map(kind_of) }),
+            Value::Null => {
+                return Ok(Self {
+                    text: None,
+                    kind: schema.map(kind_of),
+                });
+            }
             Value::Boolean(value) => (value.to_string(), Kind::Boolean),
             Value::Int8(value) => (value.to_string(), Kind::SmallInt),
             Value::Int16(value) => (value.to_string(), Kind::SmallInt),
-            Value::Int32(days) if name == Some(logical::DATE) => {
-                (date(i64::from(*days)).ok_or("the date is out of range")?, Kind::Date)
-            }
+            Value::Int32(days) if name == Some(logical::DATE) => (
+                date(i64::from(*days)).ok_or("the date is out of range")?,
+                Kind::Date,
+            ),
             Value::Int32(ms) if name == Some(logical::TIME) => {
                 let text = timestamp(i64::from(*ms)).ok_or("the time is out of range")?;
-                (text.split_once('T').map_or("", |(_, time)| time).to_owned(), Kind::Time)
+                (
+                    text.split_once('T').map_or("", |(_, time)| time).to_owned(),
+                    Kind::Time,
+                )
             }
             Value::Int32(value) => (value.to_string(), Kind::Integer),
-            Value::Int64(ms) if name == Some(logical::TIMESTAMP) => {
-                (timestamp(*ms).ok_or("the timestamp is out of range")?, Kind::Timestamp)
-            }
+            Value::Int64(ms) if name == Some(logical::TIMESTAMP) => (
+                timestamp(*ms).ok_or("the timestamp is out of range")?,
+                Kind::Timestamp,
+            ),
             Value::Int64(value) => (value.to_string(), Kind::BigInt),
             Value::Float32(value) => (float(value.to_string()), Kind::Real),
             Value::Float64(value) => (float(value.to_string()), Kind::Double),
@@ -106,7 +130,10 @@ impl Cell {
         if text.contains('\0') {
             return Err("text with a zero character, which PostgreSQL cannot store".to_owned());
         }
-        Ok(Self { text: Some(text), kind: Some(kind) })
+        Ok(Self {
+            text: Some(text),
+            kind: Some(kind),
+        })
     }
 
     /// The text to send for a column of this type (as `format_type` prints it).
@@ -119,7 +146,9 @@ impl Cell {
                 Ok(bytes) => hex(&bytes),
                 Err(_) => text.clone(),
             },
-            (Some(Kind::Text), "json" | "jsonb") => Value::text(text.as_str()).to_json().to_string(),
+            (Some(Kind::Text), "json" | "jsonb") => {
+                Value::text(text.as_str()).to_json().to_string()
+            }
             // 10.0 is a whole number too.
             (Some(Kind::Double | Kind::Real), "smallint" | "integer" | "bigint") => {
                 text.strip_suffix(".0").unwrap_or(text).to_owned()
@@ -159,7 +188,14 @@ fn kind_of(schema: &Schema) -> Kind {
 
 fn json(value: &Value, schema: Option<&Schema>, decimal_numeric: bool) -> Result<String, String> {
     let mut out = Vec::new();
-    value.write_json(schema, JsonStyle { decimal_numeric, ..JsonStyle::default() }, &mut out);
+    value.write_json(
+        schema,
+        JsonStyle {
+            decimal_numeric,
+            ..JsonStyle::default()
+        },
+        &mut out,
+    );
     String::from_utf8(out).map_err(|error| error.to_string())
 }
 
@@ -204,16 +240,36 @@ mod tests {
     #[test]
     fn values_and_logical_types() {
         use connect_api::SchemaType;
-        assert_eq!(text(&Value::Float64(0.1), None), ("0.1".to_owned(), "double precision"));
-        assert_eq!(text(&Value::Float64(f64::NEG_INFINITY), None).0, "-Infinity");
-        assert_eq!(text(&Value::Bytes("ab".into()), None), ("\\x6162".to_owned(), "bytea"));
+        assert_eq!(
+            text(&Value::Float64(0.1), None),
+            ("0.1".to_owned(), "double precision")
+        );
+        assert_eq!(
+            text(&Value::Float64(f64::NEG_INFINITY), None).0,
+            "-Infinity"
+        );
+        assert_eq!(
+            text(&Value::Bytes("ab".into()), None),
+            ("\\x6162".to_owned(), "bytea")
+        );
         let date = Schema::new(SchemaType::Int32).named(logical::DATE);
-        assert_eq!(text(&Value::Int32(15_706), Some(&date)), ("2013-01-01".to_owned(), "date"));
+        assert_eq!(
+            text(&Value::Int32(15_706), Some(&date)),
+            ("2013-01-01".to_owned(), "date")
+        );
         let time = Schema::new(SchemaType::Int64).named(logical::TIMESTAMP);
-        assert_eq!(text(&Value::Int64(1), Some(&time)).0, "1970-01-01T00:00:00.001");
+        assert_eq!(
+            text(&Value::Int64(1), Some(&time)).0,
+            "1970-01-01T00:00:00.001"
+        );
         let mut decimal = Schema::new(SchemaType::Bytes).named(logical::DECIMAL);
-        decimal.parameters.insert("scale".to_owned(), "2".to_owned());
-        assert_eq!(text(&Value::Bytes(vec![0x04, 0xd2].into()), Some(&decimal)), ("12.34".to_owned(), "numeric"));
+        decimal
+            .parameters
+            .insert("scale".to_owned(), "2".to_owned());
+        assert_eq!(
+            text(&Value::Bytes(vec![0x04, 0xd2].into()), Some(&decimal)),
+            ("12.34".to_owned(), "numeric")
+        );
         assert!(Cell::of(&Value::text("a\0b"), None).is_err());
     }
 

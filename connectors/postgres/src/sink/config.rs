@@ -1,6 +1,8 @@
 //! Keys of the sink: Debezium's JDBC sink's, with Confluent's and Aiven's names as aliases.
 
-use connect_api::{ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Width};
+use connect_api::{
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Width,
+};
 
 use super::url;
 
@@ -123,13 +125,23 @@ fn connection(def: ConfigDef) -> ConfigDef {
         .width(Width::Long),
     )
     .with(
-        ConfigKey::optional("connection.username", ConfigType::String, None, "User to connect as.")
-            .alias(&["connection.user"])
-            .importance(Importance::High),
+        ConfigKey::optional(
+            "connection.username",
+            ConfigType::String,
+            None,
+            "User to connect as.",
+        )
+        .alias(&["connection.user"])
+        .importance(Importance::High),
     )
     .with(
-        ConfigKey::optional("connection.password", ConfigType::Password, None, "The user's password.")
-            .importance(Importance::High),
+        ConfigKey::optional(
+            "connection.password",
+            ConfigType::Password,
+            None,
+            "The user's password.",
+        )
+        .importance(Importance::High),
     )
 }
 

@@ -30,8 +30,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, PutReport, RejectedRow,
-    SinkBatch, SinkTask, Task, TaskContext, TopicPartition,
+    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, PutReport,
+    RejectedRow, SinkBatch, SinkTask, Task, TaskContext, TopicPartition,
 };
 
 use config::SinkConfig;
@@ -70,7 +70,10 @@ impl ConnectorPlugin for PostgresSink {
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
         let issue = |error: ConnectError| match error {
             ConnectError::Config { key, message } => FieldIssue { key, message },
-            other => FieldIssue { key: "connection.url".to_owned(), message: other.to_string() },
+            other => FieldIssue {
+                key: "connection.url".to_owned(),
+                message: other.to_string(),
+            },
         };
         let parsed = match SinkConfig::parse(config) {
             Ok(parsed) => parsed,
@@ -82,7 +85,11 @@ impl ConnectorPlugin for PostgresSink {
         }
     }
 
-    fn task_configs(&self, config: &ConfigMap, tasks_max: u32) -> Result<Vec<ConfigMap>, ConnectError> {
+    fn task_configs(
+        &self,
+        config: &ConfigMap,
+        tasks_max: u32,
+    ) -> Result<Vec<ConfigMap>, ConnectError> {
         Ok(vec![config.clone(); tasks_max as usize])
     }
 
@@ -103,11 +110,15 @@ struct PostgresSinkTask {
 impl PostgresSinkTask {
     /// A session with the offsets of this task's partitions loaded.
     async fn session(&mut self) -> Result<(&mut Session, &SinkConfig), ConnectError> {
-        let config =
-            self.config.as_ref().ok_or_else(|| ConnectError::Fatal("the task was not started".to_owned()))?;
+        let config = self
+            .config
+            .as_ref()
+            .ok_or_else(|| ConnectError::Fatal("the task was not started".to_owned()))?;
         if self.session.as_ref().is_none_or(Session::is_closed) {
             let mut session = Session::connect(config).await?;
-            session.load_offsets(&self.connector, &self.partitions).await?;
+            session
+                .load_offsets(&self.connector, &self.partitions)
+                .await?;
             self.session = Some(session);
         }
         match &mut self.session {
@@ -123,7 +134,10 @@ impl PostgresSinkTask {
         let mut rejected = Vec::new();
         for (index, record) in batch.records.iter().enumerate() {
             // A commit whose answer got lost: these rows are there.
-            if session.offset(&record.origin).is_some_and(|next| record.offset < next) {
+            if session
+                .offset(&record.origin)
+                .is_some_and(|next| record.offset < next)
+            {
                 continue;
             }
             match Row::of(config, &record.record) {

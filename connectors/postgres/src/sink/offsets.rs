@@ -24,13 +24,18 @@ pub(super) async fn load(
     connector: &str,
     partitions: &[TopicPartition],
 ) -> Result<HashMap<TopicPartition, i64>, Failure> {
-    let there = client.query_one("SELECT to_regclass('_thalweg_offsets') IS NOT NULL", &[]).await?;
+    let there = client
+        .query_one("SELECT to_regclass('_thalweg_offsets') IS NOT NULL", &[])
+        .await?;
     if !there.get::<_, bool>(0) {
         // Two tasks that make it at once: the loser's error is transient.
-        client.batch_execute(CREATE).await.map_err(|error| match Failure::from(error) {
-            Failure::Rows(message) => ConnectError::Transient(message).into(),
-            other => other,
-        })?;
+        client
+            .batch_execute(CREATE)
+            .await
+            .map_err(|error| match Failure::from(error) {
+                Failure::Rows(message) => ConnectError::Transient(message).into(),
+                other => other,
+            })?;
     }
     let rows = client
         .query(
@@ -40,7 +45,12 @@ pub(super) async fn load(
         .await?;
     Ok(rows
         .iter()
-        .map(|row| (TopicPartition::new(row.get::<_, String>(0), row.get(1)), row.get(2)))
+        .map(|row| {
+            (
+                TopicPartition::new(row.get::<_, String>(0), row.get(1)),
+                row.get(2),
+            )
+        })
         .filter(|(partition, _)| partitions.contains(partition))
         .collect())
 }

@@ -28,8 +28,14 @@ impl TableName {
     fn of(format: &str, topic: &str) -> Self {
         let placed = |part: &str| part.replace("${topic}", &topic.replace('.', "_"));
         match format.split_once('.') {
-            Some((schema, table)) => Self { schema: Some(placed(schema)), table: placed(table) },
-            None => Self { schema: None, table: placed(format) },
+            Some((schema, table)) => Self {
+                schema: Some(placed(schema)),
+                table: placed(table),
+            },
+            None => Self {
+                schema: None,
+                table: placed(format),
+            },
         }
     }
 
@@ -59,9 +65,17 @@ impl Row {
                 return Ok(None);
             }
             let key = record_key(config, record)?;
-            return Ok(Some(Self { table, key, columns: None }));
+            return Ok(Some(Self {
+                table,
+                key,
+                columns: None,
+            }));
         }
-        let value = record.value.clone().to_structured().map_err(|error| format!("the value: {error}"))?;
+        let value = record
+            .value
+            .clone()
+            .to_structured()
+            .map_err(|error| format!("the value: {error}"))?;
         let mut columns = cells(&value).map_err(|error| format!("the value {error}"))?;
         let key = match config.key_mode {
             KeyMode::None => Vec::new(),
@@ -71,7 +85,9 @@ impl Row {
                 .iter()
                 .map(|field| {
                     let found = columns.iter().find(|(name, _)| name == field);
-                    found.cloned().ok_or_else(|| format!("the value has no field \"{field}\" (primary.key.fields)"))
+                    found.cloned().ok_or_else(|| {
+                        format!("the value has no field \"{field}\" (primary.key.fields)")
+                    })
                 })
                 .collect::<Result<_, _>>()?,
         };
@@ -85,7 +101,11 @@ impl Row {
         if all.is_empty() {
             return Err("the record has no fields".to_owned());
         }
-        Ok(Some(Self { table, key, columns: Some(all) }))
+        Ok(Some(Self {
+            table,
+            key,
+            columns: Some(all),
+        }))
     }
 }
 
@@ -96,7 +116,10 @@ fn record_key(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)
         Value::String(text) if config.key_fields.len() != 1 && text.as_str().starts_with('{') => {
             Value::parse_json(text.as_str()).map_err(|error| format!("the key: {error}"))?
         }
-        key => key.clone().to_structured().map_err(|error| format!("the key: {error}"))?,
+        key => key
+            .clone()
+            .to_structured()
+            .map_err(|error| format!("the key: {error}"))?,
     };
     if !matches!(key, Value::Map(_) | Value::Struct(_)) {
         return match config.key_fields.as_slice() {
@@ -120,7 +143,9 @@ fn record_key(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)
         .iter()
         .map(|field| {
             let found = all.iter().find(|(name, _)| name == field);
-            found.cloned().ok_or_else(|| format!("the key has no field \"{field}\" (primary.key.fields)"))
+            found
+                .cloned()
+                .ok_or_else(|| format!("the key has no field \"{field}\" (primary.key.fields)"))
         })
         .collect()
 }

@@ -32,14 +32,17 @@ impl Drop for Session {
 
 impl Session {
     pub(super) async fn connect(config: &SinkConfig) -> Result<Self, ConnectError> {
-        let (client, connection) = config.connection.connect(NoTls).await.map_err(|error| {
-            match Failure::from(error) {
-                Failure::Other(ConnectError::Transient(message)) => {
-                    ConnectError::Transient(format!("cannot connect: {message}"))
-                }
-                other => other.into(),
-            }
-        })?;
+        let (client, connection) =
+            config
+                .connection
+                .connect(NoTls)
+                .await
+                .map_err(|error| match Failure::from(error) {
+                    Failure::Other(ConnectError::Transient(message)) => {
+                        ConnectError::Transient(format!("cannot connect: {message}"))
+                    }
+                    other => other.into(),
+                })?;
         let connection = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(error = chain(&error), "the connection to PostgreSQL broke");
@@ -87,7 +90,11 @@ impl Session {
     }
 
     /// Runs a statement whose parameters are all arrays of text.
-    pub(super) async fn execute(&mut self, sql: &str, columns: &[Vec<Option<String>>]) -> Result<u64, Failure> {
+    pub(super) async fn execute(
+        &mut self,
+        sql: &str,
+        columns: &[Vec<Option<String>>],
+    ) -> Result<u64, Failure> {
         let statement = match self.statements.get(sql) {
             Some(statement) => statement.clone(),
             None => {
@@ -100,8 +107,10 @@ impl Session {
                 statement
             }
         };
-        let parameters: Vec<&(dyn ToSql + Sync)> =
-            columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+        let parameters: Vec<&(dyn ToSql + Sync)> = columns
+            .iter()
+            .map(|column| column as &(dyn ToSql + Sync))
+            .collect();
         Ok(self.client.execute(&statement, &parameters).await?)
     }
 

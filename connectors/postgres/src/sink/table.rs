@@ -56,7 +56,10 @@ pub(super) async fn prepare(
             None if !config.evolve => {
                 return Err(ConnectError::config(
                     "schema.evolution",
-                    format!("table {} does not exist; make it, or set basic", name.quoted()),
+                    format!(
+                        "table {} does not exist; make it, or set basic",
+                        name.quoted()
+                    ),
                 )
                 .into());
             }
@@ -109,12 +112,19 @@ async fn create(
         .iter()
         .filter_map(|(column, kind)| Some(format!("{} {}", quote(column), (*kind)?.sql())))
         .collect();
-    let key = rows.iter().find(|row| row.columns.is_some()).map_or(&[][..], |row| &row.key[..]);
+    let key = rows
+        .iter()
+        .find(|row| row.columns.is_some())
+        .map_or(&[][..], |row| &row.key[..]);
     if !key.is_empty() {
         let columns: Vec<String> = key.iter().map(|(column, _)| quote(column)).collect();
         parts.push(format!("PRIMARY KEY ({})", columns.join(", ")));
     }
-    let sql = format!("CREATE TABLE IF NOT EXISTS {} ({})", name.quoted(), parts.join(", "));
+    let sql = format!(
+        "CREATE TABLE IF NOT EXISTS {} ({})",
+        name.quoted(),
+        parts.join(", ")
+    );
     tracing::info!(table = name.quoted(), "making the table");
     define(session, &sql).await?;
     reload(session, name).await
@@ -130,7 +140,11 @@ async fn widen(
     if !config.evolve {
         return Err(ConnectError::config(
             "schema.evolution",
-            format!("table {} has no column {}; add it, or set basic", name.quoted(), columns.join(", ")),
+            format!(
+                "table {} has no column {}; add it, or set basic",
+                name.quoted(),
+                columns.join(", ")
+            ),
         )
         .into());
     }
@@ -139,16 +153,24 @@ async fn widen(
         .map(|(column, kind)| format!("ADD COLUMN IF NOT EXISTS {} {}", quote(column), kind.sql()))
         .collect();
     tracing::info!(table = name.quoted(), ?columns, "adding columns");
-    define(session, &format!("ALTER TABLE {} {}", name.quoted(), parts.join(", "))).await?;
+    define(
+        session,
+        &format!("ALTER TABLE {} {}", name.quoted(), parts.join(", ")),
+    )
+    .await?;
     reload(session, name).await
 }
 
 /// Runs a definition. Two tasks that make the same thing at once: the loser looks again.
 async fn define(session: &Session, sql: &str) -> Result<(), Failure> {
-    session.client.batch_execute(sql).await.map_err(|error| match Failure::from(error) {
-        Failure::Rows(message) => ConnectError::Transient(message).into(),
-        other => other,
-    })
+    session
+        .client
+        .batch_execute(sql)
+        .await
+        .map_err(|error| match Failure::from(error) {
+            Failure::Rows(message) => ConnectError::Transient(message).into(),
+            other => other,
+        })
 }
 
 async fn reload(session: &mut Session, name: &TableName) -> Result<(), Failure> {

@@ -20,7 +20,9 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
     // The password of a wrong URL must not get into a message.
     let mut config = tokio_postgres::Config::from_str(base)
         .map_err(|_| "is no URL of the form postgresql://host:port/database".to_owned())?;
-    config.connect_timeout(CONNECT_TIMEOUT).application_name("thalweg");
+    config
+        .connect_timeout(CONNECT_TIMEOUT)
+        .application_name("thalweg");
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decode(value)?;
@@ -30,11 +32,15 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
             "ApplicationName" | "application_name" => drop(config.application_name(value)),
             "currentSchema" => drop(config.options(format!("-c search_path={value}"))),
             "connectTimeout" | "connect_timeout" => {
-                let seconds = value.parse().map_err(|_| format!("{name} is no number of seconds"))?;
+                let seconds = value
+                    .parse()
+                    .map_err(|_| format!("{name} is no number of seconds"))?;
                 config.connect_timeout(Duration::from_secs(seconds));
             }
             "ssl" if value == "true" => return Err(no_tls()),
-            "sslmode" if matches!(value.as_str(), "require" | "verify-ca" | "verify-full") => return Err(no_tls()),
+            "sslmode" if matches!(value.as_str(), "require" | "verify-ca" | "verify-full") => {
+                return Err(no_tls());
+            }
             _ => {}
         }
     }
@@ -42,7 +48,8 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
 }
 
 fn no_tls() -> String {
-    "encrypted connections are not supported yet; use sslmode=disable within a trusted network".to_owned()
+    "encrypted connections are not supported yet; use sslmode=disable within a trusted network"
+        .to_owned()
 }
 
 /// Undoes %XX.
@@ -55,7 +62,9 @@ fn decode(text: &str) -> Result<String, String> {
             bytes.push(first);
             continue;
         }
-        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = rest
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(byte.ok_or("has a % that two hexadecimal digits do not follow")?);
         rest = &rest[2..];
@@ -69,13 +78,23 @@ mod tests {
 
     #[test]
     fn both_kinds_of_urls() {
-        let config = parse("jdbc:postgresql://db:5433/shop?user=a%40b&password=p%26w&prepareThreshold=0").unwrap();
+        let config =
+            parse("jdbc:postgresql://db:5433/shop?user=a%40b&password=p%26w&prepareThreshold=0")
+                .unwrap();
         assert_eq!(config.get_user(), Some("a@b"));
         assert_eq!(config.get_password(), Some(&b"p&w"[..]));
         assert_eq!(config.get_ports(), [5433]);
         assert_eq!(config.get_dbname(), Some("shop"));
-        assert_eq!(parse("postgresql://me@localhost/x").unwrap().get_user(), Some("me"));
-        for bad in ["mysql://x", "postgresql://h:port/x", "postgresql://h/x?sslmode=require", "postgresql://h/x?user=%z"] {
+        assert_eq!(
+            parse("postgresql://me@localhost/x").unwrap().get_user(),
+            Some("me")
+        );
+        for bad in [
+            "mysql://x",
+            "postgresql://h:port/x",
+            "postgresql://h/x?sslmode=require",
+            "postgresql://h/x?user=%z",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

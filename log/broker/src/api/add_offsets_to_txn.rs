@@ -10,12 +10,22 @@ pub(crate) async fn handle(
     broker: &Shared,
     request: AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
-    let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let producer = Producer {
+        id: request.producer_id,
+        epoch: request.producer_epoch,
+    };
     let partition = broker.groups.partition_of(&request.group_id);
     let id = &request.transactional_id;
-    let error_code = match broker.transactions.add_partitions(id, producer, vec![partition], 0).await {
+    let error_code = match broker
+        .transactions
+        .add_partitions(id, producer, vec![partition], 0)
+        .await
+    {
         Ok(()) => ErrorCode::None,
         Err(error) => error,
     };
-    AddOffsetsToTxnResponse { throttle_time_ms: 0, error_code }
+    AddOffsetsToTxnResponse {
+        throttle_time_ms: 0,
+        error_code,
+    }
 }

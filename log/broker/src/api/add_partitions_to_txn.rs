@@ -24,7 +24,15 @@ pub(crate) async fn handle(
             epoch: request.v3_and_below_producer_epoch,
         };
         let id = request.v3_and_below_transactional_id;
-        let results = add(broker, context, &id, producer, request.v3_and_below_topics, false).await;
+        let results = add(
+            broker,
+            context,
+            &id,
+            producer,
+            request.v3_and_below_topics,
+            false,
+        )
+        .await;
         return AddPartitionsToTxnResponse {
             results_by_topic_v3_and_below: results,
             ..AddPartitionsToTxnResponse::default()
@@ -32,10 +40,16 @@ pub(crate) async fn handle(
     }
     let mut results = Vec::with_capacity(request.transactions.len());
     for one in request.transactions {
-        let producer = Producer { id: one.producer_id, epoch: one.producer_epoch };
+        let producer = Producer {
+            id: one.producer_id,
+            epoch: one.producer_epoch,
+        };
         let id = one.transactional_id;
         let topic_results = add(broker, context, &id, producer, one.topics, one.verify_only).await;
-        results.push(AddPartitionsToTxnResult { transactional_id: id, topic_results });
+        results.push(AddPartitionsToTxnResult {
+            transactional_id: id,
+            topic_results,
+        });
     }
     AddPartitionsToTxnResponse {
         results_by_transaction: results,
@@ -54,13 +68,20 @@ async fn add(
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let named_partitions: Vec<TopicPartition> = topics
         .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|index| named(&topic.name, *index)))
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|index| named(&topic.name, *index))
+        })
         .collect();
     let missing: HashSet<TopicPartition> = named_partitions
         .iter()
         .filter(|one| {
             let topic = broker.topics.get(&one.topic);
-            topic.and_then(|topic| topic.partition(one.partition)).is_none()
+            topic
+                .and_then(|topic| topic.partition(one.partition))
+                .is_none()
         })
         .cloned()
         .collect();
@@ -69,7 +90,10 @@ async fn add(
     } else if verify_only {
         verify(broker, id, producer, &named_partitions)
     } else {
-        broker.transactions.add_partitions(id, producer, named_partitions, 0).await
+        broker
+            .transactions
+            .add_partitions(id, producer, named_partitions, 0)
+            .await
     };
     let outcome = match outcome {
         Ok(()) => ErrorCode::None,
@@ -82,7 +106,8 @@ async fn add(
                 .partitions
                 .into_iter()
                 .map(|partition_index| AddPartitionsToTxnPartitionResult {
-                    partition_error_code: if missing.contains(&named(&topic.name, partition_index)) {
+                    partition_error_code: if missing.contains(&named(&topic.name, partition_index))
+                    {
                         ErrorCode::UnknownTopicOrPartition
                     } else {
                         outcome
@@ -102,10 +127,16 @@ fn verify(
     partitions: &[TopicPartition],
 ) -> Result<(), ErrorCode> {
     let handle = broker.transactions.handle(id)?;
-    partitions.iter().try_for_each(|partition| handle.gate(producer, partition).map(drop))
+    partitions
+        .iter()
+        .try_for_each(|partition| handle.gate(producer, partition).map(drop))
 }
 
 /// Clients before version 2 know PRODUCER_FENCED by its older name.
 fn for_version(error: ErrorCode, version: i16) -> ErrorCode {
-    if error == ErrorCode::ProducerFenced && version < 2 { ErrorCode::InvalidProducerEpoch } else { error }
+    if error == ErrorCode::ProducerFenced && version < 2 {
+        ErrorCode::InvalidProducerEpoch
+    } else {
+        error
+    }
 }

@@ -40,7 +40,10 @@ pub(crate) async fn handle(broker: &Shared, request: AlterConfigsRequest) -> Alt
             resource_name: name,
         });
     }
-    AlterConfigsResponse { throttle_time_ms: 0, responses }
+    AlterConfigsResponse {
+        throttle_time_ms: 0,
+        responses,
+    }
 }
 
 /// The topic whose configs may be altered.
@@ -51,15 +54,20 @@ pub(crate) fn alterable(
 ) -> Result<Arc<Topic>, (ErrorCode, String)> {
     match resource_type {
         TOPIC => broker.topics.get(name).ok_or_else(|| {
-            (ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist"))
+            (
+                ErrorCode::UnknownTopicOrPartition,
+                format!("topic {name} does not exist"),
+            )
         }),
         BROKER => {
-            let message = "settings of the broker are made in its configuration and take effect at its start";
+            let message =
+                "settings of the broker are made in its configuration and take effect at its start";
             Err((ErrorCode::InvalidRequest, message.to_owned()))
         }
-        other => {
-            Err((ErrorCode::InvalidRequest, format!("resource type {other} has no configs here")))
-        }
+        other => Err((
+            ErrorCode::InvalidRequest,
+            format!("resource type {other} has no configs here"),
+        )),
     }
 }
 

@@ -10,17 +10,28 @@ use crate::broker::RequestContext;
 /// KIP-890: producers raise their epoch with every transaction.
 const TRANSACTION_VERSION: &str = "transaction.version";
 
-pub(crate) fn handle(context: &RequestContext, _request: ApiVersionsRequest) -> ApiVersionsResponse {
+pub(crate) fn handle(
+    context: &RequestContext,
+    _request: ApiVersionsRequest,
+) -> ApiVersionsResponse {
     let api_keys = ApiKey::ALL
         .iter()
         .map(|api| {
             let (min_version, max_version) = api.advertised_versions();
-            ApiVersion { api_key: api.code(), min_version, max_version }
+            ApiVersion {
+                api_key: api.code(),
+                min_version,
+                max_version,
+            }
         })
         .collect();
     // Clients of versions 0 to 3 take a minimum of 0 for an error (KAFKA-17011).
     let supported_features = if context.api_version >= 4 {
-        vec![SupportedFeatureKey { name: TRANSACTION_VERSION.to_owned(), min_version: 0, max_version: 2 }]
+        vec![SupportedFeatureKey {
+            name: TRANSACTION_VERSION.to_owned(),
+            min_version: 0,
+            max_version: 2,
+        }]
     } else {
         Vec::new()
     };

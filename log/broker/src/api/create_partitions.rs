@@ -21,9 +21,16 @@ pub(crate) async fn handle(
             Ok(()) => (ErrorCode::None, None),
             Err((error, message)) => (error, Some(message)),
         };
-        results.push(CreatePartitionsTopicResult { name: wanted.name, error_code, error_message });
+        results.push(CreatePartitionsTopicResult {
+            name: wanted.name,
+            error_code,
+            error_message,
+        });
     }
-    CreatePartitionsResponse { throttle_time_ms: 0, results }
+    CreatePartitionsResponse {
+        throttle_time_ms: 0,
+        results,
+    }
 }
 
 async fn grow(
@@ -33,7 +40,10 @@ async fn grow(
 ) -> Result<(), (ErrorCode, String)> {
     let (name, total) = (wanted.name.as_str(), wanted.count);
     let Some(topic) = broker.topics.get(name) else {
-        return Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")));
+        return Err((
+            ErrorCode::UnknownTopicOrPartition,
+            format!("topic {name} does not exist"),
+        ));
     };
     if topic.is_internal() {
         let message = format!("topic {name} is one that the log keeps for itself");
@@ -41,8 +51,9 @@ async fn grow(
     }
     let current = i64::from(topic.partitions());
     if i64::from(total) <= current || total > PARTITIONS_MAX {
-        let message =
-            format!("topic {name} has {current} partitions; the new total must be above that and at most {PARTITIONS_MAX}, not {total}");
+        let message = format!(
+            "topic {name} has {current} partitions; the new total must be above that and at most {PARTITIONS_MAX}, not {total}"
+        );
         return Err((ErrorCode::InvalidPartitions, message));
     }
     if let Some(assignments) = &wanted.assignments {
@@ -50,7 +61,8 @@ async fn grow(
         let fits = assignments.len() as i64 == i64::from(total) - current
             && assignments.iter().all(|one| one.broker_ids == [node_id]);
         if !fits {
-            let message = format!("replicas of the new partitions can only be assigned to broker {node_id}");
+            let message =
+                format!("replicas of the new partitions can only be assigned to broker {node_id}");
             return Err((ErrorCode::InvalidReplicaAssignment, message));
         }
     }

@@ -8,8 +8,8 @@ use log_protocol::api::create_topics::{
     CreateTopicsResponse,
 };
 
-use super::describe_configs::topic_configs;
 use super::blocking;
+use super::describe_configs::topic_configs;
 use crate::broker::Shared;
 use crate::config::PARTITIONS_MAX;
 use crate::quorum::Topic;
@@ -26,19 +26,27 @@ pub(crate) async fn handle(broker: &Shared, request: CreateTopicsRequest) -> Cre
     for wanted in request.topics {
         let name = wanted.name.clone();
         let result = if twice.contains(&name) {
-            Err((ErrorCode::InvalidRequest, format!("topic {name} is named twice")))
+            Err((
+                ErrorCode::InvalidRequest,
+                format!("topic {name} is named twice"),
+            ))
         } else {
             create(broker, wanted, request.validate_only).await
         };
-        topics.push(result.unwrap_or_else(|(error_code, message)| CreatableTopicResult {
-            name,
-            error_code,
-            error_message: Some(message),
-            configs: Some(Vec::new()),
-            ..CreatableTopicResult::default()
-        }));
+        topics.push(
+            result.unwrap_or_else(|(error_code, message)| CreatableTopicResult {
+                name,
+                error_code,
+                error_message: Some(message),
+                configs: Some(Vec::new()),
+                ..CreatableTopicResult::default()
+            }),
+        );
     }
-    CreateTopicsResponse { throttle_time_ms: 0, topics }
+    CreateTopicsResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
 }
 
 async fn create(
@@ -79,23 +87,34 @@ fn partition_count(broker: &Shared, wanted: &CreatableTopic) -> Result<i32, (Err
     let node_id = broker.config.node_id;
     if !wanted.assignments.is_empty() {
         if wanted.num_partitions != -1 || wanted.replication_factor != -1 {
-            let message = "replica assignments and a number of partitions or replicas exclude each other";
+            let message =
+                "replica assignments and a number of partitions or replicas exclude each other";
             return Err((ErrorCode::InvalidRequest, message.to_owned()));
         }
         let count = i32::try_from(wanted.assignments.len()).unwrap_or(i32::MAX);
-        let mut indexes: Vec<i32> =
-            wanted.assignments.iter().map(|one| one.partition_index).collect();
+        let mut indexes: Vec<i32> = wanted
+            .assignments
+            .iter()
+            .map(|one| one.partition_index)
+            .collect();
         indexes.sort_unstable();
         let contiguous = indexes.iter().copied().eq(0..count);
-        let here = wanted.assignments.iter().all(|one| one.broker_ids == [node_id]);
+        let here = wanted
+            .assignments
+            .iter()
+            .all(|one| one.broker_ids == [node_id]);
         if !contiguous || !here || count > PARTITIONS_MAX {
-            let message = format!("replicas can only be assigned to broker {node_id}, partitions from 0 on");
+            let message =
+                format!("replicas can only be assigned to broker {node_id}, partitions from 0 on");
             return Err((ErrorCode::InvalidReplicaAssignment, message));
         }
         return Ok(count);
     }
     if !matches!(wanted.replication_factor, -1 | 1) {
-        let message = format!("replication factor {} is larger than the 1 broker", wanted.replication_factor);
+        let message = format!(
+            "replication factor {} is larger than the 1 broker",
+            wanted.replication_factor
+        );
         return Err((ErrorCode::InvalidReplicationFactor, message));
     }
     match wanted.num_partitions {

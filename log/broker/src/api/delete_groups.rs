@@ -14,7 +14,13 @@ pub(crate) async fn handle(broker: &Shared, request: DeleteGroupsRequest) -> Del
             Ok(()) => ErrorCode::None,
             Err(error) => error,
         };
-        results.push(DeletableGroupResult { group_id, error_code });
+        results.push(DeletableGroupResult {
+            group_id,
+            error_code,
+        });
     }
-    DeleteGroupsResponse { throttle_time_ms: 0, results }
+    DeleteGroupsResponse {
+        throttle_time_ms: 0,
+        results,
+    }
 }

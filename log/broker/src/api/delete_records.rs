@@ -9,7 +9,10 @@ use log_protocol::api::delete_records::{
 use super::blocking;
 use crate::broker::Shared;
 
-pub(crate) async fn handle(broker: &Shared, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(crate) async fn handle(
+    broker: &Shared,
+    request: DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
         let mut partitions = Vec::with_capacity(asked.partitions.len());
@@ -25,9 +28,15 @@ pub(crate) async fn handle(broker: &Shared, request: DeleteRecordsRequest) -> De
                 error_code,
             });
         }
-        topics.push(DeleteRecordsTopicResult { name: asked.name, partitions });
+        topics.push(DeleteRecordsTopicResult {
+            name: asked.name,
+            partitions,
+        });
     }
-    DeleteRecordsResponse { throttle_time_ms: 0, topics }
+    DeleteRecordsResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
 }
 
 /// Removes what lies before `offset`; returns the new start of the log.
@@ -37,7 +46,10 @@ pub(crate) async fn delete(
     partition: i32,
     offset: i64,
 ) -> Result<i64, ErrorCode> {
-    let topic = broker.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = broker
+        .topics
+        .get(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if topic.is_internal() {
         return Err(ErrorCode::InvalidTopicException);
     }
@@ -46,11 +58,15 @@ pub(crate) async fn delete(
     if config.cleanup_compact && !config.cleanup_delete {
         return Err(ErrorCode::PolicyViolation);
     }
-    let partition = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic
+        .partition(partition)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let high_watermark = partition.high_watermark();
     let before = if offset == -1 { high_watermark } else { offset };
     if before < 0 || before > high_watermark {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    blocking(move || partition.delete_records(before)).await?.map_err(|error| error.code())
+    blocking(move || partition.delete_records(before))
+        .await?
+        .map_err(|error| error.code())
 }

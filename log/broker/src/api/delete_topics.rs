@@ -18,7 +18,10 @@ pub(crate) async fn handle(
         for asked in request.topics {
             let name = match &asked.name {
                 Some(name) => Some(name.clone()),
-                None => broker.topics.by_id(asked.topic_id).map(|topic| topic.name().to_string()),
+                None => broker
+                    .topics
+                    .by_id(asked.topic_id)
+                    .map(|topic| topic.name().to_string()),
             };
             let outcome = match &name {
                 Some(name) => delete(broker, name).await,
@@ -32,13 +35,19 @@ pub(crate) async fn handle(
             responses.push(result(Some(name), uuid::Uuid::nil(), outcome));
         }
     }
-    DeleteTopicsResponse { throttle_time_ms: 0, responses }
+    DeleteTopicsResponse {
+        throttle_time_ms: 0,
+        responses,
+    }
 }
 
 /// Deletes a topic and the offsets that groups committed for it.
 pub(crate) async fn delete(broker: &Shared, name: &str) -> Result<(), (ErrorCode, String)> {
     let Some(topic) = broker.topics.get(name) else {
-        return Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist")));
+        return Err((
+            ErrorCode::UnknownTopicOrPartition,
+            format!("topic {name} does not exist"),
+        ));
     };
     if topic.is_internal() {
         let message = format!("topic {name} is one that the log keeps for itself");
@@ -64,5 +73,10 @@ fn result(
         Ok(()) => (ErrorCode::None, None),
         Err((error, message)) => (error, Some(message)),
     };
-    DeletableTopicResult { name, topic_id, error_code, error_message }
+    DeletableTopicResult {
+        name,
+        topic_id,
+        error_code,
+        error_message,
+    }
 }

@@ -1,9 +1,9 @@
 //! DescribeCluster (key 60): the cluster is this broker.
 
+use log_protocol::ErrorCode;
 use log_protocol::api::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
-use log_protocol::ErrorCode;
 
 use crate::broker::{RequestContext, Shared};
 

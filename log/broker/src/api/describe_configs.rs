@@ -41,7 +41,10 @@ pub(crate) fn handle(
             let shown = match resource.resource_type {
                 TOPIC => topic(broker, &resource.resource_name),
                 BROKER => broker_settings(broker, &resource.resource_name),
-                other => Err((ErrorCode::InvalidRequest, format!("resource type {other} has no configs here"))),
+                other => Err((
+                    ErrorCode::InvalidRequest,
+                    format!("resource type {other} has no configs here"),
+                )),
             };
             match shown {
                 Ok(shown) => described(context, &request, resource, shown),
@@ -55,7 +58,10 @@ pub(crate) fn handle(
             }
         })
         .collect();
-    DescribeConfigsResponse { throttle_time_ms: 0, results }
+    DescribeConfigsResponse {
+        throttle_time_ms: 0,
+        results,
+    }
 }
 
 /// Every config of a topic, by name.
@@ -65,13 +71,22 @@ pub(crate) fn topic_configs(broker: &Shared, topic: &Topic) -> Vec<Shown> {
         .iter()
         .map(|key| {
             let from_broker = broker.config.topic_defaults.get(key.name);
-            let default = from_broker.cloned().unwrap_or_else(|| key.default.to_owned());
+            let default = from_broker
+                .cloned()
+                .unwrap_or_else(|| key.default.to_owned());
             let (value, source) = match (set.get(key.name), from_broker) {
                 (Some(value), _) => (value.clone(), DYNAMIC_TOPIC),
                 (None, Some(value)) => (value.clone(), STATIC_BROKER),
                 (None, None) => (key.default.to_owned(), DEFAULT),
             };
-            Shown { key: key.name, value, source, kind: key.kind, doc: key.doc, default }
+            Shown {
+                key: key.name,
+                value,
+                source,
+                kind: key.kind,
+                doc: key.doc,
+                default,
+            }
         })
         .collect()
 }
@@ -79,7 +94,10 @@ pub(crate) fn topic_configs(broker: &Shared, topic: &Topic) -> Vec<Shown> {
 fn topic(broker: &Shared, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
     match broker.topics.get(name) {
         Some(topic) => Ok(topic_configs(broker, &topic)),
-        None => Err((ErrorCode::UnknownTopicOrPartition, format!("topic {name} does not exist"))),
+        None => Err((
+            ErrorCode::UnknownTopicOrPartition,
+            format!("topic {name} does not exist"),
+        )),
     }
 }
 
@@ -98,32 +116,79 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
     let pairs = |config: &BrokerConfig| {
         use ConfigKind::{Boolean, Int, Long, String as Text};
         [
-            ("advertised.listeners", Text, config.advertised_address.clone().unwrap_or_default()),
-            ("auto.create.topics.enable", Boolean, config.auto_create_topics.to_string()),
+            (
+                "advertised.listeners",
+                Text,
+                config.advertised_address.clone().unwrap_or_default(),
+            ),
+            (
+                "auto.create.topics.enable",
+                Boolean,
+                config.auto_create_topics.to_string(),
+            ),
             ("broker.id", Int, config.node_id.to_string()),
-            ("connections.max.idle.ms", Long, millis_i64(config.connection_idle_max).to_string()),
+            (
+                "connections.max.idle.ms",
+                Long,
+                millis_i64(config.connection_idle_max).to_string(),
+            ),
             ("default.replication.factor", Int, "1".to_owned()),
             ("delete.topic.enable", Boolean, "true".to_owned()),
             ("fetch.max.bytes", Int, config.fetch_bytes_max.to_string()),
-            ("group.initial.rebalance.delay.ms", Int, millis_i64(config.group_initial_rebalance_delay).to_string()),
-            ("group.max.session.timeout.ms", Int, millis_i64(config.group_session_timeout_max).to_string()),
+            (
+                "group.initial.rebalance.delay.ms",
+                Int,
+                millis_i64(config.group_initial_rebalance_delay).to_string(),
+            ),
+            (
+                "group.max.session.timeout.ms",
+                Int,
+                millis_i64(config.group_session_timeout_max).to_string(),
+            ),
             ("group.max.size", Int, config.group_members_max.to_string()),
-            ("group.min.session.timeout.ms", Int, millis_i64(config.group_session_timeout_min).to_string()),
+            (
+                "group.min.session.timeout.ms",
+                Int,
+                millis_i64(config.group_session_timeout_min).to_string(),
+            ),
             ("log.dirs", Text, config.data_dir.display().to_string()),
             ("max.connections", Int, config.connections_max.to_string()),
             ("node.id", Int, config.node_id.to_string()),
             ("num.partitions", Int, config.num_partitions.to_string()),
-            ("offsets.retention.minutes", Int, (config.offsets_retention.as_secs() / 60).to_string()),
-            ("socket.request.max.bytes", Int, config.request_bytes_max.to_string()),
-            ("transaction.max.timeout.ms", Int, millis_i64(config.transaction_timeout_max).to_string()),
+            (
+                "offsets.retention.minutes",
+                Int,
+                (config.offsets_retention.as_secs() / 60).to_string(),
+            ),
+            (
+                "socket.request.max.bytes",
+                Int,
+                config.request_bytes_max.to_string(),
+            ),
+            (
+                "transaction.max.timeout.ms",
+                Int,
+                millis_i64(config.transaction_timeout_max).to_string(),
+            ),
         ]
     };
     pairs(config)
         .into_iter()
         .zip(pairs(&ours))
         .map(|((key, kind, value), (_, _, default))| {
-            let source = if value == default { DEFAULT } else { STATIC_BROKER };
-            Shown { key, value, source, kind, doc: "", default }
+            let source = if value == default {
+                DEFAULT
+            } else {
+                STATIC_BROKER
+            };
+            Shown {
+                key,
+                value,
+                source,
+                kind,
+                doc: "",
+                default,
+            }
         })
         .collect()
 }
@@ -149,7 +214,11 @@ fn described(
             read_only,
             config_source: config.source,
             is_sensitive: false,
-            synonyms: if request.include_synonyms { synonyms(&config, read_only) } else { Vec::new() },
+            synonyms: if request.include_synonyms {
+                synonyms(&config, read_only)
+            } else {
+                Vec::new()
+            },
             config_type: kind_code(config.kind),
             documentation: request.include_documentation.then(|| config.doc.to_owned()),
             value: Some(config.value),
@@ -174,9 +243,17 @@ fn synonyms(config: &Shown, broker: bool) -> Vec<DescribeConfigsSynonym> {
             source: config.source,
         });
     }
-    let name = if broker { config.key.to_owned() } else { format!("log.{}", config.key) };
+    let name = if broker {
+        config.key.to_owned()
+    } else {
+        format!("log.{}", config.key)
+    };
     let value = Some(config.default.clone());
-    synonyms.push(DescribeConfigsSynonym { name, value, source: DEFAULT });
+    synonyms.push(DescribeConfigsSynonym {
+        name,
+        value,
+        source: DEFAULT,
+    });
     synonyms
 }
 

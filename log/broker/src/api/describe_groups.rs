@@ -21,7 +21,10 @@ pub(crate) fn handle(
             None => dead(context, group_id),
         })
         .collect();
-    DescribeGroupsResponse { throttle_time_ms: 0, groups }
+    DescribeGroupsResponse {
+        throttle_time_ms: 0,
+        groups,
+    }
 }
 
 fn described(group_id: String, description: Description) -> DescribedGroup {
@@ -49,10 +52,19 @@ fn described(group_id: String, description: Description) -> DescribedGroup {
 
 fn dead(context: &RequestContext, group_id: String) -> DescribedGroup {
     let (error_code, error_message) = if context.api_version >= 6 {
-        (ErrorCode::GroupIdNotFound, Some(format!("group {group_id} does not exist")))
+        (
+            ErrorCode::GroupIdNotFound,
+            Some(format!("group {group_id} does not exist")),
+        )
     } else {
         (ErrorCode::None, None)
     };
     let group_state = "Dead".to_owned();
-    DescribedGroup { error_code, error_message, group_id, group_state, ..DescribedGroup::default() }
+    DescribedGroup {
+        error_code,
+        error_message,
+        group_id,
+        group_state,
+        ..DescribedGroup::default()
+    }
 }

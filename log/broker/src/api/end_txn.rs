@@ -14,10 +14,16 @@ pub(crate) async fn handle(
     context: &RequestContext,
     request: EndTxnRequest,
 ) -> EndTxnResponse {
-    let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let producer = Producer {
+        id: request.producer_id,
+        epoch: request.producer_epoch,
+    };
     let raise_epoch = context.api_version >= RAISES_EPOCH_FROM;
     let id = &request.transactional_id;
-    let ended = broker.transactions.end(id, producer, request.committed, raise_epoch).await;
+    let ended = broker
+        .transactions
+        .end(id, producer, request.committed, raise_epoch)
+        .await;
     match ended {
         Ok(next) => EndTxnResponse {
             throttle_time_ms: 0,
@@ -28,8 +34,15 @@ pub(crate) async fn handle(
         Err(error) => {
             // Clients before version 2 know PRODUCER_FENCED by its older name.
             let fenced = error == ErrorCode::ProducerFenced && context.api_version < 2;
-            let error_code = if fenced { ErrorCode::InvalidProducerEpoch } else { error };
-            EndTxnResponse { error_code, ..EndTxnResponse::default() }
+            let error_code = if fenced {
+                ErrorCode::InvalidProducerEpoch
+            } else {
+                error
+            };
+            EndTxnResponse {
+                error_code,
+                ..EndTxnResponse::default()
+            }
         }
     }
 }

@@ -58,19 +58,30 @@ pub(crate) async fn handle(
 ) -> FetchResponse {
     if request.session_id != 0 {
         let error_code = ErrorCode::FetchSessionIdNotFound;
-        return FetchResponse { error_code, ..FetchResponse::default() };
+        return FetchResponse {
+            error_code,
+            ..FetchResponse::default()
+        };
     }
     let mut headers = Vec::with_capacity(request.topics.len());
     let mut slots: Vec<Vec<Slot>> = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = if context.api_version >= TOPIC_IDS_FROM {
-            broker.topics.by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+            broker
+                .topics
+                .by_id(topic.topic_id)
+                .ok_or(ErrorCode::UnknownTopicId)
         } else {
-            broker.topics.get(&topic.topic).ok_or(ErrorCode::UnknownTopicOrPartition)
+            broker
+                .topics
+                .get(&topic.topic)
+                .ok_or(ErrorCode::UnknownTopicOrPartition)
         };
         let partitions = topic.partitions.into_iter().map(|asked| {
             let found = found.as_ref().map_err(|error| *error).and_then(|topic| {
-                topic.partition(asked.partition).ok_or(ErrorCode::UnknownTopicOrPartition)
+                topic
+                    .partition(asked.partition)
+                    .ok_or(ErrorCode::UnknownTopicOrPartition)
             });
             Slot { asked, found }
         });
@@ -79,7 +90,9 @@ pub(crate) async fn handle(
     }
     let limits = Limits {
         committed: is_read_committed(request.isolation_level),
-        bytes_max: usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max),
+        bytes_max: usize::try_from(request.max_bytes)
+            .unwrap_or(0)
+            .min(broker.config.fetch_bytes_max),
         node_id: broker.config.node_id,
     };
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -88,9 +101,16 @@ pub(crate) async fn handle(
     let responses = headers
         .into_iter()
         .zip(answers)
-        .map(|((topic, topic_id), partitions)| FetchableTopicResponse { topic, topic_id, partitions })
+        .map(|((topic, topic_id), partitions)| FetchableTopicResponse {
+            topic,
+            topic_id,
+            partitions,
+        })
         .collect();
-    FetchResponse { responses, ..FetchResponse::default() }
+    FetchResponse {
+        responses,
+        ..FetchResponse::default()
+    }
 }
 
 /// Looks until there is enough to answer, or until `wait` is over.
@@ -100,7 +120,12 @@ async fn look_until(
     bytes_min: usize,
     wait: Duration,
 ) -> Vec<Vec<PartitionData>> {
-    let partitions = || slots.iter().flatten().filter_map(|slot| slot.found.as_ref().ok());
+    let partitions = || {
+        slots
+            .iter()
+            .flatten()
+            .filter_map(|slot| slot.found.as_ref().ok())
+    };
     if wait.is_zero() || partitions().next().is_none() {
         return look(slots, limits).answers;
     }
@@ -116,7 +141,10 @@ async fn look_until(
         if seen.urgent || seen.bytes >= bytes_min {
             return seen.answers;
         }
-        if timeout_at(deadline, any_change(&mut watches)).await.is_err() {
+        if timeout_at(deadline, any_change(&mut watches))
+            .await
+            .is_err()
+        {
             return look(slots, limits).answers;
         }
     }
@@ -131,7 +159,8 @@ pub(crate) async fn any_change(watches: &mut [watch::Receiver<LogEnds>]) {
         }
         return;
     }
-    let mut changes: FuturesUnordered<_> = watches.iter_mut().map(|watch| watch.changed()).collect();
+    let mut changes: FuturesUnordered<_> =
+        watches.iter_mut().map(|watch| watch.changed()).collect();
     while let Some(changed) = changes.next().await {
         if changed.is_ok() {
             return;
@@ -147,7 +176,11 @@ struct Limits {
 }
 
 fn look(slots: &[Vec<Slot>], limits: &Limits) -> Look {
-    let mut look = Look { answers: Vec::with_capacity(slots.len()), bytes: 0, urgent: false };
+    let mut look = Look {
+        answers: Vec::with_capacity(slots.len()),
+        bytes: 0,
+        urgent: false,
+    };
     for topic in slots {
         let mut answers = Vec::with_capacity(topic.len());
         for slot in topic {
@@ -172,9 +205,15 @@ fn read(
     look: &mut Look,
 ) -> Result<PartitionData, ErrorCode> {
     check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
-    let isolation =
-        if limits.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-    let mut answer = PartitionData { partition_index: asked.partition, ..PartitionData::default() };
+    let isolation = if limits.committed {
+        Isolation::ReadCommitted
+    } else {
+        Isolation::ReadUncommitted
+    };
+    let mut answer = PartitionData {
+        partition_index: asked.partition,
+        ..PartitionData::default()
+    };
     if let Some(diverging) = diverging_epoch(partition, asked) {
         look.urgent = true;
         let ends = partition.ends();
@@ -186,11 +225,15 @@ fn read(
         return Ok(answer);
     }
     let room = limits.bytes_max.saturating_sub(look.bytes);
-    let wanted = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(room);
-    let mut fetched = partition.read(asked.fetch_offset, wanted, isolation).map_err(|error| match error {
-        FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        error => error.code(),
-    })?;
+    let wanted = usize::try_from(asked.partition_max_bytes)
+        .unwrap_or(0)
+        .min(room);
+    let mut fetched = partition
+        .read(asked.fetch_offset, wanted, isolation)
+        .map_err(|error| match error {
+            FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            error => error.code(),
+        })?;
     // A read gives one batch at least; only the first partition may go beyond the limit with it.
     if look.bytes > 0 && fetched.bytes.len() > room {
         fetched.bytes = Bytes::new();
@@ -241,9 +284,15 @@ fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData
             answer.last_stable_offset = ends.last_stable;
             answer.log_start_offset = ends.log_start;
         }
-        if matches!(error_code, ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch) {
+        if matches!(
+            error_code,
+            ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch
+        ) {
             let (leader_id, leader_epoch) = (limits.node_id, partition.leader_epoch());
-            answer.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
+            answer.current_leader = LeaderIdAndEpoch {
+                leader_id,
+                leader_epoch,
+            };
         }
     }
     answer

@@ -22,7 +22,10 @@ pub(crate) fn handle(
             .into_iter()
             .map(|key| coordinator(broker, context, key_type, key))
             .collect();
-        return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
+        return FindCoordinatorResponse {
+            coordinators,
+            ..FindCoordinatorResponse::default()
+        };
     }
     let found = coordinator(broker, context, key_type, request.key);
     FindCoordinatorResponse {
@@ -35,7 +38,12 @@ pub(crate) fn handle(
     }
 }
 
-fn coordinator(broker: &Shared, context: &RequestContext, key_type: i8, key: String) -> Coordinator {
+fn coordinator(
+    broker: &Shared,
+    context: &RequestContext,
+    key_type: i8,
+    key: String,
+) -> Coordinator {
     let refused = |error_code, message: &str, key| Coordinator {
         key,
         node_id: -1,
@@ -56,6 +64,10 @@ fn coordinator(broker: &Shared, context: &RequestContext, key_type: i8, key: Str
             error_code: ErrorCode::None,
             error_message: None,
         },
-        _ => refused(ErrorCode::InvalidRequest, "only groups and transactional ids have coordinators", key),
+        _ => refused(
+            ErrorCode::InvalidRequest,
+            "only groups and transactional ids have coordinators",
+            key,
+        ),
     }
 }

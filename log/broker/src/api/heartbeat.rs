@@ -12,5 +12,8 @@ pub(crate) fn handle(broker: &Shared, request: HeartbeatRequest) -> HeartbeatRes
         generation: request.generation_id,
     };
     let error_code = broker.groups.heartbeat(&request.group_id, &member);
-    HeartbeatResponse { throttle_time_ms: 0, error_code }
+    HeartbeatResponse {
+        throttle_time_ms: 0,
+        error_code,
+    }
 }

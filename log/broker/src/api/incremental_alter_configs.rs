@@ -42,7 +42,10 @@ pub(crate) async fn handle(
             resource_name: name,
         });
     }
-    IncrementalAlterConfigsResponse { throttle_time_ms: 0, responses }
+    IncrementalAlterConfigsResponse {
+        throttle_time_ms: 0,
+        responses,
+    }
 }
 
 fn changed(
@@ -58,7 +61,8 @@ fn changed(
             (APPEND | SUBTRACT, Some(value)) => {
                 let key = CONFIG_KEYS.iter().find(|key| key.name == name);
                 let Some(key) = key.filter(|key| matches!(key.kind, ConfigKind::List)) else {
-                    let message = format!("config {name} is no list: nothing can be added or taken away");
+                    let message =
+                        format!("config {name} is no list: nothing can be added or taken away");
                     return Err((ErrorCode::InvalidConfig, message));
                 };
                 let current = set.get(&name).map_or(key.default, String::as_str);
@@ -67,7 +71,10 @@ fn changed(
                 set.insert(name, edited);
             }
             (SET | APPEND | SUBTRACT, None) => {
-                return Err((ErrorCode::InvalidRequest, format!("config {name} has no value")));
+                return Err((
+                    ErrorCode::InvalidRequest,
+                    format!("config {name} has no value"),
+                ));
             }
             (other, _) => {
                 let message = format!("config {name}: operation {other} is not known");
@@ -80,7 +87,11 @@ fn changed(
 
 fn edit_list(current: &str, named: &str, append: bool) -> String {
     let split = |list: &str| -> Vec<String> {
-        list.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+        list.split(',')
+            .map(str::trim)
+            .filter(|one| !one.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     let named = split(named);
     let mut items = split(current);
@@ -100,22 +111,42 @@ mod tests {
     use super::*;
 
     fn operation(name: &str, config_operation: i8, value: Option<&str>) -> AlterableConfig {
-        AlterableConfig { name: name.into(), config_operation, value: value.map(str::to_owned) }
+        AlterableConfig {
+            name: name.into(),
+            config_operation,
+            value: value.map(str::to_owned),
+        }
     }
 
     #[test]
     fn lists_grow_and_shrink() {
-        let set = changed(BTreeMap::new(), &[operation("cleanup.policy", APPEND, Some("compact"))]).unwrap();
+        let set = changed(
+            BTreeMap::new(),
+            &[operation("cleanup.policy", APPEND, Some("compact"))],
+        )
+        .unwrap();
         assert_eq!(set["cleanup.policy"], "delete,compact");
-        let set = changed(set, &[operation("cleanup.policy", SUBTRACT, Some("delete"))]).unwrap();
+        let set = changed(
+            set,
+            &[operation("cleanup.policy", SUBTRACT, Some("delete"))],
+        )
+        .unwrap();
         assert_eq!(set["cleanup.policy"], "compact");
         assert!(changed(set, &[operation("retention.ms", APPEND, Some("5"))]).is_err());
     }
 
     #[test]
     fn keys_are_set_and_deleted() {
-        let set = changed(BTreeMap::new(), &[operation("retention.ms", SET, Some("5"))]).unwrap();
+        let set = changed(
+            BTreeMap::new(),
+            &[operation("retention.ms", SET, Some("5"))],
+        )
+        .unwrap();
         assert_eq!(set["retention.ms"], "5");
-        assert!(changed(set, &[operation("retention.ms", DELETE, None)]).unwrap().is_empty());
+        assert!(
+            changed(set, &[operation("retention.ms", DELETE, None)])
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -8,13 +8,22 @@ use super::blocking;
 use crate::broker::Shared;
 use crate::coordinator::txn::state::Producer;
 
-pub(crate) async fn handle(broker: &Shared, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) async fn handle(
+    broker: &Shared,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let outcome = match &request.transactional_id {
         None => fresh(broker).await,
         Some(id) => {
-            let expected = (request.producer_id >= 0 && request.producer_epoch >= 0)
-                .then_some(Producer { id: request.producer_id, epoch: request.producer_epoch });
-            broker.transactions.initialize(id, expected, request.transaction_timeout_ms).await
+            let expected =
+                (request.producer_id >= 0 && request.producer_epoch >= 0).then_some(Producer {
+                    id: request.producer_id,
+                    epoch: request.producer_epoch,
+                });
+            broker
+                .transactions
+                .initialize(id, expected, request.transaction_timeout_ms)
+                .await
         }
     };
     match outcome {

@@ -34,13 +34,20 @@ pub(crate) async fn handle(
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms,
         protocol_type: request.protocol_type,
-        protocols: request.protocols.into_iter().map(|one| (one.name, one.metadata)).collect(),
+        protocols: request
+            .protocols
+            .into_iter()
+            .map(|one| (one.name, one.metadata))
+            .collect(),
         can_skip_assignment: version >= 9,
         ticket: 0,
     };
     let reply = broker.groups.join(&request.group_id, join).await;
-    let protocol_name =
-        if version >= NULL_PROTOCOL_FROM { reply.protocol } else { Some(reply.protocol.unwrap_or_default()) };
+    let protocol_name = if version >= NULL_PROTOCOL_FROM {
+        reply.protocol
+    } else {
+        Some(reply.protocol.unwrap_or_default())
+    };
     JoinGroupResponse {
         throttle_time_ms: 0,
         error_code: reply.error,

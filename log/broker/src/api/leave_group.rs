@@ -21,7 +21,10 @@ pub(crate) fn handle(
     };
     if context.api_version < 3 {
         let error_code = leave(&request.member_id, None);
-        return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
+        return LeaveGroupResponse {
+            error_code,
+            ..LeaveGroupResponse::default()
+        };
     }
     let members = request
         .members
@@ -32,5 +35,9 @@ pub(crate) fn handle(
             group_instance_id: member.group_instance_id.clone(),
         })
         .collect();
-    LeaveGroupResponse { throttle_time_ms: 0, error_code: ErrorCode::None, members }
+    LeaveGroupResponse {
+        throttle_time_ms: 0,
+        error_code: ErrorCode::None,
+        members,
+    }
 }

@@ -9,7 +9,10 @@ const CLASSIC: &str = "classic";
 
 pub(crate) fn handle(broker: &Shared, request: ListGroupsRequest) -> ListGroupsResponse {
     let takes = |filter: &[String], value: &str| {
-        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+        filter.is_empty()
+            || filter
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
     let groups = broker
         .groups
@@ -25,5 +28,9 @@ pub(crate) fn handle(broker: &Shared, request: ListGroupsRequest) -> ListGroupsR
             group_type: CLASSIC.to_owned(),
         })
         .collect();
-    ListGroupsResponse { throttle_time_ms: 0, error_code: ErrorCode::None, groups }
+    ListGroupsResponse {
+        throttle_time_ms: 0,
+        error_code: ErrorCode::None,
+        groups,
+    }
 }

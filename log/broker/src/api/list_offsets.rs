@@ -30,7 +30,9 @@ pub(crate) fn handle(broker: &Shared, request: ListOffsetsRequest) -> ListOffset
                 .partitions
                 .into_iter()
                 .map(|one| {
-                    let partition = topic.as_ref().and_then(|topic| topic.partition(one.partition_index));
+                    let partition = topic
+                        .as_ref()
+                        .and_then(|topic| topic.partition(one.partition_index));
                     let found = match partition {
                         Some(partition) => look_up(&partition, &one, committed),
                         None => Err(ErrorCode::UnknownTopicOrPartition),
@@ -42,10 +44,16 @@ pub(crate) fn handle(broker: &Shared, request: ListOffsetsRequest) -> ListOffset
                     })
                 })
                 .collect();
-            ListOffsetsTopicResponse { name: asked.name, partitions }
+            ListOffsetsTopicResponse {
+                name: asked.name,
+                partitions,
+            }
         })
         .collect();
-    ListOffsetsResponse { throttle_time_ms: 0, topics }
+    ListOffsetsResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
 }
 
 fn look_up(
@@ -54,15 +62,25 @@ fn look_up(
     committed: bool,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
     check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
-    let end = if committed { partition.last_stable_offset() } else { partition.high_watermark() };
+    let end = if committed {
+        partition.last_stable_offset()
+    } else {
+        partition.high_watermark()
+    };
     let (offset, timestamp) = match asked.timestamp {
         LATEST => (end, -1),
         EARLIEST | EARLIEST_LOCAL => (partition.log_start_offset(), -1),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => (-1, -1),
-        MAX_TIMESTAMP => at(partition.max_timestamp().map_err(|error| error.code())?, end),
-        timestamp if timestamp >= 0 => {
-            at(partition.offset_for_timestamp(timestamp).map_err(|error| error.code())?, end)
-        }
+        MAX_TIMESTAMP => at(
+            partition.max_timestamp().map_err(|error| error.code())?,
+            end,
+        ),
+        timestamp if timestamp >= 0 => at(
+            partition
+                .offset_for_timestamp(timestamp)
+                .map_err(|error| error.code())?,
+            end,
+        ),
         _ => return Err(ErrorCode::InvalidRequest),
     };
     Ok(ListOffsetsPartitionResponse {
@@ -70,11 +88,17 @@ fn look_up(
         error_code: ErrorCode::None,
         timestamp,
         offset,
-        leader_epoch: if offset >= 0 { partition.leader_epoch() } else { -1 },
+        leader_epoch: if offset >= 0 {
+            partition.leader_epoch()
+        } else {
+            -1
+        },
     })
 }
 
 /// A record that this reader may see, or nothing.
 fn at(found: Option<(i64, i64)>, end: i64) -> (i64, i64) {
-    found.filter(|(offset, _)| *offset < end).unwrap_or((-1, -1))
+    found
+        .filter(|(offset, _)| *offset < end)
+        .unwrap_or((-1, -1))
 }

@@ -25,9 +25,21 @@ pub(crate) async fn handle(
     let node_id = broker.config.node_id;
     let mut topics = Vec::new();
     match request.topics {
-        None => topics.extend(broker.topics.list().iter().map(|topic| describe(node_id, topic))),
+        None => topics.extend(
+            broker
+                .topics
+                .list()
+                .iter()
+                .map(|topic| describe(node_id, topic)),
+        ),
         Some(asked) if asked.is_empty() && context.api_version == 0 => {
-            topics.extend(broker.topics.list().iter().map(|topic| describe(node_id, topic)));
+            topics.extend(
+                broker
+                    .topics
+                    .list()
+                    .iter()
+                    .map(|topic| describe(node_id, topic)),
+            );
         }
         Some(asked) => {
             for one in asked {
@@ -76,7 +88,11 @@ async fn resolve(
             Err(error) => error,
         },
     };
-    MetadataResponseTopic { error_code, name: Some(name), ..MetadataResponseTopic::default() }
+    MetadataResponseTopic {
+        error_code,
+        name: Some(name),
+        ..MetadataResponseTopic::default()
+    }
 }
 
 async fn create(broker: &Shared, name: &str) -> Result<Arc<Topic>, ErrorCode> {

@@ -60,9 +60,9 @@ pub(crate) async fn dispatch(
         Request::DeleteRecords(it) => delete_records::handle(broker, it).await.into(),
         Request::InitProducerId(it) => init_producer_id::handle(broker, it).await.into(),
         Request::OffsetForLeaderEpoch(it) => offset_for_leader_epoch::handle(broker, it).into(),
-        Request::AddPartitionsToTxn(it) => {
-            add_partitions_to_txn::handle(broker, context, it).await.into()
-        }
+        Request::AddPartitionsToTxn(it) => add_partitions_to_txn::handle(broker, context, it)
+            .await
+            .into(),
         Request::AddOffsetsToTxn(it) => add_offsets_to_txn::handle(broker, it).await.into(),
         Request::EndTxn(it) => end_txn::handle(broker, context, it).await.into(),
         Request::TxnOffsetCommit(it) => txn_offset_commit::handle(broker, context, it).await.into(),
@@ -95,7 +95,9 @@ pub(crate) fn check_leader_epoch(known: i32, current: i32) -> Result<(), ErrorCo
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ErrorCode> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ErrorCode::UnknownServerError)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ErrorCode::UnknownServerError)
 }
 
 /// Names a partition of a request.

@@ -32,7 +32,10 @@ pub(crate) async fn handle(
     let mut refusals: HashMap<(usize, usize), ErrorCode> = HashMap::new();
     for (at_topic, topic) in request.topics.iter().enumerate() {
         let name = if context.api_version >= 10 {
-            broker.topics.by_id(topic.topic_id).map(|found| found.name().to_string())
+            broker
+                .topics
+                .by_id(topic.topic_id)
+                .map(|found| found.name().to_string())
         } else {
             Some(topic.name.clone())
         };
@@ -56,7 +59,11 @@ pub(crate) async fn handle(
             }
         }
     }
-    let outcome = match broker.groups.commit_offsets(&request.group_id, &member, offsets).await {
+    let outcome = match broker
+        .groups
+        .commit_offsets(&request.group_id, &member, offsets)
+        .await
+    {
         Ok(()) => ErrorCode::None,
         Err(error) => error,
     };
@@ -78,7 +85,10 @@ pub(crate) async fn handle(
             topic_id: topic.topic_id,
         })
         .collect();
-    OffsetCommitResponse { throttle_time_ms: 0, topics }
+    OffsetCommitResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
 }
 
 /// Whether an offset can be kept for this partition.
@@ -88,7 +98,10 @@ pub(crate) fn check_partition(
     partition: i32,
     metadata: &str,
 ) -> Result<TopicPartition, ErrorCode> {
-    let found = broker.topics.get(topic).and_then(|topic| topic.partition(partition));
+    let found = broker
+        .topics
+        .get(topic)
+        .and_then(|topic| topic.partition(partition));
     if found.is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }

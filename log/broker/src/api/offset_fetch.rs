@@ -33,7 +33,10 @@ pub(crate) async fn handle(
         for group in request.groups {
             groups.push(fetch(broker, context.api_version, group, stable).await);
         }
-        return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
+        return OffsetFetchResponse {
+            groups,
+            ..OffsetFetchResponse::default()
+        };
     }
     let group = OffsetFetchRequestGroup {
         group_id: request.group_id,
@@ -86,8 +89,16 @@ async fn fetch(
         Some(topics) => fetch_some(broker, version, &group_id, topics, stable).await,
     };
     match topics {
-        Ok(topics) => OffsetFetchResponseGroup { group_id, topics, error_code: ErrorCode::None },
-        Err(error_code) => OffsetFetchResponseGroup { group_id, topics: Vec::new(), error_code },
+        Ok(topics) => OffsetFetchResponseGroup {
+            group_id,
+            topics,
+            error_code: ErrorCode::None,
+        },
+        Err(error_code) => OffsetFetchResponseGroup {
+            group_id,
+            topics: Vec::new(),
+            error_code,
+        },
     }
 }
 
@@ -100,13 +111,19 @@ async fn fetch_all(
     for one in broker.groups.fetch_offsets(group_id, None, stable).await? {
         // A partition that has only staged offsets is told of only when the caller waits for them.
         if one.record.is_some() || one.unstable {
-            topics.entry(one.partition.topic.to_string()).or_default().push(answer(one));
+            topics
+                .entry(one.partition.topic.to_string())
+                .or_default()
+                .push(answer(one));
         }
     }
     Ok(topics
         .into_iter()
         .map(|(name, partitions)| OffsetFetchResponseTopics {
-            topic_id: broker.topics.get(&name).map_or(Uuid::nil(), |topic| topic.id()),
+            topic_id: broker
+                .topics
+                .get(&name)
+                .map_or(Uuid::nil(), |topic| topic.id()),
             name,
             partitions,
         })
@@ -123,20 +140,37 @@ async fn fetch_some(
     let mut topics = Vec::with_capacity(asked.len());
     for topic in asked {
         let name = if version >= TOPIC_IDS_FROM {
-            broker.topics.by_id(topic.topic_id).map(|found| found.name().to_string())
+            broker
+                .topics
+                .by_id(topic.topic_id)
+                .map(|found| found.name().to_string())
         } else {
             Some(topic.name.clone())
         };
         let partitions = match name {
-            None => topic.partition_indexes.into_iter().map(unknown_topic).collect(),
+            None => topic
+                .partition_indexes
+                .into_iter()
+                .map(unknown_topic)
+                .collect(),
             Some(name) => {
-                let wanted: Vec<TopicPartition> =
-                    topic.partition_indexes.into_iter().map(|index| named(&name, index)).collect();
-                let fetched = broker.groups.fetch_offsets(group_id, Some(wanted), stable).await?;
+                let wanted: Vec<TopicPartition> = topic
+                    .partition_indexes
+                    .into_iter()
+                    .map(|index| named(&name, index))
+                    .collect();
+                let fetched = broker
+                    .groups
+                    .fetch_offsets(group_id, Some(wanted), stable)
+                    .await?;
                 fetched.into_iter().map(answer).collect()
             }
         };
-        topics.push(OffsetFetchResponseTopics { name: topic.name, topic_id: topic.topic_id, partitions });
+        topics.push(OffsetFetchResponseTopics {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partitions,
+        });
     }
     Ok(topics)
 }

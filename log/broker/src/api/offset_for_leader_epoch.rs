@@ -22,20 +22,35 @@ pub(crate) fn handle(
                 .partitions
                 .into_iter()
                 .map(|one| {
-                    let partition = topic.as_ref().and_then(|topic| topic.partition(one.partition));
-                    let found = partition.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|partition| {
-                        check_leader_epoch(one.current_leader_epoch, partition.leader_epoch())?;
-                        Ok(partition.end_offset_for_epoch(one.leader_epoch))
-                    });
+                    let partition = topic
+                        .as_ref()
+                        .and_then(|topic| topic.partition(one.partition));
+                    let found = partition
+                        .ok_or(ErrorCode::UnknownTopicOrPartition)
+                        .and_then(|partition| {
+                            check_leader_epoch(one.current_leader_epoch, partition.leader_epoch())?;
+                            Ok(partition.end_offset_for_epoch(one.leader_epoch))
+                        });
                     let (error_code, (leader_epoch, end_offset)) = match found {
                         Ok(found) => (ErrorCode::None, found),
                         Err(error) => (error, (-1, -1)),
                     };
-                    EpochEndOffset { error_code, partition: one.partition, leader_epoch, end_offset }
+                    EpochEndOffset {
+                        error_code,
+                        partition: one.partition,
+                        leader_epoch,
+                        end_offset,
+                    }
                 })
                 .collect();
-            OffsetForLeaderTopicResult { topic: asked.topic, partitions }
+            OffsetForLeaderTopicResult {
+                topic: asked.topic,
+                partitions,
+            }
         })
         .collect();
-    OffsetForLeaderEpochResponse { throttle_time_ms: 0, topics }
+    OffsetForLeaderEpochResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
 }

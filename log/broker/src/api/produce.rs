@@ -48,7 +48,11 @@ pub(crate) async fn handle(
     let version = context.api_version;
     let acks = request.acks;
     let transaction = open_transaction(broker, version, &request).await;
-    let append = Append { version, transaction: &transaction, now_ms: wall_ms() };
+    let append = Append {
+        version,
+        transaction: &transaction,
+        now_ms: wall_ms(),
+    };
     let mut pending = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
@@ -63,7 +67,12 @@ pub(crate) async fn handle(
             match appended {
                 Ok((answer, partition, last_offset)) => {
                     let (topic, index) = (responses.len(), answers.len());
-                    pending.push(Pending { topic, index, partition, last_offset });
+                    pending.push(Pending {
+                        topic,
+                        index,
+                        partition,
+                        last_offset,
+                    });
                     answers.push(answer);
                 }
                 Err((error, message)) => answers.push(refused(one.index, error, message)),
@@ -78,11 +87,16 @@ pub(crate) async fn handle(
     if acks != 0 {
         await_durability(pending, &mut responses).await;
     }
-    ProduceResponse { responses, ..ProduceResponse::default() }
+    ProduceResponse {
+        responses,
+        ..ProduceResponse::default()
+    }
 }
 
 async fn await_durability(pending: Vec<Pending>, responses: &mut [TopicProduceResponse]) {
-    let waits = pending.iter().map(|one| one.partition.acknowledged(one.last_offset));
+    let waits = pending
+        .iter()
+        .map(|one| one.partition.acknowledged(one.last_offset));
     let outcomes = join_all(waits).await;
     for (one, outcome) in pending.iter().zip(outcomes) {
         if let Err(error) = outcome {
@@ -103,17 +117,27 @@ async fn open_transaction(
         let mut producer = None;
         let mut partitions: Vec<TopicPartition> = Vec::new();
         for data in &request.topic_data {
-            let Ok(topic) = find_topic(broker, version, &data.name, data.topic_id) else { continue };
+            let Ok(topic) = find_topic(broker, version, &data.name, data.topic_id) else {
+                continue;
+            };
             for one in &data.partition_data {
-                let Some(header) = header_of(one).filter(BatchHeader::is_transactional) else { continue };
-                producer = Some(Producer { id: header.producer_id, epoch: header.producer_epoch });
+                let Some(header) = header_of(one).filter(BatchHeader::is_transactional) else {
+                    continue;
+                };
+                producer = Some(Producer {
+                    id: header.producer_id,
+                    epoch: header.producer_epoch,
+                });
                 if topic.partition(one.index).is_some() {
                     partitions.push(named(topic.name(), one.index));
                 }
             }
         }
         if let Some(producer) = producer
-            && let Err(error) = broker.transactions.add_partitions(id, producer, partitions, 2).await
+            && let Err(error) = broker
+                .transactions
+                .add_partitions(id, producer, partitions, 2)
+                .await
         {
             return Some(Err(error));
         }
@@ -135,10 +159,17 @@ fn find_topic(
     let topic = if version >= 13 {
         broker.topics.by_id(id).ok_or(ErrorCode::UnknownTopicId)?
     } else {
-        broker.topics.get(name).ok_or(ErrorCode::UnknownTopicOrPartition)?
+        broker
+            .topics
+            .get(name)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?
     };
     // Only the coordinators write there.
-    if topic.is_internal() { Err(ErrorCode::InvalidTopicException) } else { Ok(topic) }
+    if topic.is_internal() {
+        Err(ErrorCode::InvalidTopicException)
+    } else {
+        Ok(topic)
+    }
 }
 
 /// What the appends of one request share.
@@ -148,14 +179,19 @@ struct Append<'a> {
     now_ms: i64,
 }
 
-type Appending = Result<(PartitionProduceResponse, Arc<Partition>, i64), (ErrorCode, Option<String>)>;
+type Appending =
+    Result<(PartitionProduceResponse, Arc<Partition>, i64), (ErrorCode, Option<String>)>;
 
 impl Append<'_> {
     fn run(&self, topic: &Topic, data: &PartitionProduceData) -> Appending {
-        let partition =
-            topic.partition(data.index).ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
+        let partition = topic
+            .partition(data.index)
+            .ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
         let Some(records) = data.records.clone().filter(|records| !records.is_empty()) else {
-            return Err((ErrorCode::InvalidRecord, Some("there is no batch".to_owned())));
+            return Err((
+                ErrorCode::InvalidRecord,
+                Some("there is no batch".to_owned()),
+            ));
         };
         let transactional = header_of(data).filter(BatchHeader::is_transactional);
         let mut origin = AppendOrigin::Client;
@@ -166,7 +202,10 @@ impl Append<'_> {
                 if self.version >= ADDS_PARTITIONS_FROM {
                     origin = AppendOrigin::ClientTransactionV2;
                 }
-                let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
+                let producer = Producer {
+                    id: header.producer_id,
+                    epoch: header.producer_epoch,
+                };
                 name = named(topic.name(), data.index);
                 Some(self.gate(producer, &name)?)
             }
@@ -209,7 +248,12 @@ impl Append<'_> {
                 }
                 error => error,
             };
-            (code, Some(format!("batch for {partition} does not belong to an open transaction")))
+            (
+                code,
+                Some(format!(
+                    "batch for {partition} does not belong to an open transaction"
+                )),
+            )
         })
     }
 }

@@ -42,7 +42,10 @@ pub(crate) async fn handle(
             name: topic.name,
         })
         .collect();
-    TxnOffsetCommitResponse { throttle_time_ms: 0, topics }
+    TxnOffsetCommitResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
 }
 
 /// All offsets, or none: a transaction with half of its offsets is of no use to anyone.
@@ -51,7 +54,10 @@ async fn commit(
     context: &RequestContext,
     request: &TxnOffsetCommitRequest,
 ) -> Result<(), ErrorCode> {
-    let producer = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let producer = Producer {
+        id: request.producer_id,
+        epoch: request.producer_epoch,
+    };
     let member = Identity {
         member_id: request.member_id.clone(),
         instance_id: request.group_instance_id.clone(),
@@ -75,11 +81,16 @@ async fn commit(
     let (id, group_id) = (&request.transactional_id, &request.group_id);
     let partition = broker.groups.partition_of(group_id);
     if context.api_version >= ADDS_PARTITION_FROM {
-        broker.transactions.add_partitions(id, producer, vec![partition.clone()], 2).await?;
+        broker
+            .transactions
+            .add_partitions(id, producer, vec![partition.clone()], 2)
+            .await?;
     }
     let transaction = broker.transactions.handle(id)?;
     broker
         .groups
-        .stage_offsets(group_id, &member, producer, offsets, || transaction.gate(producer, &partition))
+        .stage_offsets(group_id, &member, producer, offsets, || {
+            transaction.gate(producer, &partition)
+        })
         .await
 }

@@ -22,11 +22,17 @@ impl Background {
         let runtime = Builder::new_current_thread().enable_time().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Ends on the message and on the drop of the sender alike.
-            let _ = runtime.block_on(stopped);
-        })?;
-        Ok(Self { handle, stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                // Ends on the message and on the drop of the sender alike.
+                let _ = runtime.block_on(stopped);
+            })?;
+        Ok(Self {
+            handle,
+            stop: Mutex::new(Some(stop)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Runs `future` there.

@@ -16,20 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use log_protocol::{Batch, BatchBuilder, Compression, ErrorCode, ProducerStamp, batches};
+use log_protocol::{BatchBuilder, BatchHeader, Compression, ErrorCode, ProducerStamp, Record};
 use tracing::error;
 
 use crate::OpenError;
 use crate::clock::wall_ms;
 use crate::partition::AppendOrigin;
 use crate::quorum::Topics;
-use crate::storage::{Isolation, Partition};
-
-/// Bytes read at once while an internal topic is replayed.
-const REPLAY_BYTES: usize = 1 << 20;
-
-/// Most that one batch of an internal topic may take decompressed.
-const REPLAY_BATCH_BYTES_MAX: usize = 64 << 20;
+use crate::storage::Partition;
 
 /// The single partition of an internal, compacted, always synced topic; made if it is not there yet.
 fn internal_partition(topics: &Topics, name: &str) -> Result<Arc<Partition>, OpenError> {
@@ -45,10 +39,12 @@ fn internal_partition(topics: &Topics, name: &str) -> Result<Arc<Partition>, Ope
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-            topics.create(name, 1, &configs, true).map_err(|error| OpenError::InternalTopic {
-                topic: name.to_owned(),
-                reason: error.to_string(),
-            })?
+            topics
+                .create(name, 1, &configs, true)
+                .map_err(|error| OpenError::InternalTopic {
+                    topic: name.to_owned(),
+                    reason: error.to_string(),
+                })?
         }
     };
     topic.partition(0).ok_or_else(|| OpenError::InternalTopic {
@@ -57,27 +53,18 @@ fn internal_partition(topics: &Topics, name: &str) -> Result<Arc<Partition>, Ope
     })
 }
 
-/// Calls `visit` with every batch of a partition, oldest first.
+/// Calls `visit` with every record of a partition and the header of its batch, oldest first, control records included.
 fn replay(
     topic: &str,
     partition: &Partition,
-    mut visit: impl FnMut(&Batch) -> Result<(), String>,
+    visit: impl FnMut(&BatchHeader, Record),
 ) -> Result<(), OpenError> {
-    let failed = |reason: String| OpenError::InternalTopic { topic: topic.to_owned(), reason };
-    let mut position = partition.log_start_offset();
-    loop {
-        let fetched = partition
-            .read(position, REPLAY_BYTES, Isolation::ReadUncommitted)
-            .map_err(|error| failed(error.to_string()))?;
-        if fetched.bytes.is_empty() {
-            return Ok(());
-        }
-        for batch in batches(&fetched.bytes) {
-            let batch = batch.map_err(|error| failed(error.to_string()))?;
-            position = batch.header.next_offset();
-            visit(&batch).map_err(failed)?;
-        }
-    }
+    partition
+        .for_each_record(0, visit)
+        .map_err(|error| OpenError::InternalTopic {
+            topic: topic.to_owned(),
+            reason: error.to_string(),
+        })
 }
 
 /// Appends records to an internal partition; returns the offset of the last one. Not durable yet.

@@ -31,7 +31,11 @@ impl EmbeddedAdmin {
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, AdminError> {
-        self.broker.shared.topics.get(name).ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
+        self.broker
+            .shared
+            .topics
+            .get(name)
+            .ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
     }
 
     fn unknown_partition(partition: &TopicPartition) -> AdminError {
@@ -52,26 +56,41 @@ impl Admin for EmbeddedAdmin {
     }
 
     async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
-        delete_topics::delete(&self.broker.shared, name).await.map_err(|(error, message)| match error {
-            ErrorCode::UnknownTopicOrPartition => AdminError::UnknownTopic(name.to_owned()),
-            _ => AdminError::Refused(message),
-        })
+        delete_topics::delete(&self.broker.shared, name)
+            .await
+            .map_err(|(error, message)| match error {
+                ErrorCode::UnknownTopicOrPartition => AdminError::UnknownTopic(name.to_owned()),
+                _ => AdminError::Refused(message),
+            })
     }
 
     async fn describe_topic(&self, name: &str) -> Result<Option<TopicDescription>, AdminError> {
-        Ok(self.broker.shared.topics.get(name).map(|topic| describe(&topic)))
+        Ok(self
+            .broker
+            .shared
+            .topics
+            .get(name)
+            .map(|topic| describe(&topic)))
     }
 
     async fn list_topics(&self) -> Result<Vec<TopicDescription>, AdminError> {
-        let mut topics: Vec<TopicDescription> =
-            self.broker.shared.topics.list().iter().map(|topic| describe(topic)).collect();
+        let mut topics: Vec<TopicDescription> = self
+            .broker
+            .shared
+            .topics
+            .list()
+            .iter()
+            .map(|topic| describe(topic))
+            .collect();
         topics.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(topics)
     }
 
     async fn create_partitions(&self, name: &str, total: i32) -> Result<(), AdminError> {
         if self.topic(name)?.is_internal() {
-            return Err(AdminError::Refused(format!("topic {name} is one that the log keeps for itself")));
+            return Err(AdminError::Refused(format!(
+                "topic {name} is one that the log keeps for itself"
+            )));
         }
         let topics = self.broker.shared.topics.clone();
         let owned = name.to_owned();
@@ -161,20 +180,23 @@ impl Admin for EmbeddedAdmin {
             records.push((commit.partition, record));
         }
         let groups = &self.broker.shared.groups;
-        groups.commit_offsets(group, &Identity::standalone(), records).await.map_err(|error| match error {
-            ErrorCode::UnknownMemberId => {
-                AdminError::Refused(format!("group {group} has members; only they commit its offsets"))
-            }
-            error => AdminError::Unavailable(error.message().to_owned()),
-        })
+        groups
+            .commit_offsets(group, &Identity::standalone(), records)
+            .await
+            .map_err(|error| match error {
+                ErrorCode::UnknownMemberId => AdminError::Refused(format!(
+                    "group {group} has members; only they commit its offsets"
+                )),
+                error => AdminError::Unavailable(error.message().to_owned()),
+            })
     }
 
     async fn delete_group(&self, group: &str) -> Result<(), AdminError> {
         match self.broker.shared.groups.delete(group).await {
             Ok(()) | Err(ErrorCode::GroupIdNotFound) => Ok(()),
-            Err(ErrorCode::NonEmptyGroup) => {
-                Err(AdminError::Refused(format!("group {group} has members; stop them first")))
-            }
+            Err(ErrorCode::NonEmptyGroup) => Err(AdminError::Refused(format!(
+                "group {group} has members; stop them first"
+            ))),
             Err(error) => Err(AdminError::Unavailable(error.message().to_owned())),
         }
     }
@@ -182,13 +204,17 @@ impl Admin for EmbeddedAdmin {
     async fn delete_records(&self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), AdminError> {
         for (partition, before) in offsets {
             let (topic, index) = (&partition.topic, partition.partition);
-            delete_records::delete(&self.broker.shared, topic, index, before).await.map_err(|error| {
-                let reason = match error {
-                    ErrorCode::PolicyViolation => "the topic is compacted",
-                    error => error.message(),
-                };
-                AdminError::Refused(format!("records of {partition} before {before} cannot be deleted: {reason}"))
-            })?;
+            delete_records::delete(&self.broker.shared, topic, index, before)
+                .await
+                .map_err(|error| {
+                    let reason = match error {
+                        ErrorCode::PolicyViolation => "the topic is compacted",
+                        error => error.message(),
+                    };
+                    AdminError::Refused(format!(
+                        "records of {partition} before {before} cannot be deleted: {reason}"
+                    ))
+                })?;
         }
         Ok(())
     }
@@ -198,12 +224,14 @@ fn topic_error(error: TopicError) -> AdminError {
     match error {
         TopicError::Exists(name) => AdminError::TopicExists(name),
         TopicError::Unknown(name) => AdminError::UnknownTopic(name),
-        TopicError::InvalidName { name, reason } => {
-            AdminError::InvalidTopic { name, reason: reason.to_owned() }
-        }
-        TopicError::Config { name, error } => {
-            AdminError::InvalidConfig { topic: name, reason: error.to_string() }
-        }
+        TopicError::InvalidName { name, reason } => AdminError::InvalidTopic {
+            name,
+            reason: reason.to_owned(),
+        },
+        TopicError::Config { name, error } => AdminError::InvalidConfig {
+            topic: name,
+            reason: error.to_string(),
+        },
         refused @ TopicError::InvalidPartitions { .. } => AdminError::Refused(refused.to_string()),
         offline @ TopicError::Offline(_) => AdminError::Unavailable(offline.to_string()),
     }

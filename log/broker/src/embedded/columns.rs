@@ -41,16 +41,20 @@ pub(super) fn decode(
         };
         let batch = batch.map_err(|error| corrupt(&error))?;
         if !batch.header.is_control() && !is_aborted(&batch, aborted) {
-            columns.take(&batch, start, position).map_err(|error| corrupt(&error))?;
+            columns
+                .take(&batch, start, position)
+                .map_err(|error| corrupt(&error))?;
         }
         start += batch.bytes().len();
         next_offset = next_offset.max(batch.header.next_offset());
     }
-    columns.finish(partition, next_offset).map_err(|error| ReadError::Corrupt {
-        partition: partition.clone(),
-        offset: position,
-        reason: error.to_string(),
-    })
+    columns
+        .finish(partition, next_offset)
+        .map_err(|error| ReadError::Corrupt {
+            partition: partition.clone(),
+            offset: position,
+            reason: error.to_string(),
+        })
 }
 
 fn is_aborted(batch: &Batch, aborted: &[AbortedTransaction]) -> bool {
@@ -83,7 +87,12 @@ impl Columns {
     }
 
     /// Adds a batch whose first byte lies at `start` of the fetched bytes.
-    fn take(&mut self, batch: &Batch, start: usize, position: i64) -> Result<(), log_protocol::BatchError> {
+    fn take(
+        &mut self,
+        batch: &Batch,
+        start: usize,
+        position: i64,
+    ) -> Result<(), log_protocol::BatchError> {
         let mut records = batch.records(DECOMPRESSED_MAX)?;
         let content = records.buffer().clone();
         let (buffer, shift) = match batch.header.compression()? {
@@ -93,7 +102,11 @@ impl Columns {
                 (self.buffers.len() - 1, 0)
             }
         };
-        let place = Place { content: &content, buffer: buffer as u32, shift: shift as u32 };
+        let place = Place {
+            content: &content,
+            buffer: buffer as u32,
+            shift: shift as u32,
+        };
         self.reserve(records.remaining());
         while let Some(span) = records.next_span() {
             let span = span?;
@@ -166,7 +179,8 @@ impl Views {
         match range {
             Some(range) => {
                 let at = place.shift + range.start as u32;
-                self.views.push(make_view(&place.content[range], place.buffer, at));
+                self.views
+                    .push(make_view(&place.content[range], place.buffer, at));
                 if !self.valid.is_empty() {
                     self.valid.push(true);
                 }
@@ -194,7 +208,11 @@ mod tests {
 
     use super::*;
 
-    type Row<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(&'a str, Option<&'a [u8]>)]);
+    type Row<'a> = (
+        Option<&'a [u8]>,
+        Option<&'a [u8]>,
+        &'a [(&'a str, Option<&'a [u8]>)],
+    );
 
     fn log(batches: &[(Compression, ProducerStamp, &[Row<'_>])]) -> Bytes {
         let mut out = BytesMut::new();
@@ -216,7 +234,11 @@ mod tests {
         (0..records.len())
             .map(|row| {
                 let owned = |part: Option<&[u8]>| part.map(<[u8]>::to_vec);
-                (records.offsets.value(row), owned(records.key(row)), owned(records.value(row)))
+                (
+                    records.offsets.value(row),
+                    owned(records.key(row)),
+                    owned(records.value(row)),
+                )
             })
             .collect()
     }
@@ -233,10 +255,16 @@ mod tests {
         ];
         let mut seen = Vec::new();
         for codec in Compression::ALL {
-            let bytes = log(&[(codec, ProducerStamp::NONE, rows), (codec, ProducerStamp::NONE, rows)]);
+            let bytes = log(&[
+                (codec, ProducerStamp::NONE, rows),
+                (codec, ProducerStamp::NONE, rows),
+            ]);
             let records = decode(&partition, &bytes, 1, &[]).unwrap();
             assert_eq!(records.next_offset, 6);
-            assert_eq!(records.headers(2).collect::<Vec<_>>(), [("h", Some(&b"1"[..])), ("h", None)]);
+            assert_eq!(
+                records.headers(2).collect::<Vec<_>>(),
+                [("h", Some(&b"1"[..])), ("h", None)]
+            );
             seen.push(values(&records));
         }
         assert_eq!(seen[0].len(), 5);
@@ -247,7 +275,11 @@ mod tests {
 
     #[test]
     fn long_values_point_into_the_fetched_bytes() {
-        let bytes = log(&[(Compression::None, ProducerStamp::NONE, &[(None, Some(LONG), &[])])]);
+        let bytes = log(&[(
+            Compression::None,
+            ProducerStamp::NONE,
+            &[(None, Some(LONG), &[])],
+        )]);
         let records = decode(&TopicPartition::new("t", 0), &bytes, 0, &[]).unwrap();
         let value = records.value(0).unwrap();
         assert!(bytes.as_ptr_range().contains(&value.as_ptr()));
@@ -255,14 +287,23 @@ mod tests {
 
     #[test]
     fn aborted_records_are_stepped_over() {
-        let stamp = ProducerStamp { producer_id: 7, producer_epoch: 0, base_sequence: 0, transactional: true };
+        let stamp = ProducerStamp {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+        };
         let rows: &[Row<'_>] = &[(None, Some(b"x"), &[])];
         let bytes = log(&[
             (Compression::None, stamp, rows),
             (Compression::None, ProducerStamp::NONE, rows),
             (Compression::None, stamp, rows),
         ]);
-        let aborted = [AbortedTransaction { producer_id: 7, first_offset: 0, last_offset: 1 }];
+        let aborted = [AbortedTransaction {
+            producer_id: 7,
+            first_offset: 0,
+            last_offset: 1,
+        }];
         let records = decode(&TopicPartition::new("t", 0), &bytes, 0, &aborted).unwrap();
         assert_eq!(records.offsets.values(), &[1, 2]);
         assert_eq!(records.next_offset, 3);

@@ -39,7 +39,9 @@ impl Embedded {
 
 impl std::fmt::Debug for Embedded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Embedded").field("data_dir", &self.broker.config().data_dir).finish()
+        f.debug_struct("Embedded")
+            .field("data_dir", &self.broker.config().data_dir)
+            .finish()
     }
 }
 
@@ -73,5 +75,8 @@ impl Log for Embedded {
 }
 
 fn find(shared: &Shared, partition: &TopicPartition) -> Option<Arc<Partition>> {
-    shared.topics.get(&partition.topic)?.partition(partition.partition)
+    shared
+        .topics
+        .get(&partition.topic)?
+        .partition(partition.partition)
 }

@@ -45,7 +45,12 @@ impl EmbeddedReader {
             let partition =
                 find(shared, &name).ok_or_else(|| ReadError::UnknownPartition(name.clone()))?;
             let position = place(&partition, start);
-            slots.push(Slot { name, partition, position, paused: false });
+            slots.push(Slot {
+                name,
+                partition,
+                position,
+                paused: false,
+            });
         }
         let watches = slots.iter().map(|slot| slot.partition.watch()).collect();
         let isolation = if options.read_uncommitted {
@@ -54,7 +59,13 @@ impl EmbeddedReader {
             Isolation::ReadCommitted
         };
         let partition_bytes_max = options.partition_bytes_max.max(1);
-        Ok(Self { isolation, partition_bytes_max, slots, watches, turn: 0 })
+        Ok(Self {
+            isolation,
+            partition_bytes_max,
+            slots,
+            watches,
+            turn: 0,
+        })
     }
 
     /// Reads what is there now, one run a partition.
@@ -66,7 +77,9 @@ impl EmbeddedReader {
             let index = (self.turn + step) % count;
             // What moves from here on wakes the next wait.
             self.watches[index].borrow_and_update();
-            let room = bytes_max.saturating_sub(bytes).min(self.partition_bytes_max);
+            let room = bytes_max
+                .saturating_sub(bytes)
+                .min(self.partition_bytes_max);
             let (read, run) = self.slots[index].read(self.isolation, room.max(1))?;
             bytes += read;
             runs.extend(run);
@@ -120,7 +133,10 @@ impl Reader for EmbeddedReader {
             if !runs.is_empty() || budget.wait_max.is_zero() {
                 return Ok(runs);
             }
-            if timeout_at(deadline, any_change(&mut self.watches)).await.is_err() {
+            if timeout_at(deadline, any_change(&mut self.watches))
+                .await
+                .is_err()
+            {
                 return self.read(budget.bytes_max);
             }
         }
@@ -173,13 +189,18 @@ fn place(partition: &Partition, start: Start) -> i64 {
 fn read_error(name: &TopicPartition, position: i64, error: FetchError) -> ReadError {
     let partition = name.clone();
     match error {
-        FetchError::OutOfRange { log_start, end, .. } => {
-            ReadError::OffsetOutOfRange { partition, position, start: log_start, end }
-        }
+        FetchError::OutOfRange { log_start, end, .. } => ReadError::OffsetOutOfRange {
+            partition,
+            position,
+            start: log_start,
+            end,
+        },
         FetchError::Storage(StorageError::Deleted(_)) => ReadError::UnknownPartition(partition),
-        FetchError::Storage(StorageError::Corrupt { offset, reason, .. }) => {
-            ReadError::Corrupt { partition, offset, reason }
-        }
+        FetchError::Storage(StorageError::Corrupt { offset, reason, .. }) => ReadError::Corrupt {
+            partition,
+            offset,
+            reason,
+        },
         FetchError::Storage(error) => ReadError::Unavailable(error.to_string()),
     }
 }

@@ -65,11 +65,21 @@ impl EmbeddedTransaction {
             .initialize(&id, None, timeout_ms)
             .await
             .map_err(|error| refused(&id, error))?;
-        Ok(Self { broker, id, producer, pending: Pending::default(), unknown: false })
+        Ok(Self {
+            broker,
+            id,
+            producer,
+            pending: Pending::default(),
+            unknown: false,
+        })
     }
 
     fn usable(&self) -> Result<(), TransactionError> {
-        if self.unknown { Err(TransactionError::Unknown(self.id.to_string())) } else { Ok(()) }
+        if self.unknown {
+            Err(TransactionError::Unknown(self.id.to_string()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -85,7 +95,11 @@ impl Transaction for EmbeddedTransaction {
             .ok_or_else(|| WriteError::UnknownPartition(partition.clone()))?;
         if batch.is_empty() {
             let reason = "there is no record in it".to_owned();
-            return Err(WriteError::Invalid { partition: partition.clone(), reason }.into());
+            return Err(WriteError::Invalid {
+                partition: partition.clone(),
+                reason,
+            }
+            .into());
         }
         let base_sequence = self.pending.sequences.get(partition).copied().unwrap_or(0);
         let bytes = batch.build(ProducerStamp {
@@ -98,7 +112,8 @@ impl Transaction for EmbeddedTransaction {
             let (partition, bytes) = (partition.clone(), bytes.len());
             return Err(WriteError::TooLarge { partition, bytes }.into());
         }
-        let next = BatchHeader::parse(&bytes).map_or(0, |header| header.last_sequence().wrapping_add(1).max(0));
+        let next = BatchHeader::parse(&bytes)
+            .map_or(0, |header| header.last_sequence().wrapping_add(1).max(0));
         self.pending.sequences.insert(partition.clone(), next);
         self.pending.batches.push((partition.clone(), bytes));
         Ok(())
@@ -116,11 +131,18 @@ impl Transaction for EmbeddedTransaction {
                 return Err(WriteError::UnknownPartition(commit.partition.clone()).into());
             }
             if commit.metadata.len() > OFFSET_METADATA_BYTES_MAX {
-                return aborted(format!("offset metadata for {} exceeds 4096 bytes", commit.partition));
+                return aborted(format!(
+                    "offset metadata for {} exceeds 4096 bytes",
+                    commit.partition
+                ));
             }
         }
         let staged = self.pending.offsets.entry(group.to_owned()).or_default();
-        staged.extend(offsets.into_iter().map(|commit| (commit.partition.clone(), commit)));
+        staged.extend(
+            offsets
+                .into_iter()
+                .map(|commit| (commit.partition.clone(), commit)),
+        );
         Ok(())
     }
 
@@ -131,8 +153,12 @@ impl Transaction for EmbeddedTransaction {
             return Ok(Vec::new());
         }
         self.unknown = true;
-        let commit =
-            Commit { broker: self.broker.clone(), id: Arc::clone(&self.id), producer: self.producer, pending };
+        let commit = Commit {
+            broker: self.broker.clone(),
+            id: Arc::clone(&self.id),
+            producer: self.producer,
+            pending,
+        };
         // On a task of its own: a caller that is dropped leaves no transaction half done.
         let Ok((producer, outcome)) = tokio::spawn(commit.run()).await else {
             return Err(TransactionError::Unknown(self.id.to_string()));
@@ -165,7 +191,9 @@ impl Commit {
         transactions.settled(&self.id).await;
         let written = self.write(pending).await;
         let commit = written.is_ok();
-        let ended = transactions.end(&self.id, self.producer, commit, true).await;
+        let ended = transactions
+            .end(&self.id, self.producer, commit, true)
+            .await;
         match (written, ended) {
             (Ok(offsets), Ok(next)) => (next, Ok(offsets)),
             (Ok(_), Err(error)) => (self.producer, Err(self.end_error(error))),
@@ -173,7 +201,10 @@ impl Commit {
             // It could not be aborted either; the coordinator does it when the id is opened again, or in time.
             (Err(error), Err(ended)) if is_fenced(ended) => {
                 let _ = error;
-                (self.producer, Err(TransactionError::Fenced(self.id.to_string())))
+                (
+                    self.producer,
+                    Err(TransactionError::Fenced(self.id.to_string())),
+                )
             }
             (Err(error), Err(_)) => (self.producer, Err(error)),
         }
@@ -181,11 +212,21 @@ impl Commit {
 
     async fn write(&self, pending: Pending) -> Result<Vec<i64>, TransactionError> {
         let shared = &*self.broker.shared;
-        let staged: Vec<(String, BTreeMap<TopicPartition, OffsetCommit>)> =
-            pending.offsets.into_iter().filter(|(_, offsets)| !offsets.is_empty()).collect();
-        let mut targets: Vec<TopicPartition> =
-            pending.batches.iter().map(|(partition, _)| partition.clone()).collect();
-        targets.extend(staged.iter().map(|(group, _)| shared.groups.partition_of(group)));
+        let staged: Vec<(String, BTreeMap<TopicPartition, OffsetCommit>)> = pending
+            .offsets
+            .into_iter()
+            .filter(|(_, offsets)| !offsets.is_empty())
+            .collect();
+        let mut targets: Vec<TopicPartition> = pending
+            .batches
+            .iter()
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        targets.extend(
+            staged
+                .iter()
+                .map(|(group, _)| shared.groups.partition_of(group)),
+        );
         targets.sort();
         targets.dedup();
         let handle = shared
@@ -199,8 +240,9 @@ impl Commit {
             let partition =
                 find(shared, &name).ok_or_else(|| WriteError::UnknownPartition(name.clone()))?;
             let size = bytes.len();
-            let gate =
-                handle.gate(self.producer, &name).map_err(|error| refused(&self.id, error))?;
+            let gate = handle
+                .gate(self.producer, &name)
+                .map_err(|error| refused(&self.id, error))?;
             let appended = partition
                 .append(bytes, AppendOrigin::ClientTransactionV2, now_ms)
                 .map_err(|error| write_error(&name, size, error))?;
@@ -209,15 +251,17 @@ impl Commit {
             to_sync.insert(name, partition);
         }
         for (group, commits) in staged {
-            for name in commits.keys() {
-                if let Some(partition) = find(shared, name) {
-                    to_sync.insert(name.clone(), partition);
-                }
+            let positions = commits.iter().map(|(name, commit)| (name, commit.offset));
+            for behind in shared.groups.unsynced(positions) {
+                to_sync.insert(behind.id().clone(), behind);
             }
             self.stage(shared, &handle, &group, commits, now_ms)?;
         }
         let syncs = to_sync.iter().map(|(name, partition)| async move {
-            partition.sync().await.map_err(|error| storage_error(name, &error))
+            partition
+                .sync()
+                .await
+                .map_err(|error| storage_error(name, &error))
         });
         try_join_all(syncs).await?;
         Ok(offsets)
@@ -244,7 +288,9 @@ impl Commit {
             })
             .collect();
         let target = shared.groups.partition_of(group);
-        let _gate = handle.gate(self.producer, &target).map_err(|error| refused(&self.id, error))?;
+        let _gate = handle
+            .gate(self.producer, &target)
+            .map_err(|error| refused(&self.id, error))?;
         shared
             .groups
             .stage_offsets_synced(group, &Identity::standalone(), self.producer, offsets)

@@ -49,10 +49,16 @@ impl Writer for EmbeddedWriter {
         let mut found = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let unknown = || WriteError::UnknownPartition(partition.clone());
-            found.push((partition, find(&self.broker.shared, partition).ok_or_else(unknown)?));
+            found.push((
+                partition,
+                find(&self.broker.shared, partition).ok_or_else(unknown)?,
+            ));
         }
         let syncs = found.iter().map(|(name, partition)| async move {
-            partition.sync().await.map_err(|error| storage_error(name, &error))
+            partition
+                .sync()
+                .await
+                .map_err(|error| storage_error(name, &error))
         });
         try_join_all(syncs).await.map(drop)
     }
@@ -65,7 +71,10 @@ pub(super) fn write_error(name: &TopicPartition, bytes: usize, error: AppendErro
             WriteError::TooLarge { partition, bytes }
         }
         AppendError::Storage(error) => storage_error(name, &error),
-        refused => WriteError::Invalid { partition, reason: refused.to_string() },
+        refused => WriteError::Invalid {
+            partition,
+            reason: refused.to_string(),
+        },
     }
 }
 
@@ -73,8 +82,14 @@ pub(super) fn storage_error(name: &TopicPartition, error: &StorageError) -> Writ
     match error {
         StorageError::Deleted(_) => WriteError::UnknownPartition(name.clone()),
         StorageError::Offline { reason, .. } | StorageError::Read { reason, .. } => {
-            WriteError::Storage { partition: name.clone(), reason: reason.clone() }
+            WriteError::Storage {
+                partition: name.clone(),
+                reason: reason.clone(),
+            }
         }
-        other => WriteError::Storage { partition: name.clone(), reason: other.to_string() },
+        other => WriteError::Storage {
+            partition: name.clone(),
+            reason: other.to_string(),
+        },
     }
 }

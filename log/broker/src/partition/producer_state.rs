@@ -310,7 +310,7 @@ impl ProducerStates {
         self.open.first_key_value().map(|(offset, _)| *offset)
     }
 
-    /// Whether this producer has a transaction open here.
+    #[cfg(test)]
     pub(crate) fn has_open(&self, producer_id: i64) -> bool {
         self.producers
             .get(&producer_id)

@@ -22,9 +22,7 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use config::{
-    CONFIG_KEYS, ConfigError, ConfigKind, FlushLevel, TopicConfig,
-};
+pub(crate) use config::{CONFIG_KEYS, ConfigError, ConfigKind, FlushLevel, TopicConfig};
 pub(crate) use error::{CloseError, TopicError};
 pub(crate) use topic::Topic;
 

@@ -258,7 +258,9 @@ impl Connection {
 }
 
 fn has_error(response: &Response) -> bool {
-    let Response::Produce(produce) = response else { return false };
+    let Response::Produce(produce) = response else {
+        return false;
+    };
     produce
         .responses
         .iter()

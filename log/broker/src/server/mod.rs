@@ -53,7 +53,12 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) if connections.len() < connections_max => {
                 full = false;
-                connections.spawn(connection::serve(broker.clone(), stream, peer, stopped.clone()));
+                connections.spawn(connection::serve(
+                    broker.clone(),
+                    stream,
+                    peer,
+                    stopped.clone(),
+                ));
             }
             Ok((_, peer)) => {
                 // Said once until there is room again: a flood of connections is not to become a flood of lines.
@@ -72,7 +77,10 @@ pub(crate) async fn serve(
     // Nobody listens any more if there is no connection.
     let _ = stop.send(true);
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended)
+        .await
+        .is_err()
+    {
         connections.shutdown().await;
     }
     Ok(())

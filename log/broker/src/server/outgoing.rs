@@ -45,7 +45,10 @@ impl Buf for Outgoing {
         assert!(count <= self.bytes, "more was written than there is");
         self.bytes -= count;
         while count > 0 {
-            let front = self.chunks.front_mut().expect("the bytes left are in chunks");
+            let front = self
+                .chunks
+                .front_mut()
+                .expect("the bytes left are in chunks");
             if count < front.len() {
                 front.advance(count);
                 return;
@@ -63,7 +66,11 @@ mod tests {
     #[test]
     fn chunks_read_as_one_buffer() {
         let mut outgoing = Outgoing::default();
-        outgoing.push(vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"cde")]);
+        outgoing.push(vec![
+            Bytes::from_static(b"ab"),
+            Bytes::new(),
+            Bytes::from_static(b"cde"),
+        ]);
         outgoing.push(vec![Bytes::from_static(b"f")]);
         assert_eq!(outgoing.remaining(), 6);
         let mut slices = [IoSlice::new(&[]), IoSlice::new(&[])];

@@ -272,7 +272,7 @@ impl Partition {
         }
     }
 
-    /// Whether this producer has a transaction open here.
+    #[cfg(test)]
     pub(crate) fn has_open_transaction(&self, producer_id: i64) -> bool {
         self.writer.lock().producers.has_open(producer_id)
     }

@@ -10,28 +10,26 @@
 //! 2. Memory changes in the order of the log: both happen under the lock.
 //! 3. Nothing is answered from memory before the log is durable up to it.
 
+mod memory;
 pub(crate) mod offsets;
 pub(crate) mod record;
 pub(crate) mod state;
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use log_protocol::{Batch, ErrorCode, ProducerStamp, TopicPartition};
+use log_protocol::{ErrorCode, ProducerStamp, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use self::offsets::Offsets;
-use self::record::{GroupRecord, Key, OffsetRecord};
-use self::state::{
-    Command, Group, Identity, Join, JoinReply, Limits, Phase, Sync, SyncReply, Ticket,
-};
+use self::memory::{Entry, Memory};
+use self::record::{Key, OffsetRecord};
+use self::state::{Command, Identity, Join, JoinReply, Limits, Phase, Sync, SyncReply};
 use super::txn::state::Producer;
-use super::{Background, REPLAY_BATCH_BYTES_MAX, append, durable, internal_partition, replay};
+use super::{Background, append, durable, internal_partition, replay};
 use crate::OpenError;
 use crate::clock::{steady_ms, wall_ms};
 use crate::quorum::Topics;
@@ -56,30 +54,6 @@ pub(crate) struct Groups {
     /// Counts transactions with offsets that ended.
     ended: watch::Sender<u64>,
     memory: Mutex<Memory>,
-}
-
-#[derive(Default)]
-struct Memory {
-    groups: HashMap<String, Entry>,
-    joins: HashMap<Ticket, oneshot::Sender<JoinReply>>,
-    syncs: HashMap<Ticket, oneshot::Sender<SyncReply>>,
-    next_ticket: Ticket,
-    /// Groups in which a producer's open transaction has offsets.
-    staged: HashMap<i64, BTreeSet<String>>,
-    /// Offset of the last record that memory includes, −1 before the first.
-    written: i64,
-    next_retention_check_ms: i64,
-}
-
-struct Entry {
-    group: Group,
-    offsets: Offsets,
-}
-
-impl Entry {
-    fn new(now: i64) -> Self {
-        Self { group: Group::new(now), offsets: Offsets::default() }
-    }
 }
 
 /// A group as DescribeGroups shows it.
@@ -125,17 +99,32 @@ impl Groups {
         offsets_retention_ms: i64,
     ) -> Result<Self, OpenError> {
         let log = internal_partition(&topics, OFFSETS_TOPIC)?;
-        let mut memory = Memory { written: -1, ..Memory::default() };
+        let mut memory = Memory {
+            written: -1,
+            ..Memory::default()
+        };
         let now = steady_ms();
-        replay(OFFSETS_TOPIC, &log, |batch| memory.replay(batch, now))?;
-        memory.groups.retain(|_, entry| !(entry.group.is_vacant() && entry.offsets.is_empty()));
+        replay(OFFSETS_TOPIC, &log, |header, record| {
+            memory.replay(header, &record, now)
+        })?;
+        memory
+            .groups
+            .retain(|_, entry| !(entry.group.is_vacant() && entry.offsets.is_empty()));
         if !memory.groups.is_empty() {
             info!(groups = memory.groups.len(), "groups loaded");
         }
         memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
         let ended = watch::Sender::new(0);
         let memory = Mutex::new(memory);
-        Ok(Self { topics, log, background, limits, offsets_retention_ms, ended, memory })
+        Ok(Self {
+            topics,
+            log,
+            background,
+            limits,
+            offsets_retention_ms,
+            ended,
+            memory,
+        })
     }
 
     /// The partition that holds the offsets of `group`: what AddOffsetsToTxn adds to a transaction.
@@ -160,7 +149,10 @@ impl Groups {
             }
             join.ticket = memory.ticket();
             memory.joins.insert(join.ticket, sender);
-            let entry = memory.groups.entry(group_id.to_owned()).or_insert_with(|| Entry::new(now));
+            let entry = memory
+                .groups
+                .entry(group_id.to_owned())
+                .or_insert_with(|| Entry::new(now));
             let commands = entry.group.join(join, &self.limits, now);
             self.run(&mut memory, group_id, commands);
         }
@@ -182,7 +174,9 @@ impl Groups {
             memory.syncs.insert(ticket, sender);
             self.run(&mut memory, group_id, commands);
         }
-        receiver.await.unwrap_or(SyncReply::refused(ErrorCode::CoordinatorNotAvailable))
+        receiver
+            .await
+            .unwrap_or(SyncReply::refused(ErrorCode::CoordinatorNotAvailable))
     }
 
     /// Heartbeat.
@@ -197,7 +191,9 @@ impl Groups {
     /// LeaveGroup of one member.
     pub(crate) fn leave(&self, group_id: &str, member: &Identity) -> ErrorCode {
         let mut memory = self.memory.lock();
-        let Some(entry) = memory.groups.get_mut(group_id) else { return ErrorCode::UnknownMemberId };
+        let Some(entry) = memory.groups.get_mut(group_id) else {
+            return ErrorCode::UnknownMemberId;
+        };
         let (error, commands) = entry.group.leave(member, &self.limits, steady_ms());
         self.run(&mut memory, group_id, commands);
         error
@@ -211,7 +207,7 @@ impl Groups {
         offsets: Vec<(TopicPartition, OffsetRecord)>,
     ) -> Result<(), ErrorCode> {
         self.authorize(group_id, member, false)?;
-        self.sync_behind(offsets.iter().map(|(partition, _)| partition)).await?;
+        self.sync_behind(&offsets).await?;
         let written = self.write_offsets(group_id, member, None, offsets)?;
         durable(&self.log, written).await
     }
@@ -227,9 +223,10 @@ impl Groups {
         gate: impl FnOnce() -> Result<G, ErrorCode>,
     ) -> Result<(), ErrorCode> {
         self.authorize(group_id, member, true)?;
-        self.sync_behind(offsets.iter().map(|(partition, _)| partition)).await?;
+        self.sync_behind(&offsets).await?;
         let _held_open = gate()?;
-        self.write_offsets(group_id, member, Some(producer), offsets).map(drop)
+        self.write_offsets(group_id, member, Some(producer), offsets)
+            .map(drop)
     }
 
     /// As [`Groups::stage_offsets`] for a caller that synced the sources itself and holds the transaction open.
@@ -240,7 +237,8 @@ impl Groups {
         producer: Producer,
         offsets: Vec<(TopicPartition, OffsetRecord)>,
     ) -> Result<(), ErrorCode> {
-        self.write_offsets(group_id, member, Some(producer), offsets).map(drop)
+        self.write_offsets(group_id, member, Some(producer), offsets)
+            .map(drop)
     }
 
     /// The end of a producer's transaction, after its marker was appended to the offsets' partition.
@@ -267,8 +265,11 @@ impl Groups {
         let (fetched, written) = {
             let memory = self.memory.lock();
             let entry = memory.groups.get(group_id);
-            let partitions = partitions
-                .unwrap_or_else(|| entry.map(|entry| entry.offsets.partitions()).unwrap_or_default());
+            let partitions = partitions.unwrap_or_else(|| {
+                entry
+                    .map(|entry| entry.offsets.partitions())
+                    .unwrap_or_default()
+            });
             let fetched = partitions
                 .into_iter()
                 .map(|partition| FetchedOffset {
@@ -293,7 +294,11 @@ impl Groups {
         Some(Description {
             phase: group.phase().name(),
             protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
-            protocol: group.protocol().filter(|_| settled).unwrap_or_default().to_owned(),
+            protocol: group
+                .protocol()
+                .filter(|_| settled)
+                .unwrap_or_default()
+                .to_owned(),
             members: group
                 .members()
                 .map(|(member_id, member, metadata)| MemberDescription {
@@ -328,7 +333,10 @@ impl Groups {
     pub(crate) async fn delete(&self, group_id: &str) -> Result<(), ErrorCode> {
         let written = {
             let mut memory = self.memory.lock();
-            let entry = memory.groups.get(group_id).ok_or(ErrorCode::GroupIdNotFound)?;
+            let entry = memory
+                .groups
+                .get(group_id)
+                .ok_or(ErrorCode::GroupIdNotFound)?;
             if !entry.group.is_vacant() {
                 return Err(ErrorCode::NonEmptyGroup);
             }
@@ -352,9 +360,15 @@ impl Groups {
         let mut memory = self.memory.lock();
         let groups: Vec<String> = memory.groups.keys().cloned().collect();
         for group_id in groups {
-            let Some(entry) = memory.groups.get(&group_id) else { continue };
-            let gone: Vec<TopicPartition> =
-                entry.offsets.partitions().into_iter().filter(|one| &*one.topic == topic).collect();
+            let Some(entry) = memory.groups.get(&group_id) else {
+                continue;
+            };
+            let gone: Vec<TopicPartition> = entry
+                .offsets
+                .partitions()
+                .into_iter()
+                .filter(|one| &*one.topic == topic)
+                .collect();
             self.expire(&mut memory, &group_id, gone);
         }
     }
@@ -398,12 +412,18 @@ impl Groups {
 
     fn expire(&self, memory: &mut Memory, group_id: &str, partitions: Vec<TopicPartition>) {
         if !partitions.is_empty() {
-            let tombstones: Vec<(Bytes, Option<Bytes>)> =
-                partitions.iter().map(|partition| (Key::offset(group_id, partition), None)).collect();
-            let Ok(written) = append(&self.log, &tombstones, ProducerStamp::NONE) else { return };
+            let tombstones: Vec<(Bytes, Option<Bytes>)> = partitions
+                .iter()
+                .map(|partition| (Key::offset(group_id, partition), None))
+                .collect();
+            let Ok(written) = append(&self.log, &tombstones, ProducerStamp::NONE) else {
+                return;
+            };
             memory.written = written;
         }
-        let Some(entry) = memory.groups.get_mut(group_id) else { return };
+        let Some(entry) = memory.groups.get_mut(group_id) else {
+            return;
+        };
         for partition in partitions {
             entry.offsets.apply(None, memory.written, partition, None);
         }
@@ -416,11 +436,18 @@ impl Groups {
         }
     }
 
-    fn authorize(&self, group_id: &str, member: &Identity, transactional: bool) -> Result<(), ErrorCode> {
+    fn authorize(
+        &self,
+        group_id: &str,
+        member: &Identity,
+        transactional: bool,
+    ) -> Result<(), ErrorCode> {
         let now = steady_ms();
         let mut memory = self.memory.lock();
         match memory.groups.get_mut(group_id) {
-            Some(entry) => entry.group.authorize_offset_commit(member, transactional, now),
+            Some(entry) => entry
+                .group
+                .authorize_offset_commit(member, transactional, now),
             // A group that keeps offsets here and manages its members elsewhere.
             None if member.generation < 0 => Ok(()),
             None => Err(ErrorCode::IllegalGeneration),
@@ -430,18 +457,28 @@ impl Groups {
     /// Makes durable what the offsets point past: a committed offset must never outlive its records.
     async fn sync_behind(
         &self,
-        partitions: impl Iterator<Item = &TopicPartition>,
+        offsets: &[(TopicPartition, OffsetRecord)],
     ) -> Result<(), ErrorCode> {
-        let sources: Vec<Arc<Partition>> = partitions
-            .filter_map(|partition| self.topics.get(&partition.topic)?.partition(partition.partition))
-            .collect();
-        try_join_all(sources.iter().map(|source| source.sync()))
-            .await
-            .map(drop)
-            .map_err(|error| {
-                warn!(%error, group_offsets = "refused", "cannot sync the records behind an offset commit");
-                ErrorCode::KafkaStorageError
+        let unsynced = self.unsynced(offsets.iter().map(|(one, record)| (one, record.offset)));
+        let syncs = unsynced.iter().map(|partition| partition.sync());
+        try_join_all(syncs).await.map(drop).map_err(|error| {
+            warn!(%error, "cannot sync the records behind an offset commit, which is refused");
+            ErrorCode::KafkaStorageError
+        })
+    }
+
+    /// The partitions that are not on disk up to these offsets.
+    pub(crate) fn unsynced<'a>(
+        &self,
+        offsets: impl Iterator<Item = (&'a TopicPartition, i64)>,
+    ) -> Vec<Arc<Partition>> {
+        offsets
+            .filter_map(|(one, offset)| {
+                let partition = self.topics.get(&one.topic)?.partition(one.partition)?;
+                (partition.synced_offset() < offset.min(partition.high_watermark()))
+                    .then_some(partition)
             })
+            .collect()
     }
 
     fn write_offsets(
@@ -461,7 +498,9 @@ impl Groups {
             return Err(ErrorCode::IllegalGeneration);
         }
         if let Some(entry) = memory.groups.get_mut(group_id) {
-            entry.group.authorize_offset_commit(member, producer.is_some(), now)?;
+            entry
+                .group
+                .authorize_offset_commit(member, producer.is_some(), now)?;
         }
         let records: Vec<(Bytes, Option<Bytes>)> = offsets
             .iter()
@@ -477,7 +516,14 @@ impl Groups {
         let first = last + 1 - i64::try_from(records.len()).unwrap_or(0);
         let producer_id = producer.map(|producer| producer.id);
         for (log_offset, (partition, record)) in (first..).zip(offsets) {
-            memory.apply_offset(group_id, producer_id, log_offset, partition, Some(record), now);
+            memory.apply_offset(
+                group_id,
+                producer_id,
+                log_offset,
+                partition,
+                Some(record),
+                now,
+            );
         }
         memory.written = last;
         Ok(last)
@@ -501,12 +547,14 @@ impl Groups {
                     }
                     continue;
                 }
-                Command::ReplyJoin(ticket, reply) => {
-                    memory.joins.remove(&ticket).map(|sender| Delayed::Join(sender, reply))
-                }
-                Command::ReplySync(ticket, reply) => {
-                    memory.syncs.remove(&ticket).map(|sender| Delayed::Sync(sender, reply))
-                }
+                Command::ReplyJoin(ticket, reply) => memory
+                    .joins
+                    .remove(&ticket)
+                    .map(|sender| Delayed::Join(sender, reply)),
+                Command::ReplySync(ticket, reply) => memory
+                    .syncs
+                    .remove(&ticket)
+                    .map(|sender| Delayed::Sync(sender, reply)),
             };
             match answer {
                 Some(answer) if failed => answer.refuse(),
@@ -520,7 +568,11 @@ impl Groups {
             self.background.spawn(async move {
                 let written = durable(&log, offset).await.is_ok();
                 for answer in delayed {
-                    if written { answer.send() } else { answer.refuse() }
+                    if written {
+                        answer.send()
+                    } else {
+                        answer.refuse()
+                    }
                 }
             });
         }
@@ -545,89 +597,10 @@ impl Delayed {
     fn refuse(self) {
         let error = ErrorCode::CoordinatorNotAvailable;
         match self {
-            Self::Join(sender, reply) => drop(sender.send(JoinReply::refused(error, reply.member_id))),
+            Self::Join(sender, reply) => {
+                drop(sender.send(JoinReply::refused(error, reply.member_id)))
+            }
             Self::Sync(sender, _) => drop(sender.send(SyncReply::refused(error))),
         }
-    }
-}
-
-impl Memory {
-    fn ticket(&mut self) -> Ticket {
-        self.next_ticket += 1;
-        self.next_ticket
-    }
-
-    fn apply_offset(
-        &mut self,
-        group_id: &str,
-        producer_id: Option<i64>,
-        log_offset: i64,
-        partition: TopicPartition,
-        record: Option<OffsetRecord>,
-        now: i64,
-    ) {
-        if let Some(producer_id) = producer_id {
-            self.staged.entry(producer_id).or_default().insert(group_id.to_owned());
-        }
-        self.groups
-            .entry(group_id.to_owned())
-            .or_insert_with(|| Entry::new(now))
-            .offsets
-            .apply(producer_id, log_offset, partition, record);
-    }
-
-    fn end_transaction(&mut self, producer_id: i64, commit: bool) {
-        for group_id in self.staged.remove(&producer_id).unwrap_or_default() {
-            if let Some(entry) = self.groups.get_mut(&group_id) {
-                entry.offsets.end_transaction(producer_id, commit);
-            }
-        }
-    }
-
-    fn replay(&mut self, batch: &Batch, now: i64) -> Result<(), String> {
-        self.written = batch.header.last_offset();
-        if batch.header.is_control() {
-            if let Some(control) = batch.control().map_err(|error| error.to_string())? {
-                let commit = control.kind == log_protocol::ControlKind::Commit;
-                self.end_transaction(batch.header.producer_id, commit);
-            }
-            return Ok(());
-        }
-        let producer_id = batch.header.is_transactional().then_some(batch.header.producer_id);
-        for record in batch.records(REPLAY_BATCH_BYTES_MAX).map_err(|error| error.to_string())? {
-            let record = record.map_err(|error| error.to_string())?;
-            let Some(key) = &record.key else { continue };
-            let understood = self.replay_record(key, record.value.as_deref(), producer_id, record.offset, now);
-            if let Err(error) = understood {
-                // One record that nobody can read must not keep the broker from starting.
-                warn!(offset = record.offset, %error, "record of __consumer_offsets skipped");
-            }
-        }
-        Ok(())
-    }
-
-    fn replay_record(
-        &mut self,
-        key: &[u8],
-        value: Option<&[u8]>,
-        producer_id: Option<i64>,
-        log_offset: i64,
-        now: i64,
-    ) -> Result<(), log_protocol::DecodeError> {
-        match Key::decode(key)? {
-            Key::Offset(group_id, partition) => {
-                let record = value.map(OffsetRecord::decode).transpose()?;
-                self.apply_offset(&group_id, producer_id, log_offset, partition, record, now);
-            }
-            Key::Group(group_id) => {
-                let group = match value {
-                    Some(value) => Group::restored(GroupRecord::decode(value)?, now),
-                    None => Group::new(now),
-                };
-                self.groups.entry(group_id).or_insert_with(|| Entry::new(now)).group = group;
-            }
-            Key::Unknown(version) => warn!(version, "record of __consumer_offsets has an unknown kind"),
-        }
-        Ok(())
     }
 }

@@ -44,7 +44,10 @@ impl Offsets {
         match (record, producer_id) {
             (Some(record), None) => self.settle(partition, Placed { log_offset, record }),
             (Some(record), Some(producer_id)) => {
-                self.pending.entry(producer_id).or_default().insert(partition, Placed { log_offset, record });
+                self.pending
+                    .entry(producer_id)
+                    .or_default()
+                    .insert(partition, Placed { log_offset, record });
             }
             (None, _) => {
                 self.committed.remove(&partition);
@@ -54,7 +57,9 @@ impl Offsets {
 
     /// The marker of a producer's transaction. Returns whether the producer had anything here.
     pub(crate) fn end_transaction(&mut self, producer_id: i64, commit: bool) -> bool {
-        let Some(staged) = self.pending.remove(&producer_id) else { return false };
+        let Some(staged) = self.pending.remove(&producer_id) else {
+            return false;
+        };
         if commit {
             for (partition, placed) in staged {
                 self.settle(partition, placed);
@@ -64,7 +69,11 @@ impl Offsets {
     }
 
     fn settle(&mut self, partition: TopicPartition, placed: Placed) {
-        if self.committed.get(&partition).is_none_or(|current| current.log_offset <= placed.log_offset) {
+        if self
+            .committed
+            .get(&partition)
+            .is_none_or(|current| current.log_offset <= placed.log_offset)
+        {
             self.committed.insert(partition, placed);
         }
     }
@@ -76,7 +85,9 @@ impl Offsets {
 
     /// Whether an open transaction may still change the offset (KIP-447).
     pub(crate) fn is_unstable(&self, partition: &TopicPartition) -> bool {
-        self.pending.values().any(|staged| staged.contains_key(partition))
+        self.pending
+            .values()
+            .any(|staged| staged.contains_key(partition))
     }
 
     /// Partitions with a committed or a pending offset, in order.
@@ -114,7 +125,12 @@ mod tests {
     use super::*;
 
     fn at(offset: i64) -> OffsetRecord {
-        OffsetRecord { offset, leader_epoch: -1, metadata: String::new(), commit_timestamp_ms: offset }
+        OffsetRecord {
+            offset,
+            leader_epoch: -1,
+            metadata: String::new(),
+            commit_timestamp_ms: offset,
+        }
     }
 
     fn offset_of(offsets: &Offsets, partition: &TopicPartition) -> Option<i64> {

@@ -106,7 +106,12 @@ impl OffsetRecord {
         let leader_epoch = if version >= 3 { reader.i32()? } else { -1 };
         let metadata = text(&mut reader, version >= 4)?;
         let commit_timestamp_ms = reader.i64()?;
-        Ok(Self { offset, leader_epoch, metadata, commit_timestamp_ms })
+        Ok(Self {
+            offset,
+            leader_epoch,
+            metadata,
+            commit_timestamp_ms,
+        })
     }
 
     /// Writes version 3.
@@ -135,7 +140,14 @@ impl GroupRecord {
         for _ in 0..reader.array_length(false)?.unwrap_or(0) {
             members.push(MemberRecord::decode(&mut reader, version)?);
         }
-        Ok(Self { protocol_type, generation, protocol, leader, state_since_ms, members })
+        Ok(Self {
+            protocol_type,
+            generation,
+            protocol,
+            leader,
+            state_since_ms,
+            members,
+        })
     }
 
     /// Writes version 3.
@@ -165,10 +177,18 @@ impl GroupRecord {
 impl MemberRecord {
     fn decode(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let member_id = text(reader, false)?;
-        let instance_id = if version >= 3 { nullable_text(reader, false)? } else { None };
+        let instance_id = if version >= 3 {
+            nullable_text(reader, false)?
+        } else {
+            None
+        };
         let client_id = text(reader, false)?;
         let client_host = text(reader, false)?;
-        let rebalance_timeout_ms = if version >= 1 { Some(reader.i32()?) } else { None };
+        let rebalance_timeout_ms = if version >= 1 {
+            Some(reader.i32()?)
+        } else {
+            None
+        };
         let session_timeout_ms = reader.i32()?;
         Ok(Self {
             member_id,
@@ -188,11 +208,18 @@ fn text(reader: &mut Reader, flexible: bool) -> Result<String, DecodeError> {
 }
 
 fn nullable_text(reader: &mut Reader, flexible: bool) -> Result<Option<String>, DecodeError> {
-    reader.string_length(flexible)?.map(|length| reader.text(length)).transpose()
+    reader
+        .string_length(flexible)?
+        .map(|length| reader.text(length))
+        .transpose()
 }
 
 fn byte_field(reader: &mut Reader) -> Result<Bytes, DecodeError> {
-    Ok(reader.bytes_length(false)?.map(|length| reader.slice(length)).transpose()?.unwrap_or_default())
+    Ok(reader
+        .bytes_length(false)?
+        .map(|length| reader.slice(length))
+        .transpose()?
+        .unwrap_or_default())
 }
 
 fn put_text(out: &mut BytesMut, value: Option<&str>) {
@@ -214,16 +241,26 @@ mod tests {
     #[test]
     fn an_offset_is_written_as_kafka_writes_it() {
         let partition = TopicPartition::new("t", 7);
-        assert_eq!(Key::offset("g", &partition).as_ref(), b"\x00\x01\x00\x01g\x00\x01t\x00\x00\x00\x07");
-        let record =
-            OffsetRecord { offset: 258, leader_epoch: 1, metadata: "m".into(), commit_timestamp_ms: 5 };
+        assert_eq!(
+            Key::offset("g", &partition).as_ref(),
+            b"\x00\x01\x00\x01g\x00\x01t\x00\x00\x00\x07"
+        );
+        let record = OffsetRecord {
+            offset: 258,
+            leader_epoch: 1,
+            metadata: "m".into(),
+            commit_timestamp_ms: 5,
+        };
         let bytes = record.encode();
         assert_eq!(
             bytes.as_ref(),
             b"\x00\x03\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00\x00\x01\x00\x01m\x00\x00\x00\x00\x00\x00\x00\x05"
         );
         assert_eq!(OffsetRecord::decode(&bytes).unwrap(), record);
-        assert_eq!(Key::decode(&Key::offset("g", &partition)).unwrap(), Key::Offset("g".into(), partition));
+        assert_eq!(
+            Key::decode(&Key::offset("g", &partition)).unwrap(),
+            Key::Offset("g".into(), partition)
+        );
     }
 
     #[test]
@@ -246,7 +283,10 @@ mod tests {
             }],
         };
         assert_eq!(GroupRecord::decode(&record.encode()).unwrap(), record);
-        assert_eq!(Key::decode(&Key::group("g")).unwrap(), Key::Group("g".into()));
+        assert_eq!(
+            Key::decode(&Key::group("g")).unwrap(),
+            Key::Group("g".into())
+        );
     }
 
     #[test]

@@ -85,7 +85,10 @@ pub(crate) fn decode_key(bytes: &[u8]) -> Result<Option<String>, DecodeError> {
     if reader.i16()? != 0 {
         return Ok(None);
     }
-    reader.string_length(false)?.map(|length| reader.text(length)).transpose()
+    reader
+        .string_length(false)?
+        .map(|length| reader.text(length))
+        .transpose()
 }
 
 /// Writes a key.
@@ -112,7 +115,10 @@ impl TransactionRecord {
             let length = reader.string_length(flexible)?.unwrap_or(0);
             let topic: std::sync::Arc<str> = reader.text(length)?.into();
             for _ in 0..reader.array_length(flexible)?.unwrap_or(0) {
-                partitions.insert(TopicPartition { topic: topic.clone(), partition: reader.i32()? });
+                partitions.insert(TopicPartition {
+                    topic: topic.clone(),
+                    partition: reader.i32()?,
+                });
             }
             if flexible {
                 reader.tagged_fields(|_, _| Ok(()))?;
@@ -156,7 +162,10 @@ impl TransactionRecord {
         out.put_i8(self.phase.code());
         let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
         for partition in &self.partitions {
-            topics.entry(&partition.topic).or_default().push(partition.partition);
+            topics
+                .entry(&partition.topic)
+                .or_default()
+                .push(partition.partition);
         }
         Writer::new(&mut out).length(Some(topics.len()), true);
         for (topic, partitions) in topics {
@@ -192,7 +201,9 @@ mod tests {
             previous_producer_id: -1,
             timeout_ms: 60_000,
             phase: Phase::PrepareCommit,
-            partitions: [("a", 1), ("a", 0), ("b", 2)].map(|(topic, id)| TopicPartition::new(topic, id)).into(),
+            partitions: [("a", 1), ("a", 0), ("b", 2)]
+                .map(|(topic, id)| TopicPartition::new(topic, id))
+                .into(),
             last_update_ms: 7,
             start_ms: 5,
             client_version: 2,
@@ -216,12 +227,18 @@ mod tests {
         bytes.put_i64(8);
         bytes.put_i64(-1);
         let record = TransactionRecord::decode(&bytes).unwrap().unwrap();
-        assert_eq!((record.producer_id, record.phase), (5, Phase::CompleteCommit));
+        assert_eq!(
+            (record.producer_id, record.phase),
+            (5, Phase::CompleteCommit)
+        );
         assert!(record.partitions.is_empty());
     }
 
     #[test]
     fn keys_round_trip() {
-        assert_eq!(decode_key(&encode_key("job-1")).unwrap(), Some("job-1".into()));
+        assert_eq!(
+            decode_key(&encode_key("job-1")).unwrap(),
+            Some("job-1".into())
+        );
     }
 }

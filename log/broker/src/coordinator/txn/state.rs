@@ -130,7 +130,11 @@ pub(crate) fn add_partitions(
     check_owner(current, producer)?;
     match current.phase {
         Phase::PrepareCommit | Phase::PrepareAbort => Err(ErrorCode::ConcurrentTransactions),
-        Phase::Ongoing if partitions.iter().all(|one| current.partitions.contains(one)) => {
+        Phase::Ongoing
+            if partitions
+                .iter()
+                .all(|one| current.partitions.contains(one)) =>
+        {
             Ok(Addition::Already)
         }
         phase => {
@@ -189,8 +193,12 @@ pub(crate) fn end(
         (Phase::PrepareCommit, true) | (Phase::PrepareAbort, false) => {
             Err(ErrorCode::ConcurrentTransactions)
         }
-        (Phase::PrepareCommit, false) | (Phase::PrepareAbort, true) => Err(ErrorCode::InvalidTxnState),
-        (Phase::CompleteCommit, true) | (Phase::CompleteAbort, false) if is_retry || !raise_epoch => {
+        (Phase::PrepareCommit, false) | (Phase::PrepareAbort, true) => {
+            Err(ErrorCode::InvalidTxnState)
+        }
+        (Phase::CompleteCommit, true) | (Phase::CompleteAbort, false)
+            if is_retry || !raise_epoch =>
+        {
             Ok(Ending::Already)
         }
         // An abort of nothing: in the second generation it still raises the epoch, which fences late writes.
@@ -233,7 +241,10 @@ pub(crate) fn needs_producer_id(current: Option<&TransactionRecord>) -> bool {
 /// The abort of a transaction that has been open for too long.
 pub(crate) fn abort_if_expired(current: &TransactionRecord, now: i64) -> Option<TransactionRecord> {
     let expired = current.phase == Phase::Ongoing
-        && current.start_ms.saturating_add(i64::from(current.timeout_ms)) <= now;
+        && current
+            .start_ms
+            .saturating_add(i64::from(current.timeout_ms))
+            <= now;
     expired.then(|| fenced_abort(current, now))
 }
 
@@ -254,7 +265,11 @@ fn prepared(
     now: i64,
 ) -> TransactionRecord {
     let mut next = current.clone();
-    next.phase = if commit { Phase::PrepareCommit } else { Phase::PrepareAbort };
+    next.phase = if commit {
+        Phase::PrepareCommit
+    } else {
+        Phase::PrepareAbort
+    };
     next.last_update_ms = now;
     if current.phase != Phase::Ongoing {
         next.partitions.clear();
@@ -268,7 +283,11 @@ fn prepared(
 }
 
 fn fenced_abort(current: &TransactionRecord, now: i64) -> TransactionRecord {
-    TransactionRecord { last_epoch: -1, ..prepared(current, false, true, now) }.with_version(current)
+    TransactionRecord {
+        last_epoch: -1,
+        ..prepared(current, false, true, now)
+    }
+    .with_version(current)
 }
 
 impl TransactionRecord {
@@ -302,7 +321,12 @@ mod tests {
         }
     }
 
-    fn prepared_end(record: &TransactionRecord, producer: Producer, commit: bool, raise: bool) -> TransactionRecord {
+    fn prepared_end(
+        record: &TransactionRecord,
+        producer: Producer,
+        commit: bool,
+        raise: bool,
+    ) -> TransactionRecord {
         match end(record, producer, commit, raise, 20).unwrap() {
             Ending::Prepare(record) => record,
             Ending::Already => panic!("nothing was ended"),
@@ -313,62 +337,104 @@ mod tests {
     fn the_first_generation_keeps_its_epoch() {
         let record = ongoing(0);
         let record = complete(&prepared_end(&record, P0, true, false), 8, 30);
-        assert_eq!((record.phase, record.producer_epoch), (Phase::CompleteCommit, 0));
+        assert_eq!(
+            (record.phase, record.producer_epoch),
+            (Phase::CompleteCommit, 0)
+        );
         assert_eq!(end(&record, P0, true, false, 40), Ok(Ending::Already));
-        assert_eq!(end(&record, P0, false, false, 40), Err(ErrorCode::InvalidTxnState));
+        assert_eq!(
+            end(&record, P0, false, false, 40),
+            Err(ErrorCode::InvalidTxnState)
+        );
     }
 
     #[test]
     fn the_second_generation_raises_its_epoch_and_fences_late_requests() {
         let record = complete(&prepared_end(&ongoing(2), P0, true, true), 8, 30);
         assert_eq!(record.producer_epoch, 1);
-        assert_eq!(end(&record, P0, true, true, 40), Ok(Ending::Already), "a retry");
-        assert_eq!(end(&record, P0, false, true, 40), Err(ErrorCode::InvalidTxnState));
+        assert_eq!(
+            end(&record, P0, true, true, 40),
+            Ok(Ending::Already),
+            "a retry"
+        );
+        assert_eq!(
+            end(&record, P0, false, true, 40),
+            Err(ErrorCode::InvalidTxnState)
+        );
         assert_eq!(
             add_partitions(&record, P0, &[partition(1)], 2, 40),
             Err(ErrorCode::ProducerFenced)
         );
         let next = Producer { id: 7, epoch: 1 };
-        let Addition::Write(record) = add_partitions(&record, next, &[partition(1)], 2, 40).unwrap() else {
+        let Addition::Write(record) =
+            add_partitions(&record, next, &[partition(1)], 2, 40).unwrap()
+        else {
             panic!()
         };
-        assert_eq!(end(&record, P0, true, true, 50), Err(ErrorCode::ProducerFenced), "the late end");
+        assert_eq!(
+            end(&record, P0, true, true, 50),
+            Err(ErrorCode::ProducerFenced),
+            "the late end"
+        );
     }
 
     #[test]
     fn an_abort_of_nothing_raises_the_epoch_in_the_second_generation_only() {
         let record = prepared_end(&fresh(), P0, false, true);
-        assert_eq!((record.phase, record.producer_epoch), (Phase::PrepareAbort, 1));
-        assert_eq!(end(&fresh(), P0, false, false, 0), Err(ErrorCode::InvalidTxnState));
+        assert_eq!(
+            (record.phase, record.producer_epoch),
+            (Phase::PrepareAbort, 1)
+        );
+        assert_eq!(
+            end(&fresh(), P0, false, false, 0),
+            Err(ErrorCode::InvalidTxnState)
+        );
     }
 
     #[test]
     fn a_takeover_aborts_first_and_fences() {
         let record = ongoing(0);
-        let Initialization::AbortFirst(aborting) = initialize(Some(&record), None, 1000, 8, 20).unwrap() else {
+        let Initialization::AbortFirst(aborting) =
+            initialize(Some(&record), None, 1000, 8, 20).unwrap()
+        else {
             panic!()
         };
-        assert_eq!((aborting.phase, aborting.producer_epoch), (Phase::PrepareAbort, 1));
+        assert_eq!(
+            (aborting.phase, aborting.producer_epoch),
+            (Phase::PrepareAbort, 1)
+        );
         assert_eq!(
             initialize(Some(&aborting), None, 1000, 8, 20),
             Err(ErrorCode::ConcurrentTransactions)
         );
         let aborted = complete(&aborting, 8, 30);
-        let Initialization::Write(taken) = initialize(Some(&aborted), None, 1000, 8, 30).unwrap() else {
+        let Initialization::Write(taken) = initialize(Some(&aborted), None, 1000, 8, 30).unwrap()
+        else {
             panic!()
         };
         assert_eq!((taken.producer_id, taken.producer_epoch), (7, 2));
-        assert_eq!(end(&taken, P0, true, false, 40), Err(ErrorCode::ProducerFenced));
-        assert_eq!(initialize(Some(&taken), Some(P0), 1000, 8, 40), Err(ErrorCode::ProducerFenced));
+        assert_eq!(
+            end(&taken, P0, true, false, 40),
+            Err(ErrorCode::ProducerFenced)
+        );
+        assert_eq!(
+            initialize(Some(&taken), Some(P0), 1000, 8, 40),
+            Err(ErrorCode::ProducerFenced)
+        );
     }
 
     #[test]
     fn a_retry_of_a_bump_gets_the_same_answer() {
-        let Initialization::Write(bumped) = initialize(Some(&fresh()), Some(P0), 1000, 8, 1).unwrap() else {
+        let Initialization::Write(bumped) =
+            initialize(Some(&fresh()), Some(P0), 1000, 8, 1).unwrap()
+        else {
             panic!()
         };
         assert_eq!(bumped.producer_epoch, 1);
-        assert_eq!(initialize(Some(&bumped), Some(P0), 1000, 8, 2), Ok(Initialization::Already));
+        assert_eq!(
+            initialize(Some(&bumped), Some(P0), 1000, 8, 2),
+            Ok(Initialization::Already)
+        );
     }
 
     #[test]
@@ -376,8 +442,18 @@ mod tests {
         let mut record = fresh();
         record.producer_epoch = PRODUCER_EPOCH_MAX;
         assert!(needs_producer_id(Some(&record)));
-        let Initialization::Write(next) = initialize(Some(&record), None, 1000, 8, 1).unwrap() else { panic!() };
-        assert_eq!((next.producer_id, next.producer_epoch, next.previous_producer_id), (8, 0, 7));
+        let Initialization::Write(next) = initialize(Some(&record), None, 1000, 8, 1).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (
+                next.producer_id,
+                next.producer_epoch,
+                next.previous_producer_id
+            ),
+            (8, 0, 7)
+        );
     }
 
     #[test]
@@ -385,7 +461,10 @@ mod tests {
         let record = ongoing(0);
         assert_eq!(abort_if_expired(&record, 1009), None);
         let aborting = abort_if_expired(&record, 1010).unwrap();
-        assert_eq!((aborting.phase, aborting.producer_epoch), (Phase::PrepareAbort, 1));
+        assert_eq!(
+            (aborting.phase, aborting.producer_epoch),
+            (Phase::PrepareAbort, 1)
+        );
         assert_eq!(abort_if_expired(&aborting, 5000), None);
     }
 
@@ -393,16 +472,28 @@ mod tests {
     fn only_added_partitions_verify() {
         let record = ongoing(0);
         assert_eq!(verify(&record, P0, &partition(0)), Ok(()));
-        assert_eq!(verify(&record, P0, &partition(1)), Err(ErrorCode::InvalidTxnState));
+        assert_eq!(
+            verify(&record, P0, &partition(1)),
+            Err(ErrorCode::InvalidTxnState)
+        );
         let zombie = Producer { id: 7, epoch: -1 };
-        assert_eq!(verify(&record, zombie, &partition(0)), Err(ErrorCode::ProducerFenced));
+        assert_eq!(
+            verify(&record, zombie, &partition(0)),
+            Err(ErrorCode::ProducerFenced)
+        );
     }
 
     #[test]
     fn a_decision_is_never_taken_back() {
         let record = prepared_end(&ongoing(0), P0, true, false);
-        assert_eq!(end(&record, P0, false, false, 9), Err(ErrorCode::InvalidTxnState));
-        assert_eq!(end(&record, P0, true, false, 9), Err(ErrorCode::ConcurrentTransactions));
+        assert_eq!(
+            end(&record, P0, false, false, 9),
+            Err(ErrorCode::InvalidTxnState)
+        );
+        assert_eq!(
+            end(&record, P0, true, false, 9),
+            Err(ErrorCode::ConcurrentTransactions)
+        );
         assert_eq!(complete(&record, 8, 9).phase, Phase::CompleteCommit);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use log_protocol::ControlKind;
 
 use super::*;
+use crate::storage::read::Visit;
 
 const CONFIG: &[(&str, &str)] = &[
     ("cleanup.policy", "compact"),
@@ -209,7 +210,7 @@ fn a_swap_is_finished_or_forgotten_after_a_crash() {
     let lab = Lab::new(CONFIG);
     let partition = lab.open();
     (0..60).for_each(|n| {
-        drop(set(
+        let _ = (set(
             &partition,
             &format!("k{}", n % 3),
             Some(&n.to_string()),

@@ -173,7 +173,7 @@ fn leader_epochs_tell_where_each_leader_ended() {
 fn random_histories_survive_power_cuts_as_prefixes() {
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    for round in 0..12 {
+    for round in 0..6 {
         let lab = Lab::new(&[("segment.bytes", "3000"), ("index.interval.bytes", "200")]);
         let mut partition = lab.open();
         let mut model: Vec<(i64, String)> = Vec::new();
@@ -290,6 +290,9 @@ fn random_histories_survive_power_cuts_as_prefixes() {
 
 /// What a power cut may do: files behind the synced offset lose a random part of their tail, or get garbage there.
 fn cut_behind(path: &Path, synced: i64, random: &mut fastrand::Rng) {
+    if !path.exists() {
+        return;
+    }
     for file in files(path, "log") {
         let content = fs::read(&file).expect("read");
         let mut keep = 0;

@@ -24,7 +24,9 @@ pub(super) const NOW: i64 = 1_700_000_000_000;
 
 /// The seed of a random test: printed, and replayed with `SEED=…`.
 pub(super) fn seed() -> u64 {
-    let given = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let seed = given.unwrap_or_else(|| fastrand::u64(..));
     println!("SEED={seed}");
     seed
@@ -50,7 +52,7 @@ impl Lab {
             options,
         };
         Self {
-            folder: tempfile::tempdir().expect("tempdir"),
+            folder: memory_folder(),
             config: Arc::new(RwLock::new(Arc::new(parse(configs)))),
             shared: Arc::new(shared),
         }
@@ -95,6 +97,17 @@ impl Lab {
     pub(super) fn files(&self, ending: &str) -> Vec<PathBuf> {
         files(&self.path(), ending)
     }
+}
+
+/// In memory where there is such a place: what these tests ask does not depend on a disk, and syncs are slow.
+fn memory_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    made.expect("tempdir")
 }
 
 pub(super) fn files(path: &Path, ending: &str) -> Vec<PathBuf> {

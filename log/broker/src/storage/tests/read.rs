@@ -1,6 +1,7 @@
 //! Reads: limits, the ring, indexes that are gone or wrong, searches by time.
 
 use super::*;
+use crate::storage::read::Visit;
 
 fn build(lab: &Lab) -> Partition {
     let partition = lab.open();

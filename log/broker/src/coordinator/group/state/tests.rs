@@ -37,10 +37,16 @@ impl Driver {
             match command {
                 Command::Persist(record) => self.persisted.push(record),
                 Command::ReplyJoin(ticket, reply) => {
-                    assert!(self.joins.insert(ticket, reply).is_none(), "ticket {ticket} is answered twice");
+                    assert!(
+                        self.joins.insert(ticket, reply).is_none(),
+                        "ticket {ticket} is answered twice"
+                    );
                 }
                 Command::ReplySync(ticket, reply) => {
-                    assert!(self.syncs.insert(ticket, reply).is_none(), "ticket {ticket} is answered twice");
+                    assert!(
+                        self.syncs.insert(ticket, reply).is_none(),
+                        "ticket {ticket} is answered twice"
+                    );
                 }
             }
         }
@@ -79,7 +85,11 @@ impl Driver {
     }
 
     fn identity(&self, member_id: &str) -> Identity {
-        Identity { member_id: member_id.to_owned(), instance_id: None, generation: self.group.generation }
+        Identity {
+            member_id: member_id.to_owned(),
+            instance_id: None,
+            generation: self.group.generation,
+        }
     }
 
     fn sync(&mut self, member_id: &str, assignments: &[(&str, &'static [u8])]) -> Ticket {
@@ -176,7 +186,10 @@ fn a_second_member_makes_the_first_join_again_and_the_leader_assigns() {
     let leader = driver.sync("a", &[("a", b"1"), ("b", b"2")]);
     assert_eq!(driver.syncs[&waiting].assignment, "2");
     assert_eq!(driver.syncs[&leader].assignment, "1");
-    assert_eq!(driver.persisted.last().map(|record| record.members.len()), Some(2));
+    assert_eq!(
+        driver.persisted.last().map(|record| record.members.len()),
+        Some(2)
+    );
 }
 
 #[test]
@@ -231,7 +244,10 @@ fn the_last_member_leaves_an_empty_group_with_a_new_generation() {
     assert_eq!(driver.leave("b"), ErrorCode::UnknownMemberId);
     assert_eq!(driver.leave("a"), ErrorCode::None);
     assert_eq!(driver.group.phase, Phase::Empty);
-    assert_eq!(driver.persisted.last().map(|record| record.generation), Some(3));
+    assert_eq!(
+        driver.persisted.last().map(|record| record.generation),
+        Some(3)
+    );
     assert!(driver.group.is_vacant());
 }
 
@@ -242,7 +258,10 @@ fn a_member_that_joins_again_unchanged_does_not_disturb() {
     assert_eq!(driver.joins[&ticket].generation, 2);
     assert_eq!(driver.group.phase, Phase::Stable);
     let ticket = driver.join("a");
-    assert!(!driver.joins.contains_key(&ticket), "the leader asks for a rebalance that way");
+    assert!(
+        !driver.joins.contains_key(&ticket),
+        "the leader asks for a rebalance that way"
+    );
     assert_eq!(driver.group.phase, Phase::PreparingRebalance);
 }
 
@@ -263,11 +282,17 @@ fn protocols_and_sessions_that_do_not_fit_are_refused() {
     let mut request = driver.request("", "c", None);
     request.protocols = vec![("sticky".to_owned(), Bytes::new())];
     let ticket = driver.send(request);
-    assert_eq!(driver.joins[&ticket].error, ErrorCode::InconsistentGroupProtocol);
+    assert_eq!(
+        driver.joins[&ticket].error,
+        ErrorCode::InconsistentGroupProtocol
+    );
     let mut request = driver.request("", "c", None);
     request.session_timeout_ms = 10;
     let ticket = driver.send(request);
-    assert_eq!(driver.joins[&ticket].error, ErrorCode::InvalidSessionTimeout);
+    assert_eq!(
+        driver.joins[&ticket].error,
+        ErrorCode::InvalidSessionTimeout
+    );
     driver.limits.members_max = 2;
     let ticket = driver.join("c");
     assert_eq!(driver.joins[&ticket].error, ErrorCode::GroupMaxSizeReached);
@@ -276,20 +301,32 @@ fn protocols_and_sessions_that_do_not_fit_are_refused() {
 #[test]
 fn generations_fence_sync_heartbeat_and_commits() {
     let mut driver = Driver::stable();
-    let stale = Identity { generation: 1, ..driver.identity("a") };
-    assert_eq!(driver.group.heartbeat(&stale, 0), ErrorCode::IllegalGeneration);
+    let stale = Identity {
+        generation: 1,
+        ..driver.identity("a")
+    };
+    assert_eq!(
+        driver.group.heartbeat(&stale, 0),
+        ErrorCode::IllegalGeneration
+    );
     assert_eq!(
         driver.group.authorize_offset_commit(&stale, false, 0),
         Err(ErrorCode::IllegalGeneration)
     );
     let current = driver.identity("a");
-    assert_eq!(driver.group.authorize_offset_commit(&current, false, 0), Ok(()));
+    assert_eq!(
+        driver.group.authorize_offset_commit(&current, false, 0),
+        Ok(())
+    );
     let standalone = Identity::standalone();
     assert_eq!(
         driver.group.authorize_offset_commit(&standalone, false, 0),
         Err(ErrorCode::UnknownMemberId)
     );
-    assert_eq!(driver.group.authorize_offset_commit(&standalone, true, 0), Ok(()));
+    assert_eq!(
+        driver.group.authorize_offset_commit(&standalone, true, 0),
+        Ok(())
+    );
 }
 
 fn static_group() -> Driver {
@@ -308,7 +345,10 @@ fn a_static_member_that_restarts_gets_its_assignment_back_without_a_rebalance() 
     request.can_skip_assignment = true;
     let ticket = driver.send(request);
     let reply = &driver.joins[&ticket];
-    assert_eq!((reply.error, reply.member_id.as_str()), (ErrorCode::None, "s2"));
+    assert_eq!(
+        (reply.error, reply.member_id.as_str()),
+        (ErrorCode::None, "s2")
+    );
     assert!(reply.skip_assignment);
     assert_eq!(driver.group.generation, generation);
     let ticket = driver.sync("s2", &[]);
@@ -320,7 +360,10 @@ fn the_previous_holder_of_an_instance_is_fenced() {
     let mut driver = static_group();
     let request = driver.request("", "s2", Some("one"));
     let ticket = driver.send(request);
-    assert_eq!(driver.joins[&ticket].leader, "s1", "an old client must not take itself for the leader");
+    assert_eq!(
+        driver.joins[&ticket].leader, "s1",
+        "an old client must not take itself for the leader"
+    );
     let old = Identity {
         member_id: "s1".to_owned(),
         instance_id: Some("one".to_owned()),
@@ -336,7 +379,10 @@ fn the_previous_holder_of_an_instance_is_fenced() {
 #[test]
 fn an_administrator_removes_a_static_member_by_its_instance() {
     let mut driver = static_group();
-    let by_instance = Identity { instance_id: Some("one".to_owned()), ..Identity::standalone() };
+    let by_instance = Identity {
+        instance_id: Some("one".to_owned()),
+        ..Identity::standalone()
+    };
     let (error, commands) = driver.group.leave(&by_instance, &LIMITS, 0);
     driver.run(commands);
     assert_eq!(error, ErrorCode::None);
@@ -361,8 +407,16 @@ fn the_first_rebalance_waits_for_more_members() {
 #[test]
 fn a_restored_group_goes_on_where_it_was() {
     let driver = Driver::stable();
-    let record = driver.persisted.last().cloned().expect("the assignment was written");
-    let mut restored = Driver { group: Group::restored(record, 50_000), now: 50_000, ..Driver::new() };
+    let record = driver
+        .persisted
+        .last()
+        .cloned()
+        .expect("the assignment was written");
+    let mut restored = Driver {
+        group: Group::restored(record, 50_000),
+        now: 50_000,
+        ..Driver::new()
+    };
     assert_eq!(restored.heartbeat("a"), ErrorCode::None);
     let ticket = restored.sync("b", &[]);
     assert_eq!(restored.syncs[&ticket].assignment, "2");
@@ -406,7 +460,10 @@ fn random_events_keep_the_invariants() {
                     driver.tick(now);
                 }
             }
-            assert!(driver.group.generation >= generation, "seed {seed}: the generation fell");
+            assert!(
+                driver.group.generation >= generation,
+                "seed {seed}: the generation fell"
+            );
             generation = driver.group.generation;
         }
         // Whatever state it is in, silence empties it.
@@ -416,6 +473,9 @@ fn random_events_keep_the_invariants() {
         }
         assert_eq!(driver.group.phase, Phase::Empty, "seed {seed}");
         let answered = driver.joins.len() + driver.syncs.len();
-        assert_eq!(answered as u64, driver.tickets, "seed {seed}: a request was never answered");
+        assert_eq!(
+            answered as u64, driver.tickets,
+            "seed {seed}: a request was never answered"
+        );
     }
 }

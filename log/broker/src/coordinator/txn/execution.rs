@@ -1,0 +1,294 @@
+//! Carries out what [`super::state`] decides: writes, syncs, markers. Whoever calls holds the turn of the transactional id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use log_protocol::{ControlKind, ErrorCode, ProducerStamp, TopicPartition};
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use tracing::{error, warn};
+
+use super::record::{self, Phase, TransactionRecord};
+use super::state::{self, Initialization, Producer};
+use super::{
+    COORDINATOR_EPOCH, Entry, ID_EXPIRATION_MS, Refused, Shared, TRANSACTIONS_TOPIC, TURN_WAIT,
+};
+use crate::OpenError;
+use crate::clock::{steady_ms, wall_ms};
+use crate::coordinator::group::OFFSETS_TOPIC;
+use crate::coordinator::{append, durable};
+use crate::storage::Partition;
+
+impl Shared {
+    pub(super) fn entry(&self, id: &str) -> Arc<Entry> {
+        let mut entries = self.entries.lock();
+        let new = || Arc::new(Entry::new(id.to_owned(), None));
+        Arc::clone(entries.entry(id.to_owned()).or_insert_with(new))
+    }
+
+    pub(super) fn known(&self, id: &str) -> Result<Arc<Entry>, Refused> {
+        self.entries
+            .lock()
+            .get(id)
+            .cloned()
+            .ok_or(ErrorCode::InvalidProducerIdMapping)
+    }
+
+    pub(super) async fn turn(&self, entry: &Entry) -> Result<OwnedMutexGuard<()>, Refused> {
+        tokio::time::timeout(TURN_WAIT, Arc::clone(&entry.turn).lock_owned())
+            .await
+            .map_err(|_| ErrorCode::ConcurrentTransactions)
+    }
+
+    pub(super) async fn initialize(
+        &self,
+        entry: &Entry,
+        mut expected: Option<Producer>,
+        timeout_ms: i32,
+    ) -> Result<Producer, Refused> {
+        loop {
+            let current = entry.record.read().clone();
+            let fresh = self.fresh_producer_id(current.as_ref())?;
+            match state::initialize(current.as_ref(), expected, timeout_ms, fresh, steady_ms())? {
+                Initialization::Already => {
+                    return current
+                        .map(|record| record.producer())
+                        .ok_or(ErrorCode::UnknownServerError);
+                }
+                Initialization::Write(next) => {
+                    let producer = next.producer();
+                    self.write(entry, next).await?;
+                    return Ok(producer);
+                }
+                Initialization::AbortFirst(next) => {
+                    self.decide(entry, next).await?;
+                    self.complete(entry).await?;
+                    expected = None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn fresh_producer_id(
+        &self,
+        current: Option<&TransactionRecord>,
+    ) -> Result<i64, Refused> {
+        if !state::needs_producer_id(current) {
+            return Ok(-1);
+        }
+        self.topics.next_producer_id().map_err(|error| {
+            error!(%error, "cannot give out a producer id");
+            ErrorCode::CoordinatorNotAvailable
+        })
+    }
+
+    pub(super) fn append(
+        &self,
+        id: &str,
+        record: Option<&TransactionRecord>,
+    ) -> Result<i64, Refused> {
+        let write: [(Bytes, Option<Bytes>); 1] = [(
+            record::encode_key(id),
+            record.map(TransactionRecord::encode),
+        )];
+        append(&self.log, &write, ProducerStamp::NONE)
+    }
+
+    /// Writes a record, then takes it as the state.
+    pub(super) async fn write(
+        &self,
+        entry: &Entry,
+        next: TransactionRecord,
+    ) -> Result<(), Refused> {
+        let offset = self.append(&entry.id, Some(&next))?;
+        durable(&self.log, offset).await?;
+        *entry.record.write() = Some(next);
+        Ok(())
+    }
+
+    /// As [`Shared::write`], without a wait for the disk: for partitions that join a transaction. If the machine dies, their records may
+    /// survive and this may not; [`Shared::abort_orphans`] then ends what nobody knows of. So a transaction costs no sync before its end.
+    pub(super) fn write_early(
+        &self,
+        entry: &Entry,
+        next: TransactionRecord,
+    ) -> Result<(), Refused> {
+        self.append(&entry.id, Some(&next))?;
+        *entry.record.write() = Some(next);
+        Ok(())
+    }
+
+    /// Aborts what is open in a partition and unknown to the coordinator.
+    pub(super) fn abort_orphans(&self) -> Result<(), OpenError> {
+        let entries = self.entries.lock();
+        let mut known: HashMap<i64, TransactionRecord> = HashMap::new();
+        for entry in entries.values() {
+            if let Some(record) = &*entry.record.read()
+                && record.phase == Phase::Ongoing
+            {
+                known.insert(record.producer_id, record.clone());
+            }
+        }
+        for topic in self.topics.list() {
+            for partition in topic.all() {
+                for producer in partition.producers() {
+                    let is_known = known
+                        .get(&producer.producer_id)
+                        .is_some_and(|record| record.partitions.contains(partition.id()));
+                    if producer.open_since < 0 || is_known {
+                        continue;
+                    }
+                    let (id, epoch) = (producer.producer_id, producer.producer_epoch);
+                    warn!(partition = %partition.id(), producer_id = id, "aborting a transaction that the coordinator does not know");
+                    partition
+                        .append_marker(ControlKind::Abort, id, epoch, COORDINATOR_EPOCH, wall_ms())
+                        .map_err(|error| OpenError::InternalTopic {
+                            topic: TRANSACTIONS_TOPIC.to_owned(),
+                            reason: error.to_string(),
+                        })?;
+                    if &*partition.id().topic == OFFSETS_TOPIC {
+                        self.groups.end_transaction(id, false);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the end of a transaction durable and visible; [`Shared::complete`] is still to come.
+    pub(super) async fn decide(
+        &self,
+        entry: &Entry,
+        next: TransactionRecord,
+    ) -> Result<(), Refused> {
+        let commit = next.phase == Phase::PrepareCommit;
+        // From here on the gate is closed: nothing of this producer lands behind the sync or the marker.
+        *entry.record.write() = Some(next.clone());
+        if commit {
+            self.sync(&next).await?;
+        }
+        let offset = self.append(&entry.id, Some(&next))?;
+        durable(&self.log, offset).await?;
+        self.write_markers(entry)
+    }
+
+    pub(super) async fn sync(&self, record: &TransactionRecord) -> Result<(), Refused> {
+        let partitions = self.partitions(record);
+        try_join_all(partitions.iter().map(|(_, partition)| partition.sync()))
+            .await
+            .map(drop)
+            .map_err(|error| {
+                error!(%error, "cannot sync what a transaction wrote");
+                ErrorCode::KafkaStorageError
+            })
+    }
+
+    pub(super) fn partitions(
+        &self,
+        record: &TransactionRecord,
+    ) -> Vec<(TopicPartition, Arc<Partition>)> {
+        record
+            .partitions
+            .iter()
+            // A topic that was deleted meanwhile took its part of the transaction with it.
+            .filter_map(|one| {
+                Some((
+                    one.clone(),
+                    self.topics.get(&one.topic)?.partition(one.partition)?,
+                ))
+            })
+            .collect()
+    }
+
+    pub(super) fn write_markers(&self, entry: &Entry) -> Result<(), Refused> {
+        let record = entry.current()?;
+        let commit = record.phase == Phase::PrepareCommit;
+        let kind = if commit {
+            ControlKind::Commit
+        } else {
+            ControlKind::Abort
+        };
+        for (name, partition) in self.partitions(&record) {
+            let (id, epoch) = (record.producer_id, record.producer_epoch);
+            if let Err(error) =
+                partition.append_marker(kind, id, epoch, COORDINATOR_EPOCH, wall_ms())
+            {
+                error!(%error, transactional_id = %entry.id, partition = %name, "cannot write a transaction marker");
+                return Err(error.code());
+            }
+            if &*name.topic == OFFSETS_TOPIC {
+                self.groups.end_transaction(record.producer_id, commit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs the markers and writes that the transaction is complete.
+    pub(super) async fn complete(&self, entry: &Entry) -> Result<(), Refused> {
+        let next = self.completed(entry)?;
+        self.sync(&entry.current()?).await?;
+        self.append(&entry.id, Some(&next))?;
+        *entry.record.write() = Some(next);
+        Ok(())
+    }
+
+    pub(super) fn completed(&self, entry: &Entry) -> Result<TransactionRecord, Refused> {
+        let current = entry.current()?;
+        let fresh = self.fresh_producer_id(Some(&current))?;
+        Ok(state::complete(&current, fresh, steady_ms()))
+    }
+
+    /// Answers, then completes. When the epochs of the producer id are used up, the answer has to wait for the new id.
+    pub(super) async fn complete_after(
+        &self,
+        entry: &Entry,
+        turn: Option<OwnedMutexGuard<()>>,
+        next: Producer,
+        visible: oneshot::Sender<Result<Producer, Refused>>,
+    ) -> Result<(), Refused> {
+        // Whoever asked may be gone by now, which is fine: the decision stands.
+        if turn.is_none() {
+            let _ = visible.send(Ok(next));
+            return Ok(());
+        }
+        if state::needs_producer_id(Some(&entry.current()?)) {
+            self.complete(entry).await?;
+            let _ = visible.send(Ok(entry.current()?.producer()));
+            return Ok(());
+        }
+        let _ = visible.send(Ok(next));
+        self.complete(entry).await
+    }
+
+    pub(super) async fn abort_expired(&self, entry: &Entry, _turn: OwnedMutexGuard<()>) {
+        let Ok(current) = entry.current() else { return };
+        let Some(next) = state::abort_if_expired(&current, steady_ms()) else {
+            return;
+        };
+        warn!(transactional_id = %entry.id, timeout_ms = current.timeout_ms, "transaction timed out and is aborted");
+        let aborted = async {
+            self.decide(entry, next).await?;
+            self.complete(entry).await
+        };
+        if let Err(error) = aborted.await {
+            error!(transactional_id = %entry.id, error = error.message(), "cannot abort a transaction that timed out");
+        }
+    }
+
+    pub(super) fn forget_unused(&self, now: i64) {
+        self.entries.lock().retain(|id, entry| {
+            let unused = match &*entry.record.read() {
+                None => true,
+                Some(record) => {
+                    matches!(
+                        record.phase,
+                        Phase::Empty | Phase::CompleteCommit | Phase::CompleteAbort
+                    ) && record.last_update_ms < now - ID_EXPIRATION_MS
+                }
+            };
+            let idle = Arc::strong_count(entry) == 1 && entry.turn.try_lock().is_ok();
+            !(unused && idle && self.append(id, None).is_ok())
+        });
+    }
+}

@@ -1,0 +1,31 @@
+CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights ORDER BY carrier
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights LIMIT 5
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier, now() AS at FROM flights
+----
+CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM flights GROUP BY carrier
+----
+CREATE MATERIALIZED VIEW v AS SELECT f.flight, a.name FROM flights f JOIN airlines a ON f.carrier = a.carrier
+----
+CREATE MATERIALIZED VIEW v AS SELECT row_number() OVER (PARTITION BY carrier ORDER BY scheduled) AS n, carrier FROM flights
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights UNION ALL SELECT carrier FROM airlines
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights WHERE carrier IN (SELECT carrier FROM airlines)
+----
+CREATE MATERIALIZED VIEW v AS SELECT f.carrier FROM flights f JOIN airlines a ON f.carrier > a.carrier
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier, count(*) AS n FROM flights GROUP BY carrier EMIT ON WINDOW CLOSE
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier, count(*) AS n FROM flights GROUP BY carrier LATE DROP
+----
+CREATE MATERIALIZED VIEW v AS SELECT carrier, median(dep_delay) AS n FROM flights GROUP BY carrier
+----
+CREATE MATERIALIZED VIEW v AS SELECT 1 AS a
+----
+CREATE MATERIALIZED VIEW by_carrier AS SELECT carrier FROM flights
+----
+CREATE MATERIALIZED VIEW flights_2 AS SELECT window_start, count(*) AS n FROM TUMBLE(flights, scheduled, INTERVAL '1 hour') f FULL JOIN airlines a ON f.carrier = a.carrier GROUP BY window_start
+----
+SELECT carrier FROM flights EMIT ON WINDOW CLOSE

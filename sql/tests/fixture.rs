@@ -1,0 +1,129 @@
+//! A server over the built-in log and a real engine, in a folder that goes with it.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use connect_sandbox::{Sandbox, SandboxConfig};
+use log_api::Log;
+use log_broker::{Broker, BrokerConfig};
+use sql::{Answer, Diagnostic, Server, SqlConfig};
+use streams::{Engine, EngineConfig};
+use tempfile::TempDir;
+
+pub(crate) struct Fixture {
+    folder: TempDir,
+    broker: Broker,
+    engine: Engine,
+    pub(crate) server: Server,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::open(folder).await
+    }
+
+    async fn open(folder: TempDir) -> Self {
+        let broker = Broker::open(BrokerConfig::in_folder(folder.path().join("log")))
+            .expect("the log opens");
+        let log: Arc<dyn Log> = Arc::new(broker.embedded());
+        let config = EngineConfig {
+            state_dir: folder.path().join("state"),
+            commit_interval: std::time::Duration::from_millis(20),
+            idle_grace_ms: 50,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(config, Arc::clone(&log)).expect("the engine opens");
+        let sandbox = Arc::new(Sandbox::new(SandboxConfig::default()).expect("the sandbox opens"));
+        let server = Server::open(SqlConfig::default(), log, engine.clone(), sandbox)
+            .await
+            .expect("the server opens");
+        Self {
+            folder,
+            broker,
+            engine,
+            server,
+        }
+    }
+
+    /// Stops everything and opens it again over the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            folder,
+            broker,
+            engine,
+            server,
+        } = self;
+        server.shutdown().await;
+        engine.shutdown().await;
+        broker.close().await.expect("the log closes");
+        drop((server, engine, broker));
+        Self::open(folder).await
+    }
+
+    /// Runs statements that succeed.
+    pub(crate) async fn run(&self, sql: &str) -> Vec<Answer> {
+        match self.server.execute(sql).await {
+            Ok(answers) => answers,
+            Err(error) => panic!("{}", error.render(sql, false)),
+        }
+    }
+
+    /// The error of statements that fail.
+    pub(crate) async fn refused(&self, sql: &str) -> Diagnostic {
+        match self.server.execute(sql).await {
+            Ok(answers) => panic!("{sql} was carried out: {answers:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// Rows of the last statement as texts, after all views have caught up.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let answers = self.run(&format!("SET read_your_writes = on; {sql}")).await;
+        match answers.into_iter().next_back() {
+            Some(Answer::Rows { batches, .. }) => texts(&batches),
+            other => panic!("{sql} gave {other:?}"),
+        }
+    }
+
+    /// The same, sorted.
+    pub(crate) async fn sorted(&self, sql: &str) -> Vec<Vec<String>> {
+        let mut rows = self.rows(sql).await;
+        rows.sort();
+        rows
+    }
+}
+
+/// Cells as texts, NULL as `NULL`.
+pub(crate) fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
+    let format = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &format).expect("a type that prints"))
+            .collect();
+        for row in 0..batch.num_rows() {
+            rows.push(
+                columns
+                    .iter()
+                    .map(|column| column.value(row).to_string())
+                    .collect(),
+            );
+        }
+    }
+    rows
+}
+
+/// Flights, airlines, and a table without a key.
+pub(crate) const SCHEMA: &str = "
+CREATE SOURCE flights (
+  scheduled TIMESTAMP, carrier TEXT KEY, flight INTEGER, tailnum TEXT, origin TEXT, dest TEXT,
+  dep_delay DOUBLE, arr_delay DOUBLE, distance BIGINT,
+  WATERMARK FOR scheduled AS scheduled - INTERVAL '24 hours'
+) WITH (topic = 'flights', partitions = 2) FORMAT PLAIN ENCODE JSON;
+CREATE TABLE airlines (carrier TEXT PRIMARY KEY, name TEXT);
+CREATE TABLE readings (sensor INTEGER, at TIMESTAMP, value DOUBLE)
+";

@@ -1,0 +1,190 @@
+//! `POST /v1/query` over a real socket, with the plainest of clients.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::fixture::{Fixture, SCHEMA};
+
+struct Web {
+    fixture: Fixture,
+    address: std::net::SocketAddr,
+}
+
+impl Web {
+    async fn new() -> Self {
+        let fixture = Fixture::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let router = fixture.server.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { fixture, address }
+    }
+
+    async fn open(&self, body: &str, accept: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        let request = format!(
+            "POST /v1/query HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
+        stream
+    }
+
+    /// The head and the body, without the marks of chunks.
+    async fn post(&self, body: &str, accept: &str) -> (String, String) {
+        let mut stream = self.open(body, accept).await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), unchunked(head, body))
+    }
+
+    async fn sql(&self, sql: &str) -> (String, String) {
+        self.post(&serde_json::json!({ "sql": sql }).to_string(), "*/*")
+            .await
+    }
+}
+
+fn unchunked(head: &str, mut body: &str) -> String {
+    if !head.contains("chunked") {
+        return body.to_owned();
+    }
+    let mut whole = String::new();
+    while let Some((length, rest)) = body.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).expect("a chunk's length");
+        whole.push_str(&rest[..length]);
+        body = rest[length..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_have_the_documented_shapes() {
+    let web = Web::new().await;
+    web.fixture.run(SCHEMA).await;
+    let (head, body) = web.sql("CREATE TABLE t (id INT PRIMARY KEY, name TEXT, at TIMESTAMP, d DECIMAL(10,2), b BYTEA)").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(body.starts_with(r#"{"result":"created table t""#), "{body}");
+    let (_, body) = web
+        .sql("INSERT INTO t VALUES (1, 'é, \"x\"', '2013-01-01T10:00:00', 12.5, NULL), (2, NULL, '2013-01-01T10:00:00.25', NULL, NULL)")
+        .await;
+    assert_eq!(body, "{\"result\":\"inserted 2 rows\"}\n");
+
+    let (head, body) = web
+        .sql("SELECT id, name, at, d, b FROM t ORDER BY id")
+        .await;
+    assert!(
+        head.contains("content-type: application/x-ndjson"),
+        "{head}"
+    );
+    assert!(
+        head.contains(
+            r#"thalweg-columns: [{"name":"id","type":"INTEGER"},{"name":"name","type":"TEXT"}"#
+        ),
+        "{head}"
+    );
+    assert_eq!(
+        body,
+        "{\"id\":1,\"name\":\"é, \\\"x\\\"\",\"at\":\"2013-01-01T10:00:00\",\"d\":\"12.50\",\"b\":null}\n\
+         {\"id\":2,\"name\":null,\"at\":\"2013-01-01T10:00:00.25\",\"d\":null,\"b\":null}\n"
+    );
+    let (head, body) = web
+        .post(
+            r#"{"sql": "SELECT id, name FROM t ORDER BY id"}"#,
+            "text/csv",
+        )
+        .await;
+    assert!(head.contains("text/csv"), "{head}");
+    assert_eq!(body, "id,name\n1,\"é, \"\"x\"\"\"\n2,\n");
+    let (_, body) = web
+        .post(
+            r#"{"sql": "SELECT id FROM t ORDER BY id"}"#,
+            "text/event-stream",
+        )
+        .await;
+    assert_eq!(body, "data: {\"id\":1}\n\ndata: {\"id\":2}\n\n");
+
+    let (_, body) = web
+        .sql("DELETE FROM t WHERE id = 2; SELECT count(*) AS n FROM t")
+        .await;
+    assert_eq!(body, "{\"result\":\"deleted 1 row\"}\n{\"n\":1}\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_are_json_with_a_place() {
+    let web = Web::new().await;
+    web.fixture.run(SCHEMA).await;
+    let (head, body) = web.sql("SELECT 1;\nSELECT carier FROM flights").await;
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let error = &body["error"];
+    assert_eq!(error["code"], "TW1102");
+    assert_eq!(error["sqlstate"], "42703");
+    assert_eq!(
+        (error["line"].as_u64(), error["column"].as_u64()),
+        (Some(2), Some(8))
+    );
+    assert_eq!(error["suggestion"]["replacement"], "carrier");
+    let read: sql::Diagnostic = serde_json::from_value(error.clone()).expect("a diagnostic");
+    assert!(
+        read.render("SELECT 1;\nSELECT carier FROM flights", false)
+            .contains("^^^^^^")
+    );
+    for (body, code) in [
+        ("not json", "TW1001"),
+        (r#"{"sql": "SELECT 1", "params": [1]}"#, "TW1204"),
+        (r#"{"sql": "SELECT 1", "settings": {"x": 1}}"#, "TW1301"),
+        (r#"{"sql": ""}"#, "TW1001"),
+    ] {
+        let (head, answer) = web.post(body, "*/*").await;
+        assert!(
+            head.starts_with("HTTP/1.1 400") && answer.contains(code),
+            "{body}: {answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn push_query_follows_and_ends_with_its_client() {
+    let web = Web::new().await;
+    web.fixture.run(SCHEMA).await;
+    web.fixture
+        .run("CREATE MATERIALIZED VIEW v AS SELECT sensor, count(*) AS n FROM readings GROUP BY sensor; INSERT INTO readings VALUES (1, NULL, 1)")
+        .await;
+    web.fixture.rows("SELECT * FROM v").await;
+    let mut stream = web
+        .open(r#"{"sql": "SELECT * FROM v EMIT CHANGES"}"#, "*/*")
+        .await;
+    let mut seen = String::new();
+    let mut buffer = [0; 4096];
+    let mut read_until = async |seen: &mut String, wanted: &str| {
+        while !seen.contains(wanted) {
+            let count = stream
+                .read(&mut buffer)
+                .await
+                .expect("an answer that goes on");
+            assert!(count > 0, "ended early: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    };
+    read_until(&mut seen, r#"{"diff":1,"row":{"sensor":1,"n":1}}"#).await;
+    web.fixture
+        .run("INSERT INTO readings VALUES (1, NULL, 2)")
+        .await;
+    read_until(&mut seen, r#"{"diff":1,"row":{"sensor":1,"n":2}}"#).await;
+    assert!(
+        seen.contains(r#"{"diff":-1,"row":{"sensor":1,"n":1}}"#),
+        "{seen}"
+    );
+    drop(stream);
+    let (_, body) = web
+        .sql("SELECT sensor, n FROM v EMIT CHANGES LIMIT 1")
+        .await;
+    assert!(body.starts_with(r#"{"diff":1,"row":{"sensor":1"#), "{body}");
+    assert_eq!(body.lines().count(), 1, "{body}");
+}

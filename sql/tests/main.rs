@@ -1,0 +1,9 @@
+//! Contract tests of the SQL crate: a server over a real log and engine in a temporary folder.
+
+mod differential;
+mod fixture;
+mod http;
+mod logictest;
+mod restart;
+mod transcript;
+mod wasm;

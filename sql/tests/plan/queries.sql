@@ -1,0 +1,29 @@
+EXPLAIN SELECT window_start, window_end, a.name, count(*) AS flights, avg(dep_delay) AS avg_delay
+FROM TUMBLE(flights, scheduled, INTERVAL '1 hour') f JOIN airlines a ON f.carrier = a.carrier
+GROUP BY window_start, window_end, a.name
+----
+EXPLAIN SELECT window_start, window_end, carrier, origin, count(*), sum(distance), max(dep_delay)
+FROM TUMBLE(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start, window_end, carrier, origin
+----
+EXPLAIN SELECT carrier, count(DISTINCT tailnum) AS planes, sum(distance) FILTER (WHERE dep_delay > 0) AS late
+FROM flights WHERE origin = 'JFK' GROUP BY carrier HAVING count(*) > 10
+----
+EXPLAIN SELECT window_start, count(*) FROM TUMBLE((SELECT scheduled, carrier FROM flights WHERE dest <> 'LAX'), scheduled, INTERVAL '15 minutes')
+WHERE carrier IN ('UA', 'AA') GROUP BY window_start EMIT CHANGES
+----
+EXPLAIN WITH delayed AS (SELECT scheduled, carrier, dep_delay - 1 AS delay FROM flights WHERE dep_delay > 60)
+SELECT carrier, avg(delay) FROM delayed GROUP BY carrier
+----
+EXPLAIN SELECT f.flight, upper(a.name) FROM flights f LEFT JOIN airlines a ON lower(f.carrier) = a.carrier
+----
+EXPLAIN SELECT DISTINCT origin FROM flights
+----
+EXPLAIN SELECT count(*) FROM flights
+----
+EXPLAIN SELECT carrier, sum(flights) FROM by_carrier GROUP BY carrier
+----
+EXPLAIN SELECT carrier FROM flights ORDER BY carrier LIMIT 3
+----
+EXPLAIN by_carrier
+----
+EXPLAIN flights

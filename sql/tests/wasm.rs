@@ -1,0 +1,128 @@
+//! WASM functions: created from a file, checked, used in views and snapshots, and still there after a restart without
+//! the file.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::fixture::{Fixture, SCHEMA};
+
+/// The module of `udf-examples/delay_class`, built where all tests build the guests.
+fn delay_class() -> PathBuf {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../udf-examples");
+    let target = std::env::var_os("THALWEG_UDF_TARGET").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/thalweg/udf"),
+        PathBuf::from,
+    );
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "build",
+            "--release",
+            "--target",
+            "wasm32-unknown-unknown",
+            "--locked",
+        ])
+        .current_dir(source)
+        .env("CARGO_TARGET_DIR", &target)
+        .env_remove("RUSTFLAGS")
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    target.join("wasm32-unknown-unknown/release/delay_class.wasm")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_live_in_the_log() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("delay_class.wasm");
+    std::fs::copy(delay_class(), &file).expect("the module is copied");
+    let file_text = file.display().to_string();
+
+    let fixture = Fixture::new().await;
+    fixture.run(SCHEMA).await;
+    let wrong = fixture
+        .refused(&format!(
+            "CREATE FUNCTION delay_class(x INT) RETURNS TEXT LANGUAGE wasm AS 'file:{file_text}'"
+        ))
+        .await;
+    assert_eq!(
+        (wrong.code.as_str(), wrong.column),
+        ("TW1402", Some(31)),
+        "{wrong}"
+    );
+    let wrong = fixture
+        .refused(&format!(
+            "CREATE FUNCTION delay_clas LANGUAGE wasm AS 'file:{file_text}'"
+        ))
+        .await;
+    assert_eq!(
+        wrong.suggestion.expect("a suggestion").replacement,
+        "delay_class"
+    );
+    fixture
+        .run(&format!(
+            "CREATE FUNCTION delay_class(x DOUBLE) RETURNS TEXT LANGUAGE wasm AS 'file:{file_text}';
+             CREATE FUNCTION kilometres LANGUAGE wasm AS 'file:{file_text}';
+             CREATE MATERIALIZED VIEW delays AS
+               SELECT window_start, window_end, a.name, count(*) AS flights, avg(dep_delay) AS avg_delay,
+                      delay_class(avg(dep_delay)) AS class
+               FROM TUMBLE(flights, scheduled, INTERVAL '1 hour') f JOIN airlines a ON f.carrier = a.carrier
+               GROUP BY window_start, window_end, a.name;
+             INSERT INTO airlines VALUES ('UA', 'United'), ('AA', 'American');
+             INSERT INTO flights (scheduled, carrier, dep_delay, distance) VALUES
+               ('2013-01-01T10:15:00Z', 'UA', 2, 1400), ('2013-01-01T10:29:00Z', 'UA', 40, 1416),
+               ('2013-01-01T10:40:00Z', 'AA', NULL, 1089), ('2013-01-01T11:00:00Z', 'AA', -3, 1089)"
+        ))
+        .await;
+    let expected = [
+        [
+            "2013-01-01T10:00:00",
+            "2013-01-01T11:00:00",
+            "American",
+            "1",
+            "NULL",
+            "NULL",
+        ],
+        [
+            "2013-01-01T10:00:00",
+            "2013-01-01T11:00:00",
+            "United",
+            "2",
+            "21.0",
+            "late",
+        ],
+        [
+            "2013-01-01T11:00:00",
+            "2013-01-01T12:00:00",
+            "American",
+            "1",
+            "-3.0",
+            "early",
+        ],
+    ];
+    assert_eq!(fixture.sorted("SELECT * FROM delays").await, expected);
+    let kilometres = "SELECT kilometres(distance) FROM flights WHERE carrier = 'AA' LIMIT 1";
+    assert_eq!(fixture.rows(kilometres).await, [["1752.575616"]]);
+    assert_eq!(
+        fixture.refused("DROP FUNCTION delay_class").await.code,
+        "TW1106"
+    );
+    let failed = fixture
+        .refused("SELECT delay_class(CAST('NaN' AS DOUBLE)) FROM flights")
+        .await;
+    assert_eq!(failed.code, "TW2001", "{failed}");
+    assert!(failed.message.contains("NaN"), "{failed}");
+
+    std::fs::remove_file(&file).expect("the file goes");
+    let fixture = fixture.restart().await;
+    assert_eq!(fixture.sorted("SELECT * FROM delays").await, expected);
+    fixture.run("INSERT INTO flights (scheduled, carrier, dep_delay) VALUES ('2013-01-01T11:30:00Z', 'AA', 200)").await;
+    assert_eq!(
+        fixture.sorted("SELECT class FROM delays").await,
+        [["NULL"], ["late"], ["very late"]]
+    );
+    assert_eq!(fixture.rows("SHOW FUNCTIONS").await.len(), 2);
+}
