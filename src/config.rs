@@ -190,13 +190,7 @@ pub(crate) struct Loaded {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// Configuration file (TOML)
-    #[arg(
-        long,
-        short = 'c',
-        global = true,
-        value_name = "FILE",
-        env = "THALWEG_CONFIG"
-    )]
+    #[arg(long, global = true, value_name = "FILE", env = "THALWEG_CONFIG")]
     pub config: Option<PathBuf>,
     /// Set one value, e.g. --set kafka.listen=127.0.0.1:19092 (may be repeated)
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]

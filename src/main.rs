@@ -69,3 +69,14 @@ fn main() -> ExitCode {
     };
     exit::code(result)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Two flags of one name would end the program only where their command is used.
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

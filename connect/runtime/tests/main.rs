@@ -11,4 +11,3 @@ mod sources;
 mod supervision;
 mod wasm;
 mod worker;
-mod zz_end;

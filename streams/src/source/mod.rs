@@ -204,7 +204,9 @@ impl Source {
         let due = self
             .progress_at_ms
             .is_none_or(|at_ms| now_ms - at_ms >= interval_ms);
-        if self.pending.is_empty() || due {
+        // Rows that were committed together show in all their partitions at once: one that counted as idle must not let
+        // event time pass before it is read.
+        if self.pending.is_empty() || due || self.tracker.has_idle() {
             self.progress = self.reader.progress().await?;
             self.progress_at_ms = Some(now_ms);
             self.follow_progress(now_ms);

@@ -1,7 +1,7 @@
 //! Event time: one watermark a source partition, combined into the source's. PURE: time is an argument.
 //!
 //! ```text
-//!             rows                          caught up for the grace, or never written
+//!             rows                          caught up for the grace
 //!   ACTIVE ◄──────────  IDLE     ACTIVE ──────────────────────────────────────────────► IDLE
 //!      └───────── the input has ended ─────────► FINISHED
 //!
@@ -54,7 +54,7 @@ impl Default for IdleOptions {
 pub enum PartitionStatus {
     /// It has rows, or may have: it holds the watermark.
     Active,
-    /// Caught up for the grace, or never written.
+    /// Caught up for the grace.
     Idle,
     /// It will never have rows again.
     Finished,
@@ -211,6 +211,7 @@ impl WatermarkTracker {
         values: TimestampMicrosecondArray,
         now_ms: i64,
     ) -> EventTime {
+        self.first_rows_of_all(index, now_ms);
         let watermark_before = self.watermark(now_ms);
         let others = self
             .partitions
@@ -239,6 +240,27 @@ impl WatermarkTracker {
         }
     }
 
+    /// With the first rows of a source the others get the grace to bring theirs: a producer that begins writes one
+    /// partition after the other, and the first must not make the rest late.
+    fn first_rows_of_all(&mut self, index: usize, now_ms: i64) {
+        if self.combined.is_some()
+            || self
+                .partitions
+                .iter()
+                .any(|tracked| tracked.value.is_some())
+        {
+            return;
+        }
+        let now_ms = self.clock(now_ms);
+        let others = self.partitions.iter_mut().enumerate();
+        for (_, tracked) in others.filter(|(other, _)| *other != index) {
+            if tracked.status == PartitionStatus::Idle {
+                tracked.status = PartitionStatus::Active;
+            }
+            tracked.caught_up_since_ms = tracked.caught_up_since_ms.map(|_| now_ms);
+        }
+    }
+
     /// How far partition `index` is. `pending`: records of it were fetched that are not observed yet.
     pub fn progress(
         &mut self,
@@ -261,12 +283,6 @@ impl WatermarkTracker {
             tracked.status = PartitionStatus::Active;
             return;
         }
-        // A partition that nobody ever wrote to has nothing that could still be on its way.
-        let grace_ms = if progress.high_watermark == 0 {
-            0
-        } else {
-            grace_ms
-        };
         let since_ms = *tracked.caught_up_since_ms.get_or_insert(now_ms);
         tracked.caught_up_until_ms = now_ms;
         if tracked.status == PartitionStatus::Active && now_ms - since_ms >= grace_ms {
@@ -324,6 +340,11 @@ impl WatermarkTracker {
                 holds: holder == Some(index),
             })
             .collect()
+    }
+
+    /// Whether the watermark leaves a partition out that may have rows again.
+    pub fn has_idle(&self) -> bool {
+        self.any(PartitionStatus::Idle)
     }
 
     /// Whether no partition is active: only the clock moves event time now.

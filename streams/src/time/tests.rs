@@ -112,17 +112,28 @@ fn lag_and_open_transactions_are_not_idleness() {
 }
 
 #[test]
-fn partitions_that_were_never_written_do_not_hold() {
+fn partitions_that_are_never_written_hold_for_the_grace_only() {
     let mut tracker = tracker(4);
-    for index in 1..4 {
-        at(&mut tracker, index, [0, 0, 0], 0);
+    for now in [0, GRACE] {
+        for index in 1..4 {
+            at(&mut tracker, index, [0, 0, 0], now);
+        }
     }
-    rows(&mut tracker, 0, &[10], 0);
-    assert_eq!(tracker.watermark(0), Some(10), "without any grace");
-    at(&mut tracker, 3, [0, 1, 1], 5);
-    rows(&mut tracker, 0, &[20], 5);
+    assert!(tracker.has_idle());
+    rows(&mut tracker, 0, &[10], GRACE);
     assert_eq!(
-        tracker.watermark(5),
+        tracker.watermark(GRACE),
+        None,
+        "their first rows may be on their way"
+    );
+    for index in 1..4 {
+        at(&mut tracker, index, [0, 0, 0], 2 * GRACE);
+    }
+    assert_eq!(tracker.watermark(2 * GRACE), Some(10));
+    at(&mut tracker, 3, [0, 1, 1], 2 * GRACE + 5);
+    rows(&mut tracker, 0, &[20], 2 * GRACE + 5);
+    assert_eq!(
+        tracker.watermark(2 * GRACE + 5),
         Some(10),
         "the first record of partition 3 is on its way"
     );
@@ -131,8 +142,10 @@ fn partitions_that_were_never_written_do_not_hold() {
 #[test]
 fn an_empty_topic_has_no_event_time() {
     let mut tracker = tracker(2);
-    at(&mut tracker, 0, [0, 0, 0], 0);
-    at(&mut tracker, 1, [0, 0, 0], 0);
+    for now in [0, GRACE] {
+        at(&mut tracker, 0, [0, 0, 0], now);
+        at(&mut tracker, 1, [0, 0, 0], now);
+    }
     assert_eq!(tracker.watermark(1_000_000), None);
     assert!(tracker.is_idle());
 }
@@ -190,15 +203,16 @@ fn finished_partitions_do_not_count_and_all_finished_is_the_end_of_time() {
     rows(&mut tracker, 1, &[20], 0);
     tracker.finish(0);
     at(&mut tracker, 2, [0, 0, 0], 0);
-    assert_eq!(tracker.watermark(0), Some(20));
+    at(&mut tracker, 2, [0, 0, 0], GRACE);
+    assert_eq!(tracker.watermark(GRACE), Some(20));
     tracker.finish(1);
     assert_eq!(
-        tracker.watermark(0),
+        tracker.watermark(GRACE),
         Some(20),
         "an idle partition may still have rows"
     );
     tracker.finish(2);
-    assert_eq!(tracker.watermark(0), Some(i64::MAX));
+    assert_eq!(tracker.watermark(GRACE), Some(i64::MAX));
 }
 
 #[test]

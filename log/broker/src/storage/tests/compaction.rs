@@ -210,11 +210,7 @@ fn a_swap_is_finished_or_forgotten_after_a_crash() {
     let lab = Lab::new(CONFIG);
     let partition = lab.open();
     (0..60).for_each(|n| {
-        let _ = (set(
-            &partition,
-            &format!("k{}", n % 3),
-            Some(&n.to_string()),
-        ))
+        let _ = set(&partition, &format!("k{}", n % 3), Some(&n.to_string()));
     });
     partition.checkpoint().expect("checkpoint");
     let whole = values(&all(&partition));
