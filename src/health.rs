@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use streams::Engine;
 
 /// Whether everything serves.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +36,7 @@ pub(crate) fn install_recorder() -> PrometheusHandle {
 }
 
 /// The three routes.
-pub(crate) fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+pub(crate) fn router(readiness: Readiness, metrics: PrometheusHandle, engine: Engine) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
@@ -53,9 +55,31 @@ pub(crate) fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router 
         .route(
             "/metrics",
             get(move || {
+                count_jobs(&engine);
                 metrics.run_upkeep();
                 let page = metrics.render();
                 async move { page }
             }),
         )
+}
+
+/// What the jobs have done, told when somebody asks.
+fn count_jobs(engine: &Engine) {
+    for job in engine.jobs() {
+        let status = job.status();
+        let label = [("job", job.name().to_owned())];
+        counter!("thalweg_job_rows_in_total", &label).absolute(status.rows_in);
+        counter!("thalweg_job_rows_out_total", &label).absolute(status.rows_out);
+        counter!("thalweg_job_late_rows_total", &label).absolute(status.late);
+        counter!("thalweg_job_undecodable_records_total", &label).absolute(status.undecodable);
+        counter!("thalweg_job_failed_rows_total", &label).absolute(status.failed_rows);
+        let behind = status
+            .partitions
+            .iter()
+            .map(|partition| (partition.high_watermark - partition.position).max(0));
+        gauge!("thalweg_job_lag_records", &label).set(behind.sum::<i64>() as f64);
+        if let Some(age) = status.commit_age {
+            gauge!("thalweg_job_commit_age_seconds", &label).set(age.as_secs_f64());
+        }
+    }
 }

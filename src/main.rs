@@ -32,8 +32,6 @@ Examples:
   thalweg sql                        the SQL shell (starts everything itself where nothing serves)"
 )]
 struct Arguments {
-    #[command(flatten)]
-    config: config::ConfigArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,11 +39,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve all roles until Ctrl-C or SIGTERM
-    Server(server::ServerArgs),
+    Server(Configured<server::ServerArgs>),
     /// Open the SQL shell, or run statements with -c or -f
-    Sql(shell::SqlArgs),
+    Sql(Configured<shell::SqlArgs>),
     /// Run the whole job on a month of real flights and print its answers
-    Demo(demo::DemoArgs),
+    Demo(Configured<demo::DemoArgs>),
     /// List, create, describe and delete topics
     Topic(topic::TopicArgs),
     /// Write lines of standard input to a topic
@@ -53,19 +51,28 @@ enum Command {
     /// Print the records of a topic
     Consume(consume::ConsumeArgs),
     /// Show the configuration
-    Config(config_show::ConfigCommandArgs),
+    Config(Configured<config_show::ConfigCommandArgs>),
+}
+
+/// A command that reads the configuration.
+#[derive(Debug, clap::Args)]
+struct Configured<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+    #[command(flatten)]
+    config: config::ConfigArgs,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Command::Server(args) => server::run(&arguments.config, args),
-        Command::Sql(args) => shell::run(&arguments.config, args),
-        Command::Demo(args) => demo::run(&arguments.config, args),
+        Command::Server(command) => server::run(&command.config, command.args),
+        Command::Sql(command) => shell::run(&command.config, command.args),
+        Command::Demo(command) => demo::run(&command.config, command.args),
         Command::Topic(args) => topic::run(args),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
-        Command::Config(args) => config_show::run(&arguments.config, args),
+        Command::Config(command) => config_show::run(&command.config, command.args),
     };
     exit::code(result)
 }

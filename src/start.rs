@@ -64,6 +64,8 @@ impl Running {
             http: http.local_addr()?,
         };
 
+        // First of all, because whoever counts looks the recorder up when it starts.
+        let recorder = health::install_recorder();
         let broker = open_broker(&settings).await?;
         let log: Arc<dyn Log> = Arc::new(broker.embedded());
         let engine = Engine::new(engine_config(&settings), Arc::clone(&log))?;
@@ -103,10 +105,9 @@ impl Running {
                     .context("kafka listener")
             }
         });
-        let pages = sql.router().merge(health::router(
-            readiness.clone(),
-            health::install_recorder(),
-        ));
+        let pages = sql
+            .router()
+            .merge(health::router(readiness.clone(), recorder, engine.clone()));
         for (name, listener, router) in [
             ("connect", connect_listener, connect.router()),
             ("http", http, pages),

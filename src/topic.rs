@@ -25,6 +25,7 @@ pub(crate) struct ClusterArgs {
         short = 'b',
         visible_alias = "server",
         value_name = "HOST:PORT",
+        global = true,
         default_value = "127.0.0.1:9092",
         env = "KAFKA_BOOTSTRAP_SERVERS"
     )]

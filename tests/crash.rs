@@ -43,14 +43,10 @@ fn ten_kills_change_nothing() {
         flights::wait_for_views(&server, departed).await;
         let delays = truth::datafusion(&input, &truth::delays()).await;
         let origins = truth::datafusion(&input, &truth::origins()).await;
-        assert_eq!(
-            truth::normalised(&server.sql("SELECT * FROM delays").await),
-            delays
-        );
-        assert_eq!(
-            truth::normalised(&server.sql("SELECT * FROM origins").await),
-            origins
-        );
+        let rows = server.sql("SELECT * FROM delays").await;
+        truth::assert_equal("delays", &truth::normalised(&rows), &delays);
+        let rows = server.sql("SELECT * FROM origins").await;
+        truth::assert_equal("origins", &truth::normalised(&rows), &origins);
         let flown = server.sql("SELECT count(*) AS n FROM flights").await;
         assert_eq!(
             flown[0]["n"].as_u64(),
@@ -64,9 +60,7 @@ fn ten_kills_change_nothing() {
         assert!(status.success(), "{status}");
         println!("graceful stop took {took:?}");
         let server = Server::start(&data);
-        assert_eq!(
-            truth::normalised(&server.sql("SELECT * FROM delays").await),
-            delays
-        );
+        let rows = server.sql("SELECT * FROM delays").await;
+        truth::assert_equal("delays", &truth::normalised(&rows), &delays);
     });
 }

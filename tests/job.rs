@@ -42,22 +42,15 @@ fn a_year_of_flights_equals_the_batch() {
         flights::wait_for_views(&server, departed).await;
         let delays = truth::datafusion(&input, &truth::delays()).await;
         let origins = truth::datafusion(&input, &truth::origins()).await;
-        assert_eq!(
-            truth::normalised(&server.sql("SELECT * FROM delays").await),
-            delays
-        );
-        assert_eq!(
-            truth::normalised(&server.sql("SELECT * FROM origins").await),
-            origins
-        );
-        assert_eq!(
-            truth::postgres(&postgres, &input, &truth::delays()).await,
-            delays
-        );
-        assert_eq!(
-            truth::postgres(&postgres, &input, &truth::origins()).await,
-            origins
-        );
+        for (view, batch, expected) in [
+            ("delays", truth::delays(), &delays),
+            ("origins", truth::origins(), &origins),
+        ] {
+            let rows = server.sql(&format!("SELECT * FROM {view}")).await;
+            truth::assert_equal(view, &truth::normalised(&rows), expected);
+            let rows = truth::postgres(&postgres, &input, &batch).await;
+            truth::assert_equal("PostgreSQL", &rows, expected);
+        }
 
         // The side topic holds what the transform took out, the flights carry what it added.
         server.sql("CREATE SOURCE cancelled (carrier TEXT, dest TEXT) WITH (topic = 'cancelled') FORMAT PLAIN ENCODE JSON").await;

@@ -38,7 +38,7 @@ fn undecodable_rows_go_to_the_error_topic_and_the_rest_flows() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(folder.path());
-        server.sql("CREATE SOURCE s (k TEXT NOT NULL, n BIGINT) WITH (topic = 's') FORMAT PLAIN ENCODE JSON").await;
+        server.sql("CREATE SOURCE s (k TEXT NOT NULL, n BIGINT) WITH (topic = 's', partitions = 1) FORMAT PLAIN ENCODE JSON").await;
         server
             .sql("CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) AS total FROM s GROUP BY k")
             .await;
@@ -77,7 +77,7 @@ fn late_rows_are_counted_and_kept() {
         server
             .sql(
                 "CREATE SOURCE s (ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '1 minute') \
-                   WITH (topic = 's') FORMAT PLAIN ENCODE JSON; \
+                   WITH (topic = 's', partitions = 1) FORMAT PLAIN ENCODE JSON; \
                  CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n \
                    FROM TUMBLE(s, ts, INTERVAL '1 hour') GROUP BY window_start",
             )

@@ -37,7 +37,7 @@ fn prints_tables_json_and_csv() {
     assert_eq!(print("csv"), "k,v\na,1.5\nb,\n");
     let table = print("table");
     assert!(
-        table.contains(" a     1.5") && table.ends_with("(2 rows)\n"),
+        table.contains("│ a   1.5 │") && table.ends_with("(2 rows)\n"),
         "{table}"
     );
 }

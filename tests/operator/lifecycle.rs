@@ -23,12 +23,16 @@ fn starts_answers_probes_and_stops_gracefully() {
             let text = reqwest::get(url).await.unwrap().text().await.unwrap();
             assert_eq!(text.trim(), expected);
         }
-        server.sql("CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't'); INSERT INTO t VALUES ('a', 1)").await;
+        server.sql("CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't'); INSERT INTO t VALUES ('a', 1); \
+            CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n FROM t GROUP BY k").await;
         let metrics = reqwest::get(format!("http://{}/metrics", server.http))
             .await
             .unwrap();
         let metrics = metrics.text().await.unwrap();
-        assert!(metrics.contains("# TYPE "), "{metrics}");
+        assert!(
+            metrics.contains("thalweg_job_rows_in_total{job=\"v\"}"),
+            "{metrics}"
+        );
 
         // An open push query does not hold up the stop.
         let push = reqwest::Client::new()

@@ -1,7 +1,7 @@
 //! The Connect runtime: connectors as supervised tasks over a log, behind Kafka Connect's REST API.
 //!
 //! ```text
-//!   REST ──▶ validate ──▶ shell ──▶ stores (compacted topics)      herder, supervisor, lifecycle: PURE
+//!   REST ──▶ validate ──▶ shell ──▶ stores (compacted topics)      herder, supervisor, lifecycle: machines
 //!                           │  ▲
 //!                  commands │  │ events
 //!                           ▼  │

@@ -224,14 +224,15 @@ impl Loaded {
 
     /// A new instance, for `callee`.
     pub(crate) fn instantiate(&self, callee: &str) -> Result<Instance, CallError> {
-        metrics::counter!("wasm_instances_total", "module" => self.name.to_string()).increment(1);
+        metrics::counter!("thalweg_wasm_instances_total", "module" => self.name.to_string())
+            .increment(1);
         Instance::new(&self.shared, &self.pre, &self.log, callee)
     }
 
     /// Counts a failure if it is the guest's misbehaviour.
     pub(crate) fn count(&self, error: &CallError) {
         if let Some(class) = error.trap_class() {
-            metrics::counter!("wasm_traps_total", "module" => self.name.to_string(), "class" => class)
+            metrics::counter!("thalweg_wasm_traps_total", "module" => self.name.to_string(), "class" => class)
                 .increment(1);
         }
     }

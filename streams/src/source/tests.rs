@@ -204,6 +204,7 @@ async fn idle_partitions_let_event_time_go_on() {
         None,
         "the others may be about to start"
     );
+    poll(&mut source, 100).await;
     poll(&mut source, 1_000).await;
     assert_eq!(source.watermark(1_000), Some(1_000_000));
     poll(&mut source, 1_200).await;

@@ -1,3 +1,5 @@
+//! Every message in every version against a second codec.
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages as theirs;
 use kafka_protocol::protocol::{Decodable, Encodable, Message};

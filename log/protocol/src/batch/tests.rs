@@ -1,3 +1,5 @@
+//! Record batches against a second codec, and against every damage.
+
 use kafka_protocol::records as theirs;
 
 use super::*;

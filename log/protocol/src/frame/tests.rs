@@ -1,3 +1,5 @@
+//! Frames as clients send them, and damaged ones.
+
 use super::*;
 use crate::api::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::api::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
