@@ -233,7 +233,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 /// Logs to standard error, `RUST_LOG` decides what (default: warnings).
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,librdkafka=off,rdkafka=off"));
     // A second call (the shell that starts a server in its own process) changes nothing.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

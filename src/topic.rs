@@ -9,6 +9,8 @@ use comfy_table::{Table, presets};
 use log_api::{Admin, AdminError, Log, NewTopic, OffsetSpec, TopicPartition};
 use log_kafka::{Kafka, KafkaConfig};
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::exit::Failure;
 use crate::start;
@@ -35,15 +37,25 @@ pub(crate) struct ClusterArgs {
 impl ClusterArgs {
     /// Connects, or says that nothing answers there.
     pub(crate) async fn connect(&self) -> Result<Kafka> {
+        let nobody = || {
+            Failure::Server(format!(
+                "nothing answers at {}; start it with `thalweg server`, or name another with --bootstrap-servers",
+                self.bootstrap_servers
+            ))
+        };
+        // The client library tries for long and does not say that every address refused.
+        let addresses = self.bootstrap_servers.split(',');
+        let sockets = addresses.map(|address| Box::pin(TcpStream::connect(address.trim())));
+        let open = futures::future::select_ok(sockets);
+        if !matches!(timeout(CONNECT_WAIT, open).await, Ok(Ok(_))) {
+            bail!(nobody());
+        }
         let config = KafkaConfig::new(&self.bootstrap_servers);
         let kafka = Kafka::connect(config)
             .with_context(|| format!("cannot use {}", self.bootstrap_servers))?;
-        match tokio::time::timeout(CONNECT_WAIT, kafka.admin().list_topics()).await {
+        match timeout(CONNECT_WAIT, kafka.admin().list_topics()).await {
             Ok(Ok(_)) => Ok(kafka),
-            Ok(Err(AdminError::Unavailable(_))) | Err(_) => bail!(Failure::Server(format!(
-                "nothing answers at {}; start it with `thalweg server`, or name another with --bootstrap-servers",
-                self.bootstrap_servers
-            ))),
+            Ok(Err(AdminError::Unavailable(_))) | Err(_) => bail!(nobody()),
             Ok(Err(error)) => Err(error.into()),
         }
     }

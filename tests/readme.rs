@@ -86,6 +86,30 @@ fn three_doors() {
 }
 
 #[test]
+fn the_guide_to_sql_runs_as_it_stands() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path());
+        let text = std::fs::read_to_string(flights::root().join("docs/sql.md")).unwrap();
+        let blocks: Vec<&str> = text
+            .split("```sql\n")
+            .skip(1)
+            .map(|block| block.split("```").next().unwrap())
+            .collect();
+        assert!(!blocks.is_empty(), "docs/sql.md shows no SQL");
+        for block in blocks {
+            server.sql(block).await;
+        }
+        server
+            .sql("INSERT INTO trips VALUES ('2024-01-01T10:05:00', 'ams', 7)")
+            .await;
+        let hourly = || async { server.sql("SELECT name, trips, fare FROM hourly").await };
+        let row = serde_json::json!({"name": "Amsterdam", "trips": 1, "fare": 7.0});
+        until("the view", hourly, |rows| *rows == [row.clone()]).await;
+    });
+}
+
+#[test]
 fn the_error_in_the_readme_is_the_one_that_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

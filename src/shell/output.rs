@@ -217,8 +217,8 @@ mod tests {
             },
         ];
         let text = table(&columns(), &rows, false).to_string();
-        assert!(text.contains("a        1 "), "{text}");
-        assert!(text.contains("bb      10 "), "{text}");
+        assert!(text.contains("│ a       1 │"), "{text}");
+        assert!(text.contains("│ bb     10 │"), "{text}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn an_evil_transform_costs_only_its_own_records() {
         let server = Server::start(&folder.path().join("data"));
         let input = folder.path().join("in.ndjson");
         std::fs::write(&input, "{\"n\":1}\n{\"n\":2}\n").unwrap();
-        for attack in ["spin", "memory", "trap"] {
+        for attack in ["spin", "allocate", "trap"] {
             let (status, body) = server
                 .connect(
                     "POST",
