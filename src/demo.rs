@@ -131,7 +131,7 @@ impl<'a> Demo<'a> {
             self.create_connector(&connector).await?;
         }
         for statement in sql::split_statements(&statements) {
-            self.statement(&statement.text).await?;
+            self.statement(statement.text).await?;
         }
         self.create_connector(&sink(&data)).await?;
 

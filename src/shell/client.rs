@@ -52,7 +52,7 @@ pub(crate) enum Outcome {
     /// It answers with rows.
     Rows(Rows),
     /// It was refused.
-    Refused(Diagnostic),
+    Refused(Box<Diagnostic>),
 }
 
 /// The next thing in an answer.
@@ -60,7 +60,7 @@ pub(crate) enum Next {
     /// A row.
     Row(Row),
     /// The rest failed.
-    Refused(Diagnostic),
+    Refused(Box<Diagnostic>),
     /// That was all.
     End,
 }
@@ -151,7 +151,7 @@ impl Client {
             let value: Value = serde_json::from_slice(&line)
                 .with_context(|| format!("answer of {}", self.base))?;
             if let Some(diagnostic) = refusal(&value) {
-                return Ok(Outcome::Refused(diagnostic));
+                return Ok(Outcome::Refused(Box::new(diagnostic)));
             }
             message = value["result"].as_str().unwrap_or_default().to_owned();
         }
@@ -170,7 +170,7 @@ impl Rows {
         if object.len() == 1
             && let Some(diagnostic) = refusal(&Value::Object(object.clone()))
         {
-            return Ok(Next::Refused(diagnostic));
+            return Ok(Next::Refused(Box::new(diagnostic)));
         }
         let diff = self
             .push

@@ -70,7 +70,7 @@ impl Current {
 }
 
 /// Follows the changes until they end or Ctrl-C; returns what went wrong on the way.
-pub(crate) async fn follow(mut rows: Rows) -> Result<Option<Diagnostic>> {
+pub(crate) async fn follow(mut rows: Rows) -> Result<Option<Box<Diagnostic>>> {
     let mut current = Current::default();
     let mut screen = Screen::default();
     let mut redraw = tokio::time::interval(REDRAW);

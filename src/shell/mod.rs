@@ -112,7 +112,7 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
 /// Runs statements in order; the first error ends it.
 async fn run_text(client: &Client, output: Output, text: &str) -> Result<()> {
     for statement in sql::split_statements(text) {
-        if !run_statement(client, output, &statement.text).await? {
+        if !run_statement(client, output, statement.text).await? {
             return Err(Failure::Reported.into());
         }
     }
@@ -171,7 +171,7 @@ fn interactive(runtime: &Runtime, client: &Client, output: Output) -> Result<()>
             Meta::Sql(text) => {
                 let started = std::time::Instant::now();
                 for statement in sql::split_statements(&text) {
-                    if !runtime.block_on(run_statement(client, output, &statement.text))? {
+                    if !runtime.block_on(run_statement(client, output, statement.text))? {
                         break;
                     }
                 }

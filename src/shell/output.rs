@@ -44,7 +44,7 @@ pub(crate) fn message(output: Output, message: &str) {
 }
 
 /// Prints rows until they end or the user leaves; returns what went wrong on the way.
-pub(crate) async fn print(output: Output, mut rows: Rows) -> Result<Option<Diagnostic>> {
+pub(crate) async fn print(output: Output, mut rows: Rows) -> Result<Option<Box<Diagnostic>>> {
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let mut held: Vec<Row> = Vec::new();
     let mut count = 0_usize;

@@ -61,6 +61,7 @@ pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
         .help("ask for fewer rows or columns, or aggregate"),
         DataFusionError::ArrowError(arrow, _) => translate_arrow(&arrow.to_string()),
         DataFusionError::Execution(message) => translate_arrow(message),
+        DataFusionError::External(error) => translate_arrow(&error.to_string()),
         _ => planning(&root.message(), bound, span, words),
     }
 }

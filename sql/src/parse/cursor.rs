@@ -166,8 +166,10 @@ impl Cursor {
             return Ok(());
         }
         let message = format!("unexpected {} after the end of the statement", self.found());
+        let index = self.parser.index();
         Err(self
-            .typo_near(self.parser.index())
+            .misplaced(index)
+            .or_else(|| self.typo_near(index))
             .unwrap_or_else(|| Diagnostic::new(Code::Syntax, message).at(self.place())))
     }
 

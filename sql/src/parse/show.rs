@@ -14,7 +14,7 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
             cursor.advance();
             Explain::Why(cursor.name("the name of a view")?)
         }
-        "SELECT" | "WITH" | "VALUES" => Explain::Query(clauses(cursor)?),
+        "SELECT" | "WITH" | "VALUES" => Explain::Query(Box::new(clauses(cursor)?)),
         "CREATE" => {
             cursor.advance();
             cursor.expect_word("MATERIALIZED")?;
@@ -22,7 +22,7 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
             cursor.if_not_exists();
             cursor.name("the name of a view")?;
             cursor.expect_word("AS")?;
-            Explain::Query(clauses(cursor)?)
+            Explain::Query(Box::new(clauses(cursor)?))
         }
         "ANALYZE" => {
             return Err(unavailable(
@@ -31,7 +31,7 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
                 "EXPLAIN shows the plan, EXPLAIN WHY v what a running view does",
             ));
         }
-        _ if cursor.peek() == &Token::LParen => Explain::Query(clauses(cursor)?),
+        _ if cursor.peek() == &Token::LParen => Explain::Query(Box::new(clauses(cursor)?)),
         _ => Explain::Object(cursor.name("a query, WHY or the name of a view")?),
     };
     Ok(Statement::Explain(Box::new(explain)))

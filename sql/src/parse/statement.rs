@@ -194,7 +194,7 @@ pub(crate) struct Select {
 /// `EXPLAIN`.
 #[derive(Debug, Clone)]
 pub(crate) enum Explain {
-    Query(QueryClauses),
+    Query(Box<QueryClauses>),
     Object(Name),
     Why(Name),
 }

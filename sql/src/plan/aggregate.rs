@@ -29,6 +29,9 @@ struct Inputs {
     places: Vec<Option<usize>>,
 }
 
+/// A column and the relation that it is known under.
+type QualifiedField = (Option<datafusion::common::TableReference>, Arc<Field>);
+
 impl Inputs {
     fn push(
         &mut self,
@@ -333,7 +336,7 @@ impl Lowering<'_> {
         groups: usize,
         bounds: &[Option<WindowBound>],
         calls: &[AggregateCall],
-    ) -> Result<Vec<(Option<datafusion::common::TableReference>, Arc<Field>)>, Diagnostic> {
+    ) -> Result<Vec<QualifiedField>, Diagnostic> {
         let planned = qualified(&aggregate.schema);
         let (group_fields, call_fields) = planned.split_at(aggregate.group_expr.len());
         let mut fields = Vec::with_capacity(planned.len() + 1);

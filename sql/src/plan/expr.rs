@@ -228,8 +228,8 @@ pub(crate) fn pretty(planned: &str) -> String {
     let mut rest = planned;
     while let Some(open) = rest.find('(') {
         let name_start = rest[..open]
-            .rfind(|c: char| !c.is_ascii_alphanumeric())
-            .map_or(0, |at| at + 1);
+            .trim_end_matches(|c: char| c.is_ascii_alphanumeric())
+            .len();
         let literal = matches!(
             &rest[name_start..open],
             "Int8"

@@ -163,7 +163,7 @@ async fn sinks_need_topics() {
                 ("topics", "a,b"),
                 ("errors.deadletterqueue.topic.name", "b"),
             ][..],
-            "The DLQ topic 'b' may not be included in the list of topics ('topics=a,b') consumed by the connector",
+            "Invalid value b for configuration errors.deadletterqueue.topic.name: The DLQ topic 'b' may not be included in the list of topics ('topics=a,b') consumed by the connector",
         ),
     ] {
         let refusal = checked(&[&sink[..], more].concat())

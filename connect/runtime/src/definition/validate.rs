@@ -104,7 +104,7 @@ impl ConfigInfos {
             .iter_mut()
             .find(|(known, _)| known.name == key || known.aliases.contains(&key));
         let message = match &place {
-            _ if message.contains(key) => message,
+            _ if message.contains(key) || message.starts_with("Invalid value ") => message,
             Some((
                 known,
                 ConfigValue {

@@ -230,7 +230,9 @@ mod tests {
         out.freeze()
     }
 
-    fn values(records: &Records) -> Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    type Found = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+    fn values(records: &Records) -> Vec<Found> {
         (0..records.len())
             .map(|row| {
                 let owned = |part: Option<&[u8]>| part.map(<[u8]>::to_vec);
