@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use crossterm::{cursor, queue, style, terminal};
 use serde_json::Value;
 use sql::Diagnostic;
+use tokio::signal::unix::Signal;
 
 use super::client::{Next, Row, Rows};
 use super::output;
@@ -70,7 +71,10 @@ impl Current {
 }
 
 /// Follows the changes until they end or Ctrl-C; returns what went wrong on the way.
-pub(crate) async fn follow(mut rows: Rows) -> Result<Option<Box<Diagnostic>>> {
+pub(crate) async fn follow(
+    mut rows: Rows,
+    interrupt: &mut Signal,
+) -> Result<Option<Box<Diagnostic>>> {
     let mut current = Current::default();
     let mut screen = Screen::default();
     let mut redraw = tokio::time::interval(REDRAW);
@@ -79,7 +83,7 @@ pub(crate) async fn follow(mut rows: Rows) -> Result<Option<Box<Diagnostic>>> {
     let refused = loop {
         tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => break None,
+            _ = interrupt.recv() => break None,
             _ = redraw.tick(), if dirty => {
                 screen.draw(&rows, &mut current, started)?;
                 dirty = false;

@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use reedline::{Reedline, Signal};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ConfigArgs;
 use crate::exit::Failure;
@@ -122,9 +123,11 @@ async fn run_text(client: &Client, output: Output, text: &str) -> Result<()> {
 /// Runs one statement and prints its outcome; `false` if it was refused.
 async fn run_statement(client: &Client, output: Output, text: &str) -> Result<bool> {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // One for the whole statement: what comes while something is printed counts too.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let outcome = tokio::select! {
         outcome = client.query(text) => outcome?,
-        _ = tokio::signal::ctrl_c() => return Ok(true),
+        _ = interrupt.recv() => return Ok(true),
     };
     let refused = match outcome {
         Outcome::Done(message) => {
@@ -134,9 +137,9 @@ async fn run_statement(client: &Client, output: Output, text: &str) -> Result<bo
             None
         }
         Outcome::Rows(rows) if output == Output::Table && live::wanted(&rows) => {
-            live::follow(rows).await?
+            live::follow(rows, &mut interrupt).await?
         }
-        Outcome::Rows(rows) => output::print(output, rows).await?,
+        Outcome::Rows(rows) => output::print(output, rows, &mut interrupt).await?,
         Outcome::Refused(diagnostic) => Some(diagnostic),
     };
     if let Some(diagnostic) = &refused {

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 use sql::Diagnostic;
+use tokio::signal::unix::Signal;
 
 use super::client::{Column, Next, Row, Rows};
 
@@ -44,7 +45,11 @@ pub(crate) fn message(output: Output, message: &str) {
 }
 
 /// Prints rows until they end or the user leaves; returns what went wrong on the way.
-pub(crate) async fn print(output: Output, mut rows: Rows) -> Result<Option<Box<Diagnostic>>> {
+pub(crate) async fn print(
+    output: Output,
+    mut rows: Rows,
+    interrupt: &mut Signal,
+) -> Result<Option<Box<Diagnostic>>> {
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let mut held: Vec<Row> = Vec::new();
     let mut count = 0_usize;
@@ -68,8 +73,9 @@ pub(crate) async fn print(output: Output, mut rows: Rows) -> Result<Option<Box<D
     }
     let refused = loop {
         let next = tokio::select! {
+            biased;
+            _ = interrupt.recv() => Next::End,
             next = rows.next() => next?,
-            _ = tokio::signal::ctrl_c() => Next::End,
         };
         match next {
             Next::Row(row) => {
