@@ -44,7 +44,6 @@ mod record;
 mod sandbox;
 mod scalar;
 mod schema;
-mod sha256;
 mod ticker;
 mod transform;
 mod wire;

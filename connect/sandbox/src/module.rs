@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
 use crate::error::{CallError, SandboxError};
@@ -14,7 +15,7 @@ use crate::scalar::{ScalarArguments, ScalarFunction, ScalarReturn};
 use crate::transform::{
     CloseArguments, OpenArguments, OpenReturn, ProcessArguments, ProcessReturn, Transform,
 };
-use crate::{schema, sha256, wire};
+use crate::{schema, wire};
 
 const META: &str = "thalweg:plugin/meta@0.1.0";
 const SCALAR: &str = "thalweg:plugin/scalar@0.1.0";
@@ -137,7 +138,7 @@ impl Module {
         let mut loaded = Loaded {
             shared,
             name: module_name,
-            hash: sha256::hexadecimal(wasm),
+            hash: format!("{:x}", Sha256::digest(wasm)),
             pre,
             log,
             functions: Vec::new(),
