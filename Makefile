@@ -25,7 +25,8 @@ release: setup wasm ## The optimised binary
 	@echo "$(CARGO_TARGET_DIR)/release/thalweg"
 
 bench: setup-test wasm ## Benchmarks against real peers (bench/README.md)
-	cargo run --release -p bench -- all
+	cargo build --release --workspace --bins
+	$(CARGO_TARGET_DIR)/release/bench all
 
 lint: setup ## Formatting and clippy; writes nothing
 	cargo fmt --all --check

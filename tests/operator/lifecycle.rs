@@ -98,6 +98,18 @@ fn a_folder_in_use_or_not_writable_is_one_line() {
 }
 
 #[test]
+fn a_newer_format_on_disk_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, _) = Server::start(folder.path()).terminate();
+    assert!(status.success());
+    let format = folder.path().join("log/format");
+    let text = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, text.replace('1', "2")).unwrap();
+    let text = refused(&server_command(folder.path()).output().unwrap(), 3);
+    assert!(text.contains("format 2"), "{text}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest() {
     let output = thalweg()
         .args(["server", "--set", "kafka.lisen=127.0.0.1:0"])
