@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fixture::process::Server;
-use crate::fixture::{block_on, flights, postgres::Postgres, truth};
+use crate::fixture::{block_on, flights, postgres::Postgres, truth, until};
 use crate::job::sinks_agree;
 
 /// How often the process is killed.
@@ -22,7 +22,7 @@ fn ten_kills_change_nothing() {
         let data = folder.path().join("data");
         let postgres = Postgres::start().await;
         let file = folder.path().join("delays.ndjson");
-        let input = flights::month();
+        let input = flights::year();
         let departed = flights::departed(&input);
 
         let mut server = Server::start(&data);
@@ -30,15 +30,22 @@ fn ten_kills_change_nothing() {
         for connector in flights::sinks(&file, &postgres.url()) {
             server.create_connector(connector).await;
         }
+        let mut seen = 0;
         for kill in 0..KILLS {
+            let count = || async {
+                let rows = server.sql("SELECT sum(flights) AS n FROM origins").await;
+                rows[0]["n"].as_u64().unwrap_or(0)
+            };
+            let more = |now: &u64| *now > seen || *now == departed;
+            seen = until("progress", count, more).await;
             // The random point: after some progress, then some more milliseconds of it.
-            let pause = Duration::from_millis(random.u64(0..400));
+            let pause = Duration::from_millis(random.u64(0..300));
             tokio::time::timeout(pause, std::future::pending::<()>())
                 .await
                 .unwrap_err();
             server.kill();
             server = Server::start(&data);
-            println!("kill {kill} after {pause:?}");
+            println!("kill {kill}: {seen} flights and {pause:?} later");
         }
         flights::wait_for_views(&server, departed).await;
         let delays = truth::datafusion(&input, &truth::delays()).await;
