@@ -22,6 +22,8 @@ if [ "$what" = test ]; then
     need python3 python3
     need psql postgresql-client
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || packages+=(postgresql)
+    need javac openjdk-17-jdk-headless
+    need mvn maven
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || packages+=(python3-venv)
 fi
 if [ "${#packages[@]}" -gt 0 ]; then
@@ -55,5 +57,11 @@ if [ "$what" = test ]; then
         echo "setup: installing the Python Kafka client for the tests"
         python3 -m venv "$venv"
         "$venv/bin/pip" install --quiet 'confluent-kafka>=2.6' || fail "could not install confluent-kafka"
+    fi
+    jars="$HOME/.cache/thalweg/java"
+    if ! ls "$jars"/kafka-clients-4.3.0.jar >/dev/null 2>&1; then
+        echo "setup: fetching the Java Kafka client for the tests"
+        mvn -q -B -f "$(dirname "$0")/../tests/operator/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$jars" ||
+            fail "could not fetch kafka-clients"
     fi
 fi

@@ -125,3 +125,22 @@ fn python_confluent_kafka_transactions_and_groups() {
         "created\nidempotent 1000\ncommitted 10 aborted 0\ngroup 1000 offsets ok\ntimes ok\n"
     );
 }
+
+#[test]
+fn java_clients_of_kafka_4_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let jars = format!("{}/.cache/thalweg/java/*", std::env::var("HOME").unwrap());
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/operator/java/Client.java"
+    );
+    let printed = pipe(
+        Command::new("java").args(["-cp", &jars, source, &server.kafka]),
+        "",
+    );
+    assert_eq!(
+        printed,
+        "partitions 3, retention.ms 3600000, nodes 1\nread 500, aborted false, first by time 0\ncommitted 3, group Empty\n"
+    );
+}

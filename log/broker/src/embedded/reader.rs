@@ -80,7 +80,15 @@ impl EmbeddedReader {
             let room = bytes_max
                 .saturating_sub(bytes)
                 .min(self.partition_bytes_max);
-            let (read, run) = self.slots[index].read(self.isolation, room.max(1))?;
+            let (read, run) = match self.slots[index].read(self.isolation, room.max(1)) {
+                Ok(read) => read,
+                Err(error) if runs.is_empty() => return Err(error),
+                // What was read goes out first: its positions have moved. The next poll begins with the error.
+                Err(_) => {
+                    self.turn = index;
+                    break;
+                }
+            };
             bytes += read;
             runs.extend(run);
             if bytes >= bytes_max && !runs.is_empty() {
