@@ -211,7 +211,7 @@ async fn describe(admin: Arc<dyn Admin>, output: Output, name: &str) -> Result<(
                 .collect();
             println!(
                 "{}",
-                json!({"name": topic.name, "id": topic.id.to_string(), "configs": topic.configs, "partitions": partitions})
+                json!({"name": topic.name, "configs": topic.configs, "partitions": partitions})
             );
         }
         Output::Table => {
@@ -219,7 +219,7 @@ async fn describe(admin: Arc<dyn Admin>, output: Output, name: &str) -> Result<(
             for (index, earliest, latest) in partitions {
                 rows.add_row([index.to_string(), earliest.to_string(), latest.to_string()]);
             }
-            println!("topic {} ({})\n{rows}", topic.name, topic.id);
+            println!("topic {}\n{rows}", topic.name);
             for (key, value) in topic.configs {
                 println!("{key} = {value}");
             }
