@@ -20,6 +20,17 @@ use serde::{Deserialize, Serialize};
 /// Prefix of environment variables; sections are parted by two underscores.
 const ENV_PREFIX: &str = "THALWEG_";
 
+const SECTIONS: [&str; 6] = ["kafka", "connect", "http", "sql", "streams", "wasm"];
+
+/// Numbers that must be at least 1.
+const NOT_ZERO: [&str; 5] = [
+    "kafka.num_partitions",
+    "streams.commit_interval_ms",
+    "wasm.memory_bytes_max",
+    "wasm.call_deadline_ms",
+    "wasm.output_bytes_max",
+];
+
 /// Everything that can be set. The defaults run all roles on the local machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -261,6 +272,12 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
             bail!("{key} = {address}: only loopback addresses are served, use 127.0.0.1");
         }
     }
+    for key in NOT_ZERO {
+        let number = keys.get(key).map(|(value, _)| value.parse::<i64>());
+        if let Some(Ok(..1)) = number {
+            bail!("{key}: must be at least 1");
+        }
+    }
     Ok(Loaded { settings, keys })
 }
 
@@ -284,9 +301,10 @@ fn environment_layer(
     variables
         .filter_map(|(name, value)| {
             let rest = name.strip_prefix(ENV_PREFIX)?;
-            // Only sectioned names and `data` are settings; others (THALWEG_CONFIG, …) belong to tools.
             let key = rest.to_ascii_lowercase().replace("__", ".");
-            (key.contains('.') || key == "data")
+            // Others (THALWEG_CONFIG, …) belong to tools. With one underscore for two a name is meant as a setting, and refused.
+            let section = key.split(['.', '_']).next().unwrap_or_default();
+            (SECTIONS.contains(&section) || key.contains('.') || key == "data")
                 .then(|| (key, Value::from(value), Origin::Environment(name)))
         })
         .collect()
@@ -412,6 +430,25 @@ mod tests {
         assert_eq!(layer[0].0, "kafka.listen");
         let loaded = merge(layer).expect("valid");
         assert_eq!(loaded.settings.kafka.listen.port(), 3);
+    }
+
+    #[test]
+    fn a_variable_with_one_underscore_is_refused() {
+        let name = "THALWEG_KAFKA_LISTEN".to_owned();
+        let layer = environment_layer([(name, "127.0.0.1:3".to_owned())].into_iter());
+        assert_eq!(
+            merge(layer).expect_err("unknown").to_string(),
+            "unknown key kafka_listen (environment THALWEG_KAFKA_LISTEN), did you mean kafka.listen?"
+        );
+    }
+
+    #[test]
+    fn a_number_that_may_not_be_zero_is_refused_by_its_key() {
+        let error = args(&["kafka.num_partitions=-1"]).load();
+        assert_eq!(
+            error.expect_err("too small").to_string(),
+            "kafka.num_partitions: must be at least 1"
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! `thalweg consume`: the records of a topic, as text or as JSON.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use log_api::{Log, PollBudget, ReaderOptions, Records, Start, TopicPartition};
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::json;
 
 use crate::exit::Failure;
 use crate::start;
@@ -99,25 +101,35 @@ async fn consume(args: &ConsumeArgs) -> Result<()> {
     Ok(())
 }
 
-fn as_json(records: &Records, row: usize) -> Value {
-    let headers: Vec<Value> = records
+fn as_json(records: &Records, row: usize) -> String {
+    let headers: Vec<String> = records
         .headers(row)
-        .map(|(name, value)| json!({ name: value.map(String::from_utf8_lossy) }))
+        .map(|(name, value)| {
+            let value = value.map(String::from_utf8_lossy);
+            format!("{{{}:{}}}", json!(name), json!(value))
+        })
         .collect();
-    json!({
-        "partition": records.partition.partition,
-        "offset": records.offsets.value(row),
-        "timestamp": records.timestamps.value(row),
-        "key": records.key(row).map(structured),
-        "value": records.value(row).map(structured),
-        "headers": headers,
-    })
+    format!(
+        r#"{{"partition":{},"offset":{},"timestamp":{},"key":{},"value":{},"headers":[{}]}}"#,
+        records.partition.partition,
+        records.offsets.value(row),
+        records.timestamps.value(row),
+        structured(records.key(row)),
+        structured(records.value(row)),
+        headers.join(",")
+    )
 }
 
-/// JSON as it is, anything else as text.
-fn structured(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+/// JSON letter for letter (unless it has more than one line), anything else as a string.
+fn structured(bytes: Option<&[u8]>) -> Cow<'_, str> {
+    let Some(bytes) = bytes else {
+        return "null".into();
+    };
+    let is_json = !bytes.contains(&b'\n') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    match std::str::from_utf8(bytes) {
+        Ok(text) if is_json => text.into(),
+        _ => json!(String::from_utf8_lossy(bytes)).to_string().into(),
+    }
 }
 
 fn as_text(format: &str, records: &Records, row: usize) -> Vec<u8> {

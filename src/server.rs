@@ -58,19 +58,20 @@ fn announce(addresses: &Addresses) {
     }
 }
 
-/// Whoever waits for the file must never see half of it: written beside and renamed. A pipe is written to.
+/// Whoever waits for the file must never see half of it: written beside and renamed. A pipe or a link (/dev/stdout) is written to.
 fn write_ready_file(path: &Path, addresses: &Addresses) -> Result<()> {
     let mut text = serde_json::to_vec(addresses)?;
     text.push(b'\n');
-    let is_file = std::fs::metadata(path).map_or(true, |metadata| metadata.is_file());
-    let written = if is_file {
-        let beside = path.with_extension("tmp");
+    let replaceable = std::fs::symlink_metadata(path).map_or(true, |metadata| metadata.is_file());
+    let written = if replaceable {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}.tmp", std::process::id()));
         std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path))
     } else {
         std::fs::OpenOptions::new()
-            .write(true)
+            .append(true)
             .open(path)
-            .and_then(|mut pipe| pipe.write_all(&text))
+            .and_then(|mut file| file.write_all(&text))
     };
     written.with_context(|| format!("cannot write ready file {}", path.display()))
 }

@@ -98,6 +98,60 @@ fn own_commands_speak_to_own_server() {
 }
 
 #[test]
+fn produce_sends_what_it_has_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    pipe(
+        thalweg().args(["topic", "create", "lines", "-b", &server.kafka]),
+        "",
+    );
+    let start = || {
+        thalweg()
+            .args(["produce", "lines", "-K", ":", "-b", &server.kafka])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let consume = |args: &[&str]| {
+        let mut command = thalweg();
+        command.args(["consume", "lines", "-b", &server.kafka]);
+        pipe(command.args(args), "")
+    };
+
+    // A line is sent while the input stays open.
+    let mut open = start();
+    let mut input = open.stdin.take().unwrap();
+    input.write_all(b"a:1.50\nb:\xff\n").unwrap();
+    let read = consume(&["-n", "2", "--json"]);
+    let read: Vec<&str> = read
+        .lines()
+        .map(|line| &line[line.find("\"key\"").unwrap()..])
+        .collect();
+    assert_eq!(
+        read,
+        [
+            r#""key":"a","value":1.50,"headers":[]}"#,
+            "\"key\":\"b\",\"value\":\"\u{fffd}\",\"headers\":[]}"
+        ]
+    );
+    drop(input);
+    assert!(open.wait().unwrap().success());
+
+    // A line that is wrong takes none before it with it.
+    let mut wrong = start();
+    let input = b"c:3\nnothing\nd:4\n";
+    wrong.stdin.take().unwrap().write_all(input).unwrap();
+    let output = wrong.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "1 record written to lines\nthalweg: line 2 has no \":\" between key and value\n"
+    );
+    assert_eq!(consume(&["-n", "1", "--from", "2"]), "3\n");
+}
+
+#[test]
 fn nothing_there_is_one_line() {
     let output = thalweg()
         .args(["topic", "list", "-b", "127.0.0.1:1"])
