@@ -314,6 +314,12 @@ impl Sink {
                     Some(key.clone()),
                     too_large(&self.topic, key.len() + value.len()),
                 );
+                // Without a tombstone readers would keep the row that this one replaces.
+                if key.len() + RECORD_OVERHEAD <= self.batch_bytes_max {
+                    let partition = partition_for_key(&key, self.partitions);
+                    outgoing.append(partition, Some(&key), None);
+                    self.rows_out += 1;
+                }
             } else {
                 let partition = partition_for_key(&key, self.partitions);
                 outgoing.append(partition, Some(&key), present.then_some(value.as_slice()));
