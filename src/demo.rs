@@ -183,7 +183,7 @@ Everything stays in {0}. Try next:
 
     async fn statement(&self, sql: &str) -> Result<()> {
         match self.client.query(sql).await? {
-            Outcome::Done(message) => println!("{message}"),
+            Outcome::Done { message, .. } => println!("{message}"),
             Outcome::Rows(_) => {}
             Outcome::Refused(diagnostic) => bail!("{}", diagnostic.render(sql, false)),
         }
@@ -300,7 +300,7 @@ Everything stays in {0}. Try next:
         let mut rows = match self.client.query(sql).await? {
             Outcome::Rows(rows) => rows,
             Outcome::Refused(diagnostic) => bail!("{}", diagnostic.render(sql, false)),
-            Outcome::Done(message) => bail!("{sql}: answered {message:?} instead of rows"),
+            Outcome::Done { message, .. } => bail!("{sql}: answered {message:?} instead of rows"),
         };
         let mut held = Vec::new();
         loop {

@@ -1,6 +1,6 @@
 //! How a command ends: one line on standard error and a stable code.
 //!
-//! 0 ok · 1 user error · 2 usage (clap) · 3 server · 4 not found
+//! 0 ok · 1 user error · 2 usage (clap) · 3 server · 4 not found · 130 Ctrl-C before the end
 
 use std::process::ExitCode;
 
@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// The message is on the screen already (code 1).
     #[error("")]
     Reported,
+    /// Ctrl-C, and something was left to do (code 130, as shells have it).
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// Prints the error, with its causes in one line, and maps it to a code.
@@ -38,6 +41,7 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(match failure {
         Some(Failure::Server(_)) => 3,
         Some(Failure::NotFound(_)) => 4,
+        Some(Failure::Interrupted) => 130,
         Some(Failure::Reported) | None => 1,
     })
 }

@@ -25,5 +25,5 @@ mod serve;
 
 pub use config::SqlConfig;
 pub use diagnostic::{Diagnostic, Location, Severity, Span, Suggestion};
-pub use parse::{StatementText, is_complete, keywords, split_statements};
+pub use parse::{StatementText, is_complete, keywords, setting, split_statements};
 pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server};

@@ -15,6 +15,8 @@ use crate::exit::Failure;
 pub(crate) struct Client {
     base: String,
     http: reqwest::Client,
+    /// What `SET` said; goes with every statement.
+    settings: Map<String, Value>,
 }
 
 /// One column of an answer.
@@ -47,8 +49,13 @@ pub(crate) struct Rows {
 
 /// What became of a statement.
 pub(crate) enum Outcome {
-    /// It did something; this is what.
-    Done(String),
+    /// It did something; this is what, and what there is to know about it.
+    Done {
+        /// What.
+        message: String,
+        /// What there is to know.
+        notes: Vec<String>,
+    },
     /// It answers with rows.
     Rows(Rows),
     /// It was refused.
@@ -77,7 +84,13 @@ impl Client {
         Self {
             base,
             http: reqwest::Client::new(),
+            settings: Map::new(),
         }
+    }
+
+    /// Keeps a setting for the statements to come.
+    pub(crate) fn set(&mut self, name: String, value: String) {
+        self.settings.insert(name, Value::String(value));
     }
 
     /// Whether a server answers there and is ready.
@@ -119,7 +132,7 @@ impl Client {
         let response = self
             .http
             .post(format!("{}/v1/query", self.base))
-            .json(&json!({ "sql": sql }))
+            .json(&json!({ "sql": sql, "settings": self.settings }))
             .send()
             .await
             .map_err(|error| Failure::Server(format!("{} does not answer: {error}", self.base)))?;
@@ -146,16 +159,24 @@ impl Client {
                 lines,
             }));
         }
-        let mut message = String::new();
-        while let Some(line) = lines.next().await? {
-            let value: Value = serde_json::from_slice(&line)
-                .with_context(|| format!("answer of {}", self.base))?;
-            if let Some(diagnostic) = refusal(&value) {
-                return Ok(Outcome::Refused(Box::new(diagnostic)));
-            }
-            message = value["result"].as_str().unwrap_or_default().to_owned();
+        let Some(line) = lines.next().await? else {
+            anyhow::bail!("{} answered with nothing", self.base);
+        };
+        let value: Value =
+            serde_json::from_slice(&line).with_context(|| format!("answer of {}", self.base))?;
+        if let Some(diagnostic) = refusal(&value) {
+            return Ok(Outcome::Refused(Box::new(diagnostic)));
         }
-        Ok(Outcome::Done(message))
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(Outcome::Done {
+            message: text(&value["result"]),
+            notes: value["notes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(text)
+                .collect(),
+        })
     }
 }
 

@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use crossterm::{cursor, queue, style, terminal};
 use serde_json::Value;
-use sql::Diagnostic;
 use tokio::signal::unix::Signal;
 
 use super::client::{Next, Row, Rows};
-use super::output;
+use super::output::{self, Ended};
 
 /// The screen is redrawn at most this often.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -70,20 +69,17 @@ impl Current {
     }
 }
 
-/// Follows the changes until they end or Ctrl-C; returns what went wrong on the way.
-pub(crate) async fn follow(
-    mut rows: Rows,
-    interrupt: &mut Signal,
-) -> Result<Option<Box<Diagnostic>>> {
+/// Follows the changes until they end or Ctrl-C.
+pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<Ended> {
     let mut current = Current::default();
     let mut screen = Screen::default();
     let mut redraw = tokio::time::interval(REDRAW);
     let started = Instant::now();
     let mut dirty = true;
-    let refused = loop {
+    let ended = loop {
         tokio::select! {
             biased;
-            _ = interrupt.recv() => break None,
+            _ = interrupt.recv() => break Ended::Interrupted,
             _ = redraw.tick(), if dirty => {
                 screen.draw(&rows, &mut current, started)?;
                 dirty = false;
@@ -93,14 +89,14 @@ pub(crate) async fn follow(
                     current.apply(row);
                     dirty = true;
                 }
-                Next::Refused(diagnostic) => break Some(diagnostic),
-                Next::End => break None,
+                Next::Refused(diagnostic) => break Ended::Refused(diagnostic),
+                Next::End => break Ended::Complete,
             },
         }
     };
     screen.draw(&rows, &mut current, started)?;
     println!();
-    Ok(refused)
+    Ok(ended)
 }
 
 /// What was drawn last, so that it can be drawn over.

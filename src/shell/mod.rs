@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use reedline::{Reedline, Signal};
+use sql::StatementText;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +38,13 @@ Examples:
   thalweg sql -f views.sql --server 127.0.0.1:9644")]
 pub(crate) struct SqlArgs {
     /// Run these statements and end
-    #[arg(long, short = 'c', value_name = "SQL", conflicts_with = "file")]
+    #[arg(
+        long,
+        short = 'c',
+        value_name = "SQL",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     command: Option<String>,
     /// Run the statements of this file and end
     #[arg(long, short = 'f', value_name = "FILE")]
@@ -69,11 +76,11 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
         (None, None) => None,
     };
     let runtime = start::runtime()?;
-    let (client, embedded) = runtime.block_on(connect(config, args.server.as_deref()))?;
+    let (mut client, embedded) = runtime.block_on(connect(config, args.server.as_deref()))?;
     let output = args.output.unwrap_or_else(Output::for_stdout);
     let result = match text {
-        Some(text) => runtime.block_on(run_text(&client, output, &text)),
-        None => interactive(&runtime, &client, output),
+        Some(text) => runtime.block_on(run_text(&mut client, output, &text)),
+        None => interactive(&runtime, &mut client, output),
     };
     if let Some(running) = embedded {
         runtime.block_on(running.stop())?;
@@ -110,45 +117,74 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
     ))
 }
 
-/// Runs statements in order; the first error ends it.
-async fn run_text(client: &Client, output: Output, text: &str) -> Result<()> {
-    for statement in sql::split_statements(text) {
-        if !run_statement(client, output, statement.text).await? {
-            return Err(Failure::Reported.into());
+/// Runs statements in order; the first error or Ctrl-C ends it.
+async fn run_text(client: &mut Client, output: Output, text: &str) -> Result<()> {
+    let statements = sql::split_statements(text);
+    for (index, statement) in statements.iter().enumerate() {
+        match run_statement(client, output, text, statement).await? {
+            Ended::Complete => {}
+            // Ctrl-C is how a push query ends.
+            Ended::Interrupted { push: true } if index + 1 == statements.len() => {}
+            Ended::Interrupted { .. } => return Err(Failure::Interrupted.into()),
+            Ended::Refused => return Err(Failure::Reported.into()),
         }
     }
     Ok(())
 }
 
-/// Runs one statement and prints its outcome; `false` if it was refused.
-async fn run_statement(client: &Client, output: Output, text: &str) -> Result<bool> {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+/// How a statement ended.
+enum Ended {
+    Complete,
+    Interrupted { push: bool },
+    Refused,
+}
+
+/// Runs one statement of `text` and prints its outcome.
+async fn run_statement(
+    client: &mut Client,
+    output: Output,
+    text: &str,
+    statement: &StatementText<'_>,
+) -> Result<Ended> {
     // One for the whole statement: what comes while something is printed counts too.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let outcome = tokio::select! {
-        outcome = client.query(text) => outcome?,
-        _ = interrupt.recv() => return Ok(true),
+        outcome = client.query(statement.text) => outcome?,
+        _ = interrupt.recv() => return Ok(Ended::Interrupted { push: false }),
     };
-    let refused = match outcome {
-        Outcome::Done(message) => {
-            if std::io::stdout().is_terminal() || output == Output::Json {
-                output::message(output, &message);
+    let ended = match outcome {
+        Outcome::Done { message, notes } => {
+            if let Some((name, value)) = sql::setting(statement) {
+                client.set(name, value);
             }
-            None
+            if std::io::stdout().is_terminal() || output == Output::Json {
+                output::message(output, &message, &notes);
+            }
+            return Ok(Ended::Complete);
         }
-        Outcome::Rows(rows) if output == Output::Table && live::wanted(&rows) => {
-            live::follow(rows, &mut interrupt).await?
+        Outcome::Refused(diagnostic) => output::Ended::Refused(diagnostic),
+        Outcome::Rows(rows) => {
+            let push = rows.push;
+            let ended = if output == Output::Table && live::wanted(&rows) {
+                live::follow(rows, &mut interrupt).await?
+            } else {
+                output::print(output, rows, &mut interrupt).await?
+            };
+            if matches!(ended, output::Ended::Interrupted) {
+                return Ok(Ended::Interrupted { push });
+            }
+            ended
         }
-        Outcome::Rows(rows) => output::print(output, rows, &mut interrupt).await?,
-        Outcome::Refused(diagnostic) => Some(diagnostic),
     };
-    if let Some(diagnostic) = &refused {
-        eprintln!("{}", diagnostic.render(text, color));
-    }
-    Ok(refused.is_none())
+    let output::Ended::Refused(diagnostic) = ended else {
+        return Ok(Ended::Complete);
+    };
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    eprintln!("{}", diagnostic.within(statement).render(text, color));
+    Ok(Ended::Refused)
 }
 
-fn interactive(runtime: &Runtime, client: &Client, output: Output) -> Result<()> {
+fn interactive(runtime: &Runtime, client: &mut Client, output: Output) -> Result<()> {
     println!(
         "thalweg {}: statements end with ; — \\? for help, Ctrl-D to leave",
         env!("CARGO_PKG_VERSION")
@@ -174,7 +210,8 @@ fn interactive(runtime: &Runtime, client: &Client, output: Output) -> Result<()>
             Meta::Sql(text) => {
                 let started = std::time::Instant::now();
                 for statement in sql::split_statements(&text) {
-                    if !runtime.block_on(run_statement(client, output, statement.text))? {
+                    let ended = run_statement(client, output, &text, &statement);
+                    if !matches!(runtime.block_on(ended)?, Ended::Complete) {
                         break;
                     }
                 }

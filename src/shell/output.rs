@@ -36,20 +36,29 @@ impl Output {
     }
 }
 
+/// How rows ended.
+pub(crate) enum Ended {
+    /// That was all.
+    Complete,
+    /// The user left.
+    Interrupted,
+    /// The rest failed.
+    Refused(Box<Diagnostic>),
+}
+
 /// Prints what a statement did.
-pub(crate) fn message(output: Output, message: &str) {
-    match output {
-        Output::Json => println!("{}", json!({ "result": message })),
-        Output::Table | Output::Csv => println!("{message}"),
+pub(crate) fn message(output: Output, message: &str, notes: &[String]) {
+    if output == Output::Json {
+        return println!("{}", json!({ "result": message }));
+    }
+    println!("{message}");
+    for note in notes {
+        println!("  {note}");
     }
 }
 
-/// Prints rows until they end or the user leaves; returns what went wrong on the way.
-pub(crate) async fn print(
-    output: Output,
-    mut rows: Rows,
-    interrupt: &mut Signal,
-) -> Result<Option<Box<Diagnostic>>> {
+/// Prints rows until they end or the user leaves.
+pub(crate) async fn print(output: Output, mut rows: Rows, interrupt: &mut Signal) -> Result<Ended> {
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let mut held: Vec<Row> = Vec::new();
     let mut count = 0_usize;
@@ -71,10 +80,10 @@ pub(crate) async fn print(
                 .join(",")
         )?;
     }
-    let refused = loop {
+    let ended = loop {
         let next = tokio::select! {
             biased;
-            _ = interrupt.recv() => Next::End,
+            _ = interrupt.recv() => break Ended::Interrupted,
             next = rows.next() => next?,
         };
         match next {
@@ -93,8 +102,8 @@ pub(crate) async fn print(
                     out.flush().context("write standard output")?;
                 }
             }
-            Next::Refused(diagnostic) => break Some(diagnostic),
-            Next::End => break None,
+            Next::Refused(diagnostic) => break Ended::Refused(diagnostic),
+            Next::End => break Ended::Complete,
         }
     };
     if output == Output::Table {
@@ -104,7 +113,7 @@ pub(crate) async fn print(
         writeln!(out, "({count} row{})", if count == 1 { "" } else { "s" })?;
     }
     out.flush().context("write standard output")?;
-    Ok(refused)
+    Ok(ended)
 }
 
 /// A table of these rows, numbers to the right.
@@ -136,21 +145,40 @@ fn is_number(data_type: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// A value as people read it: text bare, NULL as nothing, floats to at most four digits after the point.
+/// A value as people read it: text bare, NULL as nothing, floats short, control characters (which could drive the terminal) shown.
 pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) if is_timestamp(text) => text.replacen('T', " ", 1),
-        Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_f64() => {
-            let rounded = format!("{:.4}", number.as_f64().unwrap_or_default());
-            rounded
-                .trim_end_matches('0')
-                .trim_end_matches('.')
-                .to_owned()
-        }
-        other => other.to_string(),
+        Value::String(text) => visible(text),
+        Value::Number(number) if number.is_f64() => float(number.as_f64().unwrap_or_default()),
+        other => visible(&other.to_string()),
     }
+}
+
+/// At most four digits after the point; in powers of ten where that would be long or say nothing.
+fn float(value: f64) -> String {
+    let trimmed = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    if value == 0.0 || (1e-4..1e15).contains(&value.abs()) {
+        return trimmed(&format!("{value:.4}"));
+    }
+    let text = format!("{value:.4e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => format!("{}e{exponent}", trimmed(digits)),
+        None => text,
+    }
+}
+
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 fn is_timestamp(text: &str) -> bool {
@@ -243,5 +271,8 @@ mod tests {
         assert_eq!(cell(&json!(12.0)), "12");
         assert_eq!(cell(&json!(0.123456)), "0.1235");
         assert_eq!(cell(&Value::Null), "");
+        assert_eq!(cell(&json!(1e300)), "1e300");
+        assert_eq!(cell(&json!(0.00001234)), "1.234e-5");
+        assert_eq!(cell(&json!("\u{1b}[31mred")), "\\u{1b}[31mred");
     }
 }

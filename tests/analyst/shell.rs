@@ -1,7 +1,7 @@
 //! `thalweg sql` as it is used in scripts: -c, -f, standard input, output formats, exit codes.
 
-use std::io::Write;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use crate::fixture::block_on;
 use crate::fixture::process::{Server, thalweg};
@@ -116,4 +116,51 @@ fn catalog_and_views_survive_a_restart() {
         server.sql("DROP MATERIALIZED VIEW m; DROP TABLE t").await;
         assert!(server.try_sql("SELECT * FROM m").await.is_err());
     });
+}
+
+/// Runs statements until the first row has come, interrupts them, and waits; the exit code.
+fn interrupted(server: &Server, statements: &str) -> Option<i32> {
+    let mut child = thalweg()
+        .args(["sql", "--server", &server.http, "-c", statements])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert!(first.contains("\"diff\":1"), "{first}");
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn ctrl_c_ends_a_query_and_what_would_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(server.shell(SETUP).status.success());
+    let query = "SELECT k FROM t EMIT CHANGES";
+    assert_eq!(interrupted(&server, query), Some(0));
+    let script = format!("{query}; DROP TABLE t");
+    assert_eq!(interrupted(&server, &script), Some(130));
+    assert!(server.shell("SELECT count(*) AS n FROM t").status.success());
+}
+
+#[test]
+fn settings_stay_and_errors_name_the_line_of_the_whole_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(server.shell(SETUP).status.success());
+    let output = server.shell(
+        "-- what follows is longer than nothing\n\
+         SET 'statement_timeout' = '0ms';\n\n SELECT count(*) AS n FROM t",
+    );
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let output = server.shell("SELECT 1 AS one;\n\nSELECT\n  kk FROM t");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("4 |   kk FROM t"), "{error}");
 }

@@ -21,6 +21,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::parse::StatementText;
+
 pub(crate) use code::Code;
 pub(crate) use nearest::nearest;
 pub(crate) use translate::{Words, translate, translate_arrow};
@@ -99,6 +101,26 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// The same about `statement` where it stands in its whole text; it was sent alone.
+    #[must_use]
+    pub fn within(mut self, statement: &StatementText<'_>) -> Self {
+        let spans = [
+            self.span.as_mut(),
+            self.suggestion.as_mut().map(|fix| &mut fix.span),
+        ];
+        for span in spans.into_iter().flatten() {
+            for place in [&mut span.start, &mut span.end] {
+                if place.line == 1 {
+                    place.column += statement.column - 1;
+                }
+                place.line += statement.line - 1;
+            }
+        }
+        self.line = self.span.map(|span| span.start.line);
+        self.column = self.span.map(|span| span.start.column);
+        self
+    }
+
     /// An error without a place.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {

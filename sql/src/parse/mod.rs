@@ -35,6 +35,14 @@ pub(crate) fn parse(text: &StatementText<'_>) -> Parsed<Statement> {
     Ok(statement)
 }
 
+/// Name and value of a `SET`; `None` for any other statement.
+pub fn setting(text: &StatementText<'_>) -> Option<(String, String)> {
+    match parse(text) {
+        Ok(Statement::Set { name, value }) => Some((name.value, value.value)),
+        _ => None,
+    }
+}
+
 /// The words of a statement and their places, for errors that only name a thing. None where the text has no tokens.
 pub(crate) fn words(text: &StatementText<'_>) -> Vec<(String, Span)> {
     Cursor::new(text)
