@@ -426,7 +426,8 @@ impl JobHandle {
         self.shared.release();
     }
 
-    /// Ends the job and removes what it owns: local state, changelog, group, and the view's topic.
+    /// Ends the job and removes what it owns: local state, changelog, group, the view's topic, and those of its late
+    /// rows and row errors.
     ///
     /// # Errors
     /// From log and disk; what is gone already is fine, so it can be called again.
@@ -450,7 +451,12 @@ pub(crate) async fn erase(
     sink_topic: &str,
     folder: &Path,
 ) -> Result<(), EngineError> {
-    for topic in [&*names.changelog.topic, sink_topic] {
+    for topic in [
+        &*names.changelog.topic,
+        sink_topic,
+        &names.errors,
+        &names.late,
+    ] {
         match admin.delete_topic(topic).await {
             Ok(()) | Err(AdminError::UnknownTopic(_)) => {}
             Err(error) => return Err(error.into()),

@@ -100,7 +100,10 @@ async fn run(
         .map_err(TaskError::from)?;
     graph.open(&state).map_err(TaskError::from)?;
     loop {
-        let batches = inputs.poll(now_ms()).await.map_err(TaskError::from)?;
+        let batches = inputs
+            .poll(now_ms(), false)
+            .await
+            .map_err(TaskError::from)?;
         let is_busy = !batches.is_empty();
         for (node, batch) in batches {
             inputs

@@ -299,6 +299,7 @@ impl Engine {
             cache_bytes: config.operator_cache_bytes,
             source: self.source_options(),
             shared,
+            search: Arc::default(),
         };
         environment.create_topics().await?;
         let stores = Box::new(Folder {

@@ -166,6 +166,10 @@ async fn a_job_lives_through_restarts_and_is_dropped() {
         "{why}"
     );
 
+    rig.log.push("flights", 0, None, Some("{no json"));
+    rig.settled(&handle).await;
+    assert!(rig.log.topics().contains(&"delays.errors".to_owned()));
+    rig.log.create("delays.late", 1);
     handle.drop_job().await.unwrap();
     assert!(!rig.folder.path().join("delays").exists());
     assert_eq!(rig.log.topics(), ["airlines", "flights"]);

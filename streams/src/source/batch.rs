@@ -12,7 +12,7 @@ use log_api::Records;
 use super::SourceError;
 use crate::decode::{Decoded, RowFailure};
 use crate::time::EventTime;
-use crate::{BatchExpr, Origin, WatermarkSpec};
+use crate::{Origin, WatermarkSpec};
 
 /// Rows of one partition, in offset order.
 #[derive(Debug, Clone)]
@@ -84,7 +84,11 @@ impl SourceBatch {
     ) -> Result<TimestampMicrosecondArray, SourceError> {
         let mut values = watermark.expr.eval(&self.batch);
         if values.is_err() {
-            self.take_out_failing(watermark.expr.as_ref());
+            let expr = &watermark.expr;
+            self.take_out(|batch, row| {
+                let failed = expr.eval(&batch.batch.slice(row, 1)).err()?;
+                Some(format!("the watermark expression failed: {failed}"))
+            });
             values = watermark.expr.eval(&self.batch);
         }
         let error = |reason| SourceError::Watermark {
@@ -105,23 +109,35 @@ impl SourceBatch {
         Ok(masked.as_primitive().clone())
     }
 
-    /// Moves the rows for which the expression fails to the failures. Rare, so each row is tried by itself.
+    /// Makes failures of these records: partition, offset, reason.
+    pub(super) fn skip(&mut self, skips: &[(i32, i64, String)]) {
+        self.take_out(|batch, row| {
+            let records = &batch.origin.records;
+            let offset = records.offsets.value(batch.origin.rows.value(row) as usize);
+            let at = (records.partition.partition, offset);
+            let skip = skips.iter().find(|skip| (skip.0, skip.1) == at)?;
+            Some(skip.2.clone())
+        });
+    }
+
+    /// Moves the rows that have a fault to the failures. Rare, so each row is tried by itself.
     #[cold]
-    fn take_out_failing(&mut self, expr: &dyn BatchExpr) {
-        let keep: Vec<bool> = (0..self.batch.num_rows())
-            .map(|row| match expr.eval(&self.batch.slice(row, 1)) {
-                Ok(_) => true,
-                Err(failed) => {
-                    let record = self.origin.rows.value(row);
-                    self.failures.push(RowFailure {
-                        row: record,
-                        offset: self.origin.records.offsets.value(record as usize),
-                        reason: format!("the watermark expression failed: {failed}"),
-                    });
-                    false
-                }
-            })
+    fn take_out(&mut self, fault: impl Fn(&Self, usize) -> Option<String>) {
+        let faults: Vec<Option<String>> = (0..self.batch.num_rows())
+            .map(|row| fault(self, row))
             .collect();
+        let keep: Vec<bool> = faults.iter().map(Option::is_none).collect();
+        for (row, reason) in faults.into_iter().enumerate() {
+            let Some(reason) = reason else {
+                continue;
+            };
+            let record = self.origin.rows.value(row);
+            self.failures.push(RowFailure {
+                row: record,
+                offset: self.origin.records.offsets.value(record as usize),
+                reason,
+            });
+        }
         self.failures.sort_by_key(|failure| failure.row);
         let keep = BooleanArray::from(keep);
         let same = "the mask has the batch's length";

@@ -11,6 +11,19 @@ pub enum SourceError {
     /// There is no such topic.
     #[error("topic {0} does not exist")]
     MissingTopic(String),
+    /// The topic is not the one that was read before: its offsets mean other records.
+    #[error(
+        "topic {0} was deleted and made anew since it was read; drop the view and make it again"
+    )]
+    Replaced(String),
+    /// The topic is not as it was when it was opened.
+    #[error("topic {topic} {change}: reading has to start over")]
+    Altered {
+        /// The topic.
+        topic: String,
+        /// What became of it.
+        change: String,
+    },
     /// The source cannot be decoded as it is described.
     #[error(transparent)]
     Spec(SourceSpecError),
@@ -42,9 +55,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether the same call may succeed later.
+    /// Whether the source may be opened again, now or later: a topic that is not there may come.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Read(error) if error.retryable())
+        match self {
+            Self::MissingTopic(_)
+            | Self::Altered { .. }
+            | Self::Read(ReadError::UnknownPartition(_)) => true,
+            Self::Read(error) => error.retryable(),
+            _ => false,
+        }
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Source {
     progress: Vec<PartitionProgress>,
     progress_at_ms: Option<i64>,
     counters: SourceCounters,
+    /// Partition, offset and reason of records that are failures, whatever they hold.
+    skips: Vec<(i32, i64, String)>,
     options: SourceOptions,
 }
 
@@ -166,6 +168,7 @@ impl Source {
             progress,
             progress_at_ms: None,
             counters: SourceCounters::default(),
+            skips: Vec::new(),
             options,
         })
     }
@@ -281,6 +284,16 @@ impl Source {
         self.reader.pause(&self.partitions, paused);
     }
 
+    /// Makes a record a failure, whatever it holds.
+    pub(crate) fn skip(&mut self, partition: i32, offset: i64, reason: &str) {
+        self.skips.push((partition, offset, reason.to_owned()));
+    }
+
+    /// At most so many rows a poll from now on.
+    pub(crate) fn limit_rows(&mut self, rows_max: usize) {
+        self.options.rows_max = rows_max;
+    }
+
     fn follow_progress(&mut self, now_ms: i64) {
         for (index, progress) in self.progress.iter().enumerate() {
             let pending = self
@@ -312,6 +325,9 @@ impl Source {
             if to > from {
                 let decoded = self.decoder.decode_range(&records, from..to);
                 let mut batch = SourceBatch::new(partition, records, decoded, next_offset);
+                if !self.skips.is_empty() {
+                    batch.skip(&self.skips);
+                }
                 if let Some(watermark) = &self.watermark {
                     let values = batch.watermark_values(watermark, &self.topic)?;
                     batch.set_event_time(self.tracker.observe(partition, values, now_ms));

@@ -3,7 +3,8 @@
 //! ```text
 //! record   key    "0"                                the token's number
 //!          value  "TWCL" [version u8 = 1][commit varint][part varint][parts varint][header][entries]
-//! header   [length varint][commit varint][fingerprint u64 LE][n varint] n × source; in part 0 only, else length 0
+//! header   [length varint][commit varint][fingerprint u64 LE][n varint] n × source, n × [topic id, 16 bytes];
+//!          in part 0 only, else length 0; no ids where none is known, and in headers of before there were any
 //! source   [operator varint][topic: length varint, bytes][event time of the source, µs: 0, or 1 and zigzag]
 //!          [n varint] n × ([partition varint][next offset zigzag][its watermark, µs: 0, or 1 and zigzag])
 //! entry    [shared varint][rest of the key: length varint, bytes][value: 0 = deleted, length + 1, bytes]
@@ -16,12 +17,14 @@
 //! 3. Every part but one that holds a single large entry is at most [`BLOCK_BYTES_TARGET`] long, give or take one
 //!    entry.
 
+use uuid::Uuid;
+
 use super::row::{push_bytes, push_varint, push_zigzag, read_bytes, read_varint, read_zigzag};
 use super::{Delta, StateError};
 
 /// A part is closed once it has this many bytes; far below `max.message.bytes` of the topic.
 pub(crate) const BLOCK_BYTES_TARGET: usize = 512 << 10;
-/// The largest key and value together that a block takes; a larger one ends the job with a reason.
+/// The largest key and value together that a block takes; a row that makes a larger one becomes a row error.
 pub(crate) const ENTRY_BYTES_MAX: usize = 7 << 20;
 
 const MAGIC: &[u8; 4] = b"TWCL";
@@ -43,6 +46,8 @@ pub(crate) struct SourcePosition {
     pub(crate) operator: u16,
     /// Its topic.
     pub(crate) topic: String,
+    /// Which topic of that name; nil: not known.
+    pub(crate) topic_id: Uuid,
     /// Event time over its partitions, µs; the clock may have taken it further than any of them.
     pub(crate) event_time: Option<i64>,
     /// Number, next offset, watermark (µs) of each partition.
@@ -107,6 +112,11 @@ impl BlockHeader {
                 push_time(*watermark, &mut out);
             }
         }
+        if self.sources.iter().any(|source| !source.topic_id.is_nil()) {
+            for source in &self.sources {
+                out.extend_from_slice(source.topic_id.as_bytes());
+            }
+        }
         out
     }
 
@@ -141,9 +151,19 @@ impl BlockHeader {
             header.sources.push(SourcePosition {
                 operator,
                 topic,
+                topic_id: Uuid::nil(),
                 event_time,
                 partitions,
             });
+        }
+        if !bytes.is_empty() {
+            for source in &mut header.sources {
+                let (id, rest) = bytes
+                    .split_first_chunk::<16>()
+                    .ok_or_else(|| corrupt("the topics' ids end too early"))?;
+                source.topic_id = Uuid::from_bytes(*id);
+                *bytes = rest;
+            }
         }
         if !bytes.is_empty() {
             return Err(corrupt("bytes follow the header"));
@@ -268,6 +288,7 @@ mod tests {
             sources: vec![SourcePosition {
                 operator: 2,
                 topic: "flights".to_owned(),
+                topic_id: Uuid::nil(),
                 event_time: None,
                 partitions: vec![(3, 17, Some(-1))],
             }],
@@ -315,6 +336,17 @@ mod tests {
             BlockHeader::decode(&Block::decode(&blocks[0]).unwrap().header).unwrap(),
             (5, self::header())
         );
+    }
+
+    #[test]
+    fn ids_of_topics_follow_the_sources() {
+        let mut header = header();
+        let without = header.encode(5);
+        header.sources[0].topic_id = Uuid::from_u128(7);
+        let with = header.encode(5);
+        assert_eq!(with, [&without[..], &7u128.to_be_bytes()].concat());
+        assert_eq!(BlockHeader::decode(&with).unwrap(), (5, header));
+        assert!(BlockHeader::decode(&with[..with.len() - 1]).is_err());
     }
 
     #[test]

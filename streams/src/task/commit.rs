@@ -12,7 +12,7 @@
 //!    outgrows `dirty_bytes_max`.
 //! 2. When the sources have nothing more, a commit is due [`IDLE_MS`] after the first row, but not sooner than
 //!    [`PAUSE_FACTOR`] times what the last commit took: a slow disk is not kept busy by single rows.
-//! 3. Nothing moved: no commit, however long it takes.
+//! 3. Nothing moved: no commit, but for one after [`RECOMMIT_MS`]: offsets of a group expire.
 //! 4. The local store is written only after the log has said that the transaction is committed. Without an answer
 //!    nothing is applied and nothing rolled back.
 //!
@@ -26,6 +26,8 @@ pub(crate) const IDLE_MS: i64 = 20;
 pub(crate) const PAUSE_FACTOR: i64 = 4;
 /// How long an idle task sleeps at most, ms: idle partitions let event time flow on.
 pub(crate) const SLEEP_MS_MAX: i64 = 200;
+/// How long positions stay without being committed again, ms: a day of the seven after which a log drops them.
+const RECOMMIT_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// Where a commit stands, in the order of travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +87,8 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    /// A task that stands at commit `number`.
-    pub(crate) fn new(interval_ms: i64, dirty_bytes_max: usize, number: u64) -> Self {
+    /// A task that stands at commit `number` and begins now.
+    pub(crate) fn new(interval_ms: i64, dirty_bytes_max: usize, number: u64, now_ms: i64) -> Self {
         Self {
             interval_ms,
             dirty_bytes_max,
@@ -95,7 +97,7 @@ impl Commit {
             applied: number,
             moved_ms: None,
             started_ms: 0,
-            last_end_ms: 0,
+            last_end_ms: now_ms,
             last_took_ms: 0,
         }
     }
@@ -124,6 +126,9 @@ impl Commit {
     /// Decides what to do now.
     pub(crate) fn decide(&self, situation: Situation) -> Decision {
         let Some(moved_ms) = self.moved_ms else {
+            if situation.now_ms - self.last_end_ms >= RECOMMIT_MS {
+                return Decision::Commit;
+            }
             return Decision::Read(SLEEP_MS_MAX);
         };
         let due = if situation.dirty_bytes >= self.dirty_bytes_max {
@@ -198,16 +203,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_moved_no_commit() {
-        let commit = Commit::new(200, 1000, 0);
-        for now in [0, 1_000, 1_000_000] {
+    fn nothing_moved_no_commit_but_one_a_day() {
+        let commit = Commit::new(200, 1000, 0, 0);
+        for now in [0, 1_000, RECOMMIT_MS - 1] {
             assert_eq!(commit.decide(at(now, true)), Decision::Read(SLEEP_MS_MAX));
         }
+        assert_eq!(commit.decide(at(RECOMMIT_MS, true)), Decision::Commit);
     }
 
     #[test]
     fn under_load_once_an_interval() {
-        let mut commit = Commit::new(200, 1000, 0);
+        let mut commit = Commit::new(200, 1000, 0, 0);
         commit.moved(50);
         commit.moved(90);
         assert_eq!(commit.decide(at(100, false)), Decision::Read(150));
@@ -216,7 +222,7 @@ mod tests {
 
     #[test]
     fn soon_once_the_sources_are_silent() {
-        let mut commit = Commit::new(200, 1000, 0);
+        let mut commit = Commit::new(200, 1000, 0, 0);
         commit.moved(50);
         assert_eq!(commit.decide(at(55, true)), Decision::Read(15));
         assert_eq!(commit.decide(at(70, true)), Decision::Commit);
@@ -224,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_slow_disk_is_left_alone() {
-        let mut commit = Commit::new(200, 1000, 0);
+        let mut commit = Commit::new(200, 1000, 0, 0);
         commit.moved(0);
         commit.begin(20);
         commit.written(Written::Committed);
@@ -239,7 +245,7 @@ mod tests {
 
     #[test]
     fn at_once_when_memory_fills_up() {
-        let mut commit = Commit::new(200, 1000, 0);
+        let mut commit = Commit::new(200, 1000, 0, 0);
         commit.moved(50);
         assert_eq!(
             commit.decide(Situation {
@@ -253,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_store_follows_the_log_and_never_leads() {
-        let mut commit = Commit::new(200, 1000, 7);
+        let mut commit = Commit::new(200, 1000, 7, 0);
         assert_eq!(commit.begin(0), 8);
         assert_eq!(commit.number(), 7);
         commit.written(Written::Committed);
@@ -267,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_failed_store_breaks_the_task() {
-        let mut commit = Commit::new(200, 1000, 0);
+        let mut commit = Commit::new(200, 1000, 0, 0);
         commit.begin(0);
         commit.written(Written::Committed);
         commit.applied(false, 1);

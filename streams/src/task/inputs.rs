@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use arrow::array::Int8Array;
 use futures::future::{FutureExt, select_all};
-use log_api::{Log, PartitionProgress, Start, TopicPartition};
+use log_api::{Admin, Log, PartitionProgress, Start, TopicDescription, TopicPartition};
 
+use super::search::BadRow;
 use crate::operator::{Effects, Graph, OperatorError};
 use crate::source::{Source, SourceBatch, SourceError, SourceOptions};
 use crate::state::{SourcePosition, State};
@@ -24,9 +25,13 @@ pub enum QueryStart {
     Latest,
 }
 
+/// How often the log is asked whether the topics are still as they were opened, ms.
+const TOPICS_INTERVAL_MS: i64 = 5_000;
+
 struct Input {
     node: usize,
     operator: OperatorId,
+    topic: TopicDescription,
     source: Source,
 }
 
@@ -35,6 +40,10 @@ pub(crate) struct Inputs {
     inputs: Vec<Input>,
     /// What [`Inputs::wait`] was woken by.
     ready: Vec<(usize, SourceBatch)>,
+    /// The source that is asked first where only one is.
+    first: usize,
+    admin: Arc<dyn Admin>,
+    topics_at_ms: Option<i64>,
     /// Whether any operator judges rows by event time.
     judges_time: bool,
 }
@@ -59,12 +68,14 @@ impl Inputs {
             let known = restored
                 .iter()
                 .find(|position| position.operator == plan_node.id.0);
-            let (assignment, watermarks) = assignment(log, spec, known, start).await?;
+            let topic = describe(log, &spec.topic, known).await?;
+            let (assignment, watermarks) = assignment(&topic, spec, known, start);
             let source =
                 Source::open(Arc::clone(log), spec, assignment, &watermarks, options).await?;
             inputs.push(Input {
                 node,
                 operator: plan_node.id,
+                topic,
                 source,
             });
         }
@@ -75,24 +86,84 @@ impl Inputs {
         Ok(Self {
             inputs,
             ready: Vec::new(),
+            first: 0,
+            admin: log.admin(),
+            topics_at_ms: None,
             judges_time,
         })
     }
 
-    /// What can be read without waiting.
+    /// Makes failures of these rows.
+    pub(crate) fn skip(&mut self, rows: &[BadRow]) {
+        for input in &mut self.inputs {
+            for row in rows
+                .iter()
+                .filter(|row| *row.partition.topic == input.topic.name)
+            {
+                input
+                    .source
+                    .skip(row.partition.partition, row.offset, &row.reason);
+            }
+        }
+    }
+
+    /// At most so many rows a poll from now on.
+    pub(crate) fn limit_rows(&mut self, rows_max: usize) {
+        for input in &mut self.inputs {
+            input.source.limit_rows(rows_max);
+        }
+    }
+
+    /// What can be read without waiting: of all sources, or of one, each in its turn.
     ///
     /// # Errors
-    /// From the log.
+    /// From the log; [`SourceError::Altered`].
     pub(crate) async fn poll(
         &mut self,
         now_ms: i64,
-    ) -> Result<Vec<(usize, SourceBatch)>, SourceError> {
+        one: bool,
+    ) -> Result<Vec<(usize, SourceBatch)>, InputError> {
+        self.check_topics(now_ms).await?;
         let mut batches = self.take_ready();
-        for input in &mut self.inputs {
+        let count = self.inputs.len();
+        self.first = if one { (self.first + 1) % count } else { 0 };
+        for turn in 0..count {
+            if one && !batches.is_empty() {
+                break;
+            }
+            let input = &mut self.inputs[(self.first + turn) % count];
             let polled = input.source.poll(Duration::ZERO, now_ms).await?;
             batches.extend(polled.into_iter().map(|batch| (input.node, batch)));
         }
         Ok(batches)
+    }
+
+    /// A topic may get more partitions, and be made anew, while it is read; neither shows in the reader.
+    async fn check_topics(&mut self, now_ms: i64) -> Result<(), InputError> {
+        let asked_ms = *self.topics_at_ms.get_or_insert(now_ms);
+        if now_ms - asked_ms < TOPICS_INTERVAL_MS {
+            return Ok(());
+        }
+        self.topics_at_ms = Some(now_ms);
+        for Input { topic, .. } in &self.inputs {
+            // One that is gone shows in the reader.
+            let Some(now) = self.admin.describe_topic(&topic.name).await? else {
+                continue;
+            };
+            let change = if now.id != topic.id {
+                "was made anew".to_owned()
+            } else if now.partitions > topic.partitions {
+                format!(
+                    "has {} partitions now, {} are read",
+                    now.partitions, topic.partitions
+                )
+            } else {
+                continue;
+            };
+            let topic = topic.name.clone();
+            return Err(SourceError::Altered { topic, change }.into());
+        }
+        Ok(())
     }
 
     /// What [`Inputs::wait`] was woken by: it counts as read, so it has to be processed before the next commit.
@@ -194,7 +265,8 @@ impl Inputs {
                     });
                 SourcePosition {
                     operator: input.operator.0,
-                    topic: input.source.topic().to_owned(),
+                    topic: input.topic.name.clone(),
+                    topic_id: input.topic.id,
                     event_time: times.combined,
                     partitions: partitions.collect(),
                 }
@@ -260,15 +332,29 @@ pub(crate) enum InputError {
     Admin(#[from] log_api::AdminError),
 }
 
-/// Where the partitions of a source start.
-async fn assignment(
+/// The topic of a source: the one that was read before, if any was.
+async fn describe(
     log: &Arc<dyn Log>,
+    name: &str,
+    known: Option<&SourcePosition>,
+) -> Result<TopicDescription, InputError> {
+    let described = log.admin().describe_topic(name).await?;
+    let topic = described.ok_or_else(|| SourceError::MissingTopic(name.to_owned()))?;
+    match known.map(|known| known.topic_id) {
+        Some(id) if !id.is_nil() && !topic.id.is_nil() && id != topic.id => {
+            Err(SourceError::Replaced(topic.name).into())
+        }
+        _ => Ok(topic),
+    }
+}
+
+/// Where the partitions of a source start.
+fn assignment(
+    topic: &TopicDescription,
     spec: &SourceSpec,
     known: Option<&SourcePosition>,
     start: QueryStart,
-) -> Result<(Vec<(TopicPartition, Start)>, WatermarkState), InputError> {
-    let described = log.admin().describe_topic(&spec.topic).await?;
-    let topic = described.ok_or_else(|| SourceError::MissingTopic(spec.topic.clone()))?;
+) -> (Vec<(TopicPartition, Start)>, WatermarkState) {
     let name: Arc<str> = Arc::from(spec.topic.as_str());
     let fresh = match (start, &spec.mode) {
         (QueryStart::Latest, SourceMode::Append) => Start::Latest,
@@ -294,5 +380,5 @@ async fn assignment(
             }
         })
         .collect();
-    Ok((assignment, watermarks))
+    (assignment, watermarks)
 }

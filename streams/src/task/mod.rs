@@ -13,10 +13,11 @@ mod inputs;
 mod lifecycle;
 mod process;
 mod recovery;
+mod search;
 #[cfg(test)]
 mod tests;
 
-use log_api::{AdminError, ReadError, TransactionError};
+use log_api::{AdminError, ReadError, TransactionError, WriteError};
 use thiserror::Error;
 
 pub use inputs::QueryStart;
@@ -69,7 +70,7 @@ pub enum TaskError {
         /// What the changelog says.
         changelog: i64,
         /// What the group says.
-        committed: String,
+        committed: i64,
     },
     /// The changelog no longer holds what the local state lacks.
     #[error(
@@ -95,6 +96,8 @@ pub enum TaskError {
         bytes: usize,
         /// The limit.
         max: usize,
+        /// The row to blame is known or looked for, so that the job may start over.
+        may_pass: bool,
     },
 }
 
@@ -110,8 +113,6 @@ impl TaskError {
             },
             Self::Open(StateError::NewerFormat { .. }) => Event::Died,
             Self::Open(_) => Event::Broke,
-            // A topic that is not there may come: a connector makes it with its first record.
-            Self::Source(SourceError::MissingTopic(_)) => Event::Broke,
             Self::Source(error) if error.retryable() => Event::Broke,
             Self::Admin(error) if error.retryable() => Event::Broke,
             Self::Read(error) if error.retryable() => Event::Broke,
@@ -120,10 +121,15 @@ impl TaskError {
                 Event::Broke
             }
             Self::Transaction(TransactionError::Write(error)) => {
-                let passes =
-                    error.retryable() || matches!(error, log_api::WriteError::Storage { .. });
+                // A side topic that was deleted is made again; without the view's own, opening says so.
+                let passes = error.retryable()
+                    || matches!(
+                        error,
+                        WriteError::Storage { .. } | WriteError::UnknownPartition(_)
+                    );
                 if passes { Event::Broke } else { Event::Died }
             }
+            Self::EntryTooLarge { may_pass: true, .. } => Event::Broke,
             _ => Event::Died,
         }
     }

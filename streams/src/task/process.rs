@@ -9,11 +9,13 @@ use log_api::{
     AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, TopicPartition,
     Transaction, TransactionError, TransactionOptions,
 };
+use parking_lot::Mutex;
 
 use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, group_positions};
 use super::recovery::{Restore, restore};
+use super::search::{BadRow, Search};
 use crate::job::{JobSpec, Progress, Shared};
 use crate::operator::{Effects, Graph, Memory, SideRecord};
 use crate::sink::Sink;
@@ -41,6 +43,8 @@ pub(crate) struct Names {
     pub(crate) transactional_id: String,
     /// Where row errors go.
     pub(crate) errors: String,
+    /// Where late rows go, if the query does not say otherwise.
+    pub(crate) late: String,
 }
 
 impl Names {
@@ -50,6 +54,7 @@ impl Names {
             group: format!("thalweg.{job}"),
             transactional_id: format!("thalweg.{job}.{worker}"),
             errors: format!("{job}.errors"),
+            late: format!("{job}.late"),
         }
     }
 }
@@ -65,6 +70,8 @@ pub(crate) struct Environment {
     pub(crate) cache_bytes: usize,
     pub(crate) source: SourceOptions,
     pub(crate) shared: Arc<Shared>,
+    /// Outlives the tasks that it makes start over.
+    pub(crate) search: Arc<Mutex<Search>>,
 }
 
 /// How opening ended.
@@ -98,6 +105,9 @@ pub(crate) struct Task {
     commit: Commit,
     /// What the last commit said.
     committed: BlockHeader,
+    /// Rows read up to the last commit, and the last row read.
+    rows_committed: u64,
+    last_row: Option<(TopicPartition, i64)>,
     /// Event time that the operators have been told of.
     told: BTreeMap<usize, i64>,
     /// Side topics that are there.
@@ -177,7 +187,7 @@ impl Task {
         };
         let plan = &environment.spec.plan;
         let sources = &restored.header.sources;
-        let inputs = Inputs::open(
+        let mut inputs = Inputs::open(
             &environment.log,
             plan,
             sources,
@@ -185,6 +195,11 @@ impl Task {
             environment.source,
         )
         .await?;
+        {
+            let search = environment.search.lock();
+            inputs.skip(search.found());
+            inputs.limit_rows(search.step_rows().unwrap_or(environment.source.rows_max));
+        }
         let state = State::new(Arc::clone(&store));
         let mut graph = Graph::build(
             plan,
@@ -211,8 +226,11 @@ impl Task {
                 i64::try_from(environment.commit_interval.as_millis()).unwrap_or(i64::MAX),
                 environment.dirty_bytes_max,
                 restored.commit,
+                now_ms,
             ),
             committed,
+            rows_committed: 0,
+            last_row: None,
             told: BTreeMap::new(),
             topics: HashSet::new(),
             environment,
@@ -254,7 +272,8 @@ impl Task {
     /// # Errors
     /// The task is then of no further use.
     pub(crate) async fn turn(&mut self, now_ms: i64) -> Result<Turn, TaskError> {
-        let batches = self.inputs.poll(now_ms).await?;
+        let is_searching = self.environment.search.lock().step_rows().is_some();
+        let batches = self.inputs.poll(now_ms, is_searching).await?;
         let is_busy = !batches.is_empty();
         self.process(batches)?;
         if !is_busy {
@@ -272,7 +291,11 @@ impl Task {
             is_idle,
             dirty_bytes: self.dirty_bytes(),
         };
-        match self.commit.decide(situation) {
+        let decision = match self.commit.decide(situation) {
+            _ if is_searching && is_busy => Decision::Commit,
+            decision => decision,
+        };
+        match decision {
             Decision::Commit => {
                 self.commit(now_ms).await?;
                 Ok(Turn::Committed)
@@ -309,6 +332,11 @@ impl Task {
 
     fn process(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
         for (node, batch) in batches {
+            if let Some(&record) = batch.origin.rows.values().last() {
+                let records = &batch.origin.records;
+                let offset = records.offsets.value(record as usize);
+                self.last_row = Some((records.partition.clone(), offset));
+            }
             self.inputs.process(
                 node,
                 batch,
@@ -405,7 +433,8 @@ impl Task {
         let outputs = self.sink.finish(&mut self.state, &mut self.effects, now_ms);
         let side = self.effects.take_records();
         let delta = self.state.take();
-        check_sizes(&delta)?;
+        let rows = self.inputs.rows() - self.rows_committed;
+        self.check_sizes(&delta, rows)?;
         let header = BlockHeader {
             fingerprint: self.committed.fingerprint,
             sources: self.inputs.positions(),
@@ -456,11 +485,50 @@ impl Task {
             .applied(applied.is_ok(), now_ms.saturating_add(took_ms));
         applied?;
         self.committed = header;
+        self.rows_committed += rows;
+        self.follow_search(rows);
         self.graph.after_commit();
         self.environment
             .shared
             .committed(self.commit_info(), self.progress(), started.elapsed());
         Ok(())
+    }
+
+    /// Refuses what the changelog cannot take, and sees to it that the row to blame is found.
+    fn check_sizes(&self, delta: &Delta, rows: u64) -> Result<(), TaskError> {
+        let sizes = delta
+            .entries
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        let Some(bytes) = sizes.max().filter(|&bytes| bytes > ENTRY_BYTES_MAX) else {
+            return Ok(());
+        };
+        let mut error = TaskError::EntryTooLarge {
+            bytes,
+            max: ENTRY_BYTES_MAX,
+            may_pass: false,
+        };
+        let last = self.last_row.clone().map(|(partition, offset)| BadRow {
+            partition,
+            offset,
+            reason: error.to_string(),
+        });
+        let found = self.environment.search.lock().failed(rows, last);
+        if let TaskError::EntryTooLarge { may_pass, .. } = &mut error {
+            *may_pass = found;
+        }
+        Err(error)
+    }
+
+    /// A commit of `rows` rows went through; when a search ends with it, rows come as always.
+    fn follow_search(&mut self, rows: u64) {
+        let mut search = self.environment.search.lock();
+        if search.step_rows().is_some() {
+            search.committed(rows);
+            if search.step_rows().is_none() {
+                self.inputs.limit_rows(self.environment.source.rows_max);
+            }
+        }
     }
 
     /// One transaction; gives the offset of the last changelog record.
@@ -519,18 +587,6 @@ impl Task {
                 TransactionError::Unknown(self.environment.names.transactional_id.clone()).into(),
             ),
         }
-    }
-}
-
-fn check_sizes(delta: &Delta) -> Result<(), TaskError> {
-    let size =
-        |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-    match delta.entries.iter().map(size).max() {
-        Some(bytes) if bytes > ENTRY_BYTES_MAX => Err(TaskError::EntryTooLarge {
-            bytes,
-            max: ENTRY_BYTES_MAX,
-        }),
-        _ => Ok(()),
     }
 }
 

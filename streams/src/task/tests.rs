@@ -131,6 +131,7 @@ impl Rig {
                 ..SourceOptions::default()
             },
             shared: Arc::new(Shared::new("delays")),
+            search: Arc::default(),
         };
         Self {
             log,
@@ -558,6 +559,91 @@ async fn a_group_that_was_changed_from_outside_is_refused() {
 }
 
 #[tokio::test]
+async fn offsets_that_have_expired_are_committed_again() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.airline("UA", Some("United"));
+    rig.settle().await.unwrap();
+    let offsets = rig.seen().offsets;
+    rig.task = None;
+    let log = rig.log.shared();
+    log.admin().delete_group("thalweg.delays").await.unwrap();
+    rig.settle().await.unwrap();
+    rig.now_ms += 24 * 60 * 60 * 1_000;
+    rig.settle().await.unwrap();
+    assert_eq!(rig.seen().offsets, offsets);
+    assert_eq!(rig.view(), ["10 United 1 5 5 1"]);
+}
+
+#[tokio::test]
+async fn partitions_that_were_added_are_read_from_their_beginning() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    let log = rig.log.shared();
+    log.admin().create_partitions("flights", 2).await.unwrap();
+    let value = r#"{"carrier":"UA","delay":7,"at":2}"#;
+    rig.log.push("flights", 1, None, Some(value));
+    rig.now_ms += 5_000;
+    let error = rig.settle().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "topic flights has 2 partitions now, 1 are read: reading has to start over"
+    );
+    rig.task = None;
+    rig.survive().await;
+    assert_eq!(rig.view(), ["10 ~ 2 12 7 1"]);
+}
+
+#[tokio::test]
+async fn a_topic_for_row_errors_that_was_deleted_is_made_again() {
+    let mut rig = Rig::new(delays());
+    rig.log.push("flights", 0, None, Some("{no json"));
+    rig.settle().await.unwrap();
+    let log = rig.log.shared();
+    log.admin().delete_topic("delays.errors").await.unwrap();
+    rig.log.push("flights", 0, None, Some("{no json"));
+    rig.survive().await;
+    assert_eq!(rig.seen().errors, ["flights-0@1"]);
+}
+
+#[tokio::test]
+async fn rows_too_large_for_the_state_are_errors_and_the_rest_flows() {
+    let mut rig = Rig::new(delays());
+    rig.environment.source.rows_max = 8192;
+    let large = "x".repeat(crate::state::ENTRY_BYTES_MAX);
+    for number in 0..400 {
+        rig.flight(if number == 200 { &large } else { "UA" }, 1, 1);
+    }
+    rig.airline("UA", Some(&large));
+    rig.survive().await;
+    let mut errors = rig.seen().errors;
+    errors.sort();
+    assert_eq!(errors, ["airlines-1@0", "flights-0@200"]);
+    assert_eq!(rig.view(), ["10 ~ 399 399 1 1"]);
+}
+
+#[tokio::test]
+async fn a_row_too_large_for_the_topic_replaces_the_one_before() {
+    let mut plan = PlanBuilder::default();
+    let columns = [("code", Utf8View), ("title", Utf8View)];
+    plan.source("airlines", &columns, Some(vec![0]));
+    let mut rig = Rig::new(plan.build());
+    let mut spec = (*rig.environment.spec).clone();
+    spec.sink.key = vec![0];
+    rig.environment.spec = Arc::new(spec);
+    let topic = log_api::NewTopic::new("delays", 3).with("max.message.bytes", "1000");
+    rig.log.shared().admin().create_topic(topic).await.unwrap();
+    rig.airline("UA", Some("United"));
+    rig.settle().await.unwrap();
+    assert_eq!(rig.topic().len(), 1);
+    rig.airline("UA", Some(&"x".repeat(1000)));
+    rig.settle().await.unwrap();
+    assert_eq!(rig.topic().len(), 0, "a tombstone");
+    assert_eq!(rig.log.committed_records("delays.errors").len(), 1);
+}
+
+#[tokio::test]
 async fn another_plan_does_not_take_over_the_state() {
     let mut rig = Rig::new(delays());
     rig.flight("UA", 5, 1);
@@ -648,9 +734,13 @@ async fn a_topic_that_was_made_anew_is_refused() {
         .await
         .unwrap();
     rig.log.create("flights", 1);
-    let error = match rig.settle().await {
-        Err(error) => error,
-        Ok(()) => panic!("the offset is beyond the end"),
-    };
-    assert_eq!(error.event(), Event::Died, "{error}");
+    for _ in 0..5 {
+        rig.flight("UA", 5, 1);
+    }
+    let error = rig.settle().await.unwrap_err();
+    assert_eq!(error.event(), Event::Died);
+    assert_eq!(
+        error.to_string(),
+        "topic flights was deleted and made anew since it was read; drop the view and make it again"
+    );
 }
