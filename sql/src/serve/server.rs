@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use connect_sandbox::{Module, Sandbox};
+use futures::future::join_all;
 use log_api::{Log, OffsetSpec, TopicPartition};
 use parking_lot::RwLock;
 use streams::Engine;
@@ -126,9 +127,12 @@ impl Server {
             stopping: AtomicBool::new(false),
         };
         let count = records.len();
+        let mut relations = Vec::new();
         for (id, record) in records {
-            inner.replay(id, record).await;
+            relations.extend(inner.replay(id, record).await);
         }
+        // All at once: each waits for its state to be restored.
+        join_all(relations.iter().map(|relation| inner.start_view(relation))).await;
         if count > 0 {
             info!(objects = count, "catalog replayed");
         }
@@ -420,11 +424,17 @@ impl Inner {
         change(Arc::make_mut(&mut objects));
     }
 
-    /// Binds one record of the catalog again and starts what it stands for.
-    async fn replay(&self, id: Uuid, record: CatalogRecord) {
+    async fn start_view(&self, relation: &Relation) {
+        if let Err(error) = self.jobs.start(&self.engine, relation).await {
+            warn!(name = relation.name(), %error, "view does not run");
+        }
+    }
+
+    /// Binds one record of the catalog again; gives the relation, if it is one.
+    async fn replay(&self, id: Uuid, record: CatalogRecord) -> Option<Arc<Relation>> {
         let Some(kind) = Kind::from_word(&record.kind) else {
             warn!(%id, kind = record.kind, name = record.name, "catalog record of an unknown kind skipped");
-            return;
+            return None;
         };
         let identity = Identity {
             id,
@@ -437,15 +447,9 @@ impl Inner {
         let error = match self.rebind(identity, record.module.as_deref()).await {
             Ok(Some(relation)) => {
                 self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
-                match self.jobs.start(&self.engine, &relation).await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        warn!(name = record.name, %error, "view does not run");
-                        return;
-                    }
-                }
+                return Some(relation);
             }
-            Ok(None) => return,
+            Ok(None) => return None,
             Err(error) => error,
         };
         warn!(%id, name = record.name, %error, "catalog object cannot be bound any more");
@@ -456,6 +460,7 @@ impl Inner {
             error: error.to_string(),
         };
         self.broken.write().insert(record.name, broken);
+        None
     }
 
     /// A function goes into the catalog by itself; a relation comes back.
