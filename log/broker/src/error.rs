@@ -25,6 +25,14 @@ pub enum OpenError {
         /// The system's words.
         reason: String,
     },
+    /// There is no room.
+    #[error("the disk of data folder {folder} is full ({reason}); free some space and start again")]
+    Full {
+        /// The folder.
+        folder: PathBuf,
+        /// What could not be done.
+        reason: String,
+    },
     /// Another process uses the folder.
     #[error("data folder {folder} is in use by another process{}; stop that one or choose another folder", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     InUse {
@@ -51,11 +59,15 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn of_storage(folder: &Path, error: storage::OpenError) -> Self {
-        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
         match error {
             storage::OpenError::Locked(folder) => Self::InUse {
                 pid: owner(&folder),
                 folder,
+            },
+            full if full.io_kind() == Some(StorageFull) => Self::Full {
+                folder: folder.to_owned(),
+                reason: full.to_string(),
             },
             storage::OpenError::Io { source, .. }
                 if matches!(

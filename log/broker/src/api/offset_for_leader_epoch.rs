@@ -29,6 +29,7 @@ pub(crate) fn handle(
                         .ok_or(ErrorCode::UnknownTopicOrPartition)
                         .and_then(|partition| {
                             check_leader_epoch(one.current_leader_epoch, partition.leader_epoch())?;
+                            partition.check_readable().map_err(|error| error.code())?;
                             Ok(partition.end_offset_for_epoch(one.leader_epoch))
                         });
                     let (error_code, (leader_epoch, end_offset)) = match found {

@@ -109,6 +109,9 @@ impl Admin for EmbeddedAdmin {
         let found = topic
             .partition(partition.partition)
             .ok_or_else(|| Self::unknown_partition(partition))?;
+        found
+            .check_readable()
+            .map_err(|error| AdminError::Unavailable(error.to_string()))?;
         Ok(match spec {
             OffsetSpec::Earliest => found.log_start_offset(),
             OffsetSpec::Latest => found.high_watermark(),

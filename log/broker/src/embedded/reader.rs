@@ -44,6 +44,9 @@ impl EmbeddedReader {
         for (name, start) in assignment {
             let partition =
                 find(shared, &name).ok_or_else(|| ReadError::UnknownPartition(name.clone()))?;
+            partition
+                .check_readable()
+                .map_err(|error| read_error(&name, 0, error.into()))?;
             let position = place(&partition, start);
             slots.push(Slot {
                 name,
@@ -154,7 +157,7 @@ impl Reader for EmbeddedReader {
         let mut progress = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
             slot.partition
-                .check_online()
+                .check_readable()
                 .map_err(|error| read_error(&slot.name, slot.position, error.into()))?;
             let ends = slot.partition.ends();
             progress.push(PartitionProgress {

@@ -5,7 +5,7 @@
 //!
 //! PURE.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -105,6 +105,9 @@ pub(super) struct Image {
     pub(super) unclean_starts: i32,
     pub(super) producer_ids_end: i64,
     pub(super) topics: BTreeMap<TopicId, TopicImage>,
+    /// Deleted topics that may still have folders.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) deleted: BTreeSet<TopicId>,
 }
 
 impl Image {
@@ -132,6 +135,7 @@ impl Image {
             }
             MetadataRecord::TopicDeleted { id } => {
                 self.topics.remove(id);
+                self.deleted.insert(*id);
             }
             MetadataRecord::PartitionsAdded { id, total } => {
                 if let Some(topic) = self.topics.get_mut(id) {

@@ -10,14 +10,17 @@
 //! record that is wrong while others follow it is corruption, and the log is not opened. When old records outweigh the
 //! image, the file is replaced by one with a single record that holds the image.
 //!
+//! Space for some records is reserved behind the end, so that topics can be deleted on a full disk.
+//!
 //! Invariants:
-//! 1. After a failed write nothing more is appended: where the file ends is not known.
+//! 1. After a failed write nothing more is appended, unless the file could be cut to where it ended before.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
-use super::image::{Image, MetadataRecord};
+use super::image::{Image, MetadataRecord, TopicId};
 use crate::storage::{LogFile, OpenError, replace_file};
 
 const MAGIC: [u8; 4] = *b"TWML";
@@ -28,18 +31,27 @@ const FRAME: usize = 8;
 /// A log of fewer bytes is not rewritten.
 const REWRITE_BYTES_MIN: usize = 256 << 10;
 
+/// Reserved behind the end: a deletion takes about 100 bytes.
+const RESERVE_BYTES: u64 = 64 << 10;
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct MetadataLog {
     file: LogFile,
     size: u64,
+    /// Up to here the disk has room for it.
+    reserved: u64,
     /// Why nothing can be appended any more.
     offline: Option<String>,
 }
 
 impl MetadataLog {
-    /// Opens the file, made if need be, and replays it.
-    pub(super) fn open(path: &Path) -> Result<(Self, Image), OpenError> {
+    /// Opens the file, made if need be, and replays it. Deletions of topics that have no folder any more, which are those
+    /// outside of `on_disk`, are forgotten.
+    pub(super) fn open(
+        path: &Path,
+        on_disk: &BTreeSet<TopicId>,
+    ) -> Result<(Self, Image), OpenError> {
         let mut bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -51,33 +63,37 @@ impl MetadataLog {
             replace_file(path, &bytes).map_err(OpenError::io("write", path))?;
         }
         let mut image = Image::default();
-        let sound = replay(path, &bytes, &mut image)?;
-        if sound > REWRITE_BYTES_MIN {
+        let mut size = replay(path, &bytes, &mut image)?;
+        image.deleted.retain(|id| on_disk.contains(id));
+        if size > REWRITE_BYTES_MIN {
             let compact = whole(&image);
-            if compact.len() * 2 < sound {
+            if compact.len() * 2 < size {
                 replace_file(path, &compact).map_err(OpenError::io("write", path))?;
-                let log = Self {
-                    file: LogFile::open(path).map_err(OpenError::io("open", path))?,
-                    size: compact.len() as u64,
-                    offline: None,
-                };
-                return Ok((log, image));
+                size = compact.len();
+                bytes = compact;
             }
         }
         let file = LogFile::open(path).map_err(OpenError::io("open", path))?;
-        if sound < bytes.len() {
-            file.truncate(sound as u64)
+        if size < bytes.len() {
+            file.truncate(size as u64)
                 .and_then(|()| file.sync())
                 .map_err(OpenError::io("cut", path))?;
         }
-        Ok((
-            Self {
-                file,
-                size: sound as u64,
-                offline: None,
-            },
-            image,
-        ))
+        let mut log = Self {
+            file,
+            size: size as u64,
+            reserved: 0,
+            offline: None,
+        };
+        log.reserve();
+        Ok((log, image))
+    }
+
+    fn reserve(&mut self) {
+        if self.reserved < self.size + RESERVE_BYTES / 2 {
+            self.reserved = self.size + RESERVE_BYTES;
+            self.file.reserve(self.reserved);
+        }
     }
 
     /// Adds a record; durable when it returns.
@@ -90,9 +106,18 @@ impl MetadataLog {
             .file
             .write_at(&mut [IoSlice::new(&bytes)], self.size)
             .and_then(|()| self.file.sync());
-        match written {
-            Ok(()) => self.size += bytes.len() as u64,
-            Err(ref error) => self.offline = Some(error.to_string()),
+        match &written {
+            Ok(()) => {
+                self.size += bytes.len() as u64;
+                self.reserve();
+            }
+            Err(full)
+                if full.kind() == io::ErrorKind::StorageFull
+                    && self.file.truncate(self.size).is_ok() =>
+            {
+                self.reserved = self.size;
+            }
+            Err(error) => self.offline = Some(error.to_string()),
         }
         written
     }
@@ -142,15 +167,21 @@ fn replay(path: &Path, bytes: &[u8], image: &mut Image) -> Result<usize, OpenErr
         });
     }
     let mut position = HEADER;
-    while let Some((frame, rest)) = bytes[position..].split_first_chunk::<FRAME>() {
-        let [a, b, c, d, e, f, g, h] = *frame;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        let Some(json) = rest.get(..length) else {
+    while position < bytes.len() {
+        let Some((json, crc)) = frame_at(bytes, position) else {
+            // Its length reaches beyond the end: cut off there, unless the length is what is wrong.
+            if has_record_behind(bytes, position) {
+                return Err(corrupt(position, "a record has a wrong length".to_owned()));
+            }
             break;
         };
-        let is_last = rest.len() == length;
-        if crc32c::crc32c(json) != u32::from_be_bytes([e, f, g, h]) {
-            if is_last {
+        let end = position + FRAME + json.len();
+        if json.is_empty() && bytes[position..].iter().all(|byte| *byte == 0) {
+            // The file grew before its content was on disk.
+            break;
+        }
+        if crc32c::crc32c(json) != crc {
+            if end == bytes.len() && !has_record_behind(bytes, position) {
                 break;
             }
             return Err(corrupt(position, "a record has a wrong CRC".to_owned()));
@@ -158,20 +189,39 @@ fn replay(path: &Path, bytes: &[u8], image: &mut Image) -> Result<usize, OpenErr
         let record =
             serde_json::from_slice(json).map_err(|error| corrupt(position, error.to_string()))?;
         image.apply(&record);
-        position += FRAME + length;
+        position = end;
     }
     Ok(position)
+}
+
+/// What the frame at `position` holds, and its CRC; `None` if it reaches beyond the end.
+fn frame_at(bytes: &[u8], position: usize) -> Option<(&[u8], u32)> {
+    let ([a, b, c, d, e, f, g, h], rest) = bytes.get(position..)?.split_first_chunk::<FRAME>()?;
+    let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+    Some((rest.get(..length)?, u32::from_be_bytes([*e, *f, *g, *h])))
+}
+
+/// Whether a sound record begins anywhere behind `damage`.
+fn has_record_behind(bytes: &[u8], damage: usize) -> bool {
+    (damage + 1..bytes.len()).any(|position| {
+        frame_at(bytes, position)
+            .is_some_and(|(json, crc)| json.first() == Some(&b'{') && crc32c::crc32c(json) == crc)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn open(path: &Path) -> Result<(MetadataLog, Image), OpenError> {
+        MetadataLog::open(path, &BTreeSet::new())
+    }
+
     #[test]
     fn a_cut_last_record_is_removed_and_a_wrong_one_before_it_refused() {
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("metadata.log");
-        let (mut log, _) = MetadataLog::open(&path).expect("new");
+        let (mut log, _) = open(&path).expect("new");
         for end in [1000, 2000] {
             log.append(&MetadataRecord::ProducerIds { end })
                 .expect("append");
@@ -182,27 +232,39 @@ mod tests {
             + u32::from_be_bytes([whole[8], whole[9], whole[10], whole[11]]) as usize;
         for cut in first_end..whole.len() {
             fs::write(&path, &whole[..cut]).expect("write");
-            let (mut log, image) = MetadataLog::open(&path).expect("torn");
+            let (mut log, image) = open(&path).expect("torn");
             assert_eq!(image.producer_ids_end, 1000, "cut at {cut}");
             log.append(&MetadataRecord::ProducerIds { end: 3000 })
                 .expect("append");
-            assert_eq!(
-                MetadataLog::open(&path).expect("again").1.producer_ids_end,
-                3000
-            );
+            assert_eq!(open(&path).expect("again").1.producer_ids_end, 3000);
         }
         let mut wrong = whole.clone();
         wrong[first_end - 2] ^= 1;
         fs::write(&path, &wrong).expect("write");
         assert!(matches!(
-            MetadataLog::open(&path),
+            open(&path),
             Err(OpenError::CorruptMetadata { .. })
         ));
+        // However long the damaged record claims to be, the one behind it is not given up.
+        for at in 8..12 {
+            for bit in 0..8 {
+                let mut wrong = whole.clone();
+                wrong[at] ^= 1 << bit;
+                fs::write(&path, &wrong).expect("write");
+                let error = open(&path).expect_err("corrupt").to_string();
+                assert!(error.contains("at byte 8"), "{error}");
+                assert_eq!(fs::read(&path).expect("read"), wrong, "nothing was cut");
+            }
+        }
+        let mut grown = whole.clone();
+        grown.resize(whole.len() + 100, 0);
+        fs::write(&path, &grown).expect("write");
+        assert_eq!(open(&path).expect("torn").1.producer_ids_end, 2000);
         let mut newer = whole;
         newer[5] = 9;
         fs::write(&path, &newer).expect("write");
         assert!(matches!(
-            MetadataLog::open(&path),
+            open(&path),
             Err(OpenError::NewerFormat { found: 9, .. })
         ));
     }
@@ -216,8 +278,8 @@ mod tests {
             bytes.extend_from_slice(&frame(&MetadataRecord::ProducerIds { end: n * 1000 }));
         }
         fs::write(&path, &bytes).expect("write");
-        let (_, image) = MetadataLog::open(&path).expect("open");
+        let (_, image) = open(&path).expect("open");
         assert!(fs::metadata(&path).expect("stat").len() < 1000);
-        assert_eq!(MetadataLog::open(&path).expect("again").1, image);
+        assert_eq!(open(&path).expect("again").1, image);
     }
 }

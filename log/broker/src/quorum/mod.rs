@@ -9,7 +9,7 @@
 //! Invariants:
 //! 1. The image is what the records say; both change in this order, by the same `apply`.
 //! 2. A partition's leader epoch is the number of unclean starts since its topic was made: it rises with each.
-//! 3. Folders under `partitions/` whose topic is not in the image are leftovers of a deletion and are removed.
+//! 3. Only folders whose topic was deleted by a record are removed; others that no topic claims are left.
 
 mod config;
 mod error;
@@ -40,9 +40,9 @@ use uuid::Uuid;
 
 use self::image::{Image, MetadataRecord, TopicId, TopicImage};
 use self::metadata_log::MetadataLog;
-use self::open::{each, leftovers, open_topics};
+use self::open::{each, leftovers, open_topics, partition_folders, topics_of};
 use crate::storage::{
-    DataFolder, OpenError, RingBudget, Shared, StartKind, StorageOptions, SyncPool,
+    DataFolder, OpenError, RingBudget, Shared, StartKind, StorageError, StorageOptions, SyncPool,
 };
 
 /// Producer ids that one record reserves.
@@ -91,7 +91,16 @@ impl Topics {
     /// [`OpenError`]: in use, of a newer format, corrupt, or not readable.
     pub(crate) fn open(folder: &Path, options: StorageOptions) -> Result<Self, OpenError> {
         let folder = DataFolder::open(folder)?;
-        let (mut log, mut image) = MetadataLog::open(&folder.metadata())?;
+        let folders = partition_folders(&folder)?;
+        let path = folder.metadata();
+        let (mut log, mut image) = MetadataLog::open(&path, &topics_of(&folders))?;
+        if image.cluster_id.is_empty() && !folders.is_empty() {
+            return Err(OpenError::CorruptMetadata {
+                path,
+                position: 0,
+                reason: "it is empty, and there are partitions".to_owned(),
+            });
+        }
         let mut append = |image: &mut Image, record: MetadataRecord| {
             log.append(&record)
                 .map_err(OpenError::io("write", &folder.metadata()))?;
@@ -116,7 +125,7 @@ impl Topics {
             options,
         });
         let index = open_topics(&folder, &image, &shared)?;
-        let leftovers = leftovers(&folder, &image);
+        let leftovers = leftovers(folders, &image);
         let next_producer_id = image.producer_ids_end;
         let inner = Inner {
             cluster_id: image.cluster_id.clone(),
@@ -338,6 +347,17 @@ impl Topics {
         Ok((topic, configs))
     }
 
+    /// Partitions that are offline, and why.
+    pub(crate) fn offline(&self) -> Vec<StorageError> {
+        let partitions = self.list().into_iter().flat_map(|topic| topic.all());
+        partitions
+            .filter_map(|partition| match partition.check_online() {
+                Err(error @ StorageError::Offline { .. }) => Some(error),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// A producer id that was never given out before. Waits for the disk once in a thousand.
     ///
     /// # Errors
@@ -426,6 +446,11 @@ impl Topics {
             |partition| partition.close(),
         )?;
         self.inner.remove_leftovers();
+        if partitions.iter().any(|partition| !partition.is_opened()) {
+            // Leader epochs are to rise at the next start: what it finds there may have been mended by cutting it.
+            warn!("closed with partitions that could not be opened");
+            return Ok(());
+        }
         self.inner
             .folder
             .mark_clean()

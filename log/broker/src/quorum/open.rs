@@ -1,13 +1,15 @@
 //! Opening and closing all partitions, some at a time.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use parking_lot::Mutex;
-use tracing::warn;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::image::{Image, TopicId};
@@ -47,7 +49,7 @@ pub(super) fn open_topics(
     }
     let opened = Mutex::new(Vec::<Opened>::with_capacity(jobs.len()));
     each(&jobs, shared.options.recovery_threads, |(id, seed)| {
-        let (partition, report) = Partition::open(seed.clone())?;
+        let (partition, report) = open_or_offline(seed, index.by_id[id].is_internal())?;
         opened.lock().push((*id, Arc::new(partition), report));
         Ok::<(), OpenError>(())
     })?;
@@ -73,7 +75,29 @@ pub(super) fn open_topics(
     Ok(index)
 }
 
-/// Runs `work` on all items with a few threads; the first error.
+/// A partition whose files cannot be read must not keep the others from serving; one that the system keeps for itself must.
+fn open_or_offline(
+    seed: &PartitionSeed,
+    internal: bool,
+) -> Result<(Partition, RecoveryReport), OpenError> {
+    Partition::open(seed.clone()).or_else(|reason| {
+        if internal {
+            return Err(OpenError::Partition {
+                partition: seed.id.clone(),
+                source: Box::new(reason),
+            });
+        }
+        error!(
+            partition = %seed.id,
+            %reason,
+            "partition cannot be opened and is offline: mend or restore what is named and start again, or delete the topic"
+        );
+        let offline = Partition::offline(seed.clone(), reason.to_string());
+        Ok((offline, RecoveryReport::default()))
+    })
+}
+
+/// Runs `work` on all items with a few threads; the first error, once all are done.
 pub(super) fn each<T: Sync, E: Send>(
     items: &[T],
     threads: usize,
@@ -85,7 +109,6 @@ pub(super) fn each<T: Sync, E: Send>(
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = work(item) {
                 failed.lock().get_or_insert(error);
-                return;
             }
         }
     };
@@ -102,19 +125,35 @@ pub(super) fn each<T: Sync, E: Send>(
     failed.into_inner().map_or(Ok(()), Err)
 }
 
-/// Folders of partitions that no topic claims.
-pub(super) fn leftovers(folder: &DataFolder, image: &Image) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder.partitions()) else {
-        return Vec::new();
+/// Folders of partitions and the topics that they belong to.
+pub(super) fn partition_folders(folder: &DataFolder) -> Result<Vec<(TopicId, PathBuf)>, OpenError> {
+    let path = folder.partitions();
+    let list = || -> io::Result<_> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            if let Some((id, _)) = entry.file_name().to_str().and_then(topic::parse_folder) {
+                folders.push((TopicId(id), entry.path()));
+            }
+        }
+        Ok(folders)
     };
+    list().map_err(OpenError::io("list", &path))
+}
+
+/// The topics of these folders.
+pub(super) fn topics_of(folders: &[(TopicId, PathBuf)]) -> BTreeSet<TopicId> {
+    folders.iter().map(|(id, _)| *id).collect()
+}
+
+/// Folders that a deletion left. Others that no topic claims are nobody's to remove: the metadata may be what is wrong.
+pub(super) fn leftovers(folders: Vec<(TopicId, PathBuf)>, image: &Image) -> Vec<PathBuf> {
     let mut leftovers = Vec::new();
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some((id, _)) = name.to_str().and_then(topic::parse_folder) else {
-            continue;
-        };
-        if !image.topics.contains_key(&TopicId(id)) {
-            leftovers.push(entry.path());
+    for (id, folder) in folders {
+        if image.deleted.contains(&id) {
+            leftovers.push(folder);
+        } else if !image.topics.contains_key(&id) {
+            warn!(folder = %folder.display(), "folder belongs to no topic that was ever made or deleted here, it is left alone");
         }
     }
     leftovers

@@ -274,3 +274,99 @@ fn maintenance_syncs_in_the_background() {
     topics.close().expect("close");
     topics.close().expect("twice is fine");
 }
+
+fn folders(folder: &Path) -> usize {
+    fs::read_dir(folder.join("partitions"))
+        .expect("list")
+        .count()
+}
+
+#[test]
+fn folders_that_no_record_deletes_are_left() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics
+        .create("orders", 1, &BTreeMap::new(), false)
+        .expect("create");
+    put(&topic.partition(0).expect("partition"));
+    drop((topics, topic));
+    // The metadata is another's, or lost.
+    let metadata = folder.path().join("metadata.log");
+    let own = fs::read(&metadata).expect("read");
+    let other = tempfile::tempdir().expect("tempdir");
+    drop(open(other.path()));
+    fs::copy(other.path().join("metadata.log"), &metadata).expect("copy");
+    let topics = open(folder.path());
+    assert!(topics.list().is_empty());
+    topics.close().expect("close");
+    drop(topics);
+    assert_eq!(folders(folder.path()), 1);
+    fs::remove_file(&metadata).expect("remove");
+    let error = Topics::open(folder.path(), StorageOptions::default()).expect_err("refused");
+    assert!(
+        error.to_string().contains("there are partitions"),
+        "{error}"
+    );
+    fs::write(&metadata, own).expect("write");
+    assert!(open(folder.path()).get("orders").is_some());
+}
+
+#[test]
+fn a_damaged_partition_is_offline_and_the_rest_serves() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics
+        .create("orders", 3, &BTreeMap::new(), false)
+        .expect("create");
+    for partition in topic.all() {
+        put(&partition);
+        put(&partition);
+    }
+    topics.close().expect("close");
+    let name = format!("{}-1", topic.id().simple());
+    drop((topics, topic));
+    let path = folder.path().join("partitions").join(name);
+    let file = path.join("00000000000000000000.log");
+    let sound = fs::read(&file).expect("read");
+    let mut wrong = sound.clone();
+    wrong[16] = 9;
+    fs::write(&file, &wrong).expect("write");
+    for ending in ["index", "timeindex"] {
+        fs::remove_file(path.join(format!("00000000000000000000.{ending}"))).expect("remove");
+    }
+
+    let topics = open(folder.path());
+    let topic = topics.get("orders").expect("there");
+    let damaged = topic.partition(1).expect("partition");
+    let refused = damaged
+        .append(batch(), AppendOrigin::Client, NOW)
+        .expect_err("offline");
+    assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
+    let refused = damaged
+        .read(0, 10, Isolation::ReadCommitted)
+        .expect_err("offline");
+    assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
+    let offline = topics.offline();
+    assert_eq!(offline.len(), 1);
+    let reason = offline[0].to_string();
+    assert!(
+        reason.contains("orders-1") && reason.contains("00000000000000000000.log"),
+        "{reason}"
+    );
+    for healthy in [0, 2] {
+        assert_eq!(put(&topic.partition(healthy).expect("partition")), 2);
+    }
+    topics.close().expect("close");
+    drop((topics, topic, damaged));
+
+    fs::write(&file, sound).expect("write");
+    let topics = open(folder.path());
+    assert!(topics.start_kind().is_unclean());
+    let topic = topics.get("orders").expect("there");
+    let ends = topic
+        .all()
+        .iter()
+        .map(|one| one.high_watermark())
+        .collect::<Vec<_>>();
+    assert_eq!(ends, [3, 2, 3]);
+}

@@ -9,8 +9,9 @@
 //!
 //! What goes: older records of a key; records without a key; records of aborted transactions; tombstones that were seen
 //! by an earlier run at least `delete.retention.ms` ago; by the same rule markers of transactions of which nothing is
-//! left. What stays: every offset (batches keep their last offset, gaps are legal), and the last batch of each
-//! producer that is still remembered, without records if need be, so that its sequence survives a rebuild.
+//! left. What stays: every offset (batches keep their last offset, gaps are legal), and, without records if need be, the
+//! last batch of each producer that is still remembered, so that its sequence survives a rebuild, and the last batch of
+//! all, so that readers come past it.
 //!
 //! `compaction.swap` is text: `output <base>` and `remove <base>` a line, then `end`. It is written whole or not at all.
 //! Found at a start, the swap is done again from its first step; without it `*.cleaned` files are removed.
@@ -111,7 +112,11 @@ impl Partition {
             .filter(|segment| segment.base_offset() < rules.keys.end)
             .collect();
         let written = Output::new(self, config).run(&sources, &mut rules);
-        let outputs = written.map_err(|error| self.cleaning_error(error))?;
+        let outputs = written.map_err(|error| {
+            // What is left of them would only take space; the next start removes them too.
+            let _ = remove_cleaned(&self.folder);
+            self.cleaning_error(error)
+        })?;
         // The files below the active segment are about to change: a scan must not begin among them.
         self.checkpoint()?;
         if let Some(outputs) = outputs {
@@ -231,7 +236,7 @@ impl Partition {
     fn cleaning_error(&self, error: CleanError) -> StorageError {
         match error {
             CleanError::Walk(offset, error) => self.walk_error(offset, error),
-            CleanError::Write(error) => StorageError::Read {
+            CleanError::Write(error) => StorageError::Upkeep {
                 partition: self.id().clone(),
                 reason: format!("write cleaned segment: {error}"),
             },
@@ -323,13 +328,18 @@ fn is_dropped_whole(header: &BatchHeader, aborted: &AbortedIndex) -> bool {
 }
 
 impl Rules {
-    fn judge(&mut self, batch: &Batch) -> Result<Verdict, BatchError> {
+    /// `is_last`: no batch follows in what is rewritten.
+    fn judge(&mut self, batch: &Batch, is_last: bool) -> Result<Verdict, BatchError> {
         let header = &batch.header;
         if header.base_offset >= self.keys.end {
             return Ok(Verdict::Keep);
         }
         if header.is_control() {
-            return Ok(self.judge_marker(header));
+            return Ok(if is_last {
+                Verdict::Keep
+            } else {
+                self.judge_marker(header)
+            });
         }
         let (kept, records, latest) = if is_dropped_whole(header, &self.aborted) {
             (Vec::new(), Bytes::new(), -1)
@@ -345,7 +355,8 @@ impl Rules {
             return Ok(Verdict::Keep);
         }
         if kept.is_empty() {
-            let needed = header.has_producer() && self.producers.is_newest_batch(header);
+            let needed =
+                is_last || (header.has_producer() && self.producers.is_newest_batch(header));
             return Ok(match (needed, header.record_count) {
                 (false, _) => Verdict::Drop,
                 (true, 0) => Verdict::Keep,
@@ -491,8 +502,9 @@ impl<'a> Output<'a> {
             return Ok(None);
         };
         self.begin(first.base_offset())?;
-        for source in sources {
-            self.copy(source, rules)?;
+        let last = sources.iter().rposition(|source| source.size() > 0);
+        for (n, source) in sources.iter().enumerate() {
+            self.copy(source, Some(n) == last, rules)?;
         }
         self.flush()?;
         let folder = &self.partition.folder;
@@ -509,7 +521,12 @@ impl<'a> Output<'a> {
         Ok(Some(self.files))
     }
 
-    fn copy(&mut self, source: &Segment, rules: &mut Rules) -> Result<(), CleanError> {
+    fn copy(
+        &mut self,
+        source: &Segment,
+        is_last: bool,
+        rules: &mut Rules,
+    ) -> Result<(), CleanError> {
         let walk_error = |error| CleanError::Walk(source.base_offset(), error);
         let file = source.file()?;
         let mut walk = BatchWalk::new(&file, 0, source.size());
@@ -517,8 +534,9 @@ impl<'a> Output<'a> {
             batch
                 .verify_crc()
                 .map_err(|reason| walk_error(WalkError::Bad { position, reason }))?;
+            let is_last = is_last && walk.position() >= source.size();
             match rules
-                .judge(&batch)
+                .judge(&batch, is_last)
                 .map_err(|reason| walk_error(WalkError::Bad { position, reason }))?
             {
                 Verdict::Keep => self.put(&batch.header, batch.bytes())?,

@@ -16,6 +16,7 @@
 //! 1. `state` is durable before the first byte is written, and says "clean" only after the last one is on disk.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
@@ -113,8 +114,24 @@ impl DataFolder {
     fn write_state(&self, word: &str) -> Result<(), OpenError> {
         let path = self.path.join("state");
         let line = format!("{word} {}\n", boot_id());
-        replace_file(&path, line.as_bytes()).map_err(OpenError::io("write", &path))
+        if fs::read_to_string(&path).is_ok_and(|now| now == line) {
+            return Ok(());
+        }
+        replace_file(&path, line.as_bytes())
+            .or_else(|error| match error.kind() {
+                std::io::ErrorKind::StorageFull => overwrite(&path, line.as_bytes()),
+                _ => Err(error),
+            })
+            .map_err(OpenError::io("write", &path))
     }
+}
+
+/// Writes into the space that a file has already; cut off half-way it is unreadable, which counts as a power loss.
+fn overwrite(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
 }
 
 fn check_format(folder: &Path) -> Result<(), OpenError> {

@@ -9,8 +9,8 @@ use thiserror::Error;
 /// A partition cannot do its work.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub(crate) enum StorageError {
-    /// A write or fsync failed. What the disk holds is not known any more: the partition stays offline until the log is
-    /// opened again.
+    /// A write or fsync failed, or the files could not be opened. What the disk holds is not known any more: the partition
+    /// stays offline until the log is opened again.
     #[error("partition {partition} is offline: {reason}")]
     Offline {
         /// Which.
@@ -24,6 +24,14 @@ pub(crate) enum StorageError {
     /// Reading failed.
     #[error("partition {partition} cannot be read: {reason}")]
     Read {
+        /// Which.
+        partition: TopicPartition,
+        /// The step and the system's words.
+        reason: String,
+    },
+    /// The periodic work could not write; appends are not concerned, and it is tried again.
+    #[error("files of partition {partition} cannot be written: {reason}")]
+    Upkeep {
         /// Which.
         partition: TopicPartition,
         /// The step and the system's words.
@@ -45,7 +53,9 @@ impl StorageError {
     /// What a client is told.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Offline { .. } | Self::Read { .. } => ErrorCode::KafkaStorageError,
+            Self::Offline { .. } | Self::Read { .. } | Self::Upkeep { .. } => {
+                ErrorCode::KafkaStorageError
+            }
             Self::Deleted(_) => ErrorCode::UnknownTopicOrPartition,
             Self::Corrupt { .. } => ErrorCode::CorruptMessage,
         }
@@ -104,7 +114,9 @@ pub(crate) enum OpenError {
     #[error("{0} is not a thalweg data folder: its format file is unreadable")]
     NotOurs(PathBuf),
     /// The metadata cannot be believed.
-    #[error("{path} is corrupt at byte {position}: {reason}")]
+    #[error(
+        "{path} is corrupt at byte {position}: {reason}; nothing was changed: restore it from a copy, or move the data folder away to start afresh"
+    )]
     CorruptMetadata {
         /// The file.
         path: PathBuf,
@@ -112,6 +124,14 @@ pub(crate) enum OpenError {
         position: u64,
         /// What does not hold.
         reason: String,
+    },
+    /// A partition that the system cannot do without.
+    #[error("{partition} cannot be opened: {source}; restore its files from a copy")]
+    Partition {
+        /// Which.
+        partition: TopicPartition,
+        /// Why.
+        source: Box<Self>,
     },
     /// A file operation failed.
     #[error("{step} {path}: {source}")]
@@ -126,6 +146,15 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
+    /// What kind of a file operation's failure it is, if it is one.
+    pub(crate) fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            Self::Partition { source, .. } => source.io_kind(),
+            _ => None,
+        }
+    }
+
     /// Names the step and the file that an I/O error belongs to.
     pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -122,9 +122,15 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)?;
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        // What is left of it would only take space.
+        let _ = fs::remove_file(&temporary);
+    })?;
     sync_folder(folder)
 }

@@ -19,7 +19,7 @@
 //! Invariants:
 //! 1. The `.log` files are the only evidence. Everything else is rebuilt from them when it is missing or wrong.
 //! 2. Nothing is acknowledged that only this process holds: bytes are written before the high watermark moves.
-//! 3. A failed write or fsync takes the partition offline and is never retried.
+//! 3. A failed write or fsync takes the partition offline for writes and is never retried; what was visible stays readable.
 //! 4. After a crash a suffix may be missing, never a hole.
 
 mod append;

@@ -97,6 +97,8 @@ pub(crate) struct Partition {
     /// Somebody did since the last look.
     pub(super) ring_used: AtomicBool,
     pub(super) durability: Arc<Durability>,
+    /// False where the files could not be read at the start: then nothing at all is known.
+    opened: bool,
     deleted: AtomicBool,
     /// Nothing is appended any more; set under the writer's lock.
     closed: AtomicBool,
@@ -121,6 +123,22 @@ impl Partition {
     /// If its files cannot be read or cut.
     pub(crate) fn open(seed: PartitionSeed) -> Result<(Self, RecoveryReport), OpenError> {
         let recovered = recovery::recover(&seed.folder, &seed.id, seed.leader_epoch)?;
+        Self::of(seed, recovered, true)
+    }
+
+    /// A partition that could not be opened: every call fails with `reason`.
+    pub(crate) fn offline(seed: PartitionSeed, reason: String) -> Self {
+        let (partition, _) = Self::of(seed, Recovered::default(), false)
+            .expect("without segments there is no file to open");
+        partition.durability.fail(reason);
+        partition
+    }
+
+    fn of(
+        seed: PartitionSeed,
+        recovered: Recovered,
+        opened: bool,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
         let Recovered {
             segments,
             log_start,
@@ -182,6 +200,7 @@ impl Partition {
             ring_wanted: AtomicBool::new(false),
             ring_used: AtomicBool::new(false),
             durability,
+            opened,
             deleted: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             size: AtomicU64::new(size),
@@ -265,7 +284,7 @@ impl Partition {
     }
 
     async fn synced_to(&self, offset: i64) -> Result<(), StorageError> {
-        if self.durability.wait(offset).await {
+        if self.opened && self.durability.wait(offset).await {
             Ok(())
         } else {
             Err(self.offline_error())
@@ -296,7 +315,24 @@ impl Partition {
         self.ends.send_modify(|_| {});
     }
 
-    /// Whether the partition can do its work.
+    /// Whether its files could be read at the start.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Whether the partition can be read: one that went offline still has what is visible.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_readable(&self) -> Result<(), StorageError> {
+        if self.opened && !self.deleted.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            self.check_online()
+        }
+    }
+
+    /// Whether the partition can do all its work.
     ///
     /// # Errors
     /// Why not.
@@ -332,7 +368,7 @@ impl Partition {
     }
 
     /// Takes the partition offline.
-    pub(super) fn fail(&self, step: &str, error: &io::Error) -> StorageError {
+    pub(crate) fn fail(&self, step: &str, error: &io::Error) -> StorageError {
         self.durability.fail(format!("{step}: {error}"));
         self.ends.send_modify(|_| {});
         self.offline_error()
@@ -361,7 +397,7 @@ impl Partition {
             self.rolled.store(false, Ordering::Relaxed);
             let files = active_now
                 .write_index(false)
-                .map_err(|error| self.fail("write index", &error))?;
+                .map_err(|error| self.not_saved("write index", &error))?;
             for file in files {
                 self.durability.mark(&file, i64::MAX);
             }
@@ -382,15 +418,25 @@ impl Partition {
         checkpoint.log_start = self.log_start_offset();
         checkpoint
             .write(&self.folder)
-            .map_err(|error| self.fail("write checkpoint", &error))?;
+            .map_err(|error| self.not_saved("write checkpoint", &error))?;
         self.checkpointed
             .store(checkpoint.offset, Ordering::Relaxed);
         Ok(())
     }
 
+    /// A checkpoint failed, on a full disk for example. It can be done without: the one before stays, and the next upkeep
+    /// tries again.
+    fn not_saved(&self, step: &str, error: &io::Error) -> StorageError {
+        self.rolled.store(true, Ordering::Relaxed);
+        StorageError::Upkeep {
+            partition: self.id.clone(),
+            reason: format!("{step}: {error}"),
+        }
+    }
+
     /// Everything to disk, so that the next start needs no scan. Later appends are refused; reads go on.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
-        if self.deleted.load(Ordering::Acquire) {
+        if self.deleted.load(Ordering::Acquire) || !self.opened {
             return Ok(());
         }
         self.check_online()?;

@@ -78,21 +78,10 @@ impl Partition {
         bytes_max: usize,
         isolation: Isolation,
     ) -> Result<Fetched, FetchError> {
-        self.check_online()?;
-        let ends = self.ends();
-        if from < ends.log_start || from > ends.high_watermark {
-            return Err(self.out_of_range(from));
-        }
+        let mut fetched = self.read_nothing(from)?;
         let limit = match isolation {
-            Isolation::ReadUncommitted => ends.high_watermark,
-            Isolation::ReadCommitted => ends.last_stable,
-        };
-        let mut fetched = Fetched {
-            bytes: Bytes::new(),
-            high_watermark: ends.high_watermark,
-            last_stable_offset: ends.last_stable,
-            log_start_offset: ends.log_start,
-            aborted: Vec::new(),
+            Isolation::ReadUncommitted => fetched.high_watermark,
+            Isolation::ReadCommitted => fetched.last_stable_offset,
         };
         if from >= limit {
             // Somebody waits at the tail: keep what comes next in memory.
@@ -107,6 +96,25 @@ impl Partition {
             }
         }
         Ok(fetched)
+    }
+
+    /// What [`Partition::read`] gives but for the batches: costs no disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn read_nothing(&self, from: i64) -> Result<Fetched, FetchError> {
+        self.check_readable()?;
+        let ends = self.ends();
+        if from < ends.log_start || from > ends.high_watermark {
+            return Err(self.out_of_range(from));
+        }
+        Ok(Fetched {
+            bytes: Bytes::new(),
+            high_watermark: ends.high_watermark,
+            last_stable_offset: ends.last_stable,
+            log_start_offset: ends.log_start,
+            aborted: Vec::new(),
+        })
     }
 
     fn out_of_range(&self, from: i64) -> FetchError {
@@ -195,7 +203,7 @@ impl Partition {
         &self,
         timestamp_ms: i64,
     ) -> Result<Option<(i64, i64)>, StorageError> {
-        self.check_online()?;
+        self.check_readable()?;
         let ends = self.ends();
         let segments = self.segments.read().clone();
         for segment in segments {
@@ -227,7 +235,7 @@ impl Partition {
     /// # Errors
     /// If the files cannot be read.
     pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, StorageError> {
-        self.check_online()?;
+        self.check_readable()?;
         let log_start = self.log_start_offset();
         let segments = self.segments.read().clone();
         let mut best: Option<(i64, i64)> = None;
@@ -247,11 +255,64 @@ impl Partition {
         let Some((timestamp, offset)) = best else {
             return Ok(None);
         };
+        let found = self.find_from(offset.max(log_start), timestamp)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        // The newest is a marker, which the indexes count like a record: look at the batches.
+        match self.latest_data_batch(&segments, log_start)? {
+            Some((timestamp, offset)) => self.find_from(offset.max(log_start), timestamp),
+            None => Ok(None),
+        }
+    }
+
+    fn find_from(&self, from: i64, timestamp: i64) -> Result<Option<(i64, i64)>, StorageError> {
         self.find_record(
-            offset.max(log_start),
+            from,
             |record| record.timestamp >= timestamp,
             |header| header.max_timestamp >= timestamp,
         )
+    }
+
+    /// The largest timestamp of a batch that holds records, and the first offset of the first such batch. Reads the headers
+    /// of the segments that can have it, the one with the newest batch first.
+    fn latest_data_batch(
+        &self,
+        segments: &[Arc<Segment>],
+        log_start: i64,
+    ) -> Result<Option<(i64, i64)>, StorageError> {
+        let mut candidates = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            if let Some((latest, _)) = segment.latest().map_err(walk_error)? {
+                candidates.push((latest, segment));
+            }
+        }
+        candidates.sort_by_key(|(latest, _)| std::cmp::Reverse(*latest));
+        let mut best: Option<(i64, i64)> = None;
+        for (latest, segment) in candidates {
+            if best.is_some_and(|(timestamp, _)| timestamp > latest) {
+                break;
+            }
+            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            let file = segment.file().map_err(|source| {
+                walk_error(WalkError::Io {
+                    position: 0,
+                    source,
+                })
+            })?;
+            let mut walk = segment.walk(&file, log_start).map_err(walk_error)?;
+            while let Some((_, header)) = walk.next_header().map_err(walk_error)? {
+                let has_records = !header.is_control() && header.record_count > 0;
+                let is_better = best.is_none_or(|(timestamp, offset)| {
+                    (header.max_timestamp, -header.base_offset) > (timestamp, -offset)
+                });
+                if has_records && header.last_offset() >= log_start && is_better {
+                    best = Some((header.max_timestamp, header.base_offset));
+                }
+            }
+        }
+        Ok(best)
     }
 
     /// The first visible record from `from` on that `wanted` takes, in batches that `promising` takes.

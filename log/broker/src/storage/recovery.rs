@@ -34,7 +34,7 @@ use super::walk::{BatchWalk, WalkError};
 use crate::partition::LeaderEpochs;
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) log_start: i64,
@@ -120,9 +120,10 @@ pub(super) fn recover(
             position,
             gaps: !trusted && !last,
         };
+        let path = segment_path(folder, bases[n], "log");
         let scanned = scan
-            .segment(&place)
-            .map_err(OpenError::io("scan", folder))?;
+            .segment(&place, &path)
+            .map_err(OpenError::io("scan", &path))?;
         report.scanned_bytes += scanned.size - position;
         let cut = sizes[n] - scanned.size;
         let active = last || cut > 0;
@@ -176,14 +177,9 @@ pub(super) fn recover(
 }
 
 fn empty(report: RecoveryReport) -> Recovered {
-    let checkpoint = Checkpoint::default();
     Recovered {
-        segments: Vec::new(),
-        log_start: 0,
-        end: 0,
-        synced: 0,
-        checkpoint,
         report,
+        ..Recovered::default()
     }
 }
 
@@ -277,12 +273,8 @@ impl Scan<'_> {
     }
 
     /// Checks the batches of one segment and applies them.
-    fn segment(&mut self, place: &Place<'_>) -> io::Result<Scanned> {
-        let file = Arc::new(LogFile::open(&segment_path(
-            place.folder,
-            place.base,
-            "log",
-        ))?);
+    fn segment(&mut self, place: &Place<'_>, path: &Path) -> io::Result<Scanned> {
+        let file = Arc::new(LogFile::open(path)?);
         let mut index = trusted_index(place, &file)?;
         let mut first_timestamp = match place.position {
             0 => None,
@@ -369,9 +361,9 @@ fn trusted_index(place: &Place<'_>, file: &LogFile) -> io::Result<MemoryIndex> {
     match build_index(file, place.base, place.position, INDEX_INTERVAL) {
         Ok(index) => Ok(index),
         Err(WalkError::Io { source, .. }) => Err(source),
-        Err(WalkError::Bad { .. }) => Err(io::Error::new(
+        Err(WalkError::Bad { position, reason }) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "batch below the checkpoint is corrupt",
+            format!("the batch at byte {position}, known to be on disk, is corrupt: {reason}"),
         )),
     }
 }

@@ -67,21 +67,20 @@ impl Partition {
             self.unsaved.load(Ordering::Relaxed) > 0 || self.ring_wanted.load(Ordering::Relaxed);
         let next = now_ms + if busy { BUSY_MS.min(pause) } else { pause };
         self.due_ms.store(next, Ordering::Relaxed);
-        if let Err(error) = self.run_upkeep(&mut upkeep, now_ms) {
-            warn!(partition = %self.id(), %error, "upkeep failed");
-        }
+        self.run_upkeep(&mut upkeep, now_ms);
     }
 
-    fn run_upkeep(&self, upkeep: &mut Upkeep, now_ms: i64) -> Result<(), StorageError> {
+    /// One kind of work that fails does not keep the others from theirs.
+    fn run_upkeep(&self, upkeep: &mut Upkeep, now_ms: i64) {
         let config = self.config();
         let options = &self.shared.options;
-        self.roll_if_old(&config, now_ms)?;
+        self.step("roll", || self.roll_if_old(&config, now_ms));
         if passed(
             &mut upkeep.retention_ms,
             now_ms,
             options.retention_interval_ms,
         ) {
-            self.retain(&config, now_ms)?;
+            self.step("retention", || self.retain(&config, now_ms));
         }
         if config.cleanup_compact
             && passed(
@@ -90,7 +89,7 @@ impl Partition {
                 options.compaction_interval_ms,
             )
         {
-            self.compact(&config, now_ms)?;
+            self.step("compaction", || self.compact(&config, now_ms));
         }
         if passed(&mut upkeep.idle_ms, now_ms, CLOSE_IDLE_MS) {
             self.segments
@@ -122,9 +121,14 @@ impl Partition {
             || (unsaved > 0 && now_ms - upkeep.checkpoint_ms >= options.checkpoint_interval_ms);
         if due {
             upkeep.checkpoint_ms = now_ms;
-            self.checkpoint()?;
+            self.step("checkpoint", || self.checkpoint());
         }
-        Ok(())
+    }
+
+    fn step(&self, step: &str, work: impl FnOnce() -> Result<(), StorageError>) {
+        if let Err(error) = self.check_online().and_then(|()| work()) {
+            warn!(partition = %self.id(), step, %error, "upkeep failed, trying again later");
+        }
     }
 
     /// Begins a new segment where the active one reached `segment.ms`, so that it can age out and be compacted.

@@ -271,7 +271,24 @@ async fn a_failed_write_takes_the_partition_offline() {
     );
     assert_eq!(error.code(), ErrorCode::KafkaStorageError);
     assert!(partition.sync().await.is_ok() || partition.check_online().is_err());
-    assert!(partition.read(0, 1, Isolation::ReadUncommitted).is_err());
+}
+
+#[test]
+fn what_was_acknowledged_stays_readable_when_writes_fail() {
+    let lab = Lab::new(&[("segment.bytes", "1024")]);
+    let partition = lab.open();
+    put(&partition, filled(1, 600, NOW));
+    // The next segment cannot be made.
+    fs::create_dir(lab.path().join("00000000000000000001.log")).expect("create");
+    for _ in 0..2 {
+        assert_eq!(
+            refused(&partition, filled(1, 600, NOW)),
+            ErrorCode::KafkaStorageError
+        );
+    }
+    assert_eq!(partition.high_watermark(), 1);
+    assert_eq!(all(&partition).len(), 1);
+    assert!(partition.max_timestamp().expect("readable").is_some());
 }
 
 #[test]

@@ -340,3 +340,53 @@ fn random_updates_keep_the_last_of_each_key() {
         assert!(seen.is_empty(), "seed {seed} round {round}: {seen:?}");
     }
 }
+
+#[test]
+fn readers_come_to_the_end_though_nothing_is_left() {
+    let lab = Lab::new(&[("segment.bytes", "1500")]);
+    let partition = lab.open();
+    for _ in 0..60 {
+        put(&partition, filled(1, 100, NOW));
+    }
+    lab.set(&[CONFIG, &[("segment.ms", "1000")]].concat());
+    let reaches_the_end = |partition: &Partition| {
+        let fetched = partition
+            .read(0, 1 << 20, Isolation::ReadCommitted)
+            .expect("read");
+        let last = batches(&fetched.bytes).last().expect("a batch");
+        let header = last.expect("whole").header;
+        (header.record_count, header.next_offset()) == (0, partition.high_watermark())
+    };
+    clean(&partition, NOW + 60_000);
+    assert!(all(&partition).is_empty());
+    assert!(reaches_the_end(&partition));
+    drop(partition);
+    let partition = lab.open();
+    assert!(reaches_the_end(&partition));
+    // With batches behind it, it goes too.
+    set(&partition, "a", Some("1"));
+    clean(&partition, NOW + 120_000);
+    assert_eq!(all(&partition)[0].offset, 60);
+    assert_eq!(lab.files("log").len(), 2);
+}
+
+#[test]
+fn a_compaction_that_fails_does_not_keep_the_rest_from_its_work() {
+    let lab = Lab::new(CONFIG);
+    let partition = lab.open();
+    (0..60).for_each(|n| {
+        let _ = set(&partition, &format!("k{}", n % 3), Some("x"));
+    });
+    let first = lab.files("log").remove(0);
+    let mut bytes = fs::read(&first).expect("read");
+    bytes[80] ^= 1;
+    fs::write(&first, bytes).expect("write");
+    partition.upkeep(NOW + 20_000);
+    let checkpoint = lab.path().join("checkpoint");
+    fs::remove_file(&checkpoint).expect("remove");
+    set(&partition, "a", Some("1"));
+    partition.upkeep(NOW + 90_000);
+    assert!(checkpoint.exists());
+    assert!(partition.check_online().is_ok());
+    assert!(lab.files("cleaned").is_empty());
+}

@@ -1,5 +1,7 @@
 //! Reads: limits, the ring, indexes that are gone or wrong, searches by time.
 
+use log_protocol::ControlKind;
+
 use super::*;
 use crate::storage::read::Visit;
 
@@ -241,4 +243,26 @@ fn the_full_walk_sees_markers_and_stops_when_told() {
     };
     partition.for_each_batch(0, stop).expect("walk");
     assert_eq!(seen, 3);
+}
+
+#[test]
+fn the_newest_record_is_found_behind_a_newer_marker() {
+    let lab = Lab::new(&[("segment.bytes", "1024")]);
+    let partition = lab.open();
+    let long = "v".repeat(400);
+    for round in 0..4 {
+        let records = [(None, Some("a")), (None, Some(long.as_str()))];
+        let at = NOW + round * 100;
+        put(
+            &partition,
+            batch_of(&records, at, stamp(9, 0, round as i32 * 2, true)),
+        );
+        partition
+            .append_marker(ControlKind::Commit, 9, 0, 0, at + 50)
+            .expect("marker");
+    }
+    assert_eq!(
+        partition.max_timestamp().expect("read"),
+        Some((10, NOW + 301))
+    );
 }
