@@ -116,7 +116,7 @@ impl Groups {
         memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
         let ended = watch::Sender::new(0);
         let memory = Mutex::new(memory);
-        Ok(Self {
+        let this = Self {
             topics,
             log,
             background,
@@ -124,7 +124,10 @@ impl Groups {
             offsets_retention_ms,
             ended,
             memory,
-        })
+        };
+        // A stop may have come between the deletion of a topic and that of its offsets.
+        this.forget(|topic| this.topics.get(topic).is_none());
+        Ok(this)
     }
 
     /// The partition that holds the offsets of `group`: what AddOffsetsToTxn adds to a transaction.
@@ -149,11 +152,16 @@ impl Groups {
             }
             join.ticket = memory.ticket();
             memory.joins.insert(join.ticket, sender);
+            let is_new = !memory.groups.contains_key(group_id);
             let entry = memory
                 .groups
                 .entry(group_id.to_owned())
                 .or_insert_with(|| Entry::new(now));
             let commands = entry.group.join(join, &self.limits, now);
+            if is_new && entry.group.is_vacant() {
+                // A join that is refused makes no group.
+                memory.groups.remove(group_id);
+            }
             self.run(&mut memory, group_id, commands);
         }
         let gone = JoinReply::refused(ErrorCode::CoordinatorNotAvailable, member_id);
@@ -357,6 +365,10 @@ impl Groups {
 
     /// Forgets the offsets of a deleted topic, so that a new topic of that name starts afresh.
     pub(crate) fn forget_topic(&self, topic: &str) {
+        self.forget(|one| one == topic);
+    }
+
+    fn forget(&self, is_gone: impl Fn(&str) -> bool) {
         let mut memory = self.memory.lock();
         let groups: Vec<String> = memory.groups.keys().cloned().collect();
         for group_id in groups {
@@ -367,9 +379,11 @@ impl Groups {
                 .offsets
                 .partitions()
                 .into_iter()
-                .filter(|one| &*one.topic == topic)
+                .filter(|one| is_gone(&one.topic))
                 .collect();
-            self.expire(&mut memory, &group_id, gone);
+            if !gone.is_empty() {
+                self.expire(&mut memory, &group_id, gone);
+            }
         }
     }
 
@@ -493,6 +507,13 @@ impl Groups {
         if offsets.is_empty() {
             return Ok(memory.written);
         }
+        // Deleted since the caller looked: its offsets are forgotten already.
+        if offsets
+            .iter()
+            .any(|(one, _)| self.topics.get(&one.topic).is_none())
+        {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
         let known = memory.groups.contains_key(group_id);
         if !known && member.generation >= 0 {
             return Err(ErrorCode::IllegalGeneration);
@@ -604,3 +625,6 @@ impl Delayed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,23 +49,23 @@ impl Offsets {
                     .or_default()
                     .insert(partition, Placed { log_offset, record });
             }
+            // What lies before it in the log is gone, also what still waited for its marker.
             (None, _) => {
                 self.committed.remove(&partition);
+                self.pending.retain(|_, staged| {
+                    staged.remove(&partition);
+                    !staged.is_empty()
+                });
             }
         }
     }
 
-    /// The marker of a producer's transaction. Returns whether the producer had anything here.
-    pub(crate) fn end_transaction(&mut self, producer_id: i64, commit: bool) -> bool {
-        let Some(staged) = self.pending.remove(&producer_id) else {
-            return false;
-        };
-        if commit {
-            for (partition, placed) in staged {
-                self.settle(partition, placed);
-            }
+    /// The marker of a producer's transaction.
+    pub(crate) fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+        let staged = self.pending.remove(&producer_id).unwrap_or_default();
+        for (partition, placed) in staged.into_iter().filter(|_| commit) {
+            self.settle(partition, placed);
         }
-        true
     }
 
     fn settle(&mut self, partition: TopicPartition, placed: Placed) {
@@ -145,7 +145,7 @@ mod tests {
         offsets.apply(Some(9), 1, partition.clone(), Some(at(10)));
         assert_eq!(offset_of(&offsets, &partition), Some(5));
         assert!(offsets.is_unstable(&partition));
-        assert!(offsets.end_transaction(9, true));
+        offsets.end_transaction(9, true);
         assert_eq!(offset_of(&offsets, &partition), Some(10));
         assert!(!offsets.is_unstable(&partition));
     }
@@ -155,8 +155,19 @@ mod tests {
         let partition = TopicPartition::new("t", 0);
         let mut offsets = Offsets::default();
         offsets.apply(Some(9), 1, partition.clone(), Some(at(10)));
-        assert!(offsets.end_transaction(9, false));
-        assert!(!offsets.end_transaction(9, true));
+        offsets.end_transaction(9, false);
+        offsets.end_transaction(9, true);
+        assert!(offsets.is_empty());
+    }
+
+    #[test]
+    fn a_tombstone_takes_what_waited_for_its_marker_with_it() {
+        let partition = TopicPartition::new("t", 0);
+        let mut offsets = Offsets::default();
+        offsets.apply(Some(9), 1, partition.clone(), Some(at(10)));
+        offsets.apply(None, 2, partition.clone(), None);
+        assert!(!offsets.is_unstable(&partition));
+        offsets.end_transaction(9, true);
         assert!(offsets.is_empty());
     }
 

@@ -1,6 +1,6 @@
 //! Carries out what [`super::state`] decides: writes, syncs, markers. Whoever calls holds the turn of the transactional id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,10 +11,7 @@ use tracing::{error, warn};
 
 use super::record::{self, Phase, TransactionRecord};
 use super::state::{self, Initialization, Producer};
-use super::{
-    COORDINATOR_EPOCH, Entry, ID_EXPIRATION_MS, Refused, Shared, TRANSACTIONS_TOPIC, TURN_WAIT,
-};
-use crate::OpenError;
+use super::{COORDINATOR_EPOCH, Entry, ID_EXPIRATION_MS, RETRY_MS, Refused, Shared, TURN_WAIT};
 use crate::clock::{steady_ms, wall_ms};
 use crate::coordinator::group::OFFSETS_TOPIC;
 use crate::coordinator::{append, durable};
@@ -120,12 +117,12 @@ impl Shared {
     }
 
     /// Aborts what is open in a partition and unknown to the coordinator.
-    pub(super) fn abort_orphans(&self) -> Result<(), OpenError> {
+    pub(super) fn abort_orphans(&self) {
         let entries = self.entries.lock();
         let mut known: HashMap<i64, TransactionRecord> = HashMap::new();
         for entry in entries.values() {
             if let Some(record) = &*entry.record.read()
-                && record.phase == Phase::Ongoing
+                && (record.phase == Phase::Ongoing || record.is_decided())
             {
                 known.insert(record.producer_id, record.clone());
             }
@@ -141,35 +138,49 @@ impl Shared {
                     }
                     let (id, epoch) = (producer.producer_id, producer.producer_epoch);
                     warn!(partition = %partition.id(), producer_id = id, "aborting a transaction that the coordinator does not know");
-                    partition
-                        .append_marker(ControlKind::Abort, id, epoch, COORDINATOR_EPOCH, wall_ms())
-                        .map_err(|error| OpenError::InternalTopic {
-                            topic: TRANSACTIONS_TOPIC.to_owned(),
-                            reason: error.to_string(),
-                        })?;
+                    if let Err(error) = partition.append_marker(
+                        ControlKind::Abort,
+                        id,
+                        epoch,
+                        COORDINATOR_EPOCH,
+                        wall_ms(),
+                    ) {
+                        error!(%error, producer_id = id, "cannot abort it, the next start tries again");
+                        continue;
+                    }
                     if &*partition.id().topic == OFFSETS_TOPIC {
                         self.groups.end_transaction(id, false);
                     }
                 }
             }
         }
-        Ok(())
     }
 
-    /// Makes the end of a transaction durable and visible; [`Shared::complete`] is still to come.
+    /// Makes the end of a transaction durable, and visible where its partitions can take the marker; [`Shared::complete`] is
+    /// still to come. If it fails the transaction is open as before.
     pub(super) async fn decide(
         &self,
         entry: &Entry,
         next: TransactionRecord,
     ) -> Result<(), Refused> {
-        let commit = next.phase == Phase::PrepareCommit;
         // From here on the gate is closed: nothing of this producer lands behind the sync or the marker.
-        *entry.record.write() = Some(next.clone());
-        if commit {
-            self.sync(&next).await?;
+        let before = entry.record.write().replace(next.clone());
+        let decided = async {
+            if next.phase == Phase::PrepareCommit {
+                self.sync(&next)
+                    .await
+                    .map_err(|_| ErrorCode::TransactionAbortable)?;
+            }
+            let offset = self.append(&entry.id, Some(&next))?;
+            durable(&self.log, offset).await
+        };
+        if let Err(error) = decided.await {
+            // A record that reached the log all the same counts at the next start: until then its partition is offline, so
+            // that nothing else can be decided.
+            *entry.record.write() = before;
+            return Err(error);
         }
-        let offset = self.append(&entry.id, Some(&next))?;
-        durable(&self.log, offset).await?;
+        *entry.unmarked.lock() = next.partitions.iter().cloned().collect();
         self.write_markers(entry)
     }
 
@@ -201,6 +212,7 @@ impl Shared {
             .collect()
     }
 
+    /// Writes the markers that are missing, where the partition takes them.
     pub(super) fn write_markers(&self, entry: &Entry) -> Result<(), Refused> {
         let record = entry.current()?;
         let commit = record.phase == Phase::PrepareCommit;
@@ -209,23 +221,64 @@ impl Shared {
         } else {
             ControlKind::Abort
         };
+        let missing = std::mem::take(&mut *entry.unmarked.lock());
+        let mut failed = BTreeSet::new();
         for (name, partition) in self.partitions(&record) {
+            if !missing.contains(&name) {
+                continue;
+            }
             let (id, epoch) = (record.producer_id, record.producer_epoch);
             if let Err(error) =
                 partition.append_marker(kind, id, epoch, COORDINATOR_EPOCH, wall_ms())
             {
-                error!(%error, transactional_id = %entry.id, partition = %name, "cannot write a transaction marker");
-                return Err(error.code());
+                error!(%error, transactional_id = %entry.id, partition = %name, "cannot write a transaction marker, trying again when the partition is back");
+                failed.insert(name);
+                continue;
             }
             if &*name.topic == OFFSETS_TOPIC {
                 self.groups.end_transaction(record.producer_id, commit);
             }
         }
+        *entry.unmarked.lock() = failed;
         Ok(())
+    }
+
+    /// Whether nothing holds up a decided transaction any more: a partition that did may be gone with its topic.
+    pub(super) fn may_finish(&self, entry: &Entry) -> bool {
+        let Ok(record) = entry.current() else {
+            return false;
+        };
+        self.partitions(&record)
+            .iter()
+            .all(|(_, partition)| partition.check_online().is_ok())
+    }
+
+    /// Whether it is time to look at those that are not complete.
+    pub(super) fn may_retry(&self, now: i64) -> bool {
+        let mut next_retry_ms = self.next_retry_ms.lock();
+        let due = *next_retry_ms <= now;
+        if due {
+            *next_retry_ms = now + RETRY_MS;
+        }
+        due
+    }
+
+    /// Goes on with a decided transaction.
+    pub(super) async fn finish(&self, entry: &Entry) {
+        let finished = async {
+            self.write_markers(entry)?;
+            self.complete(entry).await
+        };
+        if let Err(error) = finished.await {
+            warn!(transactional_id = %entry.id, error = error.message(), "a decided transaction is not complete yet");
+        }
     }
 
     /// Syncs the markers and writes that the transaction is complete.
     pub(super) async fn complete(&self, entry: &Entry) -> Result<(), Refused> {
+        if !entry.unmarked.lock().is_empty() {
+            return Err(ErrorCode::ConcurrentTransactions);
+        }
         let next = self.completed(entry)?;
         self.sync(&entry.current()?).await?;
         self.append(&entry.id, Some(&next))?;

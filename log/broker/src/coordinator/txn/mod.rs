@@ -7,18 +7,21 @@
 //!      ──▶ markers, offsets of groups            visible: the caller gets its answer here
 //!      ──▶ sync the markers ──▶ append Complete  nothing that the next transaction writes can outlive them
 //! ```
+//! What fails before the decision is taken back: the transaction is open as before. A partition that cannot take its marker
+//! holds up the completion, not the other partitions; the tick, or the next start, goes on where it can.
+//!
 //!
 //! Invariants:
 //! 1. One request at a time works on a transactional id: it holds the id's turn, to the end of what it began.
 //! 2. A batch of a transaction is appended while its record is held for reading, so it lies before the marker or is refused.
 //! 3. Prepare is durable after all that the transaction wrote; Complete after all its markers.
-//! 4. After the start no partition has a transaction open that the coordinator does not know.
+//! 4. After the start no partition that can be written to has a transaction open that the coordinator does not know.
 
 mod execution;
 pub(crate) mod record;
 pub(crate) mod state;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +51,9 @@ const ID_EXPIRATION_MS: i64 = 7 * 24 * 3_600_000;
 /// How often ids are looked through for ones that expired.
 const ID_EXPIRATION_CHECK_MS: i64 = 3_600_000;
 
+/// How often transactions that are decided and not complete are looked at.
+const RETRY_MS: i64 = 1_000;
+
 /// A single broker is its own and only coordinator: its epoch never changes hands.
 const COORDINATOR_EPOCH: i32 = 0;
 
@@ -65,6 +71,7 @@ struct Shared {
     timeout_ms_max: i32,
     entries: Mutex<HashMap<String, Arc<Entry>>>,
     next_expiration_check_ms: Mutex<i64>,
+    next_retry_ms: Mutex<i64>,
 }
 
 struct Entry {
@@ -73,6 +80,8 @@ struct Entry {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// `None` until the first InitProducerId is written.
     record: RwLock<Option<TransactionRecord>>,
+    /// Of a decided transaction: the partitions whose marker is still to be written.
+    unmarked: Mutex<BTreeSet<TopicPartition>>,
 }
 
 /// Why a transaction could not be opened, filled or ended.
@@ -139,44 +148,34 @@ impl Transactions {
                 timeout_ms_max,
                 entries: Mutex::new(entries),
                 next_expiration_check_ms: Mutex::new(steady_ms() + ID_EXPIRATION_CHECK_MS),
+                next_retry_ms: Mutex::new(0),
             }),
         };
-        this.resume()?;
-        this.shared.abort_orphans()?;
+        this.resume();
+        this.shared.abort_orphans();
         Ok(this)
     }
 
     /// Finishes every end that was decided: the decision stands, its markers may be missing.
-    fn resume(&self) -> Result<(), OpenError> {
+    fn resume(&self) {
         let decided: Vec<Arc<Entry>> = self
             .shared
             .entries
             .lock()
             .values()
             .filter(|entry| {
-                let phase = entry.record.read().as_ref().map(|record| record.phase);
-                matches!(phase, Some(Phase::PrepareCommit | Phase::PrepareAbort))
+                let record = entry.record.read();
+                record.as_ref().is_some_and(TransactionRecord::is_decided)
             })
             .cloned()
             .collect();
         for entry in decided {
             info!(transactional_id = %entry.id, "finishing a transaction that was decided before the stop");
             let shared = Arc::clone(&self.shared);
-            let finished = self.shared.background.wait(async move {
-                shared.write_markers(&entry)?;
-                shared.complete(&entry).await
-            });
-            if let Some(Err(error)) = finished {
-                return Err(OpenError::InternalTopic {
-                    topic: TRANSACTIONS_TOPIC.to_owned(),
-                    reason: format!(
-                        "a decided transaction cannot be finished: {}",
-                        error.message()
-                    ),
-                });
-            }
+            self.shared
+                .background
+                .wait(async move { shared.finish(&entry).await });
         }
-        Ok(())
     }
 
     /// InitProducerId of a transactional id: fences the previous owner and ends what it left open.
@@ -306,21 +305,41 @@ impl Transactions {
             .unwrap_or(Err(ErrorCode::CoordinatorNotAvailable))
     }
 
-    /// Aborts what has been open for too long, forgets ids that nobody used for long; called every 100 ms or so.
+    /// Aborts what has been open for too long, finishes what waited for a partition, forgets ids that nobody used for long;
+    /// called every 100 ms or so.
     pub(crate) fn tick(&self) {
+        if self.shared.log.check_online().is_err() {
+            // Nothing can be decided before the next start.
+            return;
+        }
         let now = steady_ms();
+        let retry = self.shared.may_retry(now);
         let entries: Vec<Arc<Entry>> = self.shared.entries.lock().values().cloned().collect();
         for entry in entries {
-            let expired = entry
-                .record
-                .read()
-                .as_ref()
-                .is_some_and(|record| state::abort_if_expired(record, now).is_some());
-            if expired && let Ok(turn) = Arc::clone(&entry.turn).try_lock_owned() {
-                let shared = Arc::clone(&self.shared);
+            let (expired, decided) = match &*entry.record.read() {
+                Some(record) => (
+                    state::abort_if_expired(record, now).is_some(),
+                    record.is_decided(),
+                ),
+                None => continue,
+            };
+            if !(expired || decided) {
+                continue;
+            }
+            // Whoever holds the turn is at it.
+            let Ok(turn) = Arc::clone(&entry.turn).try_lock_owned() else {
+                continue;
+            };
+            let shared = Arc::clone(&self.shared);
+            if expired {
                 self.shared
                     .background
                     .spawn(async move { shared.abort_expired(&entry, turn).await });
+            } else if retry && shared.may_finish(&entry) {
+                self.shared.background.spawn(async move {
+                    shared.finish(&entry).await;
+                    drop(turn);
+                });
             }
         }
         let mut next_check_ms = self.shared.next_expiration_check_ms.lock();
@@ -353,10 +372,16 @@ impl Transactions {
 
 impl Entry {
     fn new(id: String, record: Option<TransactionRecord>) -> Self {
+        let unmarked = record
+            .as_ref()
+            .filter(|record| record.is_decided())
+            .map(|record| record.partitions.iter().cloned().collect())
+            .unwrap_or_default();
         Self {
             id,
             turn: Arc::default(),
             record: RwLock::new(record),
+            unmarked: Mutex::new(unmarked),
         }
     }
 
@@ -369,6 +394,11 @@ impl Entry {
 }
 
 impl TransactionRecord {
+    /// Whether its end is decided and not complete.
+    fn is_decided(&self) -> bool {
+        matches!(self.phase, Phase::PrepareCommit | Phase::PrepareAbort)
+    }
+
     fn producer(&self) -> Producer {
         Producer {
             id: self.producer_id,

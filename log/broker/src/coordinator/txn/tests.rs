@@ -34,15 +34,47 @@ fn open(folder: &Path) -> Node {
 }
 
 fn partition(node: &Node) -> (TopicPartition, Arc<Partition>) {
-    let topic = node.topics.get("t").unwrap_or_else(|| {
+    partition_of(node, "t")
+}
+
+fn partition_of(node: &Node, name: &str) -> (TopicPartition, Arc<Partition>) {
+    let topic = node.topics.get(name).unwrap_or_else(|| {
         node.topics
-            .create("t", 1, &Default::default(), false)
+            .create(name, 1, &Default::default(), false)
             .expect("created")
     });
     (
-        TopicPartition::new("t", 0),
+        TopicPartition::new(name, 0),
         topic.partition(0).expect("partition 0"),
     )
+}
+
+/// A transaction that wrote to `good` and `bad`.
+async fn over_two_partitions(node: &Node) -> (Producer, Arc<Partition>, Arc<Partition>) {
+    let (good_name, good) = partition_of(node, "good");
+    let (bad_name, bad) = partition_of(node, "bad");
+    let producer = node
+        .transactions
+        .initialize("id", None, 1000)
+        .await
+        .expect("opened");
+    node.transactions
+        .add_partitions("id", producer, vec![good_name, bad_name], 0)
+        .await
+        .expect("added");
+    write(&good, producer);
+    write(&bad, producer);
+    (producer, good, bad)
+}
+
+/// Waits for what was begun, so that the folder can be opened again.
+async fn stop(node: Node) {
+    node.transactions.quiesce().await;
+    node.transactions.shared.background.stop();
+}
+
+fn take_offline(partition: &Partition) {
+    partition.fail("write", &std::io::Error::other("pulled"));
 }
 
 fn write(partition: &Partition, producer: Producer) {
@@ -170,4 +202,84 @@ async fn an_end_waits_for_no_one_but_its_own_id() {
     );
     drop(turn);
     assert!(node.transactions.begin("one", producer, &[]).is_ok());
+}
+
+#[tokio::test]
+async fn what_cannot_be_committed_is_aborted_where_it_can_be() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (producer, good, bad) = over_two_partitions(&node).await;
+    take_offline(&bad);
+    assert_eq!(
+        node.transactions.end("id", producer, true, false).await,
+        Err(ErrorCode::TransactionAbortable)
+    );
+    assert_eq!(
+        node.transactions.end("id", producer, false, false).await,
+        Ok(producer)
+    );
+    assert!(!is_open(&good));
+    assert_eq!(
+        node.transactions.initialize("id", None, 1000).await,
+        Err(ErrorCode::ConcurrentTransactions),
+        "one marker is missing"
+    );
+    drop((good, bad));
+    stop(node).await;
+    let node = open(folder.path());
+    assert!(!is_open(&partition_of(&node, "bad").1));
+    assert!(node.transactions.initialize("id", None, 1000).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_marker_that_cannot_be_written_holds_up_its_own_partition_only() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (producer, good, bad) = over_two_partitions(&node).await;
+    bad.sync().await.expect("synced");
+    take_offline(&bad);
+    assert_eq!(
+        node.transactions.end("id", producer, true, false).await,
+        Ok(producer),
+        "it is decided"
+    );
+    node.transactions.settled("id").await;
+    assert!(!is_open(&good) && is_open(&bad));
+    // Nothing is repeated while it cannot be finished; without the partition there is nothing left to wait for.
+    let end = good.high_watermark();
+    node.transactions.tick();
+    node.transactions.settled("id").await;
+    assert_eq!(good.high_watermark(), end);
+    node.topics.delete("bad").expect("deleted");
+    *node.transactions.shared.next_retry_ms.lock() = 0;
+    node.transactions.tick();
+    node.transactions.settled("id").await;
+    assert_eq!(
+        node.transactions.end("id", producer, true, false).await,
+        Ok(producer),
+        "a retry learns that it is done"
+    );
+    assert_eq!(good.high_watermark(), end);
+}
+
+#[tokio::test]
+async fn a_decided_commit_of_an_offline_partition_survives_the_next_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (producer, good, bad) = over_two_partitions(&node).await;
+    bad.sync().await.expect("synced");
+    take_offline(&bad);
+    node.transactions
+        .end("id", producer, true, false)
+        .await
+        .expect("decided");
+    drop((good, bad));
+    stop(node).await;
+    let node = open(folder.path());
+    let (_, bad) = partition_of(&node, "bad");
+    assert!(!is_open(&bad));
+    let fetched = bad
+        .read(0, 1 << 20, Isolation::ReadCommitted)
+        .expect("read");
+    assert!(fetched.aborted.is_empty(), "it was committed");
 }
