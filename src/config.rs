@@ -23,8 +23,9 @@ const ENV_PREFIX: &str = "THALWEG_";
 const SECTIONS: [&str; 6] = ["kafka", "connect", "http", "sql", "streams", "wasm"];
 
 /// Numbers that must be at least 1.
-const NOT_ZERO: [&str; 5] = [
+const NOT_ZERO: [&str; 6] = [
     "kafka.num_partitions",
+    "kafka.connection_idle_ms_max",
     "streams.commit_interval_ms",
     "wasm.memory_bytes_max",
     "wasm.call_deadline_ms",
@@ -61,6 +62,13 @@ pub(crate) struct KafkaSettings {
     pub auto_create_topics: bool,
     /// Partitions of a topic that is created so (Kafka's `num.partitions`).
     pub num_partitions: i32,
+    /// Largest request, bytes; a larger one closes its connection (Kafka's `socket.request.max.bytes`).
+    pub request_bytes_max: usize,
+    /// Responses that wait for slow readers, bytes over all connections; beyond it a fetch answers with one batch.
+    pub response_bytes_max: usize,
+    /// A connection that sends nothing, or takes nothing of its answer, is closed after this, ms (Kafka's
+    /// `connections.max.idle.ms`).
+    pub connection_idle_ms_max: u64,
 }
 
 /// `connect.*`
@@ -121,6 +129,9 @@ impl Default for KafkaSettings {
             listen: local(9092),
             auto_create_topics: true,
             num_partitions: 1,
+            request_bytes_max: 16 << 20,
+            response_bytes_max: 256 << 20,
+            connection_idle_ms_max: 600_000,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use log_broker::Broker;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use streams::Engine;
@@ -35,21 +36,23 @@ pub(crate) fn install_recorder() -> PrometheusHandle {
     handle
 }
 
+/// Partitions that `/readyz` names; it counts the rest.
+const OFFLINE_NAMED_MAX: usize = 20;
+
 /// The three routes.
-pub(crate) fn router(readiness: Readiness, metrics: PrometheusHandle, engine: Engine) -> Router {
+pub(crate) fn router(
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+    engine: Engine,
+    broker: Broker,
+) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/readyz",
             get(move || {
-                let ready = readiness.get();
-                async move {
-                    if ready {
-                        (StatusCode::OK, "ready\n")
-                    } else {
-                        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-                    }
-                }
+                let page = ready(readiness.get(), &broker.offline());
+                async move { page }
             }),
         )
         .route(
@@ -61,6 +64,21 @@ pub(crate) fn router(readiness: Readiness, metrics: PrometheusHandle, engine: En
                 async move { page }
             }),
         )
+}
+
+/// Not ready says why: a partition that is offline comes back with a restart, which nobody does who does not know.
+fn ready(serving: bool, offline: &[String]) -> (StatusCode, String) {
+    if serving && offline.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    let mut page = "not ready\n".to_owned();
+    for reason in offline.iter().take(OFFLINE_NAMED_MAX) {
+        page += &format!("{reason}\n");
+    }
+    if offline.len() > OFFLINE_NAMED_MAX {
+        page += &format!("and {} more\n", offline.len() - OFFLINE_NAMED_MAX);
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, page)
 }
 
 /// What the jobs have done, told when somebody asks.
@@ -81,5 +99,21 @@ fn count_jobs(engine: &Engine) {
         if let Some(age) = status.commit_age {
             gauge!("thalweg_job_commit_age_seconds", &label).set(age.as_secs_f64());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offline_is_named_and_long_lists_are_cut() {
+        assert_eq!(ready(true, &[]), (StatusCode::OK, "ready\n".to_owned()));
+        assert_eq!(ready(false, &[]).0, StatusCode::SERVICE_UNAVAILABLE);
+        let offline = vec!["partition orders-3 is offline: disk full".to_owned(); 22];
+        let (status, page) = ready(true, &offline);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(page.starts_with("not ready\npartition orders-3 is offline: disk full\n"));
+        assert!(page.ends_with("and 2 more\n"), "{page}");
     }
 }

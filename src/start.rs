@@ -105,9 +105,12 @@ impl Running {
                     .context("kafka listener")
             }
         });
-        let pages = sql
-            .router()
-            .merge(health::router(readiness.clone(), recorder, engine.clone()));
+        let pages = sql.router().merge(health::router(
+            readiness.clone(),
+            recorder,
+            engine.clone(),
+            broker.clone(),
+        ));
         for (name, listener, router) in [
             ("connect", connect_listener, connect.router()),
             ("http", http, pages),
@@ -156,6 +159,9 @@ async fn open_broker(settings: &Settings) -> Result<Broker> {
         data_dir: settings.data.join("log"),
         auto_create_topics: settings.kafka.auto_create_topics,
         num_partitions: settings.kafka.num_partitions,
+        request_bytes_max: settings.kafka.request_bytes_max,
+        response_bytes_max: settings.kafka.response_bytes_max,
+        connection_idle_max: Duration::from_millis(settings.kafka.connection_idle_ms_max),
         ..BrokerConfig::default()
     };
     tokio::task::spawn_blocking(move || Broker::open(config))

@@ -29,7 +29,7 @@ use crate::coordinator::txn::Transactions;
 use crate::embedded::Embedded;
 use crate::error::{CloseError, OpenError, note_owner};
 use crate::quorum::Topics;
-use crate::server;
+use crate::server::{self, Responding};
 use crate::storage::StorageOptions;
 
 /// How often storage looks after itself.
@@ -55,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) topics: Topics,
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
+    pub(crate) responding: Responding,
     background: Arc<Background>,
     maintenance: Maintenance,
 }
@@ -117,6 +118,7 @@ impl Broker {
             topics,
             groups,
             transactions,
+            responding: Responding::default(),
             background,
             maintenance,
         };
@@ -136,6 +138,12 @@ impl Broker {
     /// The log without a socket: what streams, SQL and Connect of this process use.
     pub fn embedded(&self) -> Embedded {
         Embedded::new(self.clone())
+    }
+
+    /// What is offline, a line each: the partition and why. Its other partitions serve.
+    pub fn offline(&self) -> Vec<String> {
+        let offline = self.shared.topics.offline();
+        offline.iter().map(ToString::to_string).collect()
     }
 
     /// Serves Kafka clients until `shutdown` resolves. Several listeners may be served at a time.

@@ -24,13 +24,17 @@ pub struct BrokerConfig {
     pub num_partitions: i32,
     /// Configs of topics that do not set them, by Kafka's topic keys, over Kafka's own defaults.
     pub topic_defaults: BTreeMap<String, String>,
-    /// Largest request in bytes; a larger one closes its connection ("socket.request.max.bytes", in Kafka 100 MiB).
+    /// Largest request in bytes; a larger one closes its connection ("socket.request.max.bytes", in Kafka 100 MiB). 16 MiB:
+    /// no client sends more than 1 MiB unless told to, and each connection may take so much memory.
     pub request_bytes_max: usize,
     /// Bytes of records in one fetch response ("fetch.max.bytes").
     pub fetch_bytes_max: usize,
+    /// Bytes of responses that wait for slow readers, over all connections; beyond it a fetch answers with one batch.
+    pub response_bytes_max: usize,
     /// Connections at a time; one more is closed at once ("max.connections").
     pub connections_max: usize,
-    /// A connection without a request for so long is closed ("connections.max.idle.ms"); in ms.
+    /// A connection that sends no request, or takes nothing of its response, for so long is closed ("connections.max.idle.ms");
+    /// in ms.
     #[serde(with = "millis")]
     pub connection_idle_max: Duration,
     /// How long the first rebalance of an empty group waits for more members, in ms ("group.initial.rebalance.delay.ms", in Kafka
@@ -64,8 +68,9 @@ impl Default for BrokerConfig {
             auto_create_topics: true,
             num_partitions: 1,
             topic_defaults: BTreeMap::new(),
-            request_bytes_max: 100 << 20,
+            request_bytes_max: 16 << 20,
             fetch_bytes_max: 55 << 20,
+            response_bytes_max: 256 << 20,
             connections_max: 10_000,
             connection_idle_max: Duration::from_secs(600),
             group_initial_rebalance_delay: Duration::ZERO,

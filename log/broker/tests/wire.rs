@@ -1,10 +1,12 @@
 //! Bytes on the socket: versions, limits, and what no client sends.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use log_protocol::api::api_versions::ApiVersionsRequest;
 use log_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use log_protocol::api::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use log_protocol::api::metadata::MetadataRequest;
 use log_protocol::{
     ApiKey, ErrorCode, Request, RequestHeader, Response, decode_response, encode_request,
@@ -12,7 +14,7 @@ use log_protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::node::{Node, PATIENCE};
+use crate::node::{Node, PATIENCE, numbered, produce};
 
 struct Wire(TcpStream);
 
@@ -229,6 +231,107 @@ async fn fetch_answers_unknown_topics_at_once_and_by_id() {
         error_of(wire.ask(12, 4, stale).await),
         ErrorCode::UnknownLeaderEpoch
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_named_again_is_refused() {
+    let node = Node::start().await;
+    node.create_topic("t", 2, &[]).await;
+    produce(&node.producer(&[]), "t", &numbered("v", 1)).await;
+    let mut wire = Wire::connect(node.address).await;
+    let one = |partition, fetch_offset| FetchPartition {
+        partition,
+        fetch_offset,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let mut partitions = vec![one(0, 0), one(1, 99)];
+    partitions.extend((0..20_000).map(|_| one(0, 0)));
+    let fetch = FetchRequest {
+        max_bytes: 1,
+        topics: vec![FetchTopic {
+            topic: "t".to_owned(),
+            partitions,
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    };
+    let Response::Fetch(answer) = wire.ask(12, 1, fetch).await else {
+        panic!("another api answered");
+    };
+    let [first, second, repeated @ ..] = answer.responses[0].partitions.as_slice() else {
+        panic!("too few");
+    };
+    assert!(
+        first
+            .records
+            .as_ref()
+            .is_some_and(|bytes| !bytes.is_empty())
+    );
+    assert_eq!(
+        second.error_code,
+        ErrorCode::OffsetOutOfRange,
+        "though there is no room left"
+    );
+    assert_eq!(repeated.len(), 20_000);
+    assert!(
+        repeated
+            .iter()
+            .all(|one| one.error_code == ErrorCode::InvalidRequest)
+    );
+
+    let list = ListOffsetsRequest {
+        topics: vec![ListOffsetsTopic {
+            name: "t".to_owned(),
+            partitions: vec![
+                ListOffsetsPartition {
+                    timestamp: -3,
+                    ..ListOffsetsPartition::default()
+                };
+                20_000
+            ],
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    let Response::ListOffsets(answer) = wire.ask(7, 2, list).await else {
+        panic!("another api answered");
+    };
+    let partitions = &answer.topics[0].partitions;
+    assert_eq!(
+        (partitions[0].error_code, partitions[0].offset),
+        (ErrorCode::None, 0)
+    );
+    assert!(
+        partitions[1..]
+            .iter()
+            .all(|one| one.error_code == ErrorCode::InvalidRequest)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_takes_nothing_of_its_answers_is_cut_off() {
+    let node = Node::with(|config| config.connection_idle_max = Duration::from_millis(300)).await;
+    node.create_topic("t", 1, &[]).await;
+    produce(&node.producer(&[]), "t", &["v".repeat(900_000)]).await;
+    let mut wire = Wire::connect(node.address).await;
+    let fetch = FetchRequest {
+        max_bytes: 1 << 20,
+        topics: vec![FetchTopic {
+            topic: "t".to_owned(),
+            partitions: vec![FetchPartition {
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            }],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    };
+    let header = RequestHeader::new(ApiKey::Fetch, 12, 1, None);
+    let bytes = encode_request(&header, &fetch.into());
+    let flood = async { while wire.0.write_all(&bytes).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, flood)
+        .await
+        .expect("an end in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,9 @@
 //! Invariants:
 //! 1. The first partition with something readable answers with at least one batch, whatever the limits.
 //! 2. A read_committed answer ends at the last stable offset and lists the aborted transactions in its range.
+//! 3. A partition is read once, however often the request names it, and not at all once there is no room left.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,13 +28,16 @@ use log_protocol::api::fetch::{
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::{check_leader_epoch, is_read_committed};
+use super::{check_leader_epoch, is_read_committed, once};
 use crate::broker::{RequestContext, Shared};
 use crate::partition::LogEnds;
-use crate::storage::{FetchError, Isolation, Partition};
+use crate::storage::{Isolation, Partition};
 
 /// Longest wait that a client may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Partitions between two looks at whether others want the thread, and whether the client is still there.
+const YIELD_EVERY: usize = 16;
 
 /// From this version on topics go by id.
 const TOPIC_IDS_FROM: i16 = 13;
@@ -49,6 +54,8 @@ struct Look {
     bytes: usize,
     /// Something that the client must learn at once.
     urgent: bool,
+    /// There is no room for what is left.
+    full: bool,
 }
 
 pub(crate) async fn handle(
@@ -65,6 +72,7 @@ pub(crate) async fn handle(
     }
     let mut headers = Vec::with_capacity(request.topics.len());
     let mut slots: Vec<Vec<Slot>> = Vec::with_capacity(request.topics.len());
+    let mut named = HashSet::new();
     for topic in request.topics {
         let found = if context.api_version >= TOPIC_IDS_FROM {
             broker
@@ -82,6 +90,7 @@ pub(crate) async fn handle(
                 topic
                     .partition(asked.partition)
                     .ok_or(ErrorCode::UnknownTopicOrPartition)
+                    .and_then(|partition| once(&mut named, topic.id(), partition))
             });
             Slot { asked, found }
         });
@@ -92,7 +101,8 @@ pub(crate) async fn handle(
         committed: is_read_committed(request.isolation_level),
         bytes_max: usize::try_from(request.max_bytes)
             .unwrap_or(0)
-            .min(broker.config.fetch_bytes_max),
+            .min(broker.config.fetch_bytes_max)
+            .min(broker.responding.room(broker.config.response_bytes_max)),
         node_id: broker.config.node_id,
     };
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -127,17 +137,17 @@ async fn look_until(
             .filter_map(|slot| slot.found.as_ref().ok())
     };
     if wait.is_zero() || partitions().next().is_none() {
-        return look(slots, limits).answers;
+        return look(slots, limits).await.answers;
     }
     // The usual fetch at the tail finds something at once and needs no subscription.
-    let first = look(slots, limits);
+    let first = look(slots, limits).await;
     if first.urgent || first.bytes >= bytes_min {
         return first.answers;
     }
     let deadline = Instant::now() + wait;
     let mut watches: Vec<watch::Receiver<LogEnds>> = partitions().map(|one| one.watch()).collect();
     loop {
-        let seen = look(slots, limits);
+        let seen = look(slots, limits).await;
         if seen.urgent || seen.bytes >= bytes_min {
             return seen.answers;
         }
@@ -145,7 +155,7 @@ async fn look_until(
             .await
             .is_err()
         {
-            return look(slots, limits).answers;
+            return look(slots, limits).await.answers;
         }
     }
 }
@@ -175,15 +185,21 @@ struct Limits {
     node_id: i32,
 }
 
-fn look(slots: &[Vec<Slot>], limits: &Limits) -> Look {
+async fn look(slots: &[Vec<Slot>], limits: &Limits) -> Look {
     let mut look = Look {
         answers: Vec::with_capacity(slots.len()),
         bytes: 0,
         urgent: false,
+        full: false,
     };
+    let mut looked = 0;
     for topic in slots {
         let mut answers = Vec::with_capacity(topic.len());
         for slot in topic {
+            looked += 1;
+            if looked % YIELD_EVERY == 0 {
+                tokio::task::yield_now().await;
+            }
             let answer = match &slot.found {
                 Ok(partition) => read(partition, &slot.asked, limits, &mut look),
                 Err(error) => Err(*error),
@@ -205,6 +221,7 @@ fn read(
     look: &mut Look,
 ) -> Result<PartitionData, ErrorCode> {
     check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    partition.check_readable().map_err(|error| error.code())?;
     let isolation = if limits.committed {
         Isolation::ReadCommitted
     } else {
@@ -228,18 +245,20 @@ fn read(
     let wanted = usize::try_from(asked.partition_max_bytes)
         .unwrap_or(0)
         .min(room);
-    let mut fetched = partition
-        .read(asked.fetch_offset, wanted, isolation)
-        .map_err(|error| match error {
-            FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            error => error.code(),
-        })?;
+    let fetched = if look.full {
+        partition.read_nothing(asked.fetch_offset)
+    } else {
+        partition.read(asked.fetch_offset, wanted, isolation)
+    };
+    let mut fetched = fetched.map_err(|error| error.code())?;
     // A read gives one batch at least; only the first partition may go beyond the limit with it.
     if look.bytes > 0 && fetched.bytes.len() > room {
         fetched.bytes = Bytes::new();
         fetched.aborted.clear();
+        look.full = true;
     }
     look.bytes += fetched.bytes.len();
+    look.full |= look.bytes >= limits.bytes_max && look.bytes > 0;
     answer.high_watermark = fetched.high_watermark;
     answer.last_stable_offset = fetched.last_stable_offset;
     answer.log_start_offset = fetched.log_start_offset;

@@ -1,6 +1,10 @@
 //! ListOffsets (key 2): the offset for a time, or for one of the named places of a log.
 //!
 //! -1 latest, -2 earliest, -3 the record with the highest timestamp, -4 earliest on local disk; -5 and -6 are about tiered storage.
+//! Searches by time run on a thread that may wait for the disk. A partition that is named again is refused, as Kafka does.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use log_protocol::ErrorCode;
 use log_protocol::api::list_offsets::{
@@ -8,9 +12,9 @@ use log_protocol::api::list_offsets::{
     ListOffsetsTopicResponse,
 };
 
-use super::{check_leader_epoch, is_read_committed};
+use super::{blocking, check_leader_epoch, is_read_committed, once};
 use crate::broker::Shared;
-use crate::storage::Partition;
+use crate::storage::{Partition, StorageError};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -19,49 +23,50 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-pub(crate) fn handle(broker: &Shared, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) async fn handle(broker: &Shared, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = is_read_committed(request.isolation_level);
-    let topics = request
-        .topics
-        .into_iter()
-        .map(|asked| {
-            let topic = broker.topics.get(&asked.name);
-            let partitions = asked
-                .partitions
-                .into_iter()
-                .map(|one| {
-                    let partition = topic
-                        .as_ref()
-                        .and_then(|topic| topic.partition(one.partition_index));
-                    let found = match partition {
-                        Some(partition) => look_up(&partition, &one, committed),
-                        None => Err(ErrorCode::UnknownTopicOrPartition),
-                    };
-                    found.unwrap_or_else(|error_code| ListOffsetsPartitionResponse {
-                        partition_index: one.partition_index,
-                        error_code,
-                        ..ListOffsetsPartitionResponse::default()
-                    })
-                })
-                .collect();
-            ListOffsetsTopicResponse {
-                name: asked.name,
-                partitions,
-            }
-        })
-        .collect();
+    let mut named = HashSet::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in request.topics {
+        let topic = broker.topics.get(&asked.name);
+        let mut partitions = Vec::with_capacity(asked.partitions.len());
+        for one in asked.partitions {
+            let partition = topic.as_ref().and_then(|topic| {
+                let partition = topic.partition(one.partition_index)?;
+                Some(once(&mut named, topic.id(), partition))
+            });
+            let found = match partition {
+                Some(Ok(partition)) => look_up(partition, &one, committed).await,
+                Some(Err(repeated)) => Err(repeated),
+                None => Err(ErrorCode::UnknownTopicOrPartition),
+            };
+            partitions.push(
+                found.unwrap_or_else(|error_code| ListOffsetsPartitionResponse {
+                    partition_index: one.partition_index,
+                    error_code,
+                    ..ListOffsetsPartitionResponse::default()
+                }),
+            );
+        }
+        topics.push(ListOffsetsTopicResponse {
+            name: asked.name,
+            partitions,
+        });
+    }
     ListOffsetsResponse {
         throttle_time_ms: 0,
         topics,
     }
 }
 
-fn look_up(
-    partition: &Partition,
+async fn look_up(
+    partition: Arc<Partition>,
     asked: &ListOffsetsPartition,
     committed: bool,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
-    check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    let leader_epoch = partition.leader_epoch();
+    check_leader_epoch(asked.current_leader_epoch, leader_epoch)?;
+    partition.check_readable().map_err(|error| error.code())?;
     let end = if committed {
         partition.last_stable_offset()
     } else {
@@ -71,16 +76,11 @@ fn look_up(
         LATEST => (end, -1),
         EARLIEST | EARLIEST_LOCAL => (partition.log_start_offset(), -1),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => (-1, -1),
-        MAX_TIMESTAMP => at(
-            partition.max_timestamp().map_err(|error| error.code())?,
-            end,
-        ),
+        MAX_TIMESTAMP => at(blocking(move || partition.max_timestamp()).await?, end)?,
         timestamp if timestamp >= 0 => at(
-            partition
-                .offset_for_timestamp(timestamp)
-                .map_err(|error| error.code())?,
+            blocking(move || partition.offset_for_timestamp(timestamp)).await?,
             end,
-        ),
+        )?,
         _ => return Err(ErrorCode::InvalidRequest),
     };
     Ok(ListOffsetsPartitionResponse {
@@ -88,17 +88,14 @@ fn look_up(
         error_code: ErrorCode::None,
         timestamp,
         offset,
-        leader_epoch: if offset >= 0 {
-            partition.leader_epoch()
-        } else {
-            -1
-        },
+        leader_epoch: if offset >= 0 { leader_epoch } else { -1 },
     })
 }
 
 /// A record that this reader may see, or nothing.
-fn at(found: Option<(i64, i64)>, end: i64) -> (i64, i64) {
-    found
+fn at(found: Result<Option<(i64, i64)>, StorageError>, end: i64) -> Result<(i64, i64), ErrorCode> {
+    let found = found.map_err(|error| error.code())?;
+    Ok(found
         .filter(|(offset, _)| *offset < end)
-        .unwrap_or((-1, -1))
+        .unwrap_or((-1, -1)))
 }

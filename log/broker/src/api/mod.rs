@@ -1,8 +1,13 @@
 //! One file an API of Kafka's protocol: a request in, a response out. `mod.rs` is the table.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use log_protocol::{ErrorCode, Request, Response, TopicPartition};
+use uuid::Uuid;
 
 use crate::broker::{RequestContext, Shared};
+use crate::storage::Partition;
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
@@ -43,7 +48,7 @@ pub(crate) async fn dispatch(
     match request {
         Request::Produce(it) => produce::handle(broker, context, it).await.into(),
         Request::Fetch(it) => fetch::handle(broker, context, it).await.into(),
-        Request::ListOffsets(it) => list_offsets::handle(broker, it).into(),
+        Request::ListOffsets(it) => list_offsets::handle(broker, it).await.into(),
         Request::Metadata(it) => metadata::handle(broker, context, it).await.into(),
         Request::OffsetCommit(it) => offset_commit::handle(broker, context, it).await.into(),
         Request::OffsetFetch(it) => offset_fetch::handle(broker, context, it).await.into(),
@@ -88,6 +93,19 @@ pub(crate) fn check_leader_epoch(known: i32, current: i32) -> Result<(), ErrorCo
         known if known < 0 || known == current => Ok(()),
         known if known < current => Err(ErrorCode::FencedLeaderEpoch),
         _ => Err(ErrorCode::UnknownLeaderEpoch),
+    }
+}
+
+/// The partition, if the request has not named it before.
+pub(crate) fn once(
+    named: &mut HashSet<(Uuid, i32)>,
+    topic: Uuid,
+    partition: Arc<Partition>,
+) -> Result<Arc<Partition>, ErrorCode> {
+    if named.insert((topic, partition.id().partition)) {
+        Ok(partition)
+    } else {
+        Err(ErrorCode::InvalidRequest)
     }
 }
 

@@ -8,8 +8,9 @@
 //!
 //! Invariants:
 //! 1. Responses leave in the order of their requests; acks=0 has none.
-//! 2. While a request waits (Fetch, JoinGroup, SyncGroup) the socket is watched: a peer that goes away ends the wait.
-//! 3. Bytes that are no request end the connection with one line in the log; nothing is guessed.
+//! 2. While a request may wait (Fetch, JoinGroup, SyncGroup, ListOffsets) the socket is watched: a peer that goes away ends the wait.
+//! 3. A peer that sends nothing, or takes nothing of its answer, for the idle time is cut off.
+//! 4. Bytes that are no request end the connection with one line in the log; nothing is guessed.
 
 use std::future::Future;
 use std::io;
@@ -115,6 +116,7 @@ impl Connection {
             advertised_port: i32::from(port),
         };
         let (request_bytes_max, idle_max) = (config.request_bytes_max, config.connection_idle_max);
+        let outgoing = Outgoing::new(broker.shared.responding.clone());
         let (reader, writer) = stream.into_split();
         Ok(Self {
             broker,
@@ -122,7 +124,7 @@ impl Connection {
             writer,
             stopped,
             buffer: BytesMut::new(),
-            outgoing: Outgoing::default(),
+            outgoing,
             context,
             request_bytes_max,
             idle_max,
@@ -180,7 +182,11 @@ impl Connection {
     }
 
     async fn handle(&mut self, api: ApiKey, request: Request) -> Result<Response, End> {
-        if !matches!(api, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup) {
+        let may_wait = matches!(
+            api,
+            ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::ListOffsets
+        );
+        if !may_wait {
             return Ok(self.broker.handle(&self.context, request).await);
         }
         if self.outgoing.has_remaining() {
@@ -241,7 +247,15 @@ impl Connection {
     async fn flush(&mut self) -> Result<(), End> {
         if self.outgoing.has_remaining() {
             self.bytes_out.increment(self.outgoing.remaining() as u64);
-            self.writer.write_all_buf(&mut self.outgoing).await?;
+        }
+        while self.outgoing.has_remaining() {
+            let write = self.writer.write_buf(&mut self.outgoing);
+            let Ok(written) = tokio::time::timeout(self.idle_max, write).await else {
+                return Err(End::Closed);
+            };
+            if written? == 0 {
+                return Err(End::Io(io::ErrorKind::WriteZero.into()));
+            }
         }
         Ok(())
     }

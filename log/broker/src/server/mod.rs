@@ -9,6 +9,8 @@
 mod connection;
 mod outgoing;
 
+pub(crate) use outgoing::Responding;
+
 use std::future::Future;
 use std::io;
 use std::pin::pin;

@@ -2,21 +2,45 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
 
+/// Bytes of responses that wait for their readers, over all connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Responding(Arc<AtomicUsize>);
+
+impl Responding {
+    /// What may be added if `max` are allowed.
+    pub(crate) fn room(&self, max: usize) -> usize {
+        max.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// A queue of chunks that reads as one buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    total: Responding,
 }
 
 impl Outgoing {
+    /// An empty one, counted in `total`.
+    pub(super) fn new(total: Responding) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            total,
+        }
+    }
+
     /// Adds a response's chunks.
     pub(super) fn push(&mut self, chunks: Vec<Bytes>) {
         for chunk in chunks {
             self.bytes += chunk.len();
+            self.total.0.fetch_add(chunk.len(), Ordering::Relaxed);
             if !chunk.is_empty() {
                 self.chunks.push_back(chunk);
             }
@@ -44,6 +68,7 @@ impl Buf for Outgoing {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.bytes, "more was written than there is");
         self.bytes -= count;
+        self.total.0.fetch_sub(count, Ordering::Relaxed);
         while count > 0 {
             let front = self
                 .chunks
@@ -59,13 +84,20 @@ impl Buf for Outgoing {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn chunks_read_as_one_buffer() {
-        let mut outgoing = Outgoing::default();
+        let total = Responding::default();
+        let mut outgoing = Outgoing::new(total.clone());
         outgoing.push(vec![
             Bytes::from_static(b"ab"),
             Bytes::new(),
@@ -76,7 +108,11 @@ mod tests {
         let mut slices = [IoSlice::new(&[]), IoSlice::new(&[])];
         assert_eq!(outgoing.chunks_vectored(&mut slices), 2);
         outgoing.advance(3);
+        assert_eq!(total.room(10), 7);
         assert_eq!(outgoing.copy_to_bytes(3).as_ref(), b"def");
         assert!(!outgoing.has_remaining());
+        outgoing.push(vec![Bytes::from_static(b"g")]);
+        drop(outgoing);
+        assert_eq!(total.room(10), 10);
     }
 }

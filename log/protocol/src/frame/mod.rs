@@ -22,8 +22,10 @@ use crate::primitive::{DecodeError, Reader, Splice, Writer};
 
 /// The largest frame that a broker takes by default. Kafka's `socket.request.max.bytes` is 100 MiB; no client sends more than 1 MiB unless told to.
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
-/// What a buffer grows by at the least, so that small frames take one read.
+/// What a buffer grows by at the least once a frame has begun.
 pub const READ_STEP_BYTES: usize = 64 * 1024;
+/// Room in which the next frame is awaited, so that small ones take one read: what an idle connection holds.
+const READ_FIRST_BYTES: usize = 4 * 1024;
 const SIZE_BYTES: usize = 4;
 
 /// A frame that cannot be taken; the connection has no way on.
@@ -48,7 +50,7 @@ pub enum FrameError {
 /// If the frame's size is negative or larger than `max`.
 pub fn take_frame(buffer: &mut BytesMut, max: usize) -> Result<Option<Bytes>, FrameError> {
     let Some(size) = buffer.first_chunk::<SIZE_BYTES>() else {
-        buffer.reserve(READ_STEP_BYTES);
+        buffer.reserve(READ_FIRST_BYTES);
         return Ok(None);
     };
     let size = i32::from_be_bytes(*size);
