@@ -1,7 +1,7 @@
 //! Values from and to JSON text, without schemas in the text.
 //!
-//! Reading: whole numbers that fit are Int64, other numbers Float64, objects maps with string keys, as Kafka's
-//! JsonConverter does with `schemas.enable=false`. Writing: bytes are base64, a map whose keys are not all strings
+//! Reading: whole numbers that fit are Int64, other numbers Float64 where that loses nothing, else their text as
+//! [`Value::Json`]; objects maps with string keys, as Kafka's JsonConverter does with `schemas.enable=false`. Writing: bytes are base64, a map whose keys are not all strings
 //! is a list of `[key, value]` pairs, NaN and infinities are strings, as Jackson prints them.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
-use super::{Text, Value};
+use super::{Text, Value, exact};
 use crate::Schema;
 
 /// Bytes that are not one JSON value.
@@ -57,6 +57,11 @@ impl Value {
     /// # Errors
     /// Where it is not well-formed JSON, or nests deeper than 128 levels.
     pub fn parse_json(text: &str) -> Result<Self, ParseJsonError> {
+        if exact::may_be_needed(text) {
+            check_json(text)?;
+            let too_deep = || ParseJsonError("recursion limit exceeded".to_owned());
+            return exact::parse(text).ok_or_else(too_deep);
+        }
         serde_json::from_str(text).map_err(|error| ParseJsonError(error.to_string()))
     }
 
@@ -341,7 +346,7 @@ mod tests {
         );
         assert_eq!(
             Value::parse_json("9223372036854775808").unwrap(),
-            Value::Float64(9_223_372_036_854_775_808.0)
+            Value::Json(Text::from("9223372036854775808"))
         );
         assert_eq!(Value::Float64(f64::NAN).to_json().as_str(), "\"NaN\"");
         assert_eq!(

@@ -9,6 +9,7 @@
 //! 2. [`Value::Json`] holds exactly one well-formed JSON value that is not `null` (that is [`Value::Null`]).
 //! 3. A [`Struct`] has as many values as its schema has fields.
 
+mod exact;
 mod json;
 mod text;
 
@@ -80,7 +81,8 @@ impl Value {
         }
     }
 
-    /// The same value with [`Value::Json`] taken apart (objects become maps); other values come back as they are.
+    /// The same value with [`Value::Json`] taken apart (objects become maps); other values come back as they are, and
+    /// so do numbers of more digits than Int64 or Float64 holds.
     ///
     /// # Errors
     /// JSON that nests deeper than 128 levels.
