@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::{
-    Poll, PollBudget, PutReport, Record, SinkBatch, SinkTask, SourceOffset, SourceOffsets,
-    SourceTask, TaskContext, TopicPartition,
+    OpenPartition, Poll, PollBudget, PutReport, Record, SinkBatch, SinkTask, SourceOffset,
+    SourceOffsets, SourceTask, TaskContext, TopicPartition,
 };
 
 /// Polls in a row without records after which a source counts as read to its present end.
@@ -113,12 +113,20 @@ pub async fn sink_survives_crashes<T: PartialEq + std::fmt::Debug>(
         .collect();
     partitions.sort();
     partitions.dedup();
+    let open = |incarnation: &str| -> Vec<OpenPartition> {
+        let named = |partition: &TopicPartition| OpenPartition {
+            partition: partition.clone(),
+            incarnation: incarnation.to_owned(),
+        };
+        partitions.iter().map(named).collect()
+    };
+    let first = open("first");
 
     // Step 2n puts batch n and crashes; step 2n + 1 puts it, flushes, and crashes.
     for step in 0..batches.len() * 2 {
         let mut task = new_task();
         task.start(context.clone()).await.expect("start");
-        let stored = task.open(&partitions).await.expect("open");
+        let stored = task.open(&first).await.expect("open");
         for batch in batches.iter().take(step / 2 + 1) {
             put_from(&mut *task, batch, &stored).await;
         }
@@ -129,7 +137,7 @@ pub async fn sink_survives_crashes<T: PartialEq + std::fmt::Debug>(
     }
     let mut task = new_task();
     task.start(context.clone()).await.expect("start");
-    let stored = task.open(&partitions).await.expect("open");
+    let stored = task.open(&first).await.expect("open");
     for (partition, position) in batches.iter().flat_map(|batch| &batch.positions) {
         let at = stored.get(partition).copied();
         assert!(
@@ -137,6 +145,12 @@ pub async fn sink_survives_crashes<T: PartialEq + std::fmt::Debug>(
             "rule 2: {partition} is stored at {at:?}, not {position}"
         );
     }
+    task.close(&partitions).await.expect("close");
+    let stored = task.open(&open("second")).await.expect("open");
+    assert!(
+        stored.is_empty(),
+        "rule 2: offsets of another incarnation: {stored:?}"
+    );
     task.close(&partitions).await.expect("close");
     task.stop().await;
     assert_eq!(

@@ -43,7 +43,7 @@ pub use error::ConnectError;
 pub use log_api::TopicPartition;
 pub use record::{Header, Record};
 pub use schema::{Field, Schema, SchemaType, logical};
-pub use sink::{PutReport, RejectedRow, SinkBatch, SinkRecord, SinkTask};
+pub use sink::{OpenPartition, PutReport, RejectedRow, SinkBatch, SinkRecord, SinkTask};
 pub use source::{JsonMap, Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask};
 pub use transform::{Traced, Transform, TransformFailure, TransformOutput};
 pub use value::{JsonStyle, ParseJsonError, Struct, Text, Value};

@@ -27,6 +27,16 @@ pub struct SinkBatch {
     pub positions: Vec<(TopicPartition, i64)>,
 }
 
+/// A partition that a sink takes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPartition {
+    /// Which.
+    pub partition: TopicPartition,
+    /// Which life of it: another text once its topic was made anew, or the connector's offsets were reset or
+    /// altered. What a sink stored under another text says nothing of this one.
+    pub incarnation: String,
+}
+
 /// A row that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedRow {
@@ -51,7 +61,8 @@ pub enum PutReport {
 /// Rules:
 /// 1. `start`, then `open`; `put` and `flush` only for open partitions; `close` before another `open`; `stop` last.
 /// 2. A sink that stores offsets itself stores them atomically with the rows, as [`SinkBatch::positions`] has them,
-///    and returns them from `open`: then a crash anywhere neither loses nor repeats a row.
+///    together with the partition's incarnation, and returns from `open` those of the same incarnation (or of none):
+///    then a crash anywhere neither loses nor repeats a row.
 /// 3. A sink that does not gets every record at least once: offsets are committed for its group after `flush`.
 #[async_trait]
 pub trait SinkTask: Send {
@@ -62,7 +73,7 @@ pub trait SinkTask: Send {
     /// runtime goes on there, for the others at the group's offsets.
     async fn open(
         &mut self,
-        partitions: &[TopicPartition],
+        partitions: &[OpenPartition],
     ) -> Result<HashMap<TopicPartition, i64>, ConnectError>;
 
     /// Takes a batch. A transient error means that nothing of it was applied (or that applying it again is

@@ -72,7 +72,8 @@ pub enum Poll {
     Batch {
         /// Records in source order.
         records: Vec<Record>,
-        /// Pieces between them that are no records.
+        /// Pieces before them that are no records: a batch ends before such a piece, so that what came earlier is
+        /// written whatever becomes of it.
         rejected: Vec<Rejected>,
         /// Where to resume once everything of this batch is in the log; only partitions that moved.
         offsets: Vec<SourceOffset>,

@@ -31,6 +31,9 @@ pub struct Script {
     pub flushes: Mutex<usize>,
     /// Offsets that the sink stores itself, if it is to.
     pub stored: Mutex<Option<BTreeMap<TopicPartition, i64>>>,
+    /// What they were stored for.
+    pub incarnations: Mutex<BTreeMap<TopicPartition, String>>,
+    pub open: Mutex<Vec<OpenPartition>>,
 }
 
 impl Script {
@@ -136,10 +139,14 @@ impl SourceTask for CountTask {
             tokio::time::sleep(budget.wait_max.min(Duration::from_millis(5))).await;
             return Ok(Poll::Idle);
         }
-        let to = count.min(self.next + 4);
+        let mut to = count.min(self.next + 4);
         let mut records = Vec::new();
         let mut rejected = Vec::new();
         for n in self.next..to {
+            if bad && n == 3 && !records.is_empty() {
+                to = n;
+                break;
+            }
             if bad && n == 3 {
                 rejected.push(Rejected {
                     topic: topic.clone(),
@@ -225,13 +232,24 @@ impl SinkTask for KeepTask {
 
     async fn open(
         &mut self,
-        partitions: &[TopicPartition],
+        partitions: &[OpenPartition],
     ) -> Result<HashMap<TopicPartition, i64>, ConnectError> {
+        *self.0.open.lock() = partitions.to_vec();
         let stored = self.0.stored.lock();
-        let stored = stored.iter().flatten();
-        Ok(stored
-            .filter(|(p, _)| partitions.contains(p))
-            .map(|(p, o)| (p.clone(), *o))
+        let counts = |open: &&OpenPartition| {
+            let known = self.0.incarnations.lock();
+            known
+                .get(&open.partition)
+                .is_none_or(|known| *known == open.incarnation)
+        };
+        let stored = |open: &OpenPartition| {
+            let offset = *stored.as_ref()?.get(&open.partition)?;
+            Some((open.partition.clone(), offset))
+        };
+        Ok(partitions
+            .iter()
+            .filter(counts)
+            .filter_map(stored)
             .collect())
     }
 
@@ -269,6 +287,9 @@ impl SinkTask for KeepTask {
         }
         if let Some(stored) = &mut *self.0.stored.lock() {
             stored.extend(batch.positions.iter().cloned());
+            let open = self.0.open.lock().clone();
+            let of_each = open.into_iter().map(|o| (o.partition, o.incarnation));
+            self.0.incarnations.lock().extend(of_each);
         }
         Ok(PutReport::Taken)
     }

@@ -44,8 +44,11 @@ impl Written {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<String, (NewTopic, Vec<Vec<Written>>)>,
+    /// Topics made so far: their ids.
+    made: u128,
+    ids: HashMap<String, u128>,
     epochs: HashMap<String, u64>,
-    groups: HashMap<String, HashMap<TopicPartition, i64>>,
+    groups: HashMap<String, HashMap<TopicPartition, (i64, String)>>,
     /// Commits that fail before anything is visible.
     aborts_to_come: usize,
 }
@@ -108,7 +111,7 @@ impl MemoryLog {
             .lock()
             .groups
             .get(group)
-            .and_then(|offsets| offsets.get(partition).copied())
+            .and_then(|offsets| offsets.get(partition).map(|(offset, _)| *offset))
     }
 
     pub fn abort_next_commits(&self, count: usize) {
@@ -143,7 +146,7 @@ impl State {
             .get(name)
             .map(|(new, partitions)| TopicDescription {
                 name: name.to_owned(),
-                id: uuid::Uuid::nil(),
+                id: uuid::Uuid::from_u128(self.ids.get(name).copied().unwrap_or(0)),
                 partitions: partitions.len() as i32,
                 configs: new.configs.clone(),
                 internal: name.starts_with("connect-"),
@@ -259,6 +262,9 @@ impl Admin for Shared {
             return Err(AdminError::TopicExists(name));
         }
         let partitions = vec![Vec::new(); topic.partitions as usize];
+        state.made += 1;
+        let id = state.made;
+        state.ids.insert(name.clone(), id);
         state.topics.insert(name.clone(), (topic, partitions));
         let described = state.describe(&name).expect("just made");
         drop(state);
@@ -268,6 +274,7 @@ impl Admin for Shared {
 
     async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
         let removed = self.0.state.lock().topics.remove(name);
+        self.0.changed.send_modify(|version| *version += 1);
         removed
             .map(|_| ())
             .ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
@@ -322,10 +329,14 @@ impl Admin for Shared {
         let offsets = state.groups.get(group);
         Ok(partitions
             .iter()
-            .map(|partition| CommittedOffset {
-                partition: partition.clone(),
-                offset: offsets.and_then(|offsets| offsets.get(partition).copied()),
-                metadata: String::new(),
+            .map(|partition| {
+                let found = offsets.and_then(|offsets| offsets.get(partition).cloned());
+                let (offset, metadata) = found.unzip();
+                CommittedOffset {
+                    partition: partition.clone(),
+                    offset,
+                    metadata: metadata.unwrap_or_default(),
+                }
             })
             .collect())
     }
@@ -340,7 +351,7 @@ impl Admin for Shared {
         group.extend(
             offsets
                 .into_iter()
-                .map(|commit| (commit.partition, commit.offset)),
+                .map(|commit| (commit.partition, (commit.offset, commit.metadata))),
         );
         drop(state);
         self.0.changed.send_modify(|version| *version += 1);
@@ -538,7 +549,7 @@ impl Transaction for MemoryTransaction {
                 group.extend(
                     offsets
                         .into_iter()
-                        .map(|commit| (commit.partition, commit.offset)),
+                        .map(|commit| (commit.partition, (commit.offset, commit.metadata))),
                 );
             }
             bases

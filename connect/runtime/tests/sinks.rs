@@ -1,9 +1,10 @@
 //! Sink tasks: each record once in order, offsets behind what was put, dead letters with their origin.
 
-use connect_api::TopicPartition;
+use connect_api::{ConnectError, TopicPartition};
 use log_api::{Admin, NewTopic};
 use serde_json::json;
 
+use crate::connectors::Mishap;
 use crate::memory_log::{MemoryLog, Shared};
 use crate::worker::{Harness, config};
 
@@ -157,5 +158,151 @@ async fn bad_records_go_to_the_dead_letter_topic_with_their_origin() {
         })
         .collect();
     assert_eq!(shown, ["{\"x\": VALUE_CONVERTER t-0@1", "2 TASK_PUT t-0@2"]);
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_keep_their_order_and_are_cut_to_fit() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    Shared(log.clone())
+        .create_topic(NewTopic::new("dead", 1).with("max.message.bytes", "1000"))
+        .await
+        .unwrap();
+    let long = format!("\"{}\"", "x".repeat(2000));
+    for value in ["1", "2", &long, "3"] {
+        log.put("t", 0, None, Some(value)).await;
+    }
+    let harness = Harness::on(log.clone(), config()).await;
+    *harness.script.refused.lock() = vec!["1".to_owned(), "2".to_owned(), long];
+    let mut settings = sink();
+    settings["errors.tolerance"] = "all".into();
+    settings["errors.deadletterqueue.topic.name"] = "dead".into();
+    harness.configure("s", settings).await;
+    harness
+        .until("the good one", |script| script.taken.lock().len() == 1)
+        .await;
+    let letters = log.records("dead");
+    assert_eq!(letters[0].value_text(), "1");
+    assert_eq!(letters[1].value_text(), "2");
+    assert!(letters[2].value_text().len() < 1000);
+    let (name, bytes) = &letters[2].headers[0];
+    assert_eq!(name, "__connect.errors.truncated.value.bytes");
+    assert_eq!(bytes.as_deref(), Some(&b"2002"[..]));
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_reaches_offsets_that_the_sink_stores() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    log.put("t", 0, None, Some("1")).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    *harness.script.stored.lock() = Some(Default::default());
+    harness.configure("s", sink()).await;
+    let taken = |count| harness.until("taken", move |script| script.taken.lock().len() == count);
+    taken(1).await;
+    for (method, body, count) in [
+        ("DELETE", None, 2),
+        (
+            "PATCH",
+            Some(
+                json!({"offsets": [{"partition": {"kafka_topic": "t", "kafka_partition": 0}, "offset": null}]}),
+            ),
+            3,
+        ),
+    ] {
+        harness.send("PUT", "/connectors/s/stop", None).await;
+        harness.until_state("s", None, "STOPPED").await;
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            let (status, _, answer) = harness
+                .send(method, "/connectors/s/offsets", body.as_ref())
+                .await;
+            if status == 200 {
+                let text = answer["message"].as_str().unwrap();
+                assert!(text.ends_with("successfully"), "{text}");
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{answer}");
+            tokio::task::yield_now().await;
+        }
+        harness.send("PUT", "/connectors/s/resume", None).await;
+        taken(count).await;
+    }
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_is_read_from_its_start() {
+    for stores in [false, true] {
+        let log = MemoryLog::new();
+        topic(&log, "t", 1).await;
+        for value in ["1", "2"] {
+            log.put("t", 0, None, Some(value)).await;
+        }
+        let harness = Harness::on(log.clone(), config()).await;
+        *harness.script.stored.lock() = stores.then(Default::default);
+        harness.configure("s", sink()).await;
+        let partition = TopicPartition::new("t", 0);
+        log.until("offsets", |log| {
+            log.committed_by("connect-s", &partition) == Some(2)
+        })
+        .await;
+        Shared(log.clone()).delete_topic("t").await.unwrap();
+        harness.worker.stop().await;
+
+        topic(&log, "t", 1).await;
+        for value in ["3", "4", "5"] {
+            log.put("t", 0, None, Some(value)).await;
+        }
+        let script = harness.script;
+        let harness = Harness::on(log.clone(), config()).await;
+        *harness.script.stored.lock() = script.stored.lock().clone();
+        *harness.script.incarnations.lock() = script.incarnations.lock().clone();
+        harness
+            .until("all of the new topic", |script| {
+                script.taken.lock().len() == 3
+            })
+            .await;
+        assert_eq!(harness.script.taken.lock()[0], "t-0@0 null=3", "{stores}");
+        harness.worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_tried_again_shows_why_and_waits_while_paused() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    harness.configure("s", sink()).await;
+    harness.until_state("s", Some(0), "RUNNING").await;
+    let away = Mishap::Fail(ConnectError::Transient("the database is away".to_owned()));
+    *harness.script.mishaps.lock() = vec![away];
+    log.put("t", 0, None, Some("1")).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let trace = loop {
+        let status = harness.worker.status("s").unwrap();
+        if let Some(trace) = status["tasks"][0]["trace"].as_str() {
+            assert_eq!(status["tasks"][0]["state"], "RUNNING");
+            break trace.to_owned();
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status}");
+        tokio::task::yield_now().await;
+    };
+    assert!(
+        trace.contains("the database is away\nput failed for now; the next attempt is at "),
+        "{trace}"
+    );
+    // Within the pause of 300 ms.
+    harness.send("PUT", "/connectors/s/pause", None).await;
+    harness.until_state("s", Some(0), "PAUSED").await;
+    assert!(harness.script.taken.lock().is_empty());
+    harness.send("PUT", "/connectors/s/resume", None).await;
+    harness
+        .until("the record", |script| script.taken.lock().len() == 1)
+        .await;
+    let task = harness.until_state("s", Some(0), "RUNNING").await;
+    assert_eq!(task.get("trace"), None);
     harness.worker.stop().await;
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, PutReport, Record, Schema, SchemaType, SinkBatch,
-    SinkRecord, SinkTask, Struct, Task, TaskContext, Text, TopicPartition, Value, conformance,
-    logical,
+    ConfigMap, ConnectError, ConnectorPlugin, OpenPartition, PutReport, Record, Schema, SchemaType,
+    SinkBatch, SinkRecord, SinkTask, Struct, Task, TaskContext, Text, TopicPartition, Value,
+    conformance, logical,
 };
 use connector_postgres::PostgresSink;
 
@@ -67,10 +67,17 @@ fn batch(topic: &str, from: i64, rows: &[(&str, &str)]) -> SinkBatch {
     }
 }
 
+fn life(topic: &str, incarnation: &str) -> OpenPartition {
+    OpenPartition {
+        partition: TopicPartition::new(topic, 0),
+        incarnation: incarnation.to_owned(),
+    }
+}
+
 async fn open(context: &TaskContext, topic: &str) -> Box<dyn SinkTask> {
     let mut task = new_task();
     task.start(context.clone()).await.unwrap();
-    task.open(&[TopicPartition::new(topic, 0)]).await.unwrap();
+    task.open(&[life(topic, "1")]).await.unwrap();
     task
 }
 
@@ -84,10 +91,16 @@ async fn everything() {
     upserts_and_deletes(&server).await;
     crashes(&server).await;
     existing_tables(&server).await;
+    values_are_never_cut(&server).await;
+    keys_in_other_spellings(&server).await;
+    arrays(&server).await;
     schemas(&server).await;
     composite_keys(&server).await;
     evolution(&server).await;
     bad_rows(&server).await;
+    names_limits_and_triggers(&server).await;
+    rows_of_nulls(&server).await;
+    other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
     a_second_task_is_fenced(&server).await;
     validation(&server).await;
@@ -143,7 +156,7 @@ async fn upserts_and_deletes(server: &Postgres) {
         server
             .rows("SELECT * FROM _thalweg_offsets WHERE connector = 'a'")
             .await,
-        ["a|up.serts|0|11"]
+        ["a|up.serts|0|11|1"]
     );
     task.close(&[]).await.unwrap();
 }
@@ -238,6 +251,124 @@ async fn existing_tables(server: &Postgres) {
         matches!(&error, ConnectError::Config { key, message } if key == "schema.evolution"
         && message.contains("has no column colour")),
         "{error}"
+    );
+}
+
+async fn values_are_never_cut(server: &Postgres) {
+    server
+        .client()
+        .await
+        .batch_execute(
+            "CREATE DOMAIN code AS varchar(3); CREATE TABLE cut (id varchar(3) PRIMARY KEY, s varchar(3), c char(2), \
+             b bit(3), v varbit(3), d code, a varchar(3)[], n numeric(4,1), at timestamp(0))",
+        )
+        .await
+        .unwrap();
+    let mut task = open(&context(server, "cut", &[("pk.fields", "id")]), "cut").await;
+    let bad = [
+        ("1", r#"{"s":"abcdef"}"#),
+        ("2", r#"{"c":"xyz"}"#),
+        ("3", r#"{"b":"10110"}"#),
+        ("4", r#"{"v":"10110"}"#),
+        ("5", r#"{"d":"abcd"}"#),
+        ("6", r#"{"a":["abcd"]}"#),
+        ("7", r#"{"n":12345}"#),
+        ("toolong", "{}"),
+    ];
+    let PutReport::Rejected(rejected) = task.put(&batch("cut", 0, &bad)).await.unwrap() else {
+        panic!("all are too long")
+    };
+    assert_eq!(rejected.len(), bad.len(), "{rejected:?}");
+    assert!(
+        rejected[0]
+            .message
+            .contains("value too long for type character varying(3)"),
+        "{rejected:?}"
+    );
+    let good = r#"{"s":"abc","c":"x","b":"101","v":"1","d":"abc","a":["ab",null],"n":1.25,"at":"2020-01-01T00:00:00.9Z"}"#;
+    put(
+        &mut task,
+        &batch("cut", 0, &[("1", good), ("toolong", "null")]),
+    )
+    .await;
+    assert_eq!(
+        server.rows("SELECT * FROM cut").await,
+        ["1|abc|x |101|1|abc|{ab,NULL}|1.3|2020-01-01 00:00:01"]
+    );
+}
+
+async fn keys_in_other_spellings(server: &Postgres) {
+    for (name, column, one, other) in [
+        (
+            "k_uuid",
+            "uuid",
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        ),
+        ("k_numeric", "numeric", "1.0", "1.00"),
+        ("k_rounded", "numeric(10,1)", "1.01", "1.04"),
+        (
+            "k_zone",
+            "timestamptz",
+            "2013-01-01T10:00:00Z",
+            "2013-01-01T12:00:00+02:00",
+        ),
+        ("k_int", "integer", "1", "01"),
+        ("k_char", "char(5)", "ab", "ab  "),
+    ] {
+        let client = server.client().await;
+        let table = format!("CREATE TABLE {name} (id {column} PRIMARY KEY, n integer, m integer)");
+        client.batch_execute(&table).await.unwrap();
+        let mut task = open(&context(server, name, &[("pk.fields", "id")]), name).await;
+        let both = [(one, r#"{"n":1,"m":1}"#), (other, r#"{"n":2}"#)];
+        put(&mut task, &batch(name, 0, &both)).await;
+        let rows = async || server.rows(&format!("SELECT n, m FROM {name}")).await;
+        assert_eq!(rows().await, ["2|1"], "{name}");
+        put(
+            &mut task,
+            &batch(name, 2, &[(one, r#"{"n":3}"#), (other, "null")]),
+        )
+        .await;
+        assert_eq!(rows().await, [""; 0], "{name}");
+        put(
+            &mut task,
+            &batch(name, 4, &[(other, "null"), (one, r#"{"n":4}"#)]),
+        )
+        .await;
+        assert_eq!(rows().await, ["4|-"], "{name}");
+    }
+}
+
+async fn arrays(server: &Postgres) {
+    server
+        .client()
+        .await
+        .batch_execute(
+            "CREATE TABLE arrays (id text PRIMARY KEY, n int[], t text[], j jsonb[], at timestamp[], d float8[])",
+        )
+        .await
+        .unwrap();
+    let mut task = open(&context(server, "arrays", &[("pk.fields", "id")]), "arrays").await;
+    let value = r#"{"n":[[1,2],[3,null]],"t":["a,b","\"q\" \\",""],"j":[{"a":[1]},"s",[2]],
+        "at":["2013-01-01T10:00:00+02:00"],"d":[1,1.5]}"#;
+    let rows = [
+        ("1", value),
+        ("2", r#"{"n":[],"t":["x",{"y":1}]}"#),
+        ("3", r#"{"n":["one"]}"#),
+    ];
+    let PutReport::Rejected(rejected) = task.put(&batch("arrays", 0, &rows)).await.unwrap() else {
+        panic!("one is no integer")
+    };
+    assert_eq!(rejected[0].index, 2);
+    put(&mut task, &batch("arrays", 0, &rows[..2])).await;
+    assert_eq!(
+        server
+            .rows("SELECT n, t[1], t[2], cardinality(t), j[1]->'a', j[2], j[3], at, d FROM arrays ORDER BY id")
+            .await,
+        [
+            r#"{{1,2},{3,NULL}}|a,b|"q" \|3|[1]|"s"|[2]|{"2013-01-01 08:00:00"}|{1,1.5}"#,
+            r#"{}|x|{"y":1}|2|-|-|-|-|-"#,
+        ]
     );
 }
 
@@ -422,6 +553,125 @@ async fn bad_rows(server: &Postgres) {
     assert!(
         rejected[0].message.contains("the record has no key"),
         "{rejected:?}"
+    );
+}
+
+async fn names_limits_and_triggers(server: &Postgres) {
+    server
+        .client()
+        .await
+        .batch_execute(
+            "CREATE TABLE refusing (id text PRIMARY KEY, n integer); CREATE FUNCTION no_negatives() RETURNS trigger \
+             LANGUAGE plpgsql AS $$ BEGIN IF NEW.n < 0 THEN RAISE EXCEPTION 'negative'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER t BEFORE INSERT ON refusing FOR EACH ROW EXECUTE FUNCTION no_negatives()",
+        )
+        .await
+        .unwrap();
+    let mut task = open(
+        &context(server, "refusing", &[("pk.fields", "id")]),
+        "refusing",
+    )
+    .await;
+    let long = format!(r#"{{"{}":1}}"#, "c".repeat(64));
+    // No index takes a key of so many bytes, however they are packed.
+    let mut seed = 1u64;
+    let huge: String = (0..20_000)
+        .map(|_| {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap())
+        })
+        .collect();
+    let rows = [
+        ("a", r#"{"n":1}"#),
+        ("b", r#"{"":1}"#),
+        ("c", r#"{"b\u0000c":1}"#),
+        ("d", &long),
+    ];
+    let rejected = |report| match report {
+        PutReport::Rejected(rows) => rows,
+        PutReport::Taken => panic!("rows are bad"),
+    };
+    let found = rejected(task.put(&batch("refusing", 0, &rows)).await.unwrap());
+    for (row, reason) in found.iter().zip([
+        "an empty name",
+        "a zero character in the name",
+        "longer than 63 bytes",
+    ]) {
+        assert!(row.message.contains(reason), "{found:?}");
+    }
+    assert_eq!(found.len(), 3);
+    let rows = [
+        ("a", r#"{"n":1}"#),
+        ("b", r#"{"n":-1}"#),
+        (&*huge, r#"{"n":1}"#),
+        ("c", r#"{"n":2,"n":3}"#),
+    ];
+    let found = rejected(task.put(&batch("refusing", 0, &rows)).await.unwrap());
+    let indexes: Vec<usize> = found.iter().map(|row| row.index).collect();
+    assert_eq!(indexes, [1, 2], "{found:?}");
+    put(&mut task, &batch("refusing", 0, &[rows[0], rows[3]])).await;
+    assert_eq!(
+        server.rows("SELECT n FROM refusing ORDER BY id").await,
+        ["1", "3"]
+    );
+}
+
+async fn rows_of_nulls(server: &Postgres) {
+    let more = [
+        ("insert.mode", "insert"),
+        ("delete.enabled", "false"),
+        ("primary.key.mode", "none"),
+    ];
+    let mut task = open(&context(server, "nulls", &more), "nulls").await;
+    put(
+        &mut task,
+        &batch("nulls", 0, &[("", r#"{"a":null}"#), ("", r#"{"a":null}"#)]),
+    )
+    .await;
+    put(&mut task, &batch("nulls", 2, &[("", r#"{"a":1}"#)])).await;
+    assert_eq!(
+        server.rows("SELECT a FROM nulls ORDER BY a").await,
+        ["1", "-", "-"]
+    );
+}
+
+async fn other_lives_of_a_topic(server: &Postgres) {
+    let context = context(server, "lives", &[("pk.fields", "id")]);
+    let mut task = open(&context, "lives").await;
+    put(
+        &mut task,
+        &batch("lives", 0, &[("a", r#"{"n":1}"#), ("b", r#"{"n":1}"#)]),
+    )
+    .await;
+    // The topic was made anew, or its offsets were reset: its first rows are not those that are there.
+    assert_eq!(task.open(&[life("lives", "2")]).await.unwrap(), [].into());
+    put(&mut task, &batch("lives", 0, &[("a", r#"{"n":2}"#)])).await;
+    assert_eq!(
+        task.open(&[life("lives", "2")]).await.unwrap(),
+        [(TopicPartition::new("lives", 0), 1)].into()
+    );
+    assert_eq!(
+        server.rows("SELECT n FROM lives ORDER BY id").await,
+        ["2", "1"]
+    );
+    // What a version without incarnations wrote counts.
+    let client = server.client().await;
+    client
+        .batch_execute("ALTER TABLE _thalweg_offsets DROP COLUMN incarnation")
+        .await
+        .unwrap();
+    assert_eq!(
+        task.open(&[life("lives", "3")]).await.unwrap(),
+        [(TopicPartition::new("lives", 0), 1)].into()
+    );
+    put(&mut task, &batch("lives", 1, &[("a", r#"{"n":3}"#)])).await;
+    assert_eq!(
+        server
+            .rows("SELECT next_offset, incarnation FROM _thalweg_offsets WHERE connector = 'lives'")
+            .await,
+        ["2|3"]
     );
 }
 

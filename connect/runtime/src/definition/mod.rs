@@ -2,6 +2,7 @@
 //! the settings that a task runs with.
 
 mod keys;
+mod names;
 mod nearest;
 mod plugins;
 mod settings;
@@ -11,7 +12,7 @@ mod validate;
 mod tests;
 
 pub(crate) use keys::key_infos;
-pub(crate) use nearest::nearest;
+pub(crate) use nearest::{is_typo, nearest};
 pub(crate) use plugins::Plugins;
 pub(crate) use settings::{ErrorSettings, Settings, TopicCreation};
 pub(crate) use validate::{Invalid, validate};

@@ -181,7 +181,7 @@ async fn unknown_keys_are_warnings_with_the_nearest_name() {
         &[
             &GOOD[..],
             &[
-                ("task.max", "1"),
+                ("tasks.maximum", "1"),
                 ("zzz", "1"),
                 ("offsets.storage.topic", "t"),
                 ("secret", "s3"),
@@ -196,7 +196,7 @@ async fn unknown_keys_are_warnings_with_the_nearest_name() {
         infos.warnings,
         [
             "recognised, not supported: offsets.storage.topic",
-            "unknown key task.max: did you mean tasks.max?",
+            "unknown key tasks.maximum: did you mean tasks.max?",
             "unknown key zzz: no part of this connector reads it",
         ]
     );
@@ -236,4 +236,101 @@ async fn a_misspelt_required_key_is_pointed_out() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("(did you mean LinesSource?)"), "{error}");
+}
+
+#[tokio::test]
+async fn typing_errors_of_keys_are_refused() {
+    for (key, value, meant) in [
+        ("task.max", "1", "tasks.max"),
+        ("secert", "s", "secret"),
+        ("error.tolerance", "all", "errors.tolerance"),
+        (
+            "value.converter.schema.enable",
+            "false",
+            "value.converter.schemas.enable",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&[(key, value)]).await,
+            format!("Unknown configuration {key}: did you mean {meant}?")
+        );
+    }
+    // What is set already cannot have been meant.
+    assert_eq!(refusal(&[("tasks.max", "1"), ("task.max", "1")]).await, "");
+    let step = [
+        ("transforms", "a"),
+        ("transforms.a.type", "InsertField$Value"),
+        ("transforms.a.static.field", "f"),
+        ("transforms.a.static.valeu", "v"),
+    ];
+    assert!(
+        refusal(&step)
+            .await
+            .contains("did you mean transforms.a.static.value?")
+    );
+}
+
+#[tokio::test]
+async fn topics_are_topics_and_no_internal_one_is_a_target() {
+    for (topic, issue) in [
+        ("a b", "only ASCII letters, digits and . _ -"),
+        ("..", "cannot be named . or .."),
+        ("connect-configs", "the system keeps this topic for itself"),
+        (
+            "__consumer_offsets",
+            "the system keeps this topic for itself",
+        ),
+        ("_thalweg.catalog", "the system keeps this topic for itself"),
+    ] {
+        let text = refusal(&[("topic", topic)]).await;
+        assert!(text.contains(issue), "{text}");
+    }
+    let long = "x".repeat(250);
+    assert!(
+        refusal(&[("topic", &long)])
+            .await
+            .contains("at most 249 letters")
+    );
+    let dead = refusal(&[("errors.deadletterqueue.topic.name", "connect-offsets")]).await;
+    assert!(dead.contains("for itself"), "{dead}");
+}
+
+#[tokio::test]
+async fn a_transform_of_a_sink_has_no_outputs() {
+    let infos = checked(&[
+        ("name", "a"),
+        ("connector.class", "LinesSink"),
+        ("file", "x"),
+        ("topics", "t"),
+        ("transforms", "w"),
+        ("transforms.w.type", "wasm"),
+        ("transforms.w.module", "/nowhere.wasm"),
+        ("transforms.w.outputs", "side"),
+    ])
+    .await
+    .unwrap();
+    assert!(
+        infos
+            .refusal()
+            .unwrap()
+            .contains("a sink writes to its target")
+    );
+}
+
+#[test]
+fn urls_in_errors_have_no_password() {
+    for (value, shown) in [
+        (
+            "postgresql://u:p@ss@host/db?x=1",
+            "postgresql://host/db?x=1",
+        ),
+        (
+            "jdbc:postgresql://h/db?user=u&password=p",
+            "jdbc:postgresql://h/db?user=u",
+        ),
+        ("postgresql://u:p/s?s@host/db", "postgresql://host/db"),
+        ("/a/file@home", "/a/file@home"),
+    ] {
+        assert_eq!(super::validate::without_password(value), shown);
+    }
 }

@@ -1,20 +1,23 @@
 //! Validation: every key of a configuration with its value, what is wrong with it, and which keys nobody knows.
 //!
 //! The answer has Kafka's shape (`ConfigInfos`) and one field more, `warnings`: keys that no part claims, with the
-//! nearest name that one does, and keys that are recognised but have no effect.
+//! nearest name that one does, and keys that are recognised but have no effect. A key that is a typing error of one
+//! that is not set is an error.
 
 use std::time::Duration;
 
 use connect_api::{
-    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, ConnectError, Importance,
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, ConnectError, ConnectorKind,
+    Importance,
 };
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
 use super::settings::Settings;
-use super::{Plugins, keys, nearest};
+use super::{Plugins, is_typo, keys, names, nearest};
 use crate::config::ConnectConfig;
-use crate::transform::{self, PredicateKind, TransformKind, below, names};
+use crate::converter::ConverterKind;
+use crate::transform::{self, PredicateKind, TransformKind, below, names as listed};
 
 /// How long a connector may look at the world.
 const LIVE_CHECK_MAX: Duration = Duration::from_secs(10);
@@ -114,7 +117,7 @@ impl ConfigInfos {
                 let shown = if known.kind == ConfigType::Password {
                     "[hidden]"
                 } else {
-                    value
+                    &without_password(value)
                 };
                 format!("Invalid value {shown} for configuration {key}: {message}")
             }
@@ -163,7 +166,7 @@ pub(crate) async fn validate(
         .ok_or_else(|| Invalid::UnknownClass(plugins.unknown_connector(class)))?;
     let mut def = keys::whole(&**connector);
     let mut issues = Vec::new();
-    def = transforms(def, config, &mut issues);
+    def = transforms(def, config, connector.kind(), &mut issues);
     let values = def.validate(config);
     let mut groups: Vec<String> = Vec::new();
     for group in def.keys().iter().filter_map(|key| key.group.as_ref()) {
@@ -177,6 +180,8 @@ pub(crate) async fn validate(
         keys: def.keys().iter().cloned().zip(values).collect(),
         warnings: warnings(&def, config),
     };
+    issues.extend(typos(&def, worker, config));
+    issues.extend(names::issues(connector.kind(), worker, config));
     for (key, message) in issues {
         infos.add_error(&key, message);
     }
@@ -202,6 +207,20 @@ pub(crate) async fn validate(
     Ok(infos)
 }
 
+/// A value as an error may show it: a URL without what proves who one is.
+pub(super) fn without_password(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return value.to_owned();
+    };
+    // Up to the last @, also where a password holds one, or a / or ?, that should have been escaped.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let shown: Vec<&str> = place
+        .split_inclusive(['?', '&'])
+        .filter(|part| !part.to_lowercase().contains("password"))
+        .collect();
+    format!("{scheme}://{}", shown.concat().trim_end_matches(['?', '&']))
+}
+
 /// Errors that single values have shown already are not told twice.
 fn add_unless_known(infos: &mut ConfigInfos, error: ConnectError) {
     let (key, message) = match error {
@@ -219,7 +238,7 @@ fn add_unless_known(infos: &mut ConfigInfos, error: ConnectError) {
 
 /// Transforms compile and load in a thread that may block.
 async fn check_modules(plugins: &Plugins, config: &ConfigMap, infos: &mut ConfigInfos) {
-    for name in names(config, "transforms") {
+    for name in listed(config, "transforms") {
         let prefix = format!("transforms.{name}.");
         let own = below(config, &prefix);
         let Some(kind) = own
@@ -250,6 +269,7 @@ async fn check_modules(plugins: &Plugins, config: &ConfigMap, infos: &mut Config
 fn transforms(
     mut def: ConfigDef,
     config: &ConfigMap,
+    connector: ConnectorKind,
     issues: &mut Vec<(String, String)>,
 ) -> ConfigDef {
     for name in unique(config, "transforms", issues) {
@@ -267,6 +287,19 @@ fn transforms(
                 known
             },
         );
+        let outputs = format!("{prefix}outputs");
+        if connector == ConnectorKind::Sink
+            && kind == Some(TransformKind::Wasm)
+            && config
+                .get(&outputs)
+                .is_some_and(|topics| !topics.trim().is_empty())
+        {
+            let message = format!(
+                "Invalid configuration {outputs}: a sink writes to its target, not to topics; route in a source, or \
+                 leave it out"
+            );
+            issues.push((outputs, message));
+        }
         def = own_keys(
             def,
             &prefix,
@@ -297,10 +330,10 @@ fn transforms(
             kind.map(PredicateKind::config_def),
         );
     }
-    for name in names(config, "transforms") {
+    for name in listed(config, "transforms") {
         let key = format!("transforms.{name}.predicate");
         if let Some(predicate) = config.get(&key)
-            && !names(config, "predicates").contains(predicate)
+            && !listed(config, "predicates").contains(predicate)
         {
             issues.push((
                 key.clone(),
@@ -313,7 +346,7 @@ fn transforms(
 
 fn unique(config: &ConfigMap, key: &str, issues: &mut Vec<(String, String)>) -> Vec<String> {
     let mut unique: Vec<String> = Vec::new();
-    for name in names(config, key) {
+    for name in listed(config, key) {
         if unique.contains(&name) {
             issues.push((
                 key.to_owned(),
@@ -390,6 +423,39 @@ fn warnings(def: &ConfigDef, config: &ConfigMap) -> Vec<String> {
     warnings
 }
 
+/// Keys that differ by a letter or two from a key that some part of the connector reads and that is not set.
+fn typos(def: &ConfigDef, worker: &ConnectConfig, config: &ConfigMap) -> Vec<(String, String)> {
+    let mut known: Vec<String> = Vec::new();
+    for key in def.keys() {
+        let names = || std::iter::once(&*key.name).chain(key.aliases.iter().copied());
+        // A required one that is missing is pointed out as such.
+        if !key.required && !names().any(|name| config.contains_key(name)) {
+            known.extend(names().map(str::to_owned));
+        }
+    }
+    for (role, default) in [
+        ("key.converter", &worker.key_converter),
+        ("value.converter", &worker.value_converter),
+    ] {
+        let kind = ConverterKind::by_name(config.get(role).unwrap_or(default));
+        let own = kind.map(ConverterKind::config_def).unwrap_or_default();
+        known.extend(own.keys().iter().map(|key| format!("{role}.{}", key.name)));
+    }
+    known.retain(|name| !config.contains_key(name));
+    config
+        .keys()
+        .filter(|key| def.key(key).is_none() && !keys::UNSUPPORTED.contains(&key.as_str()))
+        .filter_map(|key| {
+            let near = known.iter().filter(|meant| is_typo(key, meant));
+            let meant = near.min_by_key(|meant| strsim::damerau_levenshtein(key, meant))?;
+            Some((
+                key.clone(),
+                format!("Unknown configuration {key}: did you mean {meant}?"),
+            ))
+        })
+        .collect()
+}
+
 fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
     let Some(prefix) = keys::PREFIXES
         .iter()
@@ -403,10 +469,10 @@ fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
             let Some((name, below)) = rest.split_once('.') else {
                 return false;
             };
-            let listed = names(config, prefix.trim_end_matches('.'))
+            let is_listed = listed(config, prefix.trim_end_matches('.'))
                 .iter()
                 .any(|known| known == name);
-            listed
+            is_listed
                 && (below.starts_with("config.")
                     || def.key(&format!("{prefix}{name}.{below}")).is_some()
                     || matches!(below, "whitelist" | "blacklist" | "field.syntax.version"))

@@ -307,6 +307,17 @@ impl Herder {
         self.settle(&id.connector, Vec::new())
     }
 
+    /// A run is alive, but cannot go on for now: what it tries again is no failure, yet status says why nothing moves.
+    pub(crate) fn retrying(&mut self, id: &TaskId, run: u64, trace: String) -> Vec<Command> {
+        if let Some(slot) = self.slots.get_mut(id).filter(|slot| slot.run == run) {
+            if slot.phase == Phase::Starting {
+                slot.phase = Phase::Running;
+            }
+            slot.trace = Some(trace);
+        }
+        self.settle(&id.connector, Vec::new())
+    }
+
     /// A run ended.
     pub(crate) fn ended(
         &mut self,

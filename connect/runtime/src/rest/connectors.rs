@@ -516,7 +516,13 @@ pub(super) async fn reset_offsets(State(inner): Shared, Path(name): Path<String>
 }
 
 async fn change_offsets(inner: &Inner, name: String, change: OffsetsChange, verb: &str) -> Answer {
+    let kind = view(inner, &name)?.kind;
     inner.change(Change::Offsets { name, change }).await?;
+    // Sinks that store offsets themselves are told.
+    if kind == Some(ConnectorKind::Sink) {
+        let message = format!("The offsets for this connector have been {verb} successfully");
+        return Ok(body::json(200, &json!({ "message": message })));
+    }
     let message = format!(
         "The Connect framework-managed offsets for this connector have been {verb} successfully. However, if this \
          connector manages offsets externally, they will need to be manually {verb} in the system that the connector \

@@ -42,6 +42,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Exists(_) => 409,
             ChangeError::NotFound(_) | ChangeError::TaskNotFound(_) => 404,
             ChangeError::NotStopped(_) | ChangeError::Bad(_) => 400,
+            ChangeError::Store(error) if error.is_too_large() => 413,
             ChangeError::Store(_) => 500,
             ChangeError::Stopping => 503,
         };

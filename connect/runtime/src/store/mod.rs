@@ -11,6 +11,7 @@
 
 mod config;
 mod offset;
+mod resets;
 mod status;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use thiserror::Error;
 
 pub(crate) use config::{ConfigRecord, ConfigStore, StoredConnector, TargetState};
 pub(crate) use offset::OffsetStore;
+pub(crate) use resets::Resets;
 pub(crate) use status::{Gone, StatusRecord, StatusStore};
 
 /// Reading or writing one of the worker's topics failed.
@@ -42,6 +44,20 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    /// Whether what was to be kept is over the topic's limit.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::Write {
+                source: WriteError::TooLarge { .. },
+                ..
+            } | Self::Transaction {
+                source: TransactionError::Write(WriteError::TooLarge { .. }),
+                ..
+            }
+        )
+    }
+
     /// Whether it may work later.
     pub(crate) fn retryable(&self) -> bool {
         match self {

@@ -4,9 +4,11 @@
 //! `errors.deadletterqueue.context.headers.enable` it tells in headers (`__connect.errors.topic`, `.partition`,
 //! `.offset`, `.connector.name`, `.task.id`, `.stage`, `.class.name`, `.exception.class.name`,
 //! `.exception.message`, `.exception.stacktrace`) which record of which task failed where and why, all as text.
+//! A letter over the topic's limit is cut; `__connect.errors.truncated.value.bytes` then says how long the value was.
 
 use bytes::Bytes;
 use connect_api::ConnectError;
+use log_api::TopicDescription;
 
 use super::failure::Failure;
 use crate::definition::ErrorSettings;
@@ -46,6 +48,8 @@ pub(super) struct Original {
     pub(super) topic: String,
     /// `None` for sources: the record was in no log yet.
     pub(super) place: Option<(i32, i64)>,
+    /// Where a source had read to, in its own words.
+    pub(super) source: Option<String>,
     pub(super) key: Option<Bytes>,
     pub(super) value: Option<Bytes>,
     pub(super) headers: Vec<RawHeader>,
@@ -57,6 +61,63 @@ pub(super) struct DeadLetter {
     pub(super) key: Option<Bytes>,
     pub(super) value: Option<Bytes>,
     pub(super) headers: Vec<RawHeader>,
+}
+
+const TRUNCATED: &str = "__connect.errors.truncated.value.bytes";
+/// What a batch and a record take beside key, value and headers.
+const RECORD_OVERHEAD: usize = 128;
+/// `max.message.bytes` of topics that do not set it.
+const MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
+
+/// What a topic takes as one record.
+pub(super) fn message_bytes_max(topic: &TopicDescription) -> usize {
+    topic
+        .configs
+        .get("max.message.bytes")
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap_or(MESSAGE_BYTES_DEFAULT)
+}
+
+/// About what a record takes.
+pub(super) fn record_bytes(
+    key: Option<&Bytes>,
+    value: Option<&Bytes>,
+    headers: &[RawHeader],
+) -> usize {
+    let length = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
+    let headers: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + length(value.as_ref()) + 10)
+        .sum();
+    length(key) + length(value) + headers + RECORD_OVERHEAD
+}
+
+impl DeadLetter {
+    /// The letter cut to what a topic takes: the value's end goes first, then what else is the record's own. What the
+    /// context headers say stays.
+    pub(super) fn fit(mut self, bytes_max: usize) -> Self {
+        let bytes = |letter: &Self| {
+            record_bytes(letter.key.as_ref(), letter.value.as_ref(), &letter.headers)
+        };
+        if bytes(&self) <= bytes_max {
+            return self;
+        }
+        let length = self.value.as_ref().map_or(0, Bytes::len);
+        self.headers
+            .push((TRUNCATED.to_owned(), Some(Bytes::from(length.to_string()))));
+        let excess = bytes(&self).saturating_sub(bytes_max);
+        self.value = self
+            .value
+            .map(|value| value.slice(..length.saturating_sub(excess)));
+        if bytes(&self) > bytes_max {
+            self.headers
+                .retain(|(name, _)| name.starts_with("__connect.errors."));
+        }
+        if bytes(&self) > bytes_max {
+            self.key = None;
+        }
+        self
+    }
 }
 
 /// Decides about failed records of one task, and counts them.
@@ -100,7 +161,10 @@ impl ErrorDesk {
                     original.topic
                 )
             }
-            None => format!("topic '{}'", original.topic),
+            None => match &original.source {
+                Some(source) => format!("topic '{}', read up to {source}", original.topic),
+                None => format!("topic '{}'", original.topic),
+            },
         };
         if self.settings.log || !self.settings.tolerate {
             let record = self.settings.log_messages.then(|| {
@@ -173,6 +237,34 @@ impl ErrorDesk {
             key: original.key,
             value: original.value,
             headers,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_cut_to_what_fits() {
+        let letter = DeadLetter {
+            key: Some(Bytes::from("k")),
+            value: Some(Bytes::from(vec![b'x'; 5000])),
+            headers: vec![
+                ("own".to_owned(), Some(Bytes::from(vec![b'y'; 3000]))),
+                ("__connect.errors.stage".to_owned(), Some("TASK_PUT".into())),
+            ],
+        };
+        assert_eq!(letter.clone().fit(1 << 20).headers.len(), 2);
+        for (bytes_max, value_bytes, headers) in [(4096, 862, 3), (1000, 0, 2)] {
+            let cut = letter.clone().fit(bytes_max);
+            assert!(record_bytes(cut.key.as_ref(), cut.value.as_ref(), &cut.headers) <= bytes_max);
+            assert_eq!(
+                (cut.value.unwrap().len(), cut.headers.len()),
+                (value_bytes, headers)
+            );
+            let (name, bytes) = cut.headers.last().unwrap();
+            assert_eq!((&**name, bytes.as_deref()), (TRUNCATED, Some(&b"5000"[..])));
         }
     }
 }

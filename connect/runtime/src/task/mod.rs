@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use connect_api::{ConfigMap, ConnectorPlugin, Task, TaskContext};
+use connect_api::{ConfigMap, ConnectError, ConnectorPlugin, Task, TaskContext};
 use connect_sandbox::Sandbox;
 use log_api::Log;
 use tokio::sync::{mpsc, watch};
@@ -64,9 +64,26 @@ pub(crate) struct Assignment {
 /// What a run tells.
 #[derive(Debug)]
 pub(crate) enum TaskEvent {
-    Reported { id: TaskId, run: u64, phase: Phase },
-    Ended { id: TaskId, run: u64, end: End },
-    TopicUsed { id: TaskId, topic: Arc<str> },
+    Reported {
+        id: TaskId,
+        run: u64,
+        phase: Phase,
+    },
+    /// A call fails for now and comes again.
+    Retrying {
+        id: TaskId,
+        run: u64,
+        trace: String,
+    },
+    Ended {
+        id: TaskId,
+        run: u64,
+        end: End,
+    },
+    TopicUsed {
+        id: TaskId,
+        topic: Arc<str>,
+    },
 }
 
 /// Whether a connector's code is being waited for, and since when.
@@ -193,6 +210,7 @@ async fn run_task(
         assignment,
         told,
         pulse,
+        retrying: false,
     };
     match seat.assignment.plugin.task() {
         Task::Source(task) => source_task::run(seat, task).await,
@@ -215,6 +233,8 @@ struct Seat {
     assignment: Assignment,
     told: watch::Receiver<Control>,
     pulse: Arc<Pulse>,
+    /// Whether status shows that a call is tried again.
+    retrying: bool,
 }
 
 impl Seat {
@@ -232,6 +252,41 @@ impl Seat {
             .environment
             .events
             .send(TaskEvent::Reported { id, run, phase });
+    }
+
+    /// A call failed for now: status shows why, and when it comes again. Returns after the pause, and not while the
+    /// run is to be paused.
+    async fn pause_before_retry(&mut self, what: &str, error: &ConnectError, pause: Duration) {
+        let connector = &self.assignment.id.connector;
+        tracing::warn!(connector, %error, "{what} is tried again");
+        let next = chrono::Utc::now() + pause;
+        let event = TaskEvent::Retrying {
+            id: self.assignment.id.clone(),
+            run: self.assignment.run,
+            trace: format!(
+                "{}\n{what} failed for now; the next attempt is at {}",
+                error.trace(),
+                next.format("%Y-%m-%dT%H:%M:%SZ")
+            ),
+        };
+        let _ = self.environment.events.send(event);
+        self.retrying = true;
+        self.pause(pause).await;
+        if self.control() != Control::Pause {
+            return;
+        }
+        self.report(Phase::Paused);
+        while self.control() == Control::Pause {
+            self.told_otherwise().await;
+        }
+        self.report(Phase::Running);
+    }
+
+    /// What was tried again worked.
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.retrying) {
+            self.report(Phase::Running);
+        }
     }
 
     fn topic_used(&self, topic: &Arc<str>) {

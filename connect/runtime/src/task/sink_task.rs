@@ -21,23 +21,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use connect_api::{
-    ConnectError, ConnectorKind, PutReport, Record, SinkBatch, SinkRecord, SinkTask,
+    ConnectError, ConnectorKind, OpenPartition, PutReport, Record, SinkBatch, SinkRecord, SinkTask,
     TopicPartition, Traced,
 };
 use log_api::{
     BatchBuilder, Compression, NewTopic, OffsetCommit, PollBudget, ReadError, Reader,
-    ReaderOptions, Records, Start, Writer,
+    ReaderOptions, Records, Start, WriteError, Writer,
 };
 
 use super::Seat;
 use super::backoff::Backoff;
-use super::dead_letter::{DeadLetter, ErrorDesk, Original, Stage};
+use super::dead_letter::{DeadLetter, ErrorDesk, Original, Stage, message_bytes_max};
 use super::failure::Failure;
 use super::lifecycle::{Control, Phase};
 use crate::converter::{Converter, header};
 use crate::definition::Settings;
 use crate::herder::End;
-use crate::store::ensure_topic;
+use crate::store::{Resets, ensure_topic};
 use crate::transform::Chain;
 
 /// Bytes read at a time.
@@ -50,6 +50,8 @@ const FLUSH_IDLE_AFTER: Duration = Duration::from_millis(100);
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// How often topics are looked for that are not there yet.
 const ABSENT_WAIT: Duration = Duration::from_millis(250);
+/// Dead letters are not cut to less than this.
+const LETTER_BYTES_MIN: usize = 16 << 10;
 /// Longest pause between attempts of a call that fails for now.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -75,7 +77,10 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SinkTask) -> Unle
             task.start(seat.context()).await
         };
         match started {
-            Ok(()) => break,
+            Ok(()) => {
+                seat.recovered();
+                break;
+            }
             Err(error) => match wait_after(seat, &mut backoff, error, "start").await? {
                 Ok(()) => {}
                 Err(stopped) => return Ok(Err(stopped)),
@@ -97,7 +102,9 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SinkTask) -> Unle
         let outcome = read(seat, flow, task, &mut *reader, &partitions).await?;
         {
             let _call = seat.pulse.call();
-            task.close(&partitions).await?;
+            let closed: Vec<TopicPartition> =
+                partitions.into_iter().map(|open| open.partition).collect();
+            task.close(&closed).await?;
         }
         if let Err(stopped) = outcome {
             return Ok(Err(stopped));
@@ -117,7 +124,7 @@ async fn idle(seat: &mut Seat) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// After a failed call: waits where it failed for now.
+/// After a failed call: waits where it failed for now, and as long as nothing may be written.
 async fn wait_after(
     seat: &mut Seat,
     backoff: &mut Backoff,
@@ -127,8 +134,7 @@ async fn wait_after(
     if !error.retryable() {
         return Err(error.into());
     }
-    tracing::warn!(connector = seat.assignment.id.connector, %error, "{what} is tried again");
-    seat.pause(backoff.next()).await;
+    seat.pause_before_retry(what, &error, backoff.next()).await;
     Ok(if seat.control() == Control::Stop {
         Err(Stopped)
     } else {
@@ -142,7 +148,7 @@ async fn read(
     flow: &mut Flow,
     task: &mut dyn SinkTask,
     reader: &mut dyn Reader,
-    partitions: &[TopicPartition],
+    partitions: &[OpenPartition],
 ) -> Unless<()> {
     let flush_every = Duration::from_millis(seat.environment.config.offset_flush_interval_ms);
     let flush_idle_after = FLUSH_IDLE_AFTER.min(flush_every);
@@ -194,8 +200,11 @@ async fn read(
         let runs = match polled {
             Ok(runs) => runs,
             Err(error) => {
-                match flow.after_read_error(seat, reader, error).await? {
-                    // A topic is gone: look again at what there is.
+                match flow
+                    .after_read_error(seat, reader, error, partitions)
+                    .await?
+                {
+                    // A topic is gone, or another: look again at what there is.
                     true => return Ok(Ok(())),
                     false => continue,
                 }
@@ -219,6 +228,7 @@ async fn read(
 struct LetterBox {
     topic: String,
     writer: Option<Arc<dyn Writer>>,
+    message_bytes_max: usize,
 }
 
 struct Flow {
@@ -231,6 +241,9 @@ struct Flow {
     topics_regex: Option<regex::Regex>,
     desk: ErrorDesk,
     letters: Option<LetterBox>,
+    resets: Resets,
+    /// The open partitions' incarnations: committed as the metadata of their offsets.
+    incarnations: HashMap<TopicPartition, String>,
     /// Positions that were put and whose offsets are not committed yet.
     moved: HashMap<TopicPartition, i64>,
     used: std::collections::HashSet<Arc<str>>,
@@ -260,8 +273,11 @@ impl Flow {
                 .map(|topic| LetterBox {
                     topic,
                     writer: None,
+                    message_bytes_max: usize::MAX,
                 }),
             desk: ErrorDesk::new(settings.errors, id, seat.assignment.plugin.class()),
+            resets: Resets::among(&environment.offsets.load(&id.connector).await?),
+            incarnations: HashMap::new(),
             moved: HashMap::new(),
             used: Default::default(),
             read: counter("kafka_connect_sink_task_metrics_sink_record_read_total"),
@@ -270,7 +286,7 @@ impl Flow {
     }
 
     /// This task's share of the partitions that there are.
-    async fn partitions(&self, seat: &Seat) -> Result<Vec<TopicPartition>, Failure> {
+    async fn partitions(&self, seat: &Seat) -> Result<Vec<OpenPartition>, Failure> {
         let admin = seat.environment.log.admin();
         let mut topics = Vec::new();
         if let Some(regex) = &self.topics_regex {
@@ -297,11 +313,16 @@ impl Flow {
                     .wrapping_add(partition)
                     .rem_euclid(i32::try_from(tasks).unwrap_or(1));
                 if u32::try_from(owner) == Ok(seat.assignment.id.task) {
-                    mine.push(TopicPartition::new(Arc::clone(&name), partition));
+                    let partition = TopicPartition::new(Arc::clone(&name), partition);
+                    let incarnation = format!("{}.{}", topic.id, self.resets.of(&partition));
+                    mine.push(OpenPartition {
+                        partition,
+                        incarnation,
+                    });
                 }
             }
         }
-        mine.sort();
+        mine.sort_by(|a, b| a.partition.cmp(&b.partition));
         Ok(mine)
     }
 
@@ -310,7 +331,7 @@ impl Flow {
         &mut self,
         seat: &mut Seat,
         task: &mut dyn SinkTask,
-        partitions: &[TopicPartition],
+        partitions: &[OpenPartition],
     ) -> Unless<Box<dyn Reader>> {
         let mut backoff = Backoff::new(RETRY_MAX);
         let stored = loop {
@@ -319,7 +340,10 @@ impl Flow {
                 task.open(partitions).await
             };
             match opened {
-                Ok(stored) => break stored,
+                Ok(stored) => {
+                    seat.recovered();
+                    break stored;
+                }
                 Err(error) => {
                     if let Err(stopped) = wait_after(seat, &mut backoff, error, "open").await? {
                         return Ok(Err(stopped));
@@ -328,12 +352,23 @@ impl Flow {
             }
         };
         let log = &seat.environment.log;
-        let committed = log.admin().committed(&self.group, partitions).await?;
+        self.incarnations = partitions
+            .iter()
+            .map(|open| (open.partition.clone(), open.incarnation.clone()))
+            .collect();
+        let named: Vec<TopicPartition> = partitions
+            .iter()
+            .map(|open| open.partition.clone())
+            .collect();
+        let committed = log.admin().committed(&self.group, &named).await?;
         let assignment = partitions
             .iter()
             .zip(committed)
-            .map(|(partition, committed)| {
-                let next = stored.get(partition).copied().or(committed.offset);
+            .map(|(open, committed)| {
+                let partition = &open.partition;
+                let of_this_life = counts(&committed.metadata, &open.incarnation);
+                let committed = committed.offset.filter(|_| of_this_life);
+                let next = stored.get(partition).copied().or(committed);
                 (
                     partition.clone(),
                     next.map_or(Start::Earliest, Start::Offset),
@@ -350,6 +385,7 @@ impl Flow {
         seat: &mut Seat,
         reader: &mut dyn Reader,
         error: ReadError,
+        open: &[OpenPartition],
     ) -> Result<bool, Failure> {
         match error {
             ReadError::UnknownPartition(_) => {
@@ -372,6 +408,7 @@ impl Flow {
                     .await?;
                 Ok(false)
             }
+            ReadError::OffsetOutOfRange { .. } if self.partitions(seat).await? != open => Ok(true),
             ReadError::OffsetOutOfRange { .. } => Err(Failure::fatal(format!(
                 "{error}: the topic was made anew. Stop the connector and reset its offsets to read it from its start"
             ))),
@@ -407,22 +444,29 @@ impl Flow {
                 task.put(&batch).await
             };
             match report {
-                Ok(PutReport::Taken) => break,
+                Ok(PutReport::Taken) => {
+                    seat.recovered();
+                    break;
+                }
                 Ok(PutReport::Rejected(rows)) => {
                     if rows.is_empty() {
                         return Err(Failure::fatal("the sink rejected a batch but no row of it"));
                     }
-                    for row in rows.iter().rev() {
-                        if row.index >= batch.records.len() {
+                    seat.recovered();
+                    for row in &rows {
+                        let Some(record) = batch.records.get(row.index) else {
                             return Err(Failure::fatal(
                                 "the sink rejected a row that is not in the batch",
                             ));
-                        }
-                        let record = batch.records.remove(row.index);
+                        };
+                        let offset = record.offset;
                         let error = ConnectError::Data(row.message.clone());
-                        let original = || original_at(&run, record.offset);
+                        let original = || original_at(&run, offset);
                         let letter = self.desk.judge(Stage::TaskPut, None, &error, original)?;
                         self.write_letter(seat, letter).await?;
+                    }
+                    for row in rows.iter().rev() {
+                        batch.records.remove(row.index);
                     }
                     self.sync_letters(seat).await?;
                 }
@@ -539,31 +583,41 @@ impl Flow {
         let writer = match &letters.writer {
             Some(writer) => Arc::clone(writer),
             None => {
-                ensure_topic(
+                let described = ensure_topic(
                     &*seat.environment.log.admin(),
                     NewTopic::new(&*letters.topic, 1),
                 )
                 .await?;
+                letters.message_bytes_max = message_bytes_max(&described);
                 let writer = seat.environment.log.writer().await?;
                 Arc::clone(letters.writer.insert(writer))
             }
         };
-        let headers: Vec<(&str, Option<&[u8]>)> = letter
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
-        let mut batch = BatchBuilder::new(Compression::None);
-        batch.append(
-            crate::now_ms(),
-            letter.key.as_deref(),
-            letter.value.as_deref(),
-            &headers,
-        );
-        writer
-            .append(&TopicPartition::new(&*letters.topic, 0), batch)
-            .await?;
-        Ok(())
+        let partition = TopicPartition::new(&*letters.topic, 0);
+        loop {
+            let letter = letter.clone().fit(letters.message_bytes_max);
+            let headers: Vec<(&str, Option<&[u8]>)> = letter
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_deref()))
+                .collect();
+            let mut batch = BatchBuilder::new(Compression::None);
+            batch.append(
+                crate::now_ms(),
+                letter.key.as_deref(),
+                letter.value.as_deref(),
+                &headers,
+            );
+            match writer.append(&partition, batch).await {
+                // The limit is the broker's, and less than the topic tells.
+                Err(WriteError::TooLarge { .. })
+                    if letters.message_bytes_max > LETTER_BYTES_MIN =>
+                {
+                    letters.message_bytes_max /= 2;
+                }
+                written => return Ok(written.map(drop)?),
+            }
+        }
     }
 
     /// Invariant 2.
@@ -571,6 +625,7 @@ impl Flow {
         if let Some(LetterBox {
             topic,
             writer: Some(writer),
+            ..
         }) = &self.letters
         {
             writer.sync(&[TopicPartition::new(&**topic, 0)]).await?;
@@ -600,7 +655,11 @@ impl Flow {
             .map(|(partition, offset)| OffsetCommit {
                 partition: partition.clone(),
                 offset: *offset,
-                metadata: String::new(),
+                metadata: self
+                    .incarnations
+                    .get(partition)
+                    .cloned()
+                    .unwrap_or_default(),
             })
             .collect();
         match seat
@@ -620,11 +679,21 @@ impl Flow {
     }
 }
 
+/// Whether an offset of the group is of this incarnation: of a topic that was made anew it says nothing. With other
+/// metadata it was committed by somebody else, who means the topic as it is.
+fn counts(metadata: &str, incarnation: &str) -> bool {
+    let is_incarnation = metadata
+        .split_once('.')
+        .is_some_and(|(id, _)| uuid::Uuid::try_parse(id).is_ok());
+    !is_incarnation || metadata == incarnation
+}
+
 fn original(run: &Records, row: usize) -> Original {
     let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
     Original {
         topic: run.partition.topic.to_string(),
         place: Some((run.partition.partition, run.offsets.value(row))),
+        source: None,
         key: bytes(run.key(row)),
         value: bytes(run.value(row)),
         headers: run

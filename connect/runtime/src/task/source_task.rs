@@ -26,7 +26,9 @@ use log_api::{
 };
 
 use super::backoff::Backoff;
-use super::dead_letter::{DeadLetter, ErrorDesk, Original, RawHeader, Stage};
+use super::dead_letter::{
+    DeadLetter, ErrorDesk, Original, RawHeader, Stage, message_bytes_max, record_bytes,
+};
 use super::failure::Failure;
 use super::lifecycle::{Control, Phase};
 use super::{Environment, Seat};
@@ -45,10 +47,6 @@ const POLL_WAIT_MAX: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one batch; several make a transaction.
 const BATCH_BYTES_MAX: usize = 512 << 10;
-/// `max.message.bytes` of topics that do not set it.
-const MESSAGE_BYTES_DEFAULT: usize = 1_048_588;
-/// What a batch and a record take beside key, value and headers.
-const RECORD_OVERHEAD: usize = 128;
 /// The log ends transactions that are open for longer: a crashed worker's.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -78,10 +76,13 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
                 .await
         };
         match started {
-            Ok(()) => break,
+            Ok(()) => {
+                seat.recovered();
+                break;
+            }
             Err(error) if error.retryable() => {
-                tracing::warn!(connector = seat.assignment.id.connector, %error, "start is tried again");
-                seat.pause(backoff.next()).await;
+                seat.pause_before_retry("start", &error, backoff.next())
+                    .await;
                 if seat.control() == Control::Stop {
                     return Ok(End::Stopped);
                 }
@@ -136,12 +137,24 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
                 offsets,
             }) => {
                 backoff.reset();
-                flow.take(seat, records, rejected, offsets).await?;
+                seat.recovered();
+                let source = describe(&offsets);
+                match flow.prepare(seat, records, rejected, &source).await {
+                    Ok(ready) => flow.append(ready, offsets).await?,
+                    Err(failure) => {
+                        // What was polled before is good.
+                        flow.commit(seat, task).await?;
+                        return Err(failure);
+                    }
+                }
                 if flow.is_due() {
                     flow.commit(seat, task).await?;
                 }
             }
-            Ok(Poll::Idle) => flow.commit(seat, task).await?,
+            Ok(Poll::Idle) => {
+                seat.recovered();
+                flow.commit(seat, task).await?;
+            }
             Ok(Poll::Done) => {
                 flow.commit(seat, task).await?;
                 return Ok(End::Completed);
@@ -152,8 +165,8 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
                 if !error.retryable() {
                     return Err(error.into());
                 }
-                tracing::warn!(connector = seat.assignment.id.connector, %error, "poll is tried again");
-                seat.pause(backoff.next()).await;
+                seat.pause_before_retry("poll", &error, backoff.next())
+                    .await;
             }
         }
     }
@@ -172,6 +185,23 @@ impl Pending {
     fn is_empty(&self) -> bool {
         self.since.is_none()
     }
+}
+
+/// A record as bytes.
+struct Message {
+    topic: Arc<str>,
+    timestamp: i64,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: Vec<RawHeader>,
+}
+
+/// A record that its topic takes.
+struct Ready {
+    message: Message,
+    /// Its partition.
+    index: usize,
+    bytes: usize,
 }
 
 /// A topic that records go to.
@@ -247,33 +277,30 @@ impl Flow {
                 .is_some_and(|since| since.elapsed() >= self.interval)
     }
 
-    /// Sends a polled batch through transforms and converters into the open transaction.
-    async fn take(
+    /// Sends a polled batch through transforms and converters. Nothing of it is in the transaction yet: where a record
+    /// ends the run, what was polled before can still be committed.
+    async fn prepare(
         &mut self,
         seat: &mut Seat,
         records: Vec<Record>,
         rejected: Vec<Rejected>,
-        offsets: Vec<SourceOffset>,
-    ) -> Result<(), Failure> {
+        source: &str,
+    ) -> Result<Vec<Ready>, Failure> {
         self.polled.increment(records.len() as u64);
-        self.pending.since.get_or_insert_with(Instant::now);
-        for moved in offsets {
-            self.pending
-                .offsets
-                .retain(|old| old.partition != moved.partition);
-            self.pending.offsets.push(moved);
-        }
+        let mut ready = Vec::with_capacity(records.len());
         for bad in rejected {
             let error = ConnectError::Data(bad.message);
             let original = || Original {
                 topic: bad.topic.to_string(),
                 value: Some(bad.raw),
+                source: Some(source.to_owned()),
                 ..Original::default()
             };
             if let Some(letter) = self.desk.judge(Stage::TaskPoll, None, &error, original)? {
-                self.write_letter(seat, letter).await?;
+                ready.extend(self.letter(seat, letter).await?);
             }
         }
+        let first = records.first().cloned();
         let originals = self
             .desk
             .settings
@@ -289,28 +316,46 @@ impl Flow {
         for failure in output.failures {
             let original = originals
                 .as_ref()
-                .and_then(|all| all.get(failure.origin as usize));
-            self.fail(
-                seat,
-                Stage::Transformation,
-                "transforms",
-                &failure.error,
-                original,
-            )
-            .await?;
+                .and_then(|all| all.get(failure.origin as usize))
+                .or(first.as_ref());
+            let place = (Stage::Transformation, "transforms", source);
+            ready.extend(self.fail(seat, place, &failure.error, original).await?);
         }
         let now_ms = crate::now_ms();
         for Traced { origin, record } in output.records {
-            if let Err((stage, error)) = self.write(seat, &record, now_ms).await? {
-                let original = originals.as_ref().and_then(|all| all.get(origin as usize));
-                let class = match stage {
-                    Stage::KeyConverter => self.converter_classes[0],
-                    Stage::ValueConverter => self.converter_classes[1],
-                    _ => "producer",
-                };
-                self.fail(seat, stage, class, &error, original.or(Some(&record)))
-                    .await?;
+            match self.convert(seat, &record, now_ms).await? {
+                Ok(converted) => ready.push(converted),
+                Err((stage, error)) => {
+                    let original = originals.as_ref().and_then(|all| all.get(origin as usize));
+                    let class = match stage {
+                        Stage::KeyConverter => self.converter_classes[0],
+                        Stage::ValueConverter => self.converter_classes[1],
+                        _ => "producer",
+                    };
+                    let original = original.or(Some(&record));
+                    let place = (stage, class, source);
+                    ready.extend(self.fail(seat, place, &error, original).await?);
+                }
             }
+        }
+        Ok(ready)
+    }
+
+    /// Adds records and the offsets behind them to the open transaction.
+    async fn append(
+        &mut self,
+        ready: Vec<Ready>,
+        offsets: Vec<SourceOffset>,
+    ) -> Result<(), Failure> {
+        self.pending.since.get_or_insert_with(Instant::now);
+        for moved in offsets {
+            self.pending
+                .offsets
+                .retain(|old| old.partition != moved.partition);
+            self.pending.offsets.push(moved);
+        }
+        for record in ready {
+            self.append_one(record).await?;
         }
         Ok(())
     }
@@ -332,18 +377,23 @@ impl Flow {
         loop {
             let may_repeat = deadline.is_none_or(|deadline| Instant::now() < deadline);
             let again = may_repeat.then(|| records.clone());
-            let _call = seat.pulse.call();
+            let pulse = Arc::clone(&seat.pulse);
+            let _call = pulse.call();
             match (self.chain.apply(records), again) {
                 (Err(error), Some(again)) if error.retryable() => {
                     drop(_call);
-                    tracing::warn!(%error, "transforms are tried again");
-                    seat.pause(backoff.next()).await;
+                    seat.pause_before_retry("transform", &error, backoff.next())
+                        .await;
                     if seat.control() == Control::Stop {
                         return Err(Failure::fatal("stopped while a transform was tried again"));
                     }
                     records = again;
                 }
-                (result, _) => return Ok(result?),
+                (result, _) => {
+                    drop(_call);
+                    seat.recovered();
+                    return Ok(result?);
+                }
             }
         }
     }
@@ -352,17 +402,17 @@ impl Flow {
     async fn fail(
         &mut self,
         seat: &Seat,
-        stage: Stage,
-        class: &str,
+        (stage, class, source): (Stage, &str, &str),
         error: &ConnectError,
         original: Option<&Record>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Ready>, Failure> {
         let (key_converter, value_converter) = (&mut self.key_converter, &mut self.value_converter);
         let original = || match original {
             None => Original::default(),
             Some(record) => Original {
                 topic: record.topic.to_string(),
                 place: None,
+                source: Some(source.to_owned()),
                 key: key_converter
                     .to_bytes(record.key_schema.as_ref(), &record.key)
                     .ok()
@@ -375,43 +425,37 @@ impl Flow {
             },
         };
         match self.desk.judge(stage, Some(class), error, original)? {
-            Some(letter) => self.write_letter(seat, letter).await,
-            None => Ok(()),
+            Some(letter) => self.letter(seat, letter).await,
+            None => Ok(None),
         }
     }
 
-    async fn write_letter(&mut self, seat: &Seat, letter: DeadLetter) -> Result<(), Failure> {
+    async fn letter(&mut self, seat: &Seat, letter: DeadLetter) -> Result<Option<Ready>, Failure> {
         let Some(topic) = self.desk.settings.dead_letter_topic.clone() else {
-            return Ok(());
+            return Ok(None);
         };
         let topic: Arc<str> = topic.into();
-        let headers: Vec<(&str, Option<&[u8]>)> = letter
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
-        let written = self
-            .append(
-                seat,
-                &topic,
-                None,
-                crate::now_ms(),
-                letter.key.as_deref(),
-                letter.value.as_deref(),
-                &headers,
-            )
-            .await?;
-        written
-            .map_err(|error| Failure::from(ConnectError::Fatal(format!("a dead letter: {error}"))))
+        let letter = letter.fit(self.topic(seat, &topic).await?.message_bytes_max);
+        let message = Message {
+            topic,
+            timestamp: crate::now_ms(),
+            key: letter.key,
+            value: letter.value,
+            headers: letter.headers,
+        };
+        match self.place(seat, message, None).await? {
+            Ok(ready) => Ok(Some(ready)),
+            Err(error) => Err(ConnectError::Fatal(format!("a dead letter: {error}")).into()),
+        }
     }
 
-    /// Converts a record and adds it to its partition's batch. The inner error is the record's own.
-    async fn write(
+    /// Converts a record. The inner error is the record's own.
+    async fn convert(
         &mut self,
         seat: &Seat,
         record: &Record,
         now_ms: i64,
-    ) -> Result<Result<(), (Stage, ConnectError)>, Failure> {
+    ) -> Result<Result<Ready, (Stage, ConnectError)>, Failure> {
         let key = match self
             .key_converter
             .to_bytes(record.key_schema.as_ref(), &record.key)
@@ -426,61 +470,31 @@ impl Flow {
             Ok(value) => value,
             Err(error) => return Ok(Err((Stage::ValueConverter, error))),
         };
-        let owned = raw_headers(record);
-        let headers: Vec<(&str, Option<&[u8]>)> = owned
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
-        let timestamp = record.timestamp.unwrap_or(now_ms);
-        let partition = record.partition;
-        let written = self
-            .append(
-                seat,
-                &record.topic,
-                partition,
-                timestamp,
-                key.as_deref(),
-                value.as_deref(),
-                &headers,
-            )
-            .await?;
-        if written.is_ok() {
-            self.written.increment(1);
-        }
-        Ok(written.map_err(|error| (Stage::KafkaProduce, error)))
+        let message = Message {
+            topic: Arc::clone(&record.topic),
+            timestamp: record.timestamp.unwrap_or(now_ms),
+            key,
+            value,
+            headers: raw_headers(record),
+        };
+        let placed = self.place(seat, message, record.partition).await?;
+        Ok(placed.map_err(|error| (Stage::KafkaProduce, error)))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a record's parts, borrowed from three places"
-    )]
-    async fn append(
+    /// Finds a record's partition. The inner error is the record's own.
+    async fn place(
         &mut self,
         seat: &Seat,
-        name: &Arc<str>,
+        message: Message,
         partition: Option<i32>,
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: &[(&str, Option<&[u8]>)],
-    ) -> Result<Result<(), ConnectError>, Failure> {
-        if !self.topics.contains_key(name) {
-            let topic = self.open_topic(name).await?;
-            self.topics.insert(Arc::clone(name), topic);
-            seat.topic_used(name);
-        }
-        let topic = self
-            .topics
-            .get_mut(name)
-            .expect("inserted above where it was missing");
-        let header_bytes: usize = headers
-            .iter()
-            .map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len) + 10)
-            .sum();
-        let bytes = key.map_or(0, <[u8]>::len)
-            + value.map_or(0, <[u8]>::len)
-            + header_bytes
-            + RECORD_OVERHEAD;
+    ) -> Result<Result<Ready, ConnectError>, Failure> {
+        let name = Arc::clone(&message.topic);
+        let topic = self.topic(seat, &name).await?;
+        let bytes = record_bytes(
+            message.key.as_ref(),
+            message.value.as_ref(),
+            &message.headers,
+        );
         if bytes > topic.message_bytes_max {
             return Ok(Err(ConnectError::Data(format!(
                 "a record of about {bytes} bytes exceeds max.message.bytes ({}) of topic {name}; raise it there, or \
@@ -489,7 +503,7 @@ impl Flow {
             ))));
         }
         let count = topic.batches.len();
-        let index = match (partition, key) {
+        let index = match (partition, &message.key) {
             (Some(partition), _) => match usize::try_from(partition)
                 .ok()
                 .filter(|index| *index < count)
@@ -510,35 +524,73 @@ impl Flow {
                 topic.next
             }
         };
+        Ok(Ok(Ready {
+            message,
+            index,
+            bytes,
+        }))
+    }
+
+    /// Adds a record to its partition's batch.
+    async fn append_one(&mut self, ready: Ready) -> Result<(), Failure> {
+        let Ready {
+            message,
+            index,
+            bytes,
+        } = ready;
+        let is_letter = self.desk.settings.dead_letter_topic.as_deref() == Some(&*message.topic);
+        let topic = self
+            .topics
+            .get_mut(&message.topic)
+            .expect("a record that has its partition has its topic opened");
         let limit = BATCH_BYTES_MAX.min(topic.message_bytes_max);
         let full = topic.batches[index].take_if(|batch| batch.size_bytes() + bytes > limit);
+        let headers: Vec<(&str, Option<&[u8]>)> = message
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect();
         topic.batches[index]
             .get_or_insert_with(|| BatchBuilder::new(self.compression))
-            .append(timestamp, key, value, headers);
+            .append(
+                message.timestamp,
+                message.key.as_deref(),
+                message.value.as_deref(),
+                &headers,
+            );
         self.pending.records += 1;
         self.pending.bytes += bytes;
+        self.written.increment(u64::from(!is_letter));
         if let Some(full) = full {
-            let partition =
-                TopicPartition::new(Arc::clone(name), i32::try_from(index).unwrap_or(i32::MAX));
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            let partition = TopicPartition::new(Arc::clone(&message.topic), index);
             self.transaction.append(&partition, full).await?;
         }
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// A topic, opened with its first record.
+    async fn topic(&mut self, seat: &Seat, name: &Arc<str>) -> Result<&mut Topic, Failure> {
+        if !self.topics.contains_key(name) {
+            let topic = self.open_topic(name).await?;
+            self.topics.insert(Arc::clone(name), topic);
+            seat.topic_used(name);
+        }
+        Ok(self
+            .topics
+            .get_mut(name)
+            .expect("inserted above where it was missing"))
     }
 
     async fn open_topic(&self, name: &Arc<str>) -> Result<Topic, Failure> {
         let mut new = NewTopic::new(&**name, self.creation.partitions);
         new.configs.clone_from(&self.creation.configs);
         let described = ensure_topic(&*self.environment.log.admin(), new).await?;
-        let message_bytes_max = described
-            .configs
-            .get("max.message.bytes")
-            .and_then(|bytes| bytes.parse().ok())
-            .unwrap_or(MESSAGE_BYTES_DEFAULT);
         let partitions = usize::try_from(described.partitions).unwrap_or(1).max(1);
         Ok(Topic {
             batches: (0..partitions).map(|_| None).collect(),
             next: fastrand::usize(..partitions),
-            message_bytes_max,
+            message_bytes_max: message_bytes_max(&described),
         })
     }
 
@@ -582,6 +634,15 @@ impl Flow {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Where a source has read to, in its own words.
+fn describe(offsets: &[SourceOffset]) -> String {
+    let one = |moved: &SourceOffset| {
+        let (partition, offset) = (&moved.partition, &moved.offset);
+        serde_json::json!([partition, offset]).to_string()
+    };
+    offsets.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 fn raw_headers(record: &Record) -> Vec<RawHeader> {

@@ -5,7 +5,7 @@ use log_api::{Admin, BatchBuilder, Compression, OffsetCommit, TransactionOptions
 use serde_json::{Value as Json, json};
 
 use super::{ChangeError, Inner};
-use crate::store::StoreError;
+use crate::store::{Resets, StoreError};
 
 /// One line of an offsets body; `None` resets the partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,22 +135,56 @@ async fn apply_source(inner: &Inner, name: &str, change: OffsetsChange) -> Resul
     Ok(())
 }
 
+/// The group first, then the count of resets: a crash in between leaves a sink that stores its own offsets where it
+/// was, and one that does not where it is to be.
 async fn apply_sink(inner: &Inner, name: &str, change: OffsetsChange) -> Result<(), ChangeError> {
     let group = format!("connect-{name}");
+    let store = &inner.environment.offsets;
     let admin = inner.environment.log.admin();
-    match change {
-        OffsetsChange::Reset => admin.delete_group(&group).await.map_err(failed(&group)),
+    let resets = Resets::among(&store.load(name).await?);
+    let counted = match change {
+        OffsetsChange::Reset => {
+            admin.delete_group(&group).await.map_err(failed(&group))?;
+            vec![resets.one_more(None)]
+        }
         OffsetsChange::Alter(entries) => {
             let mut offsets = Vec::with_capacity(entries.len());
             for entry in entries {
                 offsets.push(sink_offset(&*admin, &group, entry).await?);
             }
+            let counted = offsets
+                .iter()
+                .map(|offset| resets.one_more(Some(&offset.partition)))
+                .collect();
             admin
                 .commit_offsets(&group, offsets)
                 .await
-                .map_err(failed(&group))
+                .map_err(failed(&group))?;
+            counted
         }
+    };
+    let topic = &inner.config.offset_topic;
+    let failed = |source| StoreError::Write {
+        topic: topic.clone(),
+        source,
+    };
+    let writer = inner.environment.log.writer().await.map_err(failed)?;
+    for entry in counted {
+        let record = store.record(name, &entry.partition, Some(&entry.offset));
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.append(
+            crate::now_ms(),
+            Some(&record.key),
+            record.value.as_deref(),
+            &[],
+        );
+        writer
+            .append(&record.partition, batch)
+            .await
+            .map_err(failed)?;
+        writer.sync(&[record.partition]).await.map_err(failed)?;
     }
+    Ok(())
 }
 
 async fn sink_offset(

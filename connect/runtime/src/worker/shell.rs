@@ -287,6 +287,10 @@ impl Shell {
                 let commands = self.inner.herder.write().reported(&id, run, phase, now);
                 self.execute(&id.connector, commands).await;
             }
+            TaskEvent::Retrying { id, run, trace } => {
+                let commands = self.inner.herder.write().retrying(&id, run, trace);
+                self.execute(&id.connector, commands).await;
+            }
             TaskEvent::Ended { id, run, end } => {
                 if let Some(running) = self.running.remove(&id) {
                     if running.run != run {

@@ -31,11 +31,11 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin,
-    FieldIssue, JsonStyle, PutReport, Record, RejectedRow, Rule, SinkBatch, SinkTask, Task,
-    TaskContext, TopicPartition, Value, Width,
+    FieldIssue, JsonStyle, OpenPartition, PutReport, Record, RejectedRow, Rule, SinkBatch,
+    SinkTask, Task, TaskContext, TopicPartition, Value, Width,
 };
 
-use sidecar::Sidecar;
+use sidecar::{Place, Sidecar};
 
 /// Kafka's `FileStreamSinkConnector`, with JSON lines and exactly-once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -141,7 +141,9 @@ struct Settings {
 struct Output {
     file: File,
     length: u64,
-    next_offsets: HashMap<TopicPartition, i64>,
+    places: HashMap<TopicPartition, Place>,
+    /// The incarnation of each open partition.
+    incarnations: HashMap<TopicPartition, String>,
     /// Whether anything was put since the last flush.
     dirty: bool,
 }
@@ -174,17 +176,17 @@ impl SinkTask for FileSinkTask {
 
     async fn open(
         &mut self,
-        partitions: &[TopicPartition],
+        partitions: &[OpenPartition],
     ) -> Result<HashMap<TopicPartition, i64>, ConnectError> {
         let settings = self.settings()?;
-        let output = Output::open(settings)?;
+        let output = Output::open(settings, partitions)?;
         let stored = partitions
             .iter()
-            .filter_map(|partition| {
-                output
-                    .next_offsets
-                    .get(partition)
-                    .map(|offset| (partition.clone(), *offset))
+            .filter_map(|open| {
+                let place = output.places.get(&open.partition)?;
+                place
+                    .counts_for(&open.incarnation)
+                    .then(|| (open.partition.clone(), place.next_offset))
             })
             .collect();
         self.output = Some(output);
@@ -209,7 +211,11 @@ impl SinkTask for FileSinkTask {
         }
         output.append(&settings, &lines)?;
         for (partition, position) in &batch.positions {
-            output.next_offsets.insert(partition.clone(), *position);
+            let place = Place {
+                next_offset: *position,
+                incarnation: output.incarnations.get(partition).cloned(),
+            };
+            output.places.insert(partition.clone(), place);
         }
         output.dirty = true;
         Ok(PutReport::Taken)
@@ -231,7 +237,7 @@ impl SinkTask for FileSinkTask {
 }
 
 impl Output {
-    fn open(settings: &Settings) -> Result<Self, ConnectError> {
+    fn open(settings: &Settings, partitions: &[OpenPartition]) -> Result<Self, ConnectError> {
         let path = &settings.file;
         let fail = |what: &str, error: std::io::Error| match error.kind() {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotFound => {
@@ -248,19 +254,27 @@ impl Output {
             .map_err(|error| fail("open", error))?;
         let present = file.metadata().map_err(|error| fail("open", error))?.len();
         let stored = Sidecar::read(path)?;
+        let length = stored
+            .as_ref()
+            .map_or(present, |stored| stored.length.min(present));
         if let Some(stored) = &stored {
-            stored.check(&settings.connector, path, present)?;
+            let anew = stored.is_void(partitions);
+            stored.check(&settings.connector, path, present, anew)?;
         }
-        let length = stored.as_ref().map_or(present, |stored| stored.length);
         file.set_len(length).map_err(|error| fail("cut", error))?;
         file.seek(SeekFrom::Start(length))
             .map_err(|error| fail("open", error))?;
-        let first = stored.is_none();
-        let next_offsets = stored.map(Sidecar::into_offsets).unwrap_or_default();
+        let first = stored.as_ref().is_none_or(|stored| stored.length > length);
+        let places = stored.map(Sidecar::into_places).unwrap_or_default();
+        let incarnations = partitions
+            .iter()
+            .map(|open| (open.partition.clone(), open.incarnation.clone()))
+            .collect();
         let mut output = Self {
             file,
             length,
-            next_offsets,
+            places,
+            incarnations,
             dirty: true,
         };
         if first {
@@ -294,7 +308,7 @@ impl Output {
         self.file.sync_data().map_err(|error| {
             ConnectError::Fatal(format!("cannot sync {}: {error}", settings.file.display()))
         })?;
-        Sidecar::new(&settings.connector, self.length, &self.next_offsets).write(&settings.file)?;
+        Sidecar::new(&settings.connector, self.length, &self.places).write(&settings.file)?;
         self.dirty = false;
         Ok(())
     }

@@ -3,8 +3,9 @@
 //! One JSON object, replaced atomically (written beside, synced, renamed, folder synced):
 //! ```text
 //! {"version":1,"connector":"out","length":4096,
-//!  "offsets":[{"topic":"delays","partition":0,"next_offset":17}]}
+//!  "offsets":[{"topic":"delays","partition":0,"next_offset":17,"incarnation":"9f1c….0"}]}
 //! ```
+//! `incarnation` is the life of the partition that the offset counts for; files of versions before it have none.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use connect_api::{ConnectError, TopicPartition};
+use connect_api::{ConnectError, OpenPartition, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;
@@ -31,6 +32,23 @@ struct Offset {
     topic: String,
     partition: i32,
     next_offset: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
+}
+
+/// The next offset of a partition, and the life of the partition that it counts for.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) next_offset: i64,
+    pub(super) incarnation: Option<String>,
+}
+
+impl Place {
+    pub(super) fn counts_for(&self, incarnation: &str) -> bool {
+        self.incarnation
+            .as_deref()
+            .is_none_or(|own| own == incarnation)
+    }
 }
 
 fn beside(file: &Path, end: &str) -> PathBuf {
@@ -43,14 +61,15 @@ impl Sidecar {
     pub(super) fn new(
         connector: &str,
         length: u64,
-        next_offsets: &HashMap<TopicPartition, i64>,
+        places: &HashMap<TopicPartition, Place>,
     ) -> Self {
-        let mut offsets: Vec<Offset> = next_offsets
+        let mut offsets: Vec<Offset> = places
             .iter()
-            .map(|(partition, next_offset)| Offset {
+            .map(|(partition, place)| Offset {
                 topic: partition.topic.to_string(),
                 partition: partition.partition,
-                next_offset: *next_offset,
+                next_offset: place.next_offset,
+                incarnation: place.incarnation.clone(),
             })
             .collect();
         offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -80,12 +99,13 @@ impl Sidecar {
             .map_err(|error| ConnectError::Fatal(format!("{} is damaged: {error}", path.display())))
     }
 
-    /// Whether it speaks of this connector and of a file that can be this one.
+    /// Whether it speaks of this connector and of a file that can be this one: not shorter, unless it is begun anew.
     pub(super) fn check(
         &self,
         connector: &str,
         file: &Path,
         present: u64,
+        anew: bool,
     ) -> Result<(), ConnectError> {
         let sidecar = beside(file, ".offsets");
         if self.version > VERSION {
@@ -106,26 +126,42 @@ impl Sidecar {
                 ),
             ));
         }
-        if present < self.length {
+        if present < self.length && !anew {
             return Err(ConnectError::Fatal(format!(
-                "{} holds {present} bytes, but {} were complete: it was cut or replaced. Put it back, or remove {} \
-                 to go on behind the group's offsets",
+                "{} holds {present} bytes, but {} were complete: it was cut or replaced. Put it back, or stop \
+                 the connector and reset its offsets to write everything again",
                 file.display(),
                 self.length,
-                sidecar.display()
             )));
         }
         Ok(())
     }
 
-    pub(super) fn into_offsets(self) -> HashMap<TopicPartition, i64> {
+    /// Whether all of it speaks of other lives of these partitions.
+    pub(super) fn is_void(&self, open: &[OpenPartition]) -> bool {
+        !self.offsets.is_empty()
+            && self.offsets.iter().all(|offset| {
+                open.iter().any(|open| {
+                    *open.partition.topic == offset.topic
+                        && open.partition.partition == offset.partition
+                        && offset
+                            .incarnation
+                            .as_ref()
+                            .is_some_and(|own| *own != open.incarnation)
+                })
+            })
+    }
+
+    /// What it says of each partition.
+    pub(super) fn into_places(self) -> HashMap<TopicPartition, Place> {
         self.offsets
             .into_iter()
             .map(|offset| {
-                (
-                    TopicPartition::new(offset.topic, offset.partition),
-                    offset.next_offset,
-                )
+                let place = Place {
+                    next_offset: offset.next_offset,
+                    incarnation: offset.incarnation,
+                };
+                (TopicPartition::new(offset.topic, offset.partition), place)
             })
             .collect()
     }

@@ -42,6 +42,13 @@ fn batch(partition: i32, from: i64, values: &[Value]) -> SinkBatch {
     }
 }
 
+fn open(incarnation: &str) -> OpenPartition {
+    OpenPartition {
+        partition: TopicPartition::new("t", 0),
+        incarnation: incarnation.to_owned(),
+    }
+}
+
 fn json(text: &str) -> Value {
     Value::json(Text::from(text)).unwrap()
 }
@@ -89,7 +96,7 @@ async fn lines_by_format() {
         let path = folder.path().join("out");
         let mut task = new_task();
         task.start(context(&path, more)).await.unwrap();
-        task.open(&[TopicPartition::new("t", 0)]).await.unwrap();
+        task.open(&[open("first")]).await.unwrap();
         assert_eq!(
             task.put(&batch(0, 0, &values)).await.unwrap(),
             PutReport::Taken
@@ -105,19 +112,14 @@ async fn a_file_of_others_is_kept_and_another_connectors_file_refused() {
     std::fs::write(&path, "before\n").unwrap();
     let mut task = new_task();
     task.start(context(&path, &[])).await.unwrap();
-    task.open(&[TopicPartition::new("t", 0)]).await.unwrap();
+    task.open(&[open("first")]).await.unwrap();
     task.put(&batch(0, 0, &[Value::text("lost in the crash")]))
         .await
         .unwrap();
     drop(task);
     let mut task = new_task();
     task.start(context(&path, &[])).await.unwrap();
-    assert!(
-        task.open(&[TopicPartition::new("t", 0)])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(task.open(&[open("first")]).await.unwrap().is_empty());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\n");
     drop(task);
 
@@ -138,5 +140,27 @@ async fn a_file_of_others_is_kept_and_another_connectors_file_refused() {
     assert!(
         error.to_string().contains("it was cut or replaced"),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn after_a_reset_a_file_that_was_cut_is_written_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let lines = batch(0, 0, &[Value::text("one"), Value::text("two")]);
+    let mut task = new_task();
+    task.start(context(&path, &[])).await.unwrap();
+    task.open(&[open("first")]).await.unwrap();
+    task.put(&lines).await.unwrap();
+    task.close(&[]).await.unwrap();
+    std::fs::write(&path, "o").unwrap();
+    assert!(task.open(&[open("first")]).await.is_err());
+    assert!(task.open(&[open("second")]).await.unwrap().is_empty());
+    task.put(&lines).await.unwrap();
+    task.close(&[]).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "oone\ntwo\n");
+    assert_eq!(
+        task.open(&[open("second")]).await.unwrap(),
+        [(TopicPartition::new("t", 0), 2)].into()
     );
 }

@@ -101,6 +101,8 @@ struct Open {
     reading: Reading,
     lines: LineReader,
     format: Format,
+    /// A line that is no record, and where it ends: it begins the next batch.
+    held: Option<(Rejected, u64)>,
     /// Since when, and at which length, the file has ended in an unfinished line.
     unfinished: Option<(Instant, u64)>,
 }
@@ -188,6 +190,7 @@ impl FileSourceTask {
             reading,
             lines,
             format,
+            held: None,
             unfinished: None,
         }));
         Ok(())
@@ -205,6 +208,10 @@ impl Open {
         let mut rejected = Vec::new();
         let mut bytes = 0;
         let before = self.reading.position;
+        if let Some((bad, end)) = self.held.take() {
+            rejected.push(bad);
+            self.reading.position = end;
+        }
         while records.len() + rejected.len() < rows_max && bytes < budget.bytes_max {
             let start = self.lines.position();
             let step = self
@@ -231,14 +238,21 @@ impl Open {
             };
             match taken {
                 Taken::Record(record) => records.push(record),
-                Taken::Rejected { raw, reason } => rejected.push(Rejected {
-                    topic: Arc::clone(&self.reading.topic),
-                    raw,
-                    message: format!(
-                        "{}, line at byte {start}: {reason}",
-                        self.reading.config.file.display()
-                    ),
-                }),
+                Taken::Rejected { raw, reason } => {
+                    let bad = Rejected {
+                        topic: Arc::clone(&self.reading.topic),
+                        raw,
+                        message: format!(
+                            "{}, line at byte {start}: {reason}",
+                            self.reading.config.file.display()
+                        ),
+                    };
+                    if !records.is_empty() {
+                        self.held = Some((bad, self.lines.position()));
+                        break;
+                    }
+                    rejected.push(bad);
+                }
                 Taken::Nothing => {}
                 // The record goes on in the next line: the position stays before it.
                 Taken::More => continue,

@@ -18,7 +18,7 @@ use connect_api::{ConnectError, PutReport, RejectedRow, TopicPartition};
 use super::cell::{Cell, cast};
 use super::config::{InsertMode, SinkConfig};
 use super::failure::Failure;
-use super::offsets;
+use super::identity::{self, Identity};
 use super::row::{Row, TableName, quote};
 use super::session::Session;
 use super::table::{self, Table};
@@ -62,8 +62,10 @@ pub(super) async fn apply(
         .map_err(Failure::from)?;
     let written = match write(session, config, &rows).await {
         Ok(()) => {
-            let known = session.offsets().clone();
-            offsets::store(&session.client, connector, &known, &positions).await
+            session
+                .offsets
+                .store(&session.client, connector, &positions)
+                .await
         }
         Err(failure) => Err(failure),
     };
@@ -74,7 +76,7 @@ pub(super) async fn apply(
                 .batch_execute("COMMIT")
                 .await
                 .map_err(Failure::from)?;
-            session.moved(&positions);
+            session.offsets.moved(&positions);
             Ok(PutReport::Taken)
         }
         Err(Failure::Rows(message)) => {
@@ -165,7 +167,10 @@ async fn write(
     rows: &[(usize, Row)],
 ) -> Result<(), Failure> {
     let steps = match config.insert_mode {
-        InsertMode::Upsert => reduced(rows),
+        InsertMode::Upsert => {
+            let identities = identity::of_rows(session, rows).await?;
+            reduced(rows, &identities)
+        }
         InsertMode::Insert => in_order(rows),
     };
     for step in steps {
@@ -190,16 +195,11 @@ struct Last {
 }
 
 /// The last change of each key, deletes first.
-fn reduced(rows: &[(usize, Row)]) -> Vec<Step> {
+fn reduced(rows: &[(usize, Row)], identities: &[Identity]) -> Vec<Step> {
     let mut order: Vec<(&TableName, Last)> = Vec::new();
-    let mut places: HashMap<(&TableName, Vec<&str>), usize> = HashMap::new();
-    for (_, row) in rows {
-        let key: Vec<&str> = row
-            .key
-            .iter()
-            .map(|(_, cell)| cell.text.as_deref().unwrap_or_default())
-            .collect();
-        let place = *places.entry((&row.table, key)).or_insert_with(|| {
+    let mut places: HashMap<Identity, usize> = HashMap::new();
+    for ((_, row), identity) in rows.iter().zip(identities) {
+        let place = *places.entry(*identity).or_insert_with(|| {
             order.push((
                 &row.table,
                 Last {
@@ -347,6 +347,12 @@ fn statement(
         format!(
             "DELETE FROM {name} AS t USING {from} WHERE {}",
             conditions.join(" AND ")
+        )
+    } else if used.is_empty() {
+        // Rows of nothing but NULLs, for a table that has no column for them yet.
+        format!(
+            "INSERT INTO {name} SELECT FROM generate_series(1, {})",
+            chunk.len()
         )
     } else {
         let insert = format!(

@@ -123,6 +123,14 @@ impl Cell {
                 (json(value, schema, true)?, Kind::Numeric)
             }
             Value::Bytes(bytes) => (hex(bytes), Kind::Bytea),
+            // A number of more digits than other kinds hold.
+            Value::Json(text)
+                if text
+                    .as_str()
+                    .starts_with(|c: char| c == '-' || c.is_ascii_digit()) =>
+            {
+                (text.to_string(), Kind::Numeric)
+            }
             Value::Array(_) | Value::Map(_) | Value::Struct(_) | Value::Json(_) => {
                 (json(value, schema, true)?, Kind::Json)
             }
@@ -139,7 +147,11 @@ impl Cell {
     /// The text to send for a column of this type (as `format_type` prints it).
     pub(super) fn for_column(&self, column_type: &str) -> Option<String> {
         let text = self.text.as_ref()?;
-        let plain = column_type.split('(').next().unwrap_or(column_type);
+        let plain = match column_type.split_once('(') {
+            Some(_) if column_type.ends_with("[]") => "[]",
+            Some((plain, _)) => plain,
+            None => column_type,
+        };
         Some(match (self.kind, plain) {
             // JSON has no bytes: they come as base64.
             (Some(Kind::Text), "bytea") => match STANDARD.decode(text) {
@@ -148,6 +160,9 @@ impl Cell {
             },
             (Some(Kind::Text), "json" | "jsonb") => {
                 Value::text(text.as_str()).to_json().to_string()
+            }
+            (Some(Kind::Json), plain) if plain.ends_with("[]") => {
+                array(text, plain).unwrap_or_else(|| text.clone())
             }
             // 10.0 is a whole number too.
             (Some(Kind::Double | Kind::Real), "smallint" | "integer" | "bigint") => {
@@ -160,11 +175,53 @@ impl Cell {
 
 /// How text becomes a value of a column.
 pub(super) fn cast(expression: &str, column_type: &str) -> String {
+    // A zone in the text counts; without one the text is UTC, because the session's zone is.
     if column_type.starts_with("timestamp") && column_type.ends_with("without time zone") {
-        // A zone in the text counts; without one the text is UTC, because the session's zone is.
         return format!("({expression}::timestamptz AT TIME ZONE 'UTC')");
     }
+    if column_type.starts_with("timestamp") && column_type.ends_with("without time zone[]") {
+        return format!("{expression}::timestamptz[]::{column_type}");
+    }
     format!("{expression}::{column_type}")
+}
+
+/// A JSON array as PostgreSQL writes one; `None` if it is none.
+fn array(json: &str, column_type: &str) -> Option<String> {
+    let value = Value::parse_json(json).ok()?;
+    let Value::Array(items) = &value else {
+        return None;
+    };
+    let of_json = matches!(column_type, "json[]" | "jsonb[]");
+    let mut text = String::new();
+    write_array(items, of_json, &mut text);
+    Some(text)
+}
+
+fn write_array(items: &[Value], of_json: bool, out: &mut String) {
+    out.push('{');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        match item {
+            Value::Null => out.push_str("NULL"),
+            Value::Array(inner) if !of_json => write_array(inner, of_json, out),
+            Value::String(text) if !of_json => quoted_item(text.as_str(), out),
+            other => quoted_item(other.to_json().as_str(), out),
+        }
+    }
+    out.push('}');
+}
+
+fn quoted_item(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
 }
 
 fn kind_of(schema: &Schema) -> Kind {
@@ -271,6 +328,25 @@ mod tests {
             ("12.34".to_owned(), "numeric")
         );
         assert!(Cell::of(&Value::text("a\0b"), None).is_err());
+    }
+
+    #[test]
+    fn json_arrays_for_columns_of_arrays() {
+        let cell = Cell::of(
+            &Value::parse_json(r#"[1,null,"a\"b\\",[true],{"x":1}]"#).unwrap(),
+            None,
+        )
+        .unwrap();
+        assert_eq!(
+            cell.for_column("text[]").unwrap(),
+            r#"{"1",NULL,"a\"b\\",{"true"},"{\"x\":1}"}"#
+        );
+        assert_eq!(cell.for_column("numeric(4,1)[]"), cell.for_column("text[]"));
+        assert_eq!(
+            cell.for_column("jsonb[]").unwrap(),
+            r#"{"1",NULL,"\"a\\\"b\\\\\"","[true]","{\"x\":1}"}"#
+        );
+        assert_eq!(cell.for_column("jsonb"), cell.text);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod apply;
 mod cell;
 mod config;
 mod failure;
+mod identity;
 mod offsets;
 mod row;
 mod session;
@@ -30,8 +31,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, PutReport,
-    RejectedRow, SinkBatch, SinkTask, Task, TaskContext, TopicPartition,
+    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, OpenPartition,
+    PutReport, RejectedRow, SinkBatch, SinkTask, Task, TaskContext, TopicPartition,
 };
 
 use config::SinkConfig;
@@ -104,7 +105,7 @@ struct PostgresSinkTask {
     config: Option<SinkConfig>,
     /// `None` before the first call and after a connection broke.
     session: Option<Session>,
-    partitions: Vec<TopicPartition>,
+    partitions: Vec<OpenPartition>,
 }
 
 impl PostgresSinkTask {
@@ -163,12 +164,12 @@ impl SinkTask for PostgresSinkTask {
 
     async fn open(
         &mut self,
-        partitions: &[TopicPartition],
+        partitions: &[OpenPartition],
     ) -> Result<HashMap<TopicPartition, i64>, ConnectError> {
         self.partitions = partitions.to_vec();
         self.session = None;
         let (session, _) = self.session().await?;
-        Ok(session.offsets().clone())
+        Ok(session.offsets.all())
     }
 
     async fn put(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError> {

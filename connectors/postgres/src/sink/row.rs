@@ -1,5 +1,7 @@
 //! Records as rows: table, primary key, columns.
 
+use std::collections::HashMap;
+
 use connect_api::{Record, Schema, Value};
 
 use super::cell::Cell;
@@ -48,6 +50,24 @@ impl TableName {
     }
 }
 
+/// Bytes of a name; PostgreSQL cuts longer ones, so that two could become one.
+const NAME_BYTES_MAX: usize = 63;
+
+/// What PostgreSQL cannot have as a name, in words.
+fn name_issue(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some("an empty name".to_owned())
+    } else if name.contains('\0') {
+        Some(format!("a zero character in the name {name:?}"))
+    } else if name.len() > NAME_BYTES_MAX {
+        Some(format!(
+            "the name \"{name}\", longer than {NAME_BYTES_MAX} bytes"
+        ))
+    } else {
+        None
+    }
+}
+
 /// An identifier in quotes.
 pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -60,6 +80,16 @@ impl Row {
     /// What is wrong with the record.
     pub(super) fn of(config: &SinkConfig, record: &Record) -> Result<Option<Self>, String> {
         let table = TableName::of(&config.table_format, &record.topic);
+        if let Some(issue) = table
+            .schema
+            .iter()
+            .chain([&table.table])
+            .find_map(|name| name_issue(name))
+        {
+            return Err(format!(
+                "the table has {issue} (collection.name.format gives it another)"
+            ));
+        }
         if record.value.is_null() {
             if !config.delete_enabled {
                 return Ok(None);
@@ -110,6 +140,14 @@ impl Row {
 }
 
 fn record_key(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>, String> {
+    let key = key_cells(config, record)?;
+    if key.is_empty() {
+        return Err("the key has no fields".to_owned());
+    }
+    Ok(key)
+}
+
+fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>, String> {
     let key = match &record.key {
         Value::Null => return Err("the record has no key (primary.key.mode=record_key)".to_owned()),
         // A composite key that came through a converter of text.
@@ -153,17 +191,32 @@ fn record_key(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)
 /// The fields of a map or struct.
 fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
     let cell = |name: &str, value: &Value, schema: Option<&Schema>| {
+        if let Some(issue) = name_issue(name) {
+            return Err(format!("has a field with {issue}"));
+        }
         let cell = Cell::of(value, schema).map_err(|error| format!("has in \"{name}\" {error}"))?;
         Ok((name.to_owned(), cell))
     };
     match value {
-        Value::Map(entries) => entries
-            .iter()
-            .map(|(key, value)| match key {
-                Value::String(name) => cell(name.as_str(), value, None),
-                other => Err(format!("has a field name that is {}", other.kind())),
-            })
-            .collect(),
+        Value::Map(entries) => {
+            let mut cells: Vec<(String, Cell)> = Vec::with_capacity(entries.len());
+            let mut places = HashMap::with_capacity(entries.len());
+            for (key, value) in entries {
+                let Value::String(name) = key else {
+                    return Err(format!("has a field name that is {}", key.kind()));
+                };
+                let cell = cell(name.as_str(), value, None)?;
+                // Of a name that JSON has twice, the last counts.
+                match places.get(name.as_str()) {
+                    Some(&place) => cells[place] = cell,
+                    None => {
+                        places.insert(name.as_str(), cells.len());
+                        cells.push(cell);
+                    }
+                }
+            }
+            Ok(cells)
+        }
         Value::Struct(structure) => structure
             .schema()
             .fields()

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use connect_api::{ConnectError, TopicPartition};
+use connect_api::{ConnectError, OpenPartition, TopicPartition};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use super::config::SinkConfig;
-use super::failure::{Failure, chain};
-use super::offsets;
+use super::failure::{self, Failure, chain};
+use super::offsets::Offsets;
 use super::row::TableName;
 use super::table::Table;
 
@@ -20,7 +20,7 @@ pub(super) struct Session {
     pub(super) client: Client,
     connection: JoinHandle<()>,
     pub(super) tables: HashMap<TableName, Table>,
-    offsets: HashMap<TopicPartition, i64>,
+    pub(super) offsets: Offsets,
     statements: HashMap<String, Statement>,
 }
 
@@ -32,17 +32,11 @@ impl Drop for Session {
 
 impl Session {
     pub(super) async fn connect(config: &SinkConfig) -> Result<Self, ConnectError> {
-        let (client, connection) =
-            config
-                .connection
-                .connect(NoTls)
-                .await
-                .map_err(|error| match Failure::from(error) {
-                    Failure::Other(ConnectError::Transient(message)) => {
-                        ConnectError::Transient(format!("cannot connect: {message}"))
-                    }
-                    other => other.into(),
-                })?;
+        let (client, connection) = config
+            .connection
+            .connect(NoTls)
+            .await
+            .map_err(failure::of_connecting)?;
         let connection = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(error = chain(&error), "the connection to PostgreSQL broke");
@@ -52,7 +46,7 @@ impl Session {
             client,
             connection,
             tables: HashMap::new(),
-            offsets: HashMap::new(),
+            offsets: Offsets::default(),
             statements: HashMap::new(),
         };
         session
@@ -70,23 +64,15 @@ impl Session {
     pub(super) async fn load_offsets(
         &mut self,
         connector: &str,
-        partitions: &[TopicPartition],
+        partitions: &[OpenPartition],
     ) -> Result<(), ConnectError> {
-        self.offsets = offsets::load(&self.client, connector, partitions).await?;
+        self.offsets = Offsets::load(&self.client, connector, partitions).await?;
         Ok(())
     }
 
-    pub(super) fn offsets(&self) -> &HashMap<TopicPartition, i64> {
-        &self.offsets
-    }
-
+    /// The next offset to read of a partition.
     pub(super) fn offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.offsets.get(partition).copied()
-    }
-
-    /// The transaction with these positions committed.
-    pub(super) fn moved(&mut self, positions: &[(TopicPartition, i64)]) {
-        self.offsets.extend(positions.iter().cloned());
+        self.offsets.next(partition)
     }
 
     /// Runs a statement whose parameters are all arrays of text.
@@ -95,23 +81,34 @@ impl Session {
         sql: &str,
         columns: &[Vec<Option<String>>],
     ) -> Result<u64, Failure> {
-        let statement = match self.statements.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                if self.statements.len() >= STATEMENTS_MAX {
-                    self.statements.clear();
-                }
-                let types = vec![Type::TEXT_ARRAY; columns.len()];
-                let statement = self.client.prepare_typed(sql, &types).await?;
-                self.statements.insert(sql.to_owned(), statement.clone());
-                statement
-            }
-        };
-        let parameters: Vec<&(dyn ToSql + Sync)> = columns
-            .iter()
-            .map(|column| column as &(dyn ToSql + Sync))
-            .collect();
-        Ok(self.client.execute(&statement, &parameters).await?)
+        let statement = self.statement(sql, columns.len()).await?;
+        Ok(self
+            .client
+            .execute(&statement, &parameters(columns))
+            .await?)
+    }
+
+    /// As [`Session::execute`], and returns the rows.
+    pub(super) async fn query(
+        &mut self,
+        sql: &str,
+        columns: &[Vec<Option<String>>],
+    ) -> Result<Vec<Row>, Failure> {
+        let statement = self.statement(sql, columns.len()).await?;
+        Ok(self.client.query(&statement, &parameters(columns)).await?)
+    }
+
+    async fn statement(&mut self, sql: &str, parameters: usize) -> Result<Statement, Failure> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        if self.statements.len() >= STATEMENTS_MAX {
+            self.statements.clear();
+        }
+        let types = vec![Type::TEXT_ARRAY; parameters];
+        let statement = self.client.prepare_typed(sql, &types).await?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
     }
 
     /// Forgets what was known about tables: they changed.
@@ -119,4 +116,11 @@ impl Session {
         self.tables.clear();
         self.statements.clear();
     }
+}
+
+fn parameters(columns: &[Vec<Option<String>>]) -> Vec<&(dyn ToSql + Sync)> {
+    columns
+        .iter()
+        .map(|column| column as &(dyn ToSql + Sync))
+        .collect()
 }

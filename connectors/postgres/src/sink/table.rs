@@ -6,24 +6,34 @@ use connect_api::ConnectError;
 
 use super::cell::Kind;
 use super::config::SinkConfig;
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::row::{Row, TableName, quote};
 use super::session::Session;
 
 /// A table as the catalog has it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    /// Types as `format_type` prints them, by column.
+    /// Types as `format_type` prints them, by column: of domains the type below, of texts and bits without their
+    /// length, because a cast to a length cuts what is longer, and an assignment refuses it.
     pub(super) columns: HashMap<String, String>,
 }
 
-const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+const COLUMNS: &str = "SELECT a.attname::text, format_type(b.oid, CASE WHEN coalesce(nullif(b.typelem, 0), b.oid) IN \
+                       ('bpchar'::regtype, 'varchar'::regtype, '\"bit\"'::regtype, 'varbit'::regtype) THEN -1 \
+                       WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END) \
+                       FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+                       JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
                        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
 
 async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Failure> {
     let rows = session.client.query(COLUMNS, &[&name.quoted()]).await?;
     if rows.is_empty() {
-        return Ok(None);
+        // A table may have no columns: its first rows were all NULL.
+        let there = session
+            .client
+            .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name.quoted()])
+            .await?;
+        return Ok(there.get::<_, bool>(0).then(Table::default));
     }
     let columns = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     Ok(Some(Table { columns }))
@@ -161,16 +171,9 @@ async fn widen(
     reload(session, name).await
 }
 
-/// Runs a definition. Two tasks that make the same thing at once: the loser looks again.
 async fn define(session: &Session, sql: &str) -> Result<(), Failure> {
-    session
-        .client
-        .batch_execute(sql)
-        .await
-        .map_err(|error| match Failure::from(error) {
-            Failure::Rows(message) => ConnectError::Transient(message).into(),
-            other => other,
-        })
+    let done = session.client.batch_execute(sql).await;
+    done.map_err(failure::of_definition)
 }
 
 async fn reload(session: &mut Session, name: &TableName) -> Result<(), Failure> {

@@ -1,0 +1,69 @@
+//! Names of topics that a configuration gives: what Kafka allows, and no topic that the system keeps for itself as a
+//! target.
+
+use connect_api::{ConfigMap, ConnectorKind};
+
+use crate::config::ConnectConfig;
+
+/// Letters of a topic's name.
+const TOPIC_LETTERS_MAX: usize = 249;
+
+const DEAD_LETTERS: &str = "errors.deadletterqueue.topic.name";
+
+/// What is wrong with the topics that a connector reads or writes, by key.
+pub(super) fn issues(
+    kind: ConnectorKind,
+    worker: &ConnectConfig,
+    config: &ConfigMap,
+) -> Vec<(String, String)> {
+    let topic = match kind {
+        ConnectorKind::Source => "topic",
+        ConnectorKind::Sink => "topics",
+    };
+    let mut issues = Vec::new();
+    for key in [topic, DEAD_LETTERS] {
+        let is_target = key != "topics";
+        let names = config.get(key).map(String::as_str).unwrap_or_default();
+        for name in names.split(',').map(str::trim) {
+            // Whether one is needed is for others to say.
+            let issue = match name {
+                "" => None,
+                _ if is_target && is_internal(name, worker) => {
+                    Some("the system keeps this topic for itself")
+                }
+                _ => name_issue(name),
+            };
+            if let Some(issue) = issue {
+                let message = format!("Invalid value {name} for configuration {key}: {issue}");
+                issues.push((key.to_owned(), message));
+            }
+        }
+    }
+    issues
+}
+
+fn is_internal(name: &str, worker: &ConnectConfig) -> bool {
+    name.starts_with("__")
+        || name.starts_with("_thalweg.")
+        || [
+            &worker.config_topic,
+            &worker.offset_topic,
+            &worker.status_topic,
+        ]
+        .iter()
+        .any(|own| *own == name)
+}
+
+fn name_issue(name: &str) -> Option<&'static str> {
+    let allowed =
+        |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    if matches!(name, "." | "..") {
+        Some("a topic cannot be named . or ..")
+    } else if name.len() > TOPIC_LETTERS_MAX {
+        Some("a topic's name has at most 249 letters")
+    } else if !name.chars().all(allowed) {
+        Some("a topic's name has only ASCII letters, digits and . _ -")
+    } else {
+        None
+    }
+}
