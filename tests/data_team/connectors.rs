@@ -101,6 +101,18 @@ fn wrong_connectors_are_refused_with_the_field() {
             status == 400 && text.contains("format") && text.contains("ndjson"),
             "{status} {text}"
         );
+        let (status, text) = post(
+            json!({"connector.class": "FileStreamSource", "file": "/x", "topic": "t", "formt": "ndjson"}),
+        )
+        .await;
+        assert!(
+            status == 400 && text.contains("Unknown configuration formt: did you mean format?"),
+            "{status} {text}"
+        );
+        let long = "x".repeat(1_500_000);
+        let (status, _) =
+            post(json!({"connector.class": "FileStreamSource", "file": long, "topic": "t"})).await;
+        assert_eq!(status, 413);
         let broken = reqwest::Client::new()
             .post(format!("http://{}/connectors", server.connect))
             .header("content-type", "application/json")
