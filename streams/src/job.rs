@@ -122,8 +122,11 @@ struct Inner {
     error: Option<String>,
     progress: Option<Progress>,
     progress_at: Option<std::time::Instant>,
-    /// Counters of tasks that were dropped: a task counts from 0.
+    /// Counters of tasks that were dropped, as of their last commit: a task counts from 0, and again what was not
+    /// committed.
     base: Counters,
+    /// What the counters were at the last commit.
+    committed: Counters,
     committed_at: Option<std::time::Instant>,
     view: Option<(Arc<dyn StateStore>, SchemaRef)>,
 }
@@ -192,6 +195,7 @@ impl Shared {
                 progress: None,
                 progress_at: None,
                 base: Counters::default(),
+                committed: Counters::default(),
                 committed_at: None,
                 view: None,
             }),
@@ -204,7 +208,7 @@ impl Shared {
     /// A task stands ready: its store can be read.
     pub(crate) fn opened(&self, store: Arc<dyn StateStore>, schema: SchemaRef, commit: CommitInfo) {
         let mut inner = self.inner.lock();
-        inner.base = inner.counters();
+        inner.base = inner.committed;
         inner.progress = None;
         inner.progress_at = None;
         inner.view = Some((store, schema));
@@ -234,6 +238,7 @@ impl Shared {
         inner.committed_at = Some(now);
         inner.error = None;
         self.follow(&mut inner, progress);
+        inner.committed = inner.counters();
         drop(inner);
         self.metrics.commits.increment(1);
         self.metrics.commit_seconds.record(took.as_secs_f64());

@@ -193,6 +193,22 @@ async fn a_thread_comes_back_from_a_commit_without_an_answer() {
 }
 
 #[tokio::test]
+async fn rows_that_are_read_again_are_counted_once() {
+    let rig = Rig::new();
+    let engine = rig.engine();
+    rig.log
+        .fail_next_commit("thalweg.delays.0", CommitFault::Aborted);
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.flight(0, "UA", 5);
+    rig.flight(1, "UA", 6);
+    rig.settled(&handle).await;
+    assert_eq!(handle.status().rows_in, 3);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_job_that_cannot_work_says_why() {
     let rig = Rig::new();
     let engine = rig.engine();
