@@ -67,13 +67,16 @@ impl Accumulator for ExactAverage {
     fn evaluate(&self, groups: &[u32], overflowed: &mut Vec<usize>) -> ArrayRef {
         let totals = groups.iter().map(|&group| {
             (
-                self.totals.sums[group as usize],
+                self.totals.sum(group as usize),
                 self.totals.counts[group as usize],
             )
         });
         let DataType::Decimal128(precision, _) = &self.output else {
-            let averages =
-                totals.map(|(sum, count)| (count > 0).then(|| sum as f64 / count as f64));
+            // Sums of integers always fit.
+            let averages = totals.map(|(sum, count)| {
+                sum.filter(|_| count > 0)
+                    .map(|sum| sum as f64 / count as f64)
+            });
             return nullable(&DataType::Float64, averages);
         };
         let limit = decimal_limit(*precision).unsigned_abs();
@@ -81,8 +84,9 @@ impl Accumulator for ExactAverage {
             if count <= 0 {
                 return None;
             }
-            let average =
-                divided(sum, self.factor, count).filter(|average| average.unsigned_abs() <= limit);
+            let average = sum
+                .and_then(|sum| divided(sum, self.factor, count))
+                .filter(|average| average.unsigned_abs() <= limit);
             if average.is_none() {
                 overflowed.push(position);
             }

@@ -2,7 +2,12 @@
 //!
 //! A float sum is an unevaluated pair `high + low` (Knuth's two-sum, renormalised), good for about 106 bits: adding and
 //! taking back in any order gives what adding the rest gives, to the last of the 53 bits that are shown, unless
-//! magnitudes differ by more than 2^50. NaN and infinities are counted apart, because they could not be taken back.
+//! magnitudes differ by more than 2^50. What could not be taken back is kept apart: NaN and infinities are counted, and
+//! values from [`LARGE`] on, whose sum may be infinite, have a pair of their own, scaled down.
+//!
+//! State of a group, exact: count (zigzag), then `0` and the sum as zigzag, or `1` and 16 bytes LE, or `2`, 16 bytes LE
+//! and how often 2^128 comes on top (zigzag). Floats: count, high, low (8 bytes LE each), then `0`, or `1` and the
+//! counts of NaN, +∞, −∞ (zigzag), or `2`, these, and of the large values their count (zigzag), high and low.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
@@ -31,8 +36,11 @@ pub(super) fn of(input: &DataType, output: &DataType) -> Box<dyn Accumulator> {
 /// Sums and counts of integers or decimals.
 #[derive(Debug, Default)]
 pub(super) struct ExactTotals {
-    pub(super) sums: Vec<i128>,
+    /// Modulo 2^128.
+    sums: Vec<i128>,
     pub(super) counts: Vec<i64>,
+    /// How often 2^128 comes on top; only sums of wide decimals get there.
+    carries: HashMap<u32, i64, foldhash::fast::RandomState>,
 }
 
 impl ExactTotals {
@@ -61,35 +69,57 @@ impl ExactTotals {
 
     fn add<N: Copy + Into<i128>>(&mut self, input: &Input<'_>, values: &[N]) {
         let (sums, counts) = (self.sums.as_mut_slice(), self.counts.as_mut_slice());
+        let carries = &mut self.carries;
         input.for_each(|row, group, sign| {
             let value: i128 = values[row].into();
-            sums[group] = sums[group].wrapping_add(if sign < 0 {
+            let value = if sign < 0 {
                 value.wrapping_neg()
             } else {
                 value
-            });
+            };
+            let (sum, carried) = sums[group].overflowing_add(value);
+            sums[group] = sum;
             counts[group] += sign;
+            if carried {
+                *carries.entry(group as u32).or_default() += if value < 0 { -1 } else { 1 };
+            }
         });
+    }
+
+    /// The sum; `None` where it needs more than 128 bits.
+    pub(super) fn sum(&self, group: usize) -> Option<i128> {
+        (self.carry(group) == 0).then(|| self.sums[group])
+    }
+
+    fn carry(&self, group: usize) -> i64 {
+        let carry = self.carries.get(&(group as u32));
+        carry.copied().unwrap_or(0)
     }
 
     pub(super) fn save(&self, group: usize, out: &mut Vec<u8>) {
         push_zigzag(self.counts[group], out);
         let sum = self.sums[group];
-        match i64::try_from(sum) {
-            Ok(sum) => {
+        match (i64::try_from(sum), self.carry(group)) {
+            (Ok(sum), 0) => {
                 out.push(0);
                 push_zigzag(sum, out);
             }
-            Err(_) => {
+            (Err(_), 0) => {
                 out.push(1);
                 out.extend_from_slice(&sum.to_le_bytes());
+            }
+            (_, carry) => {
+                out.push(2);
+                out.extend_from_slice(&sum.to_le_bytes());
+                push_zigzag(carry, out);
             }
         }
     }
 
     pub(super) fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
         self.counts[group] = read_zigzag(bytes)?;
-        self.sums[group] = match read_exact(1, bytes)? {
+        let form = read_exact(1, bytes)?;
+        self.sums[group] = match form {
             [0] => i128::from(read_zigzag(bytes)?),
             _ => i128::from_le_bytes(
                 read_exact(16, bytes)?
@@ -97,12 +127,28 @@ impl ExactTotals {
                     .expect("16 bytes were read"),
             ),
         };
+        if form == [2] {
+            self.carries.insert(group as u32, read_zigzag(bytes)?);
+        }
         Ok(())
     }
 
     pub(super) fn retain(&mut self, kept: &[u32]) {
         retain_at(&mut self.sums, kept);
         retain_at(&mut self.counts, kept);
+        retain_keys(&mut self.carries, kept);
+    }
+}
+
+/// Keeps the entries of groups `kept`, which become `0..kept.len()`.
+fn retain_keys<V: Copy>(map: &mut HashMap<u32, V, foldhash::fast::RandomState>, kept: &[u32]) {
+    if !map.is_empty() {
+        let old = std::mem::take(map);
+        let moved = kept
+            .iter()
+            .enumerate()
+            .filter_map(|(to, from)| Some((to as u32, *old.get(from)?)));
+        *map = moved.collect();
     }
 }
 
@@ -135,24 +181,18 @@ impl Accumulator for ExactSum {
     }
 
     fn evaluate(&self, groups: &[u32], overflowed: &mut Vec<usize>) -> ArrayRef {
-        let mut results = groups.iter().enumerate().map(|(position, &group)| {
-            let (sum, count) = (
-                self.totals.sums[group as usize],
-                self.totals.counts[group as usize],
-            );
-            (position, (count > 0).then_some(sum))
-        });
         let mut fitting = |fits: &dyn Fn(i128) -> bool| -> Vec<Option<i128>> {
-            results
-                .by_ref()
-                .map(|(position, sum)| match sum {
-                    Some(sum) if !fits(sum) => {
-                        overflowed.push(position);
-                        None
-                    }
-                    sum => sum,
-                })
-                .collect()
+            let results = groups.iter().enumerate().map(|(position, &group)| {
+                if self.totals.counts[group as usize] <= 0 {
+                    return None;
+                }
+                let sum = self.totals.sum(group as usize).filter(|&sum| fits(sum));
+                if sum.is_none() {
+                    overflowed.push(position);
+                }
+                sum
+            });
+            results.collect()
         };
         match &self.output {
             DataType::Decimal128(precision, _) => {
@@ -194,14 +234,73 @@ impl Accumulator for ExactSum {
     }
 }
 
+/// Magnitudes from here on (2^900) are summed apart, times [`LARGE_SCALE`]: no count of rows overflows either sum.
+const LARGE: f64 = f64::from_bits((1023 + 900) << 52);
+/// 2^-128, exact for every large value.
+const LARGE_SCALE: f64 = f64::from_bits((1023 - 128) << 52);
+
 /// Sums and counts of floats.
 #[derive(Debug, Default)]
 pub(super) struct FloatTotals {
     high: Vec<f64>,
     low: Vec<f64>,
     pub(super) counts: Vec<i64>,
-    /// How often a group has NaN, +∞ and −∞; few groups have any.
-    specials: HashMap<u32, [i64; 3], foldhash::fast::RandomState>,
+    /// The values of a group that are kept apart; few groups have any.
+    apart: HashMap<u32, Apart, foldhash::fast::RandomState>,
+}
+
+/// Values that a plain sum could not take back.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Apart {
+    /// How often there is NaN, +∞ and −∞.
+    specials: [i64; 3],
+    /// How many large values there are, and their scaled sum.
+    large: i64,
+    high: f64,
+    low: f64,
+}
+
+impl Apart {
+    #[cold]
+    fn add(&mut self, value: f64, sign: i64) {
+        if value.is_finite() {
+            let value = value * LARGE_SCALE;
+            add_to(
+                &mut self.high,
+                &mut self.low,
+                if sign < 0 { -value } else { value },
+            );
+            self.large += sign;
+            if self.large == 0 {
+                (self.high, self.low) = (0.0, 0.0);
+            }
+        } else {
+            let kind = if value.is_nan() {
+                0
+            } else {
+                1 + usize::from(value < 0.0)
+            };
+            self.specials[kind] += sign;
+        }
+    }
+
+    /// The sum together with the other values'.
+    fn sum(&self, high: f64, low: f64) -> f64 {
+        match self.specials {
+            [nans, _, _] if nans > 0 => f64::NAN,
+            [_, plus, minus] if plus > 0 && minus > 0 => f64::NAN,
+            [_, plus, _] if plus > 0 => f64::INFINITY,
+            [_, _, minus] if minus > 0 => f64::NEG_INFINITY,
+            _ => {
+                let large = self.high / LARGE_SCALE;
+                if large.is_infinite() {
+                    return large;
+                }
+                let (sum, lost) = two_sum(large, high);
+                sum + (lost + (self.low / LARGE_SCALE + low))
+            }
+        }
+    }
 }
 
 /// `a + b` exactly, as the rounded sum and what rounding lost (Knuth).
@@ -211,6 +310,13 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let b_rounded = sum - a;
     let a_rounded = sum - b_rounded;
     (sum, (a - a_rounded) + (b - b_rounded))
+}
+
+/// Adds a value to a pair.
+#[inline]
+fn add_to(high: &mut f64, low: &mut f64, value: f64) {
+    let (sum, lost) = two_sum(*high, value);
+    (*high, *low) = two_sum(sum, *low + lost);
 }
 
 impl FloatTotals {
@@ -242,68 +348,71 @@ impl FloatTotals {
             self.low.as_mut_slice(),
             self.counts.as_mut_slice(),
         );
-        let specials = &mut self.specials;
+        let apart = &mut self.apart;
         input.for_each(|row, group, sign| {
             let value = value_of(row);
             counts[group] += sign;
-            if value.is_finite() {
-                let (sum, lost) = two_sum(high[group], if sign < 0 { -value } else { value });
-                let low_sum = low[group] + lost;
-                let (sum, lost) = two_sum(sum, low_sum);
-                high[group] = sum;
-                // A sum beyond the range of floats is infinite; what it lost would be NaN.
-                low[group] = if sum.is_finite() { lost } else { 0.0 };
-                if counts[group] == 0 {
-                    high[group] = 0.0;
-                    low[group] = 0.0;
-                }
+            if value.abs() < LARGE {
+                let value = if sign < 0 { -value } else { value };
+                add_to(&mut high[group], &mut low[group], value);
             } else {
-                let kind = if value.is_nan() {
-                    0
-                } else {
-                    1 + usize::from(value < 0.0)
-                };
-                specials.entry(group as u32).or_default()[kind] += sign;
+                apart.entry(group as u32).or_default().add(value, sign);
+            }
+            if counts[group] == 0 {
+                high[group] = 0.0;
+                low[group] = 0.0;
             }
         });
     }
 
     pub(super) fn sum(&self, group: usize) -> f64 {
-        match self.specials.get(&(group as u32)) {
-            Some([nans, _, _]) if *nans > 0 => f64::NAN,
-            Some([_, plus, minus]) if *plus > 0 && *minus > 0 => f64::NAN,
-            Some([_, plus, _]) if *plus > 0 => f64::INFINITY,
-            Some([_, _, minus]) if *minus > 0 => f64::NEG_INFINITY,
-            // Adding zero keeps −0.0 out of results: it would not equal 0.0 in bytes.
-            _ => self.high[group] + self.low[group] + 0.0,
-        }
+        let (high, low) = (self.high[group], self.low[group]);
+        let sum = match self.apart.get(&(group as u32)) {
+            Some(apart) => apart.sum(high, low),
+            None => high + low,
+        };
+        // Adding zero keeps −0.0 out of results: it would not equal 0.0 in bytes.
+        sum + 0.0
     }
 
     pub(super) fn save(&self, group: usize, out: &mut Vec<u8>) {
         push_zigzag(self.counts[group], out);
         out.extend_from_slice(&self.high[group].to_le_bytes());
         out.extend_from_slice(&self.low[group].to_le_bytes());
-        match self.specials.get(&(group as u32)) {
-            Some(counts) if counts.iter().any(|&count| count != 0) => {
-                push_varint(1, out);
-                counts.iter().for_each(|&count| push_zigzag(count, out));
-            }
-            _ => push_varint(0, out),
+        let apart = self.apart.get(&(group as u32)).copied();
+        let apart = apart.unwrap_or_default();
+        if apart == Apart::default() {
+            push_varint(0, out);
+            return;
+        }
+        push_varint(if apart.large == 0 { 1 } else { 2 }, out);
+        apart
+            .specials
+            .iter()
+            .for_each(|&count| push_zigzag(count, out));
+        if apart.large != 0 {
+            push_zigzag(apart.large, out);
+            out.extend_from_slice(&apart.high.to_le_bytes());
+            out.extend_from_slice(&apart.low.to_le_bytes());
         }
     }
 
     pub(super) fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        const WIDTH: &str = "8 bytes were read";
         self.counts[group] = read_zigzag(bytes)?;
-        self.high[group] = f64::from_le_bytes(read_exact(8, bytes)?.try_into().expect(WIDTH));
-        self.low[group] = f64::from_le_bytes(read_exact(8, bytes)?.try_into().expect(WIDTH));
-        if read_varint(bytes)? != 0 {
-            let counts = [
-                read_zigzag(bytes)?,
-                read_zigzag(bytes)?,
-                read_zigzag(bytes)?,
-            ];
-            self.specials.insert(group as u32, counts);
+        self.high[group] = read_float(bytes)?;
+        self.low[group] = read_float(bytes)?;
+        let form = read_varint(bytes)?;
+        if form != 0 {
+            let mut apart = Apart::default();
+            for count in &mut apart.specials {
+                *count = read_zigzag(bytes)?;
+            }
+            if form == 2 {
+                apart.large = read_zigzag(bytes)?;
+                apart.high = read_float(bytes)?;
+                apart.low = read_float(bytes)?;
+            }
+            self.apart.insert(group as u32, apart);
         }
         Ok(())
     }
@@ -312,15 +421,13 @@ impl FloatTotals {
         retain_at(&mut self.high, kept);
         retain_at(&mut self.low, kept);
         retain_at(&mut self.counts, kept);
-        if !self.specials.is_empty() {
-            let old = std::mem::take(&mut self.specials);
-            let moved = kept
-                .iter()
-                .enumerate()
-                .filter_map(|(to, from)| Some((to as u32, *old.get(from)?)));
-            self.specials = moved.collect();
-        }
+        retain_keys(&mut self.apart, kept);
     }
+}
+
+fn read_float(bytes: &mut &[u8]) -> Result<f64, StateError> {
+    let eight = read_exact(8, bytes)?.try_into();
+    Ok(f64::from_le_bytes(eight.expect("8 bytes were read")))
 }
 
 /// See [`of`].

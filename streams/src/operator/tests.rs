@@ -438,6 +438,28 @@ fn sums_of_floats_do_not_drift() {
 }
 
 #[test]
+fn a_float_sum_comes_back_from_infinity() {
+    let mut plan = PlanBuilder::default();
+    let source = plan.source("t", &[("id", Utf8View), ("value", Float64)], Some(vec![0]));
+    plan.aggregate(source, &[], &["sum(value)", "avg(value)"], Emit::Changes);
+    let mut script = Script::new(plan.build());
+    script.push(source, "+ a 1e308\n+ b 1e308\n+ c 1");
+    assert_eq!(script.end(None).pop().unwrap(), "+ inf inf");
+    script.commit();
+    script.restart();
+    script.push(source, "- b ~");
+    let half = format!("+ {} {}", 1e308, 1e308 / 2.0);
+    assert_eq!(script.end(None).pop().unwrap(), half);
+    script.push(source, "+ d -1e308");
+    assert_eq!(
+        script.end(None).pop().unwrap(),
+        format!("+ 1 {}", 1.0 / 3.0)
+    );
+    script.push(source, "- a ~\n- d ~");
+    assert_eq!(script.end(None).pop().unwrap(), "+ 1 1");
+}
+
+#[test]
 fn a_sum_that_overflows_is_withheld_and_reported() {
     let mut plan = PlanBuilder::default();
     let source = plan.source("t", &[("id", Utf8View), ("value", Int64)], Some(vec![0]));
