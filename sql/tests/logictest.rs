@@ -1,4 +1,5 @@
-//! `slt/*.slt`: sqllogictest over a server, views included. Queries wait until their views have caught up.
+//! `slt/*.slt`: sqllogictest over a server, views included. Queries wait until their views have caught up. Changes come
+//! with their sign in front; give such a query a LIMIT.
 
 use async_trait::async_trait;
 use sql::Answer;
@@ -27,6 +28,24 @@ impl AsyncDB for Database {
                 types: vec![DefaultColumnType::Any; columns.len()],
                 rows: texts(&batches),
             }),
+            Some(Answer::Changes {
+                columns,
+                mut changes,
+            }) => {
+                let mut rows = Vec::new();
+                while let Some(batch) = changes.next().await {
+                    let batch = batch
+                        .map_err(|error| Failed(format!("{} {}", error.code, error.message)))?;
+                    for change in batch {
+                        let row = texts(&[change.batch.slice(change.row, 1)]).remove(0);
+                        rows.push([vec![format!("{:+}", change.diff)], row].concat());
+                    }
+                }
+                Ok(DBOutput::Rows {
+                    types: vec![DefaultColumnType::Any; columns.len() + 1],
+                    rows,
+                })
+            }
             _ => Ok(DBOutput::StatementComplete(0)),
         }
     }

@@ -23,6 +23,7 @@ use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
 use log_api::{BatchBuilder, Compression, TopicPartition, partition_for_key};
 
+use crate::decode::NULL_TEXT_KEY;
 use crate::encode::{JsonEncoder, KeyEncoder, KeyEncoderError};
 use crate::operator::{Effects, OperatorError};
 use crate::state::row::{self, push_varint, read_varint};
@@ -299,17 +300,13 @@ impl Sink {
             let (batch, index) = (change.batch, change.row);
             key.clear();
             value.clear();
-            let has_key = keys[batch].write(index, &mut key);
+            if !keys[batch].write(index, &mut key) {
+                key.extend_from_slice(NULL_TEXT_KEY);
+            }
             if present {
                 values[batch].write(index, &mut value);
             }
-            if !has_key {
-                let reason = format!(
-                    "topic {}: a key is NULL, which only key.format json can write",
-                    self.topic
-                );
-                effects.output_failed(None, reason);
-            } else if key.len() + value.len() + RECORD_OVERHEAD > self.batch_bytes_max {
+            if key.len() + value.len() + RECORD_OVERHEAD > self.batch_bytes_max {
                 effects.output_failed(
                     Some(key.clone()),
                     too_large(&self.topic, key.len() + value.len()),

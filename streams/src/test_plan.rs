@@ -114,6 +114,7 @@ impl PlanBuilder {
         let spec = SourceSpec {
             topic: topic.to_owned(),
             columns: columns.iter().enumerate().map(column).collect(),
+            checked: Vec::new(),
             key_format: if key.is_some() {
                 KeyFormat::String
             } else {

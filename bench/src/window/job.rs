@@ -201,6 +201,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
                 kind: NodeKind::Source(SourceSpec {
                     topic: TOPIC.to_owned(),
                     columns,
+                    checked: Vec::new(),
                     key_format: KeyFormat::None,
                     value_format: ValueFormat::Json {
                         timestamp_unit_us: Some(1000),

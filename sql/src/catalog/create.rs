@@ -165,6 +165,7 @@ fn primary_key(create: &CreateRelation, columns: &mut Columns) -> Result<Vec<usi
             .at(name.span));
         }
         columns[place].1.origin = ColumnOrigin::Key;
+        columns[place].1.nullable = false;
         key.push(place);
     }
     match (&create.format, key.is_empty()) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use connect_sandbox::ScalarFunction;
 use serde::{Deserialize, Serialize};
-use streams::{KeyFormat, SourceColumn, SourceMode, SourceSpec, ValueFormat};
+use streams::{ColumnOrigin, KeyFormat, SourceColumn, SourceMode, SourceSpec, ValueFormat};
 use uuid::Uuid;
 
 use crate::plan::ViewPlan;
@@ -126,14 +126,23 @@ impl Relation {
         &self.identity.name
     }
 
-    /// A source over these columns (and the key's, which an upsert needs), and for each wanted column where it stands.
+    /// A source over these columns (and those of the key and of headers, which are not parts of the value), and for
+    /// each wanted column where it stands. All other columns are checked, so that every query sees the same rows.
     pub(crate) fn source(&self, wanted: &[usize]) -> (SourceSpec, Vec<usize>) {
         let mut chosen: Vec<usize> = wanted.to_vec();
-        for &key in &self.key {
-            if !chosen.contains(&key) {
-                chosen.push(key);
+        let beside_value = self.columns.iter().enumerate().filter(|(_, column)| {
+            let origin = &column.origin;
+            matches!(origin, ColumnOrigin::Key | ColumnOrigin::Header(_))
+        });
+        let beside_value = beside_value.map(|(index, _)| index);
+        for column in self.key.iter().copied().chain(beside_value) {
+            if !chosen.contains(&column) {
+                chosen.push(column);
             }
         }
+        let is_checked = |index: &usize, column: &SourceColumn| {
+            column.origin == ColumnOrigin::Value && !chosen.contains(index)
+        };
         let place = |column: &usize| chosen.iter().position(|other| other == column);
         let key: Vec<usize> = self.key.iter().filter_map(place).collect();
         let places = wanted.iter().filter_map(place).collect();
@@ -147,6 +156,10 @@ impl Relation {
             columns: chosen
                 .iter()
                 .map(|&column| self.columns[column].clone())
+                .collect(),
+            checked: (self.columns.iter().enumerate())
+                .filter(|(index, column)| is_checked(index, column))
+                .map(|(_, column)| column.clone())
                 .collect(),
             key_format: self.key_format,
             value_format: self.value_format,

@@ -198,6 +198,19 @@ impl Column {
         self.read(row, cursor, place)
     }
 
+    /// [`Column::read`] into a column of one cell, which is used again and again.
+    #[inline(never)]
+    pub(super) fn read_cell(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        place: TextPlace,
+    ) -> Result<bool, Fault> {
+        if let Self::Text(views) | Self::Bytes(views) = self {
+            views.own.clear();
+        }
+        self.read(0, cursor, place)
+    }
+
     /// The types and spellings that are not worth a place in the hot loop.
     #[inline(never)]
     fn read_rare(&mut self, row: usize, cursor: &mut Cursor<'_>) -> Result<(), Fault> {

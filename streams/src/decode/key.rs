@@ -6,6 +6,10 @@ use super::SourceSpecError;
 use super::fault::type_name;
 use crate::{KeyFormat, SourceMode, SourceSpec};
 
+/// The record key of a NULL in a text key: a compacted topic takes no null keys, and PostgreSQL has no text with
+/// this character.
+pub(crate) const NULL_TEXT_KEY: &[u8] = b"\0";
+
 /// Where key columns come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeySource {

@@ -32,6 +32,18 @@ pub(super) enum Target {
     Agree(u16),
     /// It must agree with this column, unless the record has the column's exact spelling too.
     AgreeLoose(u16),
+    /// It must fit this column, which nothing reads.
+    Check(u16),
+    /// It must fit this column, unless the record has the column's exact spelling too.
+    CheckLoose(u16),
+}
+
+/// What a column wants of a field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Store,
+    Agree,
+    Check,
 }
 
 /// The names of one kind of object.
@@ -96,12 +108,12 @@ impl Step {
 }
 
 impl Layout {
-    /// Adds a field whose value goes to `column`, or must agree with it. The first of two equal names counts.
-    pub(super) fn add(&mut self, name: &str, column: u16, agree: bool) {
-        let (exact, loose) = if agree {
-            (Target::Agree(column), Target::AgreeLoose(column))
-        } else {
-            (Target::Store(column), Target::StoreLoose(column))
+    /// Adds a field whose value `column` wants. The first of two equal names counts.
+    pub(super) fn add(&mut self, name: &str, column: u16, wanted: Use) {
+        let (exact, loose) = match wanted {
+            Use::Store => (Target::Store(column), Target::StoreLoose(column)),
+            Use::Agree => (Target::Agree(column), Target::AgreeLoose(column)),
+            Use::Check => (Target::Check(column), Target::CheckLoose(column)),
         };
         self.exact.entry(name.into()).or_insert(exact);
         self.loose.entry(name.to_lowercase()).or_insert(loose);

@@ -19,6 +19,10 @@
 //! | field twice | the last one counts, all must fit | the last one counts, all must fit |
 //! | key column in key and value | must agree | must agree |
 //! | wrong type, overflow, not JSON, NULL for NOT NULL | undecodable | undecodable |
+//! | key is U+0000 in key.format `string` | that text | the column is NULL |
+//!
+//! Columns that no query reads are checked all the same, without being stored: which rows exist must not depend on
+//! who asks.
 //!
 //! Field names match a column's exact spelling first, then without regard to case. Values of fields that no column
 //! asks for are passed over: their brackets and numbers are checked, the inside of their strings is not.
@@ -52,7 +56,8 @@ use self::cursor::Cursor;
 use self::fault::Fault;
 pub(crate) use self::fault::type_name;
 use self::key::KeySource;
-use self::layout::{Layout, Target};
+pub(crate) use self::key::NULL_TEXT_KEY;
+use self::layout::{Layout, Target, Use};
 use self::slots::{Scratch, Slots};
 use crate::{ColumnOrigin, SourceColumn, SourceMode, SourceSpec, ValueFormat};
 
@@ -63,11 +68,13 @@ const COLUMNS_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Decoder {
     schema: SchemaRef,
+    /// The spec's columns, then those that are only checked.
     columns: Vec<SourceColumn>,
     slots: Slots,
     values: Layout,
     keys: Layout,
     key_source: KeySource,
+    key_columns: Vec<usize>,
     metadata: Vec<usize>,
     upsert: bool,
     scratch: Scratch,
@@ -149,15 +156,16 @@ impl Decoder {
     /// # Errors
     /// A type that is not decoded to, or key columns that do not fit the key format.
     pub fn new(spec: &SourceSpec) -> Result<Self, SourceSpecError> {
-        if spec.columns.len() > COLUMNS_MAX {
-            let (topic, columns) = (spec.topic.clone(), spec.columns.len());
+        let all: Vec<SourceColumn> = spec.columns.iter().chain(&spec.checked).cloned().collect();
+        if all.len() > COLUMNS_MAX {
+            let (topic, columns) = (spec.topic.clone(), all.len());
             return Err(SourceSpecError::TooManyColumns { topic, columns });
         }
         let ValueFormat::Json { timestamp_unit_us } = spec.value_format;
         let (mut values, mut keys) = (Layout::default(), Layout::default());
         let (mut key_columns, mut metadata) = (Vec::new(), Vec::new());
-        let mut columns = Vec::with_capacity(spec.columns.len());
-        for (index, column) in spec.columns.iter().enumerate() {
+        let mut columns = Vec::with_capacity(all.len());
+        for (index, column) in all.iter().enumerate() {
             let number = u16::try_from(index).expect("COLUMNS_MAX fits");
             let made = Column::new(&column.data_type, timestamp_unit_us);
             columns.push(made.filter(|_| origin_fits(column)).ok_or_else(|| {
@@ -167,10 +175,11 @@ impl Decoder {
                 }
             })?);
             match column.origin {
-                ColumnOrigin::Value => values.add(&column.name, number, false),
+                _ if index >= spec.columns.len() => values.add(&column.name, number, Use::Check),
+                ColumnOrigin::Value => values.add(&column.name, number, Use::Store),
                 ColumnOrigin::Key => {
-                    keys.add(&column.name, number, false);
-                    values.add(&column.name, number, true);
+                    keys.add(&column.name, number, Use::Store);
+                    values.add(&column.name, number, Use::Agree);
                     key_columns.push(index);
                 }
                 _ => metadata.push(index),
@@ -181,9 +190,7 @@ impl Decoder {
             SourceMode::Append => None,
             SourceMode::Upsert { key } => Some(key.as_slice()),
         };
-        let required = |index: usize, column: &SourceColumn| {
-            !column.nullable || upsert_key.is_some_and(|key| key.contains(&index))
-        };
+        let checked = columns.split_off(spec.columns.len());
         let fields = spec
             .columns
             .iter()
@@ -192,17 +199,16 @@ impl Decoder {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             slots: Slots::new(
                 columns,
-                spec.columns
-                    .iter()
-                    .enumerate()
-                    .map(|(index, column)| required(index, column)),
+                checked,
+                all.iter().map(|column| !column.nullable),
                 |index| upsert_key.is_some_and(|key| key.contains(&index)),
             ),
-            scratch: Scratch::new(&spec.columns, timestamp_unit_us),
-            columns: spec.columns.clone(),
+            scratch: Scratch::new(&all, timestamp_unit_us),
+            columns: all,
             values,
             keys,
             key_source,
+            key_columns,
             metadata,
             upsert: upsert_key.is_some(),
         })
@@ -332,13 +338,26 @@ impl Decoder {
             KeySource::None => Ok(()),
             KeySource::Required => Ok(()),
             KeySource::Text(column) => {
-                self.slots.columns[column]
-                    .set_bytes(row, key)
-                    .map_err(|fault| fault.of(column))?;
-                self.slots.mark(column, true);
+                let null = self.upsert && key == NULL_TEXT_KEY;
+                if !null {
+                    self.slots.columns[column]
+                        .set_bytes(row, key)
+                        .map_err(|fault| fault.of(column))?;
+                }
+                self.slots.mark(column, !null);
+                self.scratch.set_key_null(column, null);
                 Ok(())
             }
-            KeySource::Json { bare } => self.decode_json_key(key, bare),
+            KeySource::Json { bare } => {
+                self.decode_json_key(key, bare)?;
+                for &column in &self.key_columns {
+                    let null = self.upsert
+                        && self.scratch.null[column] == self.scratch.record
+                        && !self.slots.is_marked(column);
+                    self.scratch.set_key_null(column, null);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -350,8 +369,11 @@ impl Decoder {
             && cursor.peek() != b'{'
         {
             let read = self.slots.columns[column].read_apart(row, &mut cursor, TextPlace::Copied);
-            self.slots
-                .mark(column, read.map_err(|fault| fault.of(column))?);
+            let filled = read.map_err(|fault| fault.of(column))?;
+            self.slots.mark(column, filled);
+            if !filled {
+                self.scratch.null[column] = self.scratch.record;
+            }
             return cursor.end();
         }
         if !cursor.take(b'{') {
@@ -539,8 +561,8 @@ fn rare_target(
 ) -> Result<(), Fault> {
     let (column, loose, agree) = match target {
         Target::Skip => return cursor.skip_value(),
-        Target::Store(column) => (column, false, false),
-        Target::StoreLoose(column) => (column, true, false),
+        Target::Store(column) | Target::Check(column) => (column, false, false),
+        Target::StoreLoose(column) | Target::CheckLoose(column) => (column, true, false),
         Target::Agree(column) => (column, false, true),
         Target::AgreeLoose(column) => (column, true, true),
     };
@@ -552,22 +574,22 @@ fn rare_target(
         scratch.exact[index] = scratch.record;
     }
     if agree
-        && slots.is_marked(index)
         && let Some(cell) = &mut scratch.cells[index]
+        && (cell.null || slots.is_marked(index))
     {
-        cell.start(1);
         let found = cell
-            .read_apart(0, cursor, TextPlace::Copied)
+            .field
+            .read_cell(cursor, TextPlace::Copied)
             .map_err(|fault| fault.of(index))?;
-        if found && !cell.equals(0, &slots.columns[index], row) {
+        if found && (cell.null || !cell.field.equals(0, &slots.columns[index], row)) {
             return Err(Fault::key_differs(start).of(index));
         }
         return Ok(());
     }
     // The record has no key for the column: the value's field is its own, copied because texts of key columns are.
     let place = if agree { TextPlace::Copied } else { place };
-    let filled = slots.columns[index]
-        .read_apart(row, cursor, place)
+    let filled = slots
+        .read(index, cursor, place)
         .map_err(|fault| fault.of(index))?;
     if !filled {
         scratch.null[index] = scratch.record;

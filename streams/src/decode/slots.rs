@@ -2,12 +2,13 @@
 //!
 //! Invariants:
 //! 1. Only the current row changes; keeping it moves on, dropping it leaves it to the next record.
-//! 2. A kept row has a value in every NOT NULL column.
+//! 2. A kept row has a value in every NOT NULL column, also in those that nothing reads.
 
 use arrow::array::ArrayRef;
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 
-use super::column::Column;
+use super::column::{Column, TextPlace};
+use super::cursor::Cursor;
 use super::fault::Fault;
 use crate::{ColumnOrigin, SourceColumn};
 
@@ -15,6 +16,8 @@ use crate::{ColumnOrigin, SourceColumn};
 #[derive(Debug)]
 pub(super) struct Slots {
     pub(super) columns: Vec<Column>,
+    /// One cell of each column that is only checked; they are numbered behind `columns`.
+    checked: Vec<Column>,
     /// Rows kept so far; the index of the current row.
     pub(super) rows: usize,
     /// `words` words a row, one bit a column: the cell is not NULL.
@@ -24,17 +27,20 @@ pub(super) struct Slots {
     always: Vec<u64>,
     /// Bits that must be set.
     required: Vec<u64>,
-    /// Bits of the primary key.
+    /// Bits of the primary key that must be set.
     key: Vec<u64>,
 }
 
 impl Slots {
+    /// Slots of `columns`, and of the `checked` ones behind them.
     pub(super) fn new(
         columns: Vec<Column>,
+        mut checked: Vec<Column>,
         required: impl Iterator<Item = bool>,
         is_key: impl Fn(usize) -> bool,
     ) -> Self {
-        let words = columns.len().div_ceil(64).max(1);
+        let words = (columns.len() + checked.len()).div_ceil(64).max(1);
+        checked.iter_mut().for_each(|cell| cell.start(1));
         let mut slots = Self {
             rows: 0,
             filled: Vec::new(),
@@ -43,10 +49,11 @@ impl Slots {
             required: vec![0; words],
             key: vec![0; words],
             columns,
+            checked,
         };
         for (index, required) in required.enumerate() {
             slots.required[index / 64] |= u64::from(required) << (index % 64);
-            slots.key[index / 64] |= u64::from(is_key(index)) << (index % 64);
+            slots.key[index / 64] |= u64::from(required && is_key(index)) << (index % 64);
         }
         slots
     }
@@ -59,6 +66,19 @@ impl Slots {
         self.columns
             .iter_mut()
             .for_each(|column| column.start(rows));
+    }
+
+    /// Reads a value into the current row, or only looks at it; `false` for null.
+    pub(super) fn read(
+        &mut self,
+        column: usize,
+        cursor: &mut Cursor<'_>,
+        place: TextPlace,
+    ) -> Result<bool, Fault> {
+        match column.checked_sub(self.columns.len()) {
+            None => self.columns[column].read_apart(self.rows, cursor, place),
+            Some(checked) => self.checked[checked].read_cell(cursor, place),
+        }
     }
 
     /// Says whether the current row has a value in this column.
@@ -159,13 +179,26 @@ pub(super) struct Scratch {
     /// The last object that had null for the column.
     pub(super) null: Vec<u64>,
     /// One cell of each key column, to compare the value's field with.
-    pub(super) cells: Vec<Option<Column>>,
+    pub(super) cells: Vec<Option<KeyCell>>,
+}
+
+/// A key column, as the record key at hand has it.
+#[derive(Debug)]
+pub(super) struct KeyCell {
+    /// Takes the value's field.
+    pub(super) field: Column,
+    /// The record key says that the column is NULL.
+    pub(super) null: bool,
 }
 
 impl Scratch {
     pub(super) fn new(columns: &[SourceColumn], unit_us: Option<i64>) -> Self {
         let cells = columns.iter().map(|column| match column.origin {
-            ColumnOrigin::Key => Column::new(&column.data_type, unit_us),
+            ColumnOrigin::Key => {
+                let mut field = Column::new(&column.data_type, unit_us)?;
+                field.start(1);
+                Some(KeyCell { field, null: false })
+            }
             _ => None,
         });
         Self {
@@ -173,6 +206,13 @@ impl Scratch {
             exact: vec![0; columns.len()],
             null: vec![0; columns.len()],
             cells: cells.collect(),
+        }
+    }
+
+    /// Says whether the record key at hand has NULL for this column.
+    pub(super) fn set_key_null(&mut self, column: usize, null: bool) {
+        if let Some(cell) = &mut self.cells[column] {
+            cell.null = null;
         }
     }
 }

@@ -32,6 +32,7 @@ fn spec(columns: Vec<SourceColumn>) -> SourceSpec {
     SourceSpec {
         topic: "flights".to_owned(),
         columns,
+        checked: Vec::new(),
         key_format: KeyFormat::None,
         value_format: ValueFormat::Json {
             timestamp_unit_us: None,
@@ -655,11 +656,97 @@ fn upsert_with_text_keys() {
 }
 
 #[test]
+fn null_is_a_key_where_the_column_may_be_null() {
+    let view = |key_format| {
+        let key = from(column("k", DataType::Utf8View), ColumnOrigin::Key);
+        let mut view = spec(vec![key, column("n", DataType::Int64)]);
+        view.key_format = key_format;
+        view.mode = SourceMode::Upsert { key: vec![0] };
+        Decoder::new(&view).unwrap()
+    };
+    for (format, null, other) in [
+        (KeyFormat::String, "\0", "a"),
+        (KeyFormat::Json, r#"{"k":null}"#, r#"{"k":"a"}"#),
+        (KeyFormat::Json, "null", r#""a""#),
+    ] {
+        let mut decoder = view(format);
+        for (key, value, expected) in [
+            (null, Some(r#"{"k":null,"n":1}"#), r#"{"k":null,"n":1}"#),
+            (null, Some(r#"{"n":1}"#), r#"{"k":null,"n":1}"#),
+            (null, None, r#"delete {"k":null,"n":null}"#),
+            (
+                null,
+                Some(r#"{"k":"a"}"#),
+                r#"column "k": the value has "a", the record key something else; both must agree"#,
+            ),
+            (other, Some(r#"{"k":"a","n":2}"#), r#"{"k":"a","n":2}"#),
+        ] {
+            let value = value.map(str::as_bytes);
+            let outcome = outcome_of(&mut decoder, Some(key.as_bytes()), value);
+            assert_eq!(outcome, expected, "{key:?} {value:?}");
+        }
+    }
+    let mut table = Decoder::new(&table(KeyFormat::String)).unwrap();
+    assert_eq!(
+        outcome_of(&mut table, Some(b"\0"), Some(br#"{"name":"U"}"#)),
+        r#"column "code" is NOT NULL, the record has no such field"#
+    );
+}
+
+#[test]
+fn columns_that_nothing_reads_are_checked() {
+    let mut spec = spec(vec![column("a", DataType::Int64)]);
+    spec.checked = vec![
+        required(column("b", DataType::Int16)),
+        column("t", DataType::Utf8View),
+        column("at", MICROS),
+    ];
+    let mut decoder = Decoder::new(&spec).unwrap();
+    for (value, expected) in [
+        (
+            r#"{"a":1,"b":2,"t":"a text that is longer than a view","at":null}"#,
+            r#"{"a":1}"#,
+        ),
+        (
+            r#"{"t":"\u00e4\n","B":2,"at":"2013-01-01"}"#,
+            r#"{"a":null}"#,
+        ),
+        (
+            r#"{"a":1}"#,
+            r#"column "b" is NOT NULL, the record has no such field"#,
+        ),
+        (
+            r#"{"b":null}"#,
+            r#"column "b" is NOT NULL, the record has null there"#,
+        ),
+        (
+            r#"{"b":40000}"#,
+            r#"column "b" is SMALLINT, 40000 does not fit"#,
+        ),
+        (
+            r#"{"b":2,"t":7}"#,
+            r#"column "t" is TEXT, found the number 7"#,
+        ),
+        (
+            r#"{"b":2,"b":"x"}"#,
+            r#"column "b" is SMALLINT, found the text "x""#,
+        ),
+        (
+            r#"{"b":2,"at":"soon"}"#,
+            r#"column "at" is TIMESTAMP, "soon" is not an ISO 8601 time like "2013-01-01T10:00:00""#,
+        ),
+    ] {
+        let outcome = outcome_of(&mut decoder, None, Some(value.as_bytes()));
+        assert_eq!(outcome, expected, "{value}");
+    }
+}
+
+#[test]
 fn upsert_with_json_keys() {
     let mut decoder = Decoder::new(&table(KeyFormat::Json)).unwrap();
     let mut pair = spec(vec![
-        from(column("a", DataType::Int64), ColumnOrigin::Key),
-        from(column("b", DataType::Utf8View), ColumnOrigin::Key),
+        required(from(column("a", DataType::Int64), ColumnOrigin::Key)),
+        required(from(column("b", DataType::Utf8View), ColumnOrigin::Key)),
         column("c", DataType::Int64),
     ]);
     pair.key_format = KeyFormat::Json;

@@ -306,6 +306,7 @@ fn what_is_encoded_is_decoded_again() {
         let spec = SourceSpec {
             topic: "t".to_owned(),
             columns,
+            checked: Vec::new(),
             key_format: KeyFormat::None,
             value_format: ValueFormat::Json {
                 timestamp_unit_us: None,

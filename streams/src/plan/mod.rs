@@ -72,6 +72,8 @@ pub struct SourceSpec {
     pub topic: String,
     /// The columns, in the order of the node's schema.
     pub columns: Vec<SourceColumn>,
+    /// Further fields of the value that nothing reads: a record in which one does not fit is undecodable all the same.
+    pub checked: Vec<SourceColumn>,
     /// How record keys are written.
     pub key_format: KeyFormat,
     /// How record values are written.

@@ -23,6 +23,7 @@ fn spec(upsert: bool) -> SourceSpec {
             column("k", DataType::Utf8View, ColumnOrigin::Key),
             column("v", DataType::Int64, ColumnOrigin::Value),
         ],
+        checked: Vec::new(),
         key_format: KeyFormat::String,
         value_format: ValueFormat::Json {
             timestamp_unit_us: None,

@@ -29,6 +29,7 @@ fn spec() -> SourceSpec {
             column("n", DataType::Int64),
             column("at", DataType::Timestamp(TimeUnit::Microsecond, None)),
         ],
+        checked: Vec::new(),
         key_format: KeyFormat::None,
         value_format: ValueFormat::Json {
             timestamp_unit_us: Some(1),
