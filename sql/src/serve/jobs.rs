@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use log_api::TopicPartition;
 use parking_lot::RwLock;
-use streams::{Engine, JobHandle, JobSpec};
+use streams::{Engine, JobHandle, JobSpec, ViewSnapshot};
 
-use super::pull::Snapshot;
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -77,26 +76,12 @@ impl Jobs {
     }
 
     /// What a view holds at its last commit.
-    pub(crate) async fn snapshot(&self, name: &str) -> Result<Snapshot, Diagnostic> {
-        let failed = |error: streams::EngineError| {
+    pub(crate) fn snapshot(&self, name: &str) -> Result<Arc<ViewSnapshot>, Diagnostic> {
+        let snapshot = self.handle(name)?.snapshot();
+        snapshot.map(Arc::new).map_err(|error| {
             Diagnostic::new(Code::Engine, format!("view {name} cannot be read: {error}"))
                 .help(format!("EXPLAIN WHY {name} says more"))
-        };
-        let snapshot = self.handle(name)?.snapshot().map_err(failed)?;
-        let schema = Arc::clone(snapshot.schema());
-        // The state may be on disk.
-        let read =
-            tokio::task::spawn_blocking(move || snapshot.batches().collect::<Result<Vec<_>, _>>());
-        match read.await {
-            Ok(batches) => Ok(Snapshot {
-                schema,
-                batches: batches.map_err(failed)?,
-            }),
-            Err(error) => Err(Diagnostic::new(
-                Code::Engine,
-                format!("view {name} cannot be read: {error}"),
-            )),
-        }
+        })
     }
 
     /// Waits until a commit of the view covers `positions` of its inputs.

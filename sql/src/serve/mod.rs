@@ -10,6 +10,7 @@ mod push;
 mod server;
 mod session;
 mod tell;
+mod view_table;
 
 pub use answer::{Answer, AnswerColumn, Change, ChangeStream};
 pub use server::{OpenError, Server};

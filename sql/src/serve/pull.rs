@@ -18,7 +18,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
-use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::datasource::provider_as_source;
@@ -33,19 +33,14 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::stream::{self, StreamExt};
 use log_api::Log;
-use streams::{ScanRange, SourceSpec};
+use streams::{ScanRange, SourceSpec, ViewSnapshot};
 
 use super::answer::Rows;
+use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 use crate::plan::{BoundQuery, Library, RelationSource, Tumble, settled};
-
-/// The content of a view at its last commit.
-pub(crate) struct Snapshot {
-    pub schema: SchemaRef,
-    pub batches: Vec<RecordBatch>,
-}
 
 /// Runs a bound query to its end. `snapshots` holds the content of every view that it reads.
 pub(crate) async fn pull(
@@ -53,14 +48,17 @@ pub(crate) async fn pull(
     config: &SqlConfig,
     log: &Arc<dyn Log>,
     bound: BoundQuery,
-    snapshots: HashMap<String, Snapshot>,
+    snapshots: HashMap<String, Arc<ViewSnapshot>>,
     words: &Words,
 ) -> Result<(SchemaRef, Rows), Diagnostic> {
     let fail = |error: DataFusionError| translate(&error, words);
     let mut providers: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
     for relation in &bound.relations {
         let provider: Arc<dyn TableProvider> = match snapshots.get(relation.name()) {
-            Some(snapshot) => Arc::new(view_table(relation, snapshot).map_err(fail)?),
+            Some(snapshot) => Arc::new(ViewTable {
+                relation: Arc::clone(relation),
+                snapshot: Arc::clone(snapshot),
+            }),
             None => Arc::new(TopicTable {
                 relation: Arc::clone(relation),
                 log: Arc::clone(log),
@@ -154,31 +152,6 @@ fn bounded(
     Ok(rewritten.data)
 }
 
-fn view_table(relation: &Relation, snapshot: &Snapshot) -> BoundResult<MemTable> {
-    let schema = Arc::clone(&relation.schema);
-    let mut batches = Vec::with_capacity(snapshot.batches.len());
-    for batch in &snapshot.batches {
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let index = snapshot.schema.index_of(field.name())?;
-                Ok(arrow::compute::cast(
-                    batch.column(index),
-                    field.data_type(),
-                )?)
-            })
-            .collect::<BoundResult<Vec<ArrayRef>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        batches.push(RecordBatch::try_new_with_options(
-            Arc::clone(&schema),
-            columns,
-            &options,
-        )?);
-    }
-    MemTable::try_new(schema, vec![batches])
-}
-
 /// The content of a topic up to now.
 struct TopicTable {
     relation: Arc<Relation>,
@@ -212,12 +185,7 @@ impl TableProvider for TopicTable {
             Some(projection) => projection.clone(),
             None => (0..self.relation.columns.len()).collect(),
         };
-        let mut read = wanted.clone();
-        if read.is_empty() {
-            read.push(0);
-        }
-        let (spec, mut places) = self.relation.source(&read);
-        places.truncate(wanted.len());
+        let (spec, places) = self.relation.source(&wanted);
         let schema = Arc::new(self.relation.schema.project(&wanted)?);
         let partition = TopicPartitions {
             schema: Arc::clone(&schema),

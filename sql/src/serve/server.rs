@@ -280,7 +280,7 @@ impl Inner {
                     ))
                 })??;
             }
-            let snapshot = self.jobs.snapshot(relation.name()).await?;
+            let snapshot = self.jobs.snapshot(relation.name())?;
             snapshots.insert(relation.name().to_owned(), snapshot);
         }
         let (schema, rows) = pull(
