@@ -104,6 +104,7 @@ async fn everything() {
     plain_inserts(&server).await;
     a_second_task_is_fenced(&server).await;
     validation(&server).await;
+    passwords(&server).await;
     large_batches(&server).await;
     the_server_goes_away(&server).await;
 }
@@ -777,6 +778,43 @@ async fn validation(server: &Postgres) {
         assert_eq!(issues[0].key, at, "{issues:?}");
         assert!(issues[0].message.contains(text), "{issues:?}");
     }
+}
+
+/// Which key of the configuration is wrong when the server wants to know who asks.
+async fn passwords(server: &Postgres) {
+    let hba = server.rows("SHOW hba_file").await.remove(0);
+    let sql = format!(
+        "CREATE ROLE locked LOGIN PASSWORD 'right'; COPY (VALUES ('host all locked all scram-sha-256'), \
+         ('host all all all trust')) TO '{hba}'"
+    );
+    let client = server.client().await;
+    client.batch_execute(&sql).await.unwrap();
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+    let mut config = context(server, "p", &[("pk.fields", "id")]).config;
+    config.insert("connection.username".to_owned(), "locked".to_owned());
+    // The server takes its new rules a moment later.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let issues = loop {
+        let issues = PostgresSink.validate(&config).await;
+        if !issues.is_empty() {
+            break issues;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+    };
+    assert_eq!(issues[0].key, "connection.password", "{issues:?}");
+    config.insert("connection.password".to_owned(), "s3cr3t".to_owned());
+    let issues = PostgresSink.validate(&config).await;
+    assert_eq!(issues[0].key, "connection.password", "{issues:?}");
+    assert!(
+        issues[0].message.contains("password authentication failed")
+            && !issues[0].message.contains("s3cr3t"),
+        "{issues:?}"
+    );
+    config.insert("connection.password".to_owned(), "right".to_owned());
+    assert_eq!(PostgresSink.validate(&config).await, []);
 }
 
 async fn large_batches(server: &Postgres) {
