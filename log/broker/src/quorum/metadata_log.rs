@@ -20,6 +20,8 @@ use std::fs;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use tracing::warn;
+
 use super::image::{Image, MetadataRecord, TopicId};
 use crate::storage::{LogFile, OpenError, replace_file};
 
@@ -75,6 +77,8 @@ impl MetadataLog {
         }
         let file = LogFile::open(path).map_err(OpenError::io("open", path))?;
         if size < bytes.len() {
+            let cut_bytes = bytes.len() - size;
+            warn!(path = %path.display(), cut_bytes, "metadata log was cut after its last sound record");
             file.truncate(size as u64)
                 .and_then(|()| file.sync())
                 .map_err(OpenError::io("cut", path))?;

@@ -14,6 +14,7 @@
 //!
 //! Invariants:
 //! 1. `state` is durable before the first byte is written, and says "clean" only after the last one is on disk.
+//! 2. A full disk is no obstacle: `state` is then written over itself.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -206,6 +207,22 @@ mod tests {
         assert_eq!(open().start(), StartKind::Clean);
         fs::write(folder.path().join("state"), "running another-boot\n").expect("write");
         assert_eq!(open().start(), StartKind::PowerLoss);
+    }
+
+    #[test]
+    fn a_state_that_stays_is_not_written_and_one_can_be_written_over_itself() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        drop(DataFolder::open(folder.path()).expect("open"));
+        let path = folder.path().join("state");
+        let written = fs::metadata(&path).expect("stat").modified().expect("time");
+        let again = DataFolder::open(folder.path()).expect("open");
+        assert_eq!(again.start(), StartKind::ProcessCrash);
+        let now = fs::metadata(&path).expect("stat").modified().expect("time");
+        assert_eq!(now, written);
+        overwrite(&path, format!("clean {}\n", boot_id()).as_bytes()).expect("written");
+        drop(again);
+        let again = DataFolder::open(folder.path()).expect("open");
+        assert_eq!(again.start(), StartKind::Clean);
     }
 
     #[test]

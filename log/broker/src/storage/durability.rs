@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 
+use log_protocol::TopicPartition;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 use tracing::error;
@@ -50,6 +51,7 @@ struct SyncState {
 /// What of one partition is on disk, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Durability {
+    partition: TopicPartition,
     state: Mutex<SyncState>,
     idle: Condvar,
     written: AtomicI64,
@@ -62,8 +64,14 @@ pub(crate) struct Durability {
 
 impl Durability {
     /// Of a partition whose log ends at `written` and is on disk up to `synced`.
-    pub(crate) fn new(pool: Arc<SyncPool>, written: i64, synced: i64) -> Arc<Self> {
+    pub(crate) fn new(
+        partition: TopicPartition,
+        pool: Arc<SyncPool>,
+        written: i64,
+        synced: i64,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            partition,
             state: Mutex::default(),
             idle: Condvar::new(),
             written: AtomicI64::new(written),
@@ -105,13 +113,19 @@ impl Durability {
         self.offline.get().map(String::as_str)
     }
 
-    /// Takes the partition offline; the first reason stays.
+    /// Takes the partition offline, and says so; the first reason stays.
     pub(crate) fn fail(&self, reason: String) {
-        if self.offline.set(reason.clone()).is_ok() {
-            error!(reason, "partition goes offline");
+        if self.go_offline(reason.clone()) {
+            error!(partition = %self.partition, reason, "partition goes offline");
         }
+    }
+
+    /// As [`Durability::fail`] where somebody else says so; false if it was offline before.
+    pub(crate) fn go_offline(&self, reason: String) -> bool {
+        let first = self.offline.set(reason).is_ok();
         self.progress
             .send_modify(|progress| progress.offline = true);
+        first
     }
 
     /// Asks for a sync of all that is written so far; does not wait.
@@ -309,6 +323,10 @@ fn sync_all(jobs: Vec<Arc<Durability>>) {
 mod tests {
     use super::*;
 
+    fn name() -> TopicPartition {
+        TopicPartition::new("orders", 0)
+    }
+
     #[tokio::test]
     async fn waiters_of_many_partitions_are_woken_by_few_syncs() {
         let folder = tempfile::tempdir().expect("tempdir");
@@ -316,7 +334,7 @@ mod tests {
         let mut waits = Vec::new();
         for n in 0..100 {
             let file = Arc::new(LogFile::open(&folder.path().join(n.to_string())).expect("open"));
-            let durability = Durability::new(Arc::clone(&pool), 0, 0);
+            let durability = Durability::new(name(), Arc::clone(&pool), 0, 0);
             file.write_at(&mut [io::IoSlice::new(b"x")], 0)
                 .expect("write");
             durability.mark(&file, 5);
@@ -331,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_failure_nobody_waits() {
-        let durability = Durability::new(SyncPool::new(), 0, 0);
+        let durability = Durability::new(name(), SyncPool::new(), 0, 0);
         let waiter = tokio::spawn({
             let durability = Arc::clone(&durability);
             async move { durability.wait(7).await }

@@ -130,7 +130,7 @@ impl Partition {
     pub(crate) fn offline(seed: PartitionSeed, reason: String) -> Self {
         let (partition, _) = Self::of(seed, Recovered::default(), false)
             .expect("without segments there is no file to open");
-        partition.durability.fail(reason);
+        partition.durability.go_offline(reason);
         partition
     }
 
@@ -166,7 +166,7 @@ impl Partition {
             config,
             shared,
         } = seed;
-        let durability = Durability::new(Arc::clone(&shared.pool), end, synced);
+        let durability = Durability::new(id.clone(), Arc::clone(&shared.pool), end, synced);
         // What was scanned may be in the page cache only.
         for segment in segments
             .iter()
