@@ -81,7 +81,7 @@ impl ExactTotals {
             sums[group] = sum;
             counts[group] += sign;
             if carried {
-                *carries.entry(group as u32).or_default() += if value < 0 { -1 } else { 1 };
+                carry_over(carries, group, value);
             }
         });
     }
@@ -138,6 +138,15 @@ impl ExactTotals {
         retain_at(&mut self.counts, kept);
         retain_keys(&mut self.carries, kept);
     }
+}
+
+#[cold]
+fn carry_over(
+    carries: &mut HashMap<u32, i64, foldhash::fast::RandomState>,
+    group: usize,
+    value: i128,
+) {
+    *carries.entry(group as u32).or_default() += if value < 0 { -1 } else { 1 };
 }
 
 /// Keeps the entries of groups `kept`, which become `0..kept.len()`.
