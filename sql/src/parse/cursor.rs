@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Ident, Query};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location as TokenLocation, Token, TokenWithSpan, Tokenizer};
 
@@ -19,6 +20,9 @@ const OPERATORS_MAX: usize = 1_000;
 
 /// How deep parentheses and subqueries nest; sqlparser's own limit.
 const NESTING_MAX: usize = 50;
+
+/// `NOT NOT NOT …`: beyond its limit of nesting sqlparser takes a NOT for a name, so the row ends before.
+const NOTS_MAX: usize = 25;
 
 pub(super) type Parsed<T> = Result<T, Diagnostic>;
 
@@ -252,8 +256,7 @@ impl Cursor {
     fn explain(&self, error: &ParserError) -> Diagnostic {
         let text = match error {
             ParserError::RecursionLimitExceeded => {
-                let message = format!("the statement nests deeper than {NESTING_MAX} levels");
-                return Diagnostic::new(Code::TooLong, message).at(self.place());
+                return too_deep().at(self.place());
             }
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
         };
@@ -443,7 +446,15 @@ fn tokenize(statement: &StatementText<'_>) -> Parsed<Vec<TokenWithSpan>> {
 /// Refuses chains like `1 + 1 + 1 + …` that sqlparser reads in a loop and others walk by recursion.
 fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
     let mut depths = vec![0usize];
+    let mut nots = 0;
     for token in tokens {
+        nots = match &token.token {
+            Token::Word(word) if word.keyword == Keyword::NOT => nots + 1,
+            _ => 0,
+        };
+        if nots > NOTS_MAX {
+            return Err(too_deep().at(Span::from(token.span)));
+        }
         match &token.token {
             Token::LParen | Token::LBracket => depths.push(0),
             Token::RParen | Token::RBracket => {
@@ -492,6 +503,11 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
         }
     }
     Ok(())
+}
+
+fn too_deep() -> Diagnostic {
+    let message = format!("the statement nests deeper than {NESTING_MAX} levels");
+    Diagnostic::new(Code::TooLong, message)
 }
 
 fn end_of(statement: &StatementText<'_>) -> Location {

@@ -60,7 +60,7 @@ pub fn is_complete(text: &str) -> bool {
 
 fn cut(text: &str, start: usize, end: usize, complete: bool) -> StatementText<'_> {
     let whole = &text[start..end];
-    let trimmed = whole.trim_start();
+    let trimmed = whole.trim_start_matches(is_blank);
     let offset = start + (whole.len() - trimmed.len());
     let before = &text[..offset];
     let line = before.matches('\n').count() as u64 + 1;
@@ -73,6 +73,11 @@ fn cut(text: &str, start: usize, end: usize, complete: bool) -> StatementText<'_
         column,
         complete,
     }
+}
+
+/// White space, and the mark that some editors put at the head of a file.
+fn is_blank(char: char) -> bool {
+    char.is_whitespace() || char == '\u{feff}'
 }
 
 enum Piece {
@@ -110,7 +115,7 @@ impl Scanner<'_> {
                 self.dollar(rest);
                 Some(Piece::Content)
             }
-            _ if first.is_whitespace() => {
+            _ if is_blank(first) => {
                 self.at += first.len_utf8();
                 Some(Piece::Blank)
             }
@@ -220,6 +225,7 @@ mod tests {
             texts(r"SELECT E'it\'s; fine'; b"),
             [r"SELECT E'it\'s; fine'", "b"]
         );
+        assert_eq!(texts("\u{feff}SELECT 1; b"), ["SELECT 1", "b"]);
         assert!(texts(" ;; -- nothing\n; /* here */ ").is_empty());
     }
 

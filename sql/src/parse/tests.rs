@@ -156,6 +156,8 @@ fn endless_chains_and_nesting_are_refused() {
     assert_eq!(refused(&sql).code, "TW1004");
     let sql = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
     assert_eq!(refused(&sql).code, "TW1004");
+    let sql = format!("SELECT {}true", "NOT ".repeat(5_000));
+    assert_eq!(refused(&sql).code, "TW1004");
     let sql = format!("SELECT 1{}", " + 1".repeat(900));
     select_of(&sql);
 }
