@@ -6,8 +6,8 @@ use std::process::Command;
 
 use crate::fixture::{Fixture, SCHEMA};
 
-/// The module of `udf-examples/delay_class`, built where all tests build the guests.
-fn delay_class() -> PathBuf {
+/// A module of `udf-examples`, built where all tests build the guests.
+fn module(name: &str) -> PathBuf {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../udf-examples");
     let target = std::env::var_os("THALWEG_UDF_TARGET").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/thalweg/udf"),
@@ -31,14 +31,14 @@ fn delay_class() -> PathBuf {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    target.join("wasm32-unknown-unknown/release/delay_class.wasm")
+    target.join(format!("wasm32-unknown-unknown/release/{name}.wasm"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn functions_live_in_the_log() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("delay_class.wasm");
-    std::fs::copy(delay_class(), &file).expect("the module is copied");
+    std::fs::copy(module("delay_class"), &file).expect("the module is copied");
     let file_text = file.display().to_string();
 
     let fixture = Fixture::new().await;
@@ -125,4 +125,21 @@ async fn functions_live_in_the_log() {
         [["NULL"], ["late"], ["very late"]]
     );
     assert_eq!(fixture.rows("SHOW FUNCTIONS").await.len(), 2);
+}
+
+/// The planner evaluates a constant call more than ten times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_constant_that_does_not_end_takes_one_deadline() {
+    let fixture = Fixture::new().await;
+    let file = module("evil").display().to_string();
+    fixture
+        .run(&format!(
+            "CREATE FUNCTION evil LANGUAGE wasm AS 'file:{file}'"
+        ))
+        .await;
+    let started = std::time::Instant::now();
+    let failed = fixture.refused("SELECT evil('spin')").await;
+    assert!(failed.message.contains("ran longer"), "{failed}");
+    let deadline = connect_sandbox::SandboxConfig::default().call_deadline;
+    assert!(started.elapsed() < 3 * deadline, "{:?}", started.elapsed());
 }

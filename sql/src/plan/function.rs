@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use connect_sandbox::RowError;
-use datafusion::common::{DataFusionError, Result as BoundResult};
+use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use parking_lot::Mutex;
 
 use crate::catalog::Function;
 use crate::diagnostic::{Code, Diagnostic};
@@ -51,6 +53,7 @@ pub(crate) fn scalar_udf(function: Arc<Function>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(WasmFunction {
         function,
         signature,
+        failed: Mutex::new(None),
     }))
 }
 
@@ -58,6 +61,22 @@ pub(crate) fn scalar_udf(function: Arc<Function>) -> Arc<ScalarUDF> {
 struct WasmFunction {
     function: Arc<Function>,
     signature: Signature,
+    /// The last constant arguments that had no value, and why. The planner evaluates constants again and again, and
+    /// each time may take a whole deadline.
+    failed: Mutex<Option<(Vec<ScalarValue>, String)>>,
+}
+
+impl WasmFunction {
+    fn failed_before(&self, constants: &[ScalarValue]) -> BoundResult<()> {
+        match &*self.failed.lock() {
+            Some((known, message)) if known == constants => Err(failure(message.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn failure(message: String) -> DataFusionError {
+    DataFusionError::External(Box::new(Diagnostic::new(Code::Row, message)))
 }
 
 impl PartialEq for WasmFunction {
@@ -89,10 +108,26 @@ impl ScalarUDFImpl for WasmFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
         let rows = args.number_rows;
-        let constant = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constants: Option<Vec<ScalarValue>> = (args.args.iter())
+            .map(|arg| match arg {
+                ColumnarValue::Scalar(value) => Some(value.clone()),
+                ColumnarValue::Array(_) => None,
+            })
+            .collect();
+        // A volatile function may have a value the next time.
+        let remembered = constants
+            .as_ref()
+            .filter(|_| self.signature.volatility != Volatility::Volatile);
+        if let Some(constants) = remembered {
+            self.failed_before(constants)?;
+        }
+        let remember = |message: String| {
+            if let Some(constants) = remembered {
+                *self.failed.lock() = Some((constants.clone(), message.clone()));
+            }
+            failure(message)
+        };
+        let constant = constants.is_some();
         let arrays = args
             .args
             .into_iter()
@@ -107,10 +142,11 @@ impl ScalarUDFImpl for WasmFunction {
             .function
             .scalar
             .invoke(&arrays, rows)
-            .map_err(|error| {
-                DataFusionError::External(Box::new(Diagnostic::new(Code::Row, error.to_string())))
-            })?;
+            .map_err(|error| remember(error.to_string()))?;
         if !output.errors.is_empty() {
+            if constant && let Some(error) = output.errors.first() {
+                return Err(remember(format!("{}: {}", self.name(), error.message)));
+            }
             return Err(DataFusionError::External(Box::new(RowErrors {
                 function: self.function.identity.name.clone(),
                 rows: output.errors,
