@@ -49,6 +49,9 @@ pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
         return own.at(span);
     }
     let root = error.find_root();
+    if let Some(arguments) = wrong_arguments(&root.message(), words) {
+        return arguments;
+    }
     match root {
         DataFusionError::SchemaError(schema, _) => schema_error(schema, span, words),
         DataFusionError::ResourcesExhausted(message) => Diagnostic::new(
@@ -90,6 +93,27 @@ pub(crate) fn translate_arrow(message: &str) -> Diagnostic {
         return diagnostic;
     }
     Diagnostic::new(Code::Row, strip_prefixes(&text))
+}
+
+/// A call that no signature of its function takes. DataFusion tells of each signature why.
+fn wrong_arguments(message: &str, words: &Words) -> Option<Diagnostic> {
+    let (_, call) = message.split_once("Function '")?;
+    let (name, reason) = call.split_once("' ")?;
+    let text = if reason.starts_with("failed to match any signature") {
+        let found = between(reason, "(DataType: ", ")").filter(|found| !found.contains('('));
+        match found.map(sql_types) {
+            Some(data_type) => format!("{name}({data_type}) does not exist"),
+            None => format!("{name} does not exist for arguments of these types"),
+        }
+    } else {
+        let reason = reason.strip_prefix("user-defined coercion failed with: ")?;
+        let reason = reason.split(". No function matches").next()?;
+        format!("{name} {}", strip_prefixes(&sql_types(&first_line(reason))))
+    };
+    let diagnostic = Diagnostic::new(Code::UnknownFunction, text)
+        .at(words.place(name))
+        .help("convert the arguments: CAST(x AS type)");
+    Some(diagnostic)
 }
 
 fn own(error: &DataFusionError) -> Option<Diagnostic> {

@@ -37,3 +37,5 @@ SELECT count(*) FROM TUMBLE(flights, scheduled) GROUP BY window_start
 SELECT count(*) FROM TUMBLE((SELECT scheduled, carrier AS window_start FROM flights), scheduled, INTERVAL '1 hour')
 ----
 SELECT * FROM flights FOR SYSTEM_TIME AS OF now()
+----
+SELECT sum(carrier) FROM flights
