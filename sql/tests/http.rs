@@ -188,3 +188,42 @@ async fn push_query_follows_and_ends_with_its_client() {
     assert!(body.starts_with(r#"{"diff":1,"row":{"sensor":1"#), "{body}");
     assert_eq!(body.lines().count(), 1, "{body}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_before_the_first_row_is_the_status() {
+    let web = Web::new().await;
+    web.fixture
+        .run("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (2)")
+        .await;
+    for accept in ["*/*", "text/csv", "text/event-stream"] {
+        let (head, body) = web
+            .post(r#"{"sql": "SELECT 1/(id-2) FROM t"}"#, accept)
+            .await;
+        assert!(head.starts_with("HTTP/1.1 400"), "{accept}: {head}");
+        assert!(body.starts_with(r#"{"error":{"#), "{accept}: {body}");
+    }
+}
+
+/// A join of equal rows reads little and computes for hours, without a batch for its reader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endless_query_harms_no_other() {
+    let web = Web::new().await;
+    let endless = "WITH n AS (SELECT 1 AS s FROM unnest(range(0, 300000))) SELECT count(*) FROM n a JOIN n b ON a.s = b.s";
+    let body = serde_json::json!({ "sql": endless }).to_string();
+    let timed = serde_json::json!({ "sql": endless, "settings": {"statement_timeout": "100ms"} });
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(web.open(&body, "*/*").await);
+    }
+    let (head, answer) = web.post(&timed.to_string(), "*/*").await;
+    assert!(
+        head.starts_with("HTTP/1.1 400") && answer.contains("TW2003"),
+        "{head} {answer}"
+    );
+    assert_eq!(web.sql("SELECT 1 AS one").await.1, "{\"one\":1}\n");
+    web.fixture.server.shutdown().await;
+    let mut last = String::new();
+    let mut client = clients.pop().expect("a client");
+    client.read_to_string(&mut last).await.expect("an answer");
+    assert!(last.contains("TW2004"), "{last}");
+}

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, TableReference};
+use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
@@ -16,17 +17,22 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use parking_lot::Mutex;
-use sqlparser::ast::{
-    Expr as SqlExpr, GroupByExpr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement,
-};
+use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
+use super::exact_aggregate::exact;
 use super::function::scalar_udf;
+use super::number::Numbers;
+use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::sql_type::Types;
+use super::time_zone::AtTimeZone;
+use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
+use super::yielding::JoinsYield;
 use crate::catalog::{Objects, Reference, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 
@@ -55,14 +61,20 @@ impl Library {
         let options = config.options_mut();
         options.sql_parser.collect_spans = true;
         options.sql_parser.map_string_types_to_utf8view = true;
+        options.sql_parser.parse_float_as_decimal = true;
         // An ORDER BY in a subquery under a LIMIT loses its LIMIT otherwise.
         options.sql_parser.enable_subquery_sort_elimination = false;
         options.execution.time_zone = Some("UTC".to_owned());
-        let state = SessionStateBuilder::new_with_default_features()
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Numbers)];
+        rules.extend(Analyzer::new().rules);
+        let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_relation_planners(vec![Arc::new(WindowPlanner)])
             .with_type_planner(Arc::new(Types))
+            .with_analyzer_rules(rules)
+            .with_physical_optimizer_rule(Arc::new(JoinsYield))
             .build();
+        postgres_functions(&mut state).expect("functions can be replaced");
         Self { state }
     }
 
@@ -98,6 +110,7 @@ impl Library {
         let planner = SqlToRel::new_with_options(&scope, options);
         let mut query = query.clone();
         name_items(&mut query);
+        rewrite_exprs(&mut query);
         let plan = planner
             .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
             .map_err(|error| translate(&error, words))?;
@@ -127,69 +140,21 @@ impl Library {
     }
 }
 
-/// PostgreSQL's names for columns without one: a call is named after its function, a cast after its column.
-fn name_items(query: &mut Query) {
-    let SetExpr::Select(select) = &mut *query.body else {
-        return;
-    };
-    let mut named: HashMap<String, usize> = HashMap::new();
-    let plain = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) => postgres_name(expr),
-        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
-        _ => None,
-    };
-    for item in &select.projection {
-        let name = match item {
-            SelectItem::UnnamedExpr(SqlExpr::Identifier(ident)) => Some(ident.value.to_lowercase()),
-            SelectItem::UnnamedExpr(SqlExpr::CompoundIdentifier(parts)) => {
-                parts.last().map(|ident| ident.value.to_lowercase())
-            }
-            other => plain(other),
-        };
-        if let Some(name) = name {
-            *named.entry(name).or_default() += 1;
+/// Puts PostgreSQL's functions in the place of DataFusion's that differ; its own `to_char` stays as `strftime`.
+fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
+    if let Some(strftime) = state.scalar_functions().get("to_char").cloned() {
+        state.register_udf(Arc::new(
+            strftime.as_ref().clone().with_aliases(["strftime"]),
+        ))?;
+    }
+    state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
+    for name in ["sum", "avg", "min", "max"] {
+        if let Some(function) = state.aggregate_functions().get(name).cloned() {
+            state.register_udaf(exact(function))?;
         }
     }
-    let grouped: Vec<String> = match &select.group_by {
-        GroupByExpr::Expressions(exprs, _) => exprs.iter().map(ToString::to_string).collect(),
-        GroupByExpr::All(_) => Vec::new(),
-    };
-    for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expr) = item else {
-            continue;
-        };
-        let Some(name) = postgres_name(expr) else {
-            continue;
-        };
-        // A name that GROUP BY means a column by stays that column's.
-        if named.get(&name) == Some(&1) && !grouped.contains(&name) {
-            let alias = Ident::with_quote('"', name);
-            *item = SelectItem::ExprWithAlias {
-                expr: expr.clone(),
-                alias,
-            };
-        }
-    }
-}
-
-fn postgres_name(expr: &SqlExpr) -> Option<String> {
-    match expr {
-        SqlExpr::Function(function) => function
-            .name
-            .0
-            .last()?
-            .as_ident()
-            .map(|ident| ident.value.to_lowercase()),
-        SqlExpr::Cast { expr, .. } => match &**expr {
-            SqlExpr::Identifier(ident) => Some(ident.value.to_lowercase()),
-            SqlExpr::CompoundIdentifier(parts) => {
-                parts.last().map(|ident| ident.value.to_lowercase())
-            }
-            _ => None,
-        },
-        SqlExpr::Case { .. } => Some("case".to_owned()),
-        _ => None,
-    }
+    Ok(())
 }
 
 /// Rows go out as JSON objects, so names are unique.

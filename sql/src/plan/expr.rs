@@ -18,6 +18,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physica
 use streams::{BatchExpr, ExprError};
 
 use super::function::RowErrors;
+use super::number::as_written;
 use crate::diagnostic::{Words, translate};
 
 /// An expression over the columns of a plan node.
@@ -218,7 +219,7 @@ pub(crate) fn text(expr: &Expr) -> String {
             }
         }
         Expr::Column(column) => pretty(&column.name),
-        other => pretty(&other.to_string()),
+        other => pretty(&as_written(other).to_string()),
     }
 }
 
@@ -244,6 +245,14 @@ pub(crate) fn pretty(planned: &str) -> String {
                 | "Utf8View"
         );
         let inside = &rest[open + 1..];
+        if &rest[name_start..open] == "Decimal128"
+            && let Some((number, after)) = decimal(inside)
+        {
+            out.push_str(&rest[..name_start]);
+            out.push_str(&number);
+            rest = after;
+            continue;
+        }
         let text = inside.strip_prefix('"');
         let end = match text {
             Some(text) => text.find("\")").map(|end| end + 2),
@@ -269,6 +278,22 @@ pub(crate) fn pretty(planned: &str) -> String {
     out.replace("count(1)", "count(*)")
 }
 
+/// The number in `Some(15),2,1)`, and what follows.
+fn decimal(text: &str) -> Option<(String, &str)> {
+    let (digits, rest) = text.strip_prefix("Some(")?.split_once("),")?;
+    let (precision_and_scale, after) = rest.split_once(')')?;
+    let (_, scale) = precision_and_scale.split_once(',')?;
+    let scale: usize = scale.parse().ok()?;
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let point = if scale > 0 { "." } else { "" };
+    Some((format!("{sign}{whole}{point}{fraction}"), after))
+}
+
 #[cfg(test)]
 mod tests {
     use super::pretty;
@@ -276,6 +301,7 @@ mod tests {
     #[test]
     fn literals_read_as_sql() {
         assert_eq!(pretty("count(Int64(1))"), "count(*)");
+        assert_eq!(pretty("a * Decimal128(Some(-5),1,2) + b"), "a * -0.05 + b");
         assert_eq!(
             pretty("a.x = Utf8View(\"U(A)\") AND b > Float64(0.5)"),
             "a.x = 'U(A)' AND b > 0.5"

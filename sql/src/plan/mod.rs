@@ -5,25 +5,34 @@
 //!                                  └── bounded ── ExecutionPlan     a snapshot (serve/pull.rs)
 //! ```
 //!
-//! Our adapters to DataFusion, the files to look at when its version changes: `binder.rs`, `expr.rs`, `function.rs`,
-//! `relation_source.rs`, `rules.rs`, `sql_type.rs`, `tumble.rs`.
+//! Our adapters to DataFusion, the files to look at when its version changes: `binder.rs`, `exact_aggregate.rs`,
+//! `expr.rs`, `function.rs`, `number.rs`, `relation_source.rs`, `rules.rs`, `sql_type.rs`, `time_zone.rs`, `to_char.rs`,
+//! `tumble.rs`, `yielding.rs`.
 
 mod aggregate;
 mod binder;
 mod changes;
+mod exact_aggregate;
 mod explain;
 mod expr;
 mod function;
 mod lower;
+mod number;
+mod postgres;
 mod relation_source;
 mod rules;
 mod sql_type;
+mod time_zone;
+mod to_char;
 mod trace;
 mod tumble;
 mod view;
+mod yielding;
 
 pub(crate) use binder::{BoundQuery, Library};
 pub(crate) use explain::{explain, key_format_name};
+pub(crate) use number::assign;
+pub(crate) use postgres::floats_in;
 pub(crate) use relation_source::RelationSource;
 pub(crate) use sql_type::{arrow_type, settled, timestamp, type_name};
 pub(crate) use tumble::{Tumble, interval_text};

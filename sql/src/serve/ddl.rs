@@ -13,12 +13,15 @@ use crate::catalog::{
 };
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 use crate::parse::statement::{
-    CreateFunction, CreateRelation, CreateView, Drop, DropKind, Name, Text,
+    CreateFunction, CreateRelation, CreateView, Drop, DropKind, Late, Name, Text,
 };
 use crate::plan::{interval_text, view};
 
 /// Longest name of an object: what the engine adds still has to fit a topic's name.
 const NAME_BYTES_MAX: usize = 200;
+
+/// A shorter topic's name is never taken for another one mistyped.
+const SLIP_CHARS_MIN: usize = 4;
 
 impl Inner {
     /// CREATE SOURCE and CREATE TABLE.
@@ -38,6 +41,9 @@ impl Inner {
         }
         let identity = self.identity(&create.name, kind, context);
         let bound = bind_relation(&self.library, create, identity, &context.words)?;
+        if create.table && is_internal(&bound.relation.topic) {
+            return Err(internal_topic(&bound.relation.topic).at(bound.topic_span));
+        }
         let mut notes = Vec::new();
         self.topic_of(
             &bound.relation,
@@ -97,7 +103,7 @@ impl Inner {
                 .map_err(|error| invalid_topic(&error, span))?;
             let names = topics
                 .iter()
-                .filter(|topic| !topic.internal)
+                .filter(|other| !other.internal && is_slip(topic, &other.name))
                 .map(|topic| topic.name.as_str());
             if let Some(near) = nearest(topic, names) {
                 let message = format!("topic {topic} does not exist");
@@ -139,6 +145,11 @@ impl Inner {
             self.config.partitions,
             &context.words,
         )?;
+        if let Some((Late::To(topic), span)) = &create.query.late
+            && is_internal(topic)
+        {
+            return Err(internal_topic(topic).at(*span));
+        }
         let described = self.log.admin().describe_topic(&relation.topic).await;
         let described = described.map_err(|error| invalid_topic(&error, create.name.span))?;
         if described.is_some() {
@@ -401,6 +412,33 @@ impl Inner {
             references: Vec::new(),
         }
     }
+}
+
+/// Topics of the log, of Connect and our own: what writes into one breaks its owner.
+pub(super) fn is_internal(topic: &str) -> bool {
+    topic.starts_with("__")
+        || topic.starts_with("_thalweg")
+        || matches!(
+            topic,
+            "connect-configs" | "connect-offsets" | "connect-status"
+        )
+}
+
+pub(super) fn internal_topic(topic: &str) -> Diagnostic {
+    Diagnostic::new(
+        Code::InvalidName,
+        format!("topic {topic} is internal, so nothing is written to it by hand"),
+    )
+    .help("a SOURCE over it can be read; choose another topic to write to")
+}
+
+/// Whether `topic` may be `other` mistyped: short names, and names that differ in digits only, are meant.
+fn is_slip(topic: &str, other: &str) -> bool {
+    let letters = |name: &str| -> String {
+        let letters = name.chars().filter(|char| !char.is_ascii_digit());
+        letters.collect()
+    };
+    topic.chars().count() >= SLIP_CHARS_MIN && letters(topic) != letters(other)
 }
 
 fn record(identity: &Identity, module: Option<String>) -> CatalogRecord {

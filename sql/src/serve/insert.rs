@@ -6,17 +6,18 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::stream::StreamExt;
 use log_api::{BatchBuilder, Compression, Log, TopicPartition, partition_for_key};
 use streams::{ColumnOrigin, JsonEncoder, KeyEncoder};
 
 use super::answer::Rows;
+use super::ddl::{internal_topic, is_internal};
 use crate::catalog::{Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic, translate_arrow};
 use crate::parse::statement::Name;
-use crate::plan::type_name;
+use crate::plan::{assign, type_name};
 
 /// A batch is sent once it has about this many bytes.
 const BATCH_BYTES: usize = 512 << 10;
@@ -40,6 +41,9 @@ impl Target<'_> {
             return Err(Diagnostic::new(Code::WrongKind, message)
                 .at(name.span)
                 .help("write to the tables that it reads"));
+        }
+        if is_internal(&relation.topic) {
+            return Err(internal_topic(&relation.topic).at(name.span));
         }
         Ok(())
     }
@@ -83,6 +87,13 @@ impl Target<'_> {
             places.push(place);
         }
         Ok(places)
+    }
+
+    /// Which of the places are columns of floats.
+    pub(crate) fn floats(&self, places: &[usize]) -> Vec<bool> {
+        let columns = &self.relation.columns;
+        let float = |&place: &usize| columns[place].data_type.is_floating();
+        places.iter().map(float).collect()
     }
 
     /// Writes all `rows`, whose columns go to `places`. Gives back how many there were.
@@ -205,12 +216,8 @@ impl Target<'_> {
         let values = match places.iter().position(|&place| place == column) {
             None => new_null_array(&declared.data_type, batch.num_rows()),
             Some(index) => {
-                let options = CastOptions {
-                    safe: false,
-                    ..Default::default()
-                };
                 let given = batch.column(index);
-                cast_with_options(given, &declared.data_type, &options).map_err(|error| {
+                assign(given, &declared.data_type).map_err(|error| {
                     let mut cause = translate_arrow(&error.to_string());
                     let data_type = type_name(&declared.data_type);
                     cause.message = format!(

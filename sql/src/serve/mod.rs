@@ -7,6 +7,7 @@ mod insert;
 mod jobs;
 mod pull;
 mod push;
+mod queries;
 mod server;
 mod session;
 mod tell;

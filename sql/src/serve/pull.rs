@@ -6,6 +6,7 @@
 //!                 source, table: a scan of the topic up to the offsets at the start
 //! ```
 //!
+//! Planning (which evaluates constants, by functions of modules too) and running happen on the threads of `queries.rs`.
 //! Limits, each named in its error: rows and bytes of the answer, memory of the query, time.
 
 use std::collections::HashMap;
@@ -34,59 +35,77 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::stream::{self, StreamExt};
 use log_api::Log;
 use streams::{ScanRange, SourceSpec, ViewSnapshot};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::answer::Rows;
+use super::queries::{Part, Queries};
 use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 use crate::plan::{BoundQuery, Library, RelationSource, Tumble, settled};
 
-/// Runs a bound query to its end. `snapshots` holds the content of every view that it reads.
-pub(crate) async fn pull(
-    library: &Library,
-    config: &SqlConfig,
-    log: &Arc<dyn Log>,
-    bound: BoundQuery,
-    snapshots: HashMap<String, Arc<ViewSnapshot>>,
-    words: &Words,
-) -> Result<(SchemaRef, Rows), Diagnostic> {
-    let fail = |error: DataFusionError| translate(&error, words);
-    let mut providers: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
-    for relation in &bound.relations {
-        let provider: Arc<dyn TableProvider> = match snapshots.get(relation.name()) {
-            Some(snapshot) => Arc::new(ViewTable {
-                relation: Arc::clone(relation),
-                snapshot: Arc::clone(snapshot),
-            }),
-            None => Arc::new(TopicTable {
-                relation: Arc::clone(relation),
-                log: Arc::clone(log),
-            }),
+/// What a snapshot query runs with.
+pub(super) struct Pull<'a> {
+    pub library: &'a Library,
+    pub config: &'a SqlConfig,
+    pub log: &'a Arc<dyn Log>,
+    pub queries: &'a Queries,
+    pub words: &'a Words,
+}
+
+impl Pull<'_> {
+    /// Runs a bound query up to its first rows; the others come as they are read. `snapshots` holds the content of
+    /// every view that it reads.
+    pub(super) async fn run(
+        &self,
+        bound: BoundQuery,
+        snapshots: HashMap<String, Arc<ViewSnapshot>>,
+    ) -> Result<(SchemaRef, Rows), Diagnostic> {
+        let fail = |error: DataFusionError| translate(&error, self.words);
+        let mut providers: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+        for relation in &bound.relations {
+            let provider: Arc<dyn TableProvider> = match snapshots.get(relation.name()) {
+                Some(snapshot) => Arc::new(ViewTable {
+                    relation: Arc::clone(relation),
+                    snapshot: Arc::clone(snapshot),
+                }),
+                None => Arc::new(TopicTable {
+                    relation: Arc::clone(relation),
+                    log: Arc::clone(self.log),
+                }),
+            };
+            providers.insert(relation.name().to_owned(), provider);
+        }
+        let plan = bounded(bound.plan, &providers).map_err(fail)?;
+        let state = query_state(self.library, self.config).map_err(fail)?;
+        let stopping = self.queries.stopping();
+        let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
+        let running = self.queries.start(async move {
+            let physical = state.create_physical_plan(&plan).await?;
+            execute_stream(physical, state.task_ctx())
+        });
+        let mut output = Output {
+            schema: Arc::new(Schema::empty()),
+            parts: None,
+            stopping,
+            words: self.words.clone(),
+            rows: 0,
+            bytes: 0,
+            config: self.config.clone(),
+            deadline,
         };
-        providers.insert(relation.name().to_owned(), provider);
+        output.parts = Some(output.in_time(running).await?);
+        // An error before the first row is the answer, not its last line.
+        let first = output.next().await.transpose()?;
+        let schema = Arc::clone(&output.schema);
+        let rest = stream::unfold(output, |mut output| async move {
+            let next = output.next().await?;
+            Some((next, output))
+        });
+        Ok((schema, stream::iter(first.map(Ok)).chain(rest).boxed()))
     }
-    let plan = bounded(bound.plan, &providers).map_err(fail)?;
-    let state = query_state(library, config).map_err(fail)?;
-    let physical = state.create_physical_plan(&plan).await.map_err(fail)?;
-    let batches = execute_stream(physical, state.task_ctx()).map_err(fail)?;
-    let planned = batches.schema();
-    let schema = settled_schema(&planned);
-    let output = Output {
-        schema: Arc::clone(&schema),
-        batches,
-        words: words.clone(),
-        rows: 0,
-        bytes: 0,
-        config: config.clone(),
-        deadline: tokio::time::Instant::now() + Duration::from_millis(config.query_timeout_ms),
-        ended: false,
-    };
-    let rows = stream::unfold(output, |mut output| async move {
-        let next = output.next().await?;
-        Some((next, output))
-    });
-    Ok((schema, rows.boxed()))
 }
 
 /// What EXPLAIN shows of a query that only runs bounded.
@@ -273,38 +292,64 @@ fn settled_schema(planned: &Schema) -> SchemaRef {
     ))
 }
 
+/// The reading end of a running query.
 struct Output {
+    /// Of the answer; known from the first part on.
     schema: SchemaRef,
-    batches: SendableRecordBatchStream,
+    /// `None` at the end and after an error.
+    parts: Option<mpsc::Receiver<Part>>,
+    stopping: watch::Receiver<bool>,
     words: Words,
     rows: usize,
     bytes: usize,
     config: SqlConfig,
-    deadline: tokio::time::Instant,
-    ended: bool,
+    deadline: Instant,
 }
 
 impl Output {
     async fn next(&mut self) -> Option<Result<RecordBatch, Diagnostic>> {
-        if self.ended {
-            return None;
+        loop {
+            let mut parts = self.parts.take()?;
+            let part = match self.in_time(parts.recv()).await {
+                Ok(part) => part,
+                Err(error) => return Some(Err(error)),
+            };
+            let batch = match part {
+                Some(Part::Planned(planned)) => {
+                    self.schema = settled_schema(&planned);
+                    self.parts = Some(parts);
+                    continue;
+                }
+                Some(Part::Batch(batch)) => batch,
+                Some(Part::End(Ok(()))) => return None,
+                Some(Part::End(Err(error))) => return Some(Err(translate(&error, &self.words))),
+                None if *self.stopping.borrow() => return Some(Err(stopped())),
+                None => {
+                    let message = "the query ended without an end";
+                    return Some(Err(Diagnostic::new(Code::Internal, message)));
+                }
+            };
+            let taken = self.take(&batch);
+            if taken.is_ok() {
+                self.parts = Some(parts);
+            }
+            return Some(taken);
         }
-        let next = tokio::time::timeout_at(self.deadline, self.batches.next()).await;
-        let answer = match next {
-            Err(_) => Err(Diagnostic::new(
-                Code::Timeout,
-                format!(
-                    "the query took longer than {} ms",
-                    self.config.query_timeout_ms
-                ),
-            )
-            .help("ask for less, or raise sql.query_timeout_ms")),
-            Ok(None) => return None,
-            Ok(Some(Err(error))) => Err(translate(&error, &self.words)),
-            Ok(Some(Ok(batch))) => self.take(&batch),
-        };
-        self.ended = answer.is_err();
-        Some(answer)
+    }
+
+    /// What `work` gives, unless the query's time is over or the server stops before.
+    async fn in_time<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Diagnostic> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            _ = self.stopping.wait_for(|stop| *stop) => Err(stopped()),
+            () = tokio::time::sleep_until(self.deadline) => {
+                let limit_ms = self.config.query_timeout_ms;
+                let message = format!("the query took longer than {limit_ms} ms");
+                Err(Diagnostic::new(Code::Timeout, message)
+                    .help("ask for less, or raise sql.query_timeout_ms"))
+            }
+        }
     }
 
     fn take(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Diagnostic> {
@@ -325,6 +370,10 @@ impl Output {
         }
         settle(batch, &self.schema).map_err(|error| translate(&error.into(), &self.words))
     }
+}
+
+fn stopped() -> Diagnostic {
+    Diagnostic::new(Code::Shutdown, "the server is stopping")
 }
 
 /// A batch with the columns' types as `schema` has them.

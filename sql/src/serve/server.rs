@@ -27,8 +27,9 @@ use uuid::Uuid;
 use super::answer::{Answer, Outcome};
 use super::insert::Target;
 use super::jobs::Jobs;
-use super::pull::pull;
+use super::pull::Pull;
 use super::push::push;
+use super::queries::Queries;
 use super::session::Session;
 use crate::catalog::{
     CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, StoreError, bind_function,
@@ -38,7 +39,7 @@ use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words};
 use crate::parse::statement::{Delete, Emit, Insert, QueryClauses, Statement};
 use crate::parse::{StatementText, parse, split_statements, words};
-use crate::plan::{Library, view};
+use crate::plan::{Library, floats_in, view};
 
 /// The server cannot start.
 #[derive(Debug, Error)]
@@ -46,6 +47,9 @@ pub enum OpenError {
     /// The catalog's topics cannot be read or made.
     #[error("open the SQL catalog: {0}")]
     Catalog(String),
+    /// The threads of queries cannot be started.
+    #[error("start the threads of queries: {0}")]
+    Threads(#[from] std::io::Error),
 }
 
 impl From<StoreError> for OpenError {
@@ -80,6 +84,7 @@ pub(super) struct Inner {
     /// Records that could not be bound at start, by name.
     broken: RwLock<BTreeMap<String, Broken>>,
     pub push_queries: Arc<Semaphore>,
+    queries: Queries,
     stopping: AtomicBool,
 }
 
@@ -114,6 +119,7 @@ impl Server {
         let records = store.records().await?;
         let inner = Inner {
             push_queries: Arc::new(Semaphore::new(config.push_queries_max)),
+            queries: Queries::new()?,
             config,
             log,
             engine,
@@ -159,6 +165,7 @@ impl Server {
     /// Stops all jobs and refuses statements from now on. State and catalog stay.
     pub async fn shutdown(&self) {
         self.inner.stopping.store(true, Ordering::Release);
+        self.inner.queries.stop();
         self.inner.jobs.stop().await;
     }
 }
@@ -283,15 +290,14 @@ impl Inner {
             let snapshot = self.jobs.snapshot(relation.name())?;
             snapshots.insert(relation.name().to_owned(), snapshot);
         }
-        let (schema, rows) = pull(
-            &self.library,
-            &config,
-            &self.log,
-            bound,
-            snapshots,
-            &context.words,
-        )
-        .await?;
+        let pull = Pull {
+            library: &self.library,
+            config: &config,
+            log: &self.log,
+            queries: &self.queries,
+            words: &context.words,
+        };
+        let (schema, rows) = pull.run(bound, snapshots).await?;
         Ok(Outcome::Rows { schema, rows })
     }
 
@@ -351,8 +357,9 @@ impl Inner {
         let relation = self.target(&objects, &insert.table)?;
         let target = self.writes(relation, context);
         let places = target.columns(&insert.columns)?;
-        let Outcome::Rows { schema, rows } = self.pull(&insert.query, session, context).await?
-        else {
+        let mut query = insert.query.clone();
+        floats_in(&mut query, &target.floats(&places));
+        let Outcome::Rows { schema, rows } = self.pull(&query, session, context).await? else {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
         let written = target.insert(schema, rows, &places).await;
