@@ -221,6 +221,15 @@ async fn an_endless_query_harms_no_other() {
         "{head} {answer}"
     );
     assert_eq!(web.sql("SELECT 1 AS one").await.1, "{\"one\":1}\n");
+
+    // More than there are slots for. Nothing comes out of this one, so it has to be told that nobody waits.
+    let refusing = "WITH n AS (SELECT unnest(range(0, 100000)) AS x) SELECT count(*) FROM n a JOIN n b ON a.x + b.x < 0";
+    let timed = serde_json::json!({ "sql": refusing, "settings": {"statement_timeout": "10ms"} });
+    for _ in 0..70 {
+        let (_, answer) = web.post(&timed.to_string(), "*/*").await;
+        assert!(answer.contains("TW2003"), "{answer}");
+    }
+    assert_eq!(web.sql("SELECT 1 AS one").await.1, "{\"one\":1}\n");
     web.fixture.server.shutdown().await;
     let mut last = String::new();
     let mut client = clients.pop().expect("a client");

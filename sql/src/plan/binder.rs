@@ -32,7 +32,6 @@ use super::sql_type::Types;
 use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
-use super::yielding::JoinsYield;
 use crate::catalog::{Objects, Reference, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 
@@ -72,7 +71,6 @@ impl Library {
             .with_relation_planners(vec![Arc::new(WindowPlanner)])
             .with_type_planner(Arc::new(Types))
             .with_analyzer_rules(rules)
-            .with_physical_optimizer_rule(Arc::new(JoinsYield))
             .build();
         postgres_functions(&mut state).expect("functions can be replaced");
         Self { state }

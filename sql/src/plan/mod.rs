@@ -37,3 +37,4 @@ pub(crate) use relation_source::RelationSource;
 pub(crate) use sql_type::{arrow_type, settled, timestamp, type_name};
 pub(crate) use tumble::{Tumble, interval_text};
 pub(crate) use view::{ViewPlan, default_key_format, follow, interval, time_text, view};
+pub(crate) use yielding::JoinsYield;

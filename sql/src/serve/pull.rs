@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringViewArray};
@@ -44,7 +44,7 @@ use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
-use crate::plan::{BoundQuery, Library, RelationSource, Tumble, settled};
+use crate::plan::{BoundQuery, JoinsYield, Library, RelationSource, Tumble, settled};
 
 /// What a snapshot query runs with.
 pub(super) struct Pull<'a> {
@@ -79,7 +79,9 @@ impl Pull<'_> {
             providers.insert(relation.name().to_owned(), provider);
         }
         let plan = bounded(bound.plan, &providers).map_err(fail)?;
-        let state = query_state(self.library, self.config).map_err(fail)?;
+        let reader = Arc::new(());
+        let state = query_state(self.library, self.config, Arc::downgrade(&reader));
+        let state = state.map_err(fail)?;
         let stopping = self.queries.stopping();
         let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
         let running = self.queries.start(async move {
@@ -89,6 +91,7 @@ impl Pull<'_> {
         let mut output = Output {
             schema: Arc::new(Schema::empty()),
             parts: None,
+            _reader: reader,
             stopping,
             words: self.words.clone(),
             rows: 0,
@@ -126,7 +129,11 @@ pub(crate) fn explain_bounded(
         .collect())
 }
 
-fn query_state(library: &Library, config: &SqlConfig) -> BoundResult<SessionState> {
+fn query_state(
+    library: &Library,
+    config: &SqlConfig,
+    reader: Weak<()>,
+) -> BoundResult<SessionState> {
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_limit(config.memory_bytes_max, 1.0)
@@ -134,6 +141,7 @@ fn query_state(library: &Library, config: &SqlConfig) -> BoundResult<SessionStat
         .build_arc()?;
     let mut state = SessionStateBuilder::new_from_existing(library.state.clone())
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(JoinsYield { reader }))
         .build();
     state.mark_start_execution();
     Ok(state)
@@ -298,6 +306,8 @@ struct Output {
     schema: SchemaRef,
     /// `None` at the end and after an error.
     parts: Option<mpsc::Receiver<Part>>,
+    /// The query goes on as long as this is held.
+    _reader: Arc<()>,
     stopping: watch::Receiver<bool>,
     words: Words,
     rows: usize,
