@@ -259,6 +259,23 @@ fn planning(
             .at(place)
             .help("add it to GROUP BY, or aggregate it: max(…)");
     }
+    if message.contains("ggregate functions are not allowed in the WHERE clause") {
+        let text = "aggregate functions are not allowed in WHERE";
+        return Diagnostic::new(Code::Grouping, text)
+            .at(words.place("WHERE").or(span))
+            .help("HAVING filters groups");
+    }
+    if message.contains("require unique expression names")
+        && let Some(second) = between(&message, " and \"", "\" at position")
+    {
+        let name = second.rsplit(" AS ").next().unwrap_or(second);
+        return Diagnostic::new(
+            Code::DuplicateColumn,
+            format!("two columns are named {name:?}"),
+        )
+        .at(words.last_place(name))
+        .help("give one of them another name with AS");
+    }
     if let Some(name) = between(&message, "to satisfy a call to '", "' function") {
         let text = match between(&message, "Failed to coerce arguments", "to satisfy") {
             _ if message.contains("Candidate functions") => message.clone(),

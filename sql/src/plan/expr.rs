@@ -241,23 +241,19 @@ pub(crate) fn pretty(planned: &str) -> String {
                 | "Float32"
                 | "Float64"
                 | "Boolean"
+                | "Decimal128"
                 | "Utf8"
                 | "Utf8View"
         );
         let inside = &rest[open + 1..];
-        if &rest[name_start..open] == "Decimal128"
-            && let Some((number, after)) = decimal(inside)
-        {
-            out.push_str(&rest[..name_start]);
-            out.push_str(&number);
-            rest = after;
-            continue;
-        }
         let text = inside.strip_prefix('"');
         let end = match text {
             Some(text) => text.find("\")").map(|end| end + 2),
             None => inside.find(')'),
         };
+        // As a type it is written with a space: `Decimal128(20, 0)`.
+        let literal =
+            literal && end.is_some_and(|end| text.is_some() || !inside[..end].contains(' '));
         let (Some(end), true) = (end, literal) else {
             out.push_str(&rest[..=open]);
             rest = inside;
@@ -270,28 +266,13 @@ pub(crate) fn pretty(planned: &str) -> String {
                 out.push_str(&text[..end - 2]);
                 out.push('\'');
             }
-            None => out.push_str(&inside[..end]),
+            // Precision and scale of a decimal follow its number.
+            None => out.push_str(inside[..end].split(',').next().unwrap_or_default()),
         }
         rest = &inside[end + 1..];
     }
     out.push_str(rest);
     out.replace("count(1)", "count(*)")
-}
-
-/// The number in `Some(15),2,1)`, and what follows.
-fn decimal(text: &str) -> Option<(String, &str)> {
-    let (digits, rest) = text.strip_prefix("Some(")?.split_once("),")?;
-    let (precision_and_scale, after) = rest.split_once(')')?;
-    let (_, scale) = precision_and_scale.split_once(',')?;
-    let scale: usize = scale.parse().ok()?;
-    let (sign, digits) = match digits.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", digits),
-    };
-    let digits = format!("{digits:0>width$}", width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let point = if scale > 0 { "." } else { "" };
-    Some((format!("{sign}{whole}{point}{fraction}"), after))
 }
 
 #[cfg(test)]
@@ -301,7 +282,10 @@ mod tests {
     #[test]
     fn literals_read_as_sql() {
         assert_eq!(pretty("count(Int64(1))"), "count(*)");
-        assert_eq!(pretty("a * Decimal128(Some(-5),1,2) + b"), "a * -0.05 + b");
+        assert_eq!(
+            pretty("CAST(a AS Decimal128(20, 0)) * Decimal128(-0.05,1,2)"),
+            "CAST(a AS Decimal128(20, 0)) * -0.05"
+        );
         assert_eq!(
             pretty("a.x = Utf8View(\"U(A)\") AND b > Float64(0.5)"),
             "a.x = 'U(A)' AND b > 0.5"

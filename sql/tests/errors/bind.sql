@@ -39,3 +39,7 @@ SELECT count(*) FROM TUMBLE((SELECT scheduled, carrier AS window_start FROM flig
 SELECT * FROM flights FOR SYSTEM_TIME AS OF now()
 ----
 SELECT sum(carrier) FROM flights
+----
+SELECT carrier FROM flights WHERE count(*) > 1
+----
+SELECT carrier AS a, origin AS a FROM flights

@@ -27,3 +27,5 @@ EXPLAIN SELECT carrier FROM flights ORDER BY carrier LIMIT 3
 EXPLAIN by_carrier
 ----
 EXPLAIN flights
+----
+EXPLAIN SELECT dep_delay + 1, distance * 1.5 / 2 FROM flights WHERE dep_delay > 2.5 EMIT CHANGES
