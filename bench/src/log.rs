@@ -75,8 +75,6 @@ struct Cost {
 struct Run {
     produce: Cost,
     consume: Cost,
-    /// Bytes of files for each byte of record values.
-    stored: f64,
 }
 
 /// Runs the benchmark and prints its table.
@@ -100,7 +98,6 @@ pub(crate) fn run(place: &Place, args: &LogArgs) -> Result<()> {
     let bytes = (records(args.mib) * RECORD_BYTES as u64) as f64;
     let mut rows = Vec::new();
     for (codec, runs) in &runs {
-        let stored = median(runs.iter().map(|run| run.stored));
         let produce: Vec<Cost> = runs.iter().map(|run| run.produce).collect();
         let consume: Vec<Cost> = runs.iter().map(|run| run.consume).collect();
         for (direction, costs) in [("produce", produce), ("consume", consume)] {
@@ -110,7 +107,6 @@ pub(crate) fn run(place: &Place, args: &LogArgs) -> Result<()> {
                 figure(min(cpu()), 2),
                 figure(median(cpu()), 2),
                 figure(bytes / 1e6 / min(costs.iter().map(|cost| cost.wall)), 0),
-                figure(stored, 2),
             ]);
         }
     }
@@ -119,13 +115,7 @@ pub(crate) fn run(place: &Place, args: &LogArgs) -> Result<()> {
             "log: {} MiB of {RECORD_BYTES} B records, {} partition(s), acks=all, {} round(s)",
             args.mib, args.partitions, args.rounds
         ),
-        &[
-            "",
-            "server CPU s/GB (min)",
-            "(median)",
-            "MB/s (best)",
-            "stored/sent",
-        ],
+        &["", "server CPU s/GB (min)", "(median)", "MB/s (best)"],
         &rows,
     );
     Ok(())
@@ -160,20 +150,13 @@ impl<'a> Driver<'a> {
             .runtime
             .block_on(self.admin.create_topics([&new], &AdminOptions::new()))?;
         outcome(created)?;
-        let before = machine::folder_bytes(self.server.folder());
         let produce = self.measured(|| self.produce(topic, codec, records))?;
-        let grown = machine::folder_bytes(self.server.folder()).saturating_sub(before);
         let consume = self.measured(|| self.consume(topic, records))?;
         let deleted = self
             .runtime
             .block_on(self.admin.delete_topics(&[topic], &AdminOptions::new()))?;
         outcome(deleted)?;
-        let stored = grown as f64 / (records * RECORD_BYTES as u64) as f64;
-        Ok(Run {
-            produce,
-            consume,
-            stored,
-        })
+        Ok(Run { produce, consume })
     }
 
     fn measured(&self, work: impl FnOnce() -> Result<()>) -> Result<Cost> {

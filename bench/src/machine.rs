@@ -1,7 +1,6 @@
 //! What the kernel says about processes and the machine, from `/proc`.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -56,19 +55,6 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
         resident_kib: field("VmRSS")?,
         anonymous_kib: field("RssAnon")?,
     })
-}
-
-/// Lengths of all files below a folder; what vanishes meanwhile does not count.
-pub(crate) fn folder_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
-    };
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.filter_map(Result::ok).map(size).sum()
 }
 
 /// One line that belongs beside every figure.

@@ -33,9 +33,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     max_term_width = 100,
     after_help = "\
 Examples:
-  cargo run --release -p bench -- window
-  cargo run --release -p bench -- log --mib 256 --rounds 1
-  cargo run --release -p bench -- all"
+  bench window
+  bench log --mib 256 --rounds 1
+  bench all --dir /var/tmp"
 )]
 struct Arguments {
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! A `thalweg server` of its own process and folder, on free ports.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -20,7 +20,8 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 /// A server that serves. Dropping it kills the process and removes its folder.
 pub(crate) struct Server {
     child: Child,
-    folder: tempfile::TempDir,
+    /// Its data, removed with it.
+    _folder: tempfile::TempDir,
     /// Where Kafka clients connect.
     pub(crate) kafka: String,
     /// When the process was started.
@@ -55,7 +56,7 @@ impl Server {
             .context("its standard output is a pipe")?;
         let mut server = Self {
             child,
-            folder,
+            _folder: folder,
             kafka: String::new(),
             spawned,
             ready_after: Duration::ZERO,
@@ -88,11 +89,6 @@ impl Server {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Its data.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Asks it to stop and gives how long that took.
