@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::fixture::process::{Server, thalweg};
+use rustix::process::Signal;
+
+use crate::fixture::process::{Server, signal, thalweg};
 use crate::fixture::{block_on, flights, postgres::Postgres, truth, until};
 
 #[test]
@@ -75,13 +77,7 @@ fn a_year_of_flights_equals_the_batch() {
             first.starts_with("{\"diff\":1,\"row\":{\"window_start\":"),
             "{first}"
         );
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-INT", &live.id().to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&live, Signal::INT);
         std::io::copy(&mut shown, &mut std::io::sink()).unwrap();
         assert!(
             live.wait().unwrap().success(),

@@ -1,10 +1,12 @@
 //! `thalweg sql` as it is used in scripts: -c, -f, standard input, output formats, exit codes.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use rustix::process::Signal;
 
 use crate::fixture::block_on;
-use crate::fixture::process::{Server, thalweg};
+use crate::fixture::process::{Server, signal, thalweg};
 
 const SETUP: &str = "CREATE TABLE t (k TEXT PRIMARY KEY, v DOUBLE PRECISION) WITH (topic = 't'); \
     INSERT INTO t VALUES ('a', 1.5), ('b', NULL);";
@@ -130,10 +132,7 @@ fn interrupted(server: &Server, statements: &str) -> Option<i32> {
         .read_line(&mut first)
         .unwrap();
     assert!(first.contains("\"diff\":1"), "{first}");
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
+    signal(&child, Signal::INT);
     child.wait().unwrap().code()
 }
 
