@@ -23,6 +23,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
 };
 
+use super::exact_groups::{float_extremes, integer_sums};
+
 /// Digits of a decimal.
 const DIGITS_MAX: u8 = 38;
 
@@ -80,6 +82,16 @@ impl ExactAggregate {
             args.is_distinct,
         )
     }
+
+    /// The same for many groups; `None` where one object a group has to do.
+    fn own_of_groups(&self, args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumulator>> {
+        match (self.inner.name(), args.expr_fields.first()?.data_type()) {
+            ("sum", DataType::Int64) if !args.is_distinct => Some(integer_sums()),
+            ("min", DataType::Float64) => Some(float_extremes(Ordering::Less)),
+            ("max", DataType::Float64) => Some(float_extremes(Ordering::Greater)),
+            _ => None,
+        }
+    }
 }
 
 impl AggregateUDFImpl for ExactAggregate {
@@ -131,14 +143,20 @@ impl AggregateUDFImpl for ExactAggregate {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.own_of(&args).is_none() && self.inner.inner().groups_accumulator_supported(args)
+        match self.own_of(&args) {
+            Some(_) => self.own_of_groups(&args).is_some(),
+            None => self.inner.inner().groups_accumulator_supported(args),
+        }
     }
 
     fn create_groups_accumulator(
         &self,
         args: AccumulatorArgs<'_>,
     ) -> BoundResult<Box<dyn GroupsAccumulator>> {
-        self.inner.inner().create_groups_accumulator(args)
+        match self.own_of_groups(&args) {
+            Some(own) => Ok(own),
+            None => self.inner.inner().create_groups_accumulator(args),
+        }
     }
 
     fn create_sliding_accumulator(
@@ -312,11 +330,11 @@ impl Accumulator for FloatExtreme {
 }
 
 /// NaN is greater than all others and equal to itself.
-fn compare(left: f64, right: f64) -> Ordering {
+pub(super) fn compare(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right)
         .unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }
 
-fn overflow(what: &str) -> DataFusionError {
+pub(super) fn overflow(what: &str) -> DataFusionError {
     DataFusionError::Execution(format!("overflow of {what}"))
 }

@@ -13,6 +13,7 @@ mod aggregate;
 mod binder;
 mod changes;
 mod exact_aggregate;
+mod exact_groups;
 mod explain;
 mod expr;
 mod function;
