@@ -9,6 +9,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use log_api::{BatchBuilder, Compression, Log, TopicPartition, Writer, partition_for_key};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::exit::Failure;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
             keyless: 0,
         };
         let mut input = BufReader::with_capacity(BATCH_BYTES, tokio::io::stdin()).split(b'\n');
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
         let mut lines = 0_usize;
         let mut send_at = None;
         let ended = loop {
@@ -70,7 +72,7 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
                     send_at = None;
                     continue;
                 }
-                _ = tokio::signal::ctrl_c() => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
             };
             let line = match line.context("read standard input") {
                 Ok(Some(line)) => line,

@@ -1,4 +1,4 @@
-//! Offsets of source connectors.
+//! Offsets of source connectors, and how often those of sinks were reset ([`super::Resets`]).
 //!
 //! A task writes its offsets in the same transaction as its records; this store only says to which partition and in
 //! which bytes, and reads them back when a task starts. The key is `["<connector>",{partition}]` as compact JSON in
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use connect_api::{JsonMap, SourceOffset};
-use log_api::{Log, Records, TopicPartition, partition_for_key};
+use log_api::{BatchBuilder, Compression, Log, Records, TopicPartition, partition_for_key};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
@@ -31,6 +31,15 @@ pub(crate) struct OffsetRecord {
     pub(crate) partition: TopicPartition,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Option<Vec<u8>>,
+}
+
+impl OffsetRecord {
+    /// A batch of it alone.
+    pub(crate) fn batch(&self) -> BatchBuilder {
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.append(crate::now_ms(), Some(&self.key), self.value.as_deref(), &[]);
+        batch
+    }
 }
 
 impl OffsetStore {

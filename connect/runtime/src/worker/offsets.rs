@@ -1,7 +1,7 @@
 //! Offsets of stopped connectors, read and altered by users (KIP-875).
 
 use connect_api::{ConnectorKind, JsonMap, TopicPartition};
-use log_api::{Admin, BatchBuilder, Compression, OffsetCommit, TransactionOptions};
+use log_api::{Admin, OffsetCommit, TransactionOptions};
 use serde_json::{Value as Json, json};
 
 use super::{ChangeError, Inner};
@@ -119,15 +119,8 @@ async fn apply_source(inner: &Inner, name: &str, change: OffsetsChange) -> Resul
         let record = environment
             .offsets
             .record(name, &entry.partition, entry.offset.as_ref());
-        let mut batch = BatchBuilder::new(Compression::None);
-        batch.append(
-            crate::now_ms(),
-            Some(&record.key),
-            record.value.as_deref(),
-            &[],
-        );
         transaction
-            .append(&record.partition, batch)
+            .append(&record.partition, record.batch())
             .await
             .map_err(failed)?;
     }
@@ -171,15 +164,8 @@ async fn apply_sink(inner: &Inner, name: &str, change: OffsetsChange) -> Result<
     let writer = inner.environment.log.writer().await.map_err(failed)?;
     for entry in counted {
         let record = store.record(name, &entry.partition, Some(&entry.offset));
-        let mut batch = BatchBuilder::new(Compression::None);
-        batch.append(
-            crate::now_ms(),
-            Some(&record.key),
-            record.value.as_deref(),
-            &[],
-        );
         writer
-            .append(&record.partition, batch)
+            .append(&record.partition, record.batch())
             .await
             .map_err(failed)?;
         writer.sync(&[record.partition]).await.map_err(failed)?;
