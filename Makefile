@@ -3,41 +3,65 @@
 SHELL := /bin/bash
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/thalweg/target
+# RocksDB is built once for the machine (scripts/rocksdb.sh); elsewhere than on Linux the crate builds its own.
+ifeq ($(shell uname -s),Linux)
+export ROCKSDB_LIB_DIR ?= $(HOME)/.cache/thalweg/rocksdb
+export ROCKSDB_STATIC ?= 1
+endif
 export THALWEG_UDF_TARGET ?= $(HOME)/.cache/thalweg/udf
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+# The toolchain that rust-toolchain.toml names, whatever other Rust, default or override the machine has.
+CARGO_HOME_FOLDER := $(or $(CARGO_HOME),$(HOME)/.cargo)
+export PATH := $(CARGO_HOME_FOLDER)/bin:$(PATH)
+export RUSTUP_TOOLCHAIN := $(shell sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
 # The Python of the tests' virtual environment (scripts/setup.sh makes it).
 export THALWEG_TEST_PYTHON ?= $(HOME)/.cache/thalweg/venv/bin/python3
 
 WASM := $(THALWEG_UDF_TARGET)/wasm32-unknown-unknown/release
+THALWEG := $(CARGO_TARGET_DIR)/debug/thalweg
+# Shows that a long command still runs when there is no terminal to show cargo's progress bar.
+BEAT := $(CURDIR)/scripts/heartbeat.sh
+BUILD_WASM := cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) "building the example functions" \
+	cargo build --release --target wasm32-unknown-unknown
 
 .PHONY: demo test release bench lint fix wasm setup setup-test lines help
 
-demo: setup wasm ## Build, run the whole job on a month of real flights, print answers
-	cargo build --quiet --bin thalweg || cargo build --bin thalweg
-	$(CARGO_TARGET_DIR)/debug/thalweg demo --wasm-dir $(WASM)
+demo: ## Build, run the whole job on a month of real flights, print answers
+	@echo "step 1 of 3: checking this machine, and installing what it lacks"
+	@scripts/setup.sh build
+	@if [ -x $(THALWEG) ]; then echo "step 2 of 3: building what has changed"; else \
+		echo "step 2 of 3: building, about 20 minutes on 2 cores the first time; stopped, it goes on where it was (built crates are kept in $(CARGO_TARGET_DIR))"; fi
+	@$(BEAT) building cargo build --bin thalweg
+	@$(BUILD_WASM)
+	@echo "step 3 of 3: running the demo"
+	@$(THALWEG) demo --wasm-dir $(WASM)
+	@echo "The program is $(THALWEG). What was built and fetched, and how to remove it:"
+	@echo "  rm -rf $(strip $(HOME)/.cache/thalweg $(filter-out $(HOME)/.cache/thalweg/%,$(CARGO_TARGET_DIR) $(THALWEG_UDF_TARGET)))"
+	@echo "  rm -rf $(CARGO_HOME_FOLDER)/registry                sources of crates; other Rust projects share them"
+	@echo "  rustup toolchain uninstall $(RUSTUP_TOOLCHAIN)        if no other project uses it (rustup is in $(CARGO_HOME_FOLDER)/bin)"
 
 test: setup-test wasm ## Everything a change must pass
-	cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) cargo test --quiet --workspace
+	cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) "testing the example functions" cargo test --workspace
+	$(BEAT) "building the tests" cargo test --workspace --no-run
 	cargo test --workspace
 
 release: setup wasm ## The optimised binary
-	cargo build --release --bin thalweg
+	$(BEAT) building cargo build --release --bin thalweg
 	@echo "$(CARGO_TARGET_DIR)/release/thalweg"
 
 bench: setup-test wasm ## Benchmarks against real peers (bench/README.md)
-	cargo build --release --workspace --bins
+	$(BEAT) building cargo build --release --workspace --bins
 	$(CARGO_TARGET_DIR)/release/bench all
 
 lint: setup ## Formatting and clippy; writes nothing
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BEAT) checking cargo clippy --workspace --all-targets -- -D warnings
 
-fix: ## Format and apply what clippy can
+fix: setup ## Format and apply what clippy can
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 wasm: setup ## Build the example functions and transforms
-	cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) cargo build --quiet --release --target wasm32-unknown-unknown
+	$(BUILD_WASM)
 
 setup: ## Install what building needs and is missing
 	@scripts/setup.sh build
