@@ -1,10 +1,17 @@
-//! Connectors for PostgreSQL: [`PostgresSink`], the upsert sink.
+//! Connectors for PostgreSQL.
 //!
-//! It answers to the class names of Debezium's, Confluent's and Aiven's JDBC sinks and takes their keys. Change data
-//! capture is not part of this crate yet.
+//! | connector | does |
+//! |---|---|
+//! | [`PostgresSource`] | change data capture: tables, then their changes, in Debezium's format |
+//! | [`PostgresSink`] | upserts records into tables, exactly once |
+//!
+//! The source answers to the class name of Debezium's PostgreSQL connector, takes its keys and goes on at its offsets;
+//! the sink answers to the class names of Debezium's, Confluent's and Aiven's JDBC sinks and takes their keys.
 
 #![forbid(unsafe_code)]
 
 mod sink;
+mod source;
 
 pub use sink::PostgresSink;
+pub use source::PostgresSource;

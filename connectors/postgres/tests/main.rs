@@ -1,7 +1,8 @@
-//! The sink against a real PostgreSQL.
+//! Source and sink against a real PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 
 mod postgres;
 mod sink;
+mod source;

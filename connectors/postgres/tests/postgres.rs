@@ -19,6 +19,7 @@ pub struct Postgres {
     folder: TempDir,
     bin: PathBuf,
     owner: Option<(u32, u32)>,
+    settings: &'static str,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
 }
@@ -26,6 +27,11 @@ pub struct Postgres {
 impl Postgres {
     /// Makes and starts a server; returns once it takes connections.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// As [`Postgres::start`], with further settings: `-c name=value`.
+    pub fn start_with(settings: &'static str) -> Self {
         let bin = bin_folder();
         let folder = tempfile::Builder::new()
             .prefix("pg-")
@@ -41,6 +47,7 @@ impl Postgres {
             folder,
             bin,
             owner,
+            settings,
             port: 0,
         };
         let data = server.data();
@@ -128,8 +135,9 @@ impl Postgres {
     fn launch(&self, port: u16) -> Output {
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c fsync=off \
-             -c max_connections=30 -c shared_buffers=16MB",
-            self.folder.path().display()
+             -c max_connections=30 -c shared_buffers=16MB {}",
+            self.folder.path().display(),
+            self.settings
         );
         let log = self.folder.path().join("log");
         let log = log.to_str().expect("temporary folders have plain names");

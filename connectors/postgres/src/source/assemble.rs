@@ -1,0 +1,502 @@
+//! PURE: messages of the stream become records with the position behind them.
+//!
+//! ```text
+//! message ─▶ progress: new? ─▶ scans: in the snapshot already? ─▶ filters ─▶ envelope ─▶ queue of units
+//! ```
+//!
+//! A unit is what may not be torn apart: all records of one message, and the position behind it. The end of a
+//! transaction has no records of its own: it moves the position of the unit in front.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use connect_api::{ConnectError, PollBudget, Record};
+
+use super::config::SourceConfig;
+use super::envelope::{Change, Envelopes, Origin, Place, TransactionTopic};
+use super::lsn::Lsn;
+use super::pgoutput::{Cell, Message, Old, Tuple};
+use super::progress::{Position, Progress, Verdict};
+use super::table::Table;
+use super::view::{self, Scan};
+
+/// Microseconds from 1970 to 2000, where PostgreSQL's clock begins.
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
+/// What a record takes beside its values.
+const RECORD_BYTES: usize = 512;
+
+/// Records that belong together.
+pub(super) struct Unit {
+    records: Vec<Record>,
+    bytes: usize,
+    behind: Mark,
+}
+
+/// Where the stream is behind a unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The position.
+    pub(super) position: Position,
+    /// When the transaction was committed, in microseconds since 1970.
+    pub(super) commit_us: i64,
+}
+
+/// What is known of the open transaction.
+struct Open {
+    xid: u32,
+    commit_us: i64,
+    commit: Lsn,
+    replicated: Option<(String, Lsn)>,
+    /// Changes so far, and those of each table.
+    changes: i64,
+    tables: BTreeMap<String, i64>,
+}
+
+/// How the stream is turned into records.
+pub(super) struct Assembler {
+    config: Arc<SourceConfig>,
+    envelopes: Arc<Envelopes>,
+    transactions: Option<TransactionTopic>,
+    relations: HashMap<u32, Option<Arc<Table>>>,
+    scans: Vec<Scan>,
+    open: Option<Open>,
+    queue: VecDeque<Unit>,
+    last_commit_us: i64,
+    progress: Progress,
+}
+
+impl Assembler {
+    /// A stream that resumes at a position; `scans` tell what a snapshot had read.
+    pub(super) fn new(
+        config: Arc<SourceConfig>,
+        envelopes: Arc<Envelopes>,
+        resume: Mark,
+        scans: Vec<Scan>,
+        now_ms: u64,
+    ) -> Self {
+        let transactions = config
+            .transaction_metadata
+            .then(|| TransactionTopic::new(&config.transaction_topic));
+        Self {
+            config,
+            envelopes,
+            transactions,
+            relations: HashMap::new(),
+            scans,
+            open: None,
+            queue: VecDeque::new(),
+            last_commit_us: resume.commit_us,
+            progress: Progress::new(resume.position, now_ms),
+        }
+    }
+
+    /// How far the stream is.
+    pub(super) fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    /// The scans that still matter.
+    pub(super) fn scans(&self) -> &[Scan] {
+        &self.scans
+    }
+
+    /// Forgets what did not go out: it comes again.
+    pub(super) fn reconnect(&mut self) {
+        self.queue.clear();
+        self.open = None;
+        self.relations.clear();
+        self.progress.reconnect();
+    }
+
+    /// The table of a relation from here on; `None` where it is not captured.
+    pub(super) fn relation(&mut self, oid: u32, table: Option<Arc<Table>>) {
+        self.relations.insert(oid, table);
+    }
+
+    /// Takes a keepalive.
+    pub(super) fn keepalive(&mut self, wal_end: Lsn) {
+        self.progress.keepalive(wal_end);
+        self.retire_scans();
+    }
+
+    /// Takes the message at `lsn`. Relation messages go to [`Assembler::relation`] instead.
+    ///
+    /// # Errors
+    /// A value that cannot be rendered, or a message about a relation that was never told.
+    pub(super) fn message(
+        &mut self,
+        lsn: Lsn,
+        message: Message,
+        now_ns: i64,
+    ) -> Result<(), ConnectError> {
+        match message {
+            Message::Begin {
+                final_lsn,
+                commit_time,
+                xid,
+            } => self.begin(
+                lsn,
+                final_lsn,
+                commit_time.saturating_add(EPOCH_2000_US),
+                xid,
+            ),
+            Message::Commit { end_lsn, .. } => self.commit(end_lsn),
+            Message::Origin {
+                lsn: position,
+                name,
+            } => {
+                if let Some(open) = &mut self.open {
+                    open.replicated = Some((name, position));
+                }
+            }
+            Message::Relation(_) | Message::Type => {}
+            Message::Insert { relation, new } => {
+                self.row(lsn, relation, Change::Create(new), now_ns)?;
+            }
+            Message::Update { relation, old, new } => {
+                self.row(lsn, relation, Change::Update { old, new }, now_ns)?;
+            }
+            Message::Delete { relation, old } => {
+                self.row(lsn, relation, Change::Delete(old), now_ns)?;
+            }
+            Message::Truncate { relations } => self.truncate(lsn, &relations, now_ns)?,
+            Message::Logical {
+                transactional,
+                lsn: at,
+                prefix,
+                content,
+            } => {
+                let verdict = if transactional {
+                    self.progress.event(lsn)
+                } else {
+                    self.progress.lone(at)
+                };
+                let bytes = content.len();
+                let place = self.place(&prefix, at);
+                if verdict == Verdict::New {
+                    let origin = self.origin(at);
+                    let record =
+                        self.envelopes
+                            .message(&prefix, content, &origin, place.as_ref(), now_ns);
+                    self.push(vec![record], bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, lsn: Lsn, commit: Lsn, commit_us: i64, xid: u32) {
+        let verdict = self.progress.begin(commit, xid);
+        self.open = Some(Open {
+            xid,
+            commit_us,
+            commit,
+            replicated: None,
+            changes: 0,
+            tables: BTreeMap::new(),
+        });
+        if let (Verdict::New, Some(topic)) = (verdict, &self.transactions) {
+            let id = format!("{xid}:{}", lsn.0);
+            let record = topic.record(&id, None, commit_us.div_euclid(1000));
+            self.push(vec![record], 0);
+        }
+    }
+
+    fn commit(&mut self, end: Lsn) {
+        let verdict = self.progress.commit(end);
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        if verdict == Verdict::New {
+            self.last_commit_us = open.commit_us;
+            let behind = self.mark();
+            if let Some(topic) = &self.transactions {
+                let id = format!("{}:{}", open.xid, end.0);
+                let tables: Vec<(String, i64)> = open.tables.into_iter().collect();
+                let record = topic.record(
+                    &id,
+                    Some((open.changes, &tables)),
+                    open.commit_us.div_euclid(1000),
+                );
+                self.push(vec![record], 0);
+            } else if let Some(last) = self.queue.back_mut() {
+                last.behind = behind;
+            }
+        }
+        self.retire_scans();
+    }
+
+    fn row(
+        &mut self,
+        lsn: Lsn,
+        relation: u32,
+        change: Change,
+        now_ns: i64,
+    ) -> Result<(), ConnectError> {
+        let table = self.table(relation, lsn)?;
+        let verdict = self.progress.event(lsn);
+        let Some(table) = table else {
+            return Ok(());
+        };
+        let Some(change) = self.not_in_snapshot(&table, change) else {
+            return Ok(());
+        };
+        if self.is_skipped(&table, &change) {
+            return Ok(());
+        }
+        // A transaction that goes on after a restart is counted from its begin.
+        let place = self.place(&format!("{}.{}", table.schema, table.name), lsn);
+        if verdict == Verdict::Known {
+            return Ok(());
+        }
+        let bytes = change.bytes();
+        let origin = self.origin(lsn);
+        let records = self
+            .envelopes
+            .change(&table, change, &origin, place.as_ref(), now_ns)
+            .map_err(|bad| {
+                let xid = origin.xid.unwrap_or_default();
+                ConnectError::Data(format!("{bad} (transaction {xid}, position {lsn})"))
+            })?;
+        self.push(records, bytes);
+        Ok(())
+    }
+
+    fn truncate(&mut self, lsn: Lsn, relations: &[u32], now_ns: i64) -> Result<(), ConnectError> {
+        let verdict = self.progress.event(lsn);
+        if self.config.skipped.truncate {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        for relation in relations {
+            let Some(table) = self.table(*relation, lsn)? else {
+                continue;
+            };
+            if self.is_known(&table, None) {
+                continue;
+            }
+            let place = self.place(&format!("{}.{}", table.schema, table.name), lsn);
+            let origin = self.origin(lsn);
+            records.push(
+                self.envelopes
+                    .truncate(&table, &origin, place.as_ref(), now_ns),
+            );
+        }
+        if verdict == Verdict::New && !records.is_empty() {
+            self.push(records, 0);
+        }
+        Ok(())
+    }
+
+    fn table(&self, relation: u32, lsn: Lsn) -> Result<Option<Arc<Table>>, ConnectError> {
+        self.relations.get(&relation).cloned().ok_or_else(|| {
+            ConnectError::Fatal(format!(
+                "the stream names table {relation} at {lsn} and never told what it is"
+            ))
+        })
+    }
+
+    /// What is left of a change once the halves that the snapshot had read already are taken away.
+    fn not_in_snapshot(&self, table: &Table, change: Change) -> Option<Change> {
+        if self.scans.is_empty() {
+            return Some(change);
+        }
+        match change {
+            Change::Create(new) if self.is_known(table, Some(&new)) => None,
+            Change::Delete(old) if self.is_known(table, Some(old.tuple())) => None,
+            Change::Update { old, new } => {
+                let before = old.as_ref().map(|old| table.old_key_cells(old, &new));
+                let moved = before
+                    .as_ref()
+                    .is_some_and(|before| table.primary_key(before) != table.primary_key(&new));
+                match (moved, self.is_known(table, Some(&new))) {
+                    (false, true) => None,
+                    (false, false) => Some(Change::Update { old, new }),
+                    (true, new_known) => {
+                        let old_known = self.is_known(table, before.as_ref());
+                        match (old_known, new_known, old) {
+                            (true, true, _) => None,
+                            (true, false, old) => {
+                                let mut new = new;
+                                table.complete(&mut new, old.as_ref());
+                                Some(Change::Create(new))
+                            }
+                            (false, true, Some(old)) => Some(Change::Delete(old)),
+                            (false, _, old) => Some(Change::Update { old, new }),
+                        }
+                    }
+                }
+            }
+            other => Some(other),
+        }
+    }
+
+    fn is_known(&self, table: &Table, row: Option<&Tuple>) -> bool {
+        let Some(open) = &self.open else {
+            return false;
+        };
+        let key = row.and_then(|row| table.primary_key(row));
+        let types: Vec<u32> = table
+            .primary()
+            .iter()
+            .map(|(_, type_oid)| *type_oid)
+            .collect();
+        let scans = self
+            .scans
+            .iter()
+            .filter(|scan| scan.schema == table.schema && scan.table == table.name);
+        view::known(scans, key.as_deref(), &types, open.xid, open.commit)
+    }
+
+    fn is_skipped(&self, table: &Table, change: &Change) -> bool {
+        let skipped = self.config.skipped;
+        match change {
+            Change::Create(_) => skipped.create,
+            Change::Delete(_) => skipped.delete,
+            Change::Update { old, new } => {
+                skipped.update
+                    || (self.config.skip_unchanged
+                        && matches!(old, Some(Old::Row(old)) if {
+                            let mut whole = new.clone();
+                            table.complete(&mut whole, Some(&Old::Row(old.clone())));
+                            !table.differs(old, &whole)
+                        }))
+            }
+            Change::Read(_) => false,
+        }
+    }
+
+    /// Counts a change of a table; its place, where records tell it.
+    fn place(&mut self, table: &str, lsn: Lsn) -> Option<Place> {
+        let open = self.open.as_mut()?;
+        open.changes += 1;
+        let count = open.tables.entry(table.to_owned()).or_default();
+        *count += 1;
+        self.config.transaction_metadata.then(|| Place {
+            id: format!("{}:{}", open.xid, lsn.0),
+            total_order: open.changes,
+            table_order: *count,
+        })
+    }
+
+    fn origin(&self, lsn: Lsn) -> Origin {
+        let end = self.progress.position().end;
+        let open = self.open.as_ref();
+        Origin {
+            at_us: open.map_or(self.last_commit_us, |open| open.commit_us),
+            snapshot: "false",
+            last_commit: (end > Lsn(0)).then_some(end),
+            lsn,
+            xid: open.map(|open| open.xid),
+            replicated: open.and_then(|open| open.replicated.clone()),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            position: self.progress.position(),
+            commit_us: self
+                .open
+                .as_ref()
+                .map_or(self.last_commit_us, |open| open.commit_us),
+        }
+    }
+
+    fn push(&mut self, records: Vec<Record>, bytes: usize) {
+        let bytes = bytes + records.len() * RECORD_BYTES;
+        let behind = self.mark();
+        self.queue.push_back(Unit {
+            records,
+            bytes,
+            behind,
+        });
+    }
+
+    /// Scans are done with once the stream is behind all their snapshots and no transaction is open.
+    fn retire_scans(&mut self) {
+        let position = self.progress.position();
+        let high = self.scans.iter().map(|scan| scan.high).max();
+        if high.is_some_and(|high| position.end >= high) {
+            self.scans.clear();
+        }
+    }
+
+    /// Whether as much as this waits that reading on can wait too.
+    pub(super) fn holds(&self, budget: PollBudget) -> bool {
+        let mut records = 0;
+        let mut bytes = 0;
+        self.queue.iter().any(|unit| {
+            records += unit.records.len();
+            bytes += unit.bytes;
+            records >= budget.records_max || bytes >= budget.bytes_max
+        })
+    }
+
+    /// Records within the budget, and where the stream is behind them.
+    pub(super) fn take(&mut self, budget: PollBudget, now_ms: u64) -> Option<(Vec<Record>, Mark)> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let mut behind = None;
+        while let Some(unit) = self.queue.front() {
+            let fits = records.len() + unit.records.len() <= budget.records_max
+                && bytes < budget.bytes_max;
+            if behind.is_some() && !fits {
+                break;
+            }
+            let Some(unit) = self.queue.pop_front() else {
+                break;
+            };
+            bytes += unit.bytes;
+            behind = Some(unit.behind);
+            records.extend(unit.records);
+        }
+        let behind = behind?;
+        self.progress.offered(behind.position, now_ms);
+        Some((records, behind))
+    }
+
+    /// The position to have stored though there are no records.
+    pub(super) fn quiet(&mut self, now_ms: u64) -> Option<Mark> {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        self.progress.quiet(now_ms).map(|position| Mark {
+            position,
+            commit_us: self.last_commit_us,
+        })
+    }
+
+    /// Where a heartbeat finds the stream: at its end where nothing waits, else behind what went out.
+    pub(super) fn beat(&mut self, now_ms: u64) -> Mark {
+        if self.queue.is_empty() && !self.progress.in_transaction() {
+            let position = self.progress.position();
+            self.progress.offered(position, now_ms);
+        }
+        Mark {
+            position: self.progress.last_offered(),
+            commit_us: self.last_commit_us,
+        }
+    }
+}
+
+impl Change {
+    /// About how much it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let tuple = |tuple: &Tuple| -> usize {
+            tuple
+                .iter()
+                .map(|cell| match cell {
+                    Cell::Text(bytes) => bytes.len() + 32,
+                    _ => 32,
+                })
+                .sum()
+        };
+        match self {
+            Self::Read(new) | Self::Create(new) => tuple(new),
+            Self::Update { old, new } => {
+                tuple(new) + old.as_ref().map_or(0, |old| tuple(old.tuple()))
+            }
+            Self::Delete(old) => tuple(old.tuple()),
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! What has to be right at the server, and what to say where it is not: each condition has its code, its text, and
+//! the SQL that mends it.
+
+use std::time::Duration;
+
+use connect_api::ConnectError;
+use thiserror::Error;
+
+use super::catalog::TableEntry;
+use super::config::{Autocreate, SourceConfig};
+use super::lsn::Lsn;
+use super::offset::Origin;
+use super::pgoutput::Identity;
+use super::plan::Slot;
+use super::wire::{Connection, ServerError, WireError, literal, quoted, text};
+
+/// PostgreSQL 14: logical messages in pgoutput.
+const VERSION_MESSAGES: u32 = 140_000;
+/// PostgreSQL 10: pgoutput.
+const VERSION_MIN: u32 = 100_000;
+/// PostgreSQL 13: `wal_status` of a slot.
+const VERSION_WAL_STATUS: u32 = 130_000;
+/// PostgreSQL 17: why a slot is invalid.
+const VERSION_INVALIDATION: u32 = 170_000;
+/// PostgreSQL 13: partitions through their root.
+const VERSION_VIA_ROOT: u32 = 130_000;
+
+/// A condition of the server that keeps the connector from working.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Unhealthy {
+    #[error(
+        "the server's wal_level is {found} and logical decoding needs logical: run ALTER SYSTEM SET wal_level = \
+         'logical'; and restart the server"
+    )]
+    WalLevel { found: String },
+    #[error("the server is PostgreSQL {found}; change data capture needs 10 or later")]
+    Version { found: String },
+    #[error(
+        "user {user} may not replicate: run ALTER ROLE {user} REPLICATION; as a superuser ({reason})"
+    )]
+    NoReplication { user: String, reason: String },
+    #[error(
+        "user {user} may not read table {table}: run GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT ON {table} \
+         TO {user};"
+    )]
+    NoSelect {
+        user: String,
+        schema: String,
+        table: String,
+    },
+    #[error(
+        "this is not PostgreSQL itself but a pooler, which passes no replication on ({0}): connect to the server \
+         directly"
+    )]
+    Pooler(String),
+    #[error(
+        "publication {name} does not exist and publication.autocreate.mode is disabled: run CREATE PUBLICATION {name} \
+         FOR {tables};"
+    )]
+    PublicationMissing { name: String, tables: String },
+    #[error(
+        "publication {name} cannot be made by user {user}: let an owner run CREATE PUBLICATION {name} FOR {tables}; \
+         ({reason})"
+    )]
+    PublicationRefused {
+        name: String,
+        user: String,
+        tables: String,
+        reason: String,
+    },
+    #[error(
+        "slot {slot} is older than publication {publication}, so the server cannot read for it what lies between: run \
+         SELECT pg_drop_replication_slot({literal}); and start with snapshot.mode=when_needed"
+    )]
+    PublicationYounger {
+        slot: String,
+        publication: String,
+        literal: String,
+    },
+    #[error(
+        "no captured table: of {existing} tables in the database none passes the filters of schemas and tables; mend \
+         table.include.list"
+    )]
+    NoTables { existing: usize },
+    #[error(
+        "slot {slot} does not exist, though an offset ({stored}) is stored: what changed since is lost. Read the tables \
+         again with snapshot.mode=when_needed, or name the slot that belongs to the offset"
+    )]
+    SlotMissing { slot: String, stored: Lsn },
+    #[error(
+        "slot {slot} is lost ({reason}): the server threw away the log it needs. Read the tables again with \
+         snapshot.mode=when_needed; to have room next time, run ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT \
+         pg_reload_conf();"
+    )]
+    SlotLost { slot: String, reason: String },
+    #[error(
+        "slot {slot} belongs to {found}, and this connector needs a logical slot of pgoutput in database {database}: \
+             name another slot.name, or run SELECT pg_drop_replication_slot('{slot}');"
+    )]
+    SlotForeign {
+        slot: String,
+        found: String,
+        database: String,
+    },
+    #[error(
+        "slot {slot} is in use by process {pid} ({client}); if that is not this connector's last run, stop it or name \
+         another slot.name: SELECT pg_terminate_backend({pid});"
+    )]
+    SlotActive {
+        slot: String,
+        pid: String,
+        client: String,
+    },
+    #[error(
+        "the stored offset {stored} is behind slot {slot}, which confirmed {confirmed}: what lies between is lost. Read \
+         the tables again with snapshot.mode=when_needed, or go on from the slot with \
+         offset.mismatch.strategy=trust_slot"
+    )]
+    OffsetBehind {
+        slot: String,
+        stored: Lsn,
+        confirmed: Lsn,
+    },
+    #[error(
+        "the offset was stored for the server with system identifier {stored}, and this is {found}: another cluster, \
+         whose positions mean something else. Connect to the first one, or delete the connector's offsets"
+    )]
+    OtherSystem { stored: String, found: String },
+    #[error(
+        "the offset was stored on timeline {stored}, and the server is on {found}: it was restored or promoted, and may \
+         lack what was read. Delete the connector's offsets to read the tables again, or take \"timeline\" out of them \
+         to go on"
+    )]
+    OtherTimeline { stored: String, found: String },
+    #[error(
+        "table {table} has REPLICA IDENTITY NOTHING, so that UPDATE and DELETE fail once it is published: run ALTER \
+         TABLE {table} REPLICA IDENTITY DEFAULT; or FULL"
+    )]
+    IdentityNothing { table: String },
+}
+
+impl Unhealthy {
+    /// A short name of the condition, for alerts.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::WalLevel { .. } => "wal-level",
+            Self::Version { .. } => "version",
+            Self::NoReplication { .. } => "no-replication-right",
+            Self::NoSelect { .. } => "no-select-right",
+            Self::Pooler(_) => "pooler",
+            Self::PublicationMissing { .. } => "publication-missing",
+            Self::PublicationRefused { .. } => "publication-refused",
+            Self::PublicationYounger { .. } => "publication-younger",
+            Self::NoTables { .. } => "no-tables",
+            Self::SlotMissing { .. } => "slot-missing",
+            Self::SlotLost { .. } => "slot-lost",
+            Self::SlotForeign { .. } => "slot-foreign",
+            Self::SlotActive { .. } => "slot-active",
+            Self::OffsetBehind { .. } => "offset-behind",
+            Self::OtherSystem { .. } => "other-system",
+            Self::OtherTimeline { .. } => "other-timeline",
+            Self::IdentityNothing { .. } => "identity-nothing",
+        }
+    }
+
+    /// The key of the configuration that is nearest to the cause.
+    fn key(&self) -> &'static str {
+        match self {
+            Self::NoReplication { .. } | Self::NoSelect { .. } => "database.user",
+            Self::PublicationMissing { .. }
+            | Self::PublicationRefused { .. }
+            | Self::PublicationYounger { .. } => "publication.name",
+            Self::NoTables { .. } | Self::IdentityNothing { .. } => "table.include.list",
+            Self::SlotMissing { .. }
+            | Self::SlotLost { .. }
+            | Self::SlotForeign { .. }
+            | Self::SlotActive { .. }
+            | Self::OffsetBehind { .. } => "slot.name",
+            _ => "database.hostname",
+        }
+    }
+}
+
+impl From<Unhealthy> for ConnectError {
+    fn from(condition: Unhealthy) -> Self {
+        let message = format!("{condition} [{}]", condition.code());
+        match condition {
+            Unhealthy::SlotActive { .. } => Self::Transient(message),
+            other => Self::config(other.key(), message),
+        }
+    }
+}
+
+/// Any other failed call.
+pub(super) fn failed(what: &str, error: WireError) -> ConnectError {
+    match error {
+        WireError::Line(message) => ConnectError::Transient(format!("{what}: {message}")),
+        WireError::Protocol(message) => {
+            ConnectError::config("database.hostname", format!("{what}: {message}"))
+        }
+        WireError::Server(error) => of_server(what, &error),
+    }
+}
+
+fn of_server(what: &str, error: &ServerError) -> ConnectError {
+    let message = format!("{what}: {error}");
+    match (error.code.as_str(), error.code.get(..2).unwrap_or_default()) {
+        ("28P01", _) => ConnectError::config("database.password", message),
+        ("3D000", _) => ConnectError::config("database.dbname", message),
+        (_, "28") | ("42501", _) => ConnectError::config("database.user", message),
+        // A setting that is wrong for good is among the limits (all slots are taken): trying again shows when it is
+        // mended.
+        (_, "08" | "40" | "53" | "55" | "57" | "58") => ConnectError::Transient(message),
+        _ => ConnectError::Fatal(message),
+    }
+}
+
+/// What the server is.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    version: u32,
+    wal_level: String,
+    /// `wal_sender_timeout`; zero for none.
+    pub(super) patience: Duration,
+    user: String,
+    database: String,
+}
+
+impl Server {
+    /// Asks.
+    pub(super) async fn ask(connection: &mut Connection) -> Result<Self, ConnectError> {
+        let rows = connection
+            .query(
+                "SELECT current_setting('server_version_num'), current_setting('wal_level'), \
+                 (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'), current_user, \
+                 current_database()",
+            )
+            .await
+            .map_err(|error| failed("asking the server what it is", error))?;
+        let row = rows.first().cloned().unwrap_or_default();
+        let patience = text(&row, 2).parse().unwrap_or(0);
+        let server = Self {
+            version: text(&row, 0).parse().unwrap_or(0),
+            wal_level: text(&row, 1),
+            patience: Duration::from_millis(patience),
+            user: text(&row, 3),
+            database: text(&row, 4),
+        };
+        if server.version < VERSION_MIN {
+            return Err(Unhealthy::Version {
+                found: text(&row, 0),
+            }
+            .into());
+        }
+        Ok(server)
+    }
+
+    /// Whether it can stream at all.
+    pub(super) fn can_stream(&self) -> Result<(), Unhealthy> {
+        if self.wal_level == "logical" {
+            Ok(())
+        } else {
+            Err(Unhealthy::WalLevel {
+                found: self.wal_level.clone(),
+            })
+        }
+    }
+
+    /// Whether pgoutput takes the option `messages`.
+    pub(super) fn knows_messages(&self) -> bool {
+        self.version >= VERSION_MESSAGES
+    }
+
+    /// The error of a table that may not be read.
+    pub(super) fn no_select(&self, schema: &str, table: &str) -> ConnectError {
+        Unhealthy::NoSelect {
+            user: quoted(&self.user),
+            schema: quoted(schema),
+            table: format!("{}.{}", quoted(schema), quoted(table)),
+        }
+        .into()
+    }
+
+    /// The error of a connection for replication that was refused.
+    pub(super) fn no_replication(&self, error: WireError) -> ConnectError {
+        match error {
+            WireError::Server(error) if error.code == "42501" => Unhealthy::NoReplication {
+                user: quoted(&self.user),
+                reason: error.to_string(),
+            }
+            .into(),
+            WireError::Server(error)
+                if error.message.contains("startup parameter") || error.code == "42601" =>
+            {
+                Unhealthy::Pooler(error.to_string()).into()
+            }
+            WireError::Server(error) if error.message.contains("pg_hba.conf") => {
+                let advice = format!(
+                    "connecting for replication: {error}; add a line for user {} and database {} to pg_hba.conf",
+                    self.user, self.database
+                );
+                ConnectError::config("database.user", advice)
+            }
+            other => failed("connecting for replication", other),
+        }
+    }
+
+    /// The slot of this name.
+    pub(super) async fn slot(
+        &self,
+        connection: &mut Connection,
+        name: &str,
+    ) -> Result<Slot, ConnectError> {
+        let status = if self.version >= VERSION_WAL_STATUS {
+            "s.wal_status"
+        } else {
+            "NULL"
+        };
+        let reason = if self.version >= VERSION_INVALIDATION {
+            "s.invalidation_reason"
+        } else {
+            "NULL"
+        };
+        let rows = connection
+            .query(&format!(
+                "SELECT s.slot_type, s.plugin, s.database, s.confirmed_flush_lsn, {status}, {reason} \
+                 FROM pg_replication_slots s WHERE s.slot_name = {}",
+                literal(name)
+            ))
+            .await
+            .map_err(|error| failed("looking for the replication slot", error))?;
+        let Some(row) = rows.first() else {
+            return Ok(Slot::Missing);
+        };
+        let (kind, plugin, database) = (text(row, 0), text(row, 1), text(row, 2));
+        if kind != "logical" || plugin != "pgoutput" || database != self.database {
+            let found =
+                format!("{kind} replication with plugin \"{plugin}\" in database \"{database}\"");
+            return Err(Unhealthy::SlotForeign {
+                slot: name.to_owned(),
+                found,
+                database: self.database.clone(),
+            }
+            .into());
+        }
+        let (status, reason) = (text(row, 4), text(row, 5));
+        if status == "lost" || !reason.is_empty() {
+            let why = if reason.is_empty() { status } else { reason };
+            return Ok(Slot::Lost(why));
+        }
+        match text(row, 3).parse() {
+            Ok(confirmed) => Ok(Slot::Usable(confirmed)),
+            // A slot whose creation was interrupted has no position yet.
+            Err(_) => Ok(Slot::Lost("it was never finished".to_owned())),
+        }
+    }
+
+    /// Who holds the slot.
+    pub(super) async fn slot_holder(
+        &self,
+        connection: &mut Connection,
+        slot: &str,
+    ) -> Result<Option<Unhealthy>, ConnectError> {
+        let rows = connection
+            .query(&format!(
+                "SELECT s.active_pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'local') \
+                 FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid \
+                 WHERE s.slot_name = {} AND s.active_pid IS NOT NULL",
+                literal(slot)
+            ))
+            .await
+            .map_err(|error| failed("looking for the replication slot", error))?;
+        Ok(rows.first().map(|row| Unhealthy::SlotActive {
+            slot: slot.to_owned(),
+            pid: text(row, 0),
+            client: format!("{} at {}", text(row, 1), text(row, 2)),
+        }))
+    }
+
+    /// Makes the publication, or brings it up to the filters, as the configuration asks.
+    pub(super) async fn publication(
+        &self,
+        connection: &mut Connection,
+        config: &SourceConfig,
+        captured: &[TableEntry],
+    ) -> Result<(), ConnectError> {
+        let exists = self
+            .has_publication(connection, &config.publication)
+            .await?;
+        let name = quoted(&config.publication);
+        let listed = tables_of(captured);
+        let tables = match config.autocreate {
+            Autocreate::AllTables | Autocreate::Disabled => "ALL TABLES".to_owned(),
+            Autocreate::Filtered | Autocreate::NoTables => format!("TABLE {listed}"),
+        };
+        let sql = match (config.autocreate, exists) {
+            (Autocreate::Filtered, true) if captured.is_empty() => return Ok(()),
+            (Autocreate::Filtered, true) => format!("ALTER PUBLICATION {name} SET TABLE {listed}"),
+            (_, true) => return Ok(()),
+            (Autocreate::Disabled, false) => {
+                return Err(Unhealthy::PublicationMissing { name, tables }.into());
+            }
+            (mode, false) => {
+                let what = match mode {
+                    Autocreate::NoTables => String::new(),
+                    Autocreate::Filtered if captured.is_empty() => String::new(),
+                    _ => format!(" FOR {tables}"),
+                };
+                let via_root = if config.via_root && self.version >= VERSION_VIA_ROOT {
+                    " WITH (publish_via_partition_root = true)"
+                } else {
+                    ""
+                };
+                format!("CREATE PUBLICATION {name}{what}{via_root}")
+            }
+        };
+        match connection.query(&sql).await {
+            Ok(_) => Ok(()),
+            Err(WireError::Server(error)) if error.code == "42501" => {
+                Err(Unhealthy::PublicationRefused {
+                    name,
+                    user: quoted(&self.user),
+                    tables,
+                    reason: error.to_string(),
+                }
+                .into())
+            }
+            // Somebody else was faster.
+            Err(WireError::Server(error)) if error.code == "42710" => Ok(()),
+            Err(error) => Err(failed("making the publication", error)),
+        }
+    }
+
+    async fn has_publication(
+        &self,
+        connection: &mut Connection,
+        name: &str,
+    ) -> Result<bool, ConnectError> {
+        let rows = connection
+            .query(&format!(
+                "SELECT FROM pg_publication WHERE pubname = {}",
+                literal(name)
+            ))
+            .await
+            .map_err(|error| failed("looking for the publication", error))?;
+        Ok(!rows.is_empty())
+    }
+
+    /// What can be known about a configuration without changing anything: `validate` asks for it.
+    pub(super) async fn publication_issue(
+        &self,
+        connection: &mut Connection,
+        config: &SourceConfig,
+    ) -> Result<(), ConnectError> {
+        if config.autocreate == Autocreate::Disabled
+            && !self
+                .has_publication(connection, &config.publication)
+                .await?
+        {
+            return Err(Unhealthy::PublicationMissing {
+                name: quoted(&config.publication),
+                tables: "ALL TABLES".to_owned(),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// The error of a stream that ended.
+    pub(super) fn stream_failed(&self, config: &SourceConfig, error: WireError) -> ConnectError {
+        match error {
+            WireError::Server(error)
+                if error.code == "42704" && error.message.contains("publication") =>
+            {
+                Unhealthy::PublicationYounger {
+                    slot: config.slot.clone(),
+                    publication: config.publication.clone(),
+                    literal: literal(&config.slot),
+                }
+                .into()
+            }
+            other => failed("streaming the write-ahead log", other),
+        }
+    }
+}
+
+fn tables_of(captured: &[TableEntry]) -> String {
+    captured
+        .iter()
+        .map(|table| {
+            let only = if table.is_root { "" } else { "ONLY " };
+            format!("{only}{}.{}", quoted(&table.schema), quoted(&table.name))
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Whether captured tables can be captured. Tables without a key are told of: their updates and deletes fail.
+pub(super) fn check_tables(
+    captured: &[TableEntry],
+    existing: usize,
+    filtered: bool,
+) -> Result<(), Unhealthy> {
+    if captured.is_empty() && filtered {
+        return Err(Unhealthy::NoTables { existing });
+    }
+    for table in captured {
+        let name = || format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+        if table.identity == Identity::Nothing {
+            return Err(Unhealthy::IdentityNothing { table: name() });
+        }
+        if table.identity == Identity::Default && !table.has_key {
+            tracing::warn!(
+                table = name(),
+                "the table has no primary key: UPDATE and DELETE fail while it is published; give it one, or run ALTER \
+                 TABLE … REPLICA IDENTITY FULL"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Which server this is.
+pub(super) async fn identify(connection: &mut Connection) -> Result<Origin, WireError> {
+    let rows = connection.query("IDENTIFY_SYSTEM").await?;
+    let row = rows.first().cloned().unwrap_or_default();
+    Ok(Origin {
+        system: text(&row, 0),
+        timeline: text(&row, 1),
+    })
+}
+
+/// Whether a stored offset belongs to this server.
+pub(super) fn check_origin(stored: Option<&Origin>, found: &Origin) -> Result<(), Unhealthy> {
+    match stored {
+        Some(stored) if stored.system != found.system => Err(Unhealthy::OtherSystem {
+            stored: stored.system.clone(),
+            found: found.system.clone(),
+        }),
+        Some(stored) if !stored.timeline.is_empty() && stored.timeline != found.timeline => {
+            Err(Unhealthy::OtherTimeline {
+                stored: stored.timeline.clone(),
+                found: found.timeline.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_of_other_servers_are_refused() {
+        let origin = |system: &str, timeline: &str| Origin {
+            system: system.to_owned(),
+            timeline: timeline.to_owned(),
+        };
+        let here = origin("7", "2");
+        assert_eq!(check_origin(None, &here), Ok(()));
+        assert_eq!(check_origin(Some(&origin("7", "2")), &here), Ok(()));
+        assert_eq!(check_origin(Some(&origin("7", "")), &here), Ok(()));
+        let error: ConnectError = check_origin(Some(&origin("8", "2")), &here)
+            .unwrap_err()
+            .into();
+        assert!(error.to_string().contains("[other-system]"), "{error}");
+        let error: ConnectError = check_origin(Some(&origin("7", "1")), &here)
+            .unwrap_err()
+            .into();
+        assert!(error.to_string().contains("[other-timeline]"), "{error}");
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_may_not_is_named() {
+        let server = |code: &str| {
+            failed(
+                "x",
+                WireError::Server(ServerError {
+                    code: code.to_owned(),
+                    message: "m".to_owned(),
+                    ..ServerError::default()
+                }),
+            )
+        };
+        for code in ["57P03", "53300", "55006", "08006"] {
+            assert!(server(code).retryable(), "{code}");
+        }
+        for (code, key) in [
+            ("28P01", "database.password"),
+            ("3D000", "database.dbname"),
+            ("28000", "database.user"),
+        ] {
+            assert!(server(code).to_string().starts_with(key), "{code}");
+        }
+        assert!(!server("42P01").retryable());
+    }
+}

@@ -1,0 +1,529 @@
+//! The change capture source: a PostgreSQL database's tables and their changes as records in Debezium's format.
+//!
+//! ```text
+//!               plan: offset, slot, snapshot mode
+//!                        │
+//!        ┌───────────────┴───────────────┐
+//!        ▼                               ▼
+//!  snapshot (wire: SQL)        stream (replication ◀─ wire: walsender)
+//!   tables as of one moment      pgoutput ─▶ assemble (progress, view) ─▶ envelope (table, render)
+//!        │                               │
+//!        └───────────▶ records + offset ◀┘        committed ─▶ acknowledged to the slot
+//! ```
+//!
+//! Invariants:
+//! 1. The slot is told of nothing that is not in the log: only `committed` acknowledges.
+//! 2. Every batch has the offset behind its last record; a task that resumes there repeats and leaves out nothing.
+//! 3. What is lost at the server (slot, log, another cluster) is an error with what mends it, never passed over.
+//! 4. A value reads the same whether a snapshot or the stream brought it.
+
+mod assemble;
+mod catalog;
+mod config;
+mod envelope;
+mod filter;
+mod health;
+mod kind;
+mod literal;
+mod lsn;
+mod numeric;
+mod offset;
+mod pgoutput;
+mod plan;
+mod progress;
+mod render;
+mod replication;
+mod snapshot;
+mod stream;
+mod table;
+mod temporal;
+mod view;
+mod wire;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use connect_api::{
+    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, Header, Poll,
+    PollBudget, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext, Text, Value,
+};
+
+use assemble::Mark;
+use catalog::TableEntry;
+use config::{SnapshotMode, SourceConfig};
+use envelope::Envelopes;
+use health::{Server, Unhealthy, failed};
+use lsn::Lsn;
+use offset::{Offset, Origin};
+use plan::{Plan, Refusal, Slot, SlotAction};
+use progress::Position;
+use snapshot::{Beginning, Snapshot};
+use stream::Streaming;
+use wire::{Connection, Purpose, quoted, text};
+
+/// Debezium's PostgreSQL connector: change data capture through logical decoding.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PostgresSource;
+
+#[async_trait]
+impl ConnectorPlugin for PostgresSource {
+    fn class(&self) -> &'static str {
+        "io.debezium.connector.postgresql.PostgresConnector"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["PostgresConnector", "postgres-cdc"]
+    }
+
+    fn kind(&self) -> ConnectorKind {
+        ConnectorKind::Source
+    }
+
+    fn config_def(&self) -> ConfigDef {
+        config::def()
+    }
+
+    async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
+        match check(config).await {
+            Ok(()) => Vec::new(),
+            Err(ConnectError::Config { key, message }) => vec![FieldIssue { key, message }],
+            Err(error) => vec![FieldIssue {
+                key: "database.hostname".to_owned(),
+                message: error.to_string(),
+            }],
+        }
+    }
+
+    fn task_configs(&self, config: &ConfigMap, _: u32) -> Result<Vec<ConfigMap>, ConnectError> {
+        // A slot has one reader, and its order is the order of commits.
+        Ok(vec![config.clone()])
+    }
+
+    fn task(&self) -> Task {
+        Task::Source(Box::new(PostgresSourceTask {
+            context: None,
+            offset: None,
+            phase: Phase::Idle,
+        }))
+    }
+}
+
+/// Whether a configuration can work at this server; changes nothing there.
+async fn check(map: &ConfigMap) -> Result<(), ConnectError> {
+    let config = SourceConfig::parse(map)?;
+    let (mut sql, server) = connect(&config).await?;
+    let (captured, existing) = captured(&mut sql, &config).await?;
+    health::check_tables(&captured, existing, config.is_filtered())?;
+    if config.snapshot_mode == SnapshotMode::InitialOnly {
+        return Ok(());
+    }
+    server.can_stream()?;
+    let mut replication = Connection::open(&config.address, Purpose::Replication)
+        .await
+        .map_err(|error| server.no_replication(error))?;
+    health::identify(&mut replication)
+        .await
+        .map_err(|error| server.no_replication(error))?;
+    server.slot(&mut sql, &config.slot).await?;
+    server.publication_issue(&mut sql, &config).await
+}
+
+async fn connect(config: &SourceConfig) -> Result<(Connection, Server), ConnectError> {
+    let mut sql = Connection::open(&config.address, Purpose::Sql)
+        .await
+        .map_err(|error| failed("connecting", error))?;
+    let server = Server::ask(&mut sql).await?;
+    Ok((sql, server))
+}
+
+/// The captured tables, and how many tables there are.
+async fn captured(
+    sql: &mut Connection,
+    config: &SourceConfig,
+) -> Result<(Vec<TableEntry>, usize), ConnectError> {
+    let mut tables = catalog::tables(sql, config.via_root)
+        .await
+        .map_err(|error| failed("listing the tables", error))?;
+    let existing = tables.len();
+    tables.retain(|table| config.capture.table(&table.schema, &table.name));
+    Ok((tables, existing))
+}
+
+/// What all parts of a run have in common.
+struct Shared {
+    config: Arc<SourceConfig>,
+    envelopes: Arc<Envelopes>,
+    server: Server,
+    origin: Origin,
+}
+
+/// The life of a task, in order of travel.
+enum Phase {
+    /// Nothing runs: before the start, and after a failure.
+    Idle,
+    /// Tables are read; afterwards there is a stream, or not.
+    Reading(Box<Snapshot>, Arc<Shared>),
+    /// Changes are streamed.
+    Streaming(Box<Streaming>, Arc<Shared>),
+    /// There is nothing left to do.
+    Finished,
+}
+
+struct PostgresSourceTask {
+    context: Option<TaskContext>,
+    /// Behind everything that went out; `None` where nothing ever did.
+    offset: Option<Offset>,
+    phase: Phase,
+}
+
+#[async_trait]
+impl SourceTask for PostgresSourceTask {
+    async fn start(
+        &mut self,
+        context: TaskContext,
+        offsets: SourceOffsets,
+    ) -> Result<(), ConnectError> {
+        let config = SourceConfig::parse(&context.config)?;
+        for key in config::unsupported(&context.config) {
+            tracing::warn!(
+                connector = context.connector,
+                key,
+                "recognised, not supported"
+            );
+        }
+        self.offset = match offsets.get(&offset::partition(&config.prefix)) {
+            None => None,
+            Some(stored) => Some(Offset::from_json(stored).map_err(|reason| {
+                ConnectError::Fatal(format!(
+                    "the stored offset of {} cannot be read: {reason}",
+                    config.prefix
+                ))
+            })?),
+        };
+        self.context = Some(context);
+        self.begin(config).await
+    }
+
+    async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
+        if matches!(self.phase, Phase::Idle) {
+            // A failure ended the snapshot: it goes on under another one.
+            let Some(context) = &self.context else {
+                return Err(ConnectError::Fatal(
+                    "a task was polled before it was started".to_owned(),
+                ));
+            };
+            let config = SourceConfig::parse(&context.config)?;
+            self.begin(config).await?;
+        }
+        match &mut self.phase {
+            Phase::Idle => Ok(Poll::Idle),
+            Phase::Finished => Ok(Poll::Done),
+            Phase::Streaming(streaming, _) => streaming.poll(budget).await,
+            Phase::Reading(snapshot, shared) => {
+                let shared = Arc::clone(shared);
+                match snapshot.poll(budget).await {
+                    Ok(None) => Ok(Poll::Idle),
+                    Ok(Some((records, offset))) => {
+                        let json = offset.to_json();
+                        let completed = offset.snapshot == offset::Snapshot::Completed;
+                        if completed {
+                            self.phase = after_snapshot(&shared, &offset);
+                        }
+                        self.offset = Some(offset);
+                        Ok(Poll::Batch {
+                            records,
+                            rejected: Vec::new(),
+                            offsets: vec![SourceOffset {
+                                partition: offset::partition(&shared.config.prefix),
+                                offset: json,
+                            }],
+                        })
+                    }
+                    Err(error) => {
+                        self.phase = Phase::Idle;
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn committed(&mut self, offsets: &[SourceOffset]) -> Result<(), ConnectError> {
+        let Phase::Streaming(streaming, shared) = &mut self.phase else {
+            return Ok(());
+        };
+        let partition = offset::partition(&shared.config.prefix);
+        for stored in offsets
+            .iter()
+            .filter(|stored| stored.partition == partition)
+        {
+            let end = stored
+                .offset
+                .get("lsn_commit")
+                .and_then(serde_json::Value::as_u64);
+            if let Some(end) = end {
+                streaming.committed(Lsn(end));
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Streaming(mut streaming, shared) => {
+                streaming.stop().await;
+                if shared.config.slot_drop_on_stop
+                    && let Err(error) = drop_slot(&shared.config).await
+                {
+                    tracing::warn!(%error, slot = shared.config.slot, "the slot was not dropped");
+                }
+            }
+            Phase::Idle | Phase::Reading(..) | Phase::Finished => {}
+        }
+    }
+}
+
+impl PostgresSourceTask {
+    /// Connects, checks, and enters the phase that the plan says.
+    async fn begin(&mut self, config: SourceConfig) -> Result<(), ConnectError> {
+        let (mut sql, server) = connect(&config).await?;
+        let (tables, existing) = captured(&mut sql, &config).await?;
+        health::check_tables(&tables, existing, config.is_filtered())?;
+        let streams = config.snapshot_mode != SnapshotMode::InitialOnly;
+        let (replication, origin) = if streams {
+            server.can_stream()?;
+            let mut replication = Connection::open(&config.address, Purpose::Replication)
+                .await
+                .map_err(|error| server.no_replication(error))?;
+            let origin = health::identify(&mut replication)
+                .await
+                .map_err(|error| server.no_replication(error))?;
+            (Some(replication), origin)
+        } else {
+            (None, Origin::default())
+        };
+        let stored = self.offset.as_ref();
+        if streams {
+            health::check_origin(stored.and_then(|offset| offset.origin.as_ref()), &origin)?;
+            // Before the slot: it is looked up as of the slot's position.
+            server.publication(&mut sql, &config, &tables).await?;
+        }
+        let slot = if streams {
+            server.slot(&mut sql, &config.slot).await?
+        } else {
+            Slot::Missing
+        };
+        let plan = plan::plan(config.snapshot_mode, config.mismatch, stored, &slot)
+            .map_err(|refusal| refused(&config, stored, refusal))?;
+        let shared = Arc::new(self.shared(config, server, origin));
+        self.phase = self
+            .enter(plan, slot, shared, &mut sql, replication, tables)
+            .await?;
+        Ok(())
+    }
+
+    fn shared(&self, config: SourceConfig, server: Server, origin: Origin) -> Shared {
+        let envelopes = Envelopes::new(
+            &config.prefix,
+            &config.address.database,
+            config.rendering.clone(),
+            config.tombstones,
+            self.headers(&config),
+        );
+        Shared {
+            config: Arc::new(config),
+            envelopes: Arc::new(envelopes),
+            server,
+            origin,
+        }
+    }
+
+    fn headers(&self, config: &SourceConfig) -> Vec<Header> {
+        let Some(context) = self.context.as_ref().filter(|_| config.context_headers) else {
+            return Vec::new();
+        };
+        let run = format!("{:016x}-{:08x}", now_ns(), std::process::id());
+        [
+            ("connectorLogicalName", config.prefix.clone()),
+            ("taskId", context.task.to_string()),
+            ("connectorName", "postgresql".to_owned()),
+            ("runId", run),
+        ]
+        .map(|(name, value)| Header {
+            name: Text::from(format!("__debezium.context.{name}")),
+            value: Value::text(value),
+        })
+        .into()
+    }
+
+    async fn enter(
+        &self,
+        plan: Plan,
+        slot: Slot,
+        shared: Arc<Shared>,
+        sql: &mut Connection,
+        mut replication: Option<Connection>,
+        tables: Vec<TableEntry>,
+    ) -> Result<Phase, ConnectError> {
+        let confirmed = match slot {
+            Slot::Usable(confirmed) => confirmed,
+            Slot::Missing | Slot::Lost(_) => Lsn(0),
+        };
+        let action = match plan {
+            Plan::Finished => return Ok(Phase::Finished),
+            Plan::Read { slot, .. } | Plan::Stream { slot, .. } => slot,
+        };
+        let export = matches!(plan, Plan::Read { .. });
+        let made = match (action, replication.as_mut()) {
+            (SlotAction::Create | SlotAction::Recreate, Some(connection)) => {
+                if action == SlotAction::Recreate {
+                    drop_slot_with(connection, &shared.config.slot).await?;
+                }
+                Some(create_slot(connection, &shared.config.slot, export).await?)
+            }
+            _ => None,
+        };
+        let stored = self.offset.as_ref();
+        match plan {
+            Plan::Finished => Ok(Phase::Finished),
+            Plan::Stream { stored: true, .. } => {
+                let offset = stored.cloned();
+                let mark = offset.as_ref().map(mark_of).unwrap_or_default();
+                let scans = offset.map(|offset| offset.scans).unwrap_or_default();
+                let streaming = Streaming::new(Arc::clone(&shared), mark, scans);
+                Ok(Phase::Streaming(Box::new(streaming), shared))
+            }
+            Plan::Stream { stored: false, .. } => {
+                let end = made.map_or(confirmed, |made| made.consistent);
+                let mark = Mark {
+                    position: Position { end, inside: None },
+                    commit_us: 0,
+                };
+                let streaming = Streaming::new(Arc::clone(&shared), mark, Vec::new());
+                Ok(Phase::Streaming(Box::new(streaming), shared))
+            }
+            Plan::Read { resume, from, .. } => {
+                let start = match (&made, from) {
+                    (Some(made), _) => made.consistent,
+                    (None, Some(from)) => from,
+                    (None, None) if action == SlotAction::None => current_position(sql).await?,
+                    (None, None) => confirmed,
+                };
+                let scans = stored.filter(|_| resume).map(|offset| offset.scans.clone());
+                let beginning = Beginning {
+                    exported: made.and_then(|made| made.snapshot),
+                    start,
+                    scans: scans.unwrap_or_default(),
+                };
+                // The connection that exported the snapshot lives until it is taken.
+                let snapshot = Snapshot::begin(Arc::clone(&shared), tables, beginning).await?;
+                drop(replication);
+                Ok(Phase::Reading(Box::new(snapshot), shared))
+            }
+        }
+    }
+}
+
+fn after_snapshot(shared: &Arc<Shared>, offset: &Offset) -> Phase {
+    if shared.config.snapshot_mode == SnapshotMode::InitialOnly {
+        return Phase::Finished;
+    }
+    let streaming = Streaming::new(Arc::clone(shared), mark_of(offset), offset.scans.clone());
+    Phase::Streaming(Box::new(streaming), Arc::clone(shared))
+}
+
+fn mark_of(offset: &Offset) -> Mark {
+    Mark {
+        position: offset.position,
+        commit_us: offset.commit_us,
+    }
+}
+
+fn refused(config: &SourceConfig, stored: Option<&Offset>, refusal: Refusal) -> ConnectError {
+    let slot = config.slot.clone();
+    match refusal {
+        Refusal::SlotMissing => Unhealthy::SlotMissing {
+            slot,
+            stored: stored.map(|offset| offset.position.end).unwrap_or_default(),
+        },
+        Refusal::SlotLost(reason) => Unhealthy::SlotLost { slot, reason },
+        Refusal::OffsetBehind { stored, confirmed } => Unhealthy::OffsetBehind {
+            slot,
+            stored,
+            confirmed,
+        },
+    }
+    .into()
+}
+
+/// A slot that was just made.
+struct Made {
+    /// Everything that is committed behind it is streamed.
+    consistent: Lsn,
+    /// The snapshot that sees everything before, while the connection lives.
+    snapshot: Option<String>,
+}
+
+async fn create_slot(
+    connection: &mut Connection,
+    slot: &str,
+    export: bool,
+) -> Result<Made, ConnectError> {
+    let snapshot = if export {
+        "EXPORT_SNAPSHOT"
+    } else {
+        "NOEXPORT_SNAPSHOT"
+    };
+    let rows = connection
+        .query(&format!(
+            "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput {snapshot}",
+            quoted(slot)
+        ))
+        .await
+        .map_err(|error| failed("making the replication slot", error))?;
+    let row = rows.first().cloned().unwrap_or_default();
+    let consistent = text(&row, 1).parse().map_err(ConnectError::Fatal)?;
+    tracing::info!(slot, %consistent, "made the replication slot");
+    Ok(Made {
+        consistent,
+        snapshot: Some(text(&row, 2)).filter(|name| !name.is_empty()),
+    })
+}
+
+async fn drop_slot_with(connection: &mut Connection, slot: &str) -> Result<(), ConnectError> {
+    connection
+        .query(&format!("DROP_REPLICATION_SLOT {} WAIT", quoted(slot)))
+        .await
+        .map(drop)
+        .map_err(|error| failed("dropping the replication slot", error))
+}
+
+async fn drop_slot(config: &SourceConfig) -> Result<(), ConnectError> {
+    let mut connection = Connection::open(&config.address, Purpose::Replication)
+        .await
+        .map_err(|error| failed("dropping the replication slot", error))?;
+    drop_slot_with(&mut connection, &config.slot).await
+}
+
+async fn current_position(sql: &mut Connection) -> Result<Lsn, ConnectError> {
+    let rows = sql
+        .query("SELECT pg_current_wal_lsn()")
+        .await
+        .map_err(|error| failed("asking for the position of the write-ahead log", error))?;
+    let row = rows.first().cloned().unwrap_or_default();
+    text(&row, 0).parse().map_err(ConnectError::Fatal)
+}
+
+/// Nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    u64::try_from(now_ns() / 1_000_000).unwrap_or(0)
+}

@@ -1,0 +1,376 @@
+//! Every row of the type map, in every mode, with its extreme values.
+
+use super::*;
+
+fn rendering() -> Rendering {
+    Rendering {
+        decimal: DecimalMode::Precise,
+        time: TimeMode::Adaptive,
+        interval_text: false,
+        hstore_map: false,
+        binary: BinaryMode::Bytes,
+        money_digits: 2,
+        unknown: false,
+        placeholder: "__debezium_unavailable_value".to_owned(),
+    }
+}
+
+/// A value as JSON, as a consumer sees it, and the name of its schema.
+fn shown(rendering: &Rendering, kind: &Kind, text: &str) -> (String, String) {
+    let schema = rendering.schema(kind).unwrap();
+    let value = rendering.value(kind, text).unwrap();
+    let name = schema
+        .name
+        .as_deref()
+        .unwrap_or_else(|| schema.kind.json_name());
+    (value.to_json().to_string(), name.to_owned())
+}
+
+#[test]
+fn the_type_map() {
+    let limits = Kind::Numeric(Some((10, 2)));
+    for (kind, text, json, name) in [
+        (Kind::Boolean, "t", "true", "boolean"),
+        (Kind::Boolean, "1", "true", "boolean"),
+        (Kind::Int16, "-32768", "-32768", "int16"),
+        (Kind::Int32, "2147483647", "2147483647", "int32"),
+        (
+            Kind::Int64,
+            "-9223372036854775808",
+            "-9223372036854775808",
+            "int64",
+        ),
+        (Kind::Float32, "NaN", "\"NaN\"", "float"),
+        (Kind::Float64, "-Infinity", "\"-Infinity\"", "double"),
+        (
+            Kind::Float64,
+            "0.30000000000000004",
+            "0.30000000000000004",
+            "double",
+        ),
+        (limits.clone(), "12.34", "\"BNI=\"", logical::DECIMAL),
+        (limits, "NaN", "null", logical::DECIMAL),
+        (
+            Kind::Numeric(None),
+            "10.1111",
+            "{\"scale\":4,\"value\":\"AYr3\"}",
+            "io.debezium.data.VariableScaleDecimal",
+        ),
+        (Kind::Money, "$1,234.11", "\"AeIT\"", logical::DECIMAL),
+        (Kind::Money, "-$0.01", "\"/w==\"", logical::DECIMAL),
+        (Kind::Date, "2016-11-10", "17115", "io.debezium.time.Date"),
+        (
+            Kind::Date,
+            "infinity",
+            "-2147472692",
+            "io.debezium.time.Date",
+        ),
+        (
+            Kind::Date,
+            "-infinity",
+            "-2147472691",
+            "io.debezium.time.Date",
+        ),
+        (
+            Kind::Time(3),
+            "13:51:30.123",
+            "49890123",
+            "io.debezium.time.Time",
+        ),
+        (
+            Kind::Time(6),
+            "24:00:00",
+            "86400000000",
+            "io.debezium.time.MicroTime",
+        ),
+        (
+            Kind::Timestamp(3),
+            "1969-12-31 23:59:59.999",
+            "-1",
+            "io.debezium.time.Timestamp",
+        ),
+        (
+            Kind::Timestamp(6),
+            "2016-11-04 13:51:30.123456",
+            "1478267490123456",
+            "io.debezium.time.MicroTimestamp",
+        ),
+        (
+            Kind::Timestamp(6),
+            "infinity",
+            "9223372036825200000",
+            "io.debezium.time.MicroTimestamp",
+        ),
+        (
+            Kind::Timestamp(3),
+            "-infinity",
+            "-9223372036832400000",
+            "io.debezium.time.Timestamp",
+        ),
+        (
+            Kind::TimestampTz(6),
+            "2016-11-04 13:51:30.123456+02",
+            "\"2016-11-04T11:51:30.123456Z\"",
+            "io.debezium.time.ZonedTimestamp",
+        ),
+        (
+            Kind::TimestampTz(6),
+            "infinity",
+            "\"infinity\"",
+            "io.debezium.time.ZonedTimestamp",
+        ),
+        (
+            Kind::TimeTz(6),
+            "13:51:30.123789+02",
+            "\"11:51:30.123789Z\"",
+            "io.debezium.time.ZonedTime",
+        ),
+        (
+            Kind::Interval,
+            "P1Y2M3DT4H5M6.78S",
+            "37091106780000",
+            "io.debezium.time.MicroDuration",
+        ),
+        (Kind::Bytes, "\\x010203", "\"AQID\"", "bytes"),
+        (
+            Kind::Bits(Some(2)),
+            "11",
+            "\"Aw==\"",
+            "io.debezium.data.Bits",
+        ),
+        (
+            Kind::Bits(None),
+            "100000000",
+            "\"AAE=\"",
+            "io.debezium.data.Bits",
+        ),
+        (Kind::Text, "padded  ", "\"padded  \"", "string"),
+        (
+            Kind::Named("Json"),
+            "{\"a\": 1}",
+            "\"{\\\"a\\\": 1}\"",
+            "io.debezium.data.Json",
+        ),
+        (
+            Kind::Enum("a,b".to_owned()),
+            "b",
+            "\"b\"",
+            "io.debezium.data.Enum",
+        ),
+        (
+            Kind::Hstore,
+            "\"a\"=>\"1\", \"b\"=>NULL",
+            "\"{\\\"a\\\":\\\"1\\\",\\\"b\\\":null}\"",
+            "io.debezium.data.Json",
+        ),
+        (
+            Kind::Point,
+            "(1,-2.5)",
+            "{\"x\":1.0,\"y\":-2.5,\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAATA\",\"srid\":null}",
+            "io.debezium.data.geometry.Point",
+        ),
+        (
+            Kind::Array(Box::new(Kind::Int32)),
+            "{1,NULL,-3}",
+            "[1,null,-3]",
+            "array",
+        ),
+        (
+            Kind::Array(Box::new(Kind::Numeric(None))),
+            "{1.0}",
+            "[{\"scale\":1,\"value\":\"Cg==\"}]",
+            "array",
+        ),
+    ] {
+        assert_eq!(
+            shown(&rendering(), &kind, text),
+            (json.to_owned(), name.to_owned()),
+            "{kind:?} {text}"
+        );
+    }
+    assert_eq!(rendering().schema(&Kind::Unknown), None);
+}
+
+#[test]
+fn other_modes() {
+    let decimal = |mode| Rendering {
+        decimal: mode,
+        ..rendering()
+    };
+    let limits = Kind::Numeric(Some((10, 4)));
+    let text = decimal(DecimalMode::String);
+    assert_eq!(shown(&text, &limits, "22.2200").0, "\"22.2200\"");
+    assert_eq!(shown(&text, &limits, "NaN").0, "\"NAN\"");
+    assert_eq!(shown(&text, &limits, "Infinity").0, "\"POSITIVE_INFINITY\"");
+    assert_eq!(
+        shown(&text, &limits, "-Infinity").0,
+        "\"NEGATIVE_INFINITY\""
+    );
+    let double = decimal(DecimalMode::Double);
+    assert_eq!(shown(&double, &limits, "22.2200").0, "22.22");
+    assert_eq!(shown(&double, &Kind::Money, "$1.50").0, "1.5");
+
+    let time = |mode| Rendering {
+        time: mode,
+        ..rendering()
+    };
+    let day = (Kind::Date, "2016-11-10");
+    let clock = (Kind::Time(3), "13:51:30.123");
+    let instant = (Kind::Timestamp(3), "2016-11-04 13:51:30.123");
+    for (mode, dates, times, instants) in [
+        (
+            TimeMode::AdaptiveTimeMicroseconds,
+            ("17115", "io.debezium.time.Date"),
+            ("49890123000", "io.debezium.time.MicroTime"),
+            ("1478267490123", "io.debezium.time.Timestamp"),
+        ),
+        (
+            TimeMode::Connect,
+            ("17115", logical::DATE),
+            ("49890123", logical::TIME),
+            ("1478267490123", logical::TIMESTAMP),
+        ),
+        (
+            TimeMode::IsoString,
+            ("\"2016-11-10Z\"", "io.debezium.time.IsoDate"),
+            ("\"13:51:30.123Z\"", "io.debezium.time.IsoTime"),
+            (
+                "\"2016-11-04T13:51:30.123Z\"",
+                "io.debezium.time.IsoTimestamp",
+            ),
+        ),
+        (
+            TimeMode::Microseconds,
+            ("17115", "io.debezium.time.Date"),
+            ("49890123000", "io.debezium.time.MicroTime"),
+            ("1478267490123000", "io.debezium.time.MicroTimestamp"),
+        ),
+        (
+            TimeMode::Nanoseconds,
+            ("17115", "io.debezium.time.Date"),
+            ("49890123000000", "io.debezium.time.NanoTime"),
+            ("1478267490123000000", "io.debezium.time.NanoTimestamp"),
+        ),
+    ] {
+        let pair = |(json, name): (&str, &str)| (json.to_owned(), name.to_owned());
+        let with = time(mode);
+        assert_eq!(shown(&with, &day.0, day.1), pair(dates), "{mode:?}");
+        assert_eq!(shown(&with, &clock.0, clock.1), pair(times), "{mode:?}");
+        assert_eq!(
+            shown(&with, &instant.0, instant.1),
+            pair(instants),
+            "{mode:?}"
+        );
+    }
+
+    let interval = Rendering {
+        interval_text: true,
+        ..rendering()
+    };
+    assert_eq!(
+        shown(&interval, &Kind::Interval, "P1Y2M3DT4H5M6.78S"),
+        (
+            "\"P1Y2M3DT4H5M6.78S\"".to_owned(),
+            "io.debezium.time.Interval".to_owned()
+        )
+    );
+    let hstore = Rendering {
+        hstore_map: true,
+        ..rendering()
+    };
+    assert_eq!(
+        shown(&hstore, &Kind::Hstore, "\"a\"=>\"1\", \"b\"=>NULL").0,
+        "{\"a\":\"1\",\"b\":null}"
+    );
+    for (mode, expected) in [
+        (BinaryMode::Base64, "\"+/8=\""),
+        (BinaryMode::Base64UrlSafe, "\"-_8\""),
+        (BinaryMode::Hex, "\"fbff\""),
+    ] {
+        let binary = Rendering {
+            binary: mode,
+            ..rendering()
+        };
+        assert_eq!(shown(&binary, &Kind::Bytes, "\\xfbff").0, expected);
+    }
+    let unknown = Rendering {
+        unknown: true,
+        ..rendering()
+    };
+    assert_eq!(shown(&unknown, &Kind::Unknown, "a").0, "\"YQ==\"");
+}
+
+#[test]
+fn decimals_tell_scale_and_precision() {
+    let schema = rendering().schema(&Kind::Numeric(Some((10, 2)))).unwrap();
+    assert_eq!(schema.version, Some(1));
+    assert_eq!(schema.parameters["scale"], "2");
+    assert_eq!(schema.parameters["connect.decimal.precision"], "10");
+}
+
+#[test]
+fn texts_that_are_no_values_are_errors() {
+    for (kind, text) in [
+        (Kind::Boolean, "maybe"),
+        (Kind::Int16, "32768"),
+        (Kind::Date, "today"),
+        (Kind::Bytes, "\\x0"),
+        (Kind::Bytes, "raw"),
+        (Kind::Bits(None), "102"),
+        (Kind::Point, "1,2"),
+        (Kind::Array(Box::new(Kind::Int32)), "{x}"),
+    ] {
+        assert!(rendering().value(&kind, text).is_err(), "{kind:?} {text}");
+    }
+}
+
+#[test]
+fn unavailable_values_say_so_in_their_own_type() {
+    let with = rendering();
+    let shown = |kind: &Kind| {
+        let schema = with.schema(kind).unwrap().optional();
+        with.unavailable(&schema).to_json().to_string()
+    };
+    assert_eq!(shown(&Kind::Text), "\"__debezium_unavailable_value\"");
+    assert_eq!(
+        shown(&Kind::Array(Box::new(Kind::Text))),
+        "[\"__debezium_unavailable_value\"]"
+    );
+    assert_eq!(
+        shown(&Kind::Bytes),
+        format!("\"{}\"", STANDARD.encode("__debezium_unavailable_value"))
+    );
+    assert_eq!(shown(&Kind::Numeric(None)), "null");
+}
+
+#[test]
+fn defaults_that_are_constants() {
+    let with = rendering();
+    let default = |kind: &Kind, expression| {
+        default_value(&with, kind, expression).map(|value| value.to_json().to_string())
+    };
+    for (kind, expression, expected) in [
+        (Kind::Int32, "nextval('t_id_seq'::regclass)", Some("0")),
+        (Kind::Int32, "7", Some("7")),
+        (Kind::Int32, "'-7'::integer", Some("-7")),
+        (Kind::Boolean, "true", Some("true")),
+        (Kind::Text, "'it''s'::text", Some("\"it's\"")),
+        (Kind::Text, "'a'::character varying", Some("\"a\"")),
+        (
+            Kind::TimestampTz(6),
+            "'2020-01-01 00:00:00+00'::timestamp with time zone",
+            Some("\"2020-01-01T00:00:00.000000Z\""),
+        ),
+        (Kind::Text, "NULL::text", None),
+        (Kind::Text, "('a'::text || 'b'::text)", None),
+        (Kind::Text, "'a'::text || lower('b')", None),
+        (Kind::TimestampTz(6), "now()", None),
+        (Kind::Int32, "(1 + 2)", None),
+    ] {
+        assert_eq!(
+            default(&kind, expression).as_deref(),
+            expected,
+            "{expression}"
+        );
+    }
+}

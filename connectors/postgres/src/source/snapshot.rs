@@ -1,0 +1,476 @@
+//! The snapshot: all captured tables as of one moment, row by row, resumable behind every row whose key has an order.
+//!
+//! ```text
+//!  REPEATABLE READ on the slot's exported snapshot (or on one of its own)
+//!    table ─▶ SELECT … [WHERE key > last] ORDER BY key ─▶ rows ─▶ one is held back ─▶ queue ─▶ batches
+//! ```
+//!
+//! A row is held back until the next one shows whether it was the last one of its table, or of all.
+//!
+//! Invariants:
+//! 1. The scans of an offset tell exactly which rows went out with it and before.
+//! 2. Rows come as the server sends them: memory holds a batch and the row that is held back.
+//! 3. Tables without a key that can be ordered here (see `view::KeyPart`) are read anew after a crash, whole; the stream
+//!    then replays everything since the first reading, so that the table's last state is right.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use connect_api::{ConnectError, PollBudget, Record};
+
+use super::Shared;
+use super::catalog::{self, TableEntry};
+use super::envelope::{Change, Origin};
+use super::health::failed;
+use super::kind::Types;
+use super::lsn::Lsn;
+use super::offset::{self, Offset};
+use super::pgoutput::{Cell, Tuple};
+use super::progress::Position;
+use super::table::{Shapes, Table};
+use super::view::{Scan, View};
+use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
+
+/// No timeout of the database's own may cut a long reading.
+const PATIENT: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;";
+const READING: &str = "reading the tables";
+
+/// A running snapshot.
+pub(super) struct Snapshot {
+    shared: Arc<Shared>,
+    connection: Connection,
+    types: Types,
+    /// Tables that are still to be read.
+    tables: VecDeque<TableEntry>,
+    reading: Option<Reading>,
+    held: Option<Held>,
+    queue: VecDeque<Entry>,
+    /// What went out.
+    scans: Vec<Scan>,
+    /// Where the stream starts.
+    start: Lsn,
+    view: Option<String>,
+    high: Lsn,
+    at_us: i64,
+    xid: Option<u32>,
+    rows: u64,
+    complete: bool,
+}
+
+struct Reading {
+    table: Arc<Table>,
+    scan: usize,
+    is_first: bool,
+}
+
+/// The row that waits for the next one.
+struct Held {
+    table: Arc<Table>,
+    scan: usize,
+    row: Tuple,
+    is_first: bool,
+    is_first_of_table: bool,
+    /// Scans that ended behind it.
+    ended: Vec<usize>,
+}
+
+struct Entry {
+    record: Option<Record>,
+    bytes: usize,
+    scan: usize,
+    mark: Mark,
+}
+
+enum Mark {
+    Row(Option<Vec<String>>),
+    End,
+}
+
+/// How a snapshot starts.
+pub(super) struct Beginning {
+    /// The snapshot that the slot exported; `None` = one of its own.
+    pub(super) exported: Option<String>,
+    /// Where the stream starts.
+    pub(super) start: Lsn,
+    /// What an earlier run had read.
+    pub(super) scans: Vec<Scan>,
+}
+
+impl Snapshot {
+    /// Takes the snapshot; the connection that exported it is needed until then.
+    pub(super) async fn begin(
+        shared: Arc<Shared>,
+        tables: Vec<TableEntry>,
+        beginning: Beginning,
+    ) -> Result<Self, ConnectError> {
+        let fail = |error| failed("taking the snapshot", error);
+        let mut connection = Connection::open(&shared.config.address, Purpose::Sql)
+            .await
+            .map_err(fail)?;
+        let import = match &beginning.exported {
+            Some(name) => format!("SET TRANSACTION SNAPSHOT {};", literal(name)),
+            None => String::new(),
+        };
+        connection
+            .query(&format!(
+                "{PATIENT} BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {import}"
+            ))
+            .await
+            .map_err(fail)?;
+        let rows = connection
+            .query(
+                "SELECT txid_current_snapshot(), pg_current_wal_insert_lsn(), \
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+            )
+            .await
+            .map_err(fail)?;
+        let row = rows.first().cloned().unwrap_or_default();
+        let view = text(&row, 0);
+        view.parse::<View>().map_err(ConnectError::Fatal)?;
+        let high = text(&row, 1).parse().map_err(ConnectError::Fatal)?;
+        // The first transaction that the snapshot does not see.
+        let xid = view
+            .split(':')
+            .nth(1)
+            .and_then(|xmax| xmax.parse::<u64>().ok())
+            .and_then(|xmax| u32::try_from(xmax & 0xFFFF_FFFF).ok());
+        let exported = beginning.exported.is_some();
+        let tables = tables
+            .into_iter()
+            .filter(|table| {
+                shared
+                    .config
+                    .capture
+                    .snapshot
+                    .takes(&format!("{}.{}", table.schema, table.name))
+            })
+            .filter(|table| !is_done(&beginning.scans, table))
+            .collect();
+        Ok(Self {
+            shared,
+            connection,
+            types: Types::new(),
+            tables,
+            reading: None,
+            held: None,
+            queue: VecDeque::new(),
+            scans: beginning.scans,
+            start: beginning.start,
+            view: (!exported).then_some(view),
+            high: if exported { Lsn(0) } else { high },
+            at_us: text(&row, 2).parse().unwrap_or(0),
+            xid,
+            rows: 0,
+            complete: false,
+        })
+    }
+
+    /// The next rows, with the offset behind them; `None` when nothing came within the budget's time. The last ones
+    /// come with a completed snapshot.
+    pub(super) async fn poll(
+        &mut self,
+        budget: PollBudget,
+    ) -> Result<Option<(Vec<Record>, Offset)>, ConnectError> {
+        let deadline = Instant::now() + budget.wait_max;
+        while !self.complete && !self.holds(budget) {
+            if self.reading.is_none() && !self.open_next().await? {
+                self.finish()?;
+                break;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.next_row(left).await? {
+                Some(Some(row)) => self.row(row)?,
+                Some(None) => self.end_table(),
+                None => break,
+            }
+        }
+        let records = self.take(budget);
+        if records.is_empty() && !(self.complete && self.queue.is_empty()) {
+            return Ok(None);
+        }
+        Ok(Some((records, self.offset())))
+    }
+
+    /// Where the snapshot is behind everything that went out.
+    pub(super) fn offset(&self) -> Offset {
+        let done = self.complete && self.queue.is_empty();
+        let matters = !done || self.scans.iter().any(|scan| scan.view.is_some());
+        Offset {
+            position: Position {
+                end: self.start,
+                inside: None,
+            },
+            snapshot: if done {
+                offset::Snapshot::Completed
+            } else {
+                offset::Snapshot::Running
+            },
+            scans: if matters {
+                self.scans.clone()
+            } else {
+                Vec::new()
+            },
+            origin: Some(self.shared.origin.clone()),
+            commit_us: self.at_us,
+        }
+    }
+
+    /// Gets the next table's query on its way; false when there is none.
+    async fn open_next(&mut self) -> Result<bool, ConnectError> {
+        let Some(entry) = self.tables.front() else {
+            return Ok(false);
+        };
+        let fail = |error| failed(READING, error);
+        let columns = catalog::columns(&mut self.connection, entry.oid)
+            .await
+            .map_err(fail)?;
+        catalog::learn_types(&mut self.connection, &columns, &mut self.types)
+            .await
+            .map_err(fail)?;
+        self.connection.ready().await.map_err(fail)?;
+        let shared = Arc::clone(&self.shared);
+        let shapes = Shapes {
+            prefix: &shared.config.prefix,
+            capture: &shared.config.capture,
+            rendering: shared.envelopes.rendering(),
+            types: &self.types,
+            source: shared.envelopes.source_schema(),
+        };
+        let table = Table::new(&shapes, &entry.schema, &entry.name, &columns);
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| quoted(&column.column.name))
+            .collect();
+        let (scan, behind) = self.scan_of(&table);
+        let Some(entry) = self.tables.pop_front() else {
+            return Ok(false);
+        };
+        let sql = self.select(&entry, &table, &names, behind.as_deref());
+        self.connection.enqueue(&sql).map_err(fail)?;
+        tracing::info!(
+            table = format!("{}.{}", table.schema, table.name),
+            "reading a table"
+        );
+        self.reading = Some(Reading {
+            table: Arc::new(table),
+            scan,
+            is_first: true,
+        });
+        Ok(true)
+    }
+
+    /// The scan that the rows of a table belong to, and the key behind which it begins.
+    fn scan_of(&mut self, table: &Table) -> (usize, Option<Vec<String>>) {
+        let ordered = !table.primary().is_empty();
+        let mut behind = None;
+        for (index, scan) in self.scans.iter().enumerate() {
+            if scan.schema == table.schema && scan.table == table.name {
+                if !ordered {
+                    // Read anew; its changes are judged by the first reading (invariant 3).
+                    return (index, None);
+                }
+                behind = scan.upto.clone().or(behind);
+            }
+        }
+        self.scans.push(Scan {
+            schema: table.schema.clone(),
+            table: table.name.clone(),
+            view: self.view.clone(),
+            high: self.high,
+            upto: None,
+            done: false,
+        });
+        (self.scans.len() - 1, behind)
+    }
+
+    fn select(
+        &self,
+        entry: &TableEntry,
+        table: &Table,
+        names: &[String],
+        behind: Option<&[String]>,
+    ) -> String {
+        let name = format!("{}.{}", entry.schema, entry.name);
+        let from = match self
+            .shared
+            .config
+            .selects
+            .iter()
+            .find(|(table, _)| *table == name)
+        {
+            Some((_, select)) => format!("({}) AS rows", select.trim().trim_end_matches(';')),
+            None => {
+                let only = if entry.is_root { "" } else { "ONLY " };
+                format!("{only}{}.{}", quoted(&entry.schema), quoted(&entry.name))
+            }
+        };
+        let key: Vec<&str> = table
+            .primary()
+            .iter()
+            .filter_map(|(place, _)| names.get(*place).map(String::as_str))
+            .collect();
+        let key = key.join(", ");
+        let mut sql = format!("SELECT {} FROM {from}", names.join(", "));
+        if let Some(behind) = behind {
+            let values: Vec<String> = behind.iter().map(|part| literal(part)).collect();
+            sql = format!("{sql} WHERE ({key}) > ({})", values.join(", "));
+        }
+        if !key.is_empty() {
+            sql = format!("{sql} ORDER BY {key}");
+        }
+        sql
+    }
+
+    /// A row, the end of the table, or nothing in time.
+    async fn next_row(&mut self, wait: Duration) -> Result<Option<Option<Row>>, ConnectError> {
+        match tokio::time::timeout(wait, self.connection.row()).await {
+            Err(_) => Ok(None),
+            Ok(Ok(row)) => Ok(Some(row)),
+            Ok(Err(error)) => Err(self.refused(error)),
+        }
+    }
+
+    fn refused(&self, error: WireError) -> ConnectError {
+        match (&error, &self.reading) {
+            (WireError::Server(server), Some(reading)) if server.code == "42501" => self
+                .shared
+                .server
+                .no_select(&reading.table.schema, &reading.table.name),
+            // Dropped or renamed behind the snapshot: the next one no longer has it.
+            (WireError::Server(server), Some(_))
+                if matches!(server.code.as_str(), "42P01" | "42703" | "3F000") =>
+            {
+                ConnectError::Transient(format!("{READING}: {server}"))
+            }
+            _ => failed(READING, error),
+        }
+    }
+
+    fn row(&mut self, row: Row) -> Result<(), ConnectError> {
+        let Some(reading) = &mut self.reading else {
+            return Ok(());
+        };
+        let cell = |value: Option<bytes::Bytes>| value.map_or(Cell::Null, Cell::Text);
+        let next = Held {
+            table: Arc::clone(&reading.table),
+            scan: reading.scan,
+            row: row.into_iter().map(cell).collect(),
+            is_first: self.rows == 0 && reading.scan == 0,
+            is_first_of_table: reading.is_first,
+            ended: Vec::new(),
+        };
+        reading.is_first = false;
+        self.rows += 1;
+        let same_table = self.held.as_ref().is_some_and(|held| held.ended.is_empty());
+        let last = if same_table { Last::No } else { Last::OfTable };
+        self.release(last)?;
+        self.held = Some(next);
+        Ok(())
+    }
+
+    fn end_table(&mut self) {
+        let Some(reading) = self.reading.take() else {
+            return;
+        };
+        match &mut self.held {
+            Some(held) => held.ended.push(reading.scan),
+            None => self.queue.push_back(Entry {
+                record: None,
+                bytes: 0,
+                scan: reading.scan,
+                mark: Mark::End,
+            }),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ConnectError> {
+        self.release(Last::OfAll)?;
+        self.complete = true;
+        tracing::info!(rows = self.rows, "the tables are read");
+        Ok(())
+    }
+
+    /// Sends the row that was held back on its way.
+    fn release(&mut self, last: Last) -> Result<(), ConnectError> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        let marker = match last {
+            Last::OfAll => "last",
+            Last::OfTable => "last_in_data_collection",
+            Last::No if held.is_first => "first",
+            Last::No if held.is_first_of_table => "first_in_data_collection",
+            Last::No => "true",
+        };
+        let origin = Origin {
+            at_us: self.at_us,
+            snapshot: marker,
+            last_commit: None,
+            lsn: self.start,
+            xid: self.xid,
+            replicated: None,
+        };
+        let upto = held.table.primary_text(&held.row);
+        let change = Change::Read(held.row);
+        let bytes = change.bytes();
+        let records = self
+            .shared
+            .envelopes
+            .change(&held.table, change, &origin, None, super::now_ns())
+            .map_err(|bad| ConnectError::Data(bad.to_string()))?;
+        for record in records {
+            self.queue.push_back(Entry {
+                record: Some(record),
+                bytes,
+                scan: held.scan,
+                mark: Mark::Row(upto.clone()),
+            });
+        }
+        for scan in held.ended {
+            self.queue.push_back(Entry {
+                record: None,
+                bytes: 0,
+                scan,
+                mark: Mark::End,
+            });
+        }
+        Ok(())
+    }
+
+    fn holds(&self, budget: PollBudget) -> bool {
+        let bytes: usize = self.queue.iter().map(|entry| entry.bytes).sum();
+        self.queue.len() >= budget.records_max || bytes >= budget.bytes_max
+    }
+
+    fn take(&mut self, budget: PollBudget) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while records.len() < budget.records_max && bytes < budget.bytes_max {
+            let Some(entry) = self.queue.pop_front() else {
+                break;
+            };
+            bytes += entry.bytes;
+            records.extend(entry.record);
+            if let Some(scan) = self.scans.get_mut(entry.scan) {
+                match entry.mark {
+                    Mark::Row(upto) => scan.upto = upto,
+                    Mark::End => scan.done = true,
+                }
+            }
+        }
+        records
+    }
+}
+
+enum Last {
+    No,
+    OfTable,
+    OfAll,
+}
+
+fn is_done(scans: &[Scan], table: &TableEntry) -> bool {
+    scans
+        .iter()
+        .any(|scan| scan.schema == table.schema && scan.table == table.name && scan.done)
+}

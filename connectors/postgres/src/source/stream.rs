@@ -1,0 +1,343 @@
+//! The running stream of a task: connects, feeds the assembler, hands batches out, and passes acknowledgements on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use connect_api::{ConnectError, Poll, PollBudget, Record, SourceOffset};
+
+use super::Shared;
+use super::assemble::{Assembler, Mark};
+use super::catalog;
+use super::config::Mismatch;
+use super::envelope;
+use super::health::{self, Unhealthy, failed};
+use super::kind::Types;
+use super::lsn::Lsn;
+use super::offset::{self, Offset, Snapshot};
+use super::pgoutput::{self, Message, Relation};
+use super::plan::Slot;
+use super::replication::{Item, Replication, Stream};
+use super::table::{Shapes, Table};
+use super::view::Scan;
+use super::wire::{Connection, Purpose, WireError};
+
+/// How long a slot that somebody holds is waited for: a run that ended lets it go within moments.
+const SLOT_WAIT: Duration = Duration::from_secs(5);
+/// Between looks at such a slot.
+const SLOT_LOOK: Duration = Duration::from_millis(50);
+
+/// The stream of a task.
+pub(super) struct Streaming {
+    shared: Arc<Shared>,
+    assembler: Assembler,
+    replication: Option<Replication>,
+    backlog: VecDeque<Item>,
+    catalog: Option<Connection>,
+    types: Types,
+    heartbeat_at: Option<Instant>,
+}
+
+impl Streaming {
+    /// A stream that resumes behind `resume`; it connects with the first poll.
+    pub(super) fn new(shared: Arc<Shared>, resume: Mark, scans: Vec<Scan>) -> Self {
+        let assembler = Assembler::new(
+            Arc::clone(&shared.config),
+            Arc::clone(&shared.envelopes),
+            resume,
+            scans,
+            super::now_ms(),
+        );
+        let heartbeat_at = shared
+            .config
+            .heartbeat
+            .map(|interval| Instant::now() + interval);
+        Self {
+            shared,
+            assembler,
+            replication: None,
+            backlog: VecDeque::new(),
+            catalog: None,
+            types: Types::new(),
+            heartbeat_at,
+        }
+    }
+
+    /// The next records, or what else is to be stored.
+    pub(super) async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
+        let result = self.poll_connected(budget).await;
+        if result.is_err() {
+            self.disconnect();
+        }
+        result
+    }
+
+    async fn poll_connected(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
+        self.connect().await?;
+        let budget = PollBudget {
+            records_max: budget.records_max.min(self.shared.config.batch_size),
+            ..budget
+        };
+        let deadline = Instant::now() + budget.wait_max;
+        loop {
+            while !self.assembler.holds(budget)
+                && let Some(item) = self.backlog.front().cloned()
+            {
+                self.take(item).await?;
+                self.backlog.pop_front();
+            }
+            if let Some((records, behind)) = self.assembler.take(budget, super::now_ms()) {
+                return Ok(self.batch(records, behind));
+            }
+            if let Some(beat) = self.heartbeat().await {
+                return Ok(beat);
+            }
+            if let Some(behind) = self.assembler.quiet(super::now_ms()) {
+                return Ok(self.batch(Vec::new(), behind));
+            }
+            let mut left = deadline.saturating_duration_since(Instant::now());
+            if let Some(at) = self.heartbeat_at {
+                left = left.min(at.saturating_duration_since(Instant::now()));
+            }
+            let Some(replication) = &mut self.replication else {
+                return Ok(Poll::Idle);
+            };
+            match tokio::time::timeout(left, replication.next()).await {
+                Ok(Ok(items)) => self.backlog.extend(items),
+                Ok(Err(error)) => {
+                    return Err(self.shared.server.stream_failed(&self.shared.config, error));
+                }
+                Err(_) if Instant::now() >= deadline => return Ok(Poll::Idle),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A position is on disk.
+    pub(super) fn committed(&mut self, end: Lsn) {
+        let flushed = self.assembler.progress().committed(end);
+        if let Some(replication) = &self.replication {
+            replication.acknowledge(flushed);
+        }
+    }
+
+    /// Where the task would go on.
+    pub(super) fn offset(&self, behind: Mark) -> Offset {
+        Offset {
+            position: behind.position,
+            snapshot: Snapshot::None,
+            scans: self.assembler.scans().to_vec(),
+            origin: Some(self.shared.origin.clone()),
+            commit_us: behind.commit_us,
+        }
+    }
+
+    /// Ends the stream and leaves the slot.
+    pub(super) async fn stop(&mut self) {
+        if let Some(replication) = self.replication.take() {
+            replication.stop().await;
+        }
+        if let Some(catalog) = self.catalog.take() {
+            catalog.close().await;
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.replication = None;
+        self.catalog = None;
+        self.backlog.clear();
+        self.assembler.reconnect();
+    }
+
+    fn batch(&self, records: Vec<Record>, behind: Mark) -> Poll {
+        Poll::Batch {
+            records,
+            rejected: Vec::new(),
+            offsets: vec![SourceOffset {
+                partition: offset::partition(&self.shared.config.prefix),
+                offset: self.offset(behind).to_json(),
+            }],
+        }
+    }
+
+    async fn take(&mut self, item: Item) -> Result<(), ConnectError> {
+        let (lsn, payload) = match item {
+            Item::Keepalive(end) => {
+                self.assembler.keepalive(end);
+                return Ok(());
+            }
+            Item::Message(lsn, payload) => (lsn, payload),
+        };
+        let message = pgoutput::decode(payload).map_err(|error| {
+            ConnectError::Fatal(format!("the stream cannot be read at {lsn}: {error}"))
+        })?;
+        match message {
+            Message::Relation(relation) => self.relation(&relation).await,
+            message => self.assembler.message(lsn, message, super::now_ns()),
+        }
+    }
+
+    /// Learns what a table is from here on.
+    async fn relation(&mut self, relation: &Relation) -> Result<(), ConnectError> {
+        let shared = Arc::clone(&self.shared);
+        let (config, envelopes) = (&shared.config, &shared.envelopes);
+        if !config.capture.table(&relation.schema, &relation.name) {
+            self.assembler.relation(relation.oid, None);
+            return Ok(());
+        }
+        let columns = {
+            let mut types = std::mem::take(&mut self.types);
+            let described = self.describe(relation, &mut types).await;
+            self.types = types;
+            described.map_err(|error| {
+                self.catalog = None;
+                failed("looking up a table", error)
+            })?
+        };
+        let shapes = Shapes {
+            prefix: &config.prefix,
+            capture: &config.capture,
+            rendering: envelopes.rendering(),
+            types: &self.types,
+            source: envelopes.source_schema(),
+        };
+        let table = Table::new(&shapes, &relation.schema, &relation.name, &columns);
+        self.assembler.relation(relation.oid, Some(Arc::new(table)));
+        Ok(())
+    }
+
+    async fn describe(
+        &mut self,
+        relation: &Relation,
+        types: &mut Types,
+    ) -> Result<Vec<catalog::ColumnEntry>, WireError> {
+        let connection = self.catalog().await?;
+        let columns = catalog::described(connection, relation).await?;
+        catalog::learn_types(connection, &columns, types).await?;
+        Ok(columns)
+    }
+
+    async fn catalog(&mut self) -> Result<&mut Connection, WireError> {
+        if self.catalog.is_none() {
+            let connection = Connection::open(&self.shared.config.address, Purpose::Sql).await?;
+            self.catalog = Some(connection);
+        }
+        self.catalog
+            .as_mut()
+            .ok_or_else(|| WireError::Line("the connection to PostgreSQL is gone".to_owned()))
+    }
+
+    /// A heartbeat, if one is due.
+    async fn heartbeat(&mut self) -> Option<Poll> {
+        let interval = self.shared.config.heartbeat?;
+        if Instant::now() < self.heartbeat_at? {
+            return None;
+        }
+        self.heartbeat_at = Some(Instant::now() + interval);
+        let shared = Arc::clone(&self.shared);
+        if let Some(query) = &shared.config.heartbeat_query {
+            let ran = match self.catalog().await {
+                Ok(connection) => connection.query(query).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ran {
+                tracing::warn!(%error, "heartbeat.action.query failed");
+                if matches!(error, WireError::Line(_)) {
+                    self.catalog = None;
+                }
+            }
+        }
+        let behind = self.assembler.beat(super::now_ms());
+        let record = envelope::heartbeat(
+            &shared.config.heartbeat_topic,
+            &shared.config.prefix,
+            super::now_ns() / 1_000_000,
+        );
+        Some(self.batch(vec![record], behind))
+    }
+
+    /// Starts the stream if it is not running: what may have changed at the server is looked at again.
+    async fn connect(&mut self) -> Result<(), ConnectError> {
+        if self.replication.is_some() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let mut connection = Connection::open(&config.address, Purpose::Replication)
+            .await
+            .map_err(|error| shared.server.no_replication(error))?;
+        let found = health::identify(&mut connection)
+            .await
+            .map_err(|error| shared.server.no_replication(error))?;
+        health::check_origin(Some(&shared.origin), &found)?;
+        let from = self.assembler.progress().start();
+        self.check_slot(from).await?;
+        let stream = Stream {
+            slot: &config.slot,
+            publication: &config.publication,
+            from,
+            messages: shared.server.knows_messages(),
+            patience: shared.server.patience,
+        };
+        let deadline = Instant::now() + SLOT_WAIT;
+        loop {
+            match connection.start_copy(&stream.command()).await {
+                Ok(()) => break,
+                Err(WireError::Server(error)) if error.code == "55006" => {
+                    if Instant::now() < deadline {
+                        tokio::time::sleep(SLOT_LOOK).await;
+                        continue;
+                    }
+                    let holder = self.slot_holder().await?;
+                    return Err(holder.map_or_else(
+                        || failed("streaming", WireError::Server(error)),
+                        ConnectError::from,
+                    ));
+                }
+                Err(error) => return Err(shared.server.stream_failed(config, error)),
+            }
+        }
+        tracing::info!(slot = config.slot, %from, "streaming");
+        let replication = Replication::spawn(connection, &stream);
+        replication.acknowledge(self.assembler.progress().acknowledged());
+        self.replication = Some(replication);
+        Ok(())
+    }
+
+    async fn slot_holder(&mut self) -> Result<Option<Unhealthy>, ConnectError> {
+        let shared = Arc::clone(&self.shared);
+        let connection = self
+            .catalog()
+            .await
+            .map_err(|error| failed("looking for the replication slot", error))?;
+        shared
+            .server
+            .slot_holder(connection, &shared.config.slot)
+            .await
+    }
+
+    async fn check_slot(&mut self, from: Lsn) -> Result<(), ConnectError> {
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let connection = self
+            .catalog()
+            .await
+            .map_err(|error| failed("looking for the replication slot", error))?;
+        let slot = config.slot.clone();
+        match shared.server.slot(connection, &slot).await? {
+            Slot::Missing => Err(Unhealthy::SlotMissing { slot, stored: from }.into()),
+            Slot::Lost(reason) => Err(Unhealthy::SlotLost { slot, reason }.into()),
+            Slot::Usable(confirmed)
+                if confirmed > from && config.mismatch == Mismatch::TrustOffset =>
+            {
+                Err(Unhealthy::OffsetBehind {
+                    slot,
+                    stored: from,
+                    confirmed,
+                }
+                .into())
+            }
+            Slot::Usable(_) => Ok(()),
+        }
+    }
+}

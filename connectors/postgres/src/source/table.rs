@@ -1,0 +1,356 @@
+//! PURE: a captured table as its records see it: topic, schemas of key and value, and rows from tuples.
+
+use std::sync::Arc;
+
+use connect_api::{Field, Schema, SchemaType, Struct, Value};
+
+use super::catalog::ColumnEntry;
+use super::filter::Capture;
+use super::kind::{self, Kind, Types};
+use super::pgoutput::{Cell, Old, Tuple};
+use super::render::{self, Rendering};
+use super::view::KeyPart;
+
+/// A column of the tuple that is sent on.
+#[derive(Debug, Clone)]
+struct Column {
+    /// Its place in the tuple.
+    place: usize,
+    name: String,
+    kind: Kind,
+    schema: Arc<Schema>,
+}
+
+/// The key of a table's records.
+#[derive(Debug, Clone)]
+struct Key {
+    schema: Arc<Schema>,
+    /// Places within `Table::columns`.
+    columns: Vec<usize>,
+}
+
+/// A captured table. It never changes: another relation message makes another one.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// Its schema.
+    pub(super) schema: String,
+    /// Its name.
+    pub(super) name: String,
+    /// Where its records go.
+    pub(super) topic: Arc<str>,
+    /// Schema of the records' value.
+    pub(super) envelope: Arc<Schema>,
+    columns: Vec<Column>,
+    row_schema: Arc<Schema>,
+    key: Option<Key>,
+    /// Places in the tuple that belong to the replica identity.
+    identity: Vec<bool>,
+    /// Places in the tuple and types of the primary key, in its order; empty where its order is not known here.
+    primary: Vec<(usize, u32)>,
+}
+
+/// A column whose text is no value of its type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("column {column} of table {table}: {reason}; leave it out with column.exclude.list")]
+pub(super) struct BadValue {
+    table: String,
+    column: String,
+    reason: String,
+}
+
+/// What all tables of a connector share.
+pub(super) struct Shapes<'a> {
+    /// First part of the topics.
+    pub(super) prefix: &'a str,
+    /// Which columns are captured, and which keys were chosen.
+    pub(super) capture: &'a Capture,
+    /// The modes of rendering.
+    pub(super) rendering: &'a Rendering,
+    /// Types that are not built in.
+    pub(super) types: &'a Types,
+    /// Schema of the block that tells where a record comes from.
+    pub(super) source: &'a Arc<Schema>,
+}
+
+/// A topic's name: what is no letter, digit, `.`, `_` or `-` becomes `_`.
+pub(super) fn topic_name(prefix: &str, schema: &str, table: &str) -> String {
+    format!("{prefix}.{schema}.{table}")
+        .chars()
+        .map(|c| match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '_',
+        })
+        .collect()
+}
+
+impl Table {
+    /// The table of these columns.
+    pub(super) fn new(
+        shapes: &Shapes<'_>,
+        schema: &str,
+        name: &str,
+        entries: &[ColumnEntry],
+    ) -> Self {
+        let topic = topic_name(shapes.prefix, schema, name);
+        let columns: Vec<Column> = entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| shapes.capture.column(schema, name, &entry.column.name))
+            .filter_map(|(place, entry)| column(shapes, place, entry))
+            .collect();
+        let fields = columns.iter().map(field).collect();
+        let row_schema = Schema::new(SchemaType::Struct(fields)).named(format!("{topic}.Value"));
+        let envelope = envelope(&topic, &row_schema, shapes.source);
+        let chosen = shapes.capture.key(schema, name);
+        let key = key(&topic, &columns, entries, chosen);
+        let mut primary: Vec<(usize, usize, u32)> = entries
+            .iter()
+            .enumerate()
+            .filter_map(|(place, entry)| Some((entry.key_place?, place, entry.column.type_oid)))
+            .collect();
+        primary.sort_unstable();
+        if primary
+            .iter()
+            .any(|(_, _, type_oid)| !KeyPart::comparable(*type_oid))
+        {
+            primary.clear();
+        }
+        Self {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            topic: topic.into(),
+            envelope: Arc::new(envelope),
+            columns,
+            row_schema: Arc::new(row_schema),
+            key,
+            identity: entries.iter().map(|entry| entry.column.is_key).collect(),
+            primary: primary
+                .into_iter()
+                .map(|(_, place, type_oid)| (place, type_oid))
+                .collect(),
+        }
+    }
+
+    /// Schema of the records' key; `None` where they have none.
+    pub(super) fn key_schema(&self) -> Option<Arc<Schema>> {
+        self.key.as_ref().map(|key| Arc::clone(&key.schema))
+    }
+
+    /// The key of a row.
+    pub(super) fn key(&self, rendering: &Rendering, tuple: &Tuple) -> Result<Value, BadValue> {
+        let Some(key) = &self.key else {
+            return Ok(Value::Null);
+        };
+        let values = key
+            .columns
+            .iter()
+            .map(|index| self.value(rendering, &self.columns[*index], tuple))
+            .collect::<Result<_, _>>()?;
+        Ok(Value::Struct(Struct::new(Arc::clone(&key.schema), values)))
+    }
+
+    /// A row as `before` or `after`.
+    pub(super) fn row(&self, rendering: &Rendering, tuple: &Tuple) -> Result<Value, BadValue> {
+        let values = self
+            .columns
+            .iter()
+            .map(|column| self.value(rendering, column, tuple))
+            .collect::<Result<_, _>>()?;
+        Ok(Value::Struct(Struct::new(
+            Arc::clone(&self.row_schema),
+            values,
+        )))
+    }
+
+    fn value(
+        &self,
+        rendering: &Rendering,
+        column: &Column,
+        tuple: &Tuple,
+    ) -> Result<Value, BadValue> {
+        let bad = |reason: String| BadValue {
+            table: format!("{}.{}", self.schema, self.name),
+            column: column.name.clone(),
+            reason,
+        };
+        match tuple.get(column.place) {
+            None | Some(Cell::Null) if column.schema.optional => Ok(Value::Null),
+            None | Some(Cell::Null) => Ok(render::absent(&column.schema)),
+            Some(Cell::Unchanged) => Ok(rendering.unavailable(&column.schema)),
+            Some(Cell::Text(bytes)) => {
+                let text =
+                    std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8".to_owned()))?;
+                match rendering.value(&column.kind, text).map_err(bad)? {
+                    Value::Null if !column.schema.optional => Err(bad(format!(
+                        "{text} has no place in a precise decimal that is never null; set \
+                         decimal.handling.mode to string or double"
+                    ))),
+                    value => Ok(value),
+                }
+            }
+        }
+    }
+
+    /// Takes what the new row lacks (large values that did not change) from the old one, where that is known.
+    pub(super) fn complete(&self, new: &mut Tuple, old: Option<&Old>) {
+        let Some(old) = old else {
+            return;
+        };
+        for (place, cell) in new.iter_mut().enumerate() {
+            if *cell == Cell::Unchanged
+                && self.is_known(place, old)
+                && let Some(before) = old.tuple().get(place)
+            {
+                cell.clone_from(before);
+            }
+        }
+    }
+
+    /// The old row's cells as far as they are told, the others from the new row: what its key was.
+    pub(super) fn old_key_cells(&self, old: &Old, new: &Tuple) -> Tuple {
+        let cell = |(place, cell): (usize, &Cell)| match new.get(place) {
+            Some(new) if !self.is_known(place, old) => new.clone(),
+            _ => cell.clone(),
+        };
+        old.tuple().iter().enumerate().map(cell).collect()
+    }
+
+    fn is_known(&self, place: usize, old: &Old) -> bool {
+        matches!(old, Old::Row(_)) || self.identity.get(place).copied().unwrap_or(false)
+    }
+
+    /// Whether two rows differ in the columns of the record's key.
+    pub(super) fn key_differs(&self, one: &Tuple, other: &Tuple) -> bool {
+        self.key.as_ref().is_some_and(|key| {
+            key.columns.iter().any(|index| {
+                let place = self.columns[*index].place;
+                one.get(place) != other.get(place)
+            })
+        })
+    }
+
+    /// Whether two whole rows differ in a captured column.
+    pub(super) fn differs(&self, one: &Tuple, other: &Tuple) -> bool {
+        self.columns
+            .iter()
+            .any(|column| one.get(column.place) != other.get(column.place))
+    }
+
+    /// The primary key of a row, where keys have an order here.
+    pub(super) fn primary_key(&self, tuple: &Tuple) -> Option<Vec<KeyPart>> {
+        let part = |(place, type_oid): &(usize, u32)| match tuple.get(*place) {
+            Some(Cell::Text(bytes)) => KeyPart::parse(*type_oid, std::str::from_utf8(bytes).ok()?),
+            _ => None,
+        };
+        let key: Option<Vec<KeyPart>> = self.primary.iter().map(part).collect();
+        key.filter(|key| !key.is_empty())
+    }
+
+    /// The primary key as text, where keys have an order here.
+    pub(super) fn primary_text(&self, tuple: &Tuple) -> Option<Vec<String>> {
+        let part = |(place, _): &(usize, u32)| match tuple.get(*place) {
+            Some(Cell::Text(bytes)) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+            _ => None,
+        };
+        let key: Option<Vec<String>> = self.primary.iter().map(part).collect();
+        key.filter(|key| !key.is_empty())
+    }
+
+    /// Places in the tuple and types of the primary key's columns, where keys have an order here.
+    pub(super) fn primary(&self) -> &[(usize, u32)] {
+        &self.primary
+    }
+}
+
+fn column(shapes: &Shapes<'_>, place: usize, entry: &ColumnEntry) -> Option<Column> {
+    let kind = kind::kind(entry.column.type_oid, entry.column.modifier, shapes.types);
+    let mut schema = shapes.rendering.schema(&kind)?;
+    schema.optional = !entry.not_null && entry.key_place.is_none();
+    schema.default = entry
+        .default
+        .as_ref()
+        .filter(|expression| !schema.optional || !expression.starts_with("nextval("))
+        .and_then(|expression| render::default_value(shapes.rendering, &kind, expression));
+    Some(Column {
+        place,
+        name: entry.column.name.clone(),
+        kind,
+        schema: Arc::new(schema),
+    })
+}
+
+fn field(column: &Column) -> Field {
+    Field {
+        name: column.name.as_str().into(),
+        schema: Arc::clone(&column.schema),
+    }
+}
+
+/// The columns that were chosen by hand, else the primary key in its order.
+fn key(
+    topic: &str,
+    columns: &[Column],
+    entries: &[ColumnEntry],
+    chosen: Option<&[String]>,
+) -> Option<Key> {
+    let columns_of_key: Vec<usize> = match chosen {
+        Some(names) => names
+            .iter()
+            .filter_map(|name| columns.iter().position(|column| column.name == *name))
+            .collect(),
+        None => {
+            let mut places: Vec<(usize, usize)> = columns
+                .iter()
+                .enumerate()
+                .filter_map(|(index, column)| Some((entries.get(column.place)?.key_place?, index)))
+                .collect();
+            places.sort_unstable();
+            places.into_iter().map(|(_, index)| index).collect()
+        }
+    };
+    if columns_of_key.is_empty() {
+        return None;
+    }
+    let fields = columns_of_key
+        .iter()
+        .map(|index| field(&columns[*index]))
+        .collect();
+    let schema = Schema::new(SchemaType::Struct(fields)).named(format!("{topic}.Key"));
+    Some(Key {
+        schema: Arc::new(schema),
+        columns: columns_of_key,
+    })
+}
+
+fn envelope(topic: &str, row: &Schema, source: &Arc<Schema>) -> Schema {
+    let row = Arc::new(row.clone().optional());
+    let whole = |kind: SchemaType| Arc::new(Schema::new(kind).optional());
+    let fields = [
+        ("before", Arc::clone(&row)),
+        ("after", row),
+        ("source", Arc::clone(source)),
+        ("transaction", Arc::new(transaction_block().optional())),
+        ("op", Arc::new(Schema::new(SchemaType::String))),
+        ("ts_ms", whole(SchemaType::Int64)),
+        ("ts_us", whole(SchemaType::Int64)),
+        ("ts_ns", whole(SchemaType::Int64)),
+    ];
+    let fields = fields.map(|(name, schema)| Field {
+        name: name.into(),
+        schema,
+    });
+    let mut schema =
+        Schema::new(SchemaType::Struct(fields.into())).named(format!("{topic}.Envelope"));
+    schema.version = Some(2);
+    schema
+}
+
+/// The place of a record in its transaction.
+pub(super) fn transaction_block() -> Schema {
+    let fields = Schema::structure(vec![
+        ("id", Schema::new(SchemaType::String)),
+        ("total_order", Schema::new(SchemaType::Int64)),
+        ("data_collection_order", Schema::new(SchemaType::Int64)),
+    ]);
+    render::named(fields.kind, "event.block")
+}

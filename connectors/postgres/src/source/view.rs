@@ -1,0 +1,219 @@
+//! PURE: which transactions a snapshot had seen, and which of a table's rows were read under which snapshot.
+//!
+//! A table is read under one snapshot. Where the reading was cut by a crash, it goes on behind the last key under a
+//! later snapshot, while the stream still starts where it would have: it brings again what the later snapshot had seen
+//! already. Such changes are passed over, row by row:
+//!
+//! ```text
+//!  keys     ……… 41 │ 42 ………………………… 900 │ 901 ……………
+//!  read under    S1 │             S2     │      S3            a scan each: up to a key, the last one to the end
+//!  change of 17, made by a transaction that S1 saw: known; that S1 did not see: new, whatever S2 saw
+//! ```
+//!
+//! Invariant: every transaction that a view sees was committed before `high`; behind it nothing is passed over.
+
+use std::str::FromStr;
+
+use super::lsn::Lsn;
+
+/// What `pg_current_snapshot()` says: `xmin:xmax:running,running,…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    xmin: u64,
+    xmax: u64,
+    running: Vec<u64>,
+}
+
+impl FromStr for View {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is no snapshot of the form xmin:xmax:running");
+        let mut parts = text.split(':');
+        let mut number = || parts.next().and_then(|part| part.parse().ok());
+        let (xmin, xmax) = number().zip(number()).ok_or_else(wrong)?;
+        let running = parts.next().ok_or_else(wrong)?;
+        let running = running
+            .split(',')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse().map_err(|_| wrong()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            xmin,
+            xmax,
+            running,
+        })
+    }
+}
+
+impl View {
+    /// Whether a committed transaction had been committed for this snapshot. Transaction ids of the stream have 32
+    /// bits: it is taken to be the one nearest to the snapshot.
+    pub(super) fn sees(&self, xid: u32) -> bool {
+        let xid = self.extend(xid);
+        xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
+    }
+
+    fn extend(&self, xid: u32) -> u64 {
+        const ROUND: u64 = 1 << 32;
+        let here = self.xmax / ROUND * ROUND + u64::from(xid);
+        if here > self.xmax.saturating_add(ROUND / 2) {
+            here.saturating_sub(ROUND)
+        } else if here.saturating_add(ROUND / 2) < self.xmax {
+            here + ROUND
+        } else {
+            here
+        }
+    }
+}
+
+/// One column of a key whose order here is the database's too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum KeyPart {
+    /// smallint, integer, bigint.
+    Integer(i64),
+    /// uuid.
+    Uuid(u128),
+}
+
+impl KeyPart {
+    /// The part that a text stands for, of a type whose oid is `type_oid`.
+    pub(super) fn parse(type_oid: u32, text: &str) -> Option<Self> {
+        match type_oid {
+            20 | 21 | 23 => text.parse().ok().map(Self::Integer),
+            2950 => u128::from_str_radix(&text.replace('-', ""), 16)
+                .ok()
+                .map(Self::Uuid),
+            _ => None,
+        }
+    }
+
+    /// Whether keys of this type can be compared here.
+    pub(super) fn comparable(type_oid: u32) -> bool {
+        matches!(type_oid, 20 | 21 | 23 | 2950)
+    }
+}
+
+/// Rows of a table that were read under one snapshot: those behind the scan before it, up to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// Schema of the table.
+    pub(super) schema: String,
+    /// The table.
+    pub(super) table: String,
+    /// The snapshot as text; `None` = the one that the slot was made with, which had seen nothing of the stream.
+    pub(super) view: Option<String>,
+    /// Behind this position nothing is passed over.
+    pub(super) high: Lsn,
+    /// The last key that was read, as text; `None` before the first row and for keys that have no order here.
+    pub(super) upto: Option<Vec<String>>,
+    /// Whether the table was read to its end.
+    pub(super) done: bool,
+}
+
+impl Scan {
+    /// Whether a row with this key belongs to this scan, or to an earlier one.
+    fn covers(&self, key: Option<&[KeyPart]>, types: &[u32]) -> bool {
+        if self.done {
+            return true;
+        }
+        let (Some(key), Some(upto)) = (key, &self.upto) else {
+            return false;
+        };
+        let upto: Option<Vec<KeyPart>> = upto
+            .iter()
+            .zip(types)
+            .map(|(text, type_oid)| KeyPart::parse(*type_oid, text))
+            .collect();
+        upto.is_some_and(|upto| key <= upto.as_slice())
+    }
+}
+
+/// Whether a change of a row by a transaction that was committed at `commit` is in the snapshot of its row already.
+pub(super) fn known<'a>(
+    scans: impl Iterator<Item = &'a Scan>,
+    key: Option<&[KeyPart]>,
+    types: &[u32],
+    xid: u32,
+    commit: Lsn,
+) -> bool {
+    let Some(scan) = scans.into_iter().find(|scan| scan.covers(key, types)) else {
+        return false;
+    };
+    commit < scan.high
+        && scan
+            .view
+            .as_ref()
+            .and_then(|view| view.parse::<View>().ok())
+            .is_some_and(|view| view.sees(xid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_snapshot_sees() {
+        let view: View = "100:110:103,105".parse().unwrap();
+        for (xid, seen) in [
+            (99, true),
+            (100, true),
+            (103, false),
+            (104, true),
+            (105, false),
+            (109, true),
+            (110, false),
+            (111, false),
+        ] {
+            assert_eq!(view.sees(xid), seen, "{xid}");
+        }
+        assert!("7:7:".parse::<View>().unwrap().sees(6));
+        for bad in ["", "1", "1:2", "1:x:", "1:2:a"] {
+            assert!(bad.parse::<View>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn transaction_ids_are_extended_to_the_nearest() {
+        const ROUND: u64 = 1 << 32;
+        let view: View = format!("{0}:{0}:", ROUND + 10).parse().unwrap();
+        assert!(view.sees(u32::MAX), "of the round before");
+        assert!(view.sees(9));
+        assert!(!view.sees(10));
+        let view: View = format!("{0}:{0}:", ROUND - 10).parse().unwrap();
+        assert!(!view.sees(5), "of the round after");
+        assert!(view.sees(u32::MAX - 20));
+    }
+
+    #[test]
+    fn a_row_is_judged_by_the_snapshot_it_was_read_under() {
+        let scan = |view: &str, upto: Option<&str>, done| Scan {
+            schema: "public".to_owned(),
+            table: "t".to_owned(),
+            view: Some(view.to_owned()),
+            high: Lsn(1000),
+            upto: upto.map(|key| vec![key.to_owned()]),
+            done,
+        };
+        let scans = [
+            scan("10:10:", Some("41"), false),
+            scan("20:20:", None, true),
+        ];
+        let judge = |key: i64, xid, commit| {
+            known(
+                scans.iter(),
+                Some(&[KeyPart::Integer(key)]),
+                &[23],
+                xid,
+                Lsn(commit),
+            )
+        };
+        assert!(judge(41, 9, 500));
+        assert!(!judge(41, 15, 500), "read before transaction 15");
+        assert!(judge(42, 15, 500), "read behind transaction 15");
+        assert!(!judge(42, 25, 500));
+        assert!(!judge(42, 15, 1000), "nothing is passed over behind high");
+        assert!(known(scans.iter(), None, &[25], 15, Lsn(1)));
+        assert!(!known([].iter(), None, &[], 15, Lsn(1)));
+    }
+}

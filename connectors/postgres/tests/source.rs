@@ -1,0 +1,1454 @@
+//! What comes out of a database: every scenario has a database and a slot of its own, on one server.
+//!
+//! The rules of change data capture and where they are proven:
+//!
+//! | rule | scenario |
+//! |---|---|
+//! | hand-off from snapshot to stream | `snapshot_meets_stream`, `folded_topics_equal_the_tables` |
+//! | acknowledge late | `only_what_is_committed_is_acknowledged`, `a_slow_log_keeps_the_connection` |
+//! | idle advance | `a_quiet_slot_moves` |
+//! | no duplicates, no jumps | `restarts_resume_exactly`, `lost_positions_are_errors` |
+//! | health of slot and cluster | `lost_positions_are_errors`, `wrong_servers_and_rights_are_named` |
+//! | versions and messages of pgoutput | `messages_and_truncates`, unit tests of the decoder |
+//! | values that are not there | `identities_and_large_values` |
+//! | schema changes | `columns_come_and_go`, `partitions` |
+//! | publication and reconnect | `publications`, `the_connection_breaks` |
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use connect_api::{
+    ConfigMap, ConnectError, ConnectorPlugin, Poll, PollBudget, Record, SourceOffset,
+    SourceOffsets, SourceTask, Struct, Task, TaskContext, Value, conformance,
+};
+use connector_postgres::PostgresSource;
+use serde_json::{Value as Json, json};
+use tokio_postgres::{Client, NoTls};
+
+use crate::postgres::Postgres;
+
+/// What a scenario waits for has to come within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn new_task() -> Box<dyn SourceTask> {
+    match PostgresSource.task() {
+        Task::Source(task) => task,
+        Task::Sink(_) => unreachable!("a source makes source tasks"),
+    }
+}
+
+fn budget() -> PollBudget {
+    PollBudget {
+        records_max: 1000,
+        bytes_max: 1 << 20,
+        wait_max: Duration::from_millis(200),
+    }
+}
+
+/// A database with a connector on it: what the log would hold.
+struct Scenario<'a> {
+    server: &'a Postgres,
+    name: &'static str,
+    sql: Client,
+    context: TaskContext,
+    offsets: Vec<SourceOffset>,
+    records: Vec<Record>,
+}
+
+impl<'a> Scenario<'a> {
+    async fn new(server: &'a Postgres, name: &'static str, more: &[(&str, &str)]) -> Self {
+        server
+            .client()
+            .await
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        let url = format!("postgresql://postgres@127.0.0.1:{}/{name}", server.port);
+        let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let mut config = ConfigMap::new();
+        for (key, value) in [
+            ("database.hostname", "127.0.0.1"),
+            ("database.port", &server.port.to_string()),
+            ("database.user", "postgres"),
+            ("database.dbname", name),
+            ("topic.prefix", "p"),
+            ("slot.name", name),
+            ("extended.headers.enabled", "false"),
+        ]
+        .iter()
+        .chain(more)
+        {
+            config.insert((*key).to_owned(), (*value).to_owned());
+        }
+        Self {
+            server,
+            name,
+            sql,
+            context: TaskContext {
+                connector: name.to_owned(),
+                task: 0,
+                config,
+            },
+            offsets: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let config = &mut self.context.config;
+        config.insert(key.to_owned(), value.to_owned());
+    }
+
+    async fn run(&self, sql: &str) {
+        self.sql.batch_execute(sql).await.unwrap();
+    }
+
+    async fn one(&self, sql: &str) -> String {
+        self.sql.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    async fn confirmed(&self) -> String {
+        self.one(&format!(
+            "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{}'",
+            self.name
+        ))
+        .await
+    }
+
+    async fn try_start(&self) -> Result<Box<dyn SourceTask>, ConnectError> {
+        let mut task = new_task();
+        let stored = SourceOffsets::new(self.offsets.clone());
+        task.start(self.context.clone(), stored).await?;
+        Ok(task)
+    }
+
+    async fn start(&self) -> Box<dyn SourceTask> {
+        self.try_start().await.unwrap()
+    }
+
+    /// One poll whose records and offsets are committed, as the runtime does; false when nothing came.
+    async fn step(&mut self, task: &mut Box<dyn SourceTask>) -> bool {
+        match task.poll(budget()).await.unwrap() {
+            Poll::Batch {
+                records, offsets, ..
+            } => {
+                self.records.extend(records);
+                self.store(&offsets);
+                task.committed(&offsets).await.unwrap();
+                true
+            }
+            Poll::Idle => false,
+            Poll::Done => panic!("a stream has no end"),
+        }
+    }
+
+    fn store(&mut self, offsets: &[SourceOffset]) {
+        for new in offsets {
+            self.offsets.retain(|old| old.partition != new.partition);
+            self.offsets.push(new.clone());
+        }
+    }
+
+    /// Polls until everything that was committed so far has come: a message behind it shows.
+    async fn catch_up(&mut self, task: &mut Box<dyn SourceTask>) {
+        let mark = format!("mark-{}", self.records.len());
+        self.run(&format!(
+            "SELECT pg_logical_emit_message(true, '{mark}', '')"
+        ))
+        .await;
+        let deadline = Instant::now() + PATIENCE;
+        let is_mark = |record: &Record| {
+            &*record.topic == "p.message" && json_of(&record.key)["prefix"] == json!(mark)
+        };
+        while !self.records.iter().any(is_mark) {
+            assert!(
+                Instant::now() < deadline,
+                "{}: {mark} did not come",
+                self.name
+            );
+            self.step(task).await;
+        }
+        self.records.retain(|record| !is_mark(record));
+    }
+
+    /// A task that has streamed everything so far.
+    async fn caught_up(&mut self) -> Box<dyn SourceTask> {
+        let mut task = self.start().await;
+        self.catch_up(&mut task).await;
+        task
+    }
+
+    /// `topic key op before after` of the records so far, which are forgotten.
+    fn shown(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.records)
+            .iter()
+            .map(shown)
+            .collect()
+    }
+}
+
+fn json_of(value: &Value) -> Json {
+    serde_json::from_str(value.to_json().as_str()).unwrap()
+}
+
+fn shown(record: &Record) -> String {
+    let (key, value) = (json_of(&record.key), json_of(&record.value));
+    if value.is_null() {
+        return format!("{} {key} gone", record.topic);
+    }
+    let op = value["op"].as_str().unwrap_or("-").to_owned();
+    format!(
+        "{} {key} {op} {} {}",
+        record.topic, value["before"], value["after"]
+    )
+}
+
+fn error_of(result: Result<Box<dyn SourceTask>, ConnectError>) -> String {
+    result.err().expect("this cannot start").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capture() {
+    let server = Postgres::start_with(
+        "-c wal_level=logical -c max_replication_slots=30 -c max_wal_senders=30 -c max_wal_size=64MB \
+         -c min_wal_size=32MB",
+    );
+    changes_without_a_snapshot(&server).await;
+    snapshot_meets_stream(&server).await;
+    snapshot_modes(&server).await;
+    types_read_the_same_both_ways(&server).await;
+    identities_and_large_values(&server).await;
+    messages_and_truncates(&server).await;
+    transactions_are_told(&server).await;
+    columns_come_and_go(&server).await;
+    partitions(&server).await;
+    filters_and_keys(&server).await;
+    restarts_resume_exactly(&server).await;
+    debeziums_offsets_are_taken_over(&server).await;
+    only_what_is_committed_is_acknowledged(&server).await;
+    a_quiet_slot_moves(&server).await;
+    a_slow_log_keeps_the_connection(&server).await;
+    publications(&server).await;
+    lost_positions_are_errors(&server).await;
+    wrong_servers_and_rights_are_named(&server).await;
+    a_snapshot_that_was_cut_goes_on(&server).await;
+    folded_topics_equal_the_tables(&server).await;
+    the_connection_breaks(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_logical_decoding() {
+    let server = Postgres::start();
+    let scenario = Scenario::new(&server, "plain", &[]).await;
+    let issues = PostgresSource.validate(&scenario.context.config).await;
+    assert!(
+        issues[0]
+            .message
+            .contains("ALTER SYSTEM SET wal_level = 'logical'"),
+        "{issues:?}"
+    );
+    assert!(error_of(scenario.try_start().await).contains("[wal-level]"));
+}
+
+async fn changes_without_a_snapshot(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "plain_changes", &[("snapshot.mode", "never")]).await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY, n text); INSERT INTO t VALUES (0, 'before')")
+        .await;
+    let mut task = scenario.caught_up().await;
+    scenario
+        .run(
+            "INSERT INTO t VALUES (1, 'a'), (2, 'ü\"'); UPDATE t SET n = 'b' WHERE id = 1; \
+             UPDATE t SET id = 3 WHERE id = 2; DELETE FROM t WHERE id = 1",
+        )
+        .await;
+    scenario.catch_up(&mut task).await;
+    let source = json_of(&scenario.records[0].value)["source"].clone();
+    assert_eq!(source["connector"], json!("postgresql"));
+    assert_eq!(source["name"], json!("p"));
+    assert_eq!(source["db"], json!("plain_changes"));
+    assert_eq!(
+        (&source["schema"], &source["table"]),
+        (&json!("public"), &json!("t"))
+    );
+    assert_eq!(source["snapshot"], json!("false"));
+    assert!(source["txId"].is_u64() && source["lsn"].is_u64() && source["ts_ms"].is_u64());
+    let moved = &scenario.records[3..6];
+    assert_eq!(&*moved[0].headers[0].name.to_string(), "__debezium.newkey");
+    assert_eq!(json_of(&moved[0].headers[0].value), json!({"id": 3}));
+    assert_eq!(&*moved[2].headers[0].name.to_string(), "__debezium.oldkey");
+    let schema = scenario.records[0].value_schema.clone().unwrap();
+    assert_eq!(schema.name.as_deref(), Some("p.public.t.Envelope"));
+    assert_eq!(schema.version, Some(2));
+    assert_eq!(
+        scenario.records[0]
+            .key_schema
+            .as_ref()
+            .unwrap()
+            .name
+            .as_deref(),
+        Some("p.public.t.Key")
+    );
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.t {"id":1} c null {"id":1,"n":"a"}"#,
+            r#"p.public.t {"id":2} c null {"id":2,"n":"ü\""}"#,
+            r#"p.public.t {"id":1} u null {"id":1,"n":"b"}"#,
+            r#"p.public.t {"id":2} d {"id":2,"n":null} null"#,
+            r#"p.public.t {"id":2} gone"#,
+            r#"p.public.t {"id":3} c null {"id":3,"n":"ü\""}"#,
+            r#"p.public.t {"id":1} d {"id":1,"n":null} null"#,
+            r#"p.public.t {"id":1} gone"#,
+        ]
+    );
+    task.stop().await;
+}
+
+async fn snapshot_meets_stream(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "hand_off", &[]).await;
+    scenario
+        .run(
+            "CREATE TABLE a (id int PRIMARY KEY, n int); INSERT INTO a SELECT i, i FROM generate_series(1, 3) i; \
+             CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (k text); INSERT INTO c VALUES ('x'), ('y')",
+        )
+        .await;
+    // Open while the slot is made would hold it up; open from just behind that until after the snapshot is the case.
+    let mut task = scenario.start().await;
+    scenario
+        .run("UPDATE a SET n = 10 WHERE id = 1; INSERT INTO b VALUES (7)")
+        .await;
+    scenario.catch_up(&mut task).await;
+    let snapshots: Vec<Json> = scenario
+        .records
+        .iter()
+        .map(|record| json_of(&record.value)["source"]["snapshot"].clone())
+        .collect();
+    assert_eq!(
+        snapshots,
+        [
+            "first",
+            "true",
+            "last_in_data_collection",
+            "first_in_data_collection",
+            "last",
+            "false",
+            "false"
+        ]
+    );
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.a {"id":1} r null {"id":1,"n":1}"#,
+            r#"p.public.a {"id":2} r null {"id":2,"n":2}"#,
+            r#"p.public.a {"id":3} r null {"id":3,"n":3}"#,
+            r#"p.public.c null r null {"k":"x"}"#,
+            r#"p.public.c null r null {"k":"y"}"#,
+            r#"p.public.a {"id":1} u null {"id":1,"n":10}"#,
+            r#"p.public.b {"id":7} c null {"id":7}"#,
+        ]
+    );
+    task.stop().await;
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown(), Vec::<String>::new(), "no second snapshot");
+    task.stop().await;
+}
+
+async fn snapshot_modes(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "modes", &[("snapshot.mode", "initial_only")]).await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
+        .await;
+    for expected in [2, 0] {
+        let mut task = scenario.start().await;
+        loop {
+            match task.poll(budget()).await.unwrap() {
+                Poll::Batch {
+                    records, offsets, ..
+                } => {
+                    scenario.records.extend(records);
+                    scenario.store(&offsets);
+                }
+                Poll::Idle => {}
+                Poll::Done => break,
+            }
+        }
+        task.stop().await;
+        assert_eq!(scenario.shown().len(), expected);
+    }
+    let slots = "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = 'modes'";
+    assert_eq!(
+        scenario.one(slots).await,
+        "0",
+        "nothing streams, so nothing holds the log"
+    );
+
+    // Always: at every start, and what the stream still has of it is not told again.
+    scenario.offsets.clear();
+    scenario.set("snapshot.mode", "always");
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown().len(), 2);
+    task.stop().await;
+    scenario.run("INSERT INTO t VALUES (3)").await;
+    let mut task = scenario.caught_up().await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.t {"id":1} r null {"id":1}"#,
+            r#"p.public.t {"id":2} r null {"id":2}"#,
+            r#"p.public.t {"id":3} r null {"id":3}"#,
+        ]
+    );
+    task.stop().await;
+
+    // A SELECT of one's own, and a table that is left out of the snapshot.
+    scenario.offsets.clear();
+    scenario.set("snapshot.mode", "initial");
+    scenario.set("snapshot.select.statement.overrides", "public.t");
+    scenario.set(
+        "snapshot.select.statement.overrides.public.t",
+        "SELECT * FROM t WHERE id > 1;",
+    );
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown().len(), 2);
+    task.stop().await;
+}
+
+async fn types_read_the_same_both_ways(server: &Postgres) {
+    let mut scenario =
+        Scenario::new(server, "types", &[("include.unknown.datatypes", "false")]).await;
+    scenario
+        .run(
+            "CREATE EXTENSION IF NOT EXISTS hstore; CREATE EXTENSION IF NOT EXISTS citext; \
+             CREATE EXTENSION IF NOT EXISTS ltree; \
+             CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN price AS numeric(10,2); \
+             CREATE TABLE t (id serial PRIMARY KEY, b bool, i2 smallint, i4 int NOT NULL DEFAULT 7, i8 bigint, f4 real, \
+             f8 float8, n numeric, nd numeric(10,2), pr price, m money, d date, t0 time(3), t6 time, tz timetz, \
+             ts3 timestamp(3), ts timestamp, tsz timestamptz, iv interval, by bytea, b1 bit(1), b5 bit(5), vb varbit, \
+             c char(4), vc varchar(9), tx text, ci citext, ip inet, ne cidr, ma macaddr, r int4range, j json, jb jsonb, \
+             x xml, u uuid, lt ltree, e mood, h hstore, po point, ai int[], at text[], an numeric[], ae mood[], \
+             tq tsquery, g int GENERATED ALWAYS AS (i4 + 1) STORED)",
+        )
+        .await;
+    let insert = "INSERT INTO t (b, i2, i8, f4, f8, n, nd, pr, m, d, t0, t6, tz, ts3, ts, tsz, iv, by, b1, b5, vb, c, vc, \
+         tx, ci, ip, ne, ma, r, j, jb, x, u, lt, e, h, po, ai, at, an, ae, tq) VALUES (true, -1, 9007199254740993, 1.5, \
+         'NaN', 10.1111, 12.34, 99.95, 1234.11, '2016-11-10', '13:51:30.123', '24:00', '13:51:30.123789+02', \
+         '2016-11-04 13:51:30.123', '2016-11-04 13:51:30.123456', '2016-11-04 13:51:30.123456+02', \
+         '1 year 2 mons 3 days 04:05:06.78', '\\x010203', '1', '10101', '11', 'ab', 'v', 'it''s \\ ü', 'Ci', \
+         '10.0.0.1/8', '10.0.0.0/8', '08:00:2b:01:02:03', '[1,5)', '{\"a\": 1}', '{\"a\": 1}', '<a/>', \
+         'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'a.b', 'ok', 'a=>1, b=>NULL', '(1,2)', '{1,NULL}', '{\"a,b\",NULL}', \
+         '{1.0}', '{ok}', 'a & b')";
+    scenario.run(insert).await;
+    scenario.run("INSERT INTO t DEFAULT VALUES").await;
+    let mut task = scenario.start().await;
+    scenario.run(insert).await;
+    scenario.run("INSERT INTO t DEFAULT VALUES").await;
+    scenario.catch_up(&mut task).await;
+    let rows: Vec<Json> = scenario
+        .records
+        .iter()
+        .map(|record| {
+            let mut row = json_of(&record.value)["after"].clone();
+            row.as_object_mut().unwrap().remove("id");
+            row
+        })
+        .collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0], rows[2], "snapshot and stream");
+    assert_eq!(rows[1], rows[3], "snapshot and stream");
+    let expected = r#"{
+        "b": true, "i2": -1, "i4": 7, "i8": 9007199254740993, "f4": 1.5, "f8": "NaN",
+        "n": {"scale": 4, "value": "AYr3"}, "nd": "BNI=", "pr": "Jws=", "m": "AeIT", "d": 17115,
+        "t0": 49890123, "t6": 86400000000, "tz": "11:51:30.123789Z", "ts3": 1478267490123,
+        "ts": 1478267490123456, "tsz": "2016-11-04T11:51:30.123456Z", "iv": 37091106780000,
+        "by": "AQID", "b1": true, "b5": "FQ==", "vb": "Aw==", "c": "ab  ", "vc": "v", "tx": "it's \\ ü",
+        "ci": "Ci", "ip": "10.0.0.1/8", "ne": "10.0.0.0/8", "ma": "08:00:2b:01:02:03", "r": "[1,5)",
+        "j": "{\"a\": 1}", "jb": "{\"a\": 1}", "x": "<a/>", "u": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "lt": "a.b", "e": "ok", "h": "{\"a\":\"1\",\"b\":null}",
+        "po": {"x": 1.0, "y": 2.0, "wkb": "AQEAAAAAAAAAAADwPwAAAAAAAABA", "srid": null}, "ai": [1, null],
+        "at": ["a,b", null], "an": [{"scale": 1, "value": "Cg=="}], "ae": ["ok"]
+    }"#;
+    assert_eq!(rows[0], serde_json::from_str::<Json>(expected).unwrap());
+    let nulls = rows[1].as_object().unwrap();
+    assert!(
+        nulls
+            .iter()
+            .all(|(name, value)| (name == "i4") != value.is_null()),
+        "{nulls:?}"
+    );
+    let schemas: Vec<_> = scenario
+        .records
+        .iter()
+        .map(|record| record.value_schema.clone())
+        .collect();
+    assert_eq!(schemas[0], schemas[2], "the schema is the same too");
+    task.stop().await;
+}
+
+async fn identities_and_large_values(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "identities", &[("snapshot.mode", "no_data")]).await;
+    scenario
+        .run(
+            "CREATE TABLE d (id int PRIMARY KEY, n int NOT NULL, big text); ALTER TABLE d ALTER big SET STORAGE EXTERNAL; \
+             CREATE TABLE f (LIKE d INCLUDING ALL); ALTER TABLE f REPLICA IDENTITY FULL; \
+             CREATE TABLE i (id int PRIMARY KEY, u int NOT NULL, n int); CREATE UNIQUE INDEX iu ON i (u); \
+             ALTER TABLE i REPLICA IDENTITY USING INDEX iu",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run(
+            "INSERT INTO d VALUES (1, 1, repeat('x', 9000)); UPDATE d SET n = 2; DELETE FROM d; \
+             INSERT INTO f VALUES (1, 1, repeat('y', 9000)); UPDATE f SET n = 2; UPDATE f SET id = 9; \
+             INSERT INTO i VALUES (1, 10, 5); UPDATE i SET u = 11; UPDATE i SET n = 6; DELETE FROM i",
+        )
+        .await;
+    scenario.catch_up(&mut task).await;
+    let (x, y) = ("x".repeat(9000), "y".repeat(9000));
+    let brief: Vec<String> = scenario
+        .shown()
+        .iter()
+        .map(|line| line.replace(&x, "X").replace(&y, "Y"))
+        .collect();
+    assert_eq!(
+        brief,
+        [
+            r#"p.public.d {"id":1} c null {"id":1,"n":1,"big":"X"}"#,
+            r#"p.public.d {"id":1} u null {"id":1,"n":2,"big":"__debezium_unavailable_value"}"#,
+            // Under the default identity the old row is its key; what may not be null has the nothing of its type.
+            r#"p.public.d {"id":1} d {"id":1,"n":0,"big":null} null"#,
+            r#"p.public.d {"id":1} gone"#,
+            r#"p.public.f {"id":1} c null {"id":1,"n":1,"big":"Y"}"#,
+            r#"p.public.f {"id":1} u {"id":1,"n":1,"big":"Y"} {"id":1,"n":2,"big":"Y"}"#,
+            r#"p.public.f {"id":1} d {"id":1,"n":2,"big":"Y"} null"#,
+            r#"p.public.f {"id":1} gone"#,
+            r#"p.public.f {"id":9} c null {"id":9,"n":2,"big":"Y"}"#,
+            r#"p.public.i {"id":1} c null {"id":1,"u":10,"n":5}"#,
+            r#"p.public.i {"id":1} u {"id":0,"u":10,"n":null} {"id":1,"u":11,"n":5}"#,
+            r#"p.public.i {"id":1} u null {"id":1,"u":11,"n":6}"#,
+            r#"p.public.i {"id":0} d {"id":0,"u":11,"n":null} null"#,
+            r#"p.public.i {"id":0} gone"#,
+        ]
+    );
+    task.stop().await;
+    scenario.run("ALTER TABLE d REPLICA IDENTITY NOTHING").await;
+    let error = error_of(scenario.try_start().await);
+    assert!(
+        error.contains("[identity-nothing]") && error.contains("ALTER TABLE \"public\".\"d\""),
+        "{error}"
+    );
+}
+
+async fn messages_and_truncates(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "messages",
+        &[("snapshot.mode", "no_data"), ("skipped.operations", "none")],
+    )
+    .await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE s (id int PRIMARY KEY)")
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run(
+            "TRUNCATE t, s; SELECT pg_logical_emit_message(false, 'lone', 'abc'); \
+             SELECT pg_logical_emit_message(true, 'within', 'abc')",
+        )
+        .await;
+    scenario.catch_up(&mut task).await;
+    let messages: Vec<Json> = scenario
+        .records
+        .iter()
+        .filter(|record| &*record.topic == "p.message")
+        .map(|record| json_of(&record.value))
+        .collect();
+    let of = |prefix: &str| {
+        let found = messages
+            .iter()
+            .find(|message| message["message"]["prefix"] == json!(prefix));
+        found.unwrap().clone()
+    };
+    assert_eq!(of("lone")["message"]["content"], json!("YWJj"));
+    assert_eq!(of("lone")["source"]["txId"], Json::Null);
+    assert!(of("within")["source"]["txId"].is_u64());
+    assert_eq!(messages.len(), 2);
+    let truncated = scenario.shown();
+    let truncated: Vec<&str> = truncated
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.contains(" t "))
+        .collect();
+    assert_eq!(
+        truncated,
+        ["p.public.t null t null null", "p.public.s null t null null"]
+    );
+    task.stop().await;
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown(), Vec::<String>::new(), "messages come once");
+    task.stop().await;
+    scenario.set("skipped.operations", "t");
+    let mut task = scenario.start().await;
+    scenario.run("TRUNCATE t; INSERT INTO t VALUES (1)").await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(scenario.shown().len(), 1);
+    task.stop().await;
+}
+
+async fn transactions_are_told(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "transactions",
+        &[
+            ("snapshot.mode", "no_data"),
+            ("provide.transaction.metadata", "true"),
+        ],
+    )
+    .await;
+    scenario
+        .run("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)")
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run("BEGIN; INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO a VALUES (2); COMMIT")
+        .await;
+    scenario.catch_up(&mut task).await;
+    let value = |index: usize| json_of(&scenario.records[index].value);
+    assert_eq!(&*scenario.records[0].topic, "p.transaction");
+    assert_eq!(value(0)["status"], json!("BEGIN"));
+    let places: Vec<Json> = (1..4)
+        .map(|index| {
+            let place = value(index)["transaction"].clone();
+            json!([place["total_order"], place["data_collection_order"]])
+        })
+        .collect();
+    assert_eq!(places, [json!([1, 1]), json!([2, 1]), json!([3, 2])]);
+    let end = value(4);
+    assert_eq!(end["status"], json!("END"));
+    assert_eq!(end["event_count"], json!(3));
+    assert_eq!(
+        end["data_collections"],
+        json!([
+            {"data_collection": "public.a", "event_count": 2},
+            {"data_collection": "public.b", "event_count": 1}
+        ])
+    );
+    let xid = |id: &Json| id.as_str().unwrap().split(':').next().unwrap().to_owned();
+    assert_eq!(xid(&value(0)["id"]), xid(&value(1)["transaction"]["id"]));
+    assert_eq!(xid(&value(0)["id"]), xid(&end["id"]));
+    task.stop().await;
+}
+
+async fn columns_come_and_go(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "ddl", &[("snapshot.mode", "no_data")]).await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY, n int)")
+        .await;
+    let mut task = scenario.start().await;
+    for sql in [
+        "INSERT INTO t VALUES (1, 1)",
+        "ALTER TABLE t ADD more text",
+        "INSERT INTO t VALUES (2, 2, 'x')",
+        "ALTER TABLE t RENAME n TO m",
+        "ALTER TABLE t ALTER m TYPE text",
+        "INSERT INTO t VALUES (3, 'three', 'y')",
+        "ALTER TABLE t DROP more",
+        "INSERT INTO t VALUES (4, 'four')",
+        "ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER m SET NOT NULL; ALTER TABLE t ADD PRIMARY KEY (m, id)",
+        "INSERT INTO t VALUES (5, 'five')",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE late (id int PRIMARY KEY, e mood)",
+        "INSERT INTO late VALUES (1, 'a')",
+    ] {
+        scenario.run(sql).await;
+        scenario.catch_up(&mut task).await;
+    }
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.t {"id":1} c null {"id":1,"n":1}"#,
+            r#"p.public.t {"id":2} c null {"id":2,"n":2,"more":"x"}"#,
+            r#"p.public.t {"id":3} c null {"id":3,"m":"three","more":"y"}"#,
+            r#"p.public.t {"id":4} c null {"id":4,"m":"four"}"#,
+            r#"p.public.t {"m":"five","id":5} c null {"id":5,"m":"five"}"#,
+            r#"p.public.late {"id":1} c null {"id":1,"e":"a"}"#,
+        ]
+    );
+    task.stop().await;
+}
+
+async fn partitions(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "parts", &[]).await;
+    scenario
+        .run(
+            "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+             CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10); \
+             CREATE TABLE m2 PARTITION OF m FOR VALUES FROM (10) TO (20); INSERT INTO m VALUES (1), (11)",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run("INSERT INTO m VALUES (2); UPDATE m SET id = 12 WHERE id = 2")
+        .await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.m1 {"id":1} r null {"id":1}"#,
+            r#"p.public.m2 {"id":11} r null {"id":11}"#,
+            r#"p.public.m1 {"id":2} c null {"id":2}"#,
+            r#"p.public.m1 {"id":2} d {"id":2} null"#,
+            r#"p.public.m1 {"id":2} gone"#,
+            r#"p.public.m2 {"id":12} c null {"id":12}"#,
+        ]
+    );
+    task.stop().await;
+    scenario.offsets.clear();
+    scenario
+        .run("SELECT pg_drop_replication_slot('parts'); DROP PUBLICATION dbz_publication")
+        .await;
+    scenario.set("publish.via.partition.root", "true");
+    let mut task = scenario.start().await;
+    scenario.run("INSERT INTO m VALUES (3)").await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.m {"id":1} r null {"id":1}"#,
+            r#"p.public.m {"id":11} r null {"id":11}"#,
+            r#"p.public.m {"id":12} r null {"id":12}"#,
+            r#"p.public.m {"id":3} c null {"id":3}"#,
+        ]
+    );
+    task.stop().await;
+}
+
+async fn filters_and_keys(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "filters",
+        &[
+            (
+                "table.include.list",
+                r"public\.t,Odd \+ Schema.Odd \+ Table",
+            ),
+            ("column.exclude.list", r"public\.t\.secret"),
+            ("message.key.columns", r"public\.t:n,id"),
+            ("publication.autocreate.mode", "filtered"),
+            ("skip.messages.without.change", "true"),
+        ],
+    )
+    .await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, n int, secret text); ALTER TABLE t REPLICA IDENTITY FULL; \
+             CREATE TABLE other (id int); CREATE SCHEMA \"Odd + Schema\"; \
+             CREATE TABLE \"Odd + Schema\".\"Odd + Table\" (\"Odd Id\" int PRIMARY KEY); \
+             INSERT INTO t VALUES (1, 2, 's'); INSERT INTO other VALUES (1); \
+             INSERT INTO \"Odd + Schema\".\"Odd + Table\" VALUES (1)",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run("UPDATE t SET secret = 'x'; UPDATE t SET n = 3; INSERT INTO other VALUES (2)")
+        .await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.Odd___Schema.Odd___Table {"Odd Id":1} r null {"Odd Id":1}"#,
+            r#"p.public.t {"n":2,"id":1} r null {"id":1,"n":2}"#,
+            r#"p.public.t {"n":2,"id":1} d {"id":1,"n":2} null"#,
+            r#"p.public.t {"n":2,"id":1} gone"#,
+            r#"p.public.t {"n":3,"id":1} c null {"id":1,"n":3}"#,
+        ]
+    );
+    let published =
+        "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables";
+    assert_eq!(scenario.one(published).await, "Odd + Table,t");
+    task.stop().await;
+    scenario.set("table.include.list", "public.nothing");
+    assert!(error_of(scenario.try_start().await).contains("[no-tables]"));
+}
+
+/// The task with everything taken out of its records that tells the time at which it ran. Where nothing is stored, the
+/// slot begins anew.
+struct Timeless {
+    task: Box<dyn SourceTask>,
+    url: String,
+}
+
+#[async_trait::async_trait]
+impl SourceTask for Timeless {
+    async fn start(
+        &mut self,
+        context: TaskContext,
+        offsets: SourceOffsets,
+    ) -> Result<(), ConnectError> {
+        if offsets.iter().next().is_none() {
+            let (sql, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            sql.batch_execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'resume'; \
+                 SELECT pg_copy_logical_replication_slot('resume_base', 'resume')",
+            )
+            .await
+            .unwrap();
+        }
+        self.task.start(context, offsets).await
+    }
+
+    async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
+        // The suite waits no time for a server that needs some.
+        let budget = PollBudget {
+            wait_max: Duration::from_millis(300),
+            ..budget
+        };
+        let mut poll = self.task.poll(budget).await?;
+        if let Poll::Batch { records, .. } = &mut poll {
+            records.iter_mut().for_each(forget_time);
+        }
+        Ok(poll)
+    }
+
+    async fn committed(&mut self, offsets: &[SourceOffset]) -> Result<(), ConnectError> {
+        self.task.committed(offsets).await
+    }
+
+    async fn stop(&mut self) {
+        self.task.stop().await;
+    }
+}
+
+fn forget_time(record: &mut Record) {
+    if let Value::Struct(envelope) = &record.value {
+        let named = |(field, value): (&connect_api::Field, &Value)| match &*field.name {
+            "ts_ms" | "ts_us" | "ts_ns" => Value::Null,
+            _ => value.clone(),
+        };
+        let schema = envelope.schema();
+        let values = schema.fields().iter().zip(envelope.values()).map(named);
+        record.value = Value::Struct(Struct::new(schema.clone(), values.collect()));
+    }
+}
+
+async fn restarts_resume_exactly(server: &Postgres) {
+    let scenario = Scenario::new(server, "resume", &[("snapshot.mode", "no_data")]).await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE PUBLICATION dbz_publication FOR ALL TABLES",
+        )
+        .await;
+    scenario
+        .run("SELECT pg_create_logical_replication_slot('resume_base', 'pgoutput')")
+        .await;
+    scenario
+        .run(
+            "COPY t FROM PROGRAM 'seq -f %.0f,1 1 20' WITH (FORMAT csv); BEGIN; UPDATE t SET n = 2 WHERE id < 5; \
+             UPDATE t SET id = 100 WHERE id = 7; DELETE FROM t WHERE id = 9; COMMIT; \
+             SELECT pg_logical_emit_message(false, 'lone', 'x'); INSERT INTO t VALUES (200, 1)",
+        )
+        .await;
+    let url = format!("postgresql://postgres@127.0.0.1:{}/resume", server.port);
+    conformance::source_resumes_exactly(
+        || {
+            Box::new(Timeless {
+                task: new_task(),
+                url: url.clone(),
+            })
+        },
+        &scenario.context,
+    )
+    .await;
+}
+
+async fn debeziums_offsets_are_taken_over(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "adopted", &[]).await;
+    // As Debezium leaves it: slot, publication, and the offset of the second change of a transaction.
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION dbz_publication FOR ALL TABLES",
+        )
+        .await;
+    scenario
+        .run("SELECT pg_create_logical_replication_slot('adopted', 'pgoutput')")
+        .await;
+    let before = scenario
+        .one("SELECT (pg_current_wal_lsn() - '0/0')::text")
+        .await;
+    scenario
+        .run("BEGIN; INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); INSERT INTO t VALUES (3); COMMIT")
+        .await;
+    let change = scenario
+        .one(
+            "SELECT (lsn - '0/0')::text || ' ' || xid::text FROM pg_logical_slot_peek_binary_changes('adopted', NULL, \
+             NULL, 'proto_version', '1', 'publication_names', 'dbz_publication') \
+             WHERE get_byte(data, 0) = ascii('I') OFFSET 1 LIMIT 1",
+        )
+        .await;
+    let (lsn, xid) = change.split_once(' ').unwrap();
+    let offset: Json = serde_json::from_str(&format!(
+        r#"{{"lsn_proc":{lsn},"messageType":"INSERT","lsn_commit":{before},"lsn":{lsn},"txId":{xid},"ts_usec":1}}"#
+    ))
+    .unwrap();
+    scenario.offsets = vec![SourceOffset {
+        partition: json!({"server": "p"}).as_object().unwrap().clone(),
+        offset: offset.as_object().unwrap().clone(),
+    }];
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown(), [r#"p.public.t {"id":3} c null {"id":3}"#]);
+    task.stop().await;
+    // What is stored now, Debezium reads as well.
+    let stored = &scenario.offsets[0].offset;
+    for name in ["lsn", "lsn_proc", "lsn_commit"] {
+        assert!(stored[name].is_u64(), "{stored:?}");
+    }
+}
+
+async fn only_what_is_committed_is_acknowledged(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "acks", &[("snapshot.mode", "no_data")]).await;
+    scenario.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let mut task = scenario.caught_up().await;
+    task.stop().await;
+    let before = scenario.confirmed().await;
+    let mut task = scenario.start().await;
+    scenario.run("INSERT INTO t VALUES (1)").await;
+    let deadline = Instant::now() + PATIENCE;
+    let offsets = loop {
+        assert!(Instant::now() < deadline, "the row did not come");
+        if let Poll::Batch {
+            records, offsets, ..
+        } = task.poll(budget()).await.unwrap()
+            && !records.is_empty()
+        {
+            break offsets;
+        }
+    };
+    // Not committed: whatever the task says at its end, the slot stays.
+    task.stop().await;
+    assert_eq!(scenario.confirmed().await, before);
+    let mut task = scenario.start().await;
+    while !matches!(task.poll(budget()).await.unwrap(), Poll::Batch { ref records, .. } if !records.is_empty())
+    {
+        assert!(Instant::now() < deadline, "the row did not come again");
+    }
+    task.committed(&offsets).await.unwrap();
+    task.stop().await;
+    assert_ne!(scenario.confirmed().await, before);
+}
+
+async fn a_quiet_slot_moves(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "quiet",
+        &[
+            ("snapshot.mode", "no_data"),
+            ("heartbeat.interval.ms", "20"),
+            ("heartbeat.action.query", "INSERT INTO beats VALUES (now())"),
+            ("table.include.list", "public.t"),
+            ("publication.autocreate.mode", "filtered"),
+        ],
+    )
+    .await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE beats (at timestamptz)")
+        .await;
+    let mut task = scenario.start().await;
+    scenario.step(&mut task).await;
+    let before = scenario.confirmed().await;
+    // Others write, our tables do not.
+    scenario
+        .run("CREATE TABLE noise AS SELECT generate_series(1, 1000) i")
+        .await;
+    let deadline = Instant::now() + PATIENCE;
+    while scenario.confirmed().await == before {
+        assert!(Instant::now() < deadline, "the slot stays at {before}");
+        scenario.step(&mut task).await;
+    }
+    let beat = scenario.records.first().unwrap();
+    assert_eq!(&*beat.topic, "__debezium-heartbeat.p");
+    assert_eq!(json_of(&beat.key), json!({"serverName": "p"}));
+    assert!(json_of(&beat.value)["ts_ms"].is_u64());
+    assert_ne!(scenario.one("SELECT count(*)::text FROM beats").await, "0");
+    task.stop().await;
+}
+
+async fn a_slow_log_keeps_the_connection(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "slow", &[("snapshot.mode", "no_data")]).await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY, pad text); ALTER DATABASE slow SET wal_sender_timeout = '1s'")
+        .await;
+    let mut task = scenario.caught_up().await;
+    let sender = "SELECT active_pid::text FROM pg_replication_slots WHERE slot_name = 'slow'";
+    let pid = scenario.one(sender).await;
+    // More than all buffers hold, and nobody takes it for longer than the server is patient.
+    scenario
+        .run("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 30000) i; SELECT pg_sleep(3)")
+        .await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(scenario.shown().len(), 30_000);
+    assert_eq!(scenario.one(sender).await, pid);
+    task.stop().await;
+}
+
+async fn publications(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "pubs",
+        &[
+            ("snapshot.mode", "no_data"),
+            ("publication.autocreate.mode", "disabled"),
+            ("publication.name", "my pub"),
+        ],
+    )
+    .await;
+    scenario.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let error = error_of(scenario.try_start().await);
+    assert!(
+        error.contains("[publication-missing]") && error.contains("CREATE PUBLICATION \"my pub\""),
+        "{error}"
+    );
+    let issues = PostgresSource.validate(&scenario.context.config).await;
+    assert_eq!(issues[0].key, "publication.name");
+    // Made behind the slot's back, after it.
+    scenario
+        .run(
+            "SELECT pg_create_logical_replication_slot('pubs', 'pgoutput'); INSERT INTO t VALUES (1); \
+             CREATE PUBLICATION \"my pub\" FOR TABLE t",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    let deadline = Instant::now() + PATIENCE;
+    let error = loop {
+        assert!(Instant::now() < deadline, "no error came");
+        if let Err(error) = task.poll(budget()).await {
+            break error.to_string();
+        }
+    };
+    assert!(error.contains("[publication-younger]"), "{error}");
+    task.stop().await;
+    scenario
+        .run("SELECT pg_drop_replication_slot('pubs')")
+        .await;
+    let mut task = scenario.start().await;
+    scenario.run("INSERT INTO t VALUES (2)").await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(scenario.shown(), [r#"p.public.t {"id":2} c null {"id":2}"#]);
+    task.stop().await;
+}
+
+async fn lost_positions_are_errors(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "lost", &[]).await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await;
+    let mut task = scenario.caught_up().await;
+    task.stop().await;
+    scenario.shown();
+
+    // Somebody moved the slot forward.
+    scenario.run("INSERT INTO t VALUES (2)").await;
+    scenario
+        .run("SELECT pg_replication_slot_advance('lost', pg_current_wal_lsn())")
+        .await;
+    let error = error_of(scenario.try_start().await);
+    assert!(error.contains("[offset-behind]"), "{error}");
+    scenario.set("snapshot.mode", "when_needed");
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown().len(), 2, "both rows are read again");
+    task.stop().await;
+
+    // The slot is gone.
+    scenario
+        .run("SELECT pg_drop_replication_slot('lost')")
+        .await;
+    scenario.set("snapshot.mode", "initial");
+    let error = error_of(scenario.try_start().await);
+    assert!(error.contains("[slot-missing]"), "{error}");
+    scenario.set("snapshot.mode", "when_needed");
+    let mut task = scenario.caught_up().await;
+    assert_eq!(scenario.shown().len(), 2);
+    task.stop().await;
+
+    // Its log is gone.
+    scenario
+        .run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        .await;
+    scenario.run("SELECT pg_reload_conf()").await;
+    let deadline = Instant::now() + PATIENCE;
+    let status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'lost'";
+    while scenario.one(status).await != "lost" {
+        assert!(Instant::now() < deadline, "the server keeps its log");
+        scenario
+            .run("INSERT INTO t SELECT max(id) + 1 FROM t; SELECT pg_switch_wal()")
+            .await;
+        scenario.run("CHECKPOINT").await;
+    }
+    scenario
+        .run("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        .await;
+    scenario.run("SELECT pg_reload_conf()").await;
+    scenario.set("snapshot.mode", "initial");
+    let error = error_of(scenario.try_start().await);
+    assert!(error.contains("[slot-lost]"), "{error}");
+    scenario.set("snapshot.mode", "when_needed");
+    let mut task = scenario.caught_up().await;
+    let rows = scenario.one("SELECT count(*)::text FROM t").await;
+    assert_eq!(scenario.shown().len().to_string(), rows);
+    task.stop().await;
+
+    // Another cluster, another timeline.
+    for (name, code) in [
+        ("system_id", "[other-system]"),
+        ("timeline", "[other-timeline]"),
+    ] {
+        let stored = scenario.offsets.clone();
+        scenario.offsets[0]
+            .offset
+            .insert(name.to_owned(), json!("77"));
+        let error = error_of(scenario.try_start().await);
+        assert!(error.contains(code), "{error}");
+        scenario.offsets = stored;
+    }
+}
+
+async fn wrong_servers_and_rights_are_named(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "rights", &[]).await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE ROLE weak LOGIN; \
+             CREATE ROLE reader LOGIN REPLICATION; CREATE PUBLICATION dbz_publication FOR ALL TABLES",
+        )
+        .await;
+    assert_eq!(
+        PostgresSource.validate(&scenario.context.config).await,
+        Vec::new()
+    );
+    scenario.set("database.user", "weak");
+    let error = error_of(scenario.try_start().await);
+    assert!(error.contains("[no-replication-right]"), "{error}");
+    assert!(error.contains("ALTER ROLE \"weak\" REPLICATION"), "{error}");
+    scenario.set("database.user", "reader");
+    let mut task = scenario.start().await;
+    let error = task.poll(budget()).await.unwrap_err().to_string();
+    assert!(
+        error.contains("[no-select-right]") && error.contains("GRANT SELECT ON \"public\".\"t\""),
+        "{error}"
+    );
+    task.stop().await;
+    scenario.run("DROP PUBLICATION dbz_publication").await;
+    let error = error_of(scenario.try_start().await);
+    assert!(error.contains("[publication-refused]"), "{error}");
+
+    scenario.set("database.user", "postgres");
+    scenario
+        .run("SELECT pg_create_logical_replication_slot('foreign_slot', 'test_decoding')")
+        .await;
+    scenario.set("slot.name", "foreign_slot");
+    let error = error_of(scenario.try_start().await);
+    assert!(error.contains("[slot-foreign]"), "{error}");
+    scenario.set("database.dbname", "no_such_database");
+    let error = error_of(scenario.try_start().await);
+    assert!(error.starts_with("database.dbname"), "{error}");
+    scenario.set("database.port", "1");
+    let issues = PostgresSource.validate(&scenario.context.config).await;
+    assert!(issues[0].message.contains("127.0.0.1:1"), "{issues:?}");
+
+    // Somebody else streams.
+    let mut scenario = Scenario::new(server, "busy", &[("snapshot.mode", "no_data")]).await;
+    let mut first = scenario.caught_up().await;
+    let mut second = scenario.start().await;
+    let error = second.poll(budget()).await.unwrap_err();
+    assert!(
+        error.retryable() && error.to_string().contains("[slot-active]"),
+        "{error}"
+    );
+    first.stop().await;
+    second.poll(budget()).await.unwrap();
+    second.stop().await;
+}
+
+/// A snapshot is cut after every batch, while rows before and behind the cut change: the folded topic is the table.
+async fn a_snapshot_that_was_cut_goes_on(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "cut", &[("max.batch.size", "3")]).await;
+    scenario
+        .run(
+            "CREATE TABLE a (id int PRIMARY KEY, n int); INSERT INTO a SELECT i * 2, 0 FROM generate_series(1, 20) i; \
+             CREATE TABLE b (x uuid, y int, n int, PRIMARY KEY (x, y)); \
+             INSERT INTO b SELECT md5(i::text)::uuid, i, 0 FROM generate_series(1, 10) i; \
+             CREATE TABLE c (k text PRIMARY KEY, n int); INSERT INTO c SELECT 'k' || i, 0 FROM generate_series(1, 10) i",
+        )
+        .await;
+    let mut round = 0;
+    loop {
+        let mut task = scenario.start().await;
+        let small = PollBudget {
+            records_max: 3,
+            ..budget()
+        };
+        let polled = task.poll(small).await.unwrap();
+        drop(task);
+        let Poll::Batch {
+            records, offsets, ..
+        } = polled
+        else {
+            continue;
+        };
+        scenario.records.extend(records);
+        scenario.store(&offsets);
+        round += 1;
+        scenario
+            .run(&format!(
+                "UPDATE a SET n = n + 1; INSERT INTO a VALUES ({round} * 2 + 1, 0), (-{round}, 0); \
+                 DELETE FROM a WHERE id = 42 - {round} * 4; UPDATE a SET id = 1000 + {round} WHERE id = {round} * 4; \
+                 UPDATE b SET n = n + 1; DELETE FROM b WHERE y = {round}; UPDATE c SET n = n + 1; \
+                 DELETE FROM c WHERE k = 'k{round}'"
+            ))
+            .await;
+        if scenario.offsets[0].offset.get("snapshot_completed") == Some(&json!(true)) {
+            break;
+        }
+        assert!(round < 200, "the snapshot does not end");
+    }
+    let reads = scenario.records.len();
+    let mut task = scenario.caught_up().await;
+    let read_twice = duplicates(&scenario.records[..reads], "p.public.a");
+    assert_eq!(
+        read_twice, 0,
+        "rows of tables whose keys have an order are read once"
+    );
+    for (table, key) in [("a", "id"), ("b", "x, y"), ("c", "k")] {
+        let folded = fold(&scenario.records, &format!("p.public.{table}"));
+        assert_eq!(folded, table_of(&scenario, table, key).await, "{table}");
+    }
+    task.stop().await;
+}
+
+fn duplicates(records: &[Record], topic: &str) -> usize {
+    let mut keys: Vec<String> = records
+        .iter()
+        .filter(|record| &*record.topic == topic)
+        .map(|record| record.key.to_json().to_string())
+        .collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    all - keys.len()
+}
+
+/// What a topic's records come to: key → row.
+fn fold(records: &[Record], topic: &str) -> BTreeMap<String, Json> {
+    let mut rows = BTreeMap::new();
+    for record in records.iter().filter(|record| &*record.topic == topic) {
+        let key = json_of(&record.key).to_string();
+        match json_of(&record.value)["after"].clone() {
+            Json::Null => drop(rows.remove(&key)),
+            row => drop(rows.insert(key, row)),
+        }
+    }
+    rows
+}
+
+async fn table_of(scenario: &Scenario<'_>, table: &str, key: &str) -> BTreeMap<String, Json> {
+    let sql = format!(
+        "SELECT (SELECT to_json(k) FROM (SELECT {key}) k)::text, to_json(t)::text FROM {table} t"
+    );
+    let rows = scenario.sql.query(&sql, &[]).await.unwrap();
+    let parse = |text: String| serde_json::from_str::<Json>(&text).unwrap();
+    rows.iter()
+        .map(|row| (parse(row.get(0)).to_string(), parse(row.get(1))))
+        .collect()
+}
+
+/// Load, and a task that dies at random points: before and after its commits, within snapshot and stream.
+async fn folded_topics_equal_the_tables(server: &Postgres) {
+    let seed = std::env::var("THALWEG_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) << 20 | 0x5EED);
+    println!("THALWEG_TEST_SEED={seed}");
+    let mut random = Random(seed | 1);
+    let mut scenario = Scenario::new(server, "load", &[]).await;
+    scenario
+        .run(
+            "CREATE TABLE accounts (id int PRIMARY KEY, n bigint NOT NULL); \
+             INSERT INTO accounts SELECT i, 0 FROM generate_series(1, 3000) i; \
+             CREATE TABLE history (id bigserial PRIMARY KEY, account int, delta int)",
+        )
+        .await;
+    let url = format!("postgresql://postgres@127.0.0.1:{}/load", server.port);
+    let writers: Vec<_> = (1..=2)
+        .map(|writer| {
+            let url = url.clone();
+            tokio::spawn(async move { write(&url, seed ^ writer).await })
+        })
+        .collect();
+    let mut kills = 0;
+    let mut task = scenario.start().await;
+    let deadline = Instant::now() + PATIENCE;
+    while kills < 25 || writers.iter().any(|writer| !writer.is_finished()) {
+        assert!(
+            Instant::now() < deadline,
+            "seed {seed}: the writers do not end"
+        );
+        let small = PollBudget {
+            records_max: 1 + random.below(400),
+            bytes_max: 1 << 20,
+            wait_max: Duration::from_millis(20),
+        };
+        let polled = match task.poll(small).await {
+            Ok(polled) => polled,
+            // The slot is still held by the last run: the runtime tries again.
+            Err(error) if error.retryable() => continue,
+            Err(error) => panic!("seed {seed}: {error}"),
+        };
+        let fate = random.below(12);
+        if let Poll::Batch {
+            records, offsets, ..
+        } = polled
+            && fate != 0
+        {
+            scenario.records.extend(records);
+            scenario.store(&offsets);
+            if fate != 1 {
+                task.committed(&offsets).await.unwrap();
+            }
+        }
+        if fate < 3 && kills < 25 {
+            kills += 1;
+            // Without a word, as a crash.
+            drop(task);
+            task = scenario.start().await;
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    drop(task);
+    let mut task = scenario.caught_up().await;
+    for table in ["accounts", "history"] {
+        let folded = fold(&scenario.records, &format!("p.public.{table}"));
+        assert_eq!(
+            folded,
+            table_of(&scenario, table, "id").await,
+            "seed {seed}: {table}"
+        );
+    }
+    // Nothing twice: a row of the history is written once, so it is read or created once.
+    let created = scenario
+        .records
+        .iter()
+        .filter(|record| &*record.topic == "p.public.history")
+        .count();
+    let rows = scenario.one("SELECT count(*)::text FROM history").await;
+    assert_eq!(created.to_string(), rows, "seed {seed}");
+    // And by positions: no two changes of one row are the same.
+    let mut positions: Vec<String> = scenario
+        .records
+        .iter()
+        .map(|record| (record, json_of(&record.value)))
+        .filter(|(_, value)| value["op"] == json!("u"))
+        .map(|(record, value)| format!("{} {}", record.key.to_json(), value["source"]["lsn"]))
+        .collect();
+    let all = positions.len();
+    positions.sort();
+    positions.dedup();
+    assert_eq!(positions.len(), all, "seed {seed}");
+    task.stop().await;
+}
+
+/// What pgbench does: an account changes, and its history grows; transactions of different length overlap.
+async fn write(url: &str, seed: u64) {
+    let mut random = Random(seed | 1);
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..300 {
+        let mut sql = String::from("BEGIN;");
+        // In one order, so that writers wait and never block each other for good.
+        let mut accounts: Vec<usize> = (0..=random.below(20))
+            .map(|_| 1 + random.below(3000))
+            .collect();
+        accounts.sort_unstable();
+        for account in accounts {
+            let delta = random.below(100);
+            sql += &format!(
+                "UPDATE accounts SET n = n + {delta} WHERE id = {account}; \
+                 INSERT INTO history (account, delta) VALUES ({account}, {delta});"
+            );
+        }
+        sql += if random.below(10) == 0 {
+            "ROLLBACK"
+        } else {
+            "COMMIT"
+        };
+        client.batch_execute(&sql).await.unwrap();
+    }
+}
+
+/// Xorshift: the same numbers for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % (below as u64)).unwrap()
+    }
+}
+
+async fn the_connection_breaks(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "broken", &[("snapshot.mode", "no_data")]).await;
+    scenario.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let mut task = scenario.caught_up().await;
+    for round in 1..=3 {
+        scenario
+            .run(&format!("INSERT INTO t VALUES ({round})"))
+            .await;
+        scenario
+            .run("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'broken'")
+            .await;
+        recover(&mut scenario, &mut task).await;
+    }
+    server.kill();
+    assert!(
+        task.poll(budget())
+            .await
+            .is_err_and(|error| error.retryable())
+    );
+    server.start_again();
+    let url = format!("postgresql://postgres@127.0.0.1:{}/broken", server.port);
+    let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    scenario.sql = sql;
+    scenario.run("INSERT INTO t VALUES (4)").await;
+    recover(&mut scenario, &mut task).await;
+    scenario.catch_up(&mut task).await;
+    let ids: Vec<Json> = scenario
+        .records
+        .iter()
+        .map(|record| json_of(&record.key)["id"].clone())
+        .collect();
+    assert_eq!(ids, [1, 2, 3, 4], "each once");
+    task.stop().await;
+}
+
+/// Polls through what is worth a retry, until the stream runs again.
+async fn recover(scenario: &mut Scenario<'_>, task: &mut Box<dyn SourceTask>) {
+    let deadline = Instant::now() + PATIENCE;
+    let before = scenario.records.len();
+    while scenario.records.len() == before {
+        assert!(Instant::now() < deadline, "the stream does not come back");
+        match task.poll(budget()).await {
+            Ok(Poll::Batch {
+                records, offsets, ..
+            }) => {
+                scenario.records.extend(records);
+                scenario.store(&offsets);
+                task.committed(&offsets).await.unwrap();
+            }
+            Ok(_) => {}
+            Err(error) => assert!(error.retryable(), "{error}"),
+        }
+    }
+}
