@@ -88,6 +88,7 @@ impl Running {
                 Arc::new(connector_file::FileSource),
                 Arc::new(connector_file::FileSink),
                 Arc::new(connector_postgres::PostgresSink),
+                Arc::new(connector_postgres::PostgresSource),
             ],
         )
         .await?;
