@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::config::ConfigArgs;
+use crate::screen;
 
 /// Arguments of `thalweg config`.
 #[derive(Debug, Args)]
@@ -32,9 +33,9 @@ pub(crate) fn run(config: &ConfigArgs, args: ConfigCommandArgs) -> Result<()> {
     let width = loaded.keys.keys().map(String::len).max().unwrap_or(0);
     for (key, (value, from)) in &loaded.keys {
         if origin {
-            println!("{key:width$} = {value:<24} # {from}");
+            screen::line(format!("{key:width$} = {value:<24} # {from}"))?;
         } else {
-            println!("{key:width$} = {value}");
+            screen::line(format!("{key:width$} = {value}"))?;
         }
     }
     Ok(())

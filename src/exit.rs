@@ -2,6 +2,7 @@
 //!
 //! 0 ok · 1 user error · 2 usage (clap) · 3 server · 4 not found · 130 Ctrl-C before the end
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// An error with an exit code of its own.
@@ -36,7 +37,8 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     }
     let failure = error.downcast_ref::<Failure>();
     if !matches!(failure, Some(Failure::Reported)) {
-        eprintln!("thalweg: {error:#}");
+        // Where nobody can read it, the code still tells.
+        let _ = writeln!(std::io::stderr(), "thalweg: {error:#}");
     }
     ExitCode::from(match failure {
         Some(Failure::Server(_)) => 3,

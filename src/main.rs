@@ -1,12 +1,17 @@
 //! Thalweg: a partitioned log, a dataflow engine, streaming SQL and a Connect runtime in one binary.
 
+mod cluster;
 mod config;
 mod config_show;
+mod connect;
 mod consume;
 mod demo;
 mod exit;
+mod group;
 mod health;
+mod place;
 mod produce;
+mod screen;
 mod server;
 mod shell;
 mod start;
@@ -44,12 +49,19 @@ enum Command {
     Sql(Configured<shell::SqlArgs>),
     /// Run the whole job on a month of real flights and print its answers
     Demo(Configured<demo::DemoArgs>),
-    /// List, create, describe and delete topics
+    /// List, create, describe, change and delete topics
+    #[command(visible_alias = "topics")]
     Topic(topic::TopicArgs),
+    /// List, describe, reset and delete consumer groups
+    #[command(visible_alias = "groups")]
+    Group(group::GroupArgs),
     /// Write lines of standard input to a topic
     Produce(produce::ProduceArgs),
     /// Print the records of a topic
     Consume(consume::ConsumeArgs),
+    /// List, apply, pause, resume, restart and delete connectors
+    #[command(visible_alias = "connectors")]
+    Connect(connect::ConnectArgs),
     /// Show the configuration
     Config(Configured<config_show::ConfigCommandArgs>),
 }
@@ -70,8 +82,10 @@ fn main() -> ExitCode {
         Command::Sql(command) => shell::run(&command.config, command.args),
         Command::Demo(command) => demo::run(&command.config, command.args),
         Command::Topic(args) => topic::run(args),
+        Command::Group(args) => group::run(args),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
+        Command::Connect(args) => connect::run(args),
         Command::Config(command) => config_show::run(&command.config, command.args),
     };
     exit::code(result)

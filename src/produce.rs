@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use log_api::{BatchBuilder, Compression, Log, TopicPartition, Writer, partition_for_key};
@@ -12,9 +12,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
-use crate::start;
-use crate::topic::ClusterArgs;
+use crate::topic::counted;
+use crate::{place, start};
 
 /// A batch is sent once it holds this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
@@ -27,15 +28,44 @@ const LINGER: Duration = Duration::from_millis(20);
 #[command(after_help = "\
 Examples:
   echo '{\"id\": 7}' | thalweg produce orders
-  printf 'k1:v1\\nk2:v2\\n' | thalweg produce orders --key-separator :")]
+  printf 'k1:v1\\nk2:v2\\n' | thalweg produce orders --key-separator :
+  echo '{\"id\": 7}' | thalweg produce orders --key 7 --header source=test --partition 0")]
 pub(crate) struct ProduceArgs {
     /// The topic
     topic: String,
     /// What stands between key and value in a line; without it lines are values without key
     #[arg(long, short = 'K', value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
+    /// The key of every record
+    #[arg(long, short, conflicts_with = "key_separator")]
+    key: Option<String>,
+    /// To this partition, whatever the key
+    #[arg(long, short)]
+    partition: Option<i32>,
+    /// A header of every record (may be repeated)
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// The time of every record, e.g. 2024-05-01T10:00:00Z; without it, now
+    #[arg(long, value_parser = timestamp)]
+    timestamp: Option<i64>,
+    /// An empty value is null: it deletes its key from a table
+    #[arg(long, short = 'Z')]
+    null: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "expected NAME=VALUE, for example source=test".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn timestamp(text: &str) -> Result<i64, String> {
+    place::time(text, chrono::Utc::now().timestamp_millis()).ok_or_else(|| {
+        "expected a time such as 2024-05-01T10:00:00Z, or 2h for two hours ago".to_owned()
+    })
 }
 
 /// Runs the command.
@@ -43,20 +73,26 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
     start::log_to_stderr();
     start::runtime()?.block_on(async move {
         let kafka = args.cluster.connect().await?;
-        let description = kafka
-            .admin()
-            .describe_topic(&args.topic)
-            .await?
-            .ok_or_else(|| {
-                Failure::NotFound(format!(
-                    "topic {0} does not exist; create it with `thalweg topic create {0}`",
-                    args.topic
-                ))
-            })?;
+        let Some(description) = kafka.admin().describe_topic(&args.topic).await? else {
+            let cluster = args.cluster.cluster().await?;
+            let unknown = cluster.unknown_topic(&args.topic);
+            let create = format!("create it with `thalweg topic create {}`", args.topic);
+            bail!(Failure::NotFound(format!("{unknown}; or {create}")));
+        };
+        let partitions = description.partitions;
+        if let Some(partition) = args.partition.filter(|at| !(0..partitions).contains(at)) {
+            bail!(Failure::NotFound(format!(
+                "topic {} has no partition {partition}: there are {partitions}, from 0",
+                args.topic
+            )));
+        }
         let mut batches = Batches {
             writer: kafka.writer().await?,
             topic: args.topic,
-            partitions: description.partitions,
+            partitions,
+            partition: args.partition,
+            headers: args.headers,
+            timestamp: args.timestamp,
             by_partition: BTreeMap::new(),
             keyless: 0,
         };
@@ -88,6 +124,8 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
                 ));
             };
             lines += 1;
+            let key = key.or(args.key.as_deref().map(str::as_bytes));
+            let value = (!(args.null && value.is_empty())).then_some(value);
             batches
                 .append(key, value)
                 .await
@@ -96,11 +134,8 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
         };
         // What was read is written, whatever ended the reading.
         batches.send_all().await?;
-        eprintln!(
-            "{lines} record{} written to {}",
-            if lines == 1 { "" } else { "s" },
-            batches.topic
-        );
+        let lines = i64::try_from(lines).unwrap_or(i64::MAX);
+        eprintln!("{} written to {}", counted(lines, "record"), batches.topic);
         ended
     })
 }
@@ -121,19 +156,32 @@ struct Batches {
     writer: Arc<dyn Writer>,
     topic: String,
     partitions: i32,
+    /// The one that was asked for.
+    partition: Option<i32>,
+    headers: Vec<(String, String)>,
+    /// The time that was asked for.
+    timestamp: Option<i64>,
     by_partition: BTreeMap<i32, BatchBuilder>,
     /// Where records without key go: to one partition until its batch is full (KIP-480).
     keyless: i32,
 }
 
 impl Batches {
-    async fn append(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<()> {
-        let partition = key.map_or(self.keyless, |key| partition_for_key(key, self.partitions));
+    async fn append(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        let by_key = key.map(|key| partition_for_key(key, self.partitions));
+        let partition = self.partition.or(by_key).unwrap_or(self.keyless);
+        let now = || chrono::Utc::now().timestamp_millis();
+        let time = self.timestamp.unwrap_or_else(now);
+        let headers: Vec<(&str, Option<&[u8]>)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), Some(value.as_bytes())))
+            .collect();
         let batch = self
             .by_partition
             .entry(partition)
             .or_insert_with(|| BatchBuilder::new(Compression::None));
-        batch.append(chrono::Utc::now().timestamp_millis(), key, Some(value), &[]);
+        batch.append(time, key, value, &headers);
         if batch.size_bytes() >= BATCH_BYTES {
             self.keyless = (self.keyless + 1) % self.partitions;
             self.send(partition).await?;

@@ -1,70 +1,34 @@
 //! `thalweg topic`: topics of any Kafka-compatible cluster, Thalweg's own by default.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets};
-use log_api::{Admin, AdminError, Log, NewTopic, OffsetSpec, TopicPartition};
-use log_kafka::{Kafka, KafkaConfig};
+use log_api::{Admin, Log, OffsetSpec, TopicPartition};
+use log_protocol::Response;
+use log_protocol::api::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use log_protocol::api::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use log_protocol::api::delete_topics::DeleteTopicsRequest;
+use log_protocol::api::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use serde_json::json;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::exit::Failure;
+use crate::cluster::{ANSWER_WAIT, ClusterArgs, refused};
+use crate::screen::{confirmed, line};
 use crate::start;
 
-/// How long to try to reach a cluster before saying that nothing answers.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
-
-/// Which cluster a command speaks to.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ClusterArgs {
-    /// Address of a broker
-    #[arg(
-        long,
-        short = 'b',
-        visible_alias = "server",
-        value_name = "HOST:PORT",
-        global = true,
-        default_value = "127.0.0.1:9092",
-        env = "KAFKA_BOOTSTRAP_SERVERS"
-    )]
-    pub bootstrap_servers: String,
-}
-
-impl ClusterArgs {
-    /// Connects, or says that nothing answers there.
-    pub(crate) async fn connect(&self) -> Result<Kafka> {
-        let nobody = || {
-            Failure::Server(format!(
-                "nothing answers at {}; start it with `thalweg server`, or name another with --bootstrap-servers",
-                self.bootstrap_servers
-            ))
-        };
-        // The client library tries for long and does not say that every address refused.
-        let addresses = self.bootstrap_servers.split(',');
-        let sockets = addresses.map(|address| Box::pin(TcpStream::connect(address.trim())));
-        let open = futures::future::select_ok(sockets);
-        if !matches!(timeout(CONNECT_WAIT, open).await, Ok(Ok(_))) {
-            bail!(nobody());
-        }
-        let config = KafkaConfig::new(&self.bootstrap_servers);
-        let kafka = Kafka::connect(config)
-            .with_context(|| format!("cannot use {}", self.bootstrap_servers))?;
-        match timeout(CONNECT_WAIT, kafka.admin().list_topics()).await {
-            Ok(Ok(_)) => Ok(kafka),
-            Ok(Err(AdminError::Unavailable(_))) | Err(_) => bail!(nobody()),
-            Ok(Err(error)) => Err(error.into()),
-        }
-    }
-}
+/// A topic among the resources that have configs.
+const TOPIC_RESOURCE: i8 = 2;
+/// What is done to a config.
+const SET: i8 = 0;
+const DELETE: i8 = 1;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(crate) enum Output {
+    /// For people
     Table,
+    /// One JSON object a line
     Json,
 }
 
@@ -74,7 +38,8 @@ enum Output {
 Examples:
   thalweg topic create orders --partitions 4 --config cleanup.policy=compact
   thalweg topic list
-  thalweg topic describe orders")]
+  thalweg topic describe orders
+  thalweg topic alter orders --partitions 8 --config retention.ms=3600000 --unset cleanup.policy")]
 pub(crate) struct TopicArgs {
     #[command(subcommand)]
     command: TopicCommand,
@@ -93,142 +58,292 @@ enum TopicCommand {
         #[arg(long)]
         internal: bool,
     },
-    /// Create a topic
+    /// Create topics
     Create {
-        /// Its name
-        name: String,
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
         /// Number of partitions
-        #[arg(long, short, default_value_t = 1)]
+        #[arg(long, short, default_value_t = 1, allow_negative_numbers = true)]
         partitions: i32,
         /// A config, e.g. retention.ms=3600000 (may be repeated)
         #[arg(long = "config", value_name = "KEY=VALUE")]
         configs: Vec<String>,
+    },
+    /// Change a topic's configs, or give it more partitions
+    Alter {
+        /// Its name
+        name: String,
+        /// How many partitions there are to be; there can only be more
+        #[arg(long, short, allow_negative_numbers = true)]
+        partitions: Option<i32>,
+        /// Set a config, e.g. retention.ms=3600000 (may be repeated)
+        #[arg(long = "config", value_name = "KEY=VALUE")]
+        configs: Vec<String>,
+        /// Take a config back to its default (may be repeated)
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
     },
     /// Show partitions, offsets and configs of a topic
     Describe {
         /// Its name
         name: String,
     },
-    /// Delete a topic and its records
+    /// Delete topics and their records
     Delete {
-        /// Its name
-        name: String,
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
 /// Runs the command.
 pub(crate) fn run(args: TopicArgs) -> Result<()> {
     start::log_to_stderr();
+    let TopicArgs {
+        command,
+        cluster,
+        output,
+    } = args;
     start::runtime()?.block_on(async move {
-        let admin = args.cluster.connect().await?.admin();
-        match args.command {
-            TopicCommand::List { internal } => list(admin, args.output, internal).await,
+        match command {
+            TopicCommand::List { internal } => list(&cluster, output, internal).await,
             TopicCommand::Create {
+                names,
+                partitions,
+                configs,
+            } => create(&cluster, names, partitions, &configs).await,
+            TopicCommand::Alter {
                 name,
                 partitions,
                 configs,
-            } => create(admin, name, partitions, configs).await,
-            TopicCommand::Describe { name } => describe(admin, args.output, &name).await,
-            TopicCommand::Delete { name } => {
-                admin.delete_topic(&name).await.map_err(not_found)?;
-                println!("deleted topic {name}");
-                Ok(())
-            }
+                unset,
+            } => alter(&cluster, &name, partitions, &configs, &unset).await,
+            TopicCommand::Describe { name } => describe(&cluster, output, &name).await,
+            TopicCommand::Delete { names, yes } => delete(&cluster, names, yes).await,
         }
     })
 }
 
-fn not_found(error: AdminError) -> anyhow::Error {
-    match error {
-        AdminError::UnknownTopic(_) => Failure::NotFound(error.to_string()).into(),
-        error => error.into(),
-    }
+/// Key and value of `KEY=VALUE`.
+fn key_value(config: &str) -> Result<(String, String)> {
+    let Some((key, value)) = config.split_once('=') else {
+        bail!("--config {config}: expected KEY=VALUE, for example retention.ms=3600000");
+    };
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A number and what it counts.
+pub(crate) fn counted(count: i64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn wait_ms() -> i32 {
+    i32::try_from(ANSWER_WAIT.as_millis() / 2).unwrap_or(i32::MAX)
 }
 
 async fn create(
-    admin: Arc<dyn Admin>,
-    name: String,
+    cluster: &ClusterArgs,
+    names: Vec<String>,
     partitions: i32,
-    configs: Vec<String>,
+    configs: &[String],
 ) -> Result<()> {
-    let mut topic = NewTopic::new(&name, partitions);
-    for config in &configs {
-        let Some((key, value)) = config.split_once('=') else {
-            bail!("--config {config}: expected KEY=VALUE, for example retention.ms=3600000");
+    let mut of_topic = Vec::with_capacity(configs.len());
+    for config in configs {
+        let (name, value) = key_value(config)?;
+        of_topic.push(CreatableTopicConfig {
+            name,
+            value: Some(value),
+        });
+    }
+    let topic = |name: String| CreatableTopic {
+        name,
+        num_partitions: partitions,
+        replication_factor: -1,
+        configs: of_topic.clone(),
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest {
+        topics: names.into_iter().map(topic).collect(),
+        timeout_ms: wait_ms(),
+        validate_only: false,
+    };
+    let mut controller = cluster.cluster().await?.controller().await?;
+    let Response::CreateTopics(answer) = controller.call(request, 7).await? else {
+        bail!(controller.wrong_answer());
+    };
+    let mut said = Ok(());
+    for topic in answer.topics {
+        let what = format!("topic {}", topic.name);
+        refused(&what, topic.error_code, topic.error_message)?;
+        let partitions = counted(partitions.into(), "partition");
+        said = said.and_then(|()| line(format!("created {what} with {partitions}")));
+    }
+    said
+}
+
+async fn alter(
+    cluster: &ClusterArgs,
+    name: &str,
+    partitions: Option<i32>,
+    configs: &[String],
+    unset: &[String],
+) -> Result<()> {
+    if partitions.is_none() && configs.is_empty() && unset.is_empty() {
+        bail!("topic {name}: say what to change with --partitions, --config or --unset");
+    }
+    let mut changes = Vec::with_capacity(configs.len() + unset.len());
+    for config in configs {
+        let (name, value) = key_value(config)?;
+        changes.push(AlterableConfig {
+            name,
+            config_operation: SET,
+            value: Some(value),
+        });
+    }
+    changes.extend(unset.iter().map(|key| AlterableConfig {
+        name: key.clone(),
+        config_operation: DELETE,
+        value: None,
+    }));
+    let cluster = cluster.cluster().await?;
+    cluster.known_topic(name)?;
+    let mut controller = cluster.controller().await?;
+    let what = format!("topic {name}");
+    // Whoever does not read on still gets all that was asked for.
+    let mut said = Ok(());
+    if !changes.is_empty() {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: TOPIC_RESOURCE,
+                resource_name: name.to_owned(),
+                configs: changes,
+            }],
+            validate_only: false,
         };
-        topic = topic.with(key, value);
+        let answer = controller.call(request, 1).await?;
+        let Response::IncrementalAlterConfigs(answer) = answer else {
+            bail!(controller.wrong_answer());
+        };
+        for resource in answer.responses {
+            refused(&what, resource.error_code, resource.error_message)?;
+        }
+        said = line(format!("changed the configs of {what}"));
     }
-    admin.create_topic(topic).await?;
-    println!(
-        "created topic {name} with {partitions} partition{}",
-        if partitions == 1 { "" } else { "s" }
-    );
-    Ok(())
+    if let Some(partitions) = partitions {
+        let request = CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic {
+                name: name.to_owned(),
+                count: partitions,
+                assignments: None,
+            }],
+            timeout_ms: wait_ms(),
+            validate_only: false,
+        };
+        let Response::CreatePartitions(answer) = controller.call(request, 3).await? else {
+            bail!(controller.wrong_answer());
+        };
+        for result in answer.results {
+            refused(&what, result.error_code, result.error_message)?;
+        }
+        let partitions = counted(partitions.into(), "partition");
+        said = said.and_then(|()| line(format!("{what} has {partitions} now")));
+    }
+    said
 }
 
-async fn list(admin: Arc<dyn Admin>, output: Output, internal: bool) -> Result<()> {
-    let mut topics = admin.list_topics().await?;
+async fn delete(cluster: &ClusterArgs, names: Vec<String>, yes: bool) -> Result<()> {
+    let cluster = cluster.cluster().await?;
+    for name in &names {
+        cluster.known_topic(name)?;
+    }
+    if !confirmed(
+        &format!("Delete {} and its records?", names.join(", ")),
+        yes,
+    )? {
+        bail!("nothing was deleted");
+    }
+    let mut controller = cluster.controller().await?;
+    let request = DeleteTopicsRequest {
+        topic_names: names,
+        timeout_ms: wait_ms(),
+        ..DeleteTopicsRequest::default()
+    };
+    // From version 6 on topics are named in another way.
+    let Response::DeleteTopics(answer) = controller.call(request, 5).await? else {
+        bail!(controller.wrong_answer());
+    };
+    let mut said = Ok(());
+    for topic in answer.responses {
+        let what = format!("topic {}", topic.name.unwrap_or_default());
+        refused(&what, topic.error_code, topic.error_message)?;
+        said = said.and_then(|()| line(format!("deleted {what}")));
+    }
+    said
+}
+
+async fn list(cluster: &ClusterArgs, output: Output, internal: bool) -> Result<()> {
+    let mut topics = cluster.connect().await?.admin().list_topics().await?;
     topics.retain(|topic| internal || !(topic.internal || topic.name.starts_with('_')));
-    match output {
-        Output::Json => {
-            for topic in topics {
-                println!(
-                    "{}",
-                    json!({"name": topic.name, "partitions": topic.partitions})
-                );
-            }
+    if output == Output::Json {
+        for topic in topics {
+            line(json!({"name": topic.name, "partitions": topic.partitions}))?;
         }
-        Output::Table => {
-            let mut table = table(&["topic", "partitions"]);
-            for topic in topics {
-                table.add_row([topic.name, topic.partitions.to_string()]);
-            }
-            println!("{table}");
-        }
+        return Ok(());
+    }
+    let mut table = table(&["topic", "partitions"]);
+    for topic in topics {
+        table.add_row([topic.name, topic.partitions.to_string()]);
+    }
+    line(table)
+}
+
+async fn describe(cluster: &ClusterArgs, output: Output, name: &str) -> Result<()> {
+    let kafka = cluster.connect().await?;
+    let admin = kafka.admin();
+    let Some(topic) = admin.describe_topic(name).await? else {
+        bail!(cluster.cluster().await?.unknown_topic(name));
+    };
+    let partitions = partitions(admin.as_ref(), name, topic.partitions).await?;
+    if output == Output::Json {
+        let partitions: Vec<_> = partitions
+            .iter()
+            .map(|(index, earliest, latest)| {
+                json!({"partition": index, "earliest": earliest, "latest": latest})
+            })
+            .collect();
+        return line(
+            json!({"name": topic.name, "configs": topic.configs, "partitions": partitions}),
+        );
+    }
+    let mut rows = table(&["partition", "earliest", "latest"]);
+    for (index, earliest, latest) in partitions {
+        rows.add_row([index.to_string(), earliest.to_string(), latest.to_string()]);
+    }
+    line(format!("topic {}\n{rows}", topic.name))?;
+    for (key, value) in topic.configs {
+        line(format!("{key} = {value}"))?;
     }
     Ok(())
 }
 
-async fn describe(admin: Arc<dyn Admin>, output: Output, name: &str) -> Result<()> {
-    let topic = admin
-        .describe_topic(name)
-        .await?
-        .ok_or_else(|| Failure::NotFound(AdminError::UnknownTopic(name.to_owned()).to_string()))?;
+/// Number, first offset and end of each partition.
+async fn partitions(admin: &dyn Admin, topic: &str, count: i32) -> Result<Vec<(i32, i64, i64)>> {
     let mut partitions = Vec::new();
-    for index in 0..topic.partitions {
-        let partition = TopicPartition::new(name, index);
+    for index in 0..count {
+        let partition = TopicPartition::new(topic, index);
         let earliest = admin.offset(&partition, OffsetSpec::Earliest).await?;
         let latest = admin.offset(&partition, OffsetSpec::Latest).await?;
         partitions.push((index, earliest, latest));
     }
-    match output {
-        Output::Json => {
-            let partitions: Vec<_> = partitions
-                .iter()
-                .map(|(index, earliest, latest)| {
-                    json!({"partition": index, "earliest": earliest, "latest": latest})
-                })
-                .collect();
-            println!(
-                "{}",
-                json!({"name": topic.name, "configs": topic.configs, "partitions": partitions})
-            );
-        }
-        Output::Table => {
-            let mut rows = table(&["partition", "earliest", "latest"]);
-            for (index, earliest, latest) in partitions {
-                rows.add_row([index.to_string(), earliest.to_string(), latest.to_string()]);
-            }
-            println!("topic {}\n{rows}", topic.name);
-            for (key, value) in topic.configs {
-                println!("{key} = {value}");
-            }
-        }
-    }
-    Ok(())
+    Ok(partitions)
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_BORDERS_ONLY)

@@ -93,7 +93,7 @@ fn own_commands_speak_to_own_server() {
     assert_eq!(missing.status.code(), Some(4));
     assert_eq!(
         String::from_utf8(missing.stderr).unwrap(),
-        "thalweg: topic orders does not exist\n"
+        "thalweg: topic orders does not exist; `thalweg topic list` shows what there is\n"
     );
 }
 

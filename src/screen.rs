@@ -1,0 +1,30 @@
+//! Standard output as commands write it, and what a terminal is asked.
+//!
+//! Invariant: whoever reads may leave at any time (`| head`). A closed pipe is an error that ends the command without a
+//! word ([`crate::exit::code`]), never a panic; so nothing here or elsewhere uses `println!`.
+
+use std::fmt::Display;
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::{Context, Result};
+
+/// Writes `text` and a line break.
+pub(crate) fn line(text: impl Display) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("write standard output")
+}
+
+/// Asks before something is destroyed; without a terminal to ask, or with `yes`, it is agreed to.
+pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool> {
+    if yes || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let mut ask = std::io::stderr().lock();
+    write!(ask, "{question} [y/N] ").context("write standard error")?;
+    ask.flush().context("write standard error")?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .context("read standard input")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
