@@ -7,6 +7,7 @@ mod connect;
 mod consume;
 mod demo;
 mod exit;
+mod explain;
 mod group;
 mod health;
 mod place;
@@ -64,6 +65,8 @@ enum Command {
     Connect(connect::ConnectArgs),
     /// Show the configuration
     Config(Configured<config_show::ConfigCommandArgs>),
+    /// Tell what an error code means and what to do
+    Explain(explain::ExplainArgs),
 }
 
 /// A command that reads the configuration.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Consume(args) => consume::run(args),
         Command::Connect(args) => connect::run(args),
         Command::Config(command) => config_show::run(&command.config, command.args),
+        Command::Explain(args) => explain::run(args),
     };
     exit::code(result)
 }

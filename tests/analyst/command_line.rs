@@ -79,6 +79,8 @@ fn a_closed_pipe_ends_every_command_without_a_word() {
         (&["sql", "-o", "json", "-c", "SELECT * FROM k"], &http),
         (&["sql", "-o", "table", "-c", "EXPLAIN k"], &http),
         (&["config", "show", "--origin"], &[]),
+        (&["explain"], &[]),
+        (&["explain", "TW1101"], &[]),
         (&["--help"], &[]),
         (&["topic", "--help"], &[]),
         (&["--version"], &[]),
@@ -421,4 +423,16 @@ fn connectors_are_applied_and_turned() {
     assert!(stderr.contains("FileStreamSorce"), "{stderr}");
     assert_eq!(connect(&["delete", "in"]).0, "deleted connector in\n");
     assert_eq!(connect(&["delete", "in"]).2, Some(4));
+}
+
+#[test]
+fn codes_are_explained() {
+    let explain = |args: &[&str]| said(&thalweg().arg("explain").args(args).output().unwrap());
+    let (page, _, code) = explain(&["tw1101"]);
+    assert!(page.starts_with("TW1101 there is no such source"), "{page}");
+    assert_eq!(code, Some(0));
+    let (all, ..) = explain(&[]);
+    assert!(all.lines().count() > 30 && all.contains("TW9001"), "{all}");
+    let (_, stderr, code) = explain(&["TW1109"]);
+    assert_eq!(code, Some(4), "{stderr}");
 }
