@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// Prefix of environment variables; sections are parted by two underscores.
 const ENV_PREFIX: &str = "THALWEG_";
 
-const SECTIONS: [&str; 6] = ["kafka", "connect", "http", "sql", "streams", "wasm"];
+const SECTIONS: [&str; 7] = ["kafka", "connect", "http", "sql", "streams", "wasm", "log"];
 
 /// Numbers that must be at least 1.
 const NOT_ZERO: [&str; 6] = [
@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub streams: StreamsSettings,
     /// Limits of WASM guests.
     pub wasm: WasmSettings,
+    /// What is logged, to standard error.
+    pub log: LogSettings,
 }
 
 /// `kafka.*`
@@ -109,6 +111,26 @@ pub(crate) struct WasmSettings {
     pub output_bytes_max: usize,
 }
 
+/// `log.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    /// error, warn, info, debug or trace; parts may have their own: `warn,log_broker=debug`. `RUST_LOG` goes before it.
+    pub level: String,
+    /// Lines for people, or one JSON object a line.
+    pub format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -119,6 +141,7 @@ impl Default for Settings {
             sql: sql::SqlConfig::default(),
             streams: StreamsSettings::default(),
             wasm: WasmSettings::default(),
+            log: LogSettings::default(),
         }
     }
 }
@@ -157,6 +180,15 @@ impl Default for StreamsSettings {
         Self {
             commit_interval_ms: 200,
             worker: "worker-0".to_owned(),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: "warn".to_owned(),
+            format: LogFormat::Text,
         }
     }
 }
@@ -283,6 +315,16 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
             bail!("{key} = {address}: only loopback addresses are served, use 127.0.0.1");
         }
     }
+    let level = &settings.log.level;
+    if !is_level(level) {
+        let origin = keys
+            .get("log.level")
+            .map_or(Origin::Default, |(_, from)| from.clone());
+        bail!(
+            "log.level = {level:?} ({origin}) is not valid: expected error, warn, info, debug, trace or off, or \
+             parts with their own such as warn,log_broker=debug"
+        );
+    }
     for key in NOT_ZERO {
         let number = keys.get(key).map(|(value, _)| value.parse::<i64>());
         if let Some(Ok(..1)) = number {
@@ -290,6 +332,14 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
         }
     }
     Ok(Loaded { settings, keys })
+}
+
+/// The filter itself would take a mistyped level for the name of a part.
+fn is_level(text: &str) -> bool {
+    text.split(',').all(|part| {
+        let level = part.rsplit('=').next().unwrap_or(part).trim();
+        ["error", "warn", "info", "debug", "trace", "off"].contains(&level)
+    })
 }
 
 fn file_layer(path: &Path) -> Result<Vec<(String, Value, Origin)>> {
@@ -453,6 +503,39 @@ mod tests {
         );
     }
 
+    /// A default as the guide shows it.
+    fn shown(key: &str, value: &str) -> String {
+        let mib = value
+            .parse::<u64>()
+            .ok()
+            .filter(|bytes| bytes % (1 << 20) == 0);
+        match mib.filter(|_| key.contains("bytes")) {
+            Some(bytes) => format!("{} MiB", bytes >> 20),
+            None => format!("`{value}`"),
+        }
+    }
+
+    #[test]
+    fn the_guide_lists_every_key_with_its_default() {
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let guide = std::fs::read_to_string(guide).expect("the guide");
+        let keys = default_keys().expect("defaults");
+        for (key, (value, _)) in &keys {
+            let row = format!("| `{key}` | {} | ", shown(key, value));
+            assert!(
+                guide.contains(&row),
+                "docs/configuration.md has no row {row}"
+            );
+        }
+        let rows = guide.lines().filter_map(|line| line.strip_prefix("| `"));
+        for key in rows.filter_map(|row| row.split('`').next()) {
+            assert!(
+                keys.contains_key(key),
+                "docs/configuration.md tells of {key}, which does not exist"
+            );
+        }
+    }
+
     #[test]
     fn a_number_that_may_not_be_zero_is_refused_by_its_key() {
         let error = args(&["kafka.num_partitions=-1"]).load();
@@ -460,6 +543,21 @@ mod tests {
             error.expect_err("too small").to_string(),
             "kafka.num_partitions: must be at least 1"
         );
+    }
+
+    #[test]
+    fn a_mistyped_log_level_is_refused() {
+        for level in ["info", "warn,log_broker=debug", "off"] {
+            assert!(
+                args(&[&format!("log.level={level}")]).load().is_ok(),
+                "{level}"
+            );
+        }
+        let error = args(&["log.level=wran"]).load().expect_err("no level");
+        let expected = "log.level = \"wran\" (flag) is not valid: expected error, warn";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        let error = args(&["log.format=xml"]).load().expect_err("no format");
+        assert!(error.to_string().contains("log.format"), "{error}");
     }
 
     #[test]

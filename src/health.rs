@@ -7,9 +7,10 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use log_broker::Broker;
-use metrics::{counter, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use streams::Engine;
+
+use crate::figures::metrics_page;
 
 /// Whether everything serves.
 #[derive(Debug, Clone, Default)]
@@ -26,20 +27,10 @@ impl Readiness {
     }
 }
 
-/// Installs the recorder of this process; a second call (tests) records nothing and serves an empty page.
-pub(crate) fn install_recorder() -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_err() {
-        tracing::debug!("metrics are recorded elsewhere in this process");
-    }
-    handle
-}
-
 /// Partitions that `/readyz` names; it counts the rest.
 const OFFLINE_NAMED_MAX: usize = 20;
 
-/// The three routes.
+/// The routes.
 pub(crate) fn router(
     readiness: Readiness,
     metrics: PrometheusHandle,
@@ -58,9 +49,7 @@ pub(crate) fn router(
         .route(
             "/metrics",
             get(move || {
-                count_jobs(&engine);
-                metrics.run_upkeep();
-                let page = metrics.render();
+                let page = metrics_page(&metrics, &engine);
                 async move { page }
             }),
         )
@@ -79,27 +68,6 @@ fn ready(serving: bool, offline: &[String]) -> (StatusCode, String) {
         page += &format!("and {} more\n", offline.len() - OFFLINE_NAMED_MAX);
     }
     (StatusCode::SERVICE_UNAVAILABLE, page)
-}
-
-/// What the jobs have done, told when somebody asks.
-fn count_jobs(engine: &Engine) {
-    for job in engine.jobs() {
-        let status = job.status();
-        let label = [("job", job.name().to_owned())];
-        counter!("thalweg_job_rows_in_total", &label).absolute(status.rows_in);
-        counter!("thalweg_job_rows_out_total", &label).absolute(status.rows_out);
-        counter!("thalweg_job_late_rows_total", &label).absolute(status.late);
-        counter!("thalweg_job_undecodable_records_total", &label).absolute(status.undecodable);
-        counter!("thalweg_job_failed_rows_total", &label).absolute(status.failed_rows);
-        let behind = status
-            .partitions
-            .iter()
-            .map(|partition| (partition.high_watermark - partition.position).max(0));
-        gauge!("thalweg_job_lag_records", &label).set(behind.sum::<i64>() as f64);
-        if let Some(age) = status.commit_age {
-            gauge!("thalweg_job_commit_age_seconds", &label).set(age.as_secs_f64());
-        }
-    }
 }
 
 #[cfg(test)]

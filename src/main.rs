@@ -8,6 +8,7 @@ mod consume;
 mod demo;
 mod exit;
 mod explain;
+mod figures;
 mod group;
 mod health;
 mod place;

@@ -1,4 +1,4 @@
-//! Standard output as commands write it, and what a terminal is asked.
+//! Standard output as commands write it, and what a terminal is asked and told.
 //!
 //! Invariant: whoever reads may leave at any time (`| head`). A closed pipe is an error that ends the command without a
 //! word ([`crate::exit::code`]), never a panic; so nothing here or elsewhere uses `println!`.
@@ -11,6 +11,11 @@ use anyhow::{Context, Result};
 /// Writes `text` and a line break.
 pub(crate) fn line(text: impl Display) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}").context("write standard output")
+}
+
+/// Whether colours are wanted at all (<https://no-color.org>).
+pub(crate) fn color_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Asks before something is destroyed; without a terminal to ask, or with `yes`, it is agreed to.

@@ -25,7 +25,11 @@ pub(crate) struct ServerArgs {
 /// Runs the command.
 pub(crate) fn run(config: &ConfigArgs, args: ServerArgs) -> Result<()> {
     let settings = config.load()?.settings;
-    start::log_to_stderr();
+    start::log_as(&settings.log)?;
+    if let Some(path) = &args.ready_file {
+        // Whoever waits for this start must not find the file of the last one.
+        remove_ready_file(path)?;
+    }
     start::runtime()?.block_on(async move {
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -34,15 +38,16 @@ pub(crate) fn run(config: &ConfigArgs, args: ServerArgs) -> Result<()> {
         if let Some(path) = &args.ready_file {
             write_ready_file(path, &running.addresses)?;
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            error = running.failed() => {
-                running.stop().await?;
-                return Err(error);
-            }
+        let ended = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            error = running.failed() => Err(error),
+        };
+        if let Some(path) = &args.ready_file {
+            remove_ready_file(path)?;
         }
-        running.stop().await
+        running.stop().await?;
+        ended
     })
 }
 
@@ -56,6 +61,15 @@ fn announce(addresses: &Addresses) {
         );
         eprintln!("Ctrl-C stops.");
     }
+}
+
+/// Removes the file; a pipe or a link stays, and one that is not there is fine.
+fn remove_ready_file(path: &Path) -> Result<()> {
+    if !std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    std::fs::remove_file(path)
+        .with_context(|| format!("cannot remove ready file {}", path.display()))
 }
 
 /// Whoever waits for the file must never see half of it: written beside and renamed. A pipe or a link (/dev/stdout) is written to.

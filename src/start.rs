@@ -6,6 +6,7 @@
 //!                       └── connect worker ───────── connect: REST
 //! ```
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +22,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::Settings;
+use crate::config::{LogFormat, LogSettings, Settings};
 use crate::exit::Failure;
+use crate::figures;
 use crate::health::{self, Readiness};
+use crate::screen;
 
 /// How long open HTTP connections may take to end at a graceful stop.
 const HTTP_DRAIN: Duration = Duration::from_millis(500);
@@ -65,7 +68,7 @@ impl Running {
         };
 
         // First of all, because whoever counts looks the recorder up when it starts.
-        let recorder = health::install_recorder();
+        let recorder = figures::install_recorder();
         let broker = open_broker(&settings).await?;
         let log: Arc<dyn Log> = Arc::new(broker.embedded());
         let engine = Engine::new(engine_config(&settings), Arc::clone(&log))?;
@@ -237,13 +240,33 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("start the runtime")
 }
 
-/// Logs to standard error, `RUST_LOG` decides what (default: warnings).
-pub(crate) fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,librdkafka=off,rdkafka=off"));
-    // A second call (the shell that starts a server in its own process) changes nothing.
-    let _ = tracing_subscriber::fmt()
+/// Logs to standard error as the configuration has it.
+///
+/// # Errors
+/// If the level is not one that the log understands.
+pub(crate) fn log_as(settings: &LogSettings) -> Result<()> {
+    // What is set for one run goes before what is set for good.
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.level.clone());
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("{QUIET},{level}"))
+        .with_context(|| format!("log.level = {level:?} is not valid, for example info"))?;
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .try_init();
+        // A file that standard error was sent to is read by programs too.
+        .with_ansi(std::io::stderr().is_terminal() && screen::color_wanted());
+    // A second call (the shell that starts a server in its own process) changes nothing.
+    let _ = match settings.format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    Ok(())
 }
+
+/// Logs to standard error with the default level, for commands without a configuration.
+pub(crate) fn log_to_stderr() {
+    // The defaults are valid; RUST_LOG may not be, which is no reason not to run.
+    let _ = log_as(&LogSettings::default());
+}
+
+/// The client library tells of lost connections itself; its log repeats that. A level that names it wins.
+const QUIET: &str = "librdkafka=off,rdkafka=off";

@@ -3,3 +3,4 @@
 mod clients;
 mod frames;
 mod lifecycle;
+mod logs;

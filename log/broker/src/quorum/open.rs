@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use parking_lot::Mutex;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::image::{Image, TopicId};
@@ -64,13 +64,20 @@ pub(super) fn open_topics(
         }
     }
     let start = folder.start();
-    if start.is_unclean() {
-        warn!(
+    match (start.is_unclean(), cut) {
+        (false, _) => {}
+        // Nothing to do for anybody: a killed process has lost nothing that it had acknowledged.
+        (true, 0) => info!(
+            ?start,
+            scanned_bytes = scanned,
+            "the last process ended without a stop; the log was checked and is whole"
+        ),
+        (true, _) => warn!(
             ?start,
             scanned_bytes = scanned,
             cut_bytes = cut,
-            "log was not closed cleanly"
-        );
+            "the last process ended without a stop; an unfinished write at the end of the log was cut off"
+        ),
     }
     Ok(index)
 }
