@@ -1,16 +1,17 @@
-//! `/healthz`, `/readyz` and `/metrics` beside the SQL interface.
+//! `/healthz`, `/readyz`, `/metrics` and `/v1/server` beside the SQL interface.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Json, Router};
 use log_broker::Broker;
 use metrics_exporter_prometheus::PrometheusHandle;
 use streams::Engine;
 
 use crate::figures::metrics_page;
+use crate::presence::Presence;
 
 /// Whether everything serves.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,7 @@ pub(crate) fn router(
     metrics: PrometheusHandle,
     engine: Engine,
     broker: Broker,
+    presence: Presence,
 ) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -44,6 +46,13 @@ pub(crate) fn router(
             get(move || {
                 let page = ready(readiness.get(), &broker.offline());
                 async move { page }
+            }),
+        )
+        .route(
+            "/v1/server",
+            get(move || {
+                let presence = presence.clone();
+                async move { Json(presence) }
             }),
         )
         .route(

@@ -12,6 +12,7 @@ mod figures;
 mod group;
 mod health;
 mod place;
+mod presence;
 mod produce;
 mod screen;
 mod server;

@@ -8,6 +8,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::config::{LogFormat, LogSettings, Settings};
 use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
+use crate::presence::{self, Presence};
 use crate::screen;
 
 /// How long open HTTP connections may take to end at a graceful stop.
@@ -46,6 +48,7 @@ pub(crate) struct Addresses {
 pub(crate) struct Running {
     /// The addresses as bound.
     pub addresses: Addresses,
+    data: PathBuf,
     readiness: Readiness,
     shutdown: watch::Sender<bool>,
     servers: tokio::sync::Mutex<JoinSet<Result<()>>>,
@@ -109,11 +112,13 @@ impl Running {
                     .context("kafka listener")
             }
         });
+        let presence = Presence::new(&settings.data, &addresses);
         let pages = sql.router().merge(health::router(
             readiness.clone(),
             recorder,
             engine.clone(),
             broker.clone(),
+            presence.clone(),
         ));
         for (name, listener, router) in [
             ("connect", connect_listener, connect.router()),
@@ -123,8 +128,10 @@ impl Running {
             servers.spawn(async move { serve_http(name, listener, router, stopped).await });
         }
         readiness.set(true);
+        presence.leave_note(&settings.data);
         Ok(Self {
             addresses,
+            data: settings.data,
             readiness,
             shutdown,
             servers: tokio::sync::Mutex::new(servers),
@@ -147,6 +154,7 @@ impl Running {
     /// Stops taking work, commits, flushes, and marks the data folder as cleanly closed.
     pub(crate) async fn stop(self) -> Result<()> {
         self.readiness.set(false);
+        presence::remove_note(&self.data);
         self.connect.stop().await;
         self.sql.shutdown().await;
         self.engine.shutdown().await;

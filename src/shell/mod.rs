@@ -22,8 +22,9 @@ use sql::StatementText;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::ConfigArgs;
+use crate::config::{ConfigArgs, Origin, Settings};
 use crate::exit::Failure;
+use crate::presence;
 use crate::start::{self, Running};
 pub(crate) use client::{Client, Next, Outcome, Row, Rows};
 pub(crate) use output::{Output, table};
@@ -52,14 +53,13 @@ pub(crate) struct SqlArgs {
     /// How to print rows; table in a terminal, json (one object a line) otherwise
     #[arg(long, short = 'o', value_enum)]
     output: Option<Output>,
-    /// The server's http address; without it the local default, and where nothing serves, a server in this process
+    /// The server's http address; without it the one that holds --data or the local default, and where nothing serves, a server in this process
     #[arg(long, value_name = "ADDRESS")]
     server: Option<String>,
 }
 
 /// Runs the command.
 pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
-    start::log_to_stderr();
     let text = match (&args.command, &args.file) {
         (Some(text), _) => Some(text.clone()),
         (None, Some(path)) => Some(
@@ -89,8 +89,14 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
 }
 
 /// Finds the server, or becomes one.
+///
+/// 1. `--server` is taken at its word.
+/// 2. A data folder that was asked for means the server that holds it, wherever it listens.
+/// 3. Otherwise it is who serves at `http.listen`, or who holds the default folder.
+/// 4. Nobody: all roles run here. Default ports that another folder's server has are left to it.
 async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, Option<Running>)> {
     if let Some(address) = server {
+        start::log_to_stderr();
         let client = Client::new(address);
         return match client.is_ready().await {
             true => Ok((client, None)),
@@ -100,21 +106,54 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
             .into()),
         };
     }
-    let settings = config.load()?.settings;
-    let client = Client::new(&settings.http.listen.to_string());
-    if client.is_ready().await {
-        return Ok((client, None));
+    let loaded = config.load()?;
+    let origin = |key: &str| loaded.keys.get(key).map(|(_, origin)| origin);
+    let is_default = |key: &str| origin(key) == Some(&Origin::Default);
+    let mut settings = loaded.settings.clone();
+    start::log_as(&settings.log)?;
+    let asked = !is_default("data");
+    let at_address = Client::new(&settings.http.listen.to_string());
+    let serves = at_address.is_ready().await;
+    if serves && !asked {
+        return Ok((at_address, None));
     }
+    if let Some(holder) = presence::holder(&settings.data).await {
+        return Ok((Client::new(&holder.http.to_string()), None));
+    }
+    let listen = settings.http.listen;
+    if !serves {
+        return become_server(settings, &format!("Nothing serves at {listen}")).await;
+    }
+    let other = presence::ask(&listen.to_string()).await;
+    let whose = other.map_or_else(|| "another folder".to_owned(), |other| other.data);
+    let other = format!(
+        "The server at {listen} has {whose}, not {}",
+        settings.data.display()
+    );
+    if !is_default("http.listen") {
+        let text = format!("{other}; choose another address with --set http.listen=127.0.0.1:PORT");
+        return Err(Failure::Server(text).into());
+    }
+    for (key, address) in [
+        ("kafka.listen", &mut settings.kafka.listen),
+        ("connect.listen", &mut settings.connect.listen),
+        ("http.listen", &mut settings.http.listen),
+    ] {
+        if is_default(key) {
+            address.set_port(0);
+        }
+    }
+    become_server(settings, &other).await
+}
+
+async fn become_server(settings: Settings, why: &str) -> Result<(Client, Option<Running>)> {
     eprintln!(
-        "Nothing serves at {}: all roles run in this process until it ends; data in {}.",
-        settings.http.listen,
+        "{why}: all roles run in this process until it ends; data in {}.",
         settings.data.display()
     );
     let running = Running::start(settings).await?;
-    Ok((
-        Client::new(&running.addresses.http.to_string()),
-        Some(running),
-    ))
+    let client = Client::new(&running.addresses.http.to_string());
+    Ok((client, Some(running)))
 }
 
 /// Runs statements in order; the first error or Ctrl-C ends it.

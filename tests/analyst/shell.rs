@@ -163,3 +163,48 @@ fn settings_stay_and_errors_name_the_line_of_the_whole_text() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("4 |   kk FROM t"), "{error}");
 }
+
+#[test]
+fn a_data_folder_means_the_server_that_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mine, other) = (folder.path().join("mine"), folder.path().join("other"));
+    let server = Server::start(&mine);
+    assert!(server.shell(SETUP).status.success());
+    let count = |data: &std::path::Path, listen: &str| {
+        let output = thalweg()
+            .args(["sql", "-c", "SELECT count(*) AS n FROM t", "--data"])
+            .arg(data)
+            .env("THALWEG_HTTP__LISTEN", listen)
+            .env("THALWEG_KAFKA__LISTEN", "127.0.0.1:0")
+            .env("THALWEG_CONNECT__LISTEN", "127.0.0.1:0")
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            text(output.stdout),
+            text(output.stderr),
+            output.status.code(),
+        )
+    };
+    // The server is found by its folder, though it does not listen where the settings say.
+    assert_eq!(
+        count(&mine, "127.0.0.1:0"),
+        ("{\"n\":2}\n".into(), String::new(), Some(0))
+    );
+    // Another folder's server is not asked, and it is said whose it is.
+    let (stdout, stderr, code) = count(&other, &server.http);
+    assert_eq!((stdout.as_str(), code), ("", Some(3)), "{stderr}");
+    let whose = mine.canonicalize().unwrap();
+    assert!(
+        stderr.contains(&format!("{} has {}", server.http, whose.display())),
+        "{stderr}"
+    );
+    assert!(!other.exists());
+    // After a kill the note is still there, and nobody believes it.
+    server.kill();
+    assert!(mine.join("server.json").exists());
+    let (stdout, stderr, _) = count(&mine, "127.0.0.1:0");
+    assert_eq!(stdout, "{\"n\":2}\n", "{stderr}");
+    assert!(stderr.contains("all roles run in this process"), "{stderr}");
+    assert!(!mine.join("server.json").exists());
+}

@@ -1,4 +1,4 @@
-//! What a running server tells: its log, its figures.
+//! What a running server tells: its log, its figures, its addresses.
 
 use std::fs::File;
 use std::path::Path;
@@ -117,5 +117,23 @@ fn figures_are_described_and_go_with_their_job() {
         server.sql("DROP MATERIALIZED VIEW v").await;
         let text = page().await;
         assert!(!text.contains("job=\"v\""), "{text}");
+    });
+}
+
+#[test]
+fn the_data_folder_tells_who_serves_it() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path());
+        let note = std::fs::read(folder.path().join("server.json")).unwrap();
+        let note: serde_json::Value = serde_json::from_slice(&note).unwrap();
+        let said = reqwest::get(format!("http://{}/v1/server", server.http))
+            .await
+            .unwrap();
+        assert_eq!(said.json::<serde_json::Value>().await.unwrap(), note);
+        assert_eq!(note["http"], server.http.as_str());
+        assert_eq!(note["pid"], server.pid());
+        server.terminate();
+        assert!(!folder.path().join("server.json").exists());
     });
 }
