@@ -12,14 +12,10 @@ pub(crate) async fn handle(
     broker: &Shared,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let outcome = match &request.transactional_id {
-        None => fresh(broker).await,
-        Some(id) => {
-            let expected =
-                (request.producer_id >= 0 && request.producer_epoch >= 0).then_some(Producer {
-                    id: request.producer_id,
-                    epoch: request.producer_epoch,
-                });
+    let outcome = match (&request.transactional_id, expected(&request)) {
+        (_, Err(error)) => Err(error),
+        (None, Ok(_)) => fresh(broker).await,
+        (Some(id), Ok(expected)) => {
             broker
                 .transactions
                 .initialize(id, expected, request.transaction_timeout_ms)
@@ -39,6 +35,15 @@ pub(crate) async fn handle(
             producer_id: -1,
             producer_epoch: -1,
         },
+    }
+}
+
+/// What the client believes to own: an id and an epoch, or neither.
+fn expected(request: &InitProducerIdRequest) -> Result<Option<Producer>, ErrorCode> {
+    match (request.producer_id, request.producer_epoch) {
+        (-1, -1) => Ok(None),
+        (-1, _) | (_, -1) => Err(ErrorCode::InvalidRequest),
+        (id, epoch) => Ok(Some(Producer { id, epoch })),
     }
 }
 

@@ -32,6 +32,14 @@ impl Shared {
             .ok_or(ErrorCode::InvalidProducerIdMapping)
     }
 
+    /// As [`Shared::known`], where the request must name an id.
+    pub(super) fn named(&self, id: &str) -> Result<Arc<Entry>, Refused> {
+        if id.is_empty() {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        self.known(id)
+    }
+
     pub(super) async fn turn(&self, entry: &Entry) -> Result<OwnedMutexGuard<()>, Refused> {
         tokio::time::timeout(TURN_WAIT, Arc::clone(&entry.turn).lock_owned())
             .await
@@ -41,7 +49,7 @@ impl Shared {
     pub(super) async fn initialize(
         &self,
         entry: &Entry,
-        mut expected: Option<Producer>,
+        expected: Option<Producer>,
         timeout_ms: i32,
     ) -> Result<Producer, Refused> {
         loop {
@@ -61,7 +69,6 @@ impl Shared {
                 Initialization::AbortFirst(next) => {
                     self.decide(entry, next).await?;
                     self.complete(entry).await?;
-                    expected = None;
                 }
             }
         }

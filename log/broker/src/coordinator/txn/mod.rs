@@ -208,7 +208,7 @@ impl Transactions {
         partitions: Vec<TopicPartition>,
         client_version: i16,
     ) -> Result<(), Refused> {
-        let entry = self.shared.known(id)?;
+        let entry = self.shared.named(id)?;
         // The common case of a producer that goes on writing to the same partitions takes no turn.
         if let Some(current) = &*entry.record.read()
             && current.client_version == client_version
@@ -275,7 +275,7 @@ impl Transactions {
         commit: bool,
         raise_epoch: bool,
     ) -> Result<Producer, Refused> {
-        let entry = self.shared.known(id)?;
+        let entry = self.shared.named(id)?;
         let shared = Arc::clone(&self.shared);
         let (visible, answer) = oneshot::channel();
         self.shared.background.spawn(async move {
@@ -306,7 +306,7 @@ impl Transactions {
     }
 
     /// Aborts what has been open for too long, finishes what waited for a partition, forgets ids that nobody used for long;
-    /// called every 100 ms or so.
+    /// called every 50 ms or so.
     pub(crate) fn tick(&self) {
         if self.shared.log.check_online().is_err() {
             // Nothing can be decided before the next start.

@@ -15,6 +15,8 @@
 //! 1. The producer epoch only rises while the producer id stays; a new id begins at 0.
 //! 2. A decision (Prepare…) is never taken back: the same end may be asked for again, the other one never.
 //! 3. What the coordinator aborts by itself raises the epoch, so that the owner learns of it.
+//! 4. The owner of a transaction that was aborted for its age, or because the owner itself began anew, may go on: the epoch before is
+//!    remembered, and whoever still bears it is told the raised one. After a takeover it is not: that owner is fenced for good.
 
 use log_protocol::{ErrorCode, TopicPartition};
 
@@ -30,7 +32,7 @@ pub(crate) enum Initialization {
     Already,
     /// Write this; its id and epoch are the answer.
     Write(TransactionRecord),
-    /// The previous owner left a transaction open: write this, finish the abort, then ask again without an expected epoch.
+    /// A transaction is open, of the previous owner or of this one before it failed: write this, finish the abort, then ask again.
     AbortFirst(TransactionRecord),
 }
 
@@ -93,9 +95,17 @@ pub(crate) fn initialize(
     match (current.phase, expected) {
         (Phase::PrepareCommit | Phase::PrepareAbort, _) => Err(ErrorCode::ConcurrentTransactions),
         (Phase::Ongoing, Some(expected)) if !is_current(expected) => Err(ErrorCode::ProducerFenced),
-        (Phase::Ongoing, _) => Ok(Initialization::AbortFirst(fenced_abort(current, now))),
-        (_, Some(expected)) if is_retry(expected) => Ok(Initialization::Already),
-        (_, Some(expected)) if !is_current(expected) => Err(ErrorCode::ProducerFenced),
+        (Phase::Ongoing, Some(_)) => Ok(Initialization::AbortFirst(raised_abort(current, now))),
+        (Phase::Ongoing, None) => Ok(Initialization::AbortFirst(fenced_abort(current, now))),
+        (_, Some(expected))
+            if is_retry(expected) && current.producer_epoch <= PRODUCER_EPOCH_MAX =>
+        {
+            Ok(Initialization::Already)
+        }
+        // A retry whose raised epoch is the one kept for fencing goes on with a fresh producer id.
+        (_, Some(expected)) if !is_current(expected) && !is_retry(expected) => {
+            Err(ErrorCode::ProducerFenced)
+        }
         (_, expected) => {
             let mut next = TransactionRecord {
                 timeout_ms,
@@ -245,7 +255,7 @@ pub(crate) fn abort_if_expired(current: &TransactionRecord, now: i64) -> Option<
             .start_ms
             .saturating_add(i64::from(current.timeout_ms))
             <= now;
-    expired.then(|| fenced_abort(current, now))
+    expired.then(|| raised_abort(current, now))
 }
 
 fn check_owner(current: &TransactionRecord, producer: Producer) -> Result<(), ErrorCode> {
@@ -282,18 +292,19 @@ fn prepared(
     next
 }
 
+/// An abort that the coordinator decides: the epoch rises whatever protocol the client speaks, and its owner may learn the new one.
+fn raised_abort(current: &TransactionRecord, now: i64) -> TransactionRecord {
+    TransactionRecord {
+        client_version: current.client_version,
+        ..prepared(current, false, true, now)
+    }
+}
+
+/// The abort of a takeover: the previous owner must not pass as a retry.
 fn fenced_abort(current: &TransactionRecord, now: i64) -> TransactionRecord {
     TransactionRecord {
         last_epoch: -1,
-        ..prepared(current, false, true, now)
-    }
-    .with_version(current)
-}
-
-impl TransactionRecord {
-    fn with_version(mut self, of: &Self) -> Self {
-        self.client_version = of.client_version;
-        self
+        ..raised_abort(current, now)
     }
 }
 
@@ -466,6 +477,78 @@ mod tests {
             (Phase::PrepareAbort, 1)
         );
         assert_eq!(abort_if_expired(&aborting, 5000), None);
+    }
+
+    #[test]
+    fn a_producer_goes_on_after_its_transaction_timed_out() {
+        let aborted = complete(&abort_if_expired(&ongoing(2), 1010).unwrap(), 8, 1020);
+        assert_eq!(
+            (aborted.phase, aborted.producer_epoch),
+            (Phase::CompleteAbort, 1)
+        );
+        assert_eq!(
+            initialize(Some(&aborted), Some(P0), 1000, 8, 1030),
+            Ok(Initialization::Already),
+            "epoch 1 is the answer"
+        );
+        assert_eq!(end(&aborted, P0, false, true, 1030), Ok(Ending::Already));
+        assert_eq!(
+            end(&aborted, P0, true, true, 1030),
+            Err(ErrorCode::InvalidTxnState),
+            "what was aborted cannot be committed"
+        );
+        // Its late frames stay out, and a takeover fences it for good.
+        assert_eq!(
+            add_partitions(&aborted, P0, &[partition(1)], 2, 1030),
+            Err(ErrorCode::ProducerFenced)
+        );
+        let Initialization::Write(taken) = initialize(Some(&aborted), None, 1000, 8, 1030).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            initialize(Some(&taken), Some(P0), 1000, 8, 1040),
+            Err(ErrorCode::ProducerFenced)
+        );
+    }
+
+    #[test]
+    fn a_producer_that_begins_anew_gets_the_same_epoch_however_often_it_asks() {
+        let Initialization::AbortFirst(aborting) =
+            initialize(Some(&ongoing(0)), Some(P0), 1000, 8, 20).unwrap()
+        else {
+            panic!()
+        };
+        let aborted = complete(&aborting, 8, 30);
+        assert_eq!(aborted.producer_epoch, 1);
+        for _ in 0..2 {
+            assert_eq!(
+                initialize(Some(&aborted), Some(P0), 1000, 8, 40),
+                Ok(Initialization::Already)
+            );
+        }
+    }
+
+    #[test]
+    fn the_epoch_that_is_kept_for_fencing_is_given_to_nobody() {
+        let mut record = ongoing(0);
+        record.producer_epoch = PRODUCER_EPOCH_MAX;
+        let owner = Producer {
+            id: 7,
+            epoch: PRODUCER_EPOCH_MAX,
+        };
+        let aborted = complete(&abort_if_expired(&record, 1010).unwrap(), 8, 1020);
+        assert_eq!(aborted.producer_epoch, i16::MAX);
+        let Initialization::Write(next) =
+            initialize(Some(&aborted), Some(owner), 1000, 8, 1030).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!((next.producer_id, next.producer_epoch), (8, 0));
+        assert_eq!(
+            initialize(Some(&next), Some(owner), 1000, 9, 1040),
+            Ok(Initialization::Already)
+        );
     }
 
     #[test]

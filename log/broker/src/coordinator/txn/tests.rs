@@ -283,3 +283,48 @@ async fn a_decided_commit_of_an_offline_partition_survives_the_next_start() {
         .expect("read");
     assert!(fetched.aborted.is_empty(), "it was committed");
 }
+
+#[tokio::test]
+async fn a_timed_out_producer_goes_on_and_an_aborted_transaction_is_not_committed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (name, log) = partition(&node);
+    let transactions = &node.transactions;
+    let producer = transactions
+        .initialize("id", None, 1000)
+        .await
+        .expect("opened");
+    transactions
+        .add_partitions("id", producer, vec![name], 2)
+        .await
+        .expect("added");
+    write(&log, producer);
+    let entry = transactions.shared.known("id").expect("known");
+    if let Some(record) = &mut *entry.record.write() {
+        record.start_ms = 0;
+    }
+    transactions.tick();
+    transactions.settled("id").await;
+    assert!(!is_open(&log));
+    let raised = Producer {
+        epoch: producer.epoch + 1,
+        ..producer
+    };
+    assert_eq!(
+        transactions.end("id", producer, true, true).await,
+        Err(ErrorCode::InvalidTxnState)
+    );
+    assert_eq!(
+        transactions.end("id", producer, false, true).await,
+        Ok(raised)
+    );
+    assert_eq!(
+        transactions.initialize("id", Some(producer), 1000).await,
+        Ok(raised)
+    );
+    assert_eq!(
+        transactions.end("", producer, false, true).await,
+        Err(ErrorCode::InvalidRequest)
+    );
+    drop(entry);
+}
