@@ -37,7 +37,7 @@ mod record;
 pub use api::{ApiKey, Request, Response};
 pub use batch::{
     BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchError, BatchHeader, BatchIter, ControlKind,
-    ControlRecord, ProducerStamp, TimestampType, batches, control_batch, patch,
+    ControlRecord, ProducerStamp, TimestampType, batches, control_batch, patch, patch_create_time,
     patch_log_append_time,
 };
 pub use compression::{Compression, CompressionError};

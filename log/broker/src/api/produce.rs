@@ -8,21 +8,22 @@
 //! ```
 //! acks=0 gets no answer; the server closes the connection on an error. A replica set of one makes acks=1 and acks=all the same.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use log_protocol::api::produce::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceResponse,
 };
-use log_protocol::{BatchHeader, ErrorCode, TopicPartition};
+use log_protocol::{BatchHeader, Compression, ErrorCode, TopicPartition};
 
 use super::named;
 use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::txn::Handle;
 use crate::coordinator::txn::state::Producer;
-use crate::partition::AppendOrigin;
+use crate::partition::{AppendError, AppendOrigin};
 use crate::quorum::Topic;
 use crate::storage::Partition;
 
@@ -31,6 +32,9 @@ const ADDS_PARTITIONS_FROM: i16 = 12;
 
 /// From this version on clients know TRANSACTION_ABORTABLE.
 const ABORTABLE_FROM: i16 = 11;
+
+/// From this version on clients can read zstd (KIP-110).
+const ZSTD_FROM: i16 = 7;
 
 /// An append that waits for its durability: where its answer lies, and what it waits for.
 struct Pending {
@@ -54,14 +58,18 @@ pub(crate) async fn handle(
         now_ms: wall_ms(),
     };
     let mut pending = Vec::new();
+    let mut named = HashSet::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let found = find_topic(broker, version, &data.name, data.topic_id);
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for one in data.partition_data {
             let appended = match &found {
-                Err(error) => Err((*error, None)),
-                Ok(_) if !matches!(acks, -1..=1) => Err((ErrorCode::InvalidRequiredAcks, None)),
+                Err(error) => Err((*error).into()),
+                Ok(_) if !matches!(acks, -1..=1) => Err(ErrorCode::InvalidRequiredAcks.into()),
+                Ok(topic) if !named.insert((topic.id(), one.index)) => {
+                    Err(ErrorCode::InvalidRequest.into())
+                }
                 Ok(topic) => append.run(topic, &one),
             };
             match appended {
@@ -75,7 +83,7 @@ pub(crate) async fn handle(
                     });
                     answers.push(answer);
                 }
-                Err((error, message)) => answers.push(refused(one.index, error, message)),
+                Err(refusal) => answers.push(refusal.answer(one.index)),
             }
         }
         responses.push(TopicProduceResponse {
@@ -101,7 +109,11 @@ async fn await_durability(pending: Vec<Pending>, responses: &mut [TopicProduceRe
     for (one, outcome) in pending.iter().zip(outcomes) {
         if let Err(error) = outcome {
             let answer = &mut responses[one.topic].partition_responses[one.index];
-            *answer = refused(answer.index, error.code(), Some(error.to_string()));
+            let refusal = Refusal {
+                message: Some(error.to_string()),
+                ..error.code().into()
+            };
+            *answer = refusal.answer(answer.index);
         }
     }
 }
@@ -179,20 +191,68 @@ struct Append<'a> {
     now_ms: i64,
 }
 
-type Appending =
-    Result<(PartitionProduceResponse, Arc<Partition>, i64), (ErrorCode, Option<String>)>;
+type Appending = Result<(PartitionProduceResponse, Arc<Partition>, i64), Refusal>;
+
+/// Why a partition's batch was not taken.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    records: Vec<BatchIndexAndErrorMessage>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self {
+            code,
+            message: None,
+            records: Vec::new(),
+        }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        let records = error.record_errors().iter();
+        let records = records.map(|record| BatchIndexAndErrorMessage {
+            batch_index: record.index,
+            batch_index_error_message: Some(record.reason.clone()),
+        });
+        Self {
+            code: error.code(),
+            message: Some(error.to_string()),
+            records: records.collect(),
+        }
+    }
+}
+
+impl Refusal {
+    fn answer(self, index: i32) -> PartitionProduceResponse {
+        PartitionProduceResponse {
+            index,
+            error_code: self.code,
+            base_offset: -1,
+            record_errors: self.records,
+            error_message: self.message,
+            ..PartitionProduceResponse::default()
+        }
+    }
+}
 
 impl Append<'_> {
     fn run(&self, topic: &Topic, data: &PartitionProduceData) -> Appending {
         let partition = topic
             .partition(data.index)
-            .ok_or((ErrorCode::UnknownTopicOrPartition, None))?;
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let Some(records) = data.records.clone().filter(|records| !records.is_empty()) else {
-            return Err((
-                ErrorCode::InvalidRecord,
-                Some("there is no batch".to_owned()),
-            ));
+            return Err(Refusal {
+                message: Some("there is no batch".to_owned()),
+                ..ErrorCode::InvalidRecord.into()
+            });
         };
+        let is_zstd = |header: BatchHeader| header.compression() == Ok(Compression::Zstd);
+        if self.version < ZSTD_FROM && header_of(data).is_some_and(is_zstd) {
+            return Err(ErrorCode::UnsupportedCompressionType.into());
+        }
         let transactional = header_of(data).filter(BatchHeader::is_transactional);
         let mut origin = AppendOrigin::Client;
         let name;
@@ -210,9 +270,7 @@ impl Append<'_> {
                 Some(self.gate(producer, &name)?)
             }
         };
-        let appended = partition
-            .append(records, origin, self.now_ms)
-            .map_err(|error| (error.code(), Some(error.to_string())))?;
+        let appended = partition.append(records, origin, self.now_ms)?;
         drop(gate);
         let answer = PartitionProduceResponse {
             index: data.index,
@@ -230,7 +288,7 @@ impl Append<'_> {
         &self,
         producer: Producer,
         partition: &TopicPartition,
-    ) -> Result<crate::coordinator::txn::Gate<'_>, (ErrorCode, Option<String>)> {
+    ) -> Result<crate::coordinator::txn::Gate<'_>, Refusal> {
         let gate = match self.transaction {
             None => Err(ErrorCode::InvalidTxnState),
             Some(Err(error)) => Err(*error),
@@ -248,22 +306,11 @@ impl Append<'_> {
                 }
                 error => error,
             };
-            (
-                code,
-                Some(format!(
-                    "batch for {partition} does not belong to an open transaction"
-                )),
-            )
+            let message = format!("batch for {partition} does not belong to an open transaction");
+            Refusal {
+                message: Some(message),
+                ..code.into()
+            }
         })
-    }
-}
-
-fn refused(index: i32, error: ErrorCode, message: Option<String>) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        error_code: error,
-        base_offset: -1,
-        error_message: message,
-        ..PartitionProduceResponse::default()
     }
 }

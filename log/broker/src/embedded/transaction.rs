@@ -244,7 +244,7 @@ impl Commit {
                 .gate(self.producer, &name)
                 .map_err(|error| refused(&self.id, error))?;
             let appended = partition
-                .append(bytes, AppendOrigin::ClientTransactionV2, now_ms)
+                .append(bytes, AppendOrigin::Embedded, now_ms)
                 .map_err(|error| write_error(&name, size, error))?;
             drop(gate);
             offsets.push(appended.base_offset);

@@ -36,7 +36,7 @@ impl Writer for EmbeddedWriter {
         let bytes = batch.build(ProducerStamp::NONE);
         let size = bytes.len();
         let appended = found
-            .append(bytes, AppendOrigin::Client, wall_ms())
+            .append(bytes, AppendOrigin::Embedded, wall_ms())
             .map_err(|error| write_error(partition, size, error))?;
         found
             .acknowledged(appended.last_offset)

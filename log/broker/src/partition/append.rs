@@ -1,17 +1,22 @@
 //! The rules that a batch keeps before it gets offsets, and what an append answers.
 //!
-//! 1. The header is sound, the CRC holds, the counts agree (`LogValidator.validateBatch`). Nothing is decompressed
-//!    unless a topic rule needs the records: compaction (every record has a key), a lower bound of timestamps, or a
-//!    `compression.type` other than the producer's.
+//! 1. The header is sound, the CRC holds, the counts agree (`LogValidator.validateBatch`).
 //! 2. A client sends exactly one batch, no control batch, nothing above `max.message.bytes` or `segment.bytes`.
-//! 3. Timestamps stay inside of what the topic allows; `LogAppendTime` overwrites them and renews the CRC.
+//! 3. The codec decodes, and the records are as many and as the header says: what is acknowledged can be read by everybody. One pass
+//!    over the records; the bytes of an uncompressed batch are in the cache from its CRC, and nothing is allocated for it.
+//! 4. Records of a compacted topic have keys, timestamps stay inside of what the topic allows. All records that break such a rule
+//!    are told, so that a client can send the others again (KIP-467).
+//! 5. The header's largest timestamp is that of the records, or the broker's clock with `LogAppendTime`: where it was not, it is
+//!    set and the CRC renewed. A client's word is not taken for it, because retention deletes by it.
+//!
+//! Batches that this process built itself keep 3 and 5 by construction and are not walked for them.
 //!
 //! PURE.
 
 use bytes::Bytes;
 use log_protocol::{
-    BATCH_HEADER_BYTES, Batch, BatchError, Compression, ErrorCode, TimestampType, TopicPartition,
-    patch_log_append_time,
+    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, Compression, CompressionError, ErrorCode,
+    TimestampType, TopicPartition, patch_create_time, patch_log_append_time,
 };
 use thiserror::Error;
 
@@ -22,11 +27,13 @@ use crate::storage::StorageError;
 /// Who appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AppendOrigin {
-    /// A producer, over the wire or embedded.
+    /// A producer, over the wire.
     Client,
     /// A producer that speaks transactions of version 2 (Produce 12 and later, KIP-890): without any state its first
     /// sequence must be 0.
     ClientTransactionV2,
+    /// A producer of this process, whose batches a `BatchBuilder` made; its transactions are of version 2.
+    Embedded,
     /// A coordinator of this broker: no sequence numbers, any number of batches.
     Coordinator,
 }
@@ -75,19 +82,20 @@ pub(crate) enum AppendError {
         /// The topic's limit.
         max: u64,
     },
-    /// A timestamp lies outside of what the topic allows.
+    /// Some of its records break rules of the topic; none of the batch is taken.
     #[error(
-        "batch for {partition} has timestamp {timestamp}, which is more than {limit_ms} ms {side} the broker's clock"
+        "batch for {partition} refused: {count} of its records break a rule of the topic, the first is record {}: {}; send the others without them",
+        errors[0].index, errors[0].reason
     )]
-    InvalidTimestamp {
+    Records {
         /// Where to.
         partition: TopicPartition,
-        /// The record's, ms since 1970 UTC.
-        timestamp: i64,
-        /// The topic's limit.
-        limit_ms: i64,
-        /// "ahead of" or "behind".
-        side: &'static str,
+        /// The kind that a client is told.
+        code: ErrorCode,
+        /// How many.
+        count: usize,
+        /// The first ones of them, at least one.
+        errors: Vec<RecordError>,
     },
     /// Sequence number, producer epoch or transaction state do not fit.
     #[error("batch for {0} refused: {1}")]
@@ -100,19 +108,49 @@ pub(crate) enum AppendError {
     Storage(#[from] StorageError),
 }
 
+/// A record that breaks a rule of its topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordError {
+    /// The record's place in the batch, from 0.
+    pub(crate) index: i32,
+    /// Which rule.
+    pub(crate) reason: String,
+}
+
+/// Records of one batch that are told one by one; of a batch with more of them the rest is only counted.
+const RECORD_ERRORS_MAX: usize = 10_000;
+
 impl AppendError {
+    /// The records that are to blame; empty where the batch as a whole is.
+    pub(crate) fn record_errors(&self) -> &[RecordError] {
+        match self {
+            Self::Records { errors, .. } => errors,
+            _ => &[],
+        }
+    }
+
     /// What a client is told.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Corrupt(_, BatchError::Magic(_)) => ErrorCode::UnsupportedForMessageFormat,
-            Self::Corrupt(_, BatchError::Header { .. } | BatchError::Record { .. }) => {
-                ErrorCode::InvalidRecord
+            Self::Corrupt(
+                _,
+                BatchError::Header { .. }
+                | BatchError::Record { .. }
+                | BatchError::TrailingBytes { .. },
+            ) => ErrorCode::InvalidRecord,
+            Self::Corrupt(_, BatchError::Compression(CompressionError::TooLarge { .. })) => {
+                ErrorCode::MessageTooLarge
+            }
+            // As Kafka has it: CORRUPT_MESSAGE would make clients send the same bytes again.
+            Self::Corrupt(_, BatchError::Compression(_) | BatchError::Codec(_)) => {
+                ErrorCode::UnknownServerError
             }
             Self::Corrupt(..) => ErrorCode::CorruptMessage,
+            Self::Records { code, .. } => *code,
             Self::InvalidRecord(..) => ErrorCode::InvalidRecord,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::SegmentTooSmall { .. } => ErrorCode::RecordListTooLarge,
-            Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
             Self::Sequence(_, error) => match error {
                 SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 SequenceError::OldEpoch { .. } => ErrorCode::InvalidProducerEpoch,
@@ -221,75 +259,112 @@ impl Checker<'_> {
                 }
             }
         }
-        let batch = match self.config.timestamp_type {
-            TimestampType::LogAppendTime if !header.is_control() => self.stamp(batch)?,
-            _ => {
-                self.check_header_time(&batch)?;
-                batch
-            }
-        };
-        self.check_records(&batch)?;
+        let content = self.check_content(&batch)?;
+        let batch = self.set_time(batch, content.max_timestamp)?;
         Ok(CheckedBatch {
-            batch: self.recompress(batch)?,
+            batch: self.recompress(batch, content.records)?,
         })
     }
 
-    fn stamp(&self, batch: Batch) -> Result<Batch, AppendError> {
-        let mut bytes = batch.bytes().to_vec();
-        patch_log_append_time(&mut bytes, self.now_ms);
-        Batch::parse(&bytes.into()).map_err(|error| self.corrupt(error))
-    }
-
-    fn check_header_time(&self, batch: &Batch) -> Result<(), AppendError> {
-        let limit_ms = self.config.timestamp_after_max_ms;
-        let timestamp = batch.header.max_timestamp;
-        if self.origin == AppendOrigin::Coordinator
-            || timestamp.saturating_sub(self.now_ms) <= limit_ms
-        {
-            return Ok(());
+    /// Walks the records, as far as it is not known what they hold.
+    fn check_content(&self, batch: &Batch) -> Result<Content, AppendError> {
+        let header = &batch.header;
+        let rules = self.record_rules(header);
+        let is_ours = matches!(
+            self.origin,
+            AppendOrigin::Embedded | AppendOrigin::Coordinator
+        );
+        if is_ours && !rules.look_at_each(header) {
+            return Ok(Content {
+                max_timestamp: header.max_timestamp,
+                records: None,
+            });
         }
-        Err(AppendError::InvalidTimestamp {
-            partition: self.partition.clone(),
-            timestamp,
-            limit_ms,
-            side: "ahead of",
-        })
-    }
-
-    /// Walks the records where a rule of the topic needs them.
-    fn check_records(&self, batch: &Batch) -> Result<(), AppendError> {
-        let needs_key = self.config.cleanup_compact && !batch.header.is_control();
-        let needs_time = self.config.timestamp_before_max_ms != i64::MAX
-            && self.config.timestamp_type == TimestampType::CreateTime
-            && self.origin != AppendOrigin::Coordinator;
-        if !needs_key && !needs_time {
-            return Ok(());
-        }
-        let mut records = batch
+        let mut plain = batch.clone();
+        plain.header = header.with_create_time();
+        let mut records = plain
             .records(self.decompressed_max())
             .map_err(|error| self.corrupt(error))?;
-        let limit_ms = self.config.timestamp_before_max_ms;
-        let mut expected = batch.header.base_offset;
+        let mut broken = Broken::default();
+        let mut max_timestamp = -1;
+        let mut index = 0;
         while let Some(span) = records.next_span() {
             let span = span.map_err(|error| self.corrupt(error))?;
-            if span.offset != expected {
-                return Err(self.invalid("offsets are not contiguous"));
-            }
-            expected = expected.wrapping_add(1);
-            if needs_key && span.key.is_none() {
-                return Err(self.invalid("a compacted topic takes no record without a key"));
-            }
-            if needs_time && self.now_ms.saturating_sub(span.timestamp) > limit_ms {
-                let (partition, timestamp) = (self.partition.clone(), span.timestamp);
-                return Err(AppendError::InvalidTimestamp {
-                    partition,
-                    timestamp,
-                    limit_ms,
-                    side: "behind",
+            if span.offset != header.base_offset.wrapping_add(i64::from(index)) {
+                let reason = "its offset does not follow that of the record before it";
+                broken.push(index, ErrorCode::InvalidRecord, || reason.to_owned());
+            } else if rules.key && span.key.is_none() {
+                let reason = "a compacted topic takes no record without a key";
+                broken.push(index, ErrorCode::InvalidRecord, || reason.to_owned());
+            } else if !rules.allow_time(span.timestamp) {
+                broken.push(index, ErrorCode::InvalidTimestamp, || {
+                    rules.time_reason(span.timestamp)
                 });
             }
+            max_timestamp = max_timestamp.max(span.timestamp);
+            index += 1;
         }
-        Ok(())
+        if let Some(code) = broken.code {
+            return Err(AppendError::Records {
+                partition: self.partition.clone(),
+                code,
+                count: broken.count,
+                errors: broken.errors,
+            });
+        }
+        let buffer = records.buffer();
+        let records = match header.compression().map_err(|error| self.corrupt(error))? {
+            Compression::None => buffer.slice(BATCH_HEADER_BYTES..),
+            _ => buffer.clone(),
+        };
+        Ok(Content {
+            max_timestamp,
+            records: Some(records),
+        })
+    }
+
+    fn record_rules(&self, header: &BatchHeader) -> RecordRules {
+        let timed = self.config.timestamp_type == TimestampType::CreateTime
+            && self.origin != AppendOrigin::Coordinator;
+        RecordRules {
+            key: self.config.cleanup_compact
+                && !header.is_control()
+                && self.origin != AppendOrigin::Coordinator,
+            now_ms: self.now_ms,
+            before_max_ms: if timed {
+                self.config.timestamp_before_max_ms
+            } else {
+                i64::MAX
+            },
+            after_max_ms: if timed {
+                self.config.timestamp_after_max_ms
+            } else {
+                i64::MAX
+            },
+        }
+    }
+
+    /// Puts the time into the header that readers and retention go by.
+    fn set_time(&self, batch: Batch, max_timestamp: i64) -> Result<Batch, AppendError> {
+        let header = &batch.header;
+        let append_time = match self.config.timestamp_type {
+            _ if header.is_control() => return Ok(batch),
+            TimestampType::LogAppendTime => true,
+            TimestampType::CreateTime
+                if header.timestamp_type() == TimestampType::CreateTime
+                    && header.max_timestamp == max_timestamp =>
+            {
+                return Ok(batch);
+            }
+            TimestampType::CreateTime => false,
+        };
+        let mut bytes = batch.bytes().to_vec();
+        if append_time {
+            patch_log_append_time(&mut bytes, self.now_ms);
+        } else {
+            patch_create_time(&mut bytes, max_timestamp);
+        }
+        Batch::parse(&bytes.into()).map_err(|error| self.corrupt(error))
     }
 
     fn decompressed_max(&self) -> usize {
@@ -300,7 +375,7 @@ impl Checker<'_> {
     }
 
     /// Brings the batch to the topic's `compression.type`.
-    fn recompress(&self, batch: Batch) -> Result<Batch, AppendError> {
+    fn recompress(&self, batch: Batch, records: Option<Bytes>) -> Result<Batch, AppendError> {
         let (Some(wanted), false) = (self.config.compression, batch.header.is_control()) else {
             return Ok(batch);
         };
@@ -311,11 +386,12 @@ impl Checker<'_> {
         if found == wanted {
             return Ok(batch);
         }
-        let content = &batch.bytes()[BATCH_HEADER_BYTES..];
-        let records = match found {
-            Compression::None => Bytes::copy_from_slice(content),
-            codec => codec
-                .decompress(content, self.decompressed_max())
+        let content = batch.bytes().slice(BATCH_HEADER_BYTES..);
+        let records = match (records, found) {
+            (Some(records), _) => records,
+            (None, Compression::None) => content,
+            (None, codec) => codec
+                .decompress(&content, self.decompressed_max())
                 .map_err(|error| self.corrupt(error.into()))?,
         };
         let rewritten = super::rewrite::rewrite(
@@ -326,5 +402,68 @@ impl Checker<'_> {
             batch.header.max_timestamp,
         );
         Batch::parse(&rewritten.into()).map_err(|error| self.corrupt(error))
+    }
+}
+
+/// What the walk over a batch's records found.
+struct Content {
+    /// The latest time that a record bears, -1 if none does.
+    max_timestamp: i64,
+    /// The records, decompressed; `None` if they were not walked.
+    records: Option<Bytes>,
+}
+
+/// What the topic asks of each record.
+struct RecordRules {
+    key: bool,
+    now_ms: i64,
+    before_max_ms: i64,
+    after_max_ms: i64,
+}
+
+impl RecordRules {
+    /// Whether a header that can be believed does not show that all records keep the rules.
+    fn look_at_each(&self, header: &BatchHeader) -> bool {
+        self.key || self.before_max_ms != i64::MAX || !self.allow_time(header.max_timestamp)
+    }
+
+    /// A record without a time, -1, is taken always.
+    fn allow_time(&self, timestamp: i64) -> bool {
+        timestamp == -1
+            || (timestamp.saturating_sub(self.now_ms) <= self.after_max_ms
+                && self.now_ms.saturating_sub(timestamp) <= self.before_max_ms)
+    }
+
+    fn time_reason(&self, timestamp: i64) -> String {
+        let (side, key, limit_ms) = if timestamp > self.now_ms {
+            ("ahead of", "after", self.after_max_ms)
+        } else {
+            ("behind", "before", self.before_max_ms)
+        };
+        format!(
+            "timestamp {timestamp} is more than {limit_ms} ms {side} the broker's clock (message.timestamp.{key}.max.ms)"
+        )
+    }
+}
+
+/// Records of one batch that break rules.
+#[derive(Default)]
+struct Broken {
+    code: Option<ErrorCode>,
+    count: usize,
+    errors: Vec<RecordError>,
+}
+
+impl Broken {
+    /// Notes a record; a time that is refused decides what the batch is refused for, as in Kafka.
+    fn push(&mut self, index: i32, code: ErrorCode, reason: impl FnOnce() -> String) {
+        if self.code.is_none() || code == ErrorCode::InvalidTimestamp {
+            self.code = Some(code);
+        }
+        self.count += 1;
+        if self.errors.len() < RECORD_ERRORS_MAX {
+            let reason = reason();
+            self.errors.push(RecordError { index, reason });
+        }
     }
 }

@@ -186,8 +186,11 @@ impl ProducerStates {
         }
         let producer_id = header.producer_id;
         let Some(producer) = self.producers.get(&producer_id) else {
-            let must_start =
-                origin == AppendOrigin::ClientTransactionV2 && header.is_transactional();
+            let must_start = header.is_transactional()
+                && matches!(
+                    origin,
+                    AppendOrigin::ClientTransactionV2 | AppendOrigin::Embedded
+                );
             if must_start && header.base_sequence != 0 {
                 return Err(out_of_order(header, -1));
             }

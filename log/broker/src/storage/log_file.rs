@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
 
 use rustix::buffer::spare_capacity;
 
@@ -44,6 +45,13 @@ impl LogFile {
     /// Its size in bytes.
     pub(crate) fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    /// When it was written to last, ms since 1970 UTC.
+    pub(crate) fn modified_ms(&self) -> io::Result<i64> {
+        let since = self.file.metadata()?.modified()?.duration_since(UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Reads `length` bytes at `position`; fewer at the end of the file.

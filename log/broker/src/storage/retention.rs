@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::error::{FetchError, StorageError};
 use super::partition::{Partition, Upkeep};
 use super::segment::Segment;
+use super::walk::WalkError;
 use crate::partition::ends;
 use crate::quorum::{FlushLevel, TopicConfig};
 
@@ -199,13 +200,21 @@ impl Partition {
         let Some(keep_ms) = config.retention_ms else {
             return Ok(false);
         };
-        let latest = segment
-            .latest()
-            .map_err(|error| self.walk_error(segment.base_offset(), error))?;
-        // Records without a timestamp (-1) never age out by themselves.
-        Ok(latest.is_some_and(|(timestamp, _)| {
-            timestamp >= 0 && now_ms.saturating_sub(timestamp) > keep_ms
-        }))
+        let walk_error = |error| self.walk_error(segment.base_offset(), error);
+        let Some((latest, _)) = segment.latest().map_err(walk_error)? else {
+            return Ok(false);
+        };
+        // Where no record has a time, the file's own counts, as in Kafka.
+        let latest = match latest {
+            0.. => latest,
+            _ => segment.modified_ms().map_err(|source| {
+                walk_error(WalkError::Io {
+                    position: 0,
+                    source,
+                })
+            })?,
+        };
+        Ok(now_ms.saturating_sub(latest) > keep_ms)
     }
 
     /// Moves the log's start past these segments, the oldest ones, and removes their files.

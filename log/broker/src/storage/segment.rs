@@ -251,6 +251,11 @@ impl Segment {
         Ok(latest.map(|(timestamp, relative)| (timestamp, self.base_offset + i64::from(relative))))
     }
 
+    /// When something was appended last, by the file's own time; ms since 1970 UTC.
+    pub(crate) fn modified_ms(&self) -> io::Result<i64> {
+        self.file()?.modified_ms()
+    }
+
     /// A walk from the batch at or before `offset`; the caller passes over those that end before it.
     pub(crate) fn walk<'a>(
         &self,

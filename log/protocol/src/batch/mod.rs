@@ -238,6 +238,14 @@ impl BatchHeader {
         }
     }
 
+    /// As a producer's batch is read whatever its flags say: each record with the time that it bears itself.
+    pub fn with_create_time(self) -> Self {
+        Self {
+            attributes: self.attributes & !LOG_APPEND_TIME,
+            ..self
+        }
+    }
+
     /// Bytes of the whole batch, header included.
     pub fn total_size(&self) -> usize {
         self.batch_length as usize + LENGTH_END
@@ -549,6 +557,12 @@ impl BatchBuilder {
         self.buffer.len()
     }
 
+    /// The codec, and the records without one: for clients that compress by themselves.
+    pub fn into_uncompressed(mut self) -> (Compression, Self) {
+        let codec = std::mem::take(&mut self.compression);
+        (codec, self)
+    }
+
     /// The finished batch: compressed, base offset 0, leader epoch -1, CRC set.
     pub fn build(self, stamp: ProducerStamp) -> Bytes {
         let flags = if stamp.transactional {
@@ -609,6 +623,19 @@ pub fn patch_log_append_time(batch: &mut [u8], timestamp_ms: i64) {
         i16::from_be_bytes([batch[ATTRIBUTES], batch[ATTRIBUTES + 1]]) | LOG_APPEND_TIME;
     put(batch, ATTRIBUTES, &attributes.to_be_bytes());
     put(batch, MAX_TIMESTAMP, &timestamp_ms.to_be_bytes());
+    set_crc(batch);
+}
+
+/// Gives an appended batch the latest of its records' own times, for a topic with `message.timestamp.type=CreateTime`, and a new CRC. Not every client
+/// computes it (sarama 1.45.0 leaves -1), and time indexes, retention and searches by time live on it.
+///
+/// # Panics
+/// If `batch` is shorter than a header: it was parsed before.
+pub fn patch_create_time(batch: &mut [u8], max_timestamp_ms: i64) {
+    let attributes =
+        i16::from_be_bytes([batch[ATTRIBUTES], batch[ATTRIBUTES + 1]]) & !LOG_APPEND_TIME;
+    put(batch, ATTRIBUTES, &attributes.to_be_bytes());
+    put(batch, MAX_TIMESTAMP, &max_timestamp_ms.to_be_bytes());
     set_crc(batch);
 }
 

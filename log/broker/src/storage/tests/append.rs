@@ -1,6 +1,6 @@
 //! Appends: rules, sequences, transactions, durability, contention.
 
-use log_protocol::{Batch, ControlKind, ErrorCode};
+use log_protocol::{BATCH_HEADER_BYTES, Batch, BatchHeader, ControlKind, ErrorCode};
 
 use super::*;
 use crate::partition::AppendError;
@@ -350,4 +350,180 @@ fn appends_from_many_threads_interleave_whole() {
     }
     drop(partition);
     assert_eq!(values(&all(&lab.open())), seen);
+}
+
+/// `batch` with another content, or with other fields of its header, and a CRC that fits.
+fn forged(batch: &Bytes, content: &[u8], change: impl FnOnce(&mut [u8])) -> Bytes {
+    let mut bytes = batch[..BATCH_HEADER_BYTES].to_vec();
+    bytes.extend_from_slice(content);
+    let length = bytes.len() as i32 - 12;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    change(&mut bytes);
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.into()
+}
+
+#[test]
+fn a_batch_whose_content_nobody_could_read_is_refused() {
+    let lab = Lab::new(&[]);
+    let partition = lab.open();
+    let good = filled(3, 10, NOW);
+    let records = &good[BATCH_HEADER_BYTES..];
+    let refused_with = |content: &[u8], change: &dyn Fn(&mut [u8])| {
+        refused(&partition, forged(&good, content, change))
+    };
+    let as_is = |_: &mut [u8]| {};
+    for codec in &Compression::ALL[1..] {
+        let code = codec.code() as u8;
+        let tagged = move |bytes: &mut [u8]| bytes[22] = code;
+        assert_eq!(
+            refused_with(b"these are not compressed records", &tagged),
+            ErrorCode::UnknownServerError,
+            "{codec}"
+        );
+        let mut cut = Vec::new();
+        codec.compress(&records[..records.len() - 1], &mut cut);
+        assert_eq!(
+            refused_with(&cut, &tagged),
+            ErrorCode::InvalidRecord,
+            "{codec}: a sound stream of a cut record"
+        );
+        let mut sound = Vec::new();
+        codec.compress(records, &mut sound);
+        put(&partition, forged(&good, &sound, tagged));
+    }
+    let unknown = |bytes: &mut [u8]| bytes[22] = 7;
+    assert_eq!(
+        refused_with(records, &unknown),
+        ErrorCode::UnknownServerError
+    );
+    let longer = [records, &[0]].concat();
+    for content in [&records[..records.len() - 1], &longer, &[], &[0xff; 40]] {
+        assert_eq!(
+            refused_with(content, &as_is),
+            ErrorCode::InvalidRecord,
+            "{content:?}"
+        );
+    }
+    let counted = |count: i32| {
+        move |bytes: &mut [u8]| {
+            bytes[57..61].copy_from_slice(&count.to_be_bytes());
+            bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+        }
+    };
+    for count in [2, 4] {
+        assert_eq!(
+            refused_with(records, &counted(count)),
+            ErrorCode::InvalidRecord,
+            "{count} records announced"
+        );
+    }
+    // The second record claims the offset of the third.
+    let one = records.len() / 3;
+    let mut skipped = records.to_vec();
+    skipped[one + 3] += 2;
+    assert_eq!(refused_with(&skipped, &as_is), ErrorCode::InvalidRecord);
+    assert_eq!(partition.high_watermark(), 4 * 3);
+}
+
+#[test]
+fn content_that_would_fill_the_memory_is_too_large() {
+    let lab = Lab::new(&[]);
+    let partition = lab.open();
+    let bomb = "0".repeat(70 << 20);
+    let mut builder = BatchBuilder::new(Compression::Zstd);
+    builder.append(NOW, None, Some(bomb.as_bytes()), &[]);
+    let bytes = builder.build(ProducerStamp::NONE);
+    assert!(bytes.len() < 100_000);
+    assert_eq!(refused(&partition, bytes), ErrorCode::MessageTooLarge);
+}
+
+#[test]
+fn every_record_that_breaks_a_rule_is_named() {
+    let lab = Lab::new(&[("cleanup.policy", "compact")]);
+    let partition = lab.open();
+    let records: Vec<_> = (0..100)
+        .map(|n| ((n % 10 != 4).then_some("key"), Some("value")))
+        .collect();
+    let error = partition
+        .append(
+            batch_of(&records, NOW, ProducerStamp::NONE),
+            AppendOrigin::Client,
+            NOW,
+        )
+        .expect_err("keyless records");
+    assert_eq!(error.code(), ErrorCode::InvalidRecord);
+    let named: Vec<_> = error.record_errors().iter().map(|one| one.index).collect();
+    assert_eq!(named, (0..10).map(|n| n * 10 + 4).collect::<Vec<_>>());
+    assert_eq!(
+        error.to_string(),
+        "batch for orders-3 refused: 10 of its records break a rule of the topic, the first is record 4: a compacted topic takes no record without a key; send the others without them"
+    );
+
+    lab.set(&[("message.timestamp.before.max.ms", "1000")]);
+    let mut builder = BatchBuilder::new(Compression::Lz4);
+    for timestamp in [NOW, NOW - 1001, -1, NOW + 3_600_001, NOW - 1000] {
+        builder.append(timestamp, None, None, &[]);
+    }
+    let bytes = builder.build(ProducerStamp::NONE);
+    for origin in [AppendOrigin::Client, AppendOrigin::Embedded] {
+        let error = partition
+            .append(bytes.clone(), origin, NOW)
+            .expect_err("times");
+        assert_eq!(error.code(), ErrorCode::InvalidTimestamp);
+        let named: Vec<_> = error.record_errors().iter().map(|one| one.index).collect();
+        assert_eq!(named, [1, 3]);
+        assert!(
+            error.record_errors()[1]
+                .reason
+                .contains("ahead of the broker's clock"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_largest_timestamp_is_that_of_the_records_whatever_the_header_says() {
+    for (codec, claimed) in [
+        (Compression::None, -1),
+        (Compression::None, 0),
+        (Compression::None, NOW + 1),
+        (Compression::Zstd, i64::MAX),
+    ] {
+        let lab = Lab::new(&[("retention.ms", "3600000")]);
+        let partition = lab.open();
+        let mut builder = BatchBuilder::new(codec);
+        for timestamp in [NOW + 9, NOW + 5, NOW + 1] {
+            builder.append(timestamp, None, Some(b"v"), &[]);
+        }
+        let good = builder.build(ProducerStamp::NONE);
+        let claim = |bytes: &mut [u8]| {
+            bytes[35..43].copy_from_slice(&claimed.to_be_bytes());
+            // Also that the broker's clock gave it.
+            bytes[22] |= 0x08;
+        };
+        put(
+            &partition,
+            forged(&good, &good[BATCH_HEADER_BYTES..], claim),
+        );
+        let fetched = partition
+            .read(0, 1 << 20, Isolation::ReadUncommitted)
+            .expect("read");
+        let batch = Batch::parse(&fetched.bytes).expect("whole");
+        batch.validate().expect("the CRC fits");
+        let expected = BatchHeader::parse(&good).expect("built");
+        assert_eq!(batch.header.max_timestamp, NOW + 9);
+        assert_eq!(batch.header.attributes, expected.attributes);
+        let search = |timestamp| partition.offset_for_timestamp(timestamp).expect("search");
+        assert_eq!(search(NOW + 2), Some((0, NOW + 9)));
+        assert_eq!(search(NOW + 10), None);
+        assert_eq!(
+            partition.max_timestamp().expect("search"),
+            Some((0, NOW + 9))
+        );
+        partition.upkeep(NOW);
+        partition.upkeep(NOW + 60_000);
+        assert_eq!(partition.log_start_offset(), 0, "nothing is old");
+    }
 }

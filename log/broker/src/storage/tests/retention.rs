@@ -144,3 +144,21 @@ fn the_tick_syncs_what_is_due() {
     assert!(partition.durability.sync_now());
     assert_eq!(partition.synced_offset(), 1);
 }
+
+#[test]
+fn records_without_a_time_age_out_by_that_of_their_file() {
+    let lab = Lab::new(&[("segment.bytes", "1024"), ("retention.ms", "3600000")]);
+    let partition = lab.open();
+    for _ in 0..10 {
+        put(&partition, filled(1, 600, -1));
+    }
+    let written = fs::metadata(&lab.files("log")[0]).and_then(|meta| meta.modified());
+    let written = written
+        .expect("a time")
+        .duration_since(std::time::UNIX_EPOCH);
+    let written = written.expect("after 1970").as_millis() as i64;
+    age(&partition, written + HOUR / 2);
+    assert_eq!(partition.log_start_offset(), 0);
+    age(&partition, written + 2 * HOUR);
+    assert_eq!(partition.log_start_offset(), 10);
+}
