@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! 1. An index is never evidence: what is found in a file is compared with the batch it points to, and a wrong or
-//!    missing file is rebuilt.
+//!    missing file is rebuilt. A file is replaced as a whole, so that a crash leaves the old or the new one.
 //! 2. All records before a time entry's batch have at most the timestamp of the entry before it.
 
 use std::fs;
@@ -18,7 +18,7 @@ use std::path::Path;
 
 use log_protocol::BatchHeader;
 
-use super::log_file::LogFile;
+use super::log_file::{LogFile, replace_file, replace_file_unsynced};
 
 const POSITION_ENTRY: usize = 8;
 const TIME_ENTRY: usize = 12;
@@ -79,15 +79,35 @@ impl MemoryIndex {
         self.latest
     }
 
-    /// Writes both files, not synced.
+    /// Replaces both files and syncs them.
     pub(crate) fn write(&self, positions: &Path, times: &Path) -> io::Result<()> {
+        replace_file(positions, &self.position_bytes())?;
+        replace_file(times, &self.time_bytes())
+    }
+
+    /// Replaces both files; returns them, to be synced.
+    pub(crate) fn write_unsynced(
+        &self,
+        positions: &Path,
+        times: &Path,
+    ) -> io::Result<[LogFile; 2]> {
+        Ok([
+            replace_file_unsynced(positions, &self.position_bytes())?,
+            replace_file_unsynced(times, &self.time_bytes())?,
+        ])
+    }
+
+    fn position_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.positions.len() * POSITION_ENTRY);
         for (relative, position) in &self.positions {
             bytes.extend_from_slice(&relative.to_be_bytes());
             bytes.extend_from_slice(&position.to_be_bytes());
         }
-        fs::write(positions, &bytes)?;
-        bytes.clear();
+        bytes
+    }
+
+    fn time_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity((self.times.len() + 1) * TIME_ENTRY);
         let last = self
             .latest
             .filter(|latest| self.times.last().is_none_or(|time| time.0 < latest.0));
@@ -95,7 +115,7 @@ impl MemoryIndex {
             bytes.extend_from_slice(&timestamp.to_be_bytes());
             bytes.extend_from_slice(&relative.to_be_bytes());
         }
-        fs::write(times, &bytes)
+        bytes
     }
 
     /// Reads files that cover the first `size` bytes of a segment; `None` if they cannot be right.

@@ -142,3 +142,42 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     })?;
     sync_folder(folder)
 }
+
+/// As [`replace_file`], but the content is only on disk when the file that is returned has been synced. A crash before that may
+/// leave an empty file, or zeros: for what is checked when it is read.
+pub(crate) fn replace_file_unsynced(path: &Path, content: &[u8]) -> io::Result<LogFile> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        fs::rename(&temporary, path)?;
+        Ok(file)
+    };
+    let file = write().inspect_err(|_: &io::Error| {
+        // What is left of it would only take space.
+        let _ = fs::remove_file(&temporary);
+    })?;
+    Ok(LogFile {
+        file,
+        dirty: AtomicBool::new(false),
+    })
+}
+
+/// Files of this thread find no room while it is set.
+#[cfg(test)]
+pub(crate) mod full_disk {
+    use std::cell::Cell;
+
+    thread_local! {
+        static FULL: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(crate) fn set(full: bool) {
+        FULL.set(full);
+    }
+
+    pub(super) fn is_full() -> bool {
+        FULL.get()
+    }
+}

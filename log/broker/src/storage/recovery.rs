@@ -352,9 +352,10 @@ fn trusted_index(place: &Place<'_>, file: &LogFile) -> io::Result<MemoryIndex> {
     if let Some(index) = MemoryIndex::load(&paths[0], &paths[1], place.position) {
         let (position, limit) = (u64::from(index.position(u32::MAX)), place.position);
         let last = BatchWalk::new(file, position, limit).next_header();
-        if last.is_ok_and(|last| {
+        let is_sound = last.is_ok_and(|last| {
             last.is_some_and(|(at, header)| at == index_entry(&index, place.base, &header))
-        }) {
+        });
+        if is_sound && latest_is_true(&index, place, file) {
             return Ok(index);
         }
     }
@@ -366,6 +367,21 @@ fn trusted_index(place: &Place<'_>, file: &LogFile) -> io::Result<MemoryIndex> {
             format!("the batch at byte {position}, known to be on disk, is corrupt: {reason}"),
         )),
     }
+}
+
+/// Whether the batch with the largest timestamp is the one that the index names.
+fn latest_is_true(index: &MemoryIndex, place: &Place<'_>, file: &LogFile) -> bool {
+    let Some((timestamp, relative)) = index.latest() else {
+        return place.position == 0;
+    };
+    let expected = place.base + i64::from(relative);
+    let mut walk = BatchWalk::new(file, u64::from(index.position(relative)), place.position);
+    while let Ok(Some((_, header))) = walk.next_header() {
+        if header.base_offset >= expected {
+            return header.base_offset == expected && header.max_timestamp == timestamp;
+        }
+    }
+    false
 }
 
 /// Where the index says that this batch lies.

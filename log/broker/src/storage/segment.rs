@@ -43,6 +43,9 @@ pub(crate) struct Segment {
     first_append_ms: AtomicI64,
     /// Read since [`Segment::close_idle`] looked last.
     used: AtomicBool,
+    /// The time index of a sealed segment was compared with its batches.
+    latest_checked: AtomicBool,
+    rebuilding: Mutex<()>,
 }
 
 /// The path of a segment's file with this ending.
@@ -94,6 +97,8 @@ impl Segment {
             next_offset: AtomicI64::new(next_offset),
             first_append_ms: AtomicI64::new(first_append_ms),
             used: AtomicBool::new(false),
+            latest_checked: AtomicBool::new(false),
+            rebuilding: Mutex::default(),
         }
     }
 
@@ -113,6 +118,8 @@ impl Segment {
             next_offset: AtomicI64::new(next_offset),
             first_append_ms: AtomicI64::new(i64::MIN),
             used: AtomicBool::new(false),
+            latest_checked: AtomicBool::new(false),
+            rebuilding: Mutex::default(),
         }
     }
 
@@ -187,15 +194,11 @@ impl Segment {
         let Index::Memory(memory) = &*index else {
             return Ok(Vec::new());
         };
-        let paths = [self.path("index"), self.path("timeindex")];
-        memory.write(&paths[0], &paths[1])?;
+        let files = memory.write_unsynced(&self.path("index"), &self.path("timeindex"))?;
         if seal {
             *index = Index::Disk(None);
         }
-        paths
-            .iter()
-            .map(|path| LogFile::open(path).map(Arc::new))
-            .collect()
+        Ok(files.map(Arc::new).into())
     }
 
     /// Position of a batch at or before `offset`.
@@ -244,8 +247,8 @@ impl Segment {
         let latest = match latest {
             Some(latest) => latest,
             None => match self.disk_index()?.latest() {
-                Ok(latest) => Some(latest),
-                Err(_) => self.rebuild_index()?.latest(),
+                Ok(latest) if self.is_latest(latest)? => Some(latest),
+                _ => self.rebuild_index()?.latest(),
             },
         };
         Ok(latest.map(|(timestamp, relative)| (timestamp, self.base_offset + i64::from(relative))))
@@ -331,8 +334,31 @@ impl Segment {
         )
     }
 
+    /// Whether the time index's last entry is what the batch that it names says. Looked at once: the file changes no more.
+    fn is_latest(&self, (timestamp, relative): (i64, u32)) -> Result<bool, WalkError> {
+        if self.latest_checked.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let expected = self.base_offset + i64::from(relative);
+        let file = self.file().map_err(|source| WalkError::Io {
+            position: 0,
+            source,
+        })?;
+        let mut walk = self.walk(&file, expected)?;
+        while let Some((_, header)) = walk.next_header()? {
+            if header.base_offset >= expected {
+                let is_latest = header.base_offset == expected && header.max_timestamp == timestamp;
+                self.latest_checked.store(is_latest, Ordering::Relaxed);
+                return Ok(is_latest);
+            }
+        }
+        Ok(false)
+    }
+
     /// Walks the headers and writes the index files anew.
     fn rebuild_index(&self) -> Result<MemoryIndex, WalkError> {
+        // Readers that find the same damage at the same time would write over each other's files.
+        let _rebuilding = self.rebuilding.lock();
         /// Kafka's default; the topic's own value only matters for the size.
         const INTERVAL: u32 = 4096;
         let io = |source| WalkError::Io {

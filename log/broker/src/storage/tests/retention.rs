@@ -162,3 +162,36 @@ fn records_without_a_time_age_out_by_that_of_their_file() {
     age(&partition, written + 2 * HOUR);
     assert_eq!(partition.log_start_offset(), 10);
 }
+
+#[test]
+fn a_damaged_time_index_removes_nothing() {
+    let damages: [fn(&Path); 3] = [
+        |path| {
+            let mut bytes = fs::read(path).expect("read");
+            let last = bytes.len() - 12;
+            bytes[last..].fill(0);
+            fs::write(path, bytes).expect("write");
+        },
+        |path| fs::write(path, [0; 24]).expect("write"),
+        |path| fs::write(path, []).expect("write"),
+    ];
+    for damage in damages {
+        let lab = Lab::new(&[("segment.bytes", "1024"), ("retention.ms", "3600000")]);
+        let partition = lab.open();
+        for n in 0..10 {
+            put(&partition, filled(1, 600, NOW + n));
+        }
+        partition.close().expect("close");
+        drop(partition);
+        for path in lab.files("timeindex") {
+            damage(&path);
+        }
+        let partition = lab.open();
+        age(&partition, NOW + HOUR);
+        assert_eq!(partition.log_start_offset(), 0);
+        let found = partition.offset_for_timestamp(NOW + 4).expect("search");
+        assert_eq!(found, Some((4, NOW + 4)));
+        age(&partition, NOW + 2 * HOUR);
+        assert_eq!(partition.log_start_offset(), 10, "what is old goes");
+    }
+}
