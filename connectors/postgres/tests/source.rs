@@ -23,12 +23,13 @@ use connect_api::{
 };
 use connector_postgres::PostgresSource;
 use serde_json::{Value as Json, json};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::postgres::Postgres;
 
 /// What a scenario waits for has to come within this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn new_task() -> Box<dyn SourceTask> {
     match PostgresSource.task() {
@@ -106,6 +107,16 @@ impl<'a> Scenario<'a> {
 
     async fn one(&self, sql: &str) -> String {
         self.sql.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// Drops the slot once the server has noticed that its reader is gone.
+    async fn drop_slot(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let sql = format!("SELECT pg_drop_replication_slot('{}')", self.name);
+        while let Err(error) = self.sql.batch_execute(&sql).await {
+            let busy = error.code() == Some(&SqlState::OBJECT_IN_USE);
+            assert!(busy && Instant::now() < deadline, "{error}");
+        }
     }
 
     async fn confirmed(&self) -> String {
@@ -230,10 +241,15 @@ async fn capture() {
     a_quiet_slot_moves(&server).await;
     a_slow_log_keeps_the_connection(&server).await;
     publications(&server).await;
+    the_snapshot_has_what_the_publication_sends(&server).await;
+    hidden_columns(&server).await;
+    slots_that_go_with_their_task(&server).await;
+    a_snapshot_whose_connection_breaks(&server).await;
     lost_positions_are_errors(&server).await;
     wrong_servers_and_rights_are_named(&server).await;
     a_snapshot_that_was_cut_goes_on(&server).await;
     folded_topics_equal_the_tables(&server).await;
+    passwords(&server).await;
     the_connection_breaks(&server).await;
 }
 
@@ -704,9 +720,8 @@ async fn partitions(server: &Postgres) {
     );
     task.stop().await;
     scenario.offsets.clear();
-    scenario
-        .run("SELECT pg_drop_replication_slot('parts'); DROP PUBLICATION dbz_publication")
-        .await;
+    scenario.drop_slot().await;
+    scenario.run("DROP PUBLICATION dbz_publication").await;
     scenario.set("publish.via.partition.root", "true");
     let mut task = scenario.start().await;
     scenario.run("INSERT INTO m VALUES (3)").await;
@@ -913,28 +928,33 @@ async fn only_what_is_committed_is_acknowledged(server: &Postgres) {
     let before = scenario.confirmed().await;
     let mut task = scenario.start().await;
     scenario.run("INSERT INTO t VALUES (1)").await;
-    let deadline = Instant::now() + PATIENCE;
-    let offsets = loop {
-        assert!(Instant::now() < deadline, "the row did not come");
-        if let Poll::Batch {
-            records, offsets, ..
-        } = task.poll(budget()).await.unwrap()
-            && !records.is_empty()
-        {
-            break offsets;
-        }
-    };
+    behind_the_row(&mut task).await;
     // Not committed: whatever the task says at its end, the slot stays.
     task.stop().await;
     assert_eq!(scenario.confirmed().await, before);
     let mut task = scenario.start().await;
-    while !matches!(task.poll(budget()).await.unwrap(), Poll::Batch { ref records, .. } if !records.is_empty())
-    {
-        assert!(Instant::now() < deadline, "the row did not come again");
-    }
+    let offsets = behind_the_row(&mut task).await;
     task.committed(&offsets).await.unwrap();
     task.stop().await;
     assert_ne!(scenario.confirmed().await, before);
+}
+
+/// Polls until a row has come, and the end of its transaction: the offsets there.
+async fn behind_the_row(task: &mut Box<dyn SourceTask>) -> Vec<SourceOffset> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut rows = 0;
+    loop {
+        assert!(Instant::now() < deadline, "the row did not come");
+        if let Poll::Batch {
+            records, offsets, ..
+        } = task.poll(budget()).await.unwrap()
+        {
+            rows += records.len();
+            if rows > 0 && offsets[0].offset["txId"].is_null() {
+                return offsets;
+            }
+        }
+    }
 }
 
 async fn a_quiet_slot_moves(server: &Postgres) {
@@ -1027,14 +1047,178 @@ async fn publications(server: &Postgres) {
     };
     assert!(error.contains("[publication-younger]"), "{error}");
     task.stop().await;
-    scenario
-        .run("SELECT pg_drop_replication_slot('pubs')")
-        .await;
+    scenario.drop_slot().await;
     let mut task = scenario.start().await;
     scenario.run("INSERT INTO t VALUES (2)").await;
     scenario.catch_up(&mut task).await;
     assert_eq!(scenario.shown(), [r#"p.public.t {"id":2} c null {"id":2}"#]);
     task.stop().await;
+}
+
+async fn the_snapshot_has_what_the_publication_sends(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "lists", &[]).await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, n int, secret text); INSERT INTO t VALUES (1, 1, 's'), (2, -1, 's'); \
+             CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+             CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10); INSERT INTO m VALUES (1); \
+             CREATE PUBLICATION dbz_publication FOR TABLE t (id, n) WHERE (id < 2), m \
+             WITH (publish_via_partition_root = true)",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run("INSERT INTO t VALUES (0, 0, 's'), (3, 3, 's'); INSERT INTO m VALUES (2)")
+        .await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.m {"id":1} r null {"id":1}"#,
+            r#"p.public.t {"id":1} r null {"id":1,"n":1}"#,
+            r#"p.public.t {"id":0} c null {"id":0,"n":0}"#,
+            r#"p.public.m {"id":2} c null {"id":2}"#,
+        ]
+    );
+    task.stop().await;
+}
+
+async fn hidden_columns(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "hidden",
+        &[
+            ("column.mask.with.3.chars", r"public\.t\.(secret|pin)"),
+            ("column.truncate.to.2.chars", r"public\.t\.name"),
+        ],
+    )
+    .await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, secret text, name varchar(9), pin int); \
+             INSERT INTO t VALUES (1, 'hush', 'ümläut', 1234)",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario.run("INSERT INTO t VALUES (2, NULL, 'x', 1)").await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.t {"id":1} r null {"id":1,"secret":"***","name":"üm","pin":null}"#,
+            r#"p.public.t {"id":2} c null {"id":2,"secret":null,"name":"x","pin":null}"#,
+        ]
+    );
+    task.stop().await;
+    scenario.set("message.key.columns", "public.t:nmae");
+    let error = error_of(scenario.try_start().await);
+    assert!(
+        error.starts_with("message.key.columns") && error.contains("id, secret, name, pin"),
+        "{error}"
+    );
+}
+
+async fn slots_that_go_with_their_task(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "dropped", &[("slot.drop.on.stop", "true")]).await;
+    let mut task = scenario.caught_up().await;
+    let slots = "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = 'dropped'";
+    assert_eq!(scenario.one(slots).await, "1");
+    task.stop().await;
+    assert_eq!(scenario.one(slots).await, "0");
+}
+
+/// The same task goes on, under another snapshot, and what changed in between comes once.
+async fn a_snapshot_whose_connection_breaks(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "torn", &[("max.batch.size", "10")]).await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, n int, pad text); \
+             INSERT INTO t SELECT i, 0, repeat('x', 1000) FROM generate_series(1, 20000) i",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario.step(&mut task).await;
+    scenario
+        .run(
+            "UPDATE t SET n = 1 WHERE id % 1000 = 5; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = 'torn' AND pid <> pg_backend_pid()",
+        )
+        .await;
+    let deadline = Instant::now() + PATIENCE;
+    let mut read_before = None;
+    while scenario.records.len() < 20_000 {
+        assert!(Instant::now() < deadline, "the snapshot does not go on");
+        match task.poll(budget()).await {
+            Ok(Poll::Batch {
+                records, offsets, ..
+            }) => {
+                scenario.records.extend(records);
+                scenario.store(&offsets);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                assert!(error.retryable(), "{error}");
+                assert_eq!(read_before.replace(scenario.records.len()), None, "once");
+            }
+        }
+    }
+    scenario.catch_up(&mut task).await;
+    // Rows that were read before the change; the others were read behind it, and nothing of it comes again.
+    let read_before = read_before.expect("the connection broke");
+    let expected: Vec<String> = (5..=read_before)
+        .step_by(1000)
+        .map(|id| format!("{{\"id\":{id}}}"))
+        .collect();
+    let again: Vec<String> = scenario.records[20_000..]
+        .iter()
+        .map(|record| record.key.to_json().to_string())
+        .collect();
+    assert_eq!(again, expected);
+    let folded = fold(&scenario.records, "p.public.t");
+    assert_eq!(folded, table_of(&scenario, "t", "id").await);
+    task.stop().await;
+}
+
+async fn passwords(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "locks", &[("snapshot.mode", "no_data")]).await;
+    scenario
+        .run(
+            "SET password_encryption = 'md5'; CREATE ROLE old LOGIN SUPERUSER PASSWORD 'right'; \
+             SET password_encryption = 'scram-sha-256'; CREATE ROLE new LOGIN SUPERUSER PASSWORD 'right'; \
+             CREATE ROLE clear LOGIN SUPERUSER PASSWORD 'right'; CREATE ROLE out LOGIN SUPERUSER",
+        )
+        .await;
+    let hba = scenario.one("SELECT current_setting('hba_file')").await;
+    scenario
+        .run(&format!(
+            "COPY (VALUES ('host all,replication old all md5'), ('host all,replication new all scram-sha-256'), \
+             ('host all,replication clear all password'), ('host all,replication out all reject'), \
+             ('host all,replication all all trust')) TO '{hba}'"
+        ))
+        .await;
+    scenario.run("SELECT pg_reload_conf()").await;
+    scenario.set("database.user", "out");
+    let deadline = Instant::now() + PATIENCE;
+    // The server takes its new rules a moment later.
+    while PostgresSource
+        .validate(&scenario.context.config)
+        .await
+        .is_empty()
+    {
+        assert!(Instant::now() < deadline, "the new rules do not hold");
+    }
+    for user in ["old", "new", "clear"] {
+        scenario.set("database.user", user);
+        for (password, works) in [("right", true), ("wr0ng", false), ("", false)] {
+            scenario.set("database.password", password);
+            let issues = PostgresSource.validate(&scenario.context.config).await;
+            assert_eq!(issues.is_empty(), works, "{user}: {issues:?}");
+            if !works {
+                assert_eq!(issues[0].key, "database.password");
+                assert!(!issues[0].message.contains("wr0ng"), "{issues:?}");
+            }
+        }
+    }
 }
 
 async fn lost_positions_are_errors(server: &Postgres) {
@@ -1059,9 +1243,7 @@ async fn lost_positions_are_errors(server: &Postgres) {
     task.stop().await;
 
     // The slot is gone.
-    scenario
-        .run("SELECT pg_drop_replication_slot('lost')")
-        .await;
+    scenario.drop_slot().await;
     scenario.set("snapshot.mode", "initial");
     let error = error_of(scenario.try_start().await);
     assert!(error.contains("[slot-missing]"), "{error}");
@@ -1411,11 +1593,21 @@ async fn the_connection_breaks(server: &Postgres) {
         recover(&mut scenario, &mut task).await;
     }
     server.kill();
-    assert!(
-        task.poll(budget())
-            .await
-            .is_err_and(|error| error.retryable())
-    );
+    let deadline = Instant::now() + PATIENCE;
+    let error = loop {
+        assert!(Instant::now() < deadline, "the task does not notice");
+        match task.poll(budget()).await {
+            Ok(Poll::Batch {
+                records, offsets, ..
+            }) => {
+                scenario.records.extend(records);
+                scenario.store(&offsets);
+            }
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.retryable(), "{error}");
     server.start_again();
     let url = format!("postgresql://postgres@127.0.0.1:{}/broken", server.port);
     let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();

@@ -61,6 +61,8 @@ pub(super) struct Assembler {
     scans: Vec<Scan>,
     open: Option<Open>,
     queue: VecDeque<Unit>,
+    queued_records: usize,
+    queued_bytes: usize,
     last_commit_us: i64,
     progress: Progress,
 }
@@ -85,6 +87,8 @@ impl Assembler {
             scans,
             open: None,
             queue: VecDeque::new(),
+            queued_records: 0,
+            queued_bytes: 0,
             last_commit_us: resume.commit_us,
             progress: Progress::new(resume.position, now_ms),
         }
@@ -103,6 +107,7 @@ impl Assembler {
     /// Forgets what did not go out: it comes again.
     pub(super) fn reconnect(&mut self) {
         self.queue.clear();
+        (self.queued_records, self.queued_bytes) = (0, 0);
         self.open = None;
         self.relations.clear();
         self.progress.reconnect();
@@ -405,6 +410,8 @@ impl Assembler {
     fn push(&mut self, records: Vec<Record>, bytes: usize) {
         let bytes = bytes + records.len() * RECORD_BYTES;
         let behind = self.mark();
+        self.queued_records += records.len();
+        self.queued_bytes += bytes;
         self.queue.push_back(Unit {
             records,
             bytes,
@@ -423,13 +430,7 @@ impl Assembler {
 
     /// Whether as much as this waits that reading on can wait too.
     pub(super) fn holds(&self, budget: PollBudget) -> bool {
-        let mut records = 0;
-        let mut bytes = 0;
-        self.queue.iter().any(|unit| {
-            records += unit.records.len();
-            bytes += unit.bytes;
-            records >= budget.records_max || bytes >= budget.bytes_max
-        })
+        self.queued_records >= budget.records_max || self.queued_bytes >= budget.bytes_max
     }
 
     /// Records within the budget, and where the stream is behind them.
@@ -447,6 +448,8 @@ impl Assembler {
                 break;
             };
             bytes += unit.bytes;
+            self.queued_records -= unit.records.len();
+            self.queued_bytes -= unit.bytes;
             behind = Some(unit.behind);
             records.extend(unit.records);
         }

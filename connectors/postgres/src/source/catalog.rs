@@ -2,7 +2,7 @@
 
 use super::kind::{self, TypeInfo, Types};
 use super::pgoutput::{Identity, Relation, RelationColumn};
-use super::wire::{Connection, Row, WireError, text};
+use super::wire::{Connection, Row, WireError, literal, text};
 
 /// Types that one column may lead to: a domain over an array of a domain, and so on.
 const TYPES_PER_COLUMN_MAX: usize = 16;
@@ -73,6 +73,42 @@ pub(super) async fn tables(
         },
         is_root: text(row, 4) == "p",
         has_key: text(row, 5) == "t",
+    };
+    Ok(rows.iter().map(entry).collect())
+}
+
+/// What a publication sends of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Published {
+    /// Schema and table.
+    pub(super) table: (String, String),
+    /// Its columns; `None` for all.
+    pub(super) columns: Option<Vec<String>>,
+    /// The condition of its rows.
+    pub(super) filter: Option<String>,
+}
+
+/// What a publication sends; `lists` where the server knows lists of columns and filters of rows (PostgreSQL 15).
+pub(super) async fn published(
+    connection: &mut Connection,
+    publication: &str,
+    lists: bool,
+) -> Result<Vec<Published>, WireError> {
+    let more = if lists {
+        "array_to_json(attnames), rowfilter"
+    } else {
+        "NULL, NULL"
+    };
+    let rows = connection
+        .query(&format!(
+            "SELECT schemaname, tablename, {more} FROM pg_publication_tables WHERE pubname = {}",
+            literal(publication)
+        ))
+        .await?;
+    let entry = |row: &Row| Published {
+        table: (text(row, 0), text(row, 1)),
+        columns: serde_json::from_str(&text(row, 2)).ok(),
+        filter: Some(text(row, 3)).filter(|filter| !filter.is_empty()),
     };
     Ok(rows.iter().map(entry).collect())
 }

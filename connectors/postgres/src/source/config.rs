@@ -6,7 +6,7 @@ use connect_api::{
     Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule,
 };
 
-use super::filter::{Capture, Filter, Patterns};
+use super::filter::{Capture, Filter, Mask, Patterns};
 use super::render::{BinaryMode, DecimalMode, Rendering, TimeMode};
 use super::wire::Address;
 
@@ -468,15 +468,7 @@ impl SourceConfig {
     }
 
     pub(super) fn parse(map: &ConfigMap) -> Result<Self, ConnectError> {
-        for key in map.keys() {
-            if HIDING.iter().any(|prefix| key.starts_with(prefix)) {
-                return Err(ConnectError::config(
-                    key,
-                    "columns cannot be masked or cut here yet, and are not sent in the clear instead: leave them out \
-                     with column.exclude.list, or mask them with a transform",
-                ));
-            }
-        }
+        let masks = masks(map)?;
         let config = def().parse(map)?;
         check_encryption(&config)?;
         check_slot_name(config.string("slot.name"))?;
@@ -515,6 +507,7 @@ impl SourceConfig {
                 schemas: filter("schema")?,
                 tables: filter("table")?,
                 columns: filter("column")?,
+                masks,
                 keys: Capture::parse_keys(given("message.key.columns").unwrap_or_default())?,
                 snapshot: match given("snapshot.include.collection.list") {
                     Some(list) => {
@@ -630,6 +623,21 @@ fn skipped(config: &Config) -> Result<Skipped, ConnectError> {
     Ok(skipped)
 }
 
+/// Keys whose names tell how columns are hidden.
+fn masks(map: &ConfigMap) -> Result<Vec<(Patterns, Mask)>, ConnectError> {
+    map.iter()
+        .filter(|(key, _)| HIDING.iter().any(|prefix| key.starts_with(prefix)))
+        .map(|(key, columns)| match Mask::of_key(key) {
+            Some(mask) => Ok((Patterns::parse(key, columns)?, mask)),
+            None => Err(ConnectError::config(
+                key,
+                "columns can be hidden with column.mask.with.<n>.chars and column.truncate.to.<n>.chars; in other ways \
+                 they cannot, and are not sent in the clear instead",
+            )),
+        })
+        .collect()
+}
+
 fn selects(map: &ConfigMap, config: &Config) -> Result<Vec<(String, String)>, ConnectError> {
     const KEY: &str = "snapshot.select.statement.overrides";
     config
@@ -691,7 +699,8 @@ mod tests {
             ("skipped.operations", "c,x"),
             ("snapshot.mode", "custom"),
             ("time.precision.mode", "structured"),
-            ("column.mask.with.10.chars", "public.t.secret"),
+            ("column.mask.hash.SHA-256.with.salt.x", "public.t.secret"),
+            ("column.truncate.to.few.chars", "public.t.secret"),
             ("snapshot.select.statement.overrides", "public.t"),
             ("table.include.list", "("),
         ] {

@@ -50,8 +50,11 @@ pub(super) struct Place {
 
 /// What all records of a task share.
 pub(super) struct Envelopes {
-    prefix: String,
-    database: String,
+    /// Version, connector, name and database: the same in every record.
+    version: Value,
+    connector: Value,
+    name: Value,
+    database: Value,
     rendering: Rendering,
     tombstones: bool,
     headers: Vec<Header>,
@@ -94,8 +97,10 @@ impl Envelopes {
             message_key: Arc::new(message_key_schema()),
             message: Arc::new(message_schema(&source)),
             message_topic: format!("{prefix}.message").into(),
-            prefix: prefix.to_owned(),
-            database: database.to_owned(),
+            version: Value::text(env!("CARGO_PKG_VERSION")),
+            connector: Value::text("postgresql"),
+            name: Value::text(prefix),
+            database: Value::text(database),
             rendering,
             tombstones,
             headers,
@@ -281,12 +286,12 @@ impl Envelopes {
         };
         let replicated = origin.replicated.as_ref();
         let values = vec![
-            Value::text(env!("CARGO_PKG_VERSION")),
-            Value::text("postgresql"),
-            Value::text(self.prefix.as_str()),
+            self.version.clone(),
+            self.connector.clone(),
+            self.name.clone(),
             Value::Int64(origin.at_us.div_euclid(1000)),
             Value::text(origin.snapshot),
-            Value::text(self.database.as_str()),
+            self.database.clone(),
             Value::text(sequence),
             Value::Int64(origin.at_us),
             Value::Int64(origin.at_us.saturating_mul(1000)),

@@ -119,6 +119,34 @@ impl Filter {
     }
 }
 
+/// What becomes of a column that is not to be read by everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mask {
+    /// As many asterisks, whatever the value is.
+    Stars(usize),
+    /// The value's first characters.
+    Cut(usize),
+}
+
+impl Mask {
+    /// The mask of a key `column.mask.with.N.chars` or `column.truncate.to.N.chars`.
+    pub(super) fn of_key(key: &str) -> Option<Self> {
+        let number = |key: &str| key.strip_suffix(".chars")?.parse().ok();
+        if let Some(rest) = key.strip_prefix("column.mask.with.") {
+            return number(rest).map(Self::Stars);
+        }
+        number(key.strip_prefix("column.truncate.to.")?).map(Self::Cut)
+    }
+
+    /// What is shown of a text.
+    pub(super) fn apply(self, text: &str) -> String {
+        match self {
+            Self::Stars(length) => "*".repeat(length),
+            Self::Cut(length) => text.chars().take(length).collect(),
+        }
+    }
+}
+
 /// The three filters, the keys that are chosen by hand, and the tables of the snapshot.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Capture {
@@ -130,6 +158,8 @@ pub(super) struct Capture {
     pub(super) columns: Filter,
     /// Expressions of tables with the columns of their key.
     pub(super) keys: Vec<(Patterns, Vec<String>)>,
+    /// Expressions of columns (`schema.table.column`) that are masked.
+    pub(super) masks: Vec<(Patterns, Mask)>,
     /// Of the tables that a snapshot reads.
     pub(super) snapshot: Filter,
 }
@@ -146,6 +176,16 @@ impl Capture {
     /// Whether a column of a captured table is.
     pub(super) fn column(&self, schema: &str, table: &str, column: &str) -> bool {
         self.columns.is_all() || self.columns.takes(&format!("{schema}.{table}.{column}"))
+    }
+
+    /// What becomes of a column's values.
+    pub(super) fn mask(&self, schema: &str, table: &str, column: &str) -> Option<Mask> {
+        let name = format!("{schema}.{table}.{column}");
+        let mask = self
+            .masks
+            .iter()
+            .find(|(columns, _)| columns.matches(&name));
+        mask.map(|(_, mask)| *mask)
     }
 
     /// The key that was chosen for a table.
@@ -214,6 +254,22 @@ mod tests {
         assert!(Filter::parse("table", Some(" "), Some("b")).is_ok());
         assert!(Capture::parse_keys("public.t").is_err());
         assert!(Capture::parse_keys("public.t:").is_err());
+    }
+
+    #[test]
+    fn masks_show_what_they_are_told_to() {
+        assert_eq!(
+            Mask::of_key("column.mask.with.3.chars"),
+            Some(Mask::Stars(3))
+        );
+        assert_eq!(
+            Mask::of_key("column.truncate.to.0.chars"),
+            Some(Mask::Cut(0))
+        );
+        assert_eq!(Mask::of_key("column.mask.hash.SHA-256.with.salt.x"), None);
+        assert_eq!(Mask::of_key("column.mask.with.-1.chars"), None);
+        assert_eq!(Mask::Stars(3).apply("secret"), "***");
+        assert_eq!(Mask::Cut(2).apply("ümläut"), "üm");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use connect_api::ConnectError;
 use thiserror::Error;
 
-use super::catalog::TableEntry;
+use super::catalog::{self, Published, TableEntry};
 use super::config::{Autocreate, SourceConfig};
 use super::lsn::Lsn;
 use super::offset::Origin;
@@ -20,6 +20,10 @@ const VERSION_MESSAGES: u32 = 140_000;
 const VERSION_MIN: u32 = 100_000;
 /// PostgreSQL 13: `wal_status` of a slot.
 const VERSION_WAL_STATUS: u32 = 130_000;
+/// PostgreSQL 15: lists of columns and filters of rows in publications.
+const VERSION_LISTS: u32 = 150_000;
+/// A slot that may idle for less than this may be lost over a weekend.
+const IDLE_MIN: Duration = Duration::from_secs(3 * 86_400);
 /// PostgreSQL 17: why a slot is invalid.
 const VERSION_INVALIDATION: u32 = 170_000;
 /// PostgreSQL 13: partitions through their root.
@@ -224,6 +228,10 @@ pub(super) struct Server {
     pub(super) patience: Duration,
     user: String,
     database: String,
+    /// `max_slot_wal_keep_size` in MB, -1 for no limit.
+    slot_wal_mb: i64,
+    /// `idle_replication_slot_timeout`; zero for none.
+    slot_idle: Duration,
 }
 
 impl Server {
@@ -233,7 +241,9 @@ impl Server {
             .query(
                 "SELECT current_setting('server_version_num'), current_setting('wal_level'), \
                  (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'), current_user, \
-                 current_database()",
+                 current_database(), \
+                 (SELECT setting FROM pg_settings WHERE name = 'max_slot_wal_keep_size'), \
+                 (SELECT setting FROM pg_settings WHERE name = 'idle_replication_slot_timeout')",
             )
             .await
             .map_err(|error| failed("asking the server what it is", error))?;
@@ -245,6 +255,8 @@ impl Server {
             patience: Duration::from_millis(patience),
             user: text(&row, 3),
             database: text(&row, 4),
+            slot_wal_mb: text(&row, 5).parse().unwrap_or(-1),
+            slot_idle: Duration::from_secs(text(&row, 6).parse().unwrap_or(0)),
         };
         if server.version < VERSION_MIN {
             return Err(Unhealthy::Version {
@@ -264,6 +276,56 @@ impl Server {
                 found: self.wal_level.clone(),
             })
         }
+    }
+
+    /// Says what may cost the slot later.
+    pub(super) fn warn_of_limits(&self, slot: &str) {
+        if self.slot_wal_mb >= 0 {
+            tracing::warn!(
+                slot,
+                limit_mb = self.slot_wal_mb,
+                "max_slot_wal_keep_size is set: once this connector is further behind, its slot is lost and all tables \
+                 have to be read again"
+            );
+        }
+        if !self.slot_idle.is_zero() && self.slot_idle < IDLE_MIN {
+            tracing::warn!(
+                slot,
+                timeout_s = self.slot_idle.as_secs(),
+                "idle_replication_slot_timeout is set: once this connector is stopped for longer, its slot is lost and \
+                 all tables have to be read again"
+            );
+        }
+    }
+
+    /// What the publication sends.
+    pub(super) async fn published(
+        &self,
+        connection: &mut Connection,
+        publication: &str,
+    ) -> Result<Vec<Published>, ConnectError> {
+        catalog::published(connection, publication, self.version >= VERSION_LISTS)
+            .await
+            .map_err(|error| failed("looking at the publication", error))
+    }
+
+    /// Whether the publication sends changes of partitions as those of their root.
+    pub(super) async fn publishes_via_root(
+        &self,
+        connection: &mut Connection,
+        publication: &str,
+    ) -> Result<bool, ConnectError> {
+        if self.version < VERSION_VIA_ROOT {
+            return Ok(false);
+        }
+        let rows = connection
+            .query(&format!(
+                "SELECT pubviaroot FROM pg_publication WHERE pubname = {}",
+                literal(publication)
+            ))
+            .await
+            .map_err(|error| failed("looking at the publication", error))?;
+        Ok(rows.first().is_some_and(|row| text(row, 0) == "t"))
     }
 
     /// Whether pgoutput takes the option `messages`.
@@ -518,6 +580,31 @@ pub(super) fn check_tables(
         }
     }
     Ok(())
+}
+
+/// Says which captured tables the publication lacks: their changes never come.
+pub(super) fn warn_of_unpublished(captured: &[TableEntry], published: &[Published], name: &str) {
+    let lacking: Vec<TableEntry> = captured
+        .iter()
+        .filter(|table| {
+            !published
+                .iter()
+                .any(|entry| entry.table.0 == table.schema && entry.table.1 == table.name)
+        })
+        .cloned()
+        .collect();
+    if !lacking.is_empty() {
+        let mend = format!(
+            "ALTER PUBLICATION {} ADD TABLE {};",
+            quoted(name),
+            tables_of(&lacking)
+        );
+        tracing::warn!(
+            publication = name,
+            mend,
+            "captured tables are not in the publication: their changes are not sent"
+        );
+    }
 }
 
 /// Which server this is.

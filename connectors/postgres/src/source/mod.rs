@@ -41,7 +41,7 @@ mod view;
 mod wire;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use connect_api::{
@@ -61,6 +61,9 @@ use progress::Position;
 use snapshot::{Beginning, Snapshot};
 use stream::Streaming;
 use wire::{Connection, Purpose, quoted, text};
+
+/// `validate` has ten seconds in all.
+const VALIDATE_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Debezium's PostgreSQL connector: change data capture through logical decoding.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,7 +88,13 @@ impl ConnectorPlugin for PostgresSource {
     }
 
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
-        match check(config).await {
+        let checked = tokio::time::timeout(VALIDATE_TIMEOUT, check(config)).await;
+        match checked.unwrap_or_else(|_| {
+            Err(ConnectError::Transient(format!(
+                "the server did not answer within {} s",
+                VALIDATE_TIMEOUT.as_secs()
+            )))
+        }) {
             Ok(()) => Vec::new(),
             Err(ConnectError::Config { key, message }) => vec![FieldIssue { key, message }],
             Err(error) => vec![FieldIssue {
@@ -113,8 +122,9 @@ impl ConnectorPlugin for PostgresSource {
 async fn check(map: &ConfigMap) -> Result<(), ConnectError> {
     let config = SourceConfig::parse(map)?;
     let (mut sql, server) = connect(&config).await?;
-    let (captured, existing) = captured(&mut sql, &config).await?;
+    let (captured, existing) = captured(&mut sql, &config, config.via_root).await?;
     health::check_tables(&captured, existing, config.is_filtered())?;
+    check_keys(&mut sql, &config, &captured).await?;
     if config.snapshot_mode == SnapshotMode::InitialOnly {
         return Ok(());
     }
@@ -141,13 +151,49 @@ async fn connect(config: &SourceConfig) -> Result<(Connection, Server), ConnectE
 async fn captured(
     sql: &mut Connection,
     config: &SourceConfig,
+    via_root: bool,
 ) -> Result<(Vec<TableEntry>, usize), ConnectError> {
-    let mut tables = catalog::tables(sql, config.via_root)
+    let mut tables = catalog::tables(sql, via_root)
         .await
         .map_err(|error| failed("listing the tables", error))?;
     let existing = tables.len();
     tables.retain(|table| config.capture.table(&table.schema, &table.name));
     Ok((tables, existing))
+}
+
+/// Whether the columns of keys that were chosen by hand exist.
+async fn check_keys(
+    sql: &mut Connection,
+    config: &SourceConfig,
+    tables: &[TableEntry],
+) -> Result<(), ConnectError> {
+    for table in tables {
+        let Some(key) = config.capture.key(&table.schema, &table.name) else {
+            continue;
+        };
+        let columns = catalog::columns(sql, table.oid)
+            .await
+            .map_err(|error| failed("looking up a table", error))?;
+        let missing = key
+            .iter()
+            .find(|name| !columns.iter().any(|column| column.column.name == **name));
+        if let Some(missing) = missing {
+            let names: Vec<&str> = columns
+                .iter()
+                .map(|column| column.column.name.as_str())
+                .collect();
+            return Err(ConnectError::config(
+                "message.key.columns",
+                format!(
+                    "table {}.{} has no column {missing}; it has {}",
+                    table.schema,
+                    table.name,
+                    names.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What all parts of a run have in common.
@@ -156,6 +202,12 @@ struct Shared {
     envelopes: Arc<Envelopes>,
     server: Server,
     origin: Origin,
+}
+
+/// What a snapshot may read: the captured tables, and what the publication sends of them.
+struct Readable {
+    tables: Vec<TableEntry>,
+    published: Vec<catalog::Published>,
 }
 
 /// The life of a task, in order of travel.
@@ -288,8 +340,9 @@ impl PostgresSourceTask {
     /// Connects, checks, and enters the phase that the plan says.
     async fn begin(&mut self, config: SourceConfig) -> Result<(), ConnectError> {
         let (mut sql, server) = connect(&config).await?;
-        let (tables, existing) = captured(&mut sql, &config).await?;
+        let (mut tables, existing) = captured(&mut sql, &config, config.via_root).await?;
         health::check_tables(&tables, existing, config.is_filtered())?;
+        check_keys(&mut sql, &config, &tables).await?;
         let streams = config.snapshot_mode != SnapshotMode::InitialOnly;
         let (replication, origin) = if streams {
             server.can_stream()?;
@@ -304,10 +357,21 @@ impl PostgresSourceTask {
             (None, Origin::default())
         };
         let stored = self.offset.as_ref();
+        let mut published = Vec::new();
         if streams {
             health::check_origin(stored.and_then(|offset| offset.origin.as_ref()), &origin)?;
             // Before the slot: it is looked up as of the slot's position.
             server.publication(&mut sql, &config, &tables).await?;
+            let via_root = server
+                .publishes_via_root(&mut sql, &config.publication)
+                .await?;
+            if via_root != config.via_root {
+                // What is read has to be what is sent.
+                (tables, _) = captured(&mut sql, &config, via_root).await?;
+            }
+            published = server.published(&mut sql, &config.publication).await?;
+            health::warn_of_unpublished(&tables, &published, &config.publication);
+            server.warn_of_limits(&config.slot);
         }
         let slot = if streams {
             server.slot(&mut sql, &config.slot).await?
@@ -317,8 +381,9 @@ impl PostgresSourceTask {
         let plan = plan::plan(config.snapshot_mode, config.mismatch, stored, &slot)
             .map_err(|refusal| refused(&config, stored, refusal))?;
         let shared = Arc::new(self.shared(config, server, origin));
+        let readable = Readable { tables, published };
         self.phase = self
-            .enter(plan, slot, shared, &mut sql, replication, tables)
+            .enter(plan, slot, shared, &mut sql, replication, readable)
             .await?;
         Ok(())
     }
@@ -364,7 +429,7 @@ impl PostgresSourceTask {
         shared: Arc<Shared>,
         sql: &mut Connection,
         mut replication: Option<Connection>,
-        tables: Vec<TableEntry>,
+        readable: Readable,
     ) -> Result<Phase, ConnectError> {
         let confirmed = match slot {
             Slot::Usable(confirmed) => confirmed,
@@ -415,9 +480,11 @@ impl PostgresSourceTask {
                     exported: made.and_then(|made| made.snapshot),
                     start,
                     scans: scans.unwrap_or_default(),
+                    published: readable.published,
                 };
                 // The connection that exported the snapshot lives until it is taken.
-                let snapshot = Snapshot::begin(Arc::clone(&shared), tables, beginning).await?;
+                let snapshot =
+                    Snapshot::begin(Arc::clone(&shared), readable.tables, beginning).await?;
                 drop(replication);
                 Ok(Phase::Reading(Box::new(snapshot), shared))
             }

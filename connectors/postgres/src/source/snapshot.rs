@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use connect_api::{ConnectError, PollBudget, Record};
 
 use super::Shared;
-use super::catalog::{self, TableEntry};
+use super::catalog::{self, Published, TableEntry};
 use super::envelope::{Change, Origin};
 use super::health::failed;
 use super::kind::Types;
@@ -43,9 +43,12 @@ pub(super) struct Snapshot {
     types: Types,
     /// Tables that are still to be read.
     tables: VecDeque<TableEntry>,
+    /// What the publication sends of them; a table that it lacks is read whole.
+    published: Vec<Published>,
     reading: Option<Reading>,
     held: Option<Held>,
     queue: VecDeque<Entry>,
+    queued_bytes: usize,
     /// What went out.
     scans: Vec<Scan>,
     /// Where the stream starts.
@@ -95,6 +98,8 @@ pub(super) struct Beginning {
     pub(super) start: Lsn,
     /// What an earlier run had read.
     pub(super) scans: Vec<Scan>,
+    /// What the publication sends: the snapshot has the same columns and rows.
+    pub(super) published: Vec<Published>,
 }
 
 impl Snapshot {
@@ -152,9 +157,11 @@ impl Snapshot {
             connection,
             types: Types::new(),
             tables,
+            published: beginning.published,
             reading: None,
             held: None,
             queue: VecDeque::new(),
+            queued_bytes: 0,
             scans: beginning.scans,
             start: beginning.start,
             view: (!exported).then_some(view),
@@ -173,6 +180,10 @@ impl Snapshot {
         budget: PollBudget,
     ) -> Result<Option<(Vec<Record>, Offset)>, ConnectError> {
         let deadline = Instant::now() + budget.wait_max;
+        let budget = PollBudget {
+            records_max: budget.records_max.min(self.shared.config.batch_size),
+            ..budget
+        };
         while !self.complete && !self.holds(budget) {
             if self.reading.is_none() && !self.open_next().await? {
                 self.finish()?;
@@ -222,9 +233,17 @@ impl Snapshot {
             return Ok(false);
         };
         let fail = |error| failed(READING, error);
-        let columns = catalog::columns(&mut self.connection, entry.oid)
+        let mut columns = catalog::columns(&mut self.connection, entry.oid)
             .await
             .map_err(fail)?;
+        let published = self
+            .published
+            .iter()
+            .find(|published| published.table.0 == entry.schema && published.table.1 == entry.name);
+        if let Some(names) = published.and_then(|published| published.columns.as_ref()) {
+            columns.retain(|column| names.contains(&column.column.name));
+        }
+        let filter = published.and_then(|published| published.filter.clone());
         catalog::learn_types(&mut self.connection, &columns, &mut self.types)
             .await
             .map_err(fail)?;
@@ -246,7 +265,7 @@ impl Snapshot {
         let Some(entry) = self.tables.pop_front() else {
             return Ok(false);
         };
-        let sql = self.select(&entry, &table, &names, behind.as_deref());
+        let sql = self.select(&entry, &table, &names, behind.as_deref(), filter);
         self.connection.enqueue(&sql).map_err(fail)?;
         tracing::info!(
             table = format!("{}.{}", table.schema, table.name),
@@ -290,6 +309,7 @@ impl Snapshot {
         table: &Table,
         names: &[String],
         behind: Option<&[String]>,
+        filter: Option<String>,
     ) -> String {
         let name = format!("{}.{}", entry.schema, entry.name);
         let from = match self
@@ -312,9 +332,14 @@ impl Snapshot {
             .collect();
         let key = key.join(", ");
         let mut sql = format!("SELECT {} FROM {from}", names.join(", "));
-        if let Some(behind) = behind {
+        let behind = behind.map(|behind| {
             let values: Vec<String> = behind.iter().map(|part| literal(part)).collect();
-            sql = format!("{sql} WHERE ({key}) > ({})", values.join(", "));
+            format!("({key}) > ({})", values.join(", "))
+        });
+        let filter = filter.map(|filter| format!("({filter})"));
+        let conditions: Vec<String> = filter.into_iter().chain(behind).collect();
+        if !conditions.is_empty() {
+            sql = format!("{sql} WHERE {}", conditions.join(" AND "));
         }
         if !key.is_empty() {
             sql = format!("{sql} ORDER BY {key}");
@@ -420,6 +445,7 @@ impl Snapshot {
             .change(&held.table, change, &origin, None, super::now_ns())
             .map_err(|bad| ConnectError::Data(bad.to_string()))?;
         for record in records {
+            self.queued_bytes += bytes;
             self.queue.push_back(Entry {
                 record: Some(record),
                 bytes,
@@ -439,8 +465,7 @@ impl Snapshot {
     }
 
     fn holds(&self, budget: PollBudget) -> bool {
-        let bytes: usize = self.queue.iter().map(|entry| entry.bytes).sum();
-        self.queue.len() >= budget.records_max || bytes >= budget.bytes_max
+        self.queue.len() >= budget.records_max || self.queued_bytes >= budget.bytes_max
     }
 
     fn take(&mut self, budget: PollBudget) -> Vec<Record> {
@@ -451,6 +476,7 @@ impl Snapshot {
                 break;
             };
             bytes += entry.bytes;
+            self.queued_bytes -= entry.bytes;
             records.extend(entry.record);
             if let Some(scan) = self.scans.get_mut(entry.scan) {
                 match entry.mark {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use connect_api::{Field, Schema, SchemaType, Struct, Value};
 
 use super::catalog::ColumnEntry;
-use super::filter::Capture;
+use super::filter::{Capture, Mask};
 use super::kind::{self, Kind, Types};
 use super::pgoutput::{Cell, Old, Tuple};
 use super::render::{self, Rendering};
@@ -19,6 +19,7 @@ struct Column {
     name: String,
     kind: Kind,
     schema: Arc<Schema>,
+    mask: Option<Mask>,
 }
 
 /// The key of a table's records.
@@ -96,7 +97,10 @@ impl Table {
             .iter()
             .enumerate()
             .filter(|(_, entry)| shapes.capture.column(schema, name, &entry.column.name))
-            .filter_map(|(place, entry)| column(shapes, place, entry))
+            .filter_map(|(place, entry)| {
+                let mask = shapes.capture.mask(schema, name, &entry.column.name);
+                column(shapes, place, entry, mask)
+            })
             .collect();
         let fields = columns.iter().map(field).collect();
         let row_schema = Schema::new(SchemaType::Struct(fields)).named(format!("{topic}.Value"));
@@ -174,6 +178,7 @@ impl Table {
             reason,
         };
         match tuple.get(column.place) {
+            Some(Cell::Text(bytes)) if column.mask.is_some() => Ok(masked(column, bytes)),
             None | Some(Cell::Null) if column.schema.optional => Ok(Value::Null),
             None | Some(Cell::Null) => Ok(render::absent(&column.schema)),
             Some(Cell::Unchanged) => Ok(rendering.unavailable(&column.schema)),
@@ -262,13 +267,19 @@ impl Table {
     }
 }
 
-fn column(shapes: &Shapes<'_>, place: usize, entry: &ColumnEntry) -> Option<Column> {
+fn column(
+    shapes: &Shapes<'_>,
+    place: usize,
+    entry: &ColumnEntry,
+    mask: Option<Mask>,
+) -> Option<Column> {
     let kind = kind::kind(entry.column.type_oid, entry.column.modifier, shapes.types);
     let mut schema = shapes.rendering.schema(&kind)?;
     schema.optional = !entry.not_null && entry.key_place.is_none();
     schema.default = entry
         .default
         .as_ref()
+        .filter(|_| mask.is_none())
         .filter(|expression| !schema.optional || !expression.starts_with("nextval("))
         .and_then(|expression| render::default_value(shapes.rendering, &kind, expression));
     Some(Column {
@@ -276,7 +287,19 @@ fn column(shapes: &Shapes<'_>, place: usize, entry: &ColumnEntry) -> Option<Colu
         name: entry.column.name.clone(),
         kind,
         schema: Arc::new(schema),
+        mask,
     })
+}
+
+/// A hidden value: text as the mask shows it, anything else not at all.
+fn masked(column: &Column, bytes: &[u8]) -> Value {
+    match (column.mask, &column.schema.kind) {
+        (Some(mask), SchemaType::String) => {
+            Value::text(mask.apply(&String::from_utf8_lossy(bytes)))
+        }
+        _ if column.schema.optional => Value::Null,
+        _ => render::absent(&column.schema),
+    }
 }
 
 fn field(column: &Column) -> Field {
