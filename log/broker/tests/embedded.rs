@@ -460,3 +460,46 @@ async fn the_rules_of_every_log_hold() {
     let broker = open(&folder);
     log_api::conformance::run(&broker.embedded()).await;
 }
+
+#[tokio::test]
+async fn the_logs_own_topics_are_written_by_the_log_alone() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let broker = open(&folder);
+    let log = broker.embedded();
+    log.admin()
+        .create_topic(NewTopic::new("t", 1))
+        .await
+        .expect("created");
+    let good = TopicPartition::new("t", 0);
+    for name in ["__transaction_state", "__consumer_offsets"] {
+        let partition = TopicPartition::new(name, 0);
+        let written = log
+            .writer()
+            .await
+            .expect("a writer")
+            .append(&partition, batch(&["v"]))
+            .await
+            .expect_err("refused");
+        assert!(
+            written.to_string().contains("written by the log alone"),
+            "{written}"
+        );
+        let mut transaction = log.transaction(options("id")).await.expect("opened");
+        transaction
+            .append(&good, batch(&["v"]))
+            .await
+            .expect("appended");
+        let refused = transaction.append(&partition, batch(&["v"])).await;
+        assert!(
+            matches!(
+                refused,
+                Err(TransactionError::Write(WriteError::Invalid { .. }))
+            ),
+            "{refused:?}"
+        );
+        transaction.commit().await.expect("the rest is committed");
+    }
+    broker.close().await.expect("closed");
+    drop((broker, log));
+    open(&folder);
+}

@@ -16,14 +16,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use log_protocol::{BatchBuilder, BatchHeader, Compression, ErrorCode, ProducerStamp, Record};
-use tracing::error;
+use log_protocol::{
+    Batch, BatchBuilder, BatchError, BatchHeader, Compression, ErrorCode, ProducerStamp, Record,
+};
+use tracing::{error, warn};
 
 use crate::OpenError;
 use crate::clock::wall_ms;
 use crate::partition::AppendOrigin;
 use crate::quorum::Topics;
-use crate::storage::Partition;
+use crate::storage::{Partition, StorageError, Visit};
 
 /// The single partition of an internal, compacted, always synced topic; made if it is not there yet.
 fn internal_partition(topics: &Topics, name: &str) -> Result<Arc<Partition>, OpenError> {
@@ -53,18 +55,53 @@ fn internal_partition(topics: &Topics, name: &str) -> Result<Arc<Partition>, Ope
     })
 }
 
-/// Calls `visit` with every record of a partition and the header of its batch, oldest first, control records included.
+/// Largest content of one batch of an internal topic.
+const CONTENT_BYTES_MAX: usize = 256 << 20;
+
+/// Calls `visit` with every record of a partition and the header of its batch, oldest first, control records included. What cannot be
+/// read is told and passed over: one damaged record must not take all other groups and transactions with it.
 fn replay(
     topic: &str,
     partition: &Partition,
-    visit: impl FnMut(&BatchHeader, Record),
+    mut visit: impl FnMut(&BatchHeader, Record),
 ) -> Result<(), OpenError> {
-    partition
-        .for_each_record(0, visit)
-        .map_err(|error| OpenError::InternalTopic {
-            topic: topic.to_owned(),
-            reason: error.to_string(),
-        })
+    let mut from = partition.log_start_offset();
+    loop {
+        let walked = partition.for_each_batch(from, |batch| {
+            from = batch.header.next_offset();
+            if let Err(error) = replay_batch(batch, &mut visit) {
+                warn!(topic, offset = batch.header.base_offset, %error, "batch of an internal topic skipped");
+            }
+            Ok(Visit::Continue)
+        });
+        let next = match walked {
+            Ok(()) => return Ok(()),
+            Err(error @ StorageError::Corrupt { .. }) => {
+                error!(topic, offset = from, %error, "the rest of a segment of an internal topic is skipped");
+                partition.next_segment(from)
+            }
+            Err(error) => {
+                return Err(OpenError::InternalTopic {
+                    topic: topic.to_owned(),
+                    reason: error.to_string(),
+                });
+            }
+        };
+        match next {
+            Some(base) => from = base,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn replay_batch(
+    batch: &Batch,
+    visit: &mut impl FnMut(&BatchHeader, Record),
+) -> Result<(), BatchError> {
+    for record in batch.records(CONTENT_BYTES_MAX)? {
+        visit(&batch.header, record?);
+    }
+    Ok(())
 }
 
 /// Appends records to an internal partition; returns the offset of the last one. Not durable yet.

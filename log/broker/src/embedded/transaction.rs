@@ -31,7 +31,7 @@ use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
 use crate::coordinator::txn::state::Producer;
-use crate::partition::AppendOrigin;
+use crate::partition::{AppendError, AppendOrigin};
 use crate::storage::Partition;
 
 pub(super) struct EmbeddedTransaction {
@@ -93,6 +93,11 @@ impl Transaction for EmbeddedTransaction {
         self.usable()?;
         let found = find(&self.broker.shared, partition)
             .ok_or_else(|| WriteError::UnknownPartition(partition.clone()))?;
+        if found.is_internal() {
+            // Told now: at the commit it would take the whole transaction with it.
+            let refused = AppendError::Internal(partition.clone());
+            return Err(write_error(partition, batch.size_bytes(), refused).into());
+        }
         if batch.is_empty() {
             let reason = "there is no record in it".to_owned();
             return Err(WriteError::Invalid {

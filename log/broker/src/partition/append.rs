@@ -103,6 +103,11 @@ pub(crate) enum AppendError {
     /// A marker of a fenced producer or coordinator.
     #[error("transaction marker for {0} refused: {1}")]
     Marker(TopicPartition, MarkerError),
+    /// The topic holds the state of the coordinators, who alone write to it.
+    #[error(
+        "batch for {0} refused: the topic holds the log's own state and is written by the log alone; name another topic"
+    )]
+    Internal(TopicPartition),
     /// The disk failed, or the partition is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -160,6 +165,7 @@ impl AppendError {
                 MarkerError::OldEpoch { .. } => ErrorCode::InvalidProducerEpoch,
                 MarkerError::OldCoordinator { .. } => ErrorCode::TransactionCoordinatorFenced,
             },
+            Self::Internal(_) => ErrorCode::InvalidTopicException,
             Self::Storage(error) => error.code(),
         }
     }

@@ -103,6 +103,7 @@ impl Topic {
                 partition,
             },
             folder: partition_folder(folder, self.id, partition).into(),
+            internal: self.internal,
             leader_epoch,
             config: Arc::clone(&self.config),
             shared: Arc::clone(shared),

@@ -77,6 +77,9 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         self.check_online()?;
+        if self.is_internal() && origin != AppendOrigin::Coordinator {
+            return Err(AppendError::Internal(self.id().clone()));
+        }
         let batches = check_batch(self.id(), &bytes.into(), &self.config(), origin, now_ms)?;
         self.submit(Entry {
             batches,

@@ -46,7 +46,7 @@ pub(crate) use durability::SyncPool;
 pub(crate) use error::{FetchError, OpenError, StorageError};
 pub(crate) use log_file::{LogFile, replace_file, sync_folder};
 pub(crate) use partition::{Partition, PartitionSeed, Shared};
-pub(crate) use read::Isolation;
+pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;
 pub(crate) use ring::RingBudget;
 

@@ -47,6 +47,8 @@ pub(crate) struct PartitionSeed {
     pub(crate) id: TopicPartition,
     /// Its folder; made at the first append.
     pub(crate) folder: Arc<Path>,
+    /// Only coordinators write to it.
+    pub(crate) internal: bool,
     /// The epoch of this leader.
     pub(crate) leader_epoch: i32,
     /// The topic's configs, shared with the topic.
@@ -81,6 +83,7 @@ pub(super) struct Upkeep {
 pub(crate) struct Partition {
     id: TopicPartition,
     pub(super) folder: Arc<Path>,
+    internal: bool,
     leader_epoch: i32,
     config: Arc<RwLock<Arc<TopicConfig>>>,
     pub(super) shared: Arc<Shared>,
@@ -162,6 +165,7 @@ impl Partition {
         let PartitionSeed {
             id,
             folder,
+            internal,
             leader_epoch,
             config,
             shared,
@@ -183,6 +187,7 @@ impl Partition {
         let partition = Self {
             id,
             folder,
+            internal,
             leader_epoch,
             config,
             shared,
@@ -216,6 +221,11 @@ impl Partition {
     /// Topic and index.
     pub(crate) fn id(&self) -> &TopicPartition {
         &self.id
+    }
+
+    /// Whether only coordinators write to it.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.internal
     }
 
     /// The epoch that batches are stamped with.

@@ -376,25 +376,11 @@ impl Partition {
         Ok(())
     }
 
-    /// Visits all records from `from` on up to the high watermark with the header of their batch: those of open and
-    /// aborted transactions too, and control records (`header.is_control()`).
-    ///
-    /// # Errors
-    /// If the files cannot be read.
-    pub(crate) fn for_each_record(
-        &self,
-        from: i64,
-        mut visit: impl FnMut(&BatchHeader, Record),
-    ) -> Result<(), StorageError> {
-        self.for_each_batch(from, |batch| {
-            for record in batch.records(DECOMPRESSED_MAX)? {
-                let record = record?;
-                if record.offset >= from {
-                    visit(&batch.header, record);
-                }
-            }
-            Ok(Visit::Continue)
-        })
+    /// The base of the first segment behind `offset`.
+    pub(crate) fn next_segment(&self, offset: i64) -> Option<i64> {
+        let segments = self.segments.read();
+        let mut bases = segments.iter().map(|segment| segment.base_offset());
+        bases.find(|base| *base > offset)
     }
 }
 

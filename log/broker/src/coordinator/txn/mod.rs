@@ -123,18 +123,11 @@ impl Transactions {
     ) -> Result<Self, OpenError> {
         let log = internal_partition(&topics, TRANSACTIONS_TOPIC)?;
         let mut records: HashMap<String, TransactionRecord> = HashMap::new();
-        let mut failed = None;
         replay(TRANSACTIONS_TOPIC, &log, |header, record| {
             if let Err(error) = replay_record(header, &record, &mut records) {
-                failed.get_or_insert(format!("record {}: {error}", record.offset));
+                warn!(offset = record.offset, %error, "record of __transaction_state skipped");
             }
         })?;
-        if let Some(reason) = failed {
-            return Err(OpenError::InternalTopic {
-                topic: TRANSACTIONS_TOPIC.to_owned(),
-                reason,
-            });
-        }
         let entries = records
             .into_iter()
             .map(|(id, record)| (id.clone(), Arc::new(Entry::new(id, Some(record)))))
@@ -407,7 +400,7 @@ impl TransactionRecord {
     }
 }
 
-/// A record that cannot be read is an error: a transaction that was decided must not be forgotten.
+/// Takes over what a record says. One that cannot be read leaves its id as it was.
 fn replay_record(
     header: &BatchHeader,
     record: &Record,

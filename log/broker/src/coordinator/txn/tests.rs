@@ -328,3 +328,44 @@ async fn a_timed_out_producer_goes_on_and_an_aborted_transaction_is_not_committe
     );
     drop(entry);
 }
+
+#[tokio::test]
+async fn what_nobody_can_read_keeps_neither_the_log_nor_other_ids_from_starting() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let producer = node
+        .transactions
+        .initialize("id", None, 1000)
+        .await
+        .expect("opened");
+    let unreadable: [(&[u8], Option<&[u8]>); 3] = [
+        (b"k", Some(b"v")),
+        (b"", None),
+        (b"\0\0\0\x02id", Some(b"\0")),
+    ];
+    let mut batch = BatchBuilder::new(Compression::None);
+    for (key, value) in unreadable {
+        batch.append(1, Some(key), value, &[]);
+    }
+    // A content that is none, with a CRC that fits.
+    let mut garbage = batch.clone().build(ProducerStamp::NONE).to_vec();
+    garbage[61..].fill(0xff);
+    let crc = crc32c::crc32c(&garbage[21..]);
+    garbage[17..21].copy_from_slice(&crc.to_be_bytes());
+    let log = Arc::clone(&node.transactions.shared.log);
+    for bytes in [batch.build(ProducerStamp::NONE), garbage.into()] {
+        log.append(bytes, AppendOrigin::Coordinator, 1)
+            .expect("appended");
+    }
+    drop(log);
+    stop(node).await;
+    let node = open(folder.path());
+    let again = node.transactions.initialize("id", None, 1000).await;
+    assert_eq!(
+        again,
+        Ok(Producer {
+            epoch: producer.epoch + 1,
+            ..producer
+        })
+    );
+}

@@ -96,6 +96,7 @@ fn below_a_checkpoint_nothing_is_scanned_and_without_one_everything() {
     let seed = |path: &Path| PartitionSeed {
         id: TopicPartition::new("orders", 3),
         folder: path.into(),
+        internal: false,
         leader_epoch: 0,
         config: Arc::clone(&lab.config),
         shared: Arc::clone(&lab.shared),

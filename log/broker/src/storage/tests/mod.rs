@@ -74,6 +74,7 @@ impl Lab {
         let seed = PartitionSeed {
             id: TopicPartition::new("orders", 3),
             folder: path.into(),
+            internal: false,
             leader_epoch,
             config: Arc::clone(&self.config),
             shared: Arc::clone(&self.shared),

@@ -223,14 +223,15 @@ fn the_full_walk_sees_markers_and_stops_when_told() {
             .expect("marker");
     }
     let (mut records, mut markers) = (0, 0);
-    let count = |header: &log_protocol::BatchHeader, _: Record| {
-        if header.is_control() {
+    let count = |batch: &log_protocol::Batch| {
+        if batch.header.is_control() {
             markers += 1
         } else {
             records += 1
         }
+        Ok(Visit::Continue)
     };
-    partition.for_each_record(10, count).expect("walk");
+    partition.for_each_batch(10, count).expect("walk");
     assert_eq!((records, markers), (25, 25));
     let mut seen = 0;
     let stop = |_: &log_protocol::Batch| {
