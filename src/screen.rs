@@ -7,15 +7,33 @@ use std::fmt::Display;
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result};
+use crossterm::terminal;
+
+/// Columns below which nothing is laid out: a narrower terminal wraps.
+const COLUMNS_MIN: usize = 40;
 
 /// Writes `text` and a line break.
 pub(crate) fn line(text: impl Display) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}").context("write standard output")
 }
 
+/// Columns of the terminal on standard output; `None` if there is no terminal.
+pub(crate) fn columns() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+    Some(columns.max(COLUMNS_MIN))
+}
+
 /// Whether colours are wanted at all (<https://no-color.org>).
 pub(crate) fn color_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether messages on standard error may have colours.
+pub(crate) fn color_on_stderr() -> bool {
+    std::io::stderr().is_terminal() && color_wanted()
 }
 
 /// Asks before something is destroyed; without a terminal to ask, or with `yes`, it is agreed to.

@@ -1,13 +1,18 @@
 //! `POST /v1/query` from the client's side: a statement in, rows as they come.
+//!
+//! Invariant: what an answer is, is told by its headers (`thalweg-columns`, `thalweg-rows`), never guessed from its rows,
+//! whose columns may have any name.
 
 use anyhow::{Context, Result};
 use bytes::{Buf, BytesMut};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sql::Diagnostic;
 
+use super::table::visible;
 use crate::exit::Failure;
 
 /// Speaks to one server.
@@ -27,6 +32,17 @@ pub(crate) struct Column {
     /// Its SQL type.
     #[serde(rename = "type")]
     pub data_type: String,
+}
+
+/// Something that a statement can name.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Object {
+    /// Its name.
+    pub name: String,
+    /// source, table, materialized view or function.
+    pub kind: String,
+    /// Columns of a relation.
+    pub columns: Vec<Column>,
 }
 
 /// One row, with its sign where it is a change.
@@ -93,6 +109,11 @@ impl Client {
         self.settings.insert(name, Value::String(value));
     }
 
+    /// Where it speaks to.
+    pub(crate) fn address(&self) -> &str {
+        &self.base
+    }
+
     /// Whether a server answers there and is ready.
     pub(crate) async fn is_ready(&self) -> bool {
         self.http
@@ -102,29 +123,10 @@ impl Client {
             .is_ok_and(|response| response.status().is_success())
     }
 
-    /// Names of objects and columns for completion; none where the server does not answer.
-    pub(crate) async fn catalog_words(&self) -> Vec<String> {
-        let words = async {
-            let response = self
-                .http
-                .get(format!("{}/v1/catalog", self.base))
-                .send()
-                .await
-                .ok()?;
-            let objects: Vec<Value> = response.json().await.ok()?;
-            Some(
-                objects
-                    .iter()
-                    .flat_map(|object| {
-                        let columns = object["columns"].as_array().into_iter().flatten();
-                        std::iter::once(&object["name"])
-                            .chain(columns.map(|column| column.get("name").unwrap_or(column)))
-                    })
-                    .filter_map(|name| name.as_str().map(str::to_owned))
-                    .collect(),
-            )
-        };
-        words.await.unwrap_or_default()
+    /// What there is to name in a statement; `None` where the server does not answer.
+    pub(crate) async fn catalog(&self) -> Option<Vec<Object>> {
+        let response = self.http.get(format!("{}/v1/catalog", self.base)).send();
+        response.await.ok()?.json().await.ok()
     }
 
     /// Runs one statement.
@@ -135,49 +137,52 @@ impl Client {
             .json(&json!({ "sql": sql, "settings": self.settings }))
             .send()
             .await
-            .map_err(|error| Failure::Server(format!("{} does not answer: {error}", self.base)))?;
-        let columns: Vec<Column> = match response.headers().get("thalweg-columns") {
-            Some(header) => {
-                serde_json::from_slice(header.as_bytes()).context("header thalweg-columns")?
-            }
-            None => Vec::new(),
-        };
-        let has_columns = !columns.is_empty();
+            .map_err(|error| {
+                let cause = root_cause(&error);
+                Failure::Server(format!("{} does not answer: {cause}", self.base))
+            })?;
+        let status = response.status();
+        let header = |name: &str| response.headers().get(name).cloned();
+        let columns = header("thalweg-columns");
+        let push = header("thalweg-rows").is_some_and(|kind| kind == "changes");
         let mut lines = Lines {
+            from: self.base.clone(),
             body: response.bytes_stream().boxed(),
             buffer: BytesMut::new(),
         };
-        if has_columns {
-            // The lines of a push answer carry their sign.
-            let push = lines
-                .peek()
-                .await?
-                .is_some_and(|line| line.starts_with(b"{\"diff\":"));
+        if let Some(columns) = columns {
             return Ok(Outcome::Rows(Rows {
-                columns,
+                columns: serde_json::from_slice(columns.as_bytes())
+                    .context("header thalweg-columns")?,
                 push,
                 lines,
             }));
         }
-        let Some(line) = lines.next().await? else {
-            anyhow::bail!("{} answered with nothing", self.base);
-        };
-        let value: Value =
-            serde_json::from_slice(&line).with_context(|| format!("answer of {}", self.base))?;
+        let line = lines.next().await?.unwrap_or_default();
+        let value: Value = serde_json::from_slice(&line).unwrap_or_default();
         if let Some(diagnostic) = refusal(&value) {
             return Ok(Outcome::Refused(Box::new(diagnostic)));
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let Some(message) = value["result"].as_str() else {
+            return Err(lines.foreign(status, line).await);
+        };
+        let notes = value["notes"].as_array().into_iter().flatten();
         Ok(Outcome::Done {
-            message: text(&value["result"]),
-            notes: value["notes"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(text)
+            message: message.to_owned(),
+            notes: notes
+                .map(|note| note.as_str().unwrap_or_default().to_owned())
                 .collect(),
         })
     }
+}
+
+/// What of an error says most: the deepest cause ("connection refused").
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 impl Rows {
@@ -193,16 +198,17 @@ impl Rows {
         {
             return Ok(Next::Refused(Box::new(diagnostic)));
         }
-        let diff = self
-            .push
-            .then(|| match object.get("diff").and_then(Value::as_i64) {
-                Some(diff) if diff < 0 => -1,
-                _ => 1,
+        let mut diff = None;
+        if self.push {
+            let sign = object.get("diff").and_then(Value::as_i64);
+            diff = Some(if sign.is_some_and(|sign| sign < 0) {
+                -1
+            } else {
+                1
             });
-        if diff.is_some()
-            && let Some(Value::Object(row)) = object.remove("row")
-        {
-            object = row;
+            if let Some(Value::Object(row)) = object.remove("row") {
+                object = row;
+            }
         }
         let values = self
             .columns
@@ -217,16 +223,38 @@ fn refusal(value: &Value) -> Option<Diagnostic> {
     serde_json::from_value(value.get("error")?.clone()).ok()
 }
 
+/// Longest part of an answer that is not ours to be shown, in characters.
+const FOREIGN_SHOWN_MAX: usize = 300;
+
 /// Lines of a body as it arrives.
 struct Lines {
+    /// Who sends it.
+    from: String,
     body: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     buffer: BytesMut,
 }
 
 impl Lines {
-    /// The first line, without taking it.
-    async fn peek(&mut self) -> Result<Option<&[u8]>> {
-        Ok(self.fill().await?.map(|end| &self.buffer[..end]))
+    /// What to say of an answer that is not of this protocol (a proxy's page, a limit of the HTTP server): its status
+    /// and its text. `first` is the line that was read.
+    async fn foreign(&mut self, status: StatusCode, first: BytesMut) -> anyhow::Error {
+        let mut text = String::from_utf8_lossy(&first).into_owned();
+        while text.chars().count() < FOREIGN_SHOWN_MAX
+            && let Ok(Some(line)) = self.next().await
+        {
+            text += "\n";
+            text += &String::from_utf8_lossy(&line);
+        }
+        let shown: String = visible(text.trim())
+            .chars()
+            .take(FOREIGN_SHOWN_MAX)
+            .collect();
+        let colon = if shown.is_empty() { "" } else { ": " };
+        let text = format!("{} answered {status}{colon}{shown}", self.from);
+        if status.is_client_error() {
+            return anyhow::Error::msg(text);
+        }
+        Failure::Server(text).into()
     }
 
     async fn next(&mut self) -> Result<Option<BytesMut>> {
@@ -256,11 +284,16 @@ impl Lines {
             }
             searched = self.buffer.len();
             match self.body.next().await {
-                Some(bytes) => self
-                    .buffer
-                    .extend_from_slice(&bytes.context("the answer broke off")?),
+                Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Err(_)) => {
+                    let text = format!("the answer of {} broke off: it is gone", self.from);
+                    return Err(Failure::Server(text).into());
+                }
                 None => return Ok((!self.buffer.is_empty()).then_some(self.buffer.len())),
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! ┌ rows (as many as the screen holds, the latest changed last) ┐
-//! └ status: rows · changes · changes a second · Ctrl-C to leave ┘
+//! └ status: rows · changes a second · Ctrl-C to leave · changes ┘
 //! ```
 //!
-//! Invariant: the table is the multiset of all changes seen so far; an update keeps its place.
+//! Invariants:
+//! 1. The table is the multiset of all changes seen so far; an update keeps its place.
+//! 2. What is drawn fits the screen, so that drawing over it leaves nothing in the scrollback.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -15,13 +18,20 @@ use crossterm::{cursor, queue, style, terminal};
 use serde_json::Value;
 use tokio::signal::unix::Signal;
 
-use super::client::{Next, Row, Rows};
-use super::output::{self, Ended};
+use super::client::{Column, Next, Row, Rows};
+use super::output::{Ended, grouped};
+use super::table::{cut, fitted, width};
 
 /// The screen is redrawn at most this often.
 const REDRAW: Duration = Duration::from_millis(100);
+/// The rate is told, and falls, at least this often.
+const RATE: Duration = Duration::from_secs(1);
+/// Changes a second are counted over this long.
+const RATE_OVER: Duration = Duration::from_secs(3);
 /// Rows kept for display; older ones are counted only.
 const ROWS_MAX: usize = 10_000;
+/// Lines of a screen that are not rows: borders, header, status, and one to stand on.
+const FRAME_LINES: usize = 6;
 
 /// Whether these rows are changes and there is a terminal to draw them on.
 pub(crate) fn wanted(rows: &Rows) -> bool {
@@ -69,81 +79,136 @@ impl Current {
     }
 }
 
+/// Changes a second over the last moments.
+#[derive(Debug, Default)]
+struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    fn per_second(&mut self, now: Instant, changes: u64) -> f64 {
+        self.0.push_back((now, changes));
+        let recent = |at: &Instant| now.duration_since(*at) <= RATE_OVER;
+        // One older sample stays: it is what the recent ones are measured against.
+        while self.0.len() > 1 && self.0.get(1).is_some_and(|(at, _)| !recent(at)) {
+            self.0.pop_front();
+        }
+        let Some((at, before)) = self.0.front() else {
+            return 0.0;
+        };
+        let seconds = now.duration_since(*at).as_secs_f64();
+        (changes - before) as f64 / seconds.max(REDRAW.as_secs_f64())
+    }
+}
+
 /// Follows the changes until they end or Ctrl-C.
 pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<Ended> {
     let mut current = Current::default();
     let mut screen = Screen::default();
+    let mut rate = Rate::default();
     let mut redraw = tokio::time::interval(REDRAW);
-    let started = Instant::now();
+    let mut told = tokio::time::interval(RATE);
     let mut dirty = true;
+    let columns = rows.columns.clone();
     let ended = loop {
         tokio::select! {
             biased;
-            _ = interrupt.recv() => break Ended::Interrupted,
+            _ = interrupt.recv() => break Ok(Ended::Interrupted),
+            _ = told.tick() => dirty = true,
             _ = redraw.tick(), if dirty => {
-                screen.draw(&rows, &mut current, started)?;
+                let per_second = rate.per_second(Instant::now(), current.changes);
+                let status = format!("{per_second:.0}/s · Ctrl-C to leave");
+                screen.draw(&columns, &mut current, &status)?;
                 dirty = false;
             }
-            next = rows.next() => match next? {
-                Next::Row(row) => {
+            next = rows.next() => match next {
+                Ok(Next::Row(row)) => {
                     current.apply(row);
                     dirty = true;
                 }
-                Next::Refused(diagnostic) => break Ended::Refused(diagnostic),
-                Next::End => break Ended::Complete,
+                Ok(Next::Refused(diagnostic)) => break Ok(Ended::Refused(diagnostic)),
+                Ok(Next::End) => break Ok(Ended::Complete),
+                Err(error) => break Err(error),
             },
         }
     };
-    screen.draw(&rows, &mut current, started)?;
-    println!();
-    Ok(ended)
+    let status = match &ended {
+        Ok(Ended::Complete) => "complete",
+        Ok(Ended::Interrupted) => "left",
+        Ok(Ended::Refused(_)) | Err(_) => "broken off",
+    };
+    screen.draw(&columns, &mut current, status)?;
+    crate::screen::line("")?;
+    ended
 }
 
 /// What was drawn last, so that it can be drawn over.
 #[derive(Debug, Default)]
 struct Screen {
-    lines: u16,
+    /// Width of each line that was drawn.
+    drawn: Vec<usize>,
 }
 
 impl Screen {
-    fn draw(&mut self, rows: &Rows, current: &mut Current, started: Instant) -> Result<()> {
-        let (width, height) = terminal::size().unwrap_or((100, 24));
-        let room = usize::from(height.saturating_sub(6)).max(1);
+    fn draw(&mut self, columns: &[Column], current: &mut Current, end: &str) -> Result<()> {
+        let (wide, high) = terminal::size().unwrap_or((100, 24));
+        let (wide, high) = (usize::from(wide).max(1), usize::from(high).max(1));
         let changes = current.changes;
-        let all = current.rows();
-        let shown: Vec<Row> = all[all.len().saturating_sub(room)..]
-            .iter()
-            .map(|values| Row {
-                diff: None,
-                values: values.clone(),
-            })
-            .collect();
-        let mut table = output::table(&rows.columns, &shown, false);
-        table.set_width(width);
-        let rate = changes as f64 / started.elapsed().as_secs_f64().max(0.001);
-        let status = format!(
-            "{} rows{} · {changes} changes · {rate:.0}/s · Ctrl-C to leave",
-            all.len(),
-            if all.len() > shown.len() {
-                format!(" (last {} shown)", shown.len())
-            } else {
-                String::new()
-            },
-        );
-        let text = format!("{table}\n{status}");
+        let text = picture(columns, current.rows(), changes, end, (wide, high));
         let mut out = std::io::stdout();
-        if self.lines > 0 {
-            queue!(out, cursor::MoveToColumn(0), cursor::MoveUp(self.lines))?;
+        let up = lines_above(&self.drawn, wide).min(high - 1);
+        if up > 0 {
+            queue!(out, cursor::MoveUp(u16::try_from(up).unwrap_or(u16::MAX)))?;
         }
         queue!(
             out,
             cursor::MoveToColumn(0),
-            terminal::Clear(terminal::ClearType::FromCursorDown)
+            terminal::Clear(terminal::ClearType::FromCursorDown),
+            style::Print(&text)
         )?;
-        queue!(out, style::Print(&text))?;
-        self.lines = u16::try_from(text.lines().count().saturating_sub(1)).unwrap_or(height);
+        self.drawn = text.lines().map(width).collect();
         out.flush().context("draw the table")
     }
+}
+
+/// How many screen lines lie above the last one that was drawn, on a screen that is `wide` now: a terminal that was made
+/// narrower has wrapped what was there.
+fn lines_above(drawn: &[usize], wide: usize) -> usize {
+    let lines: usize = drawn.iter().map(|line| line.div_ceil(wide).max(1)).sum();
+    lines.saturating_sub(1)
+}
+
+/// The table and the status below it, within the screen.
+fn picture(
+    columns: &[Column],
+    all: &[Vec<Value>],
+    changes: u64,
+    end: &str,
+    (wide, high): (usize, usize),
+) -> String {
+    let room = high.saturating_sub(FRAME_LINES).max(1);
+    let shown = all.len().min(room);
+    let rows: Vec<Row> = all[all.len() - shown..]
+        .iter()
+        .map(|values| Row {
+            diff: None,
+            values: values.clone(),
+        })
+        .collect();
+    let fitted = fitted(columns, &rows, false, Some(wide));
+    let mut status = format!("{} rows", grouped(all.len()));
+    if shown < all.len() {
+        status += &format!(" (last {shown} shown)");
+    }
+    let changes = grouped(usize::try_from(changes).unwrap_or(usize::MAX));
+    status += &format!(" · {end} · {changes} changes");
+    if fitted.left_out > 0 {
+        status += &format!(" · {} columns have no room", fitted.left_out);
+    }
+    let table = fitted.table.to_string();
+    // A screen of a few lines shows the end.
+    let lines: Vec<&str> = table.lines().chain([status.as_str()]).collect();
+    let lines = &lines[lines.len().saturating_sub(high.saturating_sub(1).max(1))..];
+    let lines: Vec<String> = lines.iter().map(|line| cut(line, wide)).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -172,5 +237,52 @@ mod tests {
         current.apply(change(-1, 3));
         assert_eq!(current.rows(), [[json!(20)]]);
         assert_eq!(current.changes, 7);
+    }
+
+    #[test]
+    fn the_picture_fits_every_screen() {
+        let columns: Vec<Column> = (0..8)
+            .map(|index| Column {
+                name: format!("a long name {index}"),
+                data_type: "TEXT".into(),
+            })
+            .collect();
+        let rows: Vec<Vec<Value>> = (0..100)
+            .map(|row| vec![json!(format!("{row} two\nlines of a text")); 8])
+            .collect();
+        for wide in [10, 40, 60, 80, 200] {
+            for high in [1, 2, 5, 24, 60] {
+                let text = picture(&columns, &rows, 1234, "5/s · Ctrl-C to leave", (wide, high));
+                assert!(
+                    text.lines().all(|line| width(line) <= wide),
+                    "{wide}:\n{text}"
+                );
+                assert!(
+                    text.lines().count() < high.max(2),
+                    "{wide} x {high}:\n{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrower_screen_has_wrapped_what_was_drawn() {
+        assert_eq!(lines_above(&[], 80), 0);
+        assert_eq!(lines_above(&[80, 80, 30], 80), 2);
+        assert_eq!(lines_above(&[80, 80, 30], 40), 4);
+        assert_eq!(lines_above(&[0, 41], 40), 2);
+    }
+
+    #[test]
+    fn the_rate_falls_when_nothing_comes() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut rate = Rate::default();
+        assert_eq!(rate.per_second(at(0), 0), 0.0);
+        assert_eq!(rate.per_second(at(1), 1000), 1000.0);
+        for seconds in 2..8 {
+            rate.per_second(at(seconds), 1000);
+        }
+        assert_eq!(rate.per_second(at(8), 1000), 0.0);
     }
 }

@@ -6,28 +6,34 @@
 //! ```
 
 mod client;
+mod command;
 mod completer;
+mod functions;
+mod help;
 mod highlighter;
+mod interactive;
 mod live;
+mod menu;
 mod output;
 mod prompt;
+mod table;
 
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use reedline::{Reedline, Signal};
 use sql::StatementText;
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ConfigArgs, Origin, Settings};
 use crate::exit::Failure;
 use crate::presence;
+use crate::screen;
 use crate::start::{self, Running};
 pub(crate) use client::{Client, Next, Outcome, Row, Rows};
-pub(crate) use output::{Output, table};
+use output::{Kept, Output, View};
+pub(crate) use table::table;
 
 /// Arguments of `thalweg sql`.
 #[derive(Debug, Args)]
@@ -38,7 +44,7 @@ Examples:
   thalweg sql -c 'SELECT * FROM delays EMIT CHANGES' --output json
   thalweg sql -f views.sql --server 127.0.0.1:9644")]
 pub(crate) struct SqlArgs {
-    /// Run these statements and end
+    /// Run these statements (or this command of the shell, such as '\\d') and end
     #[arg(
         long,
         short = 'c',
@@ -76,11 +82,16 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
         (None, None) => None,
     };
     let runtime = start::runtime()?;
-    let (mut client, embedded) = runtime.block_on(connect(config, args.server.as_deref()))?;
+    let (client, embedded) = runtime.block_on(connect(config, args.server.as_deref()))?;
     let output = args.output.unwrap_or_else(Output::for_stdout);
+    let mut session = Session::new(client, View::for_stdout(output, text.is_none()));
     let result = match text {
-        Some(text) => runtime.block_on(run_text(&mut client, output, &text)),
-        None => interactive(&runtime, &mut client, output),
+        // One command, as psql takes it.
+        Some(text) if text.trim_start().starts_with('\\') => {
+            runtime.block_on(session.line(&text)).map(|_| ())
+        }
+        Some(text) => runtime.block_on(session.script(&text)),
+        None => interactive::run(&runtime, session),
     };
     if let Some(running) = embedded {
         runtime.block_on(running.stop())?;
@@ -156,146 +167,114 @@ async fn become_server(settings: Settings, why: &str) -> Result<(Client, Option<
     Ok((client, Some(running)))
 }
 
-/// Runs statements in order; the first error or Ctrl-C ends it.
-async fn run_text(client: &mut Client, output: Output, text: &str) -> Result<()> {
-    let statements = sql::split_statements(text);
-    for (index, statement) in statements.iter().enumerate() {
-        match run_statement(client, output, text, statement).await? {
-            Ended::Complete => {}
-            // Ctrl-C is how a push query ends.
-            Ended::Interrupted { push: true } if index + 1 == statements.len() => {}
-            Ended::Interrupted { .. } => return Err(Failure::Interrupted.into()),
-            Ended::Refused => return Err(Failure::Reported.into()),
-        }
-    }
-    Ok(())
-}
-
 /// How a statement ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Complete,
     Interrupted { push: bool },
     Refused,
 }
 
-/// Runs one statement of `text` and prints its outcome.
-async fn run_statement(
-    client: &mut Client,
-    output: Output,
-    text: &str,
-    statement: &StatementText<'_>,
-) -> Result<Ended> {
-    // One for the whole statement: what comes while something is printed counts too.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let outcome = tokio::select! {
-        outcome = client.query(statement.text) => outcome?,
-        _ = interrupt.recv() => return Ok(Ended::Interrupted { push: false }),
-    };
-    let ended = match outcome {
-        Outcome::Done { message, notes } => {
-            if let Some((name, value)) = sql::setting(statement) {
-                client.set(name, value);
+/// What statements are run with.
+struct Session {
+    client: Client,
+    view: View,
+    /// Where answers go instead of the screen.
+    file: Option<(PathBuf, std::fs::File)>,
+    /// The last answer, if it was not shown whole.
+    kept: Option<Kept>,
+    timing: bool,
+    /// The last statements.
+    last: Option<String>,
+}
+
+impl Session {
+    fn new(client: Client, view: View) -> Self {
+        Self {
+            client,
+            view,
+            file: None,
+            kept: None,
+            timing: false,
+            last: None,
+        }
+    }
+
+    /// Runs statements in order; the first error or Ctrl-C ends it.
+    async fn script(&mut self, text: &str) -> Result<()> {
+        let statements = sql::split_statements(text);
+        for (index, statement) in statements.iter().enumerate() {
+            match self.statement(text, statement).await? {
+                Ended::Complete => {}
+                // Ctrl-C is how a push query ends.
+                Ended::Interrupted { push: true } if index + 1 == statements.len() => {}
+                Ended::Interrupted { .. } => return Err(Failure::Interrupted.into()),
+                Ended::Refused => return Err(Failure::Reported.into()),
             }
-            if std::io::stdout().is_terminal() || output == Output::Json {
-                output::message(output, &message, &notes);
+        }
+        Ok(())
+    }
+
+    /// Runs one statement of `text` and prints its outcome.
+    async fn statement(&mut self, text: &str, statement: &StatementText<'_>) -> Result<Ended> {
+        // One for the whole statement: what comes while something is printed counts too.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let outcome = tokio::select! {
+            outcome = self.client.query(statement.text) => outcome?,
+            _ = interrupt.recv() => return Ok(Ended::Interrupted { push: false }),
+        };
+        let view = match &self.file {
+            Some(_) => self.view.whole(),
+            None => self.view,
+        };
+        let ended = match outcome {
+            Outcome::Done { message, notes } => {
+                if let Some((name, value)) = sql::setting(statement) {
+                    self.client.set(name, value);
+                }
+                if std::io::stdout().is_terminal() || view.output == Output::Json {
+                    let mut out = std::io::stdout();
+                    output::message(&mut out, view.output, &message, &notes)?;
+                }
+                return Ok(Ended::Complete);
             }
+            Outcome::Refused(diagnostic) => output::Ended::Refused(diagnostic),
+            Outcome::Rows(rows) => {
+                let push = rows.push;
+                let live = view.output == Output::Table && self.file.is_none();
+                let ended = if live && live::wanted(&rows) {
+                    live::follow(rows, &mut interrupt).await?
+                } else {
+                    let prose = is_prose(statement.text);
+                    let mut screen = std::io::stdout();
+                    let out: &mut dyn Write = match &mut self.file {
+                        Some((_, file)) => file,
+                        None => &mut screen,
+                    };
+                    let (ended, kept) =
+                        output::print(view, prose, rows, &mut interrupt, out).await?;
+                    self.kept = kept;
+                    ended
+                };
+                if matches!(ended, output::Ended::Interrupted) {
+                    return Ok(Ended::Interrupted { push });
+                }
+                ended
+            }
+        };
+        let output::Ended::Refused(diagnostic) = ended else {
             return Ok(Ended::Complete);
-        }
-        Outcome::Refused(diagnostic) => output::Ended::Refused(diagnostic),
-        Outcome::Rows(rows) => {
-            let push = rows.push;
-            let ended = if output == Output::Table && live::wanted(&rows) {
-                live::follow(rows, &mut interrupt).await?
-            } else {
-                output::print(output, rows, &mut interrupt).await?
-            };
-            if matches!(ended, output::Ended::Interrupted) {
-                return Ok(Ended::Interrupted { push });
-            }
-            ended
-        }
-    };
-    let output::Ended::Refused(diagnostic) = ended else {
-        return Ok(Ended::Complete);
-    };
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    eprintln!("{}", diagnostic.within(statement).render(text, color));
-    Ok(Ended::Refused)
-}
-
-fn interactive(runtime: &Runtime, client: &mut Client, output: Output) -> Result<()> {
-    println!(
-        "thalweg {}: statements end with ; — \\? for help, Ctrl-D to leave",
-        env!("CARGO_PKG_VERSION")
-    );
-    let mut editor: Reedline = prompt::editor(runtime.block_on(client.catalog_words()))?;
-    let prompt = prompt::Prompt;
-    let mut timing = false;
-    loop {
-        let line = match editor.read_line(&prompt).context("read the terminal")? {
-            Signal::Success(line) => line,
-            Signal::CtrlD => break,
-            _ => continue,
         };
-        let text = line.trim();
-        match meta(text) {
-            Meta::Quit => break,
-            Meta::Help => println!("{HELP}"),
-            Meta::Timing => {
-                timing = !timing;
-                println!("timing is {}", if timing { "on" } else { "off" });
-            }
-            Meta::Unknown => println!("unknown command {text}; \\? lists them"),
-            Meta::Sql(text) => {
-                let started = std::time::Instant::now();
-                for statement in sql::split_statements(&text) {
-                    let ended = run_statement(client, output, &text, &statement);
-                    if !matches!(runtime.block_on(ended)?, Ended::Complete) {
-                        break;
-                    }
-                }
-                if timing {
-                    println!("time: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
-                }
-                editor = prompt::with_words(editor, runtime.block_on(client.catalog_words()));
-            }
-        }
+        let diagnostic = diagnostic.within(statement);
+        eprintln!("{}", diagnostic.render(text, screen::color_on_stderr()));
+        Ok(Ended::Refused)
     }
-    Ok(())
 }
 
-const HELP: &str = "\
-\\d            list sources, tables and views      \\d NAME     columns of one
-\\dt           list topics                         \\why VIEW   why it prints what it prints
-\\timing       show how long statements take       \\q          leave (also Ctrl-D)
-SELECT … ends; SELECT … EMIT CHANGES follows live until Ctrl-C.";
-
-/// What a line means.
-enum Meta {
-    Quit,
-    Help,
-    Timing,
-    Unknown,
-    Sql(String),
-}
-
-fn meta(text: &str) -> Meta {
-    if !text.starts_with('\\') {
-        return match text.trim_end_matches(';') {
-            "quit" | "exit" => Meta::Quit,
-            "help" => Meta::Help,
-            _ => Meta::Sql(text.to_owned()),
-        };
-    }
-    let mut words = text.trim_end_matches(';').split_whitespace();
-    match (words.next().unwrap_or_default(), words.next()) {
-        ("\\q", None) => Meta::Quit,
-        ("\\?" | "\\h", None) => Meta::Help,
-        ("\\timing", None) => Meta::Timing,
-        ("\\d", None) => Meta::Sql("SHOW SOURCES; SHOW TABLES; SHOW VIEWS".to_owned()),
-        ("\\dt", None) => Meta::Sql("SHOW TOPICS".to_owned()),
-        ("\\d", Some(name)) => Meta::Sql(format!("DESCRIBE {name}")),
-        ("\\why", Some(name)) => Meta::Sql(format!("EXPLAIN WHY {name}")),
-        _ => Meta::Unknown,
-    }
+/// Whether the answer is lines to be read, not rows.
+fn is_prose(statement: &str) -> bool {
+    let words = statement.trim_start().split(char::is_whitespace);
+    words
+        .take(1)
+        .any(|word| word.eq_ignore_ascii_case("EXPLAIN"))
 }

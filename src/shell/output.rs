@@ -1,18 +1,25 @@
-//! Rows on standard output: table, json (one object a line), csv.
+//! Rows on standard output or in a file: table, json (one object a line), csv.
+//!
+//! In a terminal a table shows the first rows of many, as wide as the screen; the rest is kept for `\more`.
 
 use std::io::{IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 use sql::Diagnostic;
 use tokio::signal::unix::Signal;
 
 use super::client::{Column, Next, Row, Rows};
+use super::table::{cell, expanded, fitted, wrapped};
+use crate::screen;
 
 /// A table holds back its rows to know their widths; beyond this many it is printed in parts.
 const TABLE_ROWS: usize = 1000;
+/// Rows of a table in a terminal.
+const ROWS_SHOWN: usize = 40;
+/// Rows kept for `\more`. An answer with more is ended there.
+const ROWS_KEPT_MAX: usize = 50_000;
 
 /// How rows are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -36,6 +43,44 @@ impl Output {
     }
 }
 
+/// How answers are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    /// In which form.
+    pub output: Output,
+    /// One record below the other instead of a table.
+    pub expanded: bool,
+    /// Columns of the screen; `None`: as wide as it gets.
+    pub width: Option<usize>,
+    /// Rows of a table; `None`: all.
+    pub rows_max: Option<usize>,
+    /// Whether commands of the shell can show the rest.
+    pub interactive: bool,
+}
+
+impl View {
+    /// For standard output, whatever it is.
+    pub(crate) fn for_stdout(output: Output, interactive: bool) -> Self {
+        let width = screen::columns();
+        Self {
+            output,
+            expanded: false,
+            rows_max: width.map(|_| ROWS_SHOWN),
+            width,
+            interactive,
+        }
+    }
+
+    /// Everything, as wide as it gets: for a file or a pager.
+    pub(crate) fn whole(self) -> Self {
+        Self {
+            width: None,
+            rows_max: None,
+            ..self
+        }
+    }
+}
+
 /// How rows ended.
 pub(crate) enum Ended {
     /// That was all.
@@ -46,40 +91,62 @@ pub(crate) enum Ended {
     Refused(Box<Diagnostic>),
 }
 
-/// Prints what a statement did.
-pub(crate) fn message(output: Output, message: &str, notes: &[String]) {
-    if output == Output::Json {
-        return println!("{}", json!({ "result": message }));
-    }
-    println!("{message}");
-    for note in notes {
-        println!("  {note}");
+/// An answer of which a part was shown.
+pub(crate) struct Kept {
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+    /// Whether these are all.
+    all: bool,
+}
+
+impl Kept {
+    /// All of it as one table.
+    pub(crate) fn text(&self) -> String {
+        let table = fitted(&self.columns, &self.rows, false, None).table;
+        let end = if self.all { "" } else { " and more" };
+        format!("{table}\n({} rows{end})\n", grouped(self.rows.len()))
     }
 }
 
-/// Prints rows until they end or the user leaves.
-pub(crate) async fn print(output: Output, mut rows: Rows, interrupt: &mut Signal) -> Result<Ended> {
-    let mut out = std::io::BufWriter::new(std::io::stdout());
-    let mut held: Vec<Row> = Vec::new();
-    let mut count = 0_usize;
-    if output == Output::Csv {
-        let names = rows.columns.iter().map(|column| column.name.clone());
-        let header: Vec<String> = rows
-            .push
-            .then(|| "diff".to_owned())
-            .into_iter()
-            .chain(names)
-            .collect();
-        writeln!(
-            out,
-            "{}",
-            header
-                .iter()
-                .map(|name| quoted(name))
-                .collect::<Vec<_>>()
-                .join(",")
-        )?;
-    }
+/// Prints what a statement did.
+pub(crate) fn message(
+    out: &mut dyn Write,
+    output: Output,
+    message: &str,
+    notes: &[String],
+) -> Result<()> {
+    let text = match (output, notes) {
+        (Output::Json, []) => json!({ "result": message }).to_string(),
+        (Output::Json, notes) => json!({ "result": message, "notes": notes }).to_string(),
+        _ => {
+            let notes = notes.iter().map(|note| format!("\n  {note}"));
+            format!("{message}{}", notes.collect::<String>())
+        }
+    };
+    writeln!(out, "{text}").context("write the result")
+}
+
+/// Prints rows until they end or the user leaves; with `prose`, the lines of a plan or an explanation. Of an answer that
+/// was not shown whole, returns the rows.
+pub(crate) async fn print(
+    view: View,
+    prose: bool,
+    mut rows: Rows,
+    interrupt: &mut Signal,
+    out: &mut dyn Write,
+) -> Result<(Ended, Option<Kept>)> {
+    let mut out = std::io::BufWriter::new(out);
+    let mut printer = Printer {
+        view,
+        prose,
+        columns: rows.columns.clone(),
+        push: rows.push,
+        held: Vec::new(),
+        count: 0,
+        printed: 0,
+    };
+    printer.begin(&mut out)?;
+    let mut all = true;
     let ended = loop {
         let next = tokio::select! {
             biased;
@@ -87,107 +154,151 @@ pub(crate) async fn print(output: Output, mut rows: Rows, interrupt: &mut Signal
             next = rows.next() => next?,
         };
         match next {
-            Next::Row(row) => {
-                count += 1;
-                match output {
-                    Output::Table => held.push(row),
-                    Output::Json => writeln!(out, "{}", json_line(&rows.columns, row))?,
-                    Output::Csv => writeln!(out, "{}", csv_line(&row))?,
-                }
-                if held.len() >= TABLE_ROWS {
-                    writeln!(out, "{}", table(&rows.columns, &held, rows.push))?;
-                    held.clear();
-                }
-                if rows.push {
-                    out.flush().context("write standard output")?;
-                }
-            }
+            Next::Row(row) => printer.row(row, &mut out)?,
             Next::Refused(diagnostic) => break Ended::Refused(diagnostic),
             Next::End => break Ended::Complete,
         }
+        if view.rows_max.is_some() && printer.held.len() >= ROWS_KEPT_MAX {
+            all = false;
+            break Ended::Complete;
+        }
     };
-    if output == Output::Table {
-        if !held.is_empty() || count == 0 {
-            writeln!(out, "{}", table(&rows.columns, &held, rows.push))?;
+    let kept = printer.end(all, &mut out)?;
+    out.flush().context("write the rows")?;
+    Ok((ended, kept))
+}
+
+/// Writes rows in the form of the view.
+struct Printer {
+    view: View,
+    prose: bool,
+    columns: Vec<Column>,
+    push: bool,
+    held: Vec<Row>,
+    count: usize,
+    /// Rows that are out already.
+    printed: usize,
+}
+
+impl Printer {
+    fn begin(&self, out: &mut dyn Write) -> Result<()> {
+        if self.view.output != Output::Csv {
+            return Ok(());
         }
-        writeln!(out, "({count} row{})", if count == 1 { "" } else { "s" })?;
+        let sign = self.push.then(|| quoted("diff"));
+        let names = self.columns.iter().map(|column| quoted(&column.name));
+        let header: Vec<String> = sign.into_iter().chain(names).collect();
+        writeln!(out, "{}", header.join(",")).context("write the rows")
     }
-    out.flush().context("write standard output")?;
-    Ok(ended)
-}
 
-/// A table of these rows, numbers to the right.
-pub(crate) fn table(columns: &[Column], rows: &[Row], push: bool) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    let sign = push.then(String::new).into_iter();
-    table.set_header(sign.chain(columns.iter().map(|column| column.name.clone())));
-    for row in rows {
-        let sign = row
-            .diff
-            .map(|diff| if diff < 0 { "-" } else { "+" }.to_owned());
-        table.add_row(sign.into_iter().chain(row.values.iter().map(cell)));
-    }
-    for (index, column) in columns.iter().enumerate() {
-        if is_number(&column.data_type)
-            && let Some(column) = table.column_mut(index + usize::from(push))
-        {
-            column.set_cell_alignment(CellAlignment::Right);
+    fn row(&mut self, row: Row, out: &mut dyn Write) -> Result<()> {
+        self.count += 1;
+        match self.view.output {
+            Output::Table => self.held.push(row),
+            Output::Json => writeln!(out, "{}", json_line(&self.columns, row))?,
+            Output::Csv => writeln!(out, "{}", csv_line(&row))?,
         }
+        if self.view.rows_max.is_none() && self.held.len() >= TABLE_ROWS {
+            self.print_held(self.held.len(), out)?;
+            self.held.clear();
+        }
+        if self.push {
+            out.flush().context("write the rows")?;
+        }
+        Ok(())
     }
-    table
-}
 
-fn is_number(data_type: &str) -> bool {
-    let name = data_type.to_ascii_lowercase();
-    ["int", "double", "real", "float", "decimal", "numeric"]
-        .iter()
-        .any(|part| name.contains(part))
-}
-
-/// A value as people read it: text bare, NULL as nothing, floats short, control characters (which could drive the terminal) shown.
-pub(crate) fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) if is_timestamp(text) => text.replacen('T', " ", 1),
-        Value::String(text) => visible(text),
-        Value::Number(number) if number.is_f64() => float(number.as_f64().unwrap_or_default()),
-        other => visible(&other.to_string()),
-    }
-}
-
-/// At most four digits after the point; in powers of ten where that would be long or say nothing.
-fn float(value: f64) -> String {
-    let trimmed = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
-    if value == 0.0 || (1e-4..1e15).contains(&value.abs()) {
-        return trimmed(&format!("{value:.4}"));
-    }
-    let text = format!("{value:.4e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => format!("{}e{exponent}", trimmed(digits)),
-        None => text,
-    }
-}
-
-fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && character != '\n' {
-            out.extend(character.escape_default());
+    /// Prints the first `count` of the rows held back; returns how many columns had no room.
+    fn print_held(&mut self, count: usize, out: &mut dyn Write) -> Result<usize> {
+        let rows = &self.held[..count.min(self.held.len())];
+        let mut left_out = 0;
+        if self.prose {
+            for row in rows {
+                let text = row.values.first().map(cell).unwrap_or_default();
+                match self.view.width {
+                    Some(columns) => write!(out, "{}", wrapped(&text, columns))?,
+                    None => writeln!(out, "{text}")?,
+                }
+            }
+        } else if self.view.expanded {
+            let first = self.printed + 1;
+            write!(out, "{}", expanded(&self.columns, rows, first))?;
         } else {
-            out.push(character);
+            let fitted = fitted(&self.columns, rows, self.push, self.view.width);
+            writeln!(out, "{}", fitted.table)?;
+            left_out = fitted.left_out;
         }
+        self.printed += rows.len();
+        Ok(left_out)
     }
-    out
+
+    fn end(mut self, all: bool, out: &mut dyn Write) -> Result<Option<Kept>> {
+        if self.view.output != Output::Table {
+            return Ok(None);
+        }
+        let shown = match self.view.rows_max {
+            Some(max) if !self.prose => max.min(self.held.len()),
+            _ => self.held.len(),
+        };
+        let mut left_out = 0;
+        if !self.held.is_empty() || self.count == 0 {
+            left_out = self.print_held(shown, out)?;
+        }
+        if self.prose {
+            return Ok(None);
+        }
+        let hidden = shown < self.held.len();
+        writeln!(
+            out,
+            "{}",
+            self.footer(hidden.then_some(shown), left_out, all)
+        )?;
+        Ok((hidden || left_out > 0).then_some(Kept {
+            columns: self.columns,
+            rows: self.held,
+            all,
+        }))
+    }
+
+    /// How many rows there are; what is not shown, and how to see it.
+    fn footer(&self, shown: Option<usize>, left_out: usize, all: bool) -> String {
+        let count = grouped(self.count);
+        let mut text = match shown {
+            Some(shown) => {
+                let than = if all { "" } else { "more than " };
+                let how = if self.view.interactive {
+                    "\\more shows all, \\rows N how many"
+                } else {
+                    "-o csv, or -o table into a pipe, prints all"
+                };
+                format!("{shown} of {than}{count} rows shown; {how}")
+            }
+            None => format!("{count} row{}", if self.count == 1 { "" } else { "s" }),
+        };
+        if left_out > 0 {
+            let (how, columns) = match (self.view.interactive, left_out) {
+                (true, 1) => ("\\x shows it", "column has"),
+                (true, _) => ("\\x shows them", "columns have"),
+                (false, 1) => ("-o json has it", "column has"),
+                (false, _) => ("-o json has them", "columns have"),
+            };
+            text += &format!("; {left_out} {columns} no room, {how}");
+        }
+        format!("({text})")
+    }
 }
 
-fn is_timestamp(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() >= 19
-        && bytes[4] == b'-'
-        && bytes[7] == b'-'
-        && bytes[10] == b'T'
-        && bytes[13] == b':'
+/// A number with commas.
+pub(crate) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn json_line(columns: &[Column], row: Row) -> Value {
@@ -225,34 +336,52 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn columns() -> Vec<Column> {
-        vec![
-            Column {
-                name: "name".into(),
-                data_type: "TEXT".into(),
+    fn printer(rows: usize, wide: usize) -> Printer {
+        let columns = (0..3).map(|index| Column {
+            name: format!("a_long_name_{index}"),
+            data_type: "BIGINT".into(),
+        });
+        Printer {
+            view: View {
+                output: Output::Table,
+                expanded: false,
+                width: Some(wide),
+                rows_max: Some(ROWS_SHOWN),
+                interactive: true,
             },
-            Column {
-                name: "n".into(),
-                data_type: "BIGINT".into(),
-            },
-        ]
+            prose: false,
+            columns: columns.collect(),
+            push: false,
+            held: (0..rows)
+                .map(|_| Row {
+                    diff: None,
+                    values: vec![json!(1_234_567_890_123_i64); 3],
+                })
+                .collect(),
+            count: rows,
+            printed: 0,
+        }
     }
 
     #[test]
-    fn a_table_aligns_numbers_to_the_right() {
-        let rows = [
-            Row {
-                diff: None,
-                values: vec![json!("a"), json!(1)],
-            },
-            Row {
-                diff: None,
-                values: vec![json!("bb"), json!(10)],
-            },
-        ];
-        let text = table(&columns(), &rows, false).to_string();
-        assert!(text.contains("│ a       1 │"), "{text}");
-        assert!(text.contains("│ bb     10 │"), "{text}");
+    fn many_rows_are_kept_and_the_footer_says_how_to_see_them() {
+        let mut out = Vec::new();
+        let kept = printer(1234, 80).end(true, &mut out).expect("memory");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.lines().count(), ROWS_SHOWN + 5, "{text}");
+        let end = "(40 of 1,234 rows shown; \\more shows all, \\rows N how many)\n";
+        assert!(text.ends_with(end), "{text}");
+        let all = kept.expect("rows are hidden").text();
+        assert!(all.ends_with("(1,234 rows)\n"), "{all}");
+
+        let mut out = Vec::new();
+        let kept = printer(2, 40).end(true, &mut out).expect("memory");
+        let text = String::from_utf8(out).expect("text");
+        assert!(
+            text.ends_with("(2 rows; 1 column has no room, \\x shows it)\n"),
+            "{text}"
+        );
+        assert!(kept.is_some());
     }
 
     #[test]
@@ -265,14 +394,8 @@ mod tests {
     }
 
     #[test]
-    fn cells_read_well() {
-        assert_eq!(cell(&json!("2013-01-01T10:00:00")), "2013-01-01 10:00:00");
-        assert_eq!(cell(&json!("Thursday")), "Thursday");
-        assert_eq!(cell(&json!(12.0)), "12");
-        assert_eq!(cell(&json!(0.123456)), "0.1235");
-        assert_eq!(cell(&Value::Null), "");
-        assert_eq!(cell(&json!(1e300)), "1e300");
-        assert_eq!(cell(&json!(0.00001234)), "1.234e-5");
-        assert_eq!(cell(&json!("\u{1b}[31mred")), "\\u{1b}[31mred");
+    fn numbers_are_grouped() {
+        let texts = [0, 12, 999, 1000, 26_483, 1_000_000].map(grouped);
+        assert_eq!(texts, ["0", "12", "999", "1,000", "26,483", "1,000,000"]);
     }
 }

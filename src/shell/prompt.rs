@@ -3,15 +3,18 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use reedline::{
     ColumnarMenu, DefaultHinter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ValidationResult,
     Validator, default_emacs_keybindings,
 };
 
+use super::client::Object;
+use super::command;
 use super::completer::SqlCompleter;
 use super::highlighter::SqlHighlighter;
+use super::menu::QuietMenu;
+use crate::screen;
 
 /// Lines of history that are kept.
 const HISTORY_LINES: usize = 10_000;
@@ -19,8 +22,8 @@ const HISTORY_LINES: usize = 10_000;
 /// `thalweg> ` and, inside a statement, dots.
 pub(crate) struct Prompt;
 
-/// An editor that completes keywords and these words.
-pub(crate) fn editor(words: Vec<String>) -> Result<Reedline> {
+/// An editor that completes keywords and the names of the catalog.
+pub(crate) fn editor(objects: Vec<Object>) -> Reedline {
     let mut keys = default_emacs_keybindings();
     keys.add_binding(
         KeyModifiers::NONE,
@@ -30,25 +33,31 @@ pub(crate) fn editor(words: Vec<String>) -> Result<Reedline> {
             ReedlineEvent::MenuNext,
         ]),
     );
-    let menu = ColumnarMenu::default().with_name("completion");
+    let menu = QuietMenu(ColumnarMenu::default().with_name("completion"));
     let mut editor = Reedline::create()
         .with_validator(Box::new(StatementEnd))
-        .with_highlighter(Box::new(SqlHighlighter))
         .with_hinter(Box::new(DefaultHinter::default()))
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
-        .with_edit_mode(Box::new(Emacs::new(keys)));
+        // A single candidate is taken at once, what all candidates have in common too.
+        .with_quick_completions(true)
+        .with_partial_completions(true)
+        .with_edit_mode(Box::new(Emacs::new(keys)))
+        .with_ansi_colors(screen::color_wanted());
+    if screen::color_wanted() {
+        editor = editor.with_highlighter(Box::new(SqlHighlighter));
+    }
     if let Some(path) = history_file() {
         // Without a writable home the shell works, only without memory.
         if let Ok(history) = FileBackedHistory::with_file(HISTORY_LINES, path) {
             editor = editor.with_history(Box::new(history));
         }
     }
-    Ok(with_words(editor, words))
+    with_objects(editor, objects)
 }
 
-/// The same editor with other words to complete.
-pub(crate) fn with_words(editor: Reedline, words: Vec<String>) -> Reedline {
-    editor.with_completer(Box::new(SqlCompleter::new(words)))
+/// The same editor with other names to complete.
+pub(crate) fn with_objects(editor: Reedline, objects: Vec<Object>) -> Reedline {
+    editor.with_completer(Box::new(SqlCompleter::new(objects)))
 }
 
 fn history_file() -> Option<PathBuf> {
@@ -63,9 +72,7 @@ struct StatementEnd;
 
 impl Validator for StatementEnd {
     fn validate(&self, line: &str) -> ValidationResult {
-        let text = line.trim();
-        let word = matches!(text, "" | "quit" | "exit" | "help");
-        if word || text.starts_with('\\') || sql::is_complete(text) {
+        if command::is_complete(line) {
             ValidationResult::Complete
         } else {
             ValidationResult::Incomplete

@@ -3,4 +3,6 @@
 mod bad_rows;
 mod command_line;
 mod errors;
+mod reference;
 mod shell;
+mod terminal;

@@ -164,6 +164,75 @@ fn settings_stay_and_errors_name_the_line_of_the_whole_text() {
     assert!(error.contains("4 |   kk FROM t"), "{error}");
 }
 
+/// What `thalweg sql` prints in this form.
+fn printed(server: &Server, output: &str, sql: &str) -> String {
+    let output = thalweg()
+        .args(["sql", "--server", &server.http, "-o", output, "-c", sql])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{sql}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn columns_may_be_named_diff_and_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let snapshot = "SELECT 3 - 7 AS diff, 'x' AS \"row\"";
+    assert_eq!(
+        printed(&server, "json", snapshot),
+        "{\"diff\":-4,\"row\":\"x\"}\n"
+    );
+    assert_eq!(printed(&server, "csv", snapshot), "diff,row\n-4,x\n");
+    assert!(printed(&server, "table", snapshot).contains("│   -4   x   │"));
+    let made = server.shell(
+        "CREATE TABLE d (diff BIGINT PRIMARY KEY, \"row\" TEXT) WITH (topic = 'd'); INSERT INTO d VALUES (-4, 'x')",
+    );
+    assert!(made.status.success());
+    let push = "SELECT * FROM d EMIT CHANGES LIMIT 1";
+    let change = "{\"diff\":1,\"row\":{\"diff\":-4,\"row\":\"x\"}}\n";
+    assert_eq!(printed(&server, "json", push), change);
+    assert_eq!(printed(&server, "csv", push), "diff,diff,row\n1,-4,x\n");
+}
+
+#[test]
+fn commands_of_the_shell_work_with_c() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(server.shell(SETUP).status.success());
+    let prints = |command: &str| printed(&server, "table", command);
+    assert!(prints("\\d t").contains("DOUBLE"));
+    let all = prints("\\d");
+    assert!(
+        all.starts_with("sources\n") && all.contains("\ntables\n"),
+        "{all}"
+    );
+    assert!(prints("\\dt").contains("│ t "));
+    assert!(prints("\\l").contains("│ t "));
+    assert!(prints("\\df trunc").contains("date_trunc"));
+    assert!(prints("\\h create table").starts_with("CREATE TABLE\n"));
+    let wrong = server.shell("\\dtt");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        String::from_utf8(wrong.stderr)
+            .unwrap()
+            .contains("did you mean \\dt?")
+    );
+    let unknown = server.shell("\\d nothing");
+    assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[test]
+fn a_plan_is_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(server.shell(SETUP).status.success());
+    let plan = printed(&server, "table", "EXPLAIN SELECT k FROM t EMIT CHANGES");
+    assert!(plan.starts_with("source"), "{plan}");
+    assert!(!plan.contains('│') && !plan.contains("row)"), "{plan}");
+}
+
 #[test]
 fn a_data_folder_means_the_server_that_holds_it() {
     let folder = tempfile::tempdir().unwrap();

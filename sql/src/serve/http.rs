@@ -6,7 +6,8 @@
 //! | … EMIT CHANGES | `{"diff": 1, "row": {…}}` a change | `__diff` before the columns | `data: {"diff": …}` |
 //! | everything else | `{"result": "created …", "notes": […]}` | the result | `data: {"result": …}` |
 //!
-//! Columns and their SQL types stand in the header `thalweg-columns`, as JSON. An error is status 400 with
+//! Columns and their SQL types stand in the header `thalweg-columns`, as JSON; `thalweg-rows` says whether the lines are
+//! `rows` or `changes`. An error is status 400 with
 //! `{"error": {code, sqlstate, message, line, column, span, notes, help, suggestion}}`; once rows have gone out, it is
 //! the last line. A body of several statements runs them in order: each but the last answers with a `{"result": …}`
 //! line (of a SELECT there the number of rows), the last one as it would alone. The first error ends it; what was done
@@ -35,6 +36,9 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// Columns of an answer as JSON.
 const COLUMNS_HEADER: &str = "thalweg-columns";
+
+/// Whether rows or changes follow: a client cannot tell by columns, which may be named `diff` and `row`.
+const ROWS_HEADER: &str = "thalweg-rows";
 
 /// A body may hold several statements.
 const BODY_FACTOR: usize = 8;
@@ -186,6 +190,10 @@ fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> 
         .map(|(message, notes)| result_line(form, message, notes))
         .collect();
     let before = stream::iter(lines);
+    let kind = match outcome {
+        Outcome::Changes { .. } => "changes",
+        Outcome::Rows { .. } | Outcome::Done { .. } => "rows",
+    };
     let (schema, rows): (Option<SchemaRef>, _) = match outcome {
         Outcome::Done { message, notes } => {
             let line = result_line(form, &message, &notes);
@@ -217,6 +225,7 @@ fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> 
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(schema) = schema {
+        headers.insert(ROWS_HEADER, HeaderValue::from_static(kind));
         let text = serde_json::to_string(&columns(&schema)).unwrap_or_default();
         // Header values are ASCII; names may be anything.
         let ascii: String = text.chars().flat_map(ascii_json).collect();

@@ -1,0 +1,297 @@
+//! The shell in a terminal: reads lines, runs commands and statements, and outlives its server.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use reedline::{Reedline, Signal};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::client::{Client, Column, Row};
+use super::command::{self, Line};
+use super::functions::FUNCTIONS;
+use super::table::{fitted, wrapped};
+use super::{Ended, Session, help, prompt};
+use crate::exit::Failure;
+use crate::screen;
+
+/// Whether the shell goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Reads the next line.
+    On,
+    /// Ends.
+    Leave,
+}
+
+/// Reads lines until the user leaves. No error of a line ends it.
+pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
+    screen::line(format!(
+        "thalweg {} at {}\nStatements end with ; — \\? for help, Ctrl-D leaves",
+        env!("CARGO_PKG_VERSION"),
+        session.client.address()
+    ))?;
+    let objects = runtime.block_on(session.client.catalog());
+    let mut editor: Reedline = prompt::editor(objects.unwrap_or_default());
+    let prompt = prompt::Prompt;
+    let mut lost = false;
+    loop {
+        let line = match editor.read_line(&prompt).context("read the terminal")? {
+            Signal::Success(line) => line,
+            Signal::CtrlD => break,
+            _ => continue,
+        };
+        // At once: a window that is closed must not lose what was typed. Without a file there is nothing to keep.
+        let _ = editor.sync_history();
+        if lost && runtime.block_on(session.client.is_ready()) {
+            eprintln!("connected to {} again", session.client.address());
+            lost = false;
+        }
+        match runtime.block_on(session.line(&line)) {
+            Ok(Flow::On) => {}
+            Ok(Flow::Leave) => break,
+            Err(error) => {
+                lost |= matches!(error.downcast_ref(), Some(Failure::Server(_)));
+                tell(&error, &session.client, lost);
+            }
+        }
+        // Of a server that is away, the names that were known still help.
+        if let Some(objects) = runtime.block_on(session.client.catalog()) {
+            editor = prompt::with_objects(editor, objects);
+        }
+    }
+    Ok(())
+}
+
+fn tell(error: &anyhow::Error, client: &Client, lost: bool) {
+    if matches!(error.downcast_ref(), Some(Failure::Reported)) {
+        return;
+    }
+    eprintln!("thalweg: {error:#}");
+    if lost {
+        let address = client.address();
+        eprintln!("The shell stays; the next statement tries {address} again.");
+    }
+}
+
+impl Session {
+    /// Runs what a line, or the lines of one statement, says.
+    pub(super) async fn line(&mut self, text: &str) -> Result<Flow> {
+        match command::parse(text) {
+            Line::Empty => {}
+            Line::Quit => return Ok(Flow::Leave),
+            Line::Sql(text) => {
+                self.last = Some(text.clone());
+                self.statements(&text).await?;
+            }
+            Line::Show(statements) => self.show(&statements).await?,
+            Line::Functions(part) => self.functions(&part)?,
+            Line::Expanded(on) => {
+                self.view.expanded = on.unwrap_or(!self.view.expanded);
+                say("one column below the other", self.view.expanded)?;
+            }
+            Line::Timing(on) => {
+                self.timing = on.unwrap_or(!self.timing);
+                say("timing", self.timing)?;
+            }
+            Line::Mode(output) => self.view.output = output,
+            Line::Rows(rows) => self.view.rows_max = rows,
+            Line::More => self.more()?,
+            Line::Out(path) => self.out(path)?,
+            Line::Include(path) => {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                self.statements(&text).await?;
+            }
+            Line::Edit(path) => self.edit(path).await?,
+            Line::Watch(sql, every_ms) => self.watch(sql, every_ms).await?,
+            Line::Help(word) => self.help(&word)?,
+            Line::Commands => screen::line(command::help(self.view.width.unwrap_or(100)))?,
+            Line::Wrong(why) => anyhow::bail!(why),
+        }
+        Ok(Flow::On)
+    }
+
+    /// Runs statements in order; the first that does not end well ends it.
+    async fn statements(&mut self, text: &str) -> Result<Ended> {
+        let started = Instant::now();
+        let mut ended = Ended::Complete;
+        for statement in sql::split_statements(text) {
+            ended = self.statement(text, &statement).await?;
+            if ended != Ended::Complete {
+                break;
+            }
+        }
+        if self.timing {
+            let ms = started.elapsed().as_secs_f64() * 1e3;
+            screen::line(format!("time: {ms:.1} ms"))?;
+        }
+        match ended {
+            Ended::Refused if !self.view.interactive => Err(Failure::Reported.into()),
+            ended => Ok(ended),
+        }
+    }
+
+    async fn show(&mut self, statements: &[(&str, String)]) -> Result<()> {
+        for (title, statement) in statements {
+            if statements.len() > 1 {
+                screen::line(title)?;
+            }
+            if self.statements(statement).await? != Ended::Complete {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn functions(&self, part: &str) -> Result<()> {
+        let part = part.to_lowercase();
+        let text = |text: &str| Value::String(text.to_owned());
+        let fitting = FUNCTIONS.iter().filter(|function| {
+            function.name.contains(&part) || function.what.to_lowercase().contains(&part)
+        });
+        let rows: Vec<Row> = fitting
+            .map(|function| Row {
+                diff: None,
+                values: vec![
+                    text(&format!("{}({})", function.name, function.takes)),
+                    text(function.what),
+                    text(function.example.unwrap_or_default()),
+                ],
+            })
+            .collect();
+        let columns = ["function", "answers", "example"].map(|name| Column {
+            name: name.to_owned(),
+            data_type: "TEXT".to_owned(),
+        });
+        screen::line(fitted(&columns, &rows, false, self.view.width).table)?;
+        screen::line("SHOW FUNCTIONS; lists those of CREATE FUNCTION.")
+    }
+
+    fn help(&self, word: &str) -> Result<()> {
+        let text = help::about(word);
+        match self.view.width {
+            Some(columns) => screen::line(wrapped(&text, columns).trim_end()),
+            None => screen::line(text.trim_end()),
+        }
+    }
+
+    fn more(&self) -> Result<()> {
+        let Some(kept) = &self.kept else {
+            return screen::line("the last answer was shown whole");
+        };
+        page(&kept.text())
+    }
+
+    fn out(&mut self, path: Option<PathBuf>) -> Result<()> {
+        self.file = None;
+        let Some(path) = path else {
+            return screen::line("answers go to the screen");
+        };
+        let file = std::fs::File::create(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let said = screen::line(format!("answers go to {}", path.display()));
+        self.file = Some((path, file));
+        said
+    }
+
+    async fn edit(&mut self, path: Option<PathBuf>) -> Result<()> {
+        let text = match path {
+            Some(path) => edited(&path)?,
+            None => {
+                let folder = std::env::temp_dir();
+                let path = folder.join(format!("thalweg-{}.sql", std::process::id()));
+                std::fs::write(&path, self.last.as_deref().unwrap_or_default())
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                let text = edited(&path);
+                // What is left in the folder for temporary files harms nobody.
+                let _ = std::fs::remove_file(&path);
+                text?
+            }
+        };
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        screen::line(text.trim_end())?;
+        self.last = Some(text.clone());
+        self.statements(&text).await.map(|_| ())
+    }
+
+    /// Runs a statement again and again until Ctrl-C or an error.
+    async fn watch(&mut self, sql: Option<String>, every_ms: u64) -> Result<()> {
+        let Some(sql) = sql.or_else(|| self.last.clone()) else {
+            anyhow::bail!("\\watch repeats the last statement, and there is none yet");
+        };
+        self.last = Some(sql.clone());
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut tick = tokio::time::interval(Duration::from_millis(every_ms));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = tick.tick() => {}
+            }
+            let time = chrono::Local::now().format("%H:%M:%S");
+            screen::line(format!(
+                "{time}, every {} s, until Ctrl-C",
+                every_ms as f64 / 1e3
+            ))?;
+            if self.statements(&sql).await? != Ended::Complete {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn say(what: &str, on: bool) -> Result<()> {
+    screen::line(format!("{what} is {}", if on { "on" } else { "off" }))
+}
+
+/// The content of a file after the user has edited it.
+fn edited(path: &Path) -> Result<String> {
+    let editor = ["VISUAL", "EDITOR"].iter().find_map(std::env::var_os);
+    let editor = editor.unwrap_or_else(|| "vi".into());
+    // A shell, because the variable may hold arguments ("code --wait").
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg("$0 \"$1\"")
+        .arg(&editor)
+        .arg(path)
+        .status();
+    let named = editor.to_string_lossy();
+    let status = status.with_context(|| format!("cannot start the editor {named}"))?;
+    if !status.success() {
+        anyhow::bail!("the editor {named} ended with {status}; set EDITOR to another one");
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Shows a text in $PAGER, or less; without a terminal, as it is.
+fn page(text: &str) -> Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return screen::line(text.trim_end());
+    }
+    let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".to_owned());
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(&pager).stdin(Stdio::piped());
+    if std::env::var_os("LESS").is_none() {
+        // Long lines are cut, not wrapped: a table stays a table.
+        command.env("LESS", "-SRX");
+    }
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start the pager {pager}"))?;
+    if let Some(mut input) = child.stdin.take() {
+        // Whoever leaves the pager early has seen enough.
+        let _ = input.write_all(text.as_bytes());
+    }
+    let status = child.wait().context("wait for the pager")?;
+    if status.code() == Some(127) {
+        anyhow::bail!("the pager {pager} was not found; set PAGER to another one");
+    }
+    Ok(())
+}
