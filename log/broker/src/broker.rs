@@ -10,6 +10,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::coordinator::txn::Transactions;
 use crate::embedded::Embedded;
 use crate::error::{CloseError, OpenError, note_owner};
 use crate::quorum::Topics;
-use crate::server::{self, Responding};
+use crate::server::{self, RequestMemory, Responding};
 use crate::storage::StorageOptions;
 
 /// How often storage looks after itself.
@@ -56,6 +57,9 @@ pub(crate) struct Shared {
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
     pub(crate) responding: Responding,
+    pub(crate) request_memory: RequestMemory,
+    /// Connections accepted so far.
+    pub(crate) accepted: AtomicU64,
     background: Arc<Background>,
     maintenance: Maintenance,
 }
@@ -114,6 +118,8 @@ impl Broker {
         )?;
         let maintenance = Maintenance::start(topics.clone()).map_err(OpenError::Thread)?;
         let shared = Shared {
+            request_memory: RequestMemory::new(config.queued_request_bytes_max),
+            accepted: AtomicU64::new(0),
             config,
             topics,
             groups,

@@ -27,6 +27,9 @@ pub struct BrokerConfig {
     /// Largest request in bytes; a larger one closes its connection ("socket.request.max.bytes", in Kafka 100 MiB). 16 MiB:
     /// no client sends more than 1 MiB unless told to, and each connection may take so much memory.
     pub request_bytes_max: usize,
+    /// Memory for the requests of all connections that are being read or answered, in bytes; a connection whose request finds no room
+    /// waits ("queued.max.request.bytes", in Kafka without a bound).
+    pub queued_request_bytes_max: usize,
     /// Bytes of records in one fetch response ("fetch.max.bytes").
     pub fetch_bytes_max: usize,
     /// Bytes of responses that wait for slow readers, over all connections; beyond it a fetch answers with one batch.
@@ -69,6 +72,7 @@ impl Default for BrokerConfig {
             num_partitions: 1,
             topic_defaults: BTreeMap::new(),
             request_bytes_max: 16 << 20,
+            queued_request_bytes_max: 128 << 20,
             fetch_bytes_max: 55 << 20,
             response_bytes_max: 256 << 20,
             connections_max: 10_000,
@@ -133,6 +137,14 @@ impl BrokerConfig {
         if !(1024..=REQUEST_BYTES_LIMIT).contains(&self.request_bytes_max) {
             let value = self.request_bytes_max.to_string();
             return refuse("request_bytes_max", value, "must be from 1 KiB to 1 GiB");
+        }
+        if self.queued_request_bytes_max < self.request_bytes_max {
+            let value = self.queued_request_bytes_max.to_string();
+            return refuse(
+                "queued_request_bytes_max",
+                value,
+                "must be at least request_bytes_max",
+            );
         }
         if !(1024..=REQUEST_BYTES_LIMIT).contains(&self.fetch_bytes_max) {
             let value = self.fetch_bytes_max.to_string();
@@ -219,6 +231,10 @@ mod tests {
             },
             BrokerConfig {
                 request_bytes_max: 1 << 40,
+                ..BrokerConfig::default()
+            },
+            BrokerConfig {
+                queued_request_bytes_max: 1 << 20,
                 ..BrokerConfig::default()
             },
             BrokerConfig {

@@ -49,7 +49,8 @@ impl Wire {
         let request = request.into();
         let api = request.api_key();
         let header = RequestHeader::new(api, version, correlation, Some("test".to_owned()));
-        self.send(&encode_request(&header, &request)).await;
+        self.send(&encode_request(&header, &request).expect("a small request"))
+            .await;
         let frame = self.receive().await.expect("an answer");
         let (echoed, response) = decode_response(api, version, frame).expect("a sound answer");
         assert_eq!(echoed, correlation);

@@ -2,6 +2,7 @@
 //! transactions at once, and `verify_only`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use log_protocol::api::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
@@ -9,7 +10,6 @@ use log_protocol::api::add_partitions_to_txn::{
 };
 use log_protocol::{ErrorCode, TopicPartition};
 
-use super::named;
 use crate::broker::{RequestContext, Shared};
 use crate::coordinator::txn::state::Producer;
 
@@ -69,10 +69,14 @@ async fn add(
     let named_partitions: Vec<TopicPartition> = topics
         .iter()
         .flat_map(|topic| {
+            let name: Arc<str> = topic.name.as_str().into();
             topic
                 .partitions
                 .iter()
-                .map(|index| named(&topic.name, *index))
+                .map(move |partition| TopicPartition {
+                    topic: Arc::clone(&name),
+                    partition: *partition,
+                })
         })
         .collect();
     let missing: HashSet<TopicPartition> = named_partitions
@@ -99,25 +103,29 @@ async fn add(
         Ok(()) => ErrorCode::None,
         Err(error) => for_version(error, context.api_version),
     };
-    topics
-        .into_iter()
-        .map(|topic| AddPartitionsToTxnTopicResult {
-            results_by_partition: topic
-                .partitions
-                .into_iter()
-                .map(|partition_index| AddPartitionsToTxnPartitionResult {
-                    partition_error_code: if missing.contains(&named(&topic.name, partition_index))
-                    {
-                        ErrorCode::UnknownTopicOrPartition
-                    } else {
-                        outcome
-                    },
-                    partition_index,
-                })
-                .collect(),
+    let mut results = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let name: Arc<str> = topic.name.as_str().into();
+        let results_by_partition = topic.partitions.into_iter().map(|partition_index| {
+            let partition = TopicPartition {
+                topic: Arc::clone(&name),
+                partition: partition_index,
+            };
+            AddPartitionsToTxnPartitionResult {
+                partition_error_code: if missing.contains(&partition) {
+                    ErrorCode::UnknownTopicOrPartition
+                } else {
+                    outcome
+                },
+                partition_index,
+            }
+        });
+        results.push(AddPartitionsToTxnTopicResult {
+            results_by_partition: results_by_partition.collect(),
             name: topic.name,
-        })
-        .collect()
+        });
+    }
+    results
 }
 
 fn verify(

@@ -1,5 +1,7 @@
 //! DeleteGroups (key 42): forgets groups without members, and their offsets.
 
+use std::collections::HashSet;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::delete_groups::{
     DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
@@ -9,7 +11,11 @@ use crate::broker::Shared;
 
 pub(crate) async fn handle(broker: &Shared, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
+    let mut named = HashSet::new();
     for group_id in request.groups_names {
+        if !named.insert(group_id.clone()) {
+            continue;
+        }
         let error_code = match broker.groups.delete(&group_id).await {
             Ok(()) => ErrorCode::None,
             Err(error) => error,

@@ -1,5 +1,7 @@
 //! DescribeConfigs (key 32): topics with all their keys, defaults among them, and the broker's settings.
 
+use std::collections::HashSet;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
@@ -34,9 +36,12 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    let mut named = HashSet::new();
     let results = request
         .resources
         .iter()
+        // A resource is answered once: its configs are hundreds of times as long as its name.
+        .filter(|resource| named.insert((resource.resource_type, &resource.resource_name)))
         .map(|resource| {
             let shown = match resource.resource_type {
                 TOPIC => topic(broker, &resource.resource_name),
@@ -159,6 +164,11 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
                 "offsets.retention.minutes",
                 Int,
                 (config.offsets_retention.as_secs() / 60).to_string(),
+            ),
+            (
+                "queued.max.request.bytes",
+                Long,
+                config.queued_request_bytes_max.to_string(),
             ),
             (
                 "socket.request.max.bytes",

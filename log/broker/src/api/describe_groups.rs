@@ -1,5 +1,7 @@
 //! DescribeGroups (key 15): state, members, assignments. A group that is not there is "Dead"; from version 6 on that is an error.
 
+use std::collections::HashSet;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
@@ -13,9 +15,12 @@ pub(crate) fn handle(
     context: &RequestContext,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let asked = request.include_authorized_operations;
+    let mut named = HashSet::new();
     let groups = request
         .groups
         .into_iter()
+        .filter(|group_id| named.insert(group_id.clone()))
         .map(|group_id| match broker.groups.describe(&group_id) {
             Some(description) => described(group_id, description),
             None => dead(context, group_id),

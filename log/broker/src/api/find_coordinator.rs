@@ -1,5 +1,7 @@
 //! FindCoordinator (key 10): groups (key type 0) and transactional ids (1). One broker coordinates all of them.
 
+use std::collections::HashSet;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
@@ -17,9 +19,11 @@ pub(crate) fn handle(
 ) -> FindCoordinatorResponse {
     let key_type = request.key_type;
     if context.api_version >= 4 {
+        let mut named = HashSet::new();
         let coordinators = request
             .coordinator_keys
             .into_iter()
+            .filter(|key| named.insert(key.clone()))
             .map(|key| coordinator(broker, context, key_type, key))
             .collect();
         return FindCoordinatorResponse {

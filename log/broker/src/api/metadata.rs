@@ -2,7 +2,7 @@
 //!
 //! A null list, and in version 0 an empty one, means all topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use log_protocol::ErrorCode;
@@ -41,7 +41,11 @@ pub(crate) async fn handle(
                     .map(|topic| describe(node_id, topic)),
             );
         }
-        Some(asked) => {
+        Some(mut asked) => {
+            // A topic is answered once, as Kafka does: its partitions are many times as long as its name.
+            let mut named = HashSet::new();
+            asked.retain(|one| named.insert((one.name.clone(), one.topic_id)));
+            drop(named);
             for one in asked {
                 topics.push(resolve(broker, node_id, one, may_create).await);
             }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use log_protocol::{ErrorCode, Request, Response, TopicPartition};
+use log_protocol::{ErrorCode, Request, Response};
 use uuid::Uuid;
 
 use crate::broker::{RequestContext, Shared};
@@ -116,9 +116,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| ErrorCode::UnknownServerError)
-}
-
-/// Names a partition of a request.
-pub(crate) fn named(topic: &str, partition: i32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
 }

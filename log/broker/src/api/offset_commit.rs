@@ -10,7 +10,6 @@ use log_protocol::api::offset_commit::{
 };
 use log_protocol::{ErrorCode, TopicPartition};
 
-use super::named;
 use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
@@ -102,11 +101,9 @@ pub(crate) fn check_partition(
         .topics
         .get(topic)
         .and_then(|topic| topic.partition(partition));
-    if found.is_none() {
-        return Err(ErrorCode::UnknownTopicOrPartition);
-    }
+    let found = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if metadata.len() > OFFSET_METADATA_BYTES_MAX {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
-    Ok(named(topic, partition))
+    Ok(found.id().clone())
 }

@@ -2,7 +2,8 @@
 //!
 //! - 2: null topics. - 7: `require_stable` (KIP-447). - 8: several groups. - 10: topics go by id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use log_protocol::api::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
@@ -12,7 +13,6 @@ use log_protocol::api::offset_fetch::{
 use log_protocol::{ErrorCode, TopicPartition};
 use uuid::Uuid;
 
-use super::named;
 use crate::broker::{RequestContext, Shared};
 use crate::coordinator::group::FetchedOffset;
 
@@ -30,7 +30,11 @@ pub(crate) async fn handle(
     let stable = request.require_stable;
     if context.api_version >= GROUPS_FROM {
         let mut groups = Vec::with_capacity(request.groups.len());
+        let mut named = HashSet::new();
         for group in request.groups {
+            if !named.insert(group.group_id.clone()) {
+                continue;
+            }
             groups.push(fetch(broker, context.api_version, group, stable).await);
         }
         return OffsetFetchResponse {
@@ -138,14 +142,16 @@ async fn fetch_some(
     stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     let mut topics = Vec::with_capacity(asked.len());
+    // A partition is answered once: its metadata may be a thousand times as long as its number.
+    let mut answered: HashSet<TopicPartition> = HashSet::new();
     for topic in asked {
         let name = if version >= TOPIC_IDS_FROM {
             broker
                 .topics
                 .by_id(topic.topic_id)
-                .map(|found| found.name().to_string())
+                .map(|found| Arc::clone(found.name()))
         } else {
-            Some(topic.name.clone())
+            Some(topic.name.as_str().into())
         };
         let partitions = match name {
             None => topic
@@ -157,7 +163,11 @@ async fn fetch_some(
                 let wanted: Vec<TopicPartition> = topic
                     .partition_indexes
                     .into_iter()
-                    .map(|index| named(&name, index))
+                    .map(|partition| TopicPartition {
+                        topic: Arc::clone(&name),
+                        partition,
+                    })
+                    .filter(|partition| answered.insert(partition.clone()))
                     .collect();
                 let fetched = broker
                     .groups

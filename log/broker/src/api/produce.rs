@@ -18,7 +18,6 @@ use log_protocol::api::produce::{
 };
 use log_protocol::{BatchHeader, Compression, ErrorCode, TopicPartition};
 
-use super::named;
 use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::txn::Handle;
@@ -140,8 +139,8 @@ async fn open_transaction(
                     id: header.producer_id,
                     epoch: header.producer_epoch,
                 });
-                if topic.partition(one.index).is_some() {
-                    partitions.push(named(topic.name(), one.index));
+                if let Some(partition) = topic.partition(one.index) {
+                    partitions.push(partition.id().clone());
                 }
             }
         }
@@ -255,7 +254,6 @@ impl Append<'_> {
         }
         let transactional = header_of(data).filter(BatchHeader::is_transactional);
         let mut origin = AppendOrigin::Client;
-        let name;
         let gate = match transactional {
             None => None,
             Some(header) => {
@@ -266,8 +264,7 @@ impl Append<'_> {
                     id: header.producer_id,
                     epoch: header.producer_epoch,
                 };
-                name = named(topic.name(), data.index);
-                Some(self.gate(producer, &name)?)
+                Some(self.gate(producer, partition.id())?)
             }
         };
         let appended = partition.append(records, origin, self.now_ms)?;

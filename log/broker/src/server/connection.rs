@@ -3,7 +3,8 @@
 //! ```text
 //! socket ─▶ buffer ─▶ frame ─▶ request ─▶ Broker::handle ─▶ response ─▶ outgoing ─▶ socket
 //!              │ grows as bytes arrive                          │ written when no further request is at hand,
-//!              └ a size beyond the limit ends the connection    │ before a request that may wait, or from 256 KiB on
+//!              │ a size beyond the limit ends the connection    │ before a request that may wait, or from 256 KiB on
+//!              └ a large frame waits for memory (see `memory`)
 //! ```
 //!
 //! Invariants:
@@ -29,8 +30,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, info, warn};
 
+use super::memory::{FREE_BYTES, Reserved};
 use super::outgoing::Outgoing;
 use crate::broker::{Broker, RequestContext};
 use crate::config::split_address;
@@ -39,7 +42,14 @@ use crate::config::split_address;
 const OUTGOING_BYTES_MAX: usize = 256 << 10;
 
 /// Requests that a peer may send ahead while one of its requests waits; then it is left to wait itself.
-const AHEAD_BYTES_MAX: usize = 1 << 20;
+const AHEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How long a large frame may take to arrive at the least, and the rate at which it may come beyond that.
+const FRAME_TIME_MIN: Duration = Duration::from_secs(30);
+const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
+
+/// The size of a frame and the api of its request, which is what there must be to know how much memory it takes.
+const FRAME_HEAD_BYTES: usize = 6;
 
 /// Why a connection ends.
 enum End {
@@ -136,14 +146,8 @@ impl Connection {
 
     async fn run(&mut self) -> Result<(), End> {
         loop {
-            let frame = match self.buffered_frame()? {
-                Some(frame) => frame,
-                None => {
-                    self.flush().await?;
-                    self.next_frame().await?
-                }
-            };
-            if !self.answer(frame).await? {
+            let (frame, reserved) = self.next_frame().await?;
+            if !self.answer(frame, reserved).await? {
                 self.flush().await?;
                 return Ok(());
             }
@@ -154,12 +158,12 @@ impl Connection {
     }
 
     /// Answers one frame; false when the connection is to end afterwards.
-    async fn answer(&mut self, frame: Bytes) -> Result<bool, End> {
+    async fn answer(&mut self, frame: Bytes, reserved: Option<Reserved>) -> Result<bool, End> {
         let (header, request) = match decode_request(frame) {
             Ok(decoded) => decoded,
             Err(RequestError::Unsupported(header)) if header.api() == Some(ApiKey::ApiVersions) => {
                 let response = Response::ApiVersions(ApiVersionsResponse::unsupported_version());
-                self.outgoing.push(encode_response(&header, &response));
+                self.respond(&header, &response)?;
                 return Ok(true);
             }
             Err(error) => return Err(End::Malformed(error.to_string())),
@@ -172,21 +176,19 @@ impl Connection {
             client_id.clone_into(&mut self.context.client_id);
         }
         let silent = matches!(&request, Request::Produce(produce) if produce.acks == 0);
+        let reserved = reserved.filter(|_| !may_wait(api));
         let response = self.handle(api, request).await?;
         if silent {
             // The producer asked for no answer: an error can only be told by closing.
             return Ok(!has_error(&response));
         }
-        self.respond(&header, &response);
+        self.respond(&header, &response)?;
+        drop(reserved);
         Ok(true)
     }
 
     async fn handle(&mut self, api: ApiKey, request: Request) -> Result<Response, End> {
-        let may_wait = matches!(
-            api,
-            ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::ListOffsets
-        );
-        if !may_wait {
+        if !may_wait(api) {
             return Ok(self.broker.handle(&self.context, request).await);
         }
         if self.outgoing.has_remaining() {
@@ -215,32 +217,74 @@ impl Connection {
         }
     }
 
-    fn respond(&mut self, header: &RequestHeader, response: &Response) {
-        self.outgoing.push(encode_response(header, response));
+    fn respond(&mut self, header: &RequestHeader, response: &Response) -> Result<(), End> {
+        let chunks = encode_response(header, response).map_err(|error| {
+            End::Malformed(format!("the answer to api key {}: {error}", header.api_key))
+        })?;
+        self.outgoing.push(chunks);
+        Ok(())
     }
 
-    fn buffered_frame(&mut self) -> Result<Option<Bytes>, End> {
-        take_frame(&mut self.buffer, self.request_bytes_max)
-            .map_err(|error| End::Malformed(error.to_string()))
-    }
-
-    async fn next_frame(&mut self) -> Result<Bytes, End> {
+    /// The next frame, and the memory that is reserved for it. Answers are written before it waits for anything.
+    async fn next_frame(&mut self) -> Result<(Bytes, Option<Reserved>), End> {
+        let mut reserved = None;
+        let mut deadline = None;
         loop {
-            let read = tokio::select! {
-                biased;
-                read = tokio::time::timeout(self.idle_max, self.reader.read_buf(&mut self.buffer)) => read,
-                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
-            };
-            match read {
-                Err(_) => return Err(End::Closed),
-                Ok(read) => match read? {
-                    0 => return Err(End::Closed),
-                    count => self.bytes_in.increment(count as u64),
-                },
+            if reserved.is_none()
+                && let Some((api, bytes)) = self.large_frame()
+            {
+                self.flush().await?;
+                reserved = Some(self.reserve(api, bytes).await?);
+                let seconds = (bytes / FRAME_BYTES_PER_SECOND_MIN) as u64;
+                deadline = Some(Instant::now() + FRAME_TIME_MIN + Duration::from_secs(seconds));
             }
-            if let Some(frame) = self.buffered_frame()? {
-                return Ok(frame);
+            let frame = take_frame(&mut self.buffer, self.request_bytes_max)
+                .map_err(|error| End::Malformed(error.to_string()))?;
+            if let Some(frame) = frame {
+                return Ok((frame, reserved));
             }
+            self.flush().await?;
+            self.read_more(deadline).await?;
+        }
+    }
+
+    /// The api and the size of the frame at hand, if it is one that is counted and the size can be.
+    fn large_frame(&self) -> Option<(i16, usize)> {
+        let [a, b, c, d, e, f] = *self.buffer.first_chunk::<FRAME_HEAD_BYTES>()?;
+        let bytes = usize::try_from(i32::from_be_bytes([a, b, c, d])).ok()?;
+        let api = i16::from_be_bytes([e, f]);
+        (FREE_BYTES < bytes && bytes <= self.request_bytes_max).then_some((api, bytes))
+    }
+
+    async fn reserve(&mut self, api: i16, bytes: usize) -> Result<Reserved, End> {
+        let memory = self.broker.shared.request_memory.clone();
+        tokio::select! {
+            biased;
+            reserved = memory.reserve(api, bytes) => Ok(reserved),
+            _ = self.stopped.wait_for(|stopped| *stopped) => Err(End::Closed),
+        }
+    }
+
+    async fn read_more(&mut self, deadline: Option<Instant>) -> Result<(), End> {
+        let idle = Instant::now() + self.idle_max;
+        let until = deadline.map_or(idle, |deadline| deadline.min(idle));
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
+            _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
+        };
+        match read {
+            Err(_) if deadline == Some(until) => {
+                Err(End::Malformed("it did not arrive in time".to_owned()))
+            }
+            Err(_) => Err(End::Closed),
+            Ok(read) => match read? {
+                0 => Err(End::Closed),
+                count => {
+                    self.bytes_in.increment(count as u64);
+                    Ok(())
+                }
+            },
         }
     }
 
@@ -269,6 +313,14 @@ impl Connection {
         requests.increment(1);
         self.requests.push((api, requests));
     }
+}
+
+/// Whether a request of this api may wait for something that others bring.
+fn may_wait(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::ListOffsets
+    )
 }
 
 fn has_error(response: &Response) -> bool {

@@ -7,8 +7,10 @@
 //! ```
 
 mod connection;
+mod memory;
 mod outgoing;
 
+pub(crate) use memory::RequestMemory;
 pub(crate) use outgoing::Responding;
 
 use std::future::Future;

@@ -28,7 +28,7 @@ pub const READ_STEP_BYTES: usize = 64 * 1024;
 const READ_FIRST_BYTES: usize = 4 * 1024;
 const SIZE_BYTES: usize = 4;
 
-/// A frame that cannot be taken; the connection has no way on.
+/// A frame that cannot be taken or made; the connection has no way on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The size in front is beyond the limit.
@@ -204,19 +204,28 @@ pub fn decode_request(frame: Bytes) -> Result<(RequestHeader, Request), RequestE
 }
 
 /// A client's frame, its size in front. The header's API must be the request's.
-pub fn encode_request(header: &RequestHeader, request: &Request) -> Bytes {
+///
+/// # Errors
+/// [`FrameError::TooLarge`] beyond 2 GiB, which the size in front cannot tell.
+pub fn encode_request(header: &RequestHeader, request: &Request) -> Result<Bytes, FrameError> {
     debug_assert_eq!(header.api(), Some(request.api_key()));
     let mut out = BytesMut::with_capacity(256);
     out.put_i32(0);
     header.encode(&mut Writer::new(&mut out));
     request.encode(header.api_version, &mut out);
-    let size = frame_size(out.len() - SIZE_BYTES);
+    let size = frame_size(out.len() - SIZE_BYTES)?;
     out[..SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
-    out.freeze()
+    Ok(out.freeze())
 }
 
 /// A broker's frame, its size in front, as chunks to be written one after the other (in one vectored write). `header` is the request's.
-pub fn encode_response(header: &RequestHeader, response: &Response) -> Vec<Bytes> {
+///
+/// # Errors
+/// [`FrameError::TooLarge`] beyond 2 GiB, which the size in front cannot tell.
+pub fn encode_response(
+    header: &RequestHeader,
+    response: &Response,
+) -> Result<Vec<Bytes>, FrameError> {
     let api = response.api_key();
     debug_assert_eq!(header.api(), Some(api));
     let version = header.response_version(api);
@@ -229,9 +238,9 @@ pub fn encode_response(header: &RequestHeader, response: &Response) -> Vec<Bytes
     }
     response.write(version, &mut Writer::splicing(&mut out, &mut splices));
     let spliced: usize = splices.iter().map(|splice| splice.bytes.len()).sum();
-    let size = frame_size(out.len() - SIZE_BYTES + spliced);
+    let size = frame_size(out.len() - SIZE_BYTES + spliced)?;
     out[..SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
-    chunks(out, splices)
+    Ok(chunks(out, splices))
 }
 
 /// Reads a frame that a broker sent in answer to a request of `api` and `version`: the correlation id and the response.
@@ -271,8 +280,9 @@ fn chunks(mut out: BytesMut, splices: Vec<Splice>) -> Vec<Bytes> {
     chunks
 }
 
-fn frame_size(size: usize) -> i32 {
-    i32::try_from(size).expect("a message stays below 2 GiB")
+fn frame_size(size: usize) -> Result<i32, FrameError> {
+    let max = i32::MAX as usize;
+    i32::try_from(size).map_err(|_| FrameError::TooLarge { size, max })
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ fn requests_round_trip() {
             ..Default::default()
         };
         let header = RequestHeader::new(ApiKey::ApiVersions, version, 7, Some("kcat".into()));
-        let mut frame = BytesMut::from(&encode_request(&header, &request.clone().into())[..]);
+        let mut frame =
+            BytesMut::from(&encode_request(&header, &request.clone().into()).unwrap()[..]);
         let frame = take_frame(&mut frame, 1000).unwrap().unwrap();
         assert_eq!(
             decode_request(frame),
@@ -81,10 +82,8 @@ fn an_unknown_version_of_api_versions_is_answered_at_zero() {
     let Err(RequestError::Unsupported(header)) = decode_request(frame.freeze()) else {
         panic!()
     };
-    let answer = joined(&encode_response(
-        &header,
-        &ApiVersionsResponse::unsupported_version().into(),
-    ));
+    let refusal = ApiVersionsResponse::unsupported_version();
+    let answer = joined(&encode_response(&header, &refusal.into()).unwrap());
     assert_eq!(
         &answer[..],
         [
@@ -93,10 +92,8 @@ fn an_unknown_version_of_api_versions_is_answered_at_zero() {
     );
 
     let header = RequestHeader::new(ApiKey::ApiVersions, 3, 5, None);
-    let answer = joined(&encode_response(
-        &header,
-        &ApiVersionsResponse::advertise(ApiKey::ALL).into(),
-    ));
+    let advertised = ApiVersionsResponse::advertise(ApiKey::ALL);
+    let answer = joined(&encode_response(&header, &advertised.into()).unwrap());
     let (correlation_id, response) =
         decode_response(ApiKey::ApiVersions, 3, answer.slice(4..)).unwrap();
     assert_eq!(correlation_id, 5);
@@ -153,7 +150,7 @@ fn records_are_spliced_into_a_response() {
     });
     for version in [4, 11, 12, 18] {
         let header = RequestHeader::new(ApiKey::Fetch, version, 1, None);
-        let chunks = encode_response(&header, &response);
+        let chunks = encode_response(&header, &response).unwrap();
         assert_eq!(
             chunks
                 .iter()
@@ -185,4 +182,26 @@ fn foreign_frames_never_panic() {
         }
         let _ = decode_request(frame.into());
     }
+}
+
+#[test]
+fn an_answer_that_no_size_can_tell_is_an_error() {
+    let records = Bytes::from(vec![0; 1 << 20]);
+    let partition = PartitionData {
+        records: Some(records),
+        ..PartitionData::default()
+    };
+    let response = FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            partitions: vec![partition; 2048],
+            ..FetchableTopicResponse::default()
+        }],
+        ..FetchResponse::default()
+    };
+    let header = RequestHeader::new(ApiKey::Fetch, 12, 1, None);
+    let refused = encode_response(&header, &response.into());
+    assert!(
+        matches!(refused, Err(FrameError::TooLarge { size, .. }) if size > i32::MAX as usize),
+        "{refused:?}"
+    );
 }

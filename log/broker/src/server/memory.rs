@@ -1,0 +1,89 @@
+//! Memory for requests: one budget over all connections ("queued.max.request.bytes").
+//!
+//! ```text
+//!  size of a frame known ─▶ small? free ─▶ read
+//!                        └─ large: wait for room in the budget ─▶ read, decode ─▶ answered, or begins to wait: given back
+//! ```
+//! A connection that waits for room does not read, so its peer is held back by TCP. Waiting is fair.
+//!
+//! Invariants:
+//! 1. A frame is reserved as a whole before its second step is read: who holds memory needs no more of it to go on, so nobody waits in a
+//!    circle.
+//! 2. Nothing is reserved while a request waits for something that another request has to bring.
+
+use std::sync::Arc;
+
+use log_protocol::ApiKey;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Frames up to this size are not counted: the number of connections bounds them.
+pub(super) const FREE_BYTES: usize = 64 << 10;
+
+/// What a decoded request and its answer may take, as a multiple of the frame: a topic name of four bytes becomes a topic of sixty.
+/// The records of a Produce request stay slices of the frame.
+const DECODED_RATIO: usize = 16;
+
+/// The budget is counted in pieces, as a semaphore's permits are 32 bits.
+const PIECE_BYTES: usize = 1 << 10;
+
+/// The budget; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestMemory {
+    free: Arc<Semaphore>,
+    pieces: u32,
+}
+
+/// A part of the budget, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    _pieces: OwnedSemaphorePermit,
+}
+
+impl RequestMemory {
+    /// A budget of so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+        Self {
+            free: Arc::new(Semaphore::new(pieces as usize)),
+            pieces,
+        }
+    }
+
+    /// Waits for the room that a frame of `api` needs; one that needs more than there is gets all of it.
+    pub(super) async fn reserve(&self, api: i16, frame_bytes: usize) -> Reserved {
+        let ratio = if api == ApiKey::Produce.code() {
+            1
+        } else {
+            DECODED_RATIO
+        };
+        let bytes = frame_bytes.saturating_mul(ratio);
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+        let permits = Arc::clone(&self.free).acquire_many_owned(pieces.min(self.pieces));
+        Reserved {
+            _pieces: permits.await.expect("the budget is never closed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn frames_wait_for_room_and_one_that_is_too_large_for_all_goes_alone() {
+        let memory = RequestMemory::new(1 << 20);
+        let produce = ApiKey::Produce.code();
+        let first = memory.reserve(produce, 600 << 10).now_or_never();
+        assert!(first.is_some());
+        let mut second = Box::pin(memory.reserve(produce, 600 << 10));
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = second.now_or_never().expect("there is room");
+        let mut alone = Box::pin(memory.reserve(ApiKey::Metadata.code(), 10 << 20));
+        assert!(alone.as_mut().now_or_never().is_none());
+        drop(second);
+        assert!(alone.now_or_never().is_some());
+    }
+}
