@@ -67,6 +67,8 @@ pub(crate) struct Shared {
 /// Who asks, and how to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestContext {
+    /// Number of the connection, in the order in which they were accepted.
+    pub connection: u64,
     /// Version of the request.
     pub api_version: i16,
     /// The client's name for itself; empty if it gave none.

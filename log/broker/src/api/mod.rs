@@ -7,6 +7,8 @@ use log_protocol::{ErrorCode, Request, Response};
 use uuid::Uuid;
 
 use crate::broker::{RequestContext, Shared};
+use crate::coordinator::txn::Channel;
+use crate::coordinator::txn::state::Producer;
 use crate::storage::Partition;
 
 mod add_offsets_to_txn;
@@ -80,6 +82,42 @@ pub(crate) async fn dispatch(
         }
         Request::DescribeCluster(it) => describe_cluster::handle(broker, context, it).into(),
     }
+}
+
+/// Whether the producer that speaks in this request has gone on over a newer connection: the request was held up on its way and belongs to
+/// an earlier transaction.
+pub(crate) fn is_left_behind(broker: &Shared, context: &RequestContext, request: &Request) -> bool {
+    let producer = |id, epoch| Producer { id, epoch };
+    let (id, producer, channel) = match request {
+        Request::Produce(it) => match (&it.transactional_id, produce::transactional_producer(it)) {
+            (Some(id), Some(producer)) => (id, producer, Channel::Records),
+            _ => return false,
+        },
+        // From version 4 on brokers speak for producers of others.
+        Request::AddPartitionsToTxn(it) if context.api_version < 4 => (
+            &it.v3_and_below_transactional_id,
+            producer(it.v3_and_below_producer_id, it.v3_and_below_producer_epoch),
+            Channel::Transaction,
+        ),
+        Request::AddOffsetsToTxn(it) => (
+            &it.transactional_id,
+            producer(it.producer_id, it.producer_epoch),
+            Channel::Transaction,
+        ),
+        Request::EndTxn(it) => (
+            &it.transactional_id,
+            producer(it.producer_id, it.producer_epoch),
+            Channel::Transaction,
+        ),
+        Request::TxnOffsetCommit(it) => (
+            &it.transactional_id,
+            producer(it.producer_id, it.producer_epoch),
+            Channel::Offsets,
+        ),
+        _ => return false,
+    };
+    let transactions = &broker.transactions;
+    !transactions.may_hear(id, producer, channel, context.connection)
 }
 
 /// `isolation_level` of Fetch and ListOffsets: 1 = read_committed.

@@ -156,6 +156,19 @@ async fn open_transaction(
     Some(broker.transactions.handle(id))
 }
 
+/// The producer of a request's transactional batches.
+pub(crate) fn transactional_producer(request: &ProduceRequest) -> Option<Producer> {
+    let topics = request.topic_data.iter();
+    let mut batches = topics.flat_map(|topic| &topic.partition_data);
+    batches.find_map(|data| {
+        let header = header_of(data).filter(BatchHeader::is_transactional)?;
+        Some(Producer {
+            id: header.producer_id,
+            epoch: header.producer_epoch,
+        })
+    })
+}
+
 fn header_of(data: &PartitionProduceData) -> Option<BatchHeader> {
     BatchHeader::parse(data.records.as_ref()?).ok()
 }

@@ -13,6 +13,7 @@ use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
+use crate::coordinator::txn::Channel;
 use crate::coordinator::txn::state::Producer;
 
 /// From this version on the offsets' partition need not be added before.
@@ -90,7 +91,17 @@ async fn commit(
     broker
         .groups
         .stage_offsets(group_id, &member, producer, offsets, || {
-            transaction.gate(producer, &partition)
+            let gate = transaction.gate(producer, &partition)?;
+            // Looked at again: the wait for the disk may have outlived the transaction.
+            let (channel, connection) = (Channel::Offsets, context.connection);
+            if broker
+                .transactions
+                .may_hear(id, producer, channel, connection)
+            {
+                Ok(gate)
+            } else {
+                Err(ErrorCode::NetworkException)
+            }
         })
         .await
 }

@@ -11,7 +11,8 @@
 //! 1. Responses leave in the order of their requests; acks=0 has none.
 //! 2. While a request may wait (Fetch, JoinGroup, SyncGroup, ListOffsets) the socket is watched: a peer that goes away ends the wait.
 //! 3. A peer that sends nothing, or takes nothing of its answer, for the idle time is cut off.
-//! 4. Bytes that are no request end the connection with one line in the log; nothing is guessed.
+//! 4. A peer that begins a large request and does not send it in time is cut off: its memory is reserved.
+//! 5. Bytes that are no request end the connection with one line in the log; nothing is guessed.
 
 use std::future::Future;
 use std::io;
@@ -35,6 +36,7 @@ use tracing::{debug, info, warn};
 
 use super::memory::{FREE_BYTES, Reserved};
 use super::outgoing::Outgoing;
+use crate::api::is_left_behind;
 use crate::broker::{Broker, RequestContext};
 use crate::config::split_address;
 
@@ -57,6 +59,8 @@ enum End {
     Closed,
     /// The peer sent something that no client sends.
     Malformed(String),
+    /// The producer of a request has gone on over a newer connection.
+    LeftBehind,
     /// The socket failed.
     Io(io::Error),
 }
@@ -67,11 +71,20 @@ impl From<io::Error> for End {
     }
 }
 
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    /// Where it connects from.
+    pub(super) address: SocketAddr,
+    /// The connection's number, in the order in which they were accepted.
+    pub(super) number: u64,
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve(
     broker: Broker,
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     stopped: watch::Receiver<bool>,
 ) {
     let connections = gauge!("thalweg_log_connections");
@@ -81,9 +94,13 @@ pub(super) async fn serve(
         Err(error) => Err(End::Io(error)),
     };
     connections.decrement(1.0);
+    let peer = peer.address;
     match end {
         Ok(()) | Err(End::Closed) => debug!(%peer, "connection closed"),
         Err(End::Io(error)) => debug!(%peer, %error, "connection lost"),
+        Err(End::LeftBehind) => {
+            info!(%peer, "connection closed: its producer speaks over a newer one");
+        }
         Err(End::Malformed(reason)) => warn!(%peer, reason, "connection closed: not a request"),
     }
 }
@@ -108,7 +125,7 @@ impl Connection {
     fn new(
         broker: Broker,
         stream: TcpStream,
-        peer: SocketAddr,
+        peer: Peer,
         stopped: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
@@ -119,9 +136,10 @@ impl Connection {
             None => (local.ip().to_string(), local.port()),
         };
         let context = RequestContext {
+            connection: peer.number,
             api_version: 0,
             client_id: String::new(),
-            client_host: format!("/{}", peer.ip()),
+            client_host: format!("/{}", peer.address.ip()),
             advertised_host: host,
             advertised_port: i32::from(port),
         };
@@ -174,6 +192,9 @@ impl Connection {
         let client_id = header.client_id.as_deref().unwrap_or_default();
         if self.context.client_id != client_id {
             client_id.clone_into(&mut self.context.client_id);
+        }
+        if is_left_behind(&self.broker.shared, &self.context, &request) {
+            return Err(End::LeftBehind);
         }
         let silent = matches!(&request, Request::Produce(produce) if produce.acks == 0);
         let reserved = reserved.filter(|_| !may_wait(api));

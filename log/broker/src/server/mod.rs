@@ -16,6 +16,7 @@ pub(crate) use outgoing::Responding;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
+use self::connection::Peer;
 use crate::broker::Broker;
 
 /// How long connections may take to finish the request that they work on after a shutdown was asked for.
@@ -57,10 +59,14 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) if connections.len() < connections_max => {
                 full = false;
+                let number = 1 + broker.shared.accepted.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(connection::serve(
                     broker.clone(),
                     stream,
-                    peer,
+                    Peer {
+                        address: peer,
+                        number,
+                    },
                     stopped.clone(),
                 ));
             }

@@ -15,10 +15,12 @@
 //! 1. One request at a time works on a transactional id: it holds the id's turn, to the end of what it began.
 //! 2. A batch of a transaction is appended while its record is held for reading, so it lies before the marker or is refused.
 //! 3. Prepare is durable after all that the transaction wrote; Complete after all its markers.
-//! 4. After the start no partition that can be written to has a transaction open that the coordinator does not know.
+//! 4. A request that comes over a connection which its producer has left is not carried out.
+//! 5. After the start no partition that can be written to has a transaction open that the coordinator does not know.
 
 mod execution;
 pub(crate) mod record;
+mod speakers;
 pub(crate) mod state;
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,7 +32,10 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+pub(crate) use self::speakers::Channel;
+
 use self::record::{Phase, TransactionRecord};
+use self::speakers::Speakers;
 use self::state::{Addition, Ending, Producer};
 use super::group::Groups;
 use super::{Background, internal_partition, replay};
@@ -82,6 +87,7 @@ struct Entry {
     record: RwLock<Option<TransactionRecord>>,
     /// Of a decided transaction: the partitions whose marker is still to be written.
     unmarked: Mutex<BTreeSet<TopicPartition>>,
+    speakers: Mutex<Speakers>,
 }
 
 /// Why a transaction could not be opened, filled or ended.
@@ -248,6 +254,25 @@ impl Transactions {
         Ok(Handle { entry })
     }
 
+    /// Whether this producer may be heard over this connection. One that is not the id's current one is: it is refused for that.
+    pub(crate) fn may_hear(
+        &self,
+        id: &str,
+        producer: Producer,
+        channel: Channel,
+        connection: u64,
+    ) -> bool {
+        let Ok(entry) = self.shared.known(id) else {
+            return true;
+        };
+        // The caller may hold the transaction open, and somebody may wait to end it.
+        let record = entry.record.read_recursive();
+        let is_current = record
+            .as_ref()
+            .is_some_and(|record| record.producer() == producer);
+        !is_current || entry.speakers.lock().hear(producer, channel, connection)
+    }
+
     /// The transactional id, for [`Handle::gate`].
     pub(crate) fn handle(&self, id: &str) -> Result<Handle, Refused> {
         self.shared.known(id).map(|entry| Handle { entry })
@@ -375,6 +400,7 @@ impl Entry {
             turn: Arc::default(),
             record: RwLock::new(record),
             unmarked: Mutex::new(unmarked),
+            speakers: Mutex::default(),
         }
     }
 
