@@ -23,7 +23,7 @@ BEAT := $(CURDIR)/scripts/heartbeat.sh
 BUILD_WASM := cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) "building the example functions" \
 	cargo build --release --target wasm32-unknown-unknown
 
-.PHONY: demo test release bench lint fix wasm setup setup-test lines help
+.PHONY: demo test release bench lint fix wasm setup setup-test env lines help
 
 demo: ## Build, run the whole job on a month of real flights, print answers
 	@echo "step 1 of 3: checking this machine, and installing what it lacks"
@@ -68,6 +68,9 @@ setup: ## Install what building needs and is missing
 
 setup-test: ## Install what the tests need and is missing
 	@scripts/setup.sh test
+
+env: ## What cargo by hand needs to share the Makefile's builds: eval "$$(make -s env)"
+	@printf 'export %s\n' $(foreach name,CARGO_TARGET_DIR ROCKSDB_LIB_DIR ROCKSDB_STATIC THALWEG_UDF_TARGET THALWEG_TEST_PYTHON,$(if $($(name)),$(name)=$($(name))))
 
 lines: ## File lengths, longest first
 	@git ls-files '*.rs' | xargs wc -l | sort -rn | head -30
