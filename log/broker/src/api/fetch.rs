@@ -1,17 +1,22 @@
 //! Fetch (key 1): batches as they lie on disk, from the one that holds the asked offset on; waits while there is too little.
 //!
 //! ```text
-//!  subscribe to every partition ─▶ read all ─▶ enough, an error, or late? ── yes ─▶ answer
-//!        ▲                                              │ no
-//!        └────────── an end of a partition moved ◀──────┘ (append, high watermark, last stable offset, deletion)
+//!  read all ─▶ enough, or an error? ── yes ─▶ answer
+//!      │ no: only how much it was is kept
+//!      ▼
+//!  subscribe to every partition ─▶ count what is new ─▶ enough, an error, or late? ── yes ─▶ read all ─▶ answer
+//!                                     ▲                        │ no
+//!                                     └─ an end of a partition moved ◀─┘ (append, high watermark, last stable offset, deletion)
 //! ```
-//! Subscribing before reading means that nothing is missed in between. Fetch sessions (KIP-227) are not kept: the answer's session id is
+//! Subscribing before counting means that nothing is missed in between. Fetch sessions (KIP-227) are not kept: the answer's session id is
 //! 0, which makes clients send full requests.
 //!
 //! Invariants:
 //! 1. The first partition with something readable answers with at least one batch, whatever the limits.
 //! 2. A read_committed answer ends at the last stable offset and lists the aborted transactions in its range.
 //! 3. A partition is read once, however often the request names it, and not at all once there is no room left.
+//! 4. A fetch that waits holds no records, and reads none twice to know when there are enough.
+//! 5. What is asked for at the least is never more than what may be answered.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -51,11 +56,20 @@ struct Slot {
 /// What one look at all partitions gave.
 struct Look {
     answers: Vec<Vec<PartitionData>>,
+    /// Of each partition, in the order of the answers.
+    read: Vec<Read>,
     bytes: usize,
     /// Something that the client must learn at once.
     urgent: bool,
     /// There is no room for what is left.
     full: bool,
+}
+
+/// How far a partition was read, and how much that was.
+#[derive(Clone, Copy)]
+struct Read {
+    next_offset: i64,
+    bytes: usize,
 }
 
 pub(crate) async fn handle(
@@ -105,7 +119,9 @@ pub(crate) async fn handle(
             .min(broker.responding.room(broker.config.response_bytes_max)),
         node_id: broker.config.node_id,
     };
-    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
+    let bytes_min = usize::try_from(request.min_bytes)
+        .unwrap_or(0)
+        .min(limits.bytes_max.max(1));
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let answers = look_until(&slots, &limits, bytes_min, wait).await;
     let responses = headers
@@ -136,28 +152,66 @@ async fn look_until(
             .flatten()
             .filter_map(|slot| slot.found.as_ref().ok())
     };
-    if wait.is_zero() || partitions().next().is_none() {
-        return look(slots, limits).await.answers;
-    }
-    // The usual fetch at the tail finds something at once and needs no subscription.
     let first = look(slots, limits).await;
-    if first.urgent || first.bytes >= bytes_min {
+    if wait.is_zero() || first.is_enough(bytes_min) || partitions().next().is_none() {
         return first.answers;
     }
+    let (mut read, mut bytes) = (first.read, first.bytes);
+    drop(first.answers);
     let deadline = Instant::now() + wait;
     let mut watches: Vec<watch::Receiver<LogEnds>> = partitions().map(|one| one.watch()).collect();
     loop {
-        let seen = look(slots, limits).await;
-        if seen.urgent || seen.bytes >= bytes_min {
-            return seen.answers;
+        match count_new(slots, limits, &mut read).await {
+            Ok(new) => bytes += new,
+            Err(_) => break,
+        }
+        if bytes >= bytes_min {
+            break;
         }
         if timeout_at(deadline, any_change(&mut watches))
             .await
             .is_err()
         {
-            return look(slots, limits).await.answers;
+            break;
         }
     }
+    look(slots, limits).await.answers
+}
+
+impl Look {
+    fn is_enough(&self, bytes_min: usize) -> bool {
+        self.urgent || self.full || self.bytes >= bytes_min
+    }
+}
+
+/// Reads what came behind the last look, and tells how much it was.
+///
+/// # Errors
+/// What the client must learn at once.
+async fn count_new(
+    slots: &[Vec<Slot>],
+    limits: &Limits,
+    read: &mut [Read],
+) -> Result<usize, ErrorCode> {
+    let mut new = 0;
+    for (number, (slot, read)) in slots.iter().flatten().zip(read).enumerate() {
+        if number % YIELD_EVERY == YIELD_EVERY - 1 {
+            tokio::task::yield_now().await;
+        }
+        let partition = slot.found.as_ref().map_err(|error| *error)?;
+        check(partition, &slot.asked)?;
+        let wanted = limits.wanted(&slot.asked).saturating_sub(read.bytes);
+        if wanted == 0 {
+            continue;
+        }
+        let fetched = partition
+            .read(read.next_offset, wanted, limits.isolation())
+            .map_err(|error| error.code())?;
+        read.next_offset = fetched.next_offset;
+        read.bytes += fetched.bytes.len();
+        new += fetched.bytes.len();
+    }
+    Ok(new)
 }
 
 /// Waits until an end of any of these partitions moves.
@@ -185,9 +239,27 @@ struct Limits {
     node_id: i32,
 }
 
+impl Limits {
+    fn isolation(&self) -> Isolation {
+        if self.committed {
+            Isolation::ReadCommitted
+        } else {
+            Isolation::ReadUncommitted
+        }
+    }
+
+    /// Bytes that a partition may answer with if it is the only one.
+    fn wanted(&self, asked: &FetchPartition) -> usize {
+        usize::try_from(asked.partition_max_bytes)
+            .unwrap_or(0)
+            .min(self.bytes_max)
+    }
+}
+
 async fn look(slots: &[Vec<Slot>], limits: &Limits) -> Look {
     let mut look = Look {
         answers: Vec::with_capacity(slots.len()),
+        read: Vec::new(),
         bytes: 0,
         urgent: false,
         full: false,
@@ -204,14 +276,19 @@ async fn look(slots: &[Vec<Slot>], limits: &Limits) -> Look {
                 Ok(partition) => read(partition, &slot.asked, limits, &mut look),
                 Err(error) => Err(*error),
             };
-            answers.push(answer.unwrap_or_else(|error| {
+            if answer.is_err() {
                 look.urgent = true;
-                refused(slot, error, limits)
-            }));
+            }
+            answers.push(answer.unwrap_or_else(|error| refused(slot, error, limits)));
         }
         look.answers.push(answers);
     }
     look
+}
+
+fn check(partition: &Partition, asked: &FetchPartition) -> Result<(), ErrorCode> {
+    check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    partition.check_readable().map_err(|error| error.code())
 }
 
 fn read(
@@ -220,13 +297,7 @@ fn read(
     limits: &Limits,
     look: &mut Look,
 ) -> Result<PartitionData, ErrorCode> {
-    check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
-    partition.check_readable().map_err(|error| error.code())?;
-    let isolation = if limits.committed {
-        Isolation::ReadCommitted
-    } else {
-        Isolation::ReadUncommitted
-    };
+    check(partition, asked)?;
     let mut answer = PartitionData {
         partition_index: asked.partition,
         ..PartitionData::default()
@@ -242,13 +313,11 @@ fn read(
         return Ok(answer);
     }
     let room = limits.bytes_max.saturating_sub(look.bytes);
-    let wanted = usize::try_from(asked.partition_max_bytes)
-        .unwrap_or(0)
-        .min(room);
+    let wanted = limits.wanted(asked).min(room);
     let fetched = if look.full {
         partition.read_nothing(asked.fetch_offset)
     } else {
-        partition.read(asked.fetch_offset, wanted, isolation)
+        partition.read(asked.fetch_offset, wanted, limits.isolation())
     };
     let mut fetched = fetched.map_err(|error| error.code())?;
     // A read gives one batch at least; only the first partition may go beyond the limit with it.
@@ -257,6 +326,10 @@ fn read(
         fetched.aborted.clear();
         look.full = true;
     }
+    look.read.push(Read {
+        next_offset: fetched.next_offset,
+        bytes: fetched.bytes.len(),
+    });
     look.bytes += fetched.bytes.len();
     look.full |= look.bytes >= limits.bytes_max && look.bytes > 0;
     answer.high_watermark = fetched.high_watermark;

@@ -37,6 +37,8 @@ pub(crate) enum Isolation {
 pub(crate) struct Fetched {
     /// Whole batches as they lie on disk; the first may begin below the offset asked for.
     pub(crate) bytes: Bytes,
+    /// The offset behind them; the one asked for if there are none.
+    pub(crate) next_offset: i64,
     /// As of the fetch.
     pub(crate) high_watermark: i64,
     /// As of the fetch.
@@ -91,6 +93,7 @@ impl Partition {
         }
         if let Some((bytes, next)) = self.read_range(from, limit, bytes_max)? {
             fetched.bytes = bytes;
+            fetched.next_offset = next;
             if isolation == Isolation::ReadCommitted {
                 fetched.aborted = self.aborted.read().overlapping(from, next);
             }
@@ -110,6 +113,7 @@ impl Partition {
         }
         Ok(Fetched {
             bytes: Bytes::new(),
+            next_offset: from,
             high_watermark: ends.high_watermark,
             last_stable_offset: ends.last_stable,
             log_start_offset: ends.log_start,
