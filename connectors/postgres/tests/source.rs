@@ -233,6 +233,7 @@ async fn capture() {
     messages_and_truncates(&server).await;
     transactions_are_told(&server).await;
     columns_come_and_go(&server).await;
+    the_catalog_is_ahead_of_the_stream(&server).await;
     partitions(&server).await;
     filters_and_keys(&server).await;
     restarts_resume_exactly(&server).await;
@@ -688,6 +689,41 @@ async fn columns_come_and_go(server: &Postgres) {
             r#"p.public.t {"id":4} c null {"id":4,"m":"four"}"#,
             r#"p.public.t {"m":"five","id":5} c null {"id":5,"m":"five"}"#,
             r#"p.public.late {"id":1} c null {"id":1,"e":"a"}"#,
+        ]
+    );
+    task.stop().await;
+}
+
+/// Nobody streams while tables change: their rows are told as they were.
+async fn the_catalog_is_ahead_of_the_stream(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "ahead", &[("snapshot.mode", "no_data")]).await;
+    scenario
+        .run(
+            "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE t (id int PRIMARY KEY, n int, e mood); \
+             CREATE TABLE gone (id int PRIMARY KEY)",
+        )
+        .await;
+    let mut task = scenario.caught_up().await;
+    task.stop().await;
+    for sql in [
+        "INSERT INTO t VALUES (1, NULL, 'a')",
+        "INSERT INTO gone VALUES (1)",
+        "UPDATE t SET n = 2",
+        "ALTER TABLE t ALTER n SET NOT NULL; ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (n)",
+        "ALTER TABLE t DROP e; DROP TYPE mood; DROP TABLE gone",
+        "INSERT INTO t VALUES (3, 3)",
+    ] {
+        scenario.run(sql).await;
+    }
+    let mut task = scenario.caught_up().await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            // The column of the type that is gone is left out, as all of unknown types.
+            r#"p.public.t {"id":1} c null {"id":1,"n":null}"#,
+            r#"p.public.gone {"id":1} c null {"id":1}"#,
+            r#"p.public.t {"id":1} u null {"id":1,"n":2}"#,
+            r#"p.public.t {"n":3} c null {"id":3,"n":3}"#,
         ]
     );
     task.stop().await;

@@ -256,6 +256,7 @@ impl Assembler {
         }
         let bytes = change.bytes();
         let origin = self.origin(lsn);
+        let table = self.allowing_nulls(relation, table, &change);
         let records = self
             .envelopes
             .change(&table, change, &origin, place.as_ref(), now_ns)
@@ -299,6 +300,29 @@ impl Assembler {
                 "the stream names table {relation} at {lsn} and never told what it is"
             ))
         })
+    }
+
+    /// The table, changed for good where a row has a null that the catalog, read later, no longer knows of.
+    fn allowing_nulls(&mut self, relation: u32, table: Arc<Table>, change: &Change) -> Arc<Table> {
+        let nulls = match change {
+            Change::Read(row) | Change::Create(row) | Change::Delete(Old::Row(row)) => {
+                table.refused_nulls(row)
+            }
+            Change::Update { old, new } => {
+                let mut nulls = table.refused_nulls(new);
+                if let Some(Old::Row(old)) = old {
+                    nulls.extend(table.refused_nulls(old));
+                }
+                nulls
+            }
+            Change::Delete(Old::Key(_)) => Vec::new(),
+        };
+        if nulls.is_empty() {
+            return table;
+        }
+        let table = Arc::new(table.with_optional(&nulls, self.envelopes.source_schema()));
+        self.relation(relation, Some(Arc::clone(&table)));
+        table
     }
 
     /// What is left of a change once the halves that the snapshot had read already are taken away.

@@ -147,12 +147,17 @@ pub(super) async fn columns(
 }
 
 /// A relation message's columns with what the catalog adds to them. The catalog may be ahead of the message: columns
-/// that it lacks by now are taken as they come, and may be null.
+/// that it lacks by now are taken as they come, and may be null; a primary key that is another one by now is the
+/// message's (its columns are those of the default identity), in the order of the columns.
 pub(super) async fn described(
     connection: &mut Connection,
     relation: &Relation,
 ) -> Result<Vec<ColumnEntry>, WireError> {
     let known = columns(connection, relation.oid).await?;
+    Ok(merged(relation, &known))
+}
+
+fn merged(relation: &Relation, known: &[ColumnEntry]) -> Vec<ColumnEntry> {
     let complete = |column: &RelationColumn| {
         let same = known.iter().find(|known| {
             known.column.name == column.name && known.column.type_oid == column.type_oid
@@ -164,7 +169,18 @@ pub(super) async fn described(
             key_place: same.and_then(|same| same.key_place),
         }
     };
-    Ok(relation.columns.iter().map(complete).collect())
+    let mut merged: Vec<ColumnEntry> = relation.columns.iter().map(complete).collect();
+    let told = relation.identity == Identity::Default;
+    if told
+        && merged
+            .iter()
+            .any(|entry| entry.column.is_key != entry.key_place.is_some())
+    {
+        for (place, entry) in merged.iter_mut().enumerate() {
+            entry.key_place = entry.column.is_key.then_some(place);
+        }
+    }
+    merged
 }
 
 /// Learns the types of these columns, those that are not built in anew: an enum may have got labels.
@@ -204,4 +220,64 @@ async fn type_info(connection: &mut Connection, oid: u32) -> Result<TypeInfo, Wi
         element: number(row, 4),
         labels: text(row, 5),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, type_oid: u32, is_key: bool) -> RelationColumn {
+        RelationColumn {
+            name: name.to_owned(),
+            type_oid,
+            modifier: -1,
+            is_key,
+        }
+    }
+
+    fn entry(name: &str, key_place: Option<usize>) -> ColumnEntry {
+        ColumnEntry {
+            column: column(name, 23, key_place.is_some()),
+            not_null: true,
+            default: Some("7".to_owned()),
+            key_place,
+        }
+    }
+
+    #[test]
+    fn a_catalog_that_is_ahead_does_not_change_what_the_message_tells() {
+        let relation = |identity, columns| Relation {
+            oid: 1,
+            schema: "s".to_owned(),
+            name: "t".to_owned(),
+            identity,
+            columns,
+        };
+        let old = || {
+            vec![
+                column("id", 23, true),
+                column("n", 23, false),
+                column("x", 25, false),
+            ]
+        };
+        let places = |merged: &[ColumnEntry]| -> Vec<Option<usize>> {
+            merged.iter().map(|entry| entry.key_place).collect()
+        };
+
+        let same = [entry("id", Some(0)), entry("n", None)];
+        let merged_same = merged(&relation(Identity::Default, old()), &same);
+        assert_eq!(places(&merged_same), [Some(0), None, None]);
+        assert!(merged_same[1].not_null && merged_same[1].default.is_some());
+        // A column that is gone, or has another type, may be null.
+        assert!(!merged_same[2].not_null && merged_same[2].default.is_none());
+
+        let ahead = [entry("n", Some(0)), entry("id", Some(1))];
+        let merged_ahead = merged(&relation(Identity::Default, old()), &ahead);
+        assert_eq!(places(&merged_ahead), [Some(0), None, None]);
+        // Under another identity the flags tell nothing of the primary key.
+        let merged_full = merged(&relation(Identity::Full, old()), &ahead);
+        assert_eq!(places(&merged_full), [Some(1), Some(0), None]);
+        let dropped = merged(&relation(Identity::Default, old()), &[]);
+        assert_eq!(places(&dropped), [Some(0), None, None]);
+    }
 }

@@ -102,11 +102,9 @@ impl Table {
                 column(shapes, place, entry, mask)
             })
             .collect();
-        let fields = columns.iter().map(field).collect();
-        let row_schema = Schema::new(SchemaType::Struct(fields)).named(format!("{topic}.Value"));
-        let envelope = envelope(&topic, &row_schema, shapes.source);
         let chosen = shapes.capture.key(schema, name);
-        let key = key(&topic, &columns, entries, chosen);
+        let key_columns = key_columns(&columns, entries, chosen);
+        let schemas = Schemas::new(&topic, &columns, key_columns, shapes.source);
         let mut primary: Vec<(usize, usize, u32)> = entries
             .iter()
             .enumerate()
@@ -123,15 +121,44 @@ impl Table {
             schema: schema.to_owned(),
             name: name.to_owned(),
             topic: topic.into(),
-            envelope: Arc::new(envelope),
+            envelope: schemas.envelope,
             columns,
-            row_schema: Arc::new(row_schema),
-            key,
+            row_schema: schemas.row,
+            key: schemas.key,
             identity: entries.iter().map(|entry| entry.column.is_key).collect(),
             primary: primary
                 .into_iter()
                 .map(|(_, place, type_oid)| (place, type_oid))
                 .collect(),
+        }
+    }
+
+    /// Places of a whole row that are null though the catalog says that they never are: it is ahead of the row.
+    pub(super) fn refused_nulls(&self, row: &Tuple) -> Vec<usize> {
+        self.columns
+            .iter()
+            .filter(|column| {
+                !column.schema.optional && matches!(row.get(column.place), Some(Cell::Null))
+            })
+            .map(|column| column.place)
+            .collect()
+    }
+
+    /// The same table whose columns at these places may be null.
+    pub(super) fn with_optional(&self, places: &[usize], source: &Arc<Schema>) -> Self {
+        let mut table = self.clone();
+        for column in &mut table.columns {
+            if places.contains(&column.place) {
+                column.schema = Arc::new(Schema::clone(&column.schema).optional());
+            }
+        }
+        let key_columns = table.key.map(|key| key.columns).unwrap_or_default();
+        let schemas = Schemas::new(&table.topic, &table.columns, key_columns, source);
+        Self {
+            envelope: schemas.envelope,
+            row_schema: schemas.row,
+            key: schemas.key,
+            ..table
         }
     }
 
@@ -309,40 +336,51 @@ fn field(column: &Column) -> Field {
     }
 }
 
+/// The schemas that follow from the columns.
+struct Schemas {
+    row: Arc<Schema>,
+    envelope: Arc<Schema>,
+    key: Option<Key>,
+}
+
+impl Schemas {
+    fn new(topic: &str, columns: &[Column], key_columns: Vec<usize>, source: &Arc<Schema>) -> Self {
+        let structure = |fields: Vec<Field>, what: &str| {
+            Schema::new(SchemaType::Struct(fields)).named(format!("{topic}.{what}"))
+        };
+        let row = structure(columns.iter().map(field).collect(), "Value");
+        let key_fields: Vec<Field> = key_columns
+            .iter()
+            .filter_map(|index| columns.get(*index).map(field))
+            .collect();
+        Self {
+            envelope: Arc::new(envelope(topic, &row, source)),
+            row: Arc::new(row),
+            key: (!key_fields.is_empty()).then(|| Key {
+                schema: Arc::new(structure(key_fields, "Key")),
+                columns: key_columns,
+            }),
+        }
+    }
+}
+
 /// The columns that were chosen by hand, else the primary key in its order.
-fn key(
-    topic: &str,
+fn key_columns(
     columns: &[Column],
     entries: &[ColumnEntry],
     chosen: Option<&[String]>,
-) -> Option<Key> {
-    let columns_of_key: Vec<usize> = match chosen {
-        Some(names) => names
-            .iter()
-            .filter_map(|name| columns.iter().position(|column| column.name == *name))
-            .collect(),
-        None => {
-            let mut places: Vec<(usize, usize)> = columns
-                .iter()
-                .enumerate()
-                .filter_map(|(index, column)| Some((entries.get(column.place)?.key_place?, index)))
-                .collect();
-            places.sort_unstable();
-            places.into_iter().map(|(_, index)| index).collect()
-        }
-    };
-    if columns_of_key.is_empty() {
-        return None;
+) -> Vec<usize> {
+    if let Some(names) = chosen {
+        let place = |name: &String| columns.iter().position(|column| column.name == *name);
+        return names.iter().filter_map(place).collect();
     }
-    let fields = columns_of_key
+    let mut places: Vec<(usize, usize)> = columns
         .iter()
-        .map(|index| field(&columns[*index]))
+        .enumerate()
+        .filter_map(|(index, column)| Some((entries.get(column.place)?.key_place?, index)))
         .collect();
-    let schema = Schema::new(SchemaType::Struct(fields)).named(format!("{topic}.Key"));
-    Some(Key {
-        schema: Arc::new(schema),
-        columns: columns_of_key,
-    })
+    places.sort_unstable();
+    places.into_iter().map(|(_, index)| index).collect()
 }
 
 fn envelope(topic: &str, row: &Schema, source: &Arc<Schema>) -> Schema {
