@@ -42,7 +42,8 @@ use self::image::{Image, MetadataRecord, TopicId, TopicImage};
 use self::metadata_log::MetadataLog;
 use self::open::{each, leftovers, open_topics, partition_folders, topics_of};
 use crate::storage::{
-    DataFolder, OpenError, RingBudget, Shared, StartKind, StorageError, StorageOptions, SyncPool,
+    DataFolder, OpenError, Partition, RingBudget, Shared, StartKind, StorageError, StorageOptions,
+    SyncPool,
 };
 
 /// Producer ids that one record reserves.
@@ -68,6 +69,8 @@ struct Inner {
     leftovers: Mutex<Vec<PathBuf>>,
     /// The upkeep that runs in the background.
     upkeep: Mutex<Option<JoinHandle<()>>>,
+    /// The compaction that does; apart, because it may take long.
+    cleaning: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
 }
 
@@ -139,6 +142,7 @@ impl Topics {
             index: RwLock::new(index),
             leftovers: Mutex::new(leftovers),
             upkeep: Mutex::new(None),
+            cleaning: Mutex::new(None),
             closed: AtomicBool::new(false),
         };
         Ok(Self {
@@ -377,50 +381,37 @@ impl Topics {
         Ok(id)
     }
 
-    /// The periodic work; to be called every 250 ms or so. Never waits for the disk: what does runs on a thread of its
-    /// own, one at a time.
+    /// The periodic work; to be called every 250 ms or so. Never waits for the disk: what does runs on two threads of
+    /// their own, compaction on the one, all else on the other.
     pub(crate) fn maintain(&self, now_ms: i64) {
         if self.inner.closed.load(Ordering::Acquire) {
             return;
         }
         let mut due = Vec::new();
-        for topic in self.list() {
-            due.extend(
-                topic
-                    .all()
-                    .into_iter()
-                    .filter(|partition| partition.tick(now_ms)),
-            );
-        }
-        let leftovers = !self.inner.leftovers.lock().is_empty();
-        if due.is_empty() && !leftovers {
-            return;
-        }
-        let mut upkeep = self.inner.upkeep.lock();
-        if upkeep
-            .as_ref()
-            .is_some_and(|running| !running.is_finished())
-        {
-            return;
+        let mut dirty = Vec::new();
+        for partition in self.list().into_iter().flat_map(|topic| topic.all()) {
+            let dirty_bytes = partition.dirty_bytes(now_ms);
+            if dirty_bytes > 0 {
+                dirty.push((dirty_bytes, Arc::clone(&partition)));
+            }
+            if partition.tick(now_ms) {
+                due.push(partition);
+            }
         }
         let inner = Arc::clone(&self.inner);
-        let work = move || {
-            inner.remove_leftovers();
-            for partition in due {
-                if inner.closed.load(Ordering::Acquire) {
-                    return;
-                }
-                partition.upkeep(now_ms);
-            }
-        };
-        match thread::Builder::new()
-            .name("log-upkeep".to_owned())
-            .spawn(work)
-        {
-            Ok(running) => *upkeep = Some(running),
-            Err(error) => {
-                warn!(%error, "upkeep thread cannot be started, trying again at the next tick")
-            }
+        if !due.is_empty() || !inner.leftovers.lock().is_empty() {
+            in_background("log-upkeep", &self.inner.upkeep, move || {
+                inner.remove_leftovers();
+                inner.each_until_closed(due, |partition| partition.upkeep(now_ms));
+            });
+        }
+        let inner = Arc::clone(&self.inner);
+        if !dirty.is_empty() {
+            dirty.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            in_background("log-compact", &self.inner.cleaning, move || {
+                let dirtiest_first = dirty.into_iter().map(|(_, partition)| partition);
+                inner.each_until_closed(dirtiest_first, |partition| partition.clean(now_ms));
+            });
         }
     }
 
@@ -434,10 +425,12 @@ impl Topics {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        if let Some(running) = self.inner.upkeep.lock().take()
-            && running.join().is_err()
-        {
-            warn!("upkeep thread panicked");
+        for thread in [&self.inner.upkeep, &self.inner.cleaning] {
+            if let Some(running) = thread.lock().take()
+                && running.join().is_err()
+            {
+                warn!("upkeep thread panicked");
+            }
         }
         let partitions: Vec<_> = self.list().iter().flat_map(|topic| topic.all()).collect();
         each(
@@ -506,7 +499,38 @@ impl Topics {
     }
 }
 
+/// Runs `work` on a thread of its own, unless the one before it still runs.
+fn in_background(
+    name: &str,
+    running: &Mutex<Option<JoinHandle<()>>>,
+    work: impl FnOnce() + Send + 'static,
+) {
+    let mut running = running.lock();
+    if running.as_ref().is_some_and(|one| !one.is_finished()) {
+        return;
+    }
+    match thread::Builder::new().name(name.to_owned()).spawn(work) {
+        Ok(started) => *running = Some(started),
+        Err(error) => {
+            warn!(%error, name, "thread cannot be started, trying again at the next tick")
+        }
+    }
+}
+
 impl Inner {
+    fn each_until_closed(
+        &self,
+        partitions: impl IntoIterator<Item = Arc<Partition>>,
+        work: impl Fn(&Partition),
+    ) {
+        for partition in partitions {
+            if self.closed.load(Ordering::Acquire) {
+                return;
+            }
+            work(&partition);
+        }
+    }
+
     fn remove_leftovers(&self) {
         let leftovers = std::mem::take(&mut *self.leftovers.lock());
         for folder in leftovers {

@@ -132,6 +132,7 @@ impl Partition {
                 config.delete_retention_ms,
             );
         }
+        self.cleaned_to.store(rules.keys.end, Ordering::Relaxed);
         info!(partition = %self.id(), end = rules.keys.end, keys = rules.keys.latest.len(), dropped = rules.dropped_records, "compacted");
         self.checkpoint()
     }

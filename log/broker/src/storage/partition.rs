@@ -73,7 +73,6 @@ pub(super) struct Upkeep {
     pub(super) checkpoint_ms: i64,
     pub(super) ring_ms: i64,
     pub(super) retention_ms: i64,
-    pub(super) compaction_ms: i64,
     pub(super) idle_ms: i64,
     pub(super) expiry_ms: i64,
 }
@@ -113,6 +112,12 @@ pub(crate) struct Partition {
     pub(super) rolled: AtomicBool,
     /// When something of the periodic work is due at the earliest, ms.
     pub(super) due_ms: AtomicI64,
+    /// When compaction looks again at the earliest, ms.
+    pub(super) clean_due_ms: AtomicI64,
+    /// Below this offset all was compacted.
+    pub(super) cleaned_to: AtomicI64,
+    /// The last append found the disk full.
+    is_full: AtomicBool,
     /// Offset of the last checkpoint.
     checkpointed: AtomicI64,
     /// Held by whoever seals, removes or replaces segments outside of an append.
@@ -157,6 +162,7 @@ impl Partition {
             producers,
             ..
         } = checkpoint;
+        let cleaned_to = cleaned.last().map_or(0, |(end, _)| *end);
         let mut epochs = LeaderEpochs::from_entries(leader_epochs);
         epochs.assign(seed.leader_epoch, end);
         let mut index = AbortedIndex::default();
@@ -212,6 +218,9 @@ impl Partition {
             unsaved: AtomicU64::new(0),
             rolled: AtomicBool::new(false),
             due_ms: AtomicI64::new(i64::MIN),
+            clean_due_ms: AtomicI64::new(i64::MIN),
+            cleaned_to: AtomicI64::new(cleaned_to),
+            is_full: AtomicBool::new(false),
             checkpointed: AtomicI64::new(synced),
             upkeep: Mutex::default(),
         };

@@ -4,6 +4,7 @@
 //! every tick       a write older than the topic's flush interval -> sync in the background
 //! every second     segment too old -> the next one       segments sealed or a minute gone -> checkpoint
 //! every 30 s       oldest segments beyond retention.ms, retention.bytes or the log's start -> removed
+//! every 15 s       enough of the log dirty -> compacted, on a thread apart: it may take long, and the rest must not wait for it
 //! ```
 //!
 //! Invariants:
@@ -52,13 +53,16 @@ impl Partition {
         now_ms >= self.due_ms.load(Ordering::Relaxed) && !self.segments.read().is_empty()
     }
 
-    /// Does the periodic work that is due. Waits for the disk.
+    /// Does the periodic work that is due, but for compaction. Waits for the disk.
     pub(crate) fn upkeep(&self, now_ms: i64) {
         if self.check_online().is_err() {
             self.due_ms.store(i64::MAX, Ordering::Relaxed);
             return;
         }
-        let mut upkeep = self.upkeep.lock();
+        // While it is being compacted it is left alone: the next tick asks again.
+        let Some(mut upkeep) = self.upkeep.try_lock() else {
+            return;
+        };
         let pause = self
             .shared
             .options
@@ -82,15 +86,6 @@ impl Partition {
             options.retention_interval_ms,
         ) {
             self.step("retention", || self.retain(&config, now_ms));
-        }
-        if config.cleanup_compact
-            && passed(
-                &mut upkeep.compaction_ms,
-                now_ms,
-                options.compaction_interval_ms,
-            )
-        {
-            self.step("compaction", || self.compact(&config, now_ms));
         }
         if passed(&mut upkeep.idle_ms, now_ms, CLOSE_IDLE_MS) {
             self.segments
@@ -123,6 +118,37 @@ impl Partition {
         if due {
             upkeep.checkpoint_ms = now_ms;
             self.step("checkpoint", || self.checkpoint());
+        }
+    }
+
+    /// Bytes that [`Partition::clean`] has not looked at yet; 0 where it has nothing to do, or not yet.
+    pub(crate) fn dirty_bytes(&self, now_ms: i64) -> u64 {
+        if now_ms < self.clean_due_ms.load(Ordering::Relaxed) || !self.config().cleanup_compact {
+            return 0;
+        }
+        let segments = self.segments.read();
+        let Some((_, sealed)) = segments
+            .split_last()
+            .filter(|(_, sealed)| !sealed.is_empty())
+        else {
+            return 0;
+        };
+        let cleaned = self.cleaned_to.load(Ordering::Relaxed);
+        sealed
+            .iter()
+            .filter(|segment| segment.next_offset() > cleaned)
+            .map(|segment| segment.size())
+            .sum()
+    }
+
+    /// Compacts if enough is dirty. May take long.
+    pub(crate) fn clean(&self, now_ms: i64) {
+        let _upkeep = self.upkeep.lock();
+        let next = now_ms + self.shared.options.compaction_interval_ms;
+        self.clean_due_ms.store(next, Ordering::Relaxed);
+        let config = self.config();
+        if config.cleanup_compact {
+            self.step("compaction", || self.compact(&config, now_ms));
         }
     }
 

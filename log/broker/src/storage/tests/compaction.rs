@@ -17,6 +17,7 @@ const CONFIG: &[(&str, &str)] = &[
 fn clean(partition: &Partition, now_ms: i64) {
     partition.upkeep(now_ms - 40_000);
     partition.upkeep(now_ms);
+    partition.clean(now_ms);
 }
 
 fn set(partition: &Partition, key: &str, value: Option<&str>) -> i64 {
@@ -382,10 +383,12 @@ fn a_compaction_that_fails_does_not_keep_the_rest_from_its_work() {
     bytes[80] ^= 1;
     fs::write(&first, bytes).expect("write");
     partition.upkeep(NOW + 20_000);
+    partition.clean(NOW + 20_000);
     let checkpoint = lab.path().join("checkpoint");
     fs::remove_file(&checkpoint).expect("remove");
     set(&partition, "a", Some("1"));
     partition.upkeep(NOW + 90_000);
+    partition.clean(NOW + 90_000);
     assert!(checkpoint.exists());
     assert!(partition.check_online().is_ok());
     assert!(lab.files("cleaned").is_empty());
