@@ -266,9 +266,8 @@ impl Connection {
         let client = Some("thalweg".to_owned());
         let header = RequestHeader::new(api, version, self.correlation_id, client);
         let exchange = async {
-            self.stream
-                .write_all(&encode_request(&header, &request))
-                .await?;
+            let frame = encode_request(&header, &request)?;
+            self.stream.write_all(&frame).await?;
             loop {
                 let frame = take_frame(&mut self.buffer, ANSWER_BYTES_MAX)?;
                 if let Some(frame) = frame {
