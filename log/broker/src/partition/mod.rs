@@ -19,7 +19,7 @@ pub(crate) use append::{AppendError, AppendOrigin, Appended, CheckedBatch, check
 pub(crate) use high_watermark::{LogEnds, ends};
 pub(crate) use leader_epoch::LeaderEpochs;
 pub(crate) use producer_state::{
-    MarkerError, ProducerStates, ProducerSummary, SequenceCheck, SequenceError,
+    Before, MarkerError, ProducerStates, ProducerSummary, SequenceCheck, SequenceError,
 };
 pub(crate) use rewrite::rewrite;
 pub(crate) use transactions::{AbortedIndex, AbortedTransaction};

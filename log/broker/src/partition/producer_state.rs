@@ -62,6 +62,13 @@ impl Producer {
     }
 }
 
+/// A producer as it was before a batch of it was applied.
+#[derive(Debug)]
+pub(crate) struct Before {
+    producer_id: i64,
+    producer: Option<Producer>,
+}
+
 /// What DescribeProducers shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProducerSummary {
@@ -245,6 +252,33 @@ impl ProducerStates {
         if header.is_transactional() && producer.open_since.is_none() {
             producer.open_since = Some(header.base_offset);
             self.open.insert(header.base_offset, header.producer_id);
+        }
+    }
+
+    /// What [`ProducerStates::restore`] needs to take back what is applied next for this producer.
+    pub(crate) fn before(&self, producer_id: i64) -> Before {
+        Before {
+            producer_id,
+            producer: self.producers.get(&producer_id).cloned(),
+        }
+    }
+
+    /// Takes back what was applied since; several are taken back in the reverse order.
+    pub(crate) fn restore(&mut self, before: Before) {
+        let Before {
+            producer_id,
+            producer,
+        } = before;
+        let opened = producer.as_ref().and_then(|producer| producer.open_since);
+        let undone = match producer {
+            Some(producer) => self.producers.insert(producer_id, producer),
+            None => self.producers.remove(&producer_id),
+        };
+        if let Some(offset) = undone.and_then(|undone| undone.open_since) {
+            self.open.remove(&offset);
+        }
+        if let Some(offset) = opened {
+            self.open.insert(offset, producer_id);
         }
     }
 

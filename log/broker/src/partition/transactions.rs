@@ -68,6 +68,12 @@ impl AbortedIndex {
             .retain(|aborted| aborted.last_offset >= log_start);
     }
 
+    /// Markers from `end` on were not written.
+    pub(crate) fn truncate_end(&mut self, end: i64) {
+        let kept = self.entries.partition_point(|one| one.last_offset < end);
+        self.entries.truncate(kept);
+    }
+
     /// Forgets those whose markers compaction removed; `markers` is sorted.
     pub(crate) fn forget(&mut self, markers: &[i64]) {
         self.entries

@@ -12,7 +12,8 @@
 //! Invariants:
 //! 1. The high watermark moves only after the bytes below it are written.
 //! 2. Offsets are given out under the writer's lock, without gaps.
-//! 3. After a failed write nothing is appended any more: what the file holds past the high watermark is not known.
+//! 3. After a failed write nothing is appended any more: what the file holds past the high watermark is not known. A full disk is no
+//!    such failure: the file is cut back to what it held, and the state to what it was.
 
 use std::fs;
 use std::io::{self, IoSlice};
@@ -24,10 +25,10 @@ use log_protocol::{Batch, BatchHeader, ControlKind, TimestampType, control_batch
 use parking_lot::Mutex;
 
 use super::error::StorageError;
-use super::partition::{Partition, WriterState};
-use super::segment::Segment;
+use super::partition::{Partition, WriterState, is_full};
+use super::segment::{Segment, segment_path};
 use crate::partition::{
-    AppendError, AppendOrigin, Appended, CheckedBatch, SequenceCheck, check_batch,
+    AppendError, AppendOrigin, Appended, Before, CheckedBatch, SequenceCheck, check_batch,
 };
 use crate::quorum::TopicConfig;
 
@@ -148,19 +149,24 @@ impl Partition {
         }
         let config = self.config();
         let now_ms = entries.iter().map(|entry| entry.now_ms).max().unwrap_or(0);
-        let mut run = Run {
-            placed: Vec::new(),
-            bytes: 0,
-        };
+        let mut run = Run::default();
         let mut answers = Vec::with_capacity(entries.len());
         for entry in entries {
-            answers.push(self.place(writer, entry, &config, &mut run));
+            let answer = self.place(writer, entry, &config, &mut run);
+            run.fail_unwritten(&mut answers);
+            if matches!(&answer, Ok(appended) if run.holds(appended.last_offset)) {
+                run.unwritten.push(answers.len());
+            }
+            answers.push(answer);
         }
+        let written = self.write_run(writer, &mut run, &config, now_ms);
+        run.fail_unwritten(&mut answers);
         // A write may also have failed on the way, where a segment ended.
-        if let Err(error) = self
-            .write_run(&mut run, &config, now_ms)
-            .and_then(|()| self.check_online())
-        {
+        let failed = match written {
+            Err(StorageError::Full { .. }) | Ok(()) => self.check_online(),
+            failed => failed,
+        };
+        if let Err(error) = failed {
             // Duplicates of what was visible before are in the log; nothing else is known to be.
             let visible = self.high_watermark();
             for answer in &mut answers {
@@ -226,7 +232,11 @@ impl Partition {
         }
         let base_offset = writer.end;
         for CheckedBatch { batch } in entry.batches {
-            self.make_room(&batch, writer.end, run, config, entry.now_ms)?;
+            self.make_room(&batch, writer, run, config, entry.now_ms)?;
+            if batch.header.has_producer() {
+                run.undo
+                    .push(writer.producers.before(batch.header.producer_id));
+            }
             let mut header = batch.header;
             header.base_offset = writer.end;
             header.partition_leader_epoch = self.leader_epoch();
@@ -262,14 +272,17 @@ impl Partition {
     fn make_room(
         &self,
         batch: &Batch,
-        end: i64,
+        writer: &mut WriterState,
         run: &mut Run,
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), AppendError> {
+        let end = writer.end;
         let active = self.segments.read().last().cloned();
         let Some(active) = active else {
-            return Ok(self.add_segment(end, config)?);
+            let segment = self.create_segment(end, config)?;
+            self.segments.write().push(Arc::new(segment));
+            return Ok(());
         };
         let pending = active.size() + run.bytes;
         let full =
@@ -278,7 +291,7 @@ impl Partition {
         if pending > 0
             && (full || !active.can_address(last_offset) || self.is_old(&active, config, now_ms))
         {
-            self.write_run(run, config, now_ms)?;
+            self.write_run(writer, run, config, now_ms)?;
             self.roll(end, config, now_ms)?;
         }
         Ok(())
@@ -305,20 +318,32 @@ impl Partition {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), StorageError> {
-        if let Some(active) = self.segments.read().last() {
-            let files = active
-                .write_index(true)
-                .map_err(|error| self.fail("write index", &error))?;
+        // First the next one: once the active one is sealed, nothing may be appended to it any more.
+        let next = self.create_segment(end, config)?;
+        let active = self.segments.read().last().cloned();
+        if let Some(active) = active {
+            let files = active.write_index(true).map_err(|error| {
+                match next.remove() {
+                    Ok(()) => self.not_written("write index", &error),
+                    // A start would find it where offsets do not go on.
+                    Err(left) => self.fail("remove segment", &left),
+                }
+            })?;
             for file in files {
                 self.durability.mark(&file, now_ms);
             }
         }
         self.rolled.store(true, Ordering::Relaxed);
         self.due_ms.store(i64::MIN, Ordering::Relaxed);
-        self.add_segment(end, config)
+        self.segments.write().push(Arc::new(next));
+        Ok(())
     }
 
-    fn add_segment(&self, base_offset: i64, config: &TopicConfig) -> Result<(), StorageError> {
+    fn create_segment(
+        &self,
+        base_offset: i64,
+        config: &TopicConfig,
+    ) -> Result<Segment, StorageError> {
         let create = || -> io::Result<Segment> {
             if !self.folder.exists() {
                 fs::create_dir_all(&self.folder)?;
@@ -329,14 +354,20 @@ impl Partition {
             let reserve = config.preallocate.then_some(config.segment_bytes);
             Segment::create(&self.folder, base_offset, reserve)
         };
-        let segment = create().map_err(|error| self.fail("create segment", &error))?;
-        self.segments.write().push(Arc::new(segment));
-        Ok(())
+        create().map_err(|error| {
+            match fs::remove_file(segment_path(&self.folder, base_offset, "log")) {
+                Err(left) if left.kind() != io::ErrorKind::NotFound => {
+                    self.fail("create segment", &error)
+                }
+                _ => self.not_written("create segment", &error),
+            }
+        })
     }
 
-    /// Writes the run at the end of the active segment.
+    /// Writes the run at the end of the active segment. If the disk is full, nothing of it is left.
     fn write_run(
         &self,
+        writer: &mut WriterState,
         run: &mut Run,
         config: &TopicConfig,
         now_ms: i64,
@@ -361,8 +392,22 @@ impl Partition {
             slices.push(IoSlice::new(&one.front));
             slices.push(IoSlice::new(&one.batch.bytes()[FRONT..]));
         }
-        file.write_at(&mut slices, start)
-            .map_err(|error| self.fail("write segment", &error))?;
+        if let Err(error) = file.write_at(&mut slices, start) {
+            if !is_full(&error) {
+                return Err(self.fail("write segment", &error));
+            }
+            file.truncate(start)
+                .map_err(|error| self.fail("cut segment", &error))?;
+            run.take_back(writer);
+            self.aborted.write().truncate_end(writer.end);
+            let full = self.not_written("write segment", &error);
+            run.failed = Some(full.clone());
+            return Err(full);
+        }
+        self.has_room();
+        run.undo.clear();
+        run.unwritten.clear();
+        run.first_offset = None;
         let mut position = start;
         let mut headers = Vec::with_capacity(placed.len());
         for one in &placed {
@@ -400,10 +445,18 @@ impl Partition {
 }
 
 /// Batches that one write takes to disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Run {
     placed: Vec<Placed>,
     bytes: u64,
+    /// Offset of the first record that is not written.
+    first_offset: Option<i64>,
+    /// The producers of these batches as they were before each.
+    undo: Vec<Before>,
+    /// Which answers speak of these batches.
+    unwritten: Vec<usize>,
+    /// Why the last write of them left nothing.
+    failed: Option<StorageError>,
 }
 
 impl Run {
@@ -415,10 +468,35 @@ impl Run {
         front[..8].copy_from_slice(&header.base_offset.to_be_bytes());
         front[12..].copy_from_slice(&header.partition_leader_epoch.to_be_bytes());
         self.bytes += batch.bytes().len() as u64;
+        self.first_offset.get_or_insert(header.base_offset);
         self.placed.push(Placed {
             front,
             batch,
             header,
         });
+    }
+
+    /// Whether this offset is one of a batch that is not written.
+    fn holds(&self, offset: i64) -> bool {
+        self.first_offset.is_some_and(|first| offset >= first)
+    }
+
+    /// Takes back what was placed and could not be written.
+    fn take_back(&mut self, writer: &mut WriterState) {
+        for before in self.undo.drain(..).rev() {
+            writer.producers.restore(before);
+        }
+        if let Some(first) = self.first_offset.take() {
+            writer.end = first;
+        }
+    }
+
+    /// Answers what speaks of batches that could not be written.
+    fn fail_unwritten(&mut self, answers: &mut [Result<Appended, AppendError>]) {
+        if let Some(error) = self.failed.take() {
+            for index in self.unwritten.drain(..) {
+                answers[index] = Err(error.clone().into());
+            }
+        }
     }
 }

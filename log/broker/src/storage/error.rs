@@ -18,6 +18,16 @@ pub(crate) enum StorageError {
         /// The step and the system's words.
         reason: String,
     },
+    /// There is no room on the disk. What could not be written is taken back; appends are tried anew as they come.
+    #[error(
+        "the disk is full: partition {partition} takes no records until there is room ({reason})"
+    )]
+    Full {
+        /// Which.
+        partition: TopicPartition,
+        /// The step and the system's words.
+        reason: String,
+    },
     /// Its topic was deleted.
     #[error("partition {0} was deleted")]
     Deleted(TopicPartition),
@@ -53,7 +63,7 @@ impl StorageError {
     /// What a client is told.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Offline { .. } | Self::Read { .. } | Self::Upkeep { .. } => {
+            Self::Offline { .. } | Self::Full { .. } | Self::Read { .. } | Self::Upkeep { .. } => {
                 ErrorCode::KafkaStorageError
             }
             Self::Deleted(_) => ErrorCode::UnknownTopicOrPartition,

@@ -22,6 +22,10 @@ const VECTORS_MAX: usize = 1024;
 impl LogFile {
     /// Opens it for reading and writing; makes it if it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        #[cfg(test)]
+        if full_disk::is_full() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -73,6 +77,12 @@ impl LogFile {
     /// Writes all of `slices`, one behind the other, at `position`; one system call unless the kernel takes less.
     pub(crate) fn write_at(&self, mut slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
         let mut position = position;
+        #[cfg(test)]
+        if full_disk::is_full() {
+            // A part of it still finds room.
+            rustix::io::pwrite(&self.file, &slices[0], position)?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         while !slices.is_empty() {
             let count = slices.len().min(VECTORS_MAX);
             match rustix::io::pwritev(&self.file, &slices[..count], position) {

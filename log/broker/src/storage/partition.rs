@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use log_protocol::TopicPartition;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tracing::{error, info};
 
 use super::append::{Entry, Slot};
 use super::checkpoint::Checkpoint;
@@ -393,6 +394,28 @@ impl Partition {
         self.offline_error()
     }
 
+    /// A write failed and nothing of it is left in the files. Without room on the disk the partition goes on, else it is taken
+    /// offline.
+    pub(super) fn not_written(&self, step: &str, error: &io::Error) -> StorageError {
+        if !is_full(error) {
+            return self.fail(step, error);
+        }
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            error!(partition = %self.id, step, %error, "the disk is full: records are refused until there is room");
+        }
+        StorageError::Full {
+            partition: self.id.clone(),
+            reason: format!("{step}: {error}"),
+        }
+    }
+
+    /// A write went through.
+    pub(super) fn has_room(&self) {
+        if self.is_full.load(Ordering::Relaxed) && self.is_full.swap(false, Ordering::Relaxed) {
+            info!(partition = %self.id, "the disk has room again, records are taken");
+        }
+    }
+
     /// Moves the ends to what is written, and wakes who waits for it. The caller holds the writer's lock.
     pub(super) fn publish(&self, writer: &WriterState) {
         self.durability.written(writer.end);
@@ -469,4 +492,12 @@ impl Partition {
             || self.checkpointed.load(Ordering::Relaxed) != self.high_watermark();
         if changed { self.checkpoint() } else { Ok(()) }
     }
+}
+
+/// Whether a write failed for want of room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

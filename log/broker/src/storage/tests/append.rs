@@ -4,6 +4,7 @@ use log_protocol::{BATCH_HEADER_BYTES, Batch, BatchHeader, ControlKind, ErrorCod
 
 use super::*;
 use crate::partition::AppendError;
+use crate::storage::log_file::full_disk;
 
 fn refused(partition: &Partition, bytes: Bytes) -> ErrorCode {
     partition
@@ -526,4 +527,46 @@ fn the_largest_timestamp_is_that_of_the_records_whatever_the_header_says() {
         partition.upkeep(NOW + 60_000);
         assert_eq!(partition.log_start_offset(), 0, "nothing is old");
     }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_keeps_the_partition_online() {
+    let lab = Lab::new(&[("segment.bytes", "1024")]);
+    let partition = lab.open();
+    let batch = |sequence| {
+        let value = "v".repeat(300);
+        let records = [(None, Some(value.as_str()))];
+        batch_of(&records, NOW, stamp(7, 0, sequence, true))
+    };
+    put(&partition, batch(0));
+    for next in 1..6 {
+        full_disk::set(true);
+        for _ in 0..2 {
+            let error = partition
+                .append(batch(next), AppendOrigin::Client, NOW)
+                .expect_err("full");
+            assert_eq!(error.code(), ErrorCode::KafkaStorageError);
+            assert!(error.to_string().contains("the disk is full"), "{error}");
+        }
+        let marker = partition.append_marker(ControlKind::Abort, 7, 0, 0, NOW);
+        assert!(marker.is_err());
+        partition.check_online().expect("online");
+        assert_eq!(partition.high_watermark(), i64::from(next));
+        assert_eq!(partition.last_stable_offset(), 0);
+        full_disk::set(false);
+        // The same sequence: what was refused left no trace in the producer's state.
+        assert_eq!(put(&partition, batch(next)).base_offset, i64::from(next));
+    }
+    partition
+        .append_marker(ControlKind::Abort, 7, 0, 0, NOW)
+        .expect("marker");
+    let seen = all(&partition);
+    assert_eq!(seen.len(), 6);
+    assert!(lab.files("log").len() > 1, "segments were begun meanwhile");
+    let search = partition.offset_for_timestamp(NOW).expect("search");
+    assert_eq!(search, Some((0, NOW)));
+    drop(partition);
+    let partition = lab.open();
+    assert_eq!(all(&partition), seen);
+    assert_eq!(partition.last_stable_offset(), 7);
 }
