@@ -31,7 +31,11 @@ async fn read(
                     records.len() <= budget.records_max,
                     "poll returns at most records_max records"
                 );
-                all.extend(records);
+                // A source may take the time of reading for the record's.
+                all.extend(records.into_iter().map(|record| Record {
+                    timestamp: None,
+                    ..record
+                }));
                 for new in moved {
                     offsets.retain(|old| old.partition != new.partition);
                     offsets.push(new);
@@ -46,7 +50,7 @@ async fn read(
 }
 
 /// Rule 2 of sources: however often the task is replaced between polls, by one that starts at the offsets of the
-/// last batch, the records are the same as in one go. The source must stand still and hold at least one record.
+/// last batch, the records are the same as in one go, but for their timestamps. The source must stand still and hold at least one record.
 pub async fn source_resumes_exactly(
     new_task: impl Fn() -> Box<dyn SourceTask>,
     context: &TaskContext,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{ConfigDef, ConfigMap, ConnectError, SinkTask, SourceTask};
+use crate::{ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceTask};
 
 /// Which way records flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +30,15 @@ pub struct FieldIssue {
     pub key: String,
     /// What is wrong, and what would be right.
     pub message: String,
+}
+
+/// An offset that a user sets, of a source or a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlteredOffset {
+    /// Which part of the source, or which partition of the log (`kafka_topic`, `kafka_partition`).
+    pub partition: JsonMap,
+    /// Where to go on; `None` forgets the partition's offset.
+    pub offset: Option<JsonMap>,
 }
 
 /// Who a task is.
@@ -90,6 +99,21 @@ pub trait ConnectorPlugin: Send + Sync + 'static {
         config: &ConfigMap,
         tasks_max: u32,
     ) -> Result<Vec<ConfigMap>, ConnectError>;
+
+    /// A user sets or resets offsets of a stopped connector (KIP-875): checks them, and takes them over where the
+    /// connector keeps offsets outside of the log too. Returns whether it did that: `false` for a connector that
+    /// does not look at them.
+    ///
+    /// # Errors
+    /// [`ConnectError::Data`] with what is wrong with them; then nothing is changed.
+    async fn alter_offsets(
+        &self,
+        config: &ConfigMap,
+        offsets: &[AlteredOffset],
+    ) -> Result<bool, ConnectError> {
+        let _ = (config, offsets);
+        Ok(false)
+    }
 
     /// A new task, not yet started.
     fn task(&self) -> Task;
