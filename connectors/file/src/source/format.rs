@@ -1,17 +1,19 @@
 //! Lines to records: text, JSON, CSV.
 //!
-//! A JSON line stays the text it is ([`Value::Json`]); one pass checks it and finds the key's field.
+//! A JSON line stays the text it is ([`Value::Json`]); it is checked, and the key's field looked for in it. A byte order
+//! mark belongs to no JSON and to no CSV header; `line` keeps it, as Kafka's connector does. A carriage return before
+//! the newline belongs to the newline, except within the quotes of a CSV field.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use connect_api::{Record, Schema, SchemaType, Text, Value};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 
 use super::config::{LineFormat, SourceConfig};
 use super::input::InputError;
+use super::json_field;
 use super::lines::{LineReader, Step};
 
 /// What a line was.
@@ -73,7 +75,7 @@ impl Format {
     /// What `line` is.
     pub(super) fn take(&mut self, topic: &Arc<str>, line: Bytes) -> Taken {
         match self {
-            Self::Line => match Text::from_utf8(line.clone()) {
+            Self::Line => match Text::from_utf8(without_return(line.clone())) {
                 Ok(text) => {
                     let mut record =
                         Record::new(Arc::clone(topic), Value::Null, Value::String(text));
@@ -86,6 +88,7 @@ impl Format {
                 },
             },
             Self::Ndjson(key_field) => {
+                let line = without_return(without_mark(line));
                 if line.trim_ascii().is_empty() {
                     return Taken::Nothing;
                 }
@@ -99,8 +102,28 @@ impl Format {
     }
 }
 
+/// UTF-8's byte order mark.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A line without a byte order mark before it. It may be any line of a file that was put together of others.
+fn without_mark(line: Bytes) -> Bytes {
+    match line.starts_with(MARK) {
+        true => line.slice(MARK.len()..),
+        false => line,
+    }
+}
+
+/// A line without the carriage return of its end.
+fn without_return(mut line: Bytes) -> Bytes {
+    if line.last() == Some(&b'\r') {
+        line.truncate(line.len() - 1);
+    }
+    line
+}
+
 /// Whether `text` is a JSON object, whole.
 pub(super) fn is_complete_object(text: &[u8]) -> bool {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
     text.trim_ascii_start().first() == Some(&b'{')
         && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
@@ -119,26 +142,22 @@ fn json_record(topic: &Arc<str>, line: &Bytes, key_field: Option<&str>) -> Resul
             Err(error) => Err(columns_only(&error.to_string())),
         };
     };
-    let found = {
-        let mut deserializer = serde_json::Deserializer::from_str(text.as_str());
-        let found = FieldOf(field).deserialize(&mut deserializer);
-        found
-            .and_then(|found| deserializer.end().map(|()| found))
-            .map_err(|error| format!("not a JSON object: {}", columns_only(&error.to_string())))?
-    };
+    serde_json::from_str::<IgnoredAny>(text.as_str())
+        .map_err(|error| format!("not a JSON object: {}", columns_only(&error.to_string())))?;
+    let found = json_field::of(text.as_str(), field)
+        .map_err(|kind| format!("not a JSON object: it is {kind}"))?;
     let key = match found {
-        Some(Scalar::Text(Cow::Borrowed(text))) => Text::from_utf8(line.slice_ref(text.as_bytes()))
-            .map_err(|error| format!("not UTF-8: {error}"))?,
-        Some(Scalar::Text(Cow::Owned(text))) => Text::from(text),
-        Some(Scalar::Null) => return Err(format!("key.field \"{field}\" is null")),
-        Some(Scalar::Nested) => {
+        None => return Err(format!("there is no field \"{field}\" (key.field)")),
+        Some("null") => return Err(format!("key.field \"{field}\" is null")),
+        Some(value) if value.starts_with(['{', '[']) => {
             return Err(format!(
                 "key.field \"{field}\" is an object or array; a key is a single value"
             ));
         }
-        None => return Err(format!("there is no field \"{field}\" (key.field)")),
+        Some(value) => key_text(line, value)
+            .map_err(|error| format!("key.field \"{field}\": {}", columns_only(&error)))?,
     };
-    // The pass that looked for the key has checked the whole text.
+    // The whole text has been checked.
     Ok(Record::new(
         Arc::clone(topic),
         Value::String(key),
@@ -146,125 +165,26 @@ fn json_record(topic: &Arc<str>, line: &Bytes, key_field: Option<&str>) -> Resul
     ))
 }
 
+/// A single value as a key: text without its quotes, numbers digit by digit as they are.
+fn key_text(line: &Bytes, value: &str) -> Result<Text, String> {
+    let shared = |text: &str| {
+        Text::from_utf8(line.slice_ref(text.as_bytes())).map_err(|error| error.to_string())
+    };
+    match value
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+    {
+        None => shared(value),
+        Some(text) if !text.contains('\\') => shared(text),
+        Some(_) => serde_json::from_str::<String>(value)
+            .map(Text::from)
+            .map_err(|error| error.to_string()),
+    }
+}
+
 /// serde_json says "at line 1 column 7" of a text that is one line.
 fn columns_only(message: &str) -> String {
     message.replace(" at line 1 column ", " at column ")
-}
-
-/// A single value as a key.
-enum Scalar<'a> {
-    Text(Cow<'a, str>),
-    Null,
-    Nested,
-}
-
-/// Finds one field of an object and checks the rest on the way.
-struct FieldOf<'a>(&'a str);
-
-impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
-    type Value = Option<Scalar<'de>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for FieldOf<'_> {
-    type Value = Option<Scalar<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(is_key) = map.next_key_seed(NameIs(self.0))? {
-            if is_key {
-                found = Some(map.next_value_seed(ScalarSeed)?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-struct NameIs<'a>(&'a str);
-
-impl<'de> DeserializeSeed<'de> for NameIs<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for NameIs<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field name")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<bool, E> {
-        Ok(name == self.0)
-    }
-}
-
-struct ScalarSeed;
-
-impl<'de> DeserializeSeed<'de> for ScalarSeed {
-    type Value = Scalar<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ScalarSeed {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(value.to_string())))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(value.to_string())))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(value.to_string())))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(value.to_string())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Nested)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Nested)
-    }
 }
 
 impl Csv {
@@ -272,6 +192,7 @@ impl Csv {
         let text = std::str::from_utf8(header)
             .map_err(|error| InputError::Header(format!("not UTF-8: {error}")))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
         let Split::Fields(names) = split(text) else {
             return Err(InputError::Header("a quote is not closed".to_owned()));
         };
@@ -322,7 +243,7 @@ impl Csv {
             Bytes::from(whole)
         };
         let text = match std::str::from_utf8(&line) {
-            Ok("") => return Taken::Nothing,
+            Ok("" | "\r") => return Taken::Nothing,
             Ok(text) => text,
             Err(error) => {
                 return Taken::Rejected {
@@ -331,7 +252,8 @@ impl Csv {
                 };
             }
         };
-        let fields = match split(text) {
+        // Where the record ends with the line, a carriage return is the newline's, else the open field's.
+        let fields = match split(text.strip_suffix('\r').unwrap_or(text)) {
             Split::Fields(fields) => fields,
             Split::Open if line.len() <= self.open_bytes_max => {
                 self.open = line.to_vec();

@@ -1,11 +1,11 @@
 //! The bytes of a file, decompressed where its name ends in `.gz`.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use connect_api::ConnectError;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use thiserror::Error;
 
 /// Reading the file failed.
@@ -40,11 +40,54 @@ pub(super) enum Input {
     /// Read as it is, and again when it has grown.
     Plain(File),
     /// Decompressed; its end is final.
-    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
+    Gzip(Box<Gzip>),
+}
+
+/// A compressed file: members one after the other. Zeros after a member are padding (tapes and block devices write
+/// them), as for GNU gzip.
+pub(super) struct Gzip {
+    /// The member that is read; `None` after the last one.
+    member: Option<GzDecoder<BufReader<File>>>,
+}
+
+impl Gzip {
+    /// The member that begins behind any padding.
+    fn at(mut file: BufReader<File>) -> io::Result<Self> {
+        loop {
+            let held = file.fill_buf()?;
+            if held.is_empty() {
+                return Ok(Self { member: None });
+            }
+            let padding = held.iter().take_while(|byte| **byte == 0).count();
+            if padding < held.len() {
+                file.consume(padding);
+                let member = Some(GzDecoder::new(file));
+                return Ok(Self { member });
+            }
+            file.consume(padding);
+        }
+    }
+}
+
+impl Read for Gzip {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(member) = &mut self.member else {
+                return Ok(0);
+            };
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            if let Some(ended) = self.member.take() {
+                *self = Self::at(ended.into_inner())?;
+            }
+        }
+    }
 }
 
 impl Input {
-    /// Opens the file, or `None` if it is not there.
+    /// Opens the file, or `None` if it is not there yet.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, InputError> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -55,10 +98,11 @@ impl Input {
             .extension()
             .is_some_and(|end| end.eq_ignore_ascii_case("gz"));
         Ok(Some(if gzip {
-            Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(
-                1 << 16,
-                file,
-            ))))
+            // Somebody has made it, but not written it yet.
+            if file.metadata()?.len() == 0 {
+                return Ok(None);
+            }
+            Self::Gzip(Box::new(Gzip::at(BufReader::with_capacity(1 << 16, file))?))
         } else {
             Self::Plain(file)
         }))

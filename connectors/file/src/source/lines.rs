@@ -27,7 +27,7 @@ const HEAD_BYTES: usize = 1 << 10;
 /// What came next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A line without its newline (and without a carriage return before it).
+    /// A line without its newline.
     Line(Bytes),
     /// A line over the limit: its head.
     TooLong(Bytes),
@@ -112,7 +112,7 @@ impl LineReader {
     /// Hands out what stands after the last newline as a line.
     pub(super) fn take_rest(&mut self) -> Bytes {
         self.position += self.partial.len() as u64;
-        without_return(self.partial.split().freeze())
+        self.partial.split().freeze()
     }
 
     fn next_held(&mut self) -> Option<Step> {
@@ -129,7 +129,7 @@ impl LineReader {
         if line.len() > self.line_bytes_max {
             return Some(Step::TooLong(line.slice(..HEAD_BYTES.min(line.len()))));
         }
-        Some(Step::Line(without_return(line)))
+        Some(Step::Line(line))
     }
 
     /// Reads a chunk; `false` at the end of what is there.
@@ -156,11 +156,4 @@ impl LineReader {
         }
         Ok(true)
     }
-}
-
-fn without_return(mut line: Bytes) -> Bytes {
-    if line.last() == Some(&b'\r') {
-        line.truncate(line.len() - 1);
-    }
-    line
 }

@@ -17,6 +17,7 @@
 mod config;
 mod format;
 mod input;
+mod json_field;
 mod lines;
 
 #[cfg(test)]
@@ -24,12 +25,12 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, JsonMap, Poll, PollBudget,
-    Rejected, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext,
+    AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, JsonMap,
+    Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext,
 };
 
 use config::SourceConfig;
@@ -72,11 +73,50 @@ impl ConnectorPlugin for FileSource {
         Ok(vec![config.clone()])
     }
 
+    async fn alter_offsets(
+        &self,
+        _: &ConfigMap,
+        offsets: &[AlteredOffset],
+    ) -> Result<bool, ConnectError> {
+        offsets.iter().try_for_each(check_offset)?;
+        Ok(true)
+    }
+
     fn task(&self) -> Task {
         Task::Source(Box::new(FileSourceTask {
             state: State::Created,
         }))
     }
+}
+
+/// Milliseconds since 1970 UTC.
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// In the words of Kafka's connector. A reset is right whatever the partition is: it may clean up.
+fn check_offset(altered: &AlteredOffset) -> Result<(), ConnectError> {
+    let Some(offset) = &altered.offset else {
+        return Ok(());
+    };
+    let issue = match offset.get("position") {
+        None => "Offset objects should either be null or contain the key 'position'",
+        Some(position) if position.as_i64().is_none() => {
+            "The value for the 'position' key in the offset is expected to be a Long value"
+        }
+        Some(position) if position.as_i64() < Some(0) => {
+            "The value for the 'position' key in the offset should be a non-negative value"
+        }
+        Some(_) if !altered.partition.contains_key("filename") => {
+            "Partition objects should contain the key 'filename'"
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(ConnectError::Data(issue.to_owned()))
 }
 
 /// The life of a task, in order of travel.
@@ -128,8 +168,9 @@ impl SourceTask for FileSourceTask {
                 .and_then(serde_json::Value::as_u64)
                 .ok_or_else(|| {
                     ConnectError::Fatal(format!(
-                        "the stored offset of {} has no whole number \"position\": {offset:?}",
-                        config.file.display()
+                        "the stored offset of {} has no whole number \"position\": {}",
+                        config.file.display(),
+                        serde_json::Value::Object(offset.clone())
                     ))
                 })?,
         };
@@ -207,6 +248,7 @@ impl Open {
         let mut records = Vec::with_capacity(rows_max.min(1 << 14));
         let mut rejected = Vec::new();
         let mut bytes = 0;
+        let read_at_ms = now_ms();
         let before = self.reading.position;
         if let Some((bad, end)) = self.held.take() {
             rejected.push(bad);
@@ -237,7 +279,10 @@ impl Open {
                 },
             };
             match taken {
-                Taken::Record(record) => records.push(record),
+                Taken::Record(mut record) => {
+                    record.timestamp = Some(read_at_ms);
+                    records.push(record);
+                }
                 Taken::Rejected { raw, reason } => {
                     let bad = Rejected {
                         topic: Arc::clone(&self.reading.topic),

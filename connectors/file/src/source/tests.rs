@@ -155,7 +155,7 @@ async fn json_lines_keep_their_text_and_get_a_key() {
             "there is no field \"carrier\" (key.field)",
             "key.field \"carrier\" is null",
             "key.field \"carrier\" is an object or array; a key is a single value",
-            "not a JSON object: invalid type: sequence, expected an object at column 0",
+            "not a JSON object: it is an array",
             "not a JSON object: trailing characters at column 18",
         ]
     );
@@ -273,6 +273,184 @@ async fn a_line_over_the_limit_is_rejected_and_the_next_one_read() {
     std::fs::write(&path, b"\xff\xfe\nok\n").unwrap();
     let (records, rejected) = read(&mut started(&path, &[]).await).await;
     assert_eq!((records.len(), rejected.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn numbers_as_keys_keep_their_digits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ndjson");
+    let numbers = [
+        "123456789012345678901",
+        "123456789012345678902",
+        "1.10",
+        "1.0",
+        "1e5",
+        "0.12345678901234567890",
+        "1e400",
+        "-0",
+    ];
+    let lines: Vec<String> = numbers
+        .iter()
+        .map(|n| format!("{{\"x\":1,\"id\":{n}}}\n"))
+        .collect();
+    std::fs::write(&path, lines.concat()).unwrap();
+    let mut task = started(&path, &[("format", "ndjson"), ("key.field", "id")]).await;
+    let (records, rejected) = read(&mut task).await;
+    assert_eq!(rejected, []);
+    let keys: Vec<String> = texts(&records).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, numbers);
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_belongs_to_no_json() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two files that were put together, and a last line without its newline.
+    let text = "\u{feff}{\"a\":1}\r\n\u{feff}{\"a\":2}\n\u{feff}{\"a\":3}";
+    for (name, bytes) in [
+        ("a.ndjson", text.as_bytes().to_vec()),
+        ("a.ndjson.gz", gzip(text)),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        for more in [
+            &[("format", "ndjson")][..],
+            &[("format", "ndjson"), ("key.field", "a")],
+        ] {
+            let (records, rejected) = read(&mut started(&path, more).await).await;
+            assert_eq!(rejected, []);
+            let values: Vec<String> = texts(&records)
+                .into_iter()
+                .map(|(_, value)| value)
+                .collect();
+            assert_eq!(values, [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#]);
+        }
+    }
+    // A line of text is what it is.
+    let path = folder.path().join("a.txt");
+    std::fs::write(&path, "\u{feff}x\n").unwrap();
+    let (records, _) = read(&mut started(&path, &[]).await).await;
+    assert_eq!(texts(&records)[0].1, "\u{feff}x");
+}
+
+#[tokio::test]
+async fn newlines_within_quotes_stay_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let text = "a,b\r\n\"one\r\ntwo\nthree\r\n\r\n\",\"x\"\r\ny,z\r\n\r\n\"q\"\"\r\n\",w";
+    std::fs::write(&path, text).unwrap();
+    let mut task = started(&path, &[("format", "csv")]).await;
+    let (records, rejected) = read(&mut task).await;
+    assert_eq!(rejected, []);
+    let values: Vec<String> = texts(&records)
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(
+        values[..2],
+        [
+            r#"{"a":"one\r\ntwo\nthree\r\n\r\n","b":"x"}"#,
+            r#"{"a":"y","b":"z"}"#
+        ]
+    );
+}
+
+#[tokio::test]
+async fn compressed_files_may_have_members_and_padding() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt.gz");
+    for (padding, second) in [(0, true), (1, false), (512, true), (100_000, true)] {
+        let mut bytes = gzip("one\n");
+        bytes.extend(vec![0; padding]);
+        if second {
+            bytes.extend(gzip("two\n"));
+            bytes.extend(vec![0; padding]);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let (records, _) = read(&mut started(&path, &[]).await).await;
+        let values: Vec<String> = texts(&records)
+            .into_iter()
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(
+            values,
+            ["one", "two"][..1 + usize::from(second)],
+            "{padding}"
+        );
+    }
+    std::fs::write(&path, []).unwrap();
+    let mut task = started(&path, &[]).await;
+    assert_eq!(
+        task.poll(budget()).await.unwrap(),
+        Poll::Idle,
+        "not written yet"
+    );
+    std::fs::write(&path, gzip("late\n")).unwrap();
+    assert_eq!(read(&mut task).await.0.len(), 1);
+}
+
+#[tokio::test]
+async fn records_have_the_time_at_which_they_were_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    std::fs::write(&path, "x\n").unwrap();
+    let before = now_ms();
+    let (records, _) = read(&mut started(&path, &[]).await).await;
+    let after = now_ms();
+    let time = records[0].timestamp.unwrap();
+    assert!((before..=after).contains(&time), "{before} {time} {after}");
+}
+
+#[tokio::test]
+async fn altered_offsets_are_checked_in_kafkas_words() {
+    let map = |json: serde_json::Value| json.as_object().unwrap().clone();
+    let file = serde_json::json!({"filename": "a"});
+    let altered = |partition: &serde_json::Value, offset: serde_json::Value| AlteredOffset {
+        partition: map(partition.clone()),
+        offset: (!offset.is_null()).then(|| map(offset)),
+    };
+    let check = async |altered| {
+        FileSource
+            .alter_offsets(&ConfigMap::new(), &[altered])
+            .await
+    };
+    for (offset, issue) in [
+        (serde_json::json!({}), "contain the key 'position'"),
+        (
+            serde_json::json!({"position": -1}),
+            "should be a non-negative value",
+        ),
+        (
+            serde_json::json!({"position": "4"}),
+            "expected to be a Long value",
+        ),
+        (
+            serde_json::json!({"position": 1.5}),
+            "expected to be a Long value",
+        ),
+        (
+            serde_json::json!({"position": 9_223_372_036_854_775_808_u64}),
+            "expected to be a Long value",
+        ),
+    ] {
+        let error = check(altered(&file, offset)).await.unwrap_err().to_string();
+        assert!(error.contains(issue), "{error}");
+    }
+    let nameless = serde_json::json!({"file": "a"});
+    let error = check(altered(&nameless, serde_json::json!({"position": 1})))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("should contain the key 'filename'"),
+        "{error}"
+    );
+    for good in [
+        altered(&nameless, serde_json::Value::Null),
+        altered(&file, serde_json::json!({"position": 4})),
+    ] {
+        assert_eq!(check(good).await, Ok(true));
+    }
 }
 
 #[tokio::test]
