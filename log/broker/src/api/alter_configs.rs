@@ -5,28 +5,32 @@ use std::sync::Arc;
 
 use log_protocol::ErrorCode;
 use log_protocol::api::alter_configs::{
-    AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse,
+    AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse, AlterableConfig,
 };
 use tracing::info;
 
-use super::blocking;
 use super::describe_configs::{BROKER, TOPIC};
+use super::{Repeated, blocking};
 use crate::broker::Shared;
 use crate::quorum::Topic;
 
 pub(crate) async fn handle(broker: &Shared, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
+    let named = request.resources.iter();
+    let mut repeated = Repeated::of(
+        named.map(|resource| (resource.resource_type, resource.resource_name.clone())),
+    );
     for resource in request.resources {
         let (resource_type, name) = (resource.resource_type, resource.resource_name.clone());
+        let Some(is_repeated) = repeated.first_time(&(resource_type, name.clone())) else {
+            continue;
+        };
         let outcome = match alterable(broker, resource_type, &name) {
-            Ok(topic) => {
-                let set = resource
-                    .configs
-                    .into_iter()
-                    .filter_map(|config| Some((config.name, config.value?)))
-                    .collect();
-                replace(broker, &topic, set, request.validate_only).await
-            }
+            _ if is_repeated => Err(named_twice(&name)),
+            Ok(topic) => match collect(resource.configs) {
+                Ok(set) => replace(broker, &topic, set, request.validate_only).await,
+                Err(refused) => Err(refused),
+            },
             Err(refused) => Err(refused),
         };
         let (error_code, error_message) = match outcome {
@@ -44,6 +48,27 @@ pub(crate) async fn handle(broker: &Shared, request: AlterConfigsRequest) -> Alt
         throttle_time_ms: 0,
         responses,
     }
+}
+
+/// What a resource is refused with whose changes cannot be put in an order.
+pub(crate) fn named_twice(name: &str) -> (ErrorCode, String) {
+    let message = format!("resource {name} is named more than once; put all its configs into one");
+    (ErrorCode::InvalidRequest, message)
+}
+
+fn collect(configs: Vec<AlterableConfig>) -> Result<BTreeMap<String, String>, (ErrorCode, String)> {
+    let mut set = BTreeMap::new();
+    for config in configs {
+        let Some(value) = config.value else {
+            let message = format!("config {} has no value", config.name);
+            return Err((ErrorCode::InvalidRequest, message));
+        };
+        if set.insert(config.name.clone(), value).is_some() {
+            let message = format!("config {} is named more than once", config.name);
+            return Err((ErrorCode::InvalidRequest, message));
+        }
+    }
+    Ok(set)
 }
 
 /// The topic whose configs may be altered.

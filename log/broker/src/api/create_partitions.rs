@@ -6,7 +6,7 @@ use log_protocol::api::create_partitions::{
     CreatePartitionsTopicResult,
 };
 
-use super::blocking;
+use super::{Repeated, blocking};
 use crate::broker::Shared;
 use crate::config::PARTITIONS_MAX;
 
@@ -15,8 +15,17 @@ pub(crate) async fn handle(
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
+    let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     for wanted in request.topics {
-        let outcome = grow(broker, &wanted, request.validate_only).await;
+        let Some(is_repeated) = repeated.first_time(&wanted.name) else {
+            continue;
+        };
+        let outcome = if is_repeated {
+            let message = format!("topic {} is named more than once", wanted.name);
+            Err((ErrorCode::InvalidRequest, message))
+        } else {
+            grow(broker, &wanted, request.validate_only).await
+        };
         let (error_code, error_message) = match outcome {
             Ok(()) => (ErrorCode::None, None),
             Err((error, message)) => (error, Some(message)),

@@ -1,6 +1,6 @@
 //! CreateTopics (key 19). One broker holds everything, so a replication factor is 1 or left open.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use log_protocol::ErrorCode;
 use log_protocol::api::create_topics::{
@@ -8,27 +8,24 @@ use log_protocol::api::create_topics::{
     CreateTopicsResponse,
 };
 
-use super::blocking;
 use super::describe_configs::topic_configs;
+use super::{Repeated, blocking};
 use crate::broker::Shared;
 use crate::config::PARTITIONS_MAX;
 use crate::quorum::Topic;
 
 pub(crate) async fn handle(broker: &Shared, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let mut seen = HashSet::new();
-    let twice: HashSet<String> = request
-        .topics
-        .iter()
-        .filter(|topic| !seen.insert(topic.name.clone()))
-        .map(|topic| topic.name.clone())
-        .collect();
+    let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let mut topics = Vec::with_capacity(request.topics.len());
     for wanted in request.topics {
         let name = wanted.name.clone();
-        let result = if twice.contains(&name) {
+        let Some(is_repeated) = repeated.first_time(&name) else {
+            continue;
+        };
+        let result = if is_repeated {
             Err((
                 ErrorCode::InvalidRequest,
-                format!("topic {name} is named twice"),
+                format!("topic {name} is named more than once"),
             ))
         } else {
             create(broker, wanted, request.validate_only).await

@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs (key 44): sets, deletes, appends to or subtracts from single configs of a topic (KIP-339).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use log_protocol::ErrorCode;
 use log_protocol::api::incremental_alter_configs::{
@@ -8,7 +8,8 @@ use log_protocol::api::incremental_alter_configs::{
     IncrementalAlterConfigsResponse,
 };
 
-use super::alter_configs::{alterable, replace};
+use super::Repeated;
+use super::alter_configs::{alterable, named_twice, replace};
 use crate::broker::Shared;
 use crate::quorum::{CONFIG_KEYS, ConfigKind};
 
@@ -22,9 +23,17 @@ pub(crate) async fn handle(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
+    let named = request.resources.iter();
+    let mut repeated = Repeated::of(
+        named.map(|resource| (resource.resource_type, resource.resource_name.clone())),
+    );
     for resource in request.resources {
         let (resource_type, name) = (resource.resource_type, resource.resource_name);
+        let Some(is_repeated) = repeated.first_time(&(resource_type, name.clone())) else {
+            continue;
+        };
         let outcome = match alterable(broker, resource_type, &name) {
+            _ if is_repeated => Err(named_twice(&name)),
             Ok(topic) => match changed(topic.set_configs(), &resource.configs) {
                 Ok(set) => replace(broker, &topic, set, request.validate_only).await,
                 Err(refused) => Err(refused),
@@ -52,8 +61,13 @@ fn changed(
     mut set: BTreeMap<String, String>,
     operations: &[AlterableConfig],
 ) -> Result<BTreeMap<String, String>, (ErrorCode, String)> {
+    let mut named = HashSet::new();
     for operation in operations {
         let name = operation.name.clone();
+        if !named.insert(&operation.name) {
+            let message = format!("config {name} is named more than once");
+            return Err((ErrorCode::InvalidRequest, message));
+        }
         let value = operation.value.clone();
         match (operation.config_operation, value) {
             (SET, Some(value)) => drop(set.insert(name, value)),
@@ -133,6 +147,16 @@ mod tests {
         .unwrap();
         assert_eq!(set["cleanup.policy"], "compact");
         assert!(changed(set, &[operation("retention.ms", APPEND, Some("5"))]).is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_named_twice_is_refused() {
+        let twice = [
+            operation("retention.ms", SET, Some("5")),
+            operation("retention.ms", DELETE, None),
+        ];
+        let refused = changed(BTreeMap::new(), &twice).unwrap_err();
+        assert_eq!(refused.0, ErrorCode::InvalidRequest);
     }
 
     #[test]

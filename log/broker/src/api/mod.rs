@@ -1,6 +1,7 @@
 //! One file an API of Kafka's protocol: a request in, a response out. `mod.rs` is the table.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use log_protocol::{ErrorCode, Request, Response};
@@ -131,6 +132,28 @@ pub(crate) fn check_leader_epoch(known: i32, current: i32) -> Result<(), ErrorCo
         known if known < 0 || known == current => Ok(()),
         known if known < current => Err(ErrorCode::FencedLeaderEpoch),
         _ => Err(ErrorCode::UnknownLeaderEpoch),
+    }
+}
+
+/// Names of one request, some of which may come more than once. Each is answered once: an answer may be many times as long as a name.
+pub(crate) struct Repeated<T> {
+    /// How often each comes; none once it was answered.
+    counts: HashMap<T, usize>,
+}
+
+impl<T: Eq + Hash> Repeated<T> {
+    /// Of these names.
+    pub(crate) fn of(names: impl Iterator<Item = T>) -> Self {
+        let mut counts = HashMap::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        Self { counts }
+    }
+
+    /// Whether the name comes again; `None` if it was asked for before.
+    pub(crate) fn first_time(&mut self, name: &T) -> Option<bool> {
+        self.counts.remove(name).map(|count| count > 1)
     }
 }
 

@@ -375,7 +375,15 @@ impl TopicConfig {
         let values = Values { set, defaults };
         let (cleanup_delete, cleanup_compact) = values.cleanup()?;
         for key in CONFIG_KEYS.iter().filter(|key| key.inert) {
-            values.check_kind(key)?;
+            values.check_inert(key)?;
+        }
+        let min_compaction_lag_ms = values.long("min.compaction.lag.ms", 0, i64::MAX)?;
+        let max_compaction_lag_ms = values.long("max.compaction.lag.ms", 1, i64::MAX)?;
+        if min_compaction_lag_ms > max_compaction_lag_ms {
+            return values.refuse(
+                "min.compaction.lag.ms",
+                "a number of at most max.compaction.lag.ms",
+            );
         }
         Ok(Self {
             cleanup_delete,
@@ -385,13 +393,13 @@ impl TopicConfig {
             flush: values.flush()?,
             index_interval_bytes: values.long("index.interval.bytes", 0, i64::from(i32::MAX))?
                 as u32,
-            max_compaction_lag_ms: values.long("max.compaction.lag.ms", 1, i64::MAX)?,
+            max_compaction_lag_ms,
             max_message_bytes: values.long("max.message.bytes", 0, i64::from(i32::MAX))? as usize,
             timestamp_after_max_ms: values.long("message.timestamp.after.max.ms", 0, i64::MAX)?,
             timestamp_before_max_ms: values.long("message.timestamp.before.max.ms", 0, i64::MAX)?,
             timestamp_type: values.timestamp_type()?,
             min_cleanable_dirty_ratio: values.ratio("min.cleanable.dirty.ratio")?,
-            min_compaction_lag_ms: values.long("min.compaction.lag.ms", 0, i64::MAX)?,
+            min_compaction_lag_ms,
             min_insync_replicas: values.long("min.insync.replicas", 1, i64::from(i32::MAX))? as i32,
             preallocate: values.boolean("preallocate")?,
             retention_bytes: u64::try_from(values.long("retention.bytes", -1, i64::MAX)?).ok(),
@@ -527,12 +535,32 @@ impl<'a> Values<'a> {
         Ok(level)
     }
 
-    fn check_kind(&self, key: &ConfigKey) -> Result<(), ConfigError> {
-        match key.kind {
-            Boolean => self.boolean(key.name).map(drop),
-            Int | Long => self.long(key.name, i64::MIN, i64::MAX).map(drop),
-            Double => self.ratio(key.name).map(drop),
-            Text | List => Ok(()),
+    /// A key without an effect takes the values that Kafka takes all the same: a slip is to be seen where it is made.
+    fn check_inert(&self, key: &ConfigKey) -> Result<(), ConfigError> {
+        let name = key.name;
+        let range = |min, max, expected| match self.text(name).parse::<i64>() {
+            Ok(value) if (min..=max).contains(&value) => Ok(()),
+            _ => self.refuse(name, expected),
+        };
+        match name {
+            "compression.gzip.level" if self.text(name) == "-1" => Ok(()),
+            "compression.gzip.level" => range(1, 9, "-1, or a number from 1 to 9"),
+            "compression.lz4.level" => range(1, 17, "a number from 1 to 17"),
+            "compression.zstd.level" => range(-131_072, 22, "a number from -131072 to 22"),
+            "file.delete.delay.ms" => range(0, i64::MAX, "a number of at least 0"),
+            "segment.index.bytes" => range(4, i64::from(i32::MAX), "a number from 4 to 2147483647"),
+            "local.retention.bytes" | "local.retention.ms" => {
+                range(-2, i64::MAX, "a number of at least -2")
+            }
+            "remote.storage.enable" if self.boolean(name)? => {
+                self.refuse(name, "false: this log has no tiered storage")
+            }
+            _ => match key.kind {
+                Boolean => self.boolean(name).map(drop),
+                Int | Long => self.long(name, i64::MIN, i64::MAX).map(drop),
+                Double => self.ratio(name).map(drop),
+                Text | List => Ok(()),
+            },
         }
     }
 }
@@ -627,9 +655,38 @@ mod tests {
             ("compression.type", "brotli"),
             ("max.message.bytes", "99999999999"),
             ("remote.storage.enable", "perhaps"),
+            ("remote.storage.enable", "true"),
+            ("compression.gzip.level", "55"),
+            ("compression.gzip.level", "0"),
+            ("compression.lz4.level", "0"),
+            ("compression.lz4.level", "18"),
+            ("compression.zstd.level", "23"),
+            ("segment.index.bytes", "3"),
+            ("file.delete.delay.ms", "-1"),
+            ("local.retention.ms", "-3"),
         ] {
             assert!(parse(&[(key, value)]).is_err(), "{key}={value}");
         }
+        for (key, value) in [
+            ("compression.gzip.level", "-1"),
+            ("compression.gzip.level", "9"),
+            ("compression.zstd.level", "-131072"),
+            ("segment.index.bytes", "4"),
+            ("remote.storage.enable", "false"),
+        ] {
+            assert!(parse(&[(key, value)]).is_ok(), "{key}={value}");
+        }
+        let lags = |min, max| {
+            parse(&[
+                ("min.compaction.lag.ms", min),
+                ("max.compaction.lag.ms", max),
+            ])
+        };
+        assert!(lags("5", "5").is_ok());
+        assert_eq!(
+            lags("6", "5").expect_err("never compacted").to_string(),
+            "topic config min.compaction.lag.ms=\"6\": expected a number of at most max.compaction.lag.ms"
+        );
         let config = parse(&[("cleanup.policy", "compact, delete")]).expect("both");
         assert!(config.cleanup_compact && config.cleanup_delete);
     }
