@@ -40,7 +40,7 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(250);
 const GAUGE_ROUNDS: u64 = 40;
 
 /// How often the coordinators look for what has run out.
-const COORDINATOR_TICK: Duration = Duration::from_millis(100);
+const COORDINATOR_TICK: Duration = Duration::from_millis(50);
 
 /// How long a close waits for transactions whose end was decided.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
@@ -146,6 +146,11 @@ impl Broker {
     /// The log without a socket: what streams, SQL and Connect of this process use.
     pub fn embedded(&self) -> Embedded {
         Embedded::new(self.clone())
+    }
+
+    /// The cluster's id, made with the data folder: what clients see as Kafka's.
+    pub fn cluster_id(&self) -> &str {
+        self.shared.topics.cluster_id()
     }
 
     /// What is offline, a line each: the partition and why. Its other partitions serve.

@@ -40,8 +40,9 @@ pub struct BrokerConfig {
     /// in ms.
     #[serde(with = "millis")]
     pub connection_idle_max: Duration,
-    /// How long the first rebalance of an empty group waits for more members, in ms ("group.initial.rebalance.delay.ms", in Kafka
-    /// 3000). Zero, because members start fast here and a wait is felt by everyone.
+    /// How long the first rebalance of an empty group waits for more members, anew after each of them, in ms
+    /// ("group.initial.rebalance.delay.ms", in Kafka 3000). Short, because a wait is felt by everyone; not zero, because members that
+    /// start together would rebalance again with the next heartbeat.
     #[serde(with = "millis")]
     pub group_initial_rebalance_delay: Duration,
     /// Shortest session timeout that a member may ask for, in ms ("group.min.session.timeout.ms").
@@ -77,7 +78,7 @@ impl Default for BrokerConfig {
             response_bytes_max: 256 << 20,
             connections_max: 10_000,
             connection_idle_max: Duration::from_secs(600),
-            group_initial_rebalance_delay: Duration::ZERO,
+            group_initial_rebalance_delay: Duration::from_millis(50),
             group_session_timeout_min: Duration::from_secs(6),
             group_session_timeout_max: Duration::from_secs(1800),
             group_members_max: 10_000,

@@ -5,6 +5,7 @@ use log_protocol::api::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
 
+use super::authorized;
 use crate::broker::{RequestContext, Shared};
 
 /// Asks for brokers; 2 would ask for controllers, which are on another listener in Kafka.
@@ -33,6 +34,9 @@ pub(crate) fn handle(
             rack: None,
             is_fenced: false,
         }],
+        cluster_authorized_operations: authorized::cluster(
+            request.include_cluster_authorized_operations,
+        ),
         ..DescribeClusterResponse::default()
     }
 }

@@ -7,6 +7,7 @@ use log_protocol::api::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 
+use super::authorized;
 use crate::broker::{RequestContext, Shared};
 use crate::coordinator::group::Description;
 
@@ -22,7 +23,10 @@ pub(crate) fn handle(
         .into_iter()
         .filter(|group_id| named.insert(group_id.clone()))
         .map(|group_id| match broker.groups.describe(&group_id) {
-            Some(description) => described(group_id, description),
+            Some(description) => DescribedGroup {
+                authorized_operations: authorized::group(asked),
+                ..described(group_id, description)
+            },
             None => dead(context, group_id),
         })
         .collect();

@@ -57,9 +57,6 @@ fn coordinator(
         error_message: Some(message.to_owned()),
     };
     match key_type {
-        GROUP | TRANSACTION if key.is_empty() => {
-            refused(ErrorCode::InvalidRequest, "the key is empty", key)
-        }
         GROUP | TRANSACTION => Coordinator {
             key,
             node_id: broker.config.node_id,

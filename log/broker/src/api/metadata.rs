@@ -12,7 +12,7 @@ use log_protocol::api::metadata::{
 };
 use tracing::warn;
 
-use super::blocking;
+use super::{authorized, blocking};
 use crate::broker::{RequestContext, Shared};
 use crate::quorum::Topic;
 
@@ -22,7 +22,11 @@ pub(crate) async fn handle(
     request: MetadataRequest,
 ) -> MetadataResponse {
     let may_create = broker.config.auto_create_topics && request.allow_auto_topic_creation;
-    let node_id = broker.config.node_id;
+    let shown = Shown {
+        node_id: broker.config.node_id,
+        operations: authorized::topic(request.include_topic_authorized_operations),
+    };
+    let node_id = shown.node_id;
     let mut topics = Vec::new();
     match request.topics {
         None => topics.extend(
@@ -30,7 +34,7 @@ pub(crate) async fn handle(
                 .topics
                 .list()
                 .iter()
-                .map(|topic| describe(node_id, topic)),
+                .map(|topic| shown.describe(topic)),
         ),
         Some(asked) if asked.is_empty() && context.api_version == 0 => {
             topics.extend(
@@ -38,7 +42,7 @@ pub(crate) async fn handle(
                     .topics
                     .list()
                     .iter()
-                    .map(|topic| describe(node_id, topic)),
+                    .map(|topic| shown.describe(topic)),
             );
         }
         Some(mut asked) => {
@@ -47,7 +51,7 @@ pub(crate) async fn handle(
             asked.retain(|one| named.insert((one.name.clone(), one.topic_id)));
             drop(named);
             for one in asked {
-                topics.push(resolve(broker, node_id, one, may_create).await);
+                topics.push(resolve(broker, &shown, one, may_create).await);
             }
         }
     }
@@ -61,19 +65,22 @@ pub(crate) async fn handle(
         cluster_id: Some(broker.topics.cluster_id().to_string()),
         controller_id: node_id,
         topics,
+        cluster_authorized_operations: authorized::cluster(
+            request.include_cluster_authorized_operations,
+        ),
         ..MetadataResponse::default()
     }
 }
 
 async fn resolve(
     broker: &Shared,
-    node_id: i32,
+    shown: &Shown,
     asked: MetadataRequestTopic,
     may_create: bool,
 ) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
         return match broker.topics.by_id(asked.topic_id) {
-            Some(topic) => describe(node_id, &topic),
+            Some(topic) => shown.describe(&topic),
             None => MetadataResponseTopic {
                 error_code: ErrorCode::UnknownTopicId,
                 topic_id: asked.topic_id,
@@ -82,13 +89,13 @@ async fn resolve(
         };
     };
     if let Some(topic) = broker.topics.get(&name) {
-        return describe(node_id, &topic);
+        return shown.describe(&topic);
     }
     let error_code = match broker.topics.check_create(&name, 1, &BTreeMap::new()) {
         Err(refused) => refused.code(),
         Ok(()) if !may_create => ErrorCode::UnknownTopicOrPartition,
         Ok(()) => match create(broker, &name).await {
-            Ok(topic) => return describe(node_id, &topic),
+            Ok(topic) => return shown.describe(&topic),
             Err(error) => error,
         },
     };
@@ -115,26 +122,34 @@ async fn create(broker: &Shared, name: &str) -> Result<Arc<Topic>, ErrorCode> {
     }
 }
 
-fn describe(node_id: i32, topic: &Topic) -> MetadataResponseTopic {
-    let partitions = topic
-        .all()
-        .iter()
-        .map(|partition| MetadataResponsePartition {
+/// What is told of every topic alike.
+struct Shown {
+    node_id: i32,
+    operations: i32,
+}
+
+impl Shown {
+    fn describe(&self, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = topic
+            .all()
+            .iter()
+            .map(|partition| MetadataResponsePartition {
+                error_code: ErrorCode::None,
+                partition_index: partition.id().partition,
+                leader_id: self.node_id,
+                leader_epoch: partition.leader_epoch(),
+                replica_nodes: vec![self.node_id],
+                isr_nodes: vec![self.node_id],
+                offline_replicas: Vec::new(),
+            })
+            .collect();
+        MetadataResponseTopic {
             error_code: ErrorCode::None,
-            partition_index: partition.id().partition,
-            leader_id: node_id,
-            leader_epoch: partition.leader_epoch(),
-            replica_nodes: vec![node_id],
-            isr_nodes: vec![node_id],
-            offline_replicas: Vec::new(),
-        })
-        .collect();
-    MetadataResponseTopic {
-        error_code: ErrorCode::None,
-        name: Some(topic.name().to_string()),
-        topic_id: topic.id(),
-        is_internal: topic.is_internal(),
-        partitions,
-        ..MetadataResponseTopic::default()
+            name: Some(topic.name().to_string()),
+            topic_id: topic.id(),
+            is_internal: topic.is_internal(),
+            partitions,
+            topic_authorized_operations: self.operations,
+        }
     }
 }

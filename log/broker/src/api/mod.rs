@@ -16,6 +16,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod authorized;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -36,6 +37,7 @@ mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub(crate) mod produce;
@@ -81,6 +83,7 @@ pub(crate) async fn dispatch(
         Request::IncrementalAlterConfigs(it) => {
             incremental_alter_configs::handle(broker, it).await.into()
         }
+        Request::OffsetDelete(it) => offset_delete::handle(broker, it).await.into(),
         Request::DescribeCluster(it) => describe_cluster::handle(broker, context, it).into(),
     }
 }

@@ -26,6 +26,8 @@ pub(crate) async fn handle(
 ) -> TxnOffsetCommitResponse {
     let outcome = match commit(broker, context, &request).await {
         Ok(()) => ErrorCode::None,
+        // Clients know a fenced producer by this name here.
+        Err(ErrorCode::ProducerFenced) => ErrorCode::InvalidProducerEpoch,
         Err(error) => error,
     };
     let topics = request

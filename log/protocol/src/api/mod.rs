@@ -29,6 +29,7 @@ pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
@@ -144,6 +145,8 @@ message! {
         DeleteGroups = 42: delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
         /// Change single keys of configurations.
         IncrementalAlterConfigs = 44: incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse},
+        /// Forget a group's offsets.
+        OffsetDelete = 47: offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
         /// Learn of the brokers of a cluster.
         DescribeCluster = 60: describe_cluster::{DescribeClusterRequest, DescribeClusterResponse},
     }

@@ -187,6 +187,10 @@ fn agrees_with_the_second_codec() {
         ApiKey::IncrementalAlterConfigs,
         &mut random,
     );
+    check::<theirs::OffsetDeleteRequest, theirs::OffsetDeleteResponse>(
+        ApiKey::OffsetDelete,
+        &mut random,
+    );
     check::<theirs::DescribeClusterRequest, theirs::DescribeClusterResponse>(
         ApiKey::DescribeCluster,
         &mut random,

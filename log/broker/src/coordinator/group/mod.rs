@@ -15,6 +15,7 @@ pub(crate) mod offsets;
 pub(crate) mod record;
 pub(crate) mod state;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -295,7 +296,8 @@ impl Groups {
 
     /// DescribeGroups; `None` for a group that does not exist.
     pub(crate) fn describe(&self, group_id: &str) -> Option<Description> {
-        let memory = self.memory.lock();
+        let mut memory = self.memory.lock();
+        self.end_what_is_due(&mut memory, group_id);
         let entry = memory.groups.get(group_id)?;
         let group = &entry.group;
         let settled = group.phase() == Phase::Stable;
@@ -323,7 +325,8 @@ impl Groups {
 
     /// ListGroups, by id.
     pub(crate) fn list(&self) -> Vec<Listing> {
-        let memory = self.memory.lock();
+        let mut memory = self.memory.lock();
+        self.end_all_that_is_due(&mut memory);
         let mut listings: Vec<Listing> = memory
             .groups
             .iter()
@@ -337,10 +340,48 @@ impl Groups {
         listings
     }
 
+    /// OffsetDelete: forgets the offsets of these partitions, but for topics that a member is subscribed to, which are the answer.
+    pub(crate) async fn delete_offsets(
+        &self,
+        group_id: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<HashSet<String>, ErrorCode> {
+        let (subscribed, written) = {
+            let mut memory = self.memory.lock();
+            self.end_what_is_due(&mut memory, group_id);
+            let entry = memory
+                .groups
+                .get(group_id)
+                .ok_or(ErrorCode::GroupIdNotFound)?;
+            let topics: HashSet<&str> = partitions.iter().map(|one| &*one.topic).collect();
+            let mut subscribed = HashSet::new();
+            for topic in topics {
+                if entry.group.is_subscribed(topic)? {
+                    subscribed.insert(topic.to_owned());
+                }
+            }
+            let mut gone: Vec<TopicPartition> = partitions
+                .iter()
+                .filter(|one| !subscribed.contains(&*one.topic))
+                .filter(|one| entry.offsets.get(one).is_some())
+                .cloned()
+                .collect();
+            gone.sort();
+            gone.dedup();
+            if !gone.is_empty() {
+                self.forget_offsets(&mut memory, group_id, gone)?;
+            }
+            (subscribed, memory.written)
+        };
+        durable(&self.log, written).await?;
+        Ok(subscribed)
+    }
+
     /// DeleteGroups of one group.
     pub(crate) async fn delete(&self, group_id: &str) -> Result<(), ErrorCode> {
         let written = {
             let mut memory = self.memory.lock();
+            self.end_what_is_due(&mut memory, group_id);
             let entry = memory
                 .groups
                 .get(group_id)
@@ -387,10 +428,19 @@ impl Groups {
         }
     }
 
-    /// Ends what has run out; called every 100 ms or so.
+    /// Ends what has run out; called every 50 ms or so.
     pub(crate) fn tick(&self) {
         let now = steady_ms();
         let mut memory = self.memory.lock();
+        self.end_all_that_is_due(&mut memory);
+        if memory.next_retention_check_ms <= now {
+            memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
+            self.expire_offsets(&mut memory, now);
+        }
+    }
+
+    fn end_all_that_is_due(&self, memory: &mut Memory) {
+        let now = steady_ms();
         let mut due = Vec::new();
         for (group_id, entry) in &mut memory.groups {
             let commands = entry.group.tick(&self.limits, now);
@@ -399,11 +449,15 @@ impl Groups {
             }
         }
         for (group_id, commands) in due {
-            self.run(&mut memory, &group_id, commands);
+            self.run(memory, &group_id, commands);
         }
-        if memory.next_retention_check_ms <= now {
-            memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
-            self.expire_offsets(&mut memory, now);
+    }
+
+    /// Ends what has run out in one group, so that what is told of it, or done to it, does not depend on when the tick came last.
+    fn end_what_is_due(&self, memory: &mut Memory, group_id: &str) {
+        if let Some(entry) = memory.groups.get_mut(group_id) {
+            let commands = entry.group.tick(&self.limits, steady_ms());
+            self.run(memory, group_id, commands);
         }
     }
 
@@ -425,22 +479,12 @@ impl Groups {
     }
 
     fn expire(&self, memory: &mut Memory, group_id: &str, partitions: Vec<TopicPartition>) {
-        if !partitions.is_empty() {
-            let tombstones: Vec<(Bytes, Option<Bytes>)> = partitions
-                .iter()
-                .map(|partition| (Key::offset(group_id, partition), None))
-                .collect();
-            let Ok(written) = append(&self.log, &tombstones, ProducerStamp::NONE) else {
-                return;
-            };
-            memory.written = written;
+        if !partitions.is_empty() && self.forget_offsets(memory, group_id, partitions).is_err() {
+            return;
         }
         let Some(entry) = memory.groups.get_mut(group_id) else {
             return;
         };
-        for partition in partitions {
-            entry.offsets.apply(None, memory.written, partition, None);
-        }
         if entry.group.is_vacant() && entry.offsets.is_empty() {
             let tombstone = [(Key::group(group_id), None)];
             if let Ok(written) = append(&self.log, &tombstone, ProducerStamp::NONE) {
@@ -448,6 +492,26 @@ impl Groups {
                 memory.groups.remove(group_id);
             }
         }
+    }
+
+    fn forget_offsets(
+        &self,
+        memory: &mut Memory,
+        group_id: &str,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<(), ErrorCode> {
+        let tombstones: Vec<(Bytes, Option<Bytes>)> = partitions
+            .iter()
+            .map(|partition| (Key::offset(group_id, partition), None))
+            .collect();
+        let written = append(&self.log, &tombstones, ProducerStamp::NONE)?;
+        memory.written = written;
+        if let Some(entry) = memory.groups.get_mut(group_id) {
+            for partition in partitions {
+                entry.offsets.apply(None, written, partition, None);
+            }
+        }
+        Ok(())
     }
 
     fn authorize(

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::record::{GroupRecord, MemberRecord};
+use super::state::Group;
 use super::*;
 use crate::storage::StorageOptions;
 
@@ -116,4 +118,95 @@ async fn a_refused_join_makes_no_group() {
     let reply = groups.join("g", join(5_000)).await;
     assert_eq!(reply.error, ErrorCode::MemberIdRequired);
     assert_eq!(groups.list().len(), 1);
+}
+
+#[tokio::test]
+async fn what_has_run_out_is_ended_before_an_answer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let groups = open(folder.path());
+    let member = MemberRecord {
+        member_id: "m".to_owned(),
+        instance_id: Some("static".to_owned()),
+        client_id: String::new(),
+        client_host: String::new(),
+        rebalance_timeout_ms: 0,
+        // It is over as soon as the group is loaded.
+        session_timeout_ms: 0,
+        subscription: Bytes::new(),
+        assignment: Bytes::new(),
+    };
+    let record = GroupRecord {
+        protocol_type: "consumer".to_owned(),
+        generation: 1,
+        protocol: Some("range".to_owned()),
+        leader: Some("m".to_owned()),
+        state_since_ms: 0,
+        members: vec![member],
+    };
+    for group in ["described", "listed", "deleted"] {
+        let write = [(Key::group(group), Some(record.encode()))];
+        append(&groups.log, &write, ProducerStamp::NONE).expect("written");
+    }
+    drop(groups);
+    let groups = open(folder.path());
+    let described = groups.describe("described").expect("there");
+    assert_eq!((described.phase, described.members.len()), ("Empty", 0));
+    assert_eq!(groups.delete("deleted").await, Ok(()));
+    assert!(groups.list().iter().all(|group| group.phase == "Empty"));
+}
+
+#[tokio::test]
+async fn offsets_of_topics_that_are_read_are_not_forgotten() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let groups = open(folder.path());
+    create(&groups);
+    let member = Identity::standalone();
+    groups
+        .commit_offsets("g", &member, at(5))
+        .await
+        .expect("committed");
+    let partition = [TopicPartition::new("t", 0)];
+    assert_eq!(
+        groups.delete_offsets("nobody", &partition).await,
+        Err(ErrorCode::GroupIdNotFound)
+    );
+    let subscribed = |topic: &[u8], protocol_type: &str| {
+        // Version 0, one topic, no user data.
+        let metadata = [b"\0\0\0\0\0\x01\0\x01", topic, b"\xff\xff\xff\xff"].concat();
+        GroupRecord {
+            protocol_type: protocol_type.to_owned(),
+            generation: 1,
+            protocol: Some("range".to_owned()),
+            leader: Some("m".to_owned()),
+            state_since_ms: 0,
+            members: vec![MemberRecord {
+                member_id: "m".to_owned(),
+                instance_id: None,
+                client_id: String::new(),
+                client_host: String::new(),
+                rebalance_timeout_ms: 60_000,
+                session_timeout_ms: 60_000,
+                subscription: metadata.into(),
+                assignment: Bytes::new(),
+            }],
+        }
+    };
+    for (topic, protocol_type, expected) in [
+        (b"t", "consumer", Ok(HashSet::from(["t".to_owned()]))),
+        (b"t", "connect", Err(ErrorCode::NonEmptyGroup)),
+        (b"u", "consumer", Ok(HashSet::new())),
+    ] {
+        let group = Group::restored(subscribed(topic, protocol_type), steady_ms());
+        groups
+            .memory
+            .lock()
+            .groups
+            .get_mut("g")
+            .expect("there")
+            .group = group;
+        assert_eq!(groups.delete_offsets("g", &partition).await, expected);
+    }
+    assert_eq!(fetched(&groups).await, (None, false));
+    drop(groups);
+    assert_eq!(fetched(&open(folder.path())).await, (None, false));
 }

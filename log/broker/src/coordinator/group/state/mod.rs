@@ -25,7 +25,7 @@ pub(crate) use event::{Command, Identity, Join, JoinReply, JoinedMember, Sync, S
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use log_protocol::ErrorCode;
+use log_protocol::{DecodeError, ErrorCode, Reader};
 
 use super::record::{GroupRecord, MemberRecord};
 
@@ -226,6 +226,27 @@ impl Group {
         self.members
             .iter()
             .map(move |(member_id, member)| (member_id.as_str(), member, member.metadata(protocol)))
+    }
+
+    /// Whether a consumer of the group reads this topic; what its members subscribe to is known of consumers only.
+    ///
+    /// # Errors
+    /// NON_EMPTY_GROUP for members that are no consumers.
+    pub(crate) fn is_subscribed(&self, topic: &str) -> Result<bool, ErrorCode> {
+        if self.members.is_empty() {
+            return Ok(false);
+        }
+        if self.protocol_type.as_deref() != Some(CONSUMER) {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        let mut subscriptions = self
+            .members
+            .values()
+            .flat_map(|member| &member.protocols)
+            .map(|(_, metadata)| subscribed_topics(metadata));
+        // One that cannot be read may name any topic.
+        Ok(subscriptions
+            .any(|topics| topics.map_or(true, |topics| topics.iter().any(|one| one == topic))))
     }
 
     /// Whether nothing would be lost if the group were forgotten (its offsets aside).
@@ -537,6 +558,22 @@ impl Group {
                 .is_some_and(|member| member.instance_id.as_ref() == Some(instance_id))
         }));
     }
+}
+
+/// The protocol type of consumers.
+const CONSUMER: &str = "consumer";
+
+/// The topics of a consumer's subscription: `i16 version, [ string topic ], …` (Kafka's `ConsumerProtocolSubscription`).
+fn subscribed_topics(metadata: &Bytes) -> Result<Vec<String>, DecodeError> {
+    let mut reader = Reader::new(metadata.clone());
+    reader.i16()?;
+    let count = reader.array_length(false)?.unwrap_or(0);
+    let mut topics = Vec::new();
+    for _ in 0..count {
+        let length = reader.string_length(false)?.unwrap_or(0);
+        topics.push(reader.text(length)?);
+    }
+    Ok(topics)
 }
 
 #[cfg(test)]

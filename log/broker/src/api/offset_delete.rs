@@ -1,0 +1,62 @@
+//! OffsetDelete (key 47): forgets single offsets of a group (KIP-496), but for topics that its members are subscribed to.
+
+use log_protocol::ErrorCode;
+use log_protocol::api::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+};
+
+use crate::broker::Shared;
+
+pub(crate) async fn handle(broker: &Shared, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    let mut known = Vec::new();
+    for topic in &request.topics {
+        let found = broker.topics.get(&topic.name);
+        for one in &topic.partitions {
+            let partition = found
+                .as_ref()
+                .and_then(|found| found.partition(one.partition_index));
+            known.extend(partition.map(|partition| partition.id().clone()));
+        }
+    }
+    let refused = match broker
+        .groups
+        .delete_offsets(&request.group_id, &known)
+        .await
+    {
+        Ok(refused) => refused,
+        Err(error_code) => {
+            return OffsetDeleteResponse {
+                error_code,
+                ..OffsetDeleteResponse::default()
+            };
+        }
+    };
+    let topics = request.topics.into_iter().map(|topic| {
+        let found = broker.topics.get(&topic.name);
+        let code = |partition: i32| match &found {
+            Some(found) if found.partition(partition).is_some() => {
+                if refused.contains(&topic.name) {
+                    ErrorCode::GroupSubscribedToTopic
+                } else {
+                    ErrorCode::None
+                }
+            }
+            _ => ErrorCode::UnknownTopicOrPartition,
+        };
+        let partitions = topic.partitions.iter();
+        OffsetDeleteResponseTopic {
+            partitions: partitions
+                .map(|one| OffsetDeleteResponsePartition {
+                    partition_index: one.partition_index,
+                    error_code: code(one.partition_index),
+                })
+                .collect(),
+            name: topic.name.clone(),
+        }
+    });
+    OffsetDeleteResponse {
+        topics: topics.collect(),
+        ..OffsetDeleteResponse::default()
+    }
+}
