@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use connect_api::{JsonStyle, Schema, Value, logical};
+use connect_api::{JsonStyle, Schema, SchemaType, Struct, Value, logical};
 
 /// The kinds of values, in PostgreSQL's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,10 @@ pub(super) enum Kind {
     Bytea,
     Date,
     Time,
+    TimeWithZone,
     Timestamp,
+    TimestampWithZone,
+    Uuid,
     Json,
 }
 
@@ -37,7 +40,10 @@ impl Kind {
             Self::Bytea => "bytea",
             Self::Date => "date",
             Self::Time => "time",
+            Self::TimeWithZone => "timetz",
             Self::Timestamp => "timestamp",
+            Self::TimestampWithZone => "timestamptz",
+            Self::Uuid => "uuid",
             Self::Json => "jsonb",
         }
     }
@@ -99,26 +105,20 @@ impl Cell {
             Value::Boolean(value) => (value.to_string(), Kind::Boolean),
             Value::Int8(value) => (value.to_string(), Kind::SmallInt),
             Value::Int16(value) => (value.to_string(), Kind::SmallInt),
-            Value::Int32(days) if name == Some(logical::DATE) => (
-                date(i64::from(*days)).ok_or("the date is out of range")?,
-                Kind::Date,
-            ),
-            Value::Int32(ms) if name == Some(logical::TIME) => {
-                let text = timestamp(i64::from(*ms)).ok_or("the time is out of range")?;
-                (
-                    text.split_once('T').map_or("", |(_, time)| time).to_owned(),
-                    Kind::Time,
-                )
-            }
-            Value::Int32(value) => (value.to_string(), Kind::Integer),
-            Value::Int64(ms) if name == Some(logical::TIMESTAMP) => (
-                timestamp(*ms).ok_or("the timestamp is out of range")?,
-                Kind::Timestamp,
-            ),
-            Value::Int64(value) => (value.to_string(), Kind::BigInt),
+            Value::Int32(value) => match name.and_then(time_of) {
+                Some(unit) => (unit.text(i64::from(*value))?, unit.kind()),
+                None => (value.to_string(), Kind::Integer),
+            },
+            Value::Int64(value) => match name.and_then(time_of) {
+                Some(unit) => (unit.text(*value)?, unit.kind()),
+                None => (value.to_string(), Kind::BigInt),
+            },
             Value::Float32(value) => (float(value.to_string()), Kind::Real),
             Value::Float64(value) => (float(value.to_string()), Kind::Double),
-            Value::String(text) => (text.to_string(), Kind::Text),
+            Value::String(text) => (text.to_string(), name.map_or(Kind::Text, kind_of_text)),
+            Value::Struct(decimal) if name == Some(VARIABLE_SCALE_DECIMAL) => {
+                (variable_scale(decimal)?, Kind::Numeric)
+            }
             Value::Bytes(_) if name == Some(logical::DECIMAL) => {
                 (json(value, schema, true)?, Kind::Numeric)
             }
@@ -154,10 +154,7 @@ impl Cell {
         };
         Some(match (self.kind, plain) {
             // JSON has no bytes: they come as base64.
-            (Some(Kind::Text), "bytea") => match STANDARD.decode(text) {
-                Ok(bytes) => hex(&bytes),
-                Err(_) => text.clone(),
-            },
+            (Some(Kind::Text), "bytea") => bytes_of(text),
             (Some(Kind::Text), "json" | "jsonb") => {
                 Value::text(text.as_str()).to_json().to_string()
             }
@@ -165,7 +162,7 @@ impl Cell {
                 array(text, plain).unwrap_or_else(|| text.clone())
             }
             // 10.0 is a whole number too.
-            (Some(Kind::Double | Kind::Real), "smallint" | "integer" | "bigint") => {
+            (Some(Kind::Double | Kind::Real), plain) if is_whole(plain) => {
                 text.strip_suffix(".0").unwrap_or(text).to_owned()
             }
             _ => text.clone(),
@@ -191,13 +188,26 @@ fn array(json: &str, column_type: &str) -> Option<String> {
     let Value::Array(items) = &value else {
         return None;
     };
-    let of_json = matches!(column_type, "json[]" | "jsonb[]");
+    let item_type = column_type.strip_suffix("[]").unwrap_or(column_type);
     let mut text = String::new();
-    write_array(items, of_json, &mut text);
+    write_array(items, item_type, &mut text);
     Some(text)
 }
 
-fn write_array(items: &[Value], of_json: bool, out: &mut String) {
+fn is_whole(column_type: &str) -> bool {
+    matches!(column_type, "smallint" | "integer" | "bigint")
+}
+
+/// The bytes that base64 stands for, as PostgreSQL writes them.
+fn bytes_of(text: &str) -> String {
+    match STANDARD.decode(text) {
+        Ok(bytes) => hex(&bytes),
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn write_array(items: &[Value], item_type: &str, out: &mut String) {
+    let of_json = matches!(item_type, "json" | "jsonb");
     out.push('{');
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
@@ -205,7 +215,15 @@ fn write_array(items: &[Value], of_json: bool, out: &mut String) {
         }
         match item {
             Value::Null => out.push_str("NULL"),
-            Value::Array(inner) if !of_json => write_array(inner, of_json, out),
+            Value::Array(inner) if !of_json => write_array(inner, item_type, out),
+            Value::String(text) if item_type == "bytea" => {
+                quoted_item(&bytes_of(text.as_str()), out);
+            }
+            Value::Float64(_) if is_whole(item_type) => {
+                let text = item.to_json();
+                let text = text.as_str();
+                quoted_item(text.strip_suffix(".0").unwrap_or(text), out);
+            }
             Value::String(text) if !of_json => quoted_item(text.as_str(), out),
             other => quoted_item(other.to_json().as_str(), out),
         }
@@ -225,11 +243,14 @@ fn quoted_item(text: &str, out: &mut String) {
 }
 
 fn kind_of(schema: &Schema) -> Kind {
-    use connect_api::SchemaType as Type;
-    match (&schema.kind, schema.name.as_deref()) {
-        (Type::Int32, Some(logical::DATE)) => Kind::Date,
-        (Type::Int32, Some(logical::TIME)) => Kind::Time,
-        (Type::Int64, Some(logical::TIMESTAMP)) => Kind::Timestamp,
+    use SchemaType as Type;
+    let name = schema.name.as_deref();
+    if let (Type::Int32 | Type::Int64, Some(unit)) = (&schema.kind, name.and_then(time_of)) {
+        return unit.kind();
+    }
+    match (&schema.kind, name) {
+        (Type::String, Some(name)) => kind_of_text(name),
+        (Type::Struct(_), Some(VARIABLE_SCALE_DECIMAL)) => Kind::Numeric,
         (Type::Bytes, Some(logical::DECIMAL)) => Kind::Numeric,
         (Type::Int8 | Type::Int16, _) => Kind::SmallInt,
         (Type::Int32, _) => Kind::Integer,
@@ -256,14 +277,95 @@ fn json(value: &Value, schema: Option<&Schema>, decimal_numeric: bool) -> Result
     String::from_utf8(out).map_err(|error| error.to_string())
 }
 
-fn date(days: i64) -> Option<String> {
-    let midnight = chrono::DateTime::from_timestamp(days.checked_mul(86_400)?, 0)?;
-    Some(midnight.format("%Y-%m-%d").to_string())
+/// A number that is a time, of Connect's logical types and of Debezium's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimeUnit {
+    Days,
+    /// Since midnight; so many a second.
+    TimeOfDay(i64),
+    /// Since 1970; so many a second.
+    Instant(i64),
 }
 
-fn timestamp(ms: i64) -> Option<String> {
-    let time = chrono::DateTime::from_timestamp_millis(ms)?;
-    Some(time.format("%Y-%m-%dT%H:%M:%S%.3f").to_string())
+const MILLIS: i64 = 1_000;
+const MICROS: i64 = 1_000_000;
+const NANOS: i64 = 1_000_000_000;
+
+fn time_of(name: &str) -> Option<TimeUnit> {
+    Some(match name {
+        logical::DATE | "io.debezium.time.Date" => TimeUnit::Days,
+        logical::TIME | "io.debezium.time.Time" => TimeUnit::TimeOfDay(MILLIS),
+        "io.debezium.time.MicroTime" => TimeUnit::TimeOfDay(MICROS),
+        "io.debezium.time.NanoTime" => TimeUnit::TimeOfDay(NANOS),
+        logical::TIMESTAMP | "io.debezium.time.Timestamp" => TimeUnit::Instant(MILLIS),
+        "io.debezium.time.MicroTimestamp" => TimeUnit::Instant(MICROS),
+        "io.debezium.time.NanoTimestamp" => TimeUnit::Instant(NANOS),
+        _ => return None,
+    })
+}
+
+impl TimeUnit {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Days => Kind::Date,
+            Self::TimeOfDay(_) => Kind::Time,
+            Self::Instant(_) => Kind::Timestamp,
+        }
+    }
+
+    fn text(self, value: i64) -> Result<String, String> {
+        match self {
+            Self::Days => value
+                .checked_mul(86_400)
+                .and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0))
+                .map(|midnight| midnight.format("%Y-%m-%d").to_string())
+                .ok_or_else(|| "the date is out of range".to_owned()),
+            Self::TimeOfDay(per_second) if value == per_second * 86_400 => {
+                Ok("24:00:00".to_owned())
+            }
+            Self::TimeOfDay(per_second) => Some(value)
+                .filter(|value| (0..per_second * 86_400).contains(value))
+                .and_then(|value| formatted(value, per_second, "%H:%M:%S"))
+                .ok_or_else(|| "the time is out of range".to_owned()),
+            Self::Instant(per_second) => formatted(value, per_second, "%Y-%m-%dT%H:%M:%S")
+                .ok_or_else(|| "the timestamp is out of range".to_owned()),
+        }
+    }
+}
+
+fn formatted(value: i64, per_second: i64, seconds: &str) -> Option<String> {
+    let nanos = value.rem_euclid(per_second) * (NANOS / per_second);
+    let time =
+        chrono::DateTime::from_timestamp(value.div_euclid(per_second), u32::try_from(nanos).ok()?)?;
+    let fraction = if per_second == MILLIS { "%.3f" } else { "%.6f" };
+    Some(time.format(&format!("{seconds}{fraction}")).to_string())
+}
+
+/// Debezium's numeric without a scale of its own: a struct of `scale` and the unscaled `value`.
+const VARIABLE_SCALE_DECIMAL: &str = "io.debezium.data.VariableScaleDecimal";
+
+fn variable_scale(decimal: &Struct) -> Result<String, String> {
+    let (Some(Value::Int32(scale)), Some(value @ Value::Bytes(_))) =
+        (decimal.field("scale"), decimal.field("value"))
+    else {
+        return Err("a decimal without scale and value".to_owned());
+    };
+    let mut schema = Schema::new(SchemaType::Bytes).named(logical::DECIMAL);
+    schema
+        .parameters
+        .insert("scale".to_owned(), scale.to_string());
+    json(value, Some(&schema), true)
+}
+
+/// What a text is that has a name in its schema.
+fn kind_of_text(name: &str) -> Kind {
+    match name {
+        "io.debezium.time.ZonedTimestamp" => Kind::TimestampWithZone,
+        "io.debezium.time.ZonedTime" => Kind::TimeWithZone,
+        "io.debezium.data.Uuid" => Kind::Uuid,
+        "io.debezium.data.Json" => Kind::Json,
+        _ => Kind::Text,
+    }
 }
 
 fn float(text: String) -> String {
@@ -296,7 +398,6 @@ mod tests {
 
     #[test]
     fn values_and_logical_types() {
-        use connect_api::SchemaType;
         assert_eq!(
             text(&Value::Float64(0.1), None),
             ("0.1".to_owned(), "double precision")
@@ -347,6 +448,73 @@ mod tests {
             r#"{"1",NULL,"\"a\\\"b\\\\\"","[true]","{\"x\":1}"}"#
         );
         assert_eq!(cell.for_column("jsonb"), cell.text);
+        let cell = Cell::of(&Value::parse_json(r#"[1.0,[2],"YWI="]"#).unwrap(), None).unwrap();
+        assert_eq!(
+            cell.for_column("integer[]").unwrap(),
+            r#"{"1",{"2"},"YWI="}"#
+        );
+        assert_eq!(
+            cell.for_column("bytea[]").unwrap(),
+            r#"{"1.0",{"2"},"\\x6162"}"#
+        );
+    }
+
+    #[test]
+    fn times_and_texts_of_debezium() {
+        let named = |kind: SchemaType, name: &str| Schema::new(kind).named(name);
+        for (value, name, shown, kind) in [
+            (15_706, "Date", "2013-01-01", "date"),
+            (86_399_001, "Time", "23:59:59.001", "time"),
+            (86_400_000, "Time", "24:00:00", "time"),
+        ] {
+            let schema = named(SchemaType::Int32, &format!("io.debezium.time.{name}"));
+            assert_eq!(
+                text(&Value::Int32(value), Some(&schema)),
+                (shown.to_owned(), kind)
+            );
+            assert_eq!(
+                Cell::of(&Value::Null, Some(&schema))
+                    .unwrap()
+                    .kind
+                    .unwrap()
+                    .sql(),
+                kind
+            );
+        }
+        for (value, name, shown) in [
+            (-1, "Timestamp", "1969-12-31T23:59:59.999"),
+            (1_000_001, "MicroTimestamp", "1970-01-01T00:00:01.000001"),
+            (1_999, "NanoTimestamp", "1970-01-01T00:00:00.000001"),
+            (1, "MicroTime", "00:00:00.000001"),
+        ] {
+            let schema = named(SchemaType::Int64, &format!("io.debezium.time.{name}"));
+            assert_eq!(text(&Value::Int64(value), Some(&schema)).0, shown);
+        }
+        let late = named(SchemaType::Int32, "io.debezium.time.Time");
+        assert!(Cell::of(&Value::Int32(86_400_001), Some(&late)).is_err());
+        for (name, kind) in [
+            ("time.ZonedTimestamp", "timestamptz"),
+            ("time.ZonedTime", "timetz"),
+            ("data.Uuid", "uuid"),
+            ("data.Json", "jsonb"),
+            ("data.Enum", "text"),
+        ] {
+            let schema = named(SchemaType::String, &format!("io.debezium.{name}"));
+            assert_eq!(text(&Value::text("x"), Some(&schema)).1, kind);
+        }
+        let schema = std::sync::Arc::new(
+            Schema::structure(vec![
+                ("scale", Schema::new(SchemaType::Int32)),
+                ("value", Schema::new(SchemaType::Bytes)),
+            ])
+            .named(VARIABLE_SCALE_DECIMAL),
+        );
+        let parts = vec![Value::Int32(1), Value::Bytes(vec![0x7b].into())];
+        let decimal = Value::Struct(Struct::new(schema.clone(), parts));
+        assert_eq!(
+            text(&decimal, Some(&schema)),
+            ("12.3".to_owned(), "numeric")
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Width,
 };
 
+use super::row::{TableFormat, column_issue};
 use super::url;
 
 /// What a record does.
@@ -30,7 +31,7 @@ pub(super) struct SinkConfig {
     pub(super) key_fields: Vec<String>,
     pub(super) delete_enabled: bool,
     pub(super) evolve: bool,
-    pub(super) table_format: String,
+    pub(super) table_format: TableFormat,
     pub(super) batch_size: usize,
 }
 
@@ -101,8 +102,8 @@ pub(super) fn def() -> ConfigDef {
                 "collection.name.format",
                 ConfigType::String,
                 Some("${topic}"),
-                "Name of the table; ${topic} stands for the topic, whose dots become underscores. A dot in the format \
-                 separates schema and table.",
+                "Name of the table; ${topic} stands for the topic, whose dots become underscores. Dots in the format \
+                 separate schema and table, or the database that is connected to, schema and table.",
             )
             .alias(&["table.name.format"])
             .rule(Rule::NotEmpty),
@@ -166,6 +167,10 @@ impl SinkConfig {
             _ => KeyMode::None,
         };
         let key_fields = config.list("primary.key.fields");
+        if let Some(issue) = key_fields.iter().find_map(|field| column_issue(field)) {
+            let message = format!("a column cannot have {issue}");
+            return Err(ConnectError::config("primary.key.fields", message));
+        }
         let delete_enabled = config.boolean("delete.enabled");
         let asked = |key: &str| config.get(key).map(|_| config.boolean(key));
         let evolve = match config.get("schema.evolution") {
@@ -193,6 +198,9 @@ impl SinkConfig {
                 "deletes need primary.key.mode=record_key: a record without a value has only its key",
             ));
         }
+        let format = config.string("collection.name.format");
+        let table_format = TableFormat::parse(format, connection.get_dbname())
+            .map_err(|reason| ConnectError::config("collection.name.format", reason))?;
         Ok(Self {
             connection,
             insert_mode,
@@ -200,7 +208,7 @@ impl SinkConfig {
             key_fields,
             delete_enabled,
             evolve,
-            table_format: config.string("collection.name.format").to_owned(),
+            table_format,
             batch_size: config.count("batch.size"),
         })
     }

@@ -1,4 +1,8 @@
 //! Records as rows: table, primary key, columns.
+//!
+//! A value is the row itself, or an event of Debezium's around it (`before`, `after`, `op`, `source`): then `after` is
+//! the row, and `op` says whether it is there. A field whose value Debezium did not get
+//! (`__debezium_unavailable_value`) leaves its column as it is.
 
 use std::collections::HashMap;
 
@@ -25,22 +29,81 @@ pub(super) struct TableName {
     pub(super) table: String,
 }
 
-impl TableName {
-    /// The name that a format gives for a topic.
-    fn of(format: &str, topic: &str) -> Self {
-        let placed = |part: &str| part.replace("${topic}", &topic.replace('.', "_"));
-        match format.split_once('.') {
-            Some((schema, table)) => Self {
-                schema: Some(placed(schema)),
-                table: placed(table),
-            },
-            None => Self {
-                schema: None,
-                table: placed(format),
-            },
+/// How topics become names of tables: parts in which `${topic}` stands for the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableFormat {
+    schema: Option<String>,
+    table: String,
+}
+
+const TOPIC: &str = "${topic}";
+
+impl TableFormat {
+    /// Reads `table`, `schema.table` or `database.schema.table`, each part with or without quotes.
+    ///
+    /// # Errors
+    /// What is wrong with it; a database is there to be the one that is connected to.
+    pub(super) fn parse(format: &str, database: Option<&str>) -> Result<Self, String> {
+        if format.replace(TOPIC, "").contains("${") {
+            return Err("has a placeholder other than ${topic}".to_owned());
+        }
+        let mut parts = name_parts(format)?;
+        if let [named, _, _] = parts.as_slice() {
+            let connected = database.unwrap_or_default();
+            if named != connected {
+                return Err(format!(
+                    "names the database {named}, but connection.url connects to \"{connected}\""
+                ));
+            }
+            parts.remove(0);
+        }
+        let table = parts.pop().unwrap_or_default();
+        let schema = parts.pop();
+        match parts.is_empty() {
+            true => Ok(Self { schema, table }),
+            false => Err("has more parts than database, schema and table".to_owned()),
         }
     }
 
+    /// The name that it gives for a topic.
+    fn name(&self, topic: &str) -> TableName {
+        let placed = |part: &str| part.replace(TOPIC, &topic.replace('.', "_"));
+        TableName {
+            schema: self.schema.as_deref().map(placed),
+            table: placed(&self.table),
+        }
+    }
+}
+
+/// The parts of a name between dots; a dot in quotes is a letter, and a quote in quotes is written twice.
+fn name_parts(name: &str) -> Result<Vec<String>, String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = name.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let doubled = quoted && letter == '"' && letters.peek() == Some(&'"');
+        match letter {
+            '"' if doubled => letters.next().into_iter().for_each(|quote| {
+                parts
+                    .last_mut()
+                    .expect("there is always a part")
+                    .push(quote);
+            }),
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            letter => parts
+                .last_mut()
+                .expect("there is always a part")
+                .push(letter),
+        }
+    }
+    match quoted {
+        true => Err("has a quote that is not closed".to_owned()),
+        false => Ok(parts),
+    }
+}
+
+impl TableName {
     /// Quoted, as SQL needs it.
     pub(super) fn quoted(&self) -> String {
         match &self.schema {
@@ -52,6 +115,19 @@ impl TableName {
 
 /// Bytes of a name; PostgreSQL cuts longer ones, so that two could become one.
 const NAME_BYTES_MAX: usize = 63;
+
+/// Columns that every table has of its own.
+const SYSTEM_COLUMNS: [&str; 6] = ["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
+
+/// What PostgreSQL cannot have as the name of a column, in words.
+pub(super) fn column_issue(name: &str) -> Option<String> {
+    let system = SYSTEM_COLUMNS.contains(&name).then(|| {
+        format!(
+            "the name \"{name}\", which every table of PostgreSQL has for itself (ReplaceField renames it)"
+        )
+    });
+    system.or_else(|| name_issue(name))
+}
 
 /// What PostgreSQL cannot have as a name, in words.
 fn name_issue(name: &str) -> Option<String> {
@@ -79,7 +155,7 @@ impl Row {
     /// # Errors
     /// What is wrong with the record.
     pub(super) fn of(config: &SinkConfig, record: &Record) -> Result<Option<Self>, String> {
-        let table = TableName::of(&config.table_format, &record.topic);
+        let table = config.table_format.name(&record.topic);
         if let Some(issue) = table
             .schema
             .iter()
@@ -90,22 +166,23 @@ impl Row {
                 "the table has {issue} (collection.name.format gives it another)"
             ));
         }
-        if record.value.is_null() {
-            if !config.delete_enabled {
-                return Ok(None);
-            }
-            let key = record_key(config, record)?;
-            return Ok(Some(Self {
-                table,
-                key,
-                columns: None,
-            }));
-        }
         let value = record
             .value
             .clone()
             .to_structured()
             .map_err(|error| format!("the value: {error}"))?;
+        let value = match Change::of(value)? {
+            Change::Row(value) => value,
+            Change::Delete if config.delete_enabled => {
+                let key = record_key(config, record)?;
+                return Ok(Some(Self {
+                    table,
+                    key,
+                    columns: None,
+                }));
+            }
+            Change::Delete | Change::Nothing => return Ok(None),
+        };
         let mut columns = cells(&value).map_err(|error| format!("the value {error}"))?;
         let key = match config.key_mode {
             KeyMode::None => Vec::new(),
@@ -136,6 +213,84 @@ impl Row {
             key,
             columns: Some(all),
         }))
+    }
+}
+
+/// What a value says of its row.
+enum Change {
+    Row(Value),
+    Delete,
+    /// It is about no row: a truncated table, a message.
+    Nothing,
+}
+
+impl Change {
+    fn of(value: Value) -> Result<Self, String> {
+        if value.is_null() {
+            return Ok(Self::Delete);
+        }
+        if !is_event(&value) {
+            return Ok(Self::Row(value));
+        }
+        let op = match value.field("op") {
+            Some(Value::String(op)) => op.as_str(),
+            _ => return Err("the change event has no text \"op\"".to_owned()),
+        };
+        match (op, value.field("after")) {
+            ("d", _) => Ok(Self::Delete),
+            ("t" | "m", _) => Ok(Self::Nothing),
+            (_, None | Some(Value::Null)) => Err(format!(
+                "the change event (\"op\": \"{op}\") has no \"after\""
+            )),
+            (_, Some(row)) => Ok(Self::Row(row.clone())),
+        }
+    }
+}
+
+/// Fields that Debezium's events have, and no others.
+const EVENT_FIELDS: [&str; 8] = [
+    "before",
+    "after",
+    "source",
+    "op",
+    "ts_ms",
+    "ts_us",
+    "ts_ns",
+    "transaction",
+];
+
+fn is_event(value: &Value) -> bool {
+    match value {
+        Value::Struct(structure) => {
+            let name = structure.schema().name.as_deref();
+            name.is_some_and(|name| name.ends_with(".Envelope"))
+        }
+        Value::Map(entries) => {
+            let known = |(key, _): &(Value, Value)| match key {
+                Value::String(name) => EVENT_FIELDS.contains(&name.as_str()),
+                _ => false,
+            };
+            let there = |name| value.field(name).is_some();
+            there("op")
+                && there("source")
+                && (there("after") || there("before"))
+                && entries.iter().all(known)
+        }
+        _ => false,
+    }
+}
+
+/// What Debezium writes in place of a value that the source database did not send, as text and as base64 of bytes.
+const UNAVAILABLE: [&str; 2] = [
+    "__debezium_unavailable_value",
+    "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+];
+
+fn is_unavailable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => UNAVAILABLE.contains(&text.as_str()),
+        Value::Bytes(bytes) => &**bytes == UNAVAILABLE[0].as_bytes(),
+        _ => false,
     }
 }
 
@@ -191,7 +346,7 @@ fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>
 /// The fields of a map or struct.
 fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
     let cell = |name: &str, value: &Value, schema: Option<&Schema>| {
-        if let Some(issue) = name_issue(name) {
+        if let Some(issue) = column_issue(name) {
             return Err(format!("has a field with {issue}"));
         }
         let cell = Cell::of(value, schema).map_err(|error| format!("has in \"{name}\" {error}"))?;
@@ -205,6 +360,9 @@ fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
                 let Value::String(name) = key else {
                     return Err(format!("has a field name that is {}", key.kind()));
                 };
+                if is_unavailable(value) {
+                    continue;
+                }
                 let cell = cell(name.as_str(), value, None)?;
                 // Of a name that JSON has twice, the last counts.
                 match places.get(name.as_str()) {
@@ -222,11 +380,56 @@ fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
             .fields()
             .iter()
             .zip(structure.values())
+            .filter(|(_, value)| !is_unavailable(value))
             .map(|(field, value)| cell(&field.name, value, Some(&field.schema)))
             .collect(),
         other => Err(format!(
             "is {}, not an object or struct: a row needs named fields (HoistField makes one)",
             other.kind()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(format: &str) -> Result<String, String> {
+        TableFormat::parse(format, Some("shop")).map(|format| format.name("a.b").quoted())
+    }
+
+    #[test]
+    fn names_of_tables_have_parts_and_quotes() {
+        for (format, name) in [
+            ("${topic}", "\"a_b\""),
+            ("\"${topic}\"", "\"a_b\""),
+            ("s.x_${topic}", "\"s\".\"x_a_b\""),
+            ("shop.s.${topic}", "\"s\".\"a_b\""),
+            ("\"s.t\".\"q\"\"${topic}\"", "\"s.t\".\"q\"\"a_b\""),
+        ] {
+            assert_eq!(table(format).as_deref(), Ok(name), "{format}");
+        }
+        for (format, issue) in [
+            ("other.s.t", "names the database other"),
+            ("a.b.c.d", "more parts"),
+            ("\"a", "not closed"),
+            ("${source.db}", "placeholder"),
+        ] {
+            let error = table(format).unwrap_err();
+            assert!(error.contains(issue), "{error}");
+        }
+    }
+
+    #[test]
+    fn events_are_told_from_rows() {
+        let event = |text: &str| is_event(&Value::parse_json(text).unwrap());
+        assert!(event(
+            r#"{"before":null,"after":{"id":1},"source":{},"op":"c","ts_ms":1}"#
+        ));
+        assert!(!event(
+            r#"{"after":{"id":1},"source":{},"op":"c","price":1}"#
+        ));
+        assert!(!event(r#"{"after":{"id":1},"op":"c"}"#));
+        assert!(!event(r#"{"op":"buy","source":"web"}"#));
     }
 }
