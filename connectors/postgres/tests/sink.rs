@@ -99,6 +99,13 @@ async fn everything() {
     evolution(&server).await;
     bad_rows(&server).await;
     names_limits_and_triggers(&server).await;
+    keys_whose_fields_are_in_another_order(&server).await;
+    keys_under_a_collation_that_ignores_case(&server).await;
+    names_that_are_taken(&server).await;
+    constraints_that_look_at_the_end(&server).await;
+    tables_that_cannot_grow(&server).await;
+    codes_of_triggers_and_generated_columns(&server).await;
+    events_of_debezium(&server).await;
     rows_of_nulls(&server).await;
     other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
@@ -616,6 +623,215 @@ async fn names_limits_and_triggers(server: &Postgres) {
     assert_eq!(
         server.rows("SELECT n FROM refusing ORDER BY id").await,
         ["1", "3"]
+    );
+}
+
+/// The rows of a batch that are refused: index and message.
+async fn refused(task: &mut Box<dyn SinkTask>, batch: &SinkBatch) -> Vec<(usize, String)> {
+    match task.put(batch).await.unwrap() {
+        PutReport::Rejected(rows) => {
+            let pair = |row: connect_api::RejectedRow| (row.index, row.message);
+            rows.into_iter().map(pair).collect()
+        }
+        PutReport::Taken => panic!("rows are bad"),
+    }
+}
+
+async fn keys_whose_fields_are_in_another_order(server: &Postgres) {
+    let mut task = open(&context(server, "order", &[]), "order_of").await;
+    let (one, other) = (r#"{"x":1,"y":"a"}"#, r#"{"y":"a","x":1}"#);
+    put(
+        &mut task,
+        &batch("order_of", 0, &[(one, r#"{"v":1}"#), (other, "null")]),
+    )
+    .await;
+    let rows = async || server.rows("SELECT x, y, v FROM order_of").await;
+    assert_eq!(rows().await, [""; 0]);
+    let both = [(one, r#"{"v":2}"#), (other, r#"{"v":3}"#)];
+    put(&mut task, &batch("order_of", 2, &both)).await;
+    assert_eq!(rows().await, ["1|a|3"]);
+}
+
+async fn keys_under_a_collation_that_ignores_case(server: &Postgres) {
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+             CREATE TABLE anycase (id text COLLATE ci PRIMARY KEY, n integer, m integer)",
+        )
+        .await
+        .unwrap();
+    let mut task = open(
+        &context(server, "anycase", &[("pk.fields", "id")]),
+        "anycase",
+    )
+    .await;
+    let rows = async || server.rows("SELECT id, n, m FROM anycase").await;
+    let two = [("Ab", r#"{"n":1,"m":1}"#), ("aB", r#"{"n":2}"#)];
+    put(&mut task, &batch("anycase", 0, &two)).await;
+    assert_eq!(rows().await, ["Ab|2|1"]);
+    put(
+        &mut task,
+        &batch("anycase", 2, &[("AB", r#"{"n":3}"#), ("ab", "null")]),
+    )
+    .await;
+    assert_eq!(rows().await, [""; 0]);
+}
+
+async fn names_that_are_taken(server: &Postgres) {
+    let context = context(server, "taken", &[("pk.fields", "id")]);
+    let mut task = open(&context, "system_columns").await;
+    for name in ["xmin", "xmax", "cmin", "cmax", "ctid", "tableoid"] {
+        let bad = format!(r#"{{"{name}":0.5}}"#);
+        let rows = [("a", r#"{"n":1}"#), ("b", &*bad)];
+        let found = refused(&mut task, &batch("system_columns", 0, &rows)).await;
+        assert_eq!(found[0].0, 1);
+        assert!(
+            found[0].1.contains(&format!("the name \"{name}\"")),
+            "{found:?}"
+        );
+    }
+    let client = server.client().await;
+    client
+        .batch_execute("CREATE TYPE mood AS ENUM ('fine')")
+        .await
+        .unwrap();
+    let mut task = open(&context, "mood").await;
+    let found = refused(&mut task, &batch("mood", 0, &[("a", r#"{"n":1}"#)])).await;
+    assert!(found[0].1.contains("42710"), "{found:?}");
+}
+
+async fn constraints_that_look_at_the_end(server: &Postgres) {
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE tree (id text PRIMARY KEY, parent text REFERENCES tree DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .await
+        .unwrap();
+    let mut task = open(&context(server, "tree", &[("pk.fields", "id")]), "tree").await;
+    // Children before their parents, one of them an orphan.
+    let rows = [
+        ("c", r#"{"parent":"b"}"#),
+        ("o", r#"{"parent":"nobody"}"#),
+        ("b", r#"{"parent":"a"}"#),
+        ("a", r#"{"parent":null}"#),
+    ];
+    let found = refused(&mut task, &batch("tree", 0, &rows)).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, 1);
+    assert!(
+        found[0].1.contains("violates foreign key constraint"),
+        "{found:?}"
+    );
+    assert_eq!(server.rows("SELECT count(*) FROM tree").await, ["0"]);
+    let good: Vec<(&str, &str)> = [0, 2, 3].map(|row| rows[row]).into();
+    put(&mut task, &batch("tree", 0, &good)).await;
+    assert_eq!(
+        server.rows("SELECT id, parent FROM tree ORDER BY id").await,
+        ["a|-", "b|a", "c|b"]
+    );
+}
+
+async fn tables_that_cannot_grow(server: &Postgres) {
+    let wide = |prefix: &str, count: usize| {
+        let fields: Vec<String> = (0..count).map(|n| format!("\"{prefix}{n}\":1")).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    let (most, more, more_still) = (wide("a", 900), wide("b", 800), wide("c", 1700));
+    let rows = [
+        ("1", r#"{"a0":1}"#),
+        ("2", &*more_still),
+        ("3", &*most),
+        ("4", &*more),
+        ("5", r#"{"a0":2}"#),
+    ];
+    let context = context(server, "wide", &[("pk.fields", "id")]);
+    let mut task = open(&context, "wide").await;
+    let found = refused(&mut task, &batch("wide", 0, &rows)).await;
+    let indexes: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
+    assert_eq!(indexes, [1, 3], "{:?}", found[0]);
+    assert!(found[0].1.contains("1600 columns"), "{:?}", found[0]);
+    assert_eq!(
+        server.rows("SELECT to_regclass('wide') IS NULL").await,
+        ["t"],
+        "nothing is left of it"
+    );
+    put(&mut task, &batch("wide", 0, &[rows[0], rows[2], rows[4]])).await;
+    assert_eq!(
+        server.rows("SELECT id, a0 FROM wide ORDER BY id").await,
+        ["1|1", "3|1", "5|2"]
+    );
+}
+
+async fn codes_of_triggers_and_generated_columns(server: &Postgres) {
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE coded (id text PRIMARY KEY, n integer, twice integer GENERATED ALWAYS AS (n * 2) STORED); \
+             CREATE FUNCTION coded() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.n < 0 THEN RAISE EXCEPTION 'negative' USING ERRCODE = '45000'; END IF; \
+             IF NEW.n = 0 THEN PERFORM 1 FROM not_there; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER t BEFORE INSERT ON coded FOR EACH ROW EXECUTE FUNCTION coded()",
+        )
+        .await
+        .unwrap();
+    let context = context(server, "coded", &[("pk.fields", "id")]);
+    let mut task = open(&context, "coded").await;
+    let rows = [
+        ("a", r#"{"n":1}"#),
+        ("b", r#"{"n":-1}"#),
+        ("c", r#"{"twice":4}"#),
+        ("d", r#"{"n":2}"#),
+    ];
+    let found = refused(&mut task, &batch("coded", 0, &rows)).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].0 == 1 && found[0].1.contains("[SQLSTATE 45000]"),
+        "{found:?}"
+    );
+    assert!(
+        found[1].0 == 2 && found[1].1.contains("[SQLSTATE 428C9]"),
+        "{found:?}"
+    );
+    put(&mut task, &batch("coded", 0, &[rows[0], rows[3]])).await;
+    // What a trigger misses will not be there the next time either.
+    let error = task
+        .put(&batch("coded", 2, &[("e", r#"{"n":0}"#)]))
+        .await
+        .unwrap_err();
+    assert!(!error.retryable(), "{error}");
+}
+
+async fn events_of_debezium(server: &Postgres) {
+    let mut task = open(&context(server, "events", &[]), "events").await;
+    let rows = [
+        (
+            r#"{"id":1}"#,
+            r#"{"before":null,"after":{"id":1,"name":"a","big":"text"},"source":{"db":"x"},"op":"c","ts_ms":1}"#,
+        ),
+        (
+            r#"{"id":2}"#,
+            r#"{"before":null,"after":{"id":2,"name":"b"},"source":{},"op":"r"}"#,
+        ),
+        (
+            r#"{"id":1}"#,
+            r#"{"before":{"id":1},"after":{"id":1,"name":"c","big":"__debezium_unavailable_value"},"source":{},"op":"u"}"#,
+        ),
+        (
+            r#"{"id":2}"#,
+            r#"{"before":{"id":2},"after":null,"source":{},"op":"d"}"#,
+        ),
+        (r#"{"id":2}"#, "null"),
+        (
+            r#"{"id":3}"#,
+            r#"{"source":{},"before":null,"after":null,"op":"t"}"#,
+        ),
+    ];
+    put(&mut task, &batch("events", 0, &rows)).await;
+    assert_eq!(
+        server.rows("SELECT id, name, big FROM events").await,
+        ["1|c|text"]
     );
 }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Where the database refuses values, the batch is done again in halves behind savepoints, down to single rows, and
-//! then rolled back: that names the rows.
+//! then rolled back: that names the rows. So it is with tables and columns that cannot be made for a row, and with
+//! constraints that look when the transaction ends (which is why they are made to look before it does).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,7 +22,7 @@ use super::failure::Failure;
 use super::identity::{self, Identity};
 use super::row::{Row, TableName, quote};
 use super::session::Session;
-use super::table::{self, Table};
+use super::table::{self, Column, Table};
 
 type Columns = Vec<(String, Cell)>;
 /// SQL and its parameters: one array of texts a column.
@@ -54,38 +55,40 @@ pub(super) async fn apply(
     if positions.is_empty() {
         return Ok(PutReport::Taken);
     }
-    table::prepare(session, config, &rows).await?;
-    session
-        .client
-        .batch_execute("BEGIN")
-        .await
-        .map_err(Failure::from)?;
-    let written = match write(session, config, &rows).await {
-        Ok(()) => {
-            session
-                .offsets
-                .store(&session.client, connector, &positions)
-                .await
+    let mut prepared = table::prepare(session, config, &rows).await;
+    if matches!(prepared, Err(Failure::NameTaken(_))) {
+        // If another task made the same at once, it is there now.
+        session.forget_tables();
+        prepared = table::prepare(session, config, &rows).await;
+    }
+    match prepared {
+        Ok(()) => {}
+        Err(Failure::Rows(message) | Failure::NameTaken(message)) => {
+            let found = isolate(session, config, &rows, Work::Prepare).await?;
+            run(session, "ROLLBACK").await?;
+            // What was made is gone again.
+            session.forget_tables();
+            return report(found.refused, &message);
         }
-        Err(failure) => Err(failure),
-    };
-    match written {
+        Err(failure) => return Err(failure.into()),
+    }
+    run(session, "BEGIN").await?;
+    match transaction(session, config, connector, &rows, &positions).await {
         Ok(()) => {
-            session
-                .client
-                .batch_execute("COMMIT")
-                .await
-                .map_err(Failure::from)?;
             session.offsets.moved(&positions);
             Ok(PutReport::Taken)
         }
         Err(Failure::Rows(message)) => {
-            session
-                .client
-                .batch_execute("ROLLBACK")
-                .await
-                .map_err(Failure::from)?;
-            isolate(session, config, &rows, message).await
+            run(session, "ROLLBACK").await?;
+            let found = isolate(session, config, &rows, Work::Write).await?;
+            if !found.refused.is_empty() || !found.in_order {
+                run(session, "ROLLBACK").await?;
+                return report(found.refused, &message);
+            }
+            // The whole was refused, but none of its parts: they are all in the open transaction.
+            commit(session, connector, &positions).await?;
+            session.offsets.moved(&positions);
+            Ok(PutReport::Taken)
         }
         Err(failure) => {
             if matches!(failure, Failure::TableChanged(_)) {
@@ -98,65 +101,168 @@ pub(super) async fn apply(
     }
 }
 
-/// Finds the rows that the database refuses; leaves nothing behind.
-async fn isolate(
+/// All of a batch in the open transaction, and its end.
+async fn transaction(
     session: &mut Session,
     config: &SinkConfig,
+    connector: &str,
     rows: &[(usize, Row)],
-    first: String,
-) -> Result<PutReport, ConnectError> {
-    session
-        .client
-        .batch_execute("BEGIN")
-        .await
-        .map_err(Failure::from)?;
-    let mut rejected = Vec::new();
-    // In order, each half on top of what was good before it: rows may also collide with each other.
-    let mut waiting = vec![rows];
-    while let Some(part) = waiting.pop() {
-        session
-            .client
-            .batch_execute("SAVEPOINT part")
-            .await
-            .map_err(Failure::from)?;
-        match write(session, config, part).await {
-            Ok(()) => session
-                .client
-                .batch_execute("RELEASE part")
-                .await
-                .map_err(Failure::from)?,
-            Err(Failure::Rows(message)) => {
-                session
-                    .client
-                    .batch_execute("ROLLBACK TO part; RELEASE part")
-                    .await
-                    .map_err(Failure::from)?;
-                match part {
-                    [] => {}
-                    [(index, row)] => rejected.push(RejectedRow {
-                        index: *index,
-                        message: format!("table {}: {message}", row.table.quoted()),
-                    }),
-                    _ => {
-                        let (left, right) = part.split_at(part.len() / 2);
-                        waiting.push(right);
-                        waiting.push(left);
-                    }
-                }
-            }
-            Err(failure) => return Err(failure.into()),
+    positions: &[(TopicPartition, i64)],
+) -> Result<(), Failure> {
+    write(session, config, rows).await?;
+    commit(session, connector, positions).await
+}
+
+/// Stores the positions beside the rows of the open transaction and ends it.
+async fn commit(
+    session: &Session,
+    connector: &str,
+    positions: &[(TopicPartition, i64)],
+) -> Result<(), Failure> {
+    let offsets = &session.offsets;
+    offsets.store(&session.client, connector, positions).await?;
+    // An error of the first statement is one of the rows, and nothing was committed.
+    run(session, "SET CONSTRAINTS ALL IMMEDIATE; COMMIT").await
+}
+
+async fn run(session: &Session, sql: &str) -> Result<(), Failure> {
+    Ok(session.client.batch_execute(sql).await?)
+}
+
+/// What is tried with parts of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Making tables and columns.
+    Prepare,
+    /// Writing rows.
+    Write,
+}
+
+/// A row that was refused, and why.
+struct Refused<'a> {
+    row: &'a [(usize, Row)],
+    message: String,
+    deferred: bool,
+}
+
+/// What trying a batch in parts found.
+struct Isolated<'a> {
+    refused: Vec<Refused<'a>>,
+    /// Whether the rows that were not refused are in the transaction in the order of the batch.
+    in_order: bool,
+}
+
+/// Finds the rows that the database refuses; leaves a transaction open that holds the others.
+async fn isolate<'a>(
+    session: &mut Session,
+    config: &SinkConfig,
+    rows: &'a [(usize, Row)],
+    work: Work,
+) -> Result<Isolated<'a>, Failure> {
+    run(session, "BEGIN").await?;
+    if work == Work::Prepare {
+        session.forget_tables();
+    }
+    let mut refused = bisect(session, config, vec![rows], work).await?;
+    let in_order = refused.iter().all(|row| !row.deferred);
+    // A row may need one that comes after it, until the transaction ends: such rows have another try.
+    loop {
+        let (again, mut rest): (Vec<_>, Vec<_>) = refused.into_iter().partition(|row| row.deferred);
+        let tried = again.len();
+        let parts = again.into_iter().rev().map(|refused| refused.row).collect();
+        let still = bisect(session, config, parts, work).await?;
+        let settled = still.is_empty() || still.len() == tried;
+        rest.extend(still);
+        refused = rest;
+        if settled {
+            return Ok(Isolated { refused, in_order });
         }
     }
-    session
-        .client
-        .batch_execute("ROLLBACK")
-        .await
-        .map_err(Failure::from)?;
-    if rejected.is_empty() {
+}
+
+/// Tries parts, the last one first, each on top of what was good before it (rows may also collide with each other),
+/// and the halves of a part that is refused, down to single rows.
+async fn bisect<'a>(
+    session: &mut Session,
+    config: &SinkConfig,
+    mut waiting: Vec<&'a [(usize, Row)]>,
+    work: Work,
+) -> Result<Vec<Refused<'a>>, Failure> {
+    let mut refused = Vec::new();
+    while let Some(part) = waiting.pop() {
+        run(session, "SAVEPOINT part").await?;
+        let (message, deferred) = match attempt(session, config, part, work).await {
+            Ok(()) => continue,
+            Err(Failure::Rows(message) | Failure::NameTaken(message)) => (message, false),
+            Err(Failure::Deferred(message)) => (message, true),
+            Err(failure) => return Err(failure),
+        };
+        run(session, "ROLLBACK TO part; RELEASE part").await?;
+        if work == Work::Prepare {
+            session.forget_tables();
+        }
+        match part {
+            [] => {}
+            [_] => refused.push(Refused {
+                row: part,
+                message,
+                deferred,
+            }),
+            _ => {
+                let (left, right) = part.split_at(part.len() / 2);
+                waiting.push(right);
+                waiting.push(left);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// Tries a part behind the savepoint `part`, which is gone if it worked.
+async fn attempt(
+    session: &mut Session,
+    config: &SinkConfig,
+    part: &[(usize, Row)],
+    work: Work,
+) -> Result<(), Failure> {
+    match work {
+        Work::Prepare => {
+            table::prepare(session, config, part).await?;
+            run(session, "RELEASE part").await
+        }
+        Work::Write => {
+            write(session, config, part).await?;
+            // Looks, and then is as lax as before for the parts that follow.
+            let look = "SAVEPOINT look; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO look; RELEASE look; RELEASE part";
+            match run(session, look).await {
+                Err(Failure::Rows(message)) => Err(Failure::Deferred(message)),
+                looked => looked,
+            }
+        }
+    }
+}
+
+/// The rows that are refused, in the order of the batch.
+fn report(refused: Vec<Refused>, first: &str) -> Result<PutReport, ConnectError> {
+    if refused.is_empty() {
         return Err(ConnectError::Fatal(format!(
             "the database refused the batch, but none of its rows: {first}"
         )));
     }
+    let mut rejected: Vec<RejectedRow> = refused
+        .into_iter()
+        .flat_map(|refused| {
+            refused
+                .row
+                .iter()
+                .map(move |row| (row, refused.message.clone()))
+        })
+        .map(|((index, row), message)| RejectedRow {
+            index: *index,
+            message: format!("table {}: {message}", row.table.quoted()),
+        })
+        .collect();
+    rejected.sort_by_key(|row| row.index);
     Ok(PutReport::Rejected(rejected))
 }
 
@@ -215,11 +321,15 @@ fn reduced(rows: &[(usize, Row)], identities: &[Identity]) -> Vec<Step> {
                 last.delete = true;
                 last.columns = None;
             }
-            Some(columns) => {
-                last.columns
-                    .get_or_insert_default()
-                    .extend(columns.iter().cloned());
-            }
+            // Of two spellings of a key the row has the first, as if they had come one by one.
+            Some(columns) => match &mut last.columns {
+                Some(known) => {
+                    let of_key = |name: &str| row.key.iter().any(|(key, _)| key == name);
+                    let others = columns.iter().filter(|(name, _)| !of_key(name));
+                    known.extend(others.cloned());
+                }
+                None => last.columns = Some(columns.iter().cloned().collect()),
+            },
         }
     }
     let mut steps: Vec<Step> = Vec::new();
@@ -306,7 +416,11 @@ fn statement(
     let mut used: Vec<(String, String)> = Vec::new();
     let mut parameters = Vec::new();
     for (place, (column, _)) in step.rows[0].iter().enumerate() {
-        let Some(column_type) = table.columns.get(column) else {
+        let Some(Column {
+            sql_type: column_type,
+            ..
+        }) = table.columns.get(column)
+        else {
             // A column without a type so far: all its values are NULL, or the table was widened for them.
             if chunk.iter().all(|row| row[place].1.text.is_none()) {
                 continue;

@@ -12,6 +12,12 @@ pub(super) enum Failure {
     /// The values of a row: find the row.
     #[error("{0}")]
     Rows(String),
+    /// The values of a row, found by a constraint that looks when the transaction ends: a row behind it may mend it.
+    #[error("{0}")]
+    Deferred(String),
+    /// Something of the name of a new table or column is there already: another task's, or of another kind.
+    #[error("{0}")]
+    NameTaken(String),
     /// Not the same as when the table was looked at: look again.
     #[error("{0}")]
     TableChanged(String),
@@ -22,7 +28,9 @@ pub(super) enum Failure {
 impl From<Failure> for ConnectError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Rows(message) => Self::Data(message),
+            Failure::Rows(message) | Failure::Deferred(message) | Failure::NameTaken(message) => {
+                Self::Data(message)
+            }
             Failure::TableChanged(message) => Self::Transient(message),
             Failure::Other(error) => error,
         }
@@ -38,9 +46,9 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// A definition that failed. Two tasks that make the same thing at once: the loser looks again.
+/// A definition that failed.
 pub(super) fn of_definition(error: tokio_postgres::Error) -> Failure {
-    let lost = error.code().is_some_and(|code| {
+    let taken = error.code().is_some_and(|code| {
         [
             SqlState::UNIQUE_VIOLATION,
             SqlState::DUPLICATE_TABLE,
@@ -50,8 +58,8 @@ pub(super) fn of_definition(error: tokio_postgres::Error) -> Failure {
         .contains(code)
     });
     match Failure::from(error) {
-        Failure::Rows(message) | Failure::Other(ConnectError::Fatal(message)) if lost => {
-            ConnectError::Transient(message).into()
+        Failure::Rows(message) | Failure::Other(ConnectError::Fatal(message)) if taken => {
+            Failure::NameTaken(message)
         }
         other => other,
     }
@@ -97,18 +105,16 @@ fn of_database(database: &DbError) -> Failure {
     }
     let code = database.code();
     let message = format!("{message} [SQLSTATE {}]", code.code());
+    let missing = *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN;
     match (code.code().get(..2), code) {
-        (_, code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
-            Failure::TableChanged(message)
-        }
-        // Values, constraints, limits (of an index' entry, say), and what triggers raise.
-        (Some("22" | "23" | "54" | "P0"), _) => Failure::Rows(message),
-        (_, code) if *code == SqlState::DATATYPE_MISMATCH || *code == SqlState::CANNOT_COERCE => {
-            Failure::Rows(message)
-        }
-        (Some("08" | "40" | "53" | "55" | "57" | "58"), _) => {
-            ConnectError::Transient(message).into()
-        }
+        // What a trigger's function misses is not there the next time either.
+        _ if missing && database.where_().is_some() => ConnectError::Fatal(message).into(),
+        _ if missing => Failure::TableChanged(message),
+        (Some(class), _) if is_of_rows(class) => Failure::Rows(message),
+        _ if ROW_CODES.contains(&code.code()) => Failure::Rows(message),
+        (Some("08" | "40" | "53" | "57" | "58"), _) => ConnectError::Transient(message).into(),
+        _ if TRANSIENT_CODES.contains(&code.code()) => ConnectError::Transient(message).into(),
+        (Some("3F"), _) => ConnectError::config("collection.name.format", message).into(),
         (_, code) if *code == SqlState::INVALID_PASSWORD => {
             ConnectError::config("connection.password", message).into()
         }
@@ -130,6 +136,25 @@ fn of_database(database: &DbError) -> Failure {
         .into(),
         _ => ConnectError::Fatal(message).into(),
     }
+}
+
+/// Codes of other classes that are about values: a type that does not fit, no such cast, a generated column.
+const ROW_CODES: [&str; 3] = ["42804", "42846", "428C9"];
+
+/// Codes of other classes that pass: a table or row that is locked, a server that is a standby for now, and
+/// transactions that it ended because they took too long.
+const TRANSIENT_CODES: [&str; 5] = ["55006", "55P03", "25006", "25P03", "25P04"];
+
+/// Classes of PostgreSQL's own errors that are not about the values of a row.
+const OTHER_CLASSES: [&str; 29] = [
+    "03", "08", "0A", "0B", "0F", "0L", "0P", "0Z", "24", "25", "26", "28", "2B", "2D", "2F", "34",
+    "3B", "3D", "3F", "40", "42", "53", "55", "57", "58", "72", "F0", "HV", "XX",
+];
+
+/// Values, constraints, limits (of an index' entry, say), conditions of views, and what triggers raise: under codes of
+/// PostgreSQL or of their own.
+fn is_of_rows(class: &str) -> bool {
+    !OTHER_CLASSES.contains(&class)
 }
 
 /// The error and what caused it.

@@ -6,6 +6,8 @@
 //! ```text
 //! SELECT dense_rank() OVER (ORDER BY c1::uuid) FROM unnest($1::text[]) WITH ORDINALITY AS u(c1, n) ORDER BY n
 //! ```
+//!
+//! The order in which a key names its columns says nothing: `{"x":1,"y":2}` is `{"y":2,"x":1}`.
 
 use std::collections::HashMap;
 
@@ -22,11 +24,14 @@ pub(super) struct Identity {
     number: i64,
 }
 
+/// The columns of a key, by name.
+type Key<'a> = Vec<&'a (String, Cell)>;
+
 /// Rows whose keys can be compared: of one table, with the same key columns.
 struct Group<'a> {
     table: &'a TableName,
-    key: &'a [(String, Cell)],
     places: Vec<usize>,
+    keys: Vec<Key<'a>>,
 }
 
 /// The identity of each row.
@@ -39,21 +44,19 @@ pub(super) async fn of_rows(
 ) -> Result<Vec<Identity>, Failure> {
     let mut groups: Vec<Group> = Vec::new();
     for (place, (_, row)) in rows.iter().enumerate() {
-        let fits = |group: &&mut Group| {
-            group.table == &row.table
-                && group.key.len() == row.key.len()
-                && group
-                    .key
-                    .iter()
-                    .zip(&row.key)
-                    .all(|((a, _), (b, _))| a == b)
-        };
+        let mut key: Key = row.key.iter().collect();
+        key.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let fits =
+            |group: &&mut Group| group.table == &row.table && same_names(&group.keys[0], &key);
         match groups.iter_mut().find(fits) {
-            Some(group) => group.places.push(place),
+            Some(group) => {
+                group.places.push(place);
+                group.keys.push(key);
+            }
             None => groups.push(Group {
                 table: &row.table,
-                key: &row.key,
                 places: vec![place],
+                keys: vec![key],
             }),
         }
     }
@@ -65,16 +68,11 @@ pub(super) async fn of_rows(
         rows.len()
     ];
     for (number_of_group, group) in groups.iter().enumerate() {
-        let keys: Vec<&[(String, Cell)]> = group
-            .places
-            .iter()
-            .map(|place| &*rows[*place].1.key)
-            .collect();
         let numbers = match session.tables.get(group.table).cloned() {
-            Some(table) if !text_decides(&keys, &table) => {
-                by_database(session, &keys, &table).await?
+            Some(table) if !text_decides(&group.keys, &table) => {
+                by_database(session, &group.keys, &table).await?
             }
-            _ => by_text(&keys),
+            _ => by_text(&group.keys),
         };
         for (place, number) in group.places.iter().zip(numbers) {
             identities[*place] = Identity {
@@ -86,21 +84,28 @@ pub(super) async fn of_rows(
     Ok(identities)
 }
 
-fn text_decides(keys: &[&[(String, Cell)]], table: &Table) -> bool {
-    keys.iter().flat_map(|key| key.iter()).all(|(name, cell)| {
-        match table.columns.get(name).map(String::as_str) {
-            // Writing will say that there is no such column.
-            None | Some("text" | "character varying") => true,
-            Some("smallint" | "integer" | "bigint") => matches!(
+fn same_names(a: &Key, b: &Key) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| a == b)
+}
+
+fn text_decides(keys: &[Key], table: &Table) -> bool {
+    keys.iter().flatten().all(|(name, cell)| {
+        // Writing will say that there is no such column.
+        let Some(column) = table.columns.get(name) else {
+            return true;
+        };
+        match &*column.sql_type {
+            "text" | "character varying" => column.loose_collation.is_none(),
+            "smallint" | "integer" | "bigint" => matches!(
                 cell.kind,
                 Some(Kind::SmallInt | Kind::Integer | Kind::BigInt)
             ),
-            Some(_) => false,
+            _ => false,
         }
     })
 }
 
-fn by_text(keys: &[&[(String, Cell)]]) -> Vec<i64> {
+fn by_text(keys: &[Key]) -> Vec<i64> {
     let mut numbers: HashMap<Vec<Option<&str>>, i64> = HashMap::new();
     keys.iter()
         .zip(0..)
@@ -113,19 +118,23 @@ fn by_text(keys: &[&[(String, Cell)]]) -> Vec<i64> {
 
 async fn by_database(
     session: &mut Session,
-    keys: &[&[(String, Cell)]],
+    keys: &[Key<'_>],
     table: &Table,
 ) -> Result<Vec<i64>, Failure> {
     let mut parameters = Vec::new();
     let mut casts = Vec::new();
     for (place, (name, _)) in keys[0].iter().enumerate() {
-        let Some(column_type) = table.columns.get(name) else {
+        let Some(column) = table.columns.get(name) else {
             continue;
         };
-        casts.push(cast(&format!("u.c{}", casts.len() + 1), column_type));
+        let value = cast(&format!("u.c{}", casts.len() + 1), &column.sql_type);
+        casts.push(match &column.loose_collation {
+            Some(collation) => format!("{value} COLLATE {collation}"),
+            None => value,
+        });
         parameters.push(
             keys.iter()
-                .map(|key| key[place].1.for_column(column_type))
+                .map(|key| key[place].1.for_column(&column.sql_type))
                 .collect(),
         );
     }

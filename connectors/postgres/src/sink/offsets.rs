@@ -50,6 +50,10 @@ impl Entry {
     }
 }
 
+async fn is_there(client: &Client) -> Result<bool, Failure> {
+    Ok(client.query_one(IS_THERE, &[]).await?.get(0))
+}
+
 impl Offsets {
     /// Reads those of these partitions; the table is made if it is not there.
     pub(super) async fn load(
@@ -57,11 +61,15 @@ impl Offsets {
         connector: &str,
         partitions: &[OpenPartition],
     ) -> Result<Self, Failure> {
-        if !client.query_one(IS_THERE, &[]).await?.get::<_, bool>(0) {
-            client
-                .batch_execute(CREATE)
-                .await
-                .map_err(failure::of_definition)?;
+        if !is_there(client).await?
+            && let Err(error) = client.batch_execute(CREATE).await
+        {
+            match failure::of_definition(error) {
+                // Another task made it at the same time.
+                Failure::NameTaken(_) if is_there(client).await? => {}
+                Failure::NameTaken(message) => return Err(ConnectError::Fatal(message).into()),
+                other => return Err(other),
+            }
         }
         let mut entries: HashMap<TopicPartition, Entry> = partitions
             .iter()

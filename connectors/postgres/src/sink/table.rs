@@ -13,16 +13,29 @@ use super::session::Session;
 /// A table as the catalog has it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    /// Types as `format_type` prints them, by column: of domains the type below, of texts and bits without their
-    /// length, because a cast to a length cuts what is longer, and an assignment refuses it.
-    pub(super) columns: HashMap<String, String>,
+    pub(super) columns: HashMap<String, Column>,
 }
 
+/// A column as the catalog has it.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    /// Its type as `format_type` prints it: of domains the type below, of texts and bits without their length,
+    /// because a cast to a length cuts what is longer, and an assignment refuses it.
+    pub(super) sql_type: String,
+    /// The collation, quoted, if other bytes may be the same text under it (`deterministic = false`).
+    pub(super) loose_collation: Option<String>,
+}
+
+// `collisdeterministic` came with PostgreSQL 12: looked up by name, so that older servers answer too.
 const COLUMNS: &str = "SELECT a.attname::text, format_type(b.oid, CASE WHEN coalesce(nullif(b.typelem, 0), b.oid) IN \
                        ('bpchar'::regtype, 'varchar'::regtype, '\"bit\"'::regtype, 'varbit'::regtype) THEN -1 \
-                       WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END) \
+                       WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END), \
+                       CASE to_jsonb(l) ->> 'collisdeterministic' \
+                       WHEN 'false' THEN quote_ident(n.nspname) || '.' || quote_ident(l.collname) END \
                        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
                        JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
+                       LEFT JOIN pg_collation l ON l.oid = a.attcollation \
+                       LEFT JOIN pg_namespace n ON n.oid = l.collnamespace \
                        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
 
 async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Failure> {
@@ -35,7 +48,16 @@ async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Fail
             .await?;
         return Ok(there.get::<_, bool>(0).then(Table::default));
     }
-    let columns = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let columns = rows
+        .iter()
+        .map(|row| {
+            let column = Column {
+                sql_type: row.get(1),
+                loose_collation: row.get(2),
+            };
+            (row.get(0), column)
+        })
+        .collect();
     Ok(Some(Table { columns }))
 }
 
@@ -136,8 +158,7 @@ async fn create(
         parts.join(", ")
     );
     tracing::info!(table = name.quoted(), "making the table");
-    define(session, &sql).await?;
-    reload(session, name).await
+    define(session, name, &sql).await
 }
 
 async fn widen(
@@ -163,20 +184,14 @@ async fn widen(
         .map(|(column, kind)| format!("ADD COLUMN IF NOT EXISTS {} {}", quote(column), kind.sql()))
         .collect();
     tracing::info!(table = name.quoted(), ?columns, "adding columns");
-    define(
-        session,
-        &format!("ALTER TABLE {} {}", name.quoted(), parts.join(", ")),
-    )
-    .await?;
-    reload(session, name).await
+    let sql = format!("ALTER TABLE {} {}", name.quoted(), parts.join(", "));
+    define(session, name, &sql).await
 }
 
-async fn define(session: &Session, sql: &str) -> Result<(), Failure> {
+/// Makes or alters a table and reads what it is then.
+async fn define(session: &mut Session, name: &TableName, sql: &str) -> Result<(), Failure> {
     let done = session.client.batch_execute(sql).await;
-    done.map_err(failure::of_definition)
-}
-
-async fn reload(session: &mut Session, name: &TableName) -> Result<(), Failure> {
+    done.map_err(failure::of_definition)?;
     match read(session, name).await? {
         Some(table) => {
             session.tables.insert(name.clone(), table);
