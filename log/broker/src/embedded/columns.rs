@@ -10,6 +10,7 @@
 //! Invariants:
 //! 1. A view's range lies in its buffer: spans were checked when they were read.
 //! 2. Control batches, aborted records and records below the position leave no row, but the next offset is past them.
+//! 3. A run ends with the batch by which its content reaches the limit: whoever compresses well fills nobody's memory.
 
 use arrow::array::BinaryViewArray;
 use arrow::array::builder::make_view;
@@ -23,24 +24,30 @@ use crate::partition::AbortedTransaction;
 /// Largest content of one compressed batch that a reader takes; a larger one is reported as corrupt.
 const DECOMPRESSED_MAX: usize = 256 << 20;
 
-/// The records of `bytes` from `position` on, without those of `aborted` transactions.
+/// The records of `bytes` from `position` on, without those of `aborted` transactions; those of one batch at least, and of no further one once
+/// their content takes `content_bytes_max`. Returns how much it takes, too.
 pub(super) fn decode(
     partition: &TopicPartition,
     bytes: &Bytes,
     position: i64,
     aborted: &[AbortedTransaction],
-) -> Result<Records, ReadError> {
+    content_bytes_max: usize,
+) -> Result<(Records, usize), ReadError> {
     let mut columns = Columns::new(bytes);
     let mut next_offset = position;
     let mut start = 0;
     for batch in batches(bytes) {
+        if columns.content_bytes >= content_bytes_max {
+            break;
+        }
         let corrupt = |error: &dyn std::fmt::Display| ReadError::Corrupt {
             partition: partition.clone(),
             offset: next_offset,
             reason: error.to_string(),
         };
         let batch = batch.map_err(|error| corrupt(&error))?;
-        if !batch.header.is_control() && !is_aborted(&batch, aborted) {
+        let is_wanted = batch.header.last_offset() >= position;
+        if is_wanted && !batch.header.is_control() && !is_aborted(&batch, aborted) {
             columns
                 .take(&batch, start, position)
                 .map_err(|error| corrupt(&error))?;
@@ -48,8 +55,10 @@ pub(super) fn decode(
         start += batch.bytes().len();
         next_offset = next_offset.max(batch.header.next_offset());
     }
+    let content_bytes = columns.content_bytes;
     columns
         .finish(partition, next_offset)
+        .map(|records| (records, content_bytes))
         .map_err(|error| ReadError::Corrupt {
             partition: partition.clone(),
             offset: position,
@@ -72,6 +81,8 @@ struct Columns {
     keys: Views,
     values: Views,
     headers: HeadersBuilder,
+    /// Of the batches taken, decompressed.
+    content_bytes: usize,
 }
 
 impl Columns {
@@ -83,6 +94,7 @@ impl Columns {
             keys: Views::default(),
             values: Views::default(),
             headers: HeadersBuilder::default(),
+            content_bytes: 0,
         }
     }
 
@@ -95,6 +107,7 @@ impl Columns {
     ) -> Result<(), log_protocol::BatchError> {
         let mut records = batch.records(DECOMPRESSED_MAX)?;
         let content = records.buffer().clone();
+        self.content_bytes += content.len();
         let (buffer, shift) = match batch.header.compression()? {
             Compression::None => (0, start),
             _ => {
@@ -261,7 +274,7 @@ mod tests {
                 (codec, ProducerStamp::NONE, rows),
                 (codec, ProducerStamp::NONE, rows),
             ]);
-            let records = decode(&partition, &bytes, 1, &[]).unwrap();
+            let (records, _) = decode(&partition, &bytes, 1, &[], usize::MAX).unwrap();
             assert_eq!(records.next_offset, 6);
             assert_eq!(
                 records.headers(2).collect::<Vec<_>>(),
@@ -282,9 +295,27 @@ mod tests {
             ProducerStamp::NONE,
             &[(None, Some(LONG), &[])],
         )]);
-        let records = decode(&TopicPartition::new("t", 0), &bytes, 0, &[]).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        let (records, _) = decode(&partition, &bytes, 0, &[], usize::MAX).unwrap();
         let value = records.value(0).unwrap();
         assert!(bytes.as_ptr_range().contains(&value.as_ptr()));
+    }
+
+    #[test]
+    fn a_run_ends_where_its_content_reaches_the_limit() {
+        let zeros = vec![0; 1 << 20];
+        let rows: &[Row<'_>] = &[(None, Some(&zeros), &[])];
+        let bytes = log(&[(Compression::Zstd, ProducerStamp::NONE, rows); 5]);
+        assert!(bytes.len() < 4096);
+        let partition = TopicPartition::new("t", 0);
+        let mut position = 0;
+        for expected in [2, 4, 5] {
+            let (records, content) =
+                decode(&partition, &bytes, position, &[], (1 << 20) + 100).unwrap();
+            position = records.next_offset;
+            assert_eq!(position, expected);
+            assert!(content < 3 << 20);
+        }
     }
 
     #[test]
@@ -306,7 +337,8 @@ mod tests {
             first_offset: 0,
             last_offset: 1,
         }];
-        let records = decode(&TopicPartition::new("t", 0), &bytes, 0, &aborted).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        let (records, _) = decode(&partition, &bytes, 0, &aborted, usize::MAX).unwrap();
         assert_eq!(records.offsets.values(), &[1, 2]);
         assert_eq!(records.next_offset, 3);
     }

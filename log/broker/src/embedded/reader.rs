@@ -3,6 +3,8 @@
 //! Invariants:
 //! 1. Positions move only in a step without a wait, together with the records that they step over: a dropped poll loses nothing.
 //! 2. Partitions take turns: a poll begins behind the one that the last poll ended with.
+//! 3. What a poll holds is bounded, however well its records were compressed, and so is what it steps over before it lets others have the
+//!    thread.
 
 use std::sync::Arc;
 
@@ -17,6 +19,19 @@ use crate::api::fetch::any_change;
 use crate::broker::Shared;
 use crate::partition::LogEnds;
 use crate::storage::{FetchError, Isolation, Partition, StorageError};
+
+/// How many times the bytes that a poll asks for its records may take decompressed; they are counted as a part of it.
+const CONTENT_RATIO: usize = 8;
+
+/// What one step of a partition gave.
+#[derive(Default)]
+struct Step {
+    /// Bytes as they are counted against the poll's budget.
+    bytes: usize,
+    run: Option<Records>,
+    /// There is more behind what was stepped over.
+    more: bool,
+}
 
 pub(super) struct EmbeddedReader {
     isolation: Isolation,
@@ -71,20 +86,21 @@ impl EmbeddedReader {
         })
     }
 
-    /// Reads what is there now, one run a partition.
-    fn read(&mut self, bytes_max: usize) -> Result<Vec<Records>, ReadError> {
+    /// Reads what is there now, one run a partition. Without a run there may be more to come.
+    fn read(&mut self, bytes_max: usize) -> Result<(Vec<Records>, bool), ReadError> {
         let count = self.slots.len();
         let mut runs = Vec::new();
         let mut bytes = 0;
-        for step in 0..count {
-            let index = (self.turn + step) % count;
+        let mut more = false;
+        for ahead in 0..count {
+            let index = (self.turn + ahead) % count;
             // What moves from here on wakes the next wait.
             self.watches[index].borrow_and_update();
             let room = bytes_max
                 .saturating_sub(bytes)
                 .min(self.partition_bytes_max);
-            let (read, run) = match self.slots[index].read(self.isolation, room.max(1)) {
-                Ok(read) => read,
+            let step = match self.slots[index].read(self.isolation, room.max(1)) {
+                Ok(step) => step,
                 Err(error) if runs.is_empty() => return Err(error),
                 // What was read goes out first: its positions have moved. The next poll begins with the error.
                 Err(_) => {
@@ -92,46 +108,53 @@ impl EmbeddedReader {
                     break;
                 }
             };
-            bytes += read;
-            runs.extend(run);
+            bytes += step.bytes;
+            more |= step.more;
+            runs.extend(step.run);
             if bytes >= bytes_max && !runs.is_empty() {
                 self.turn = (index + 1) % count;
                 break;
             }
         }
-        Ok(runs)
+        Ok((runs, more))
     }
 }
 
 impl Slot {
-    /// Reads until there is a record or nothing more: a stretch of control batches and aborted records is no run.
-    fn read(
-        &mut self,
-        isolation: Isolation,
-        bytes_max: usize,
-    ) -> Result<(usize, Option<Records>), ReadError> {
-        let mut bytes = 0;
+    /// Reads until there is a record, nothing more, or enough was stepped over: a stretch of control batches and aborted records is no run.
+    fn read(&mut self, isolation: Isolation, bytes_max: usize) -> Result<Step, ReadError> {
+        let mut step = Step::default();
         while !self.paused {
+            if step.bytes >= bytes_max {
+                step.more = true;
+                break;
+            }
             let fetched = self
                 .partition
                 .read(self.position, bytes_max, isolation)
                 .map_err(|error| read_error(&self.name, self.position, error))?;
-            bytes += fetched.bytes.len();
             if fetched.bytes.is_empty() {
                 break;
             }
-            let records =
-                columns::decode(&self.name, &fetched.bytes, self.position, &fetched.aborted)?;
+            let (records, content_bytes) = columns::decode(
+                &self.name,
+                &fetched.bytes,
+                self.position,
+                &fetched.aborted,
+                bytes_max.saturating_mul(CONTENT_RATIO),
+            )?;
+            step.bytes += fetched.bytes.len().max(content_bytes / CONTENT_RATIO);
             let moved = records.next_offset > self.position;
             self.position = records.next_offset;
             if !records.is_empty() {
-                return Ok((bytes, Some(records)));
+                step.run = Some(records);
+                break;
             }
             if !moved {
                 break;
             }
         }
-        Ok((bytes, None))
+        Ok(step)
     }
 }
 
@@ -140,7 +163,11 @@ impl Reader for EmbeddedReader {
     async fn poll(&mut self, budget: PollBudget) -> Result<Vec<Records>, ReadError> {
         let deadline = Instant::now() + budget.wait_max;
         loop {
-            let runs = self.read(budget.bytes_max)?;
+            let (runs, more) = self.read(budget.bytes_max)?;
+            if runs.is_empty() && more {
+                tokio::task::yield_now().await;
+                continue;
+            }
             if !runs.is_empty() || budget.wait_max.is_zero() {
                 return Ok(runs);
             }
@@ -148,7 +175,7 @@ impl Reader for EmbeddedReader {
                 .await
                 .is_err()
             {
-                return self.read(budget.bytes_max);
+                return Ok(self.read(budget.bytes_max)?.0);
             }
         }
     }
