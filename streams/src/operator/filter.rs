@@ -9,8 +9,9 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::DataType;
 
-use super::map::{good_rows, retain};
+use super::map::good_rows;
 use super::{Context, Emitter, Operator, OperatorError};
+use crate::expr::evaluate;
 use crate::{BatchExpr, Chunk, OperatorId, Origin};
 
 /// See the module.
@@ -51,21 +52,11 @@ pub(super) fn passing(
     chunk: Chunk,
     context: &mut Context<'_>,
 ) -> Result<Option<(Chunk, usize)>, OperatorError> {
-    let (chunk, mask) = match predicate.eval(&chunk.batch) {
-        Ok(mask) => (chunk, mask),
-        Err(error) => {
-            let Some(chunk) = good_rows(chunk, predicate, error, context, id)? else {
-                return Ok(None);
-            };
-            let mask =
-                predicate
-                    .eval(&chunk.batch)
-                    .map_err(|error| OperatorError::Inconsistent {
-                        operator: id,
-                        reason: format!("an expression fails on rows that it took before: {error}"),
-                    })?;
-            (chunk, mask)
-        }
+    let columns_error = |error| OperatorError::columns(id, &error);
+    let evaluated = evaluate(predicate, &chunk.batch).map_err(columns_error)?;
+    let chunk = good_rows(chunk, &evaluated, context).map_err(columns_error)?;
+    let Some(mask) = evaluated.values else {
+        return Ok(None);
     };
     if mask.data_type() != &DataType::Boolean || mask.len() != chunk.len() {
         return Err(OperatorError::Columns {
@@ -84,12 +75,12 @@ pub(super) fn passing(
     } else {
         mask.clone()
     };
-    let kept = mask.true_count();
-    let removed = chunk.len() - kept;
+    let removed = chunk.len() - mask.true_count();
     if removed == 0 {
         return Ok(Some((chunk, 0)));
     }
-    Ok(Some((retain(id, &chunk, &mask)?, removed)))
+    let kept = select(&chunk, &mask).map_err(columns_error)?;
+    Ok(Some((kept, removed)))
 }
 
 /// The rows of a chunk where `mask` (without NULLs) is true.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType::{Float64, Int64, Utf8View};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::DataType::{Boolean, Float64, Int64, Utf8View};
+use arrow::datatypes::Int64Type;
 use log_api::{RecordsBuilder, TopicPartition};
 
 use super::*;
@@ -11,7 +13,7 @@ use crate::state::{MemoryStore, StateStore, Tag};
 use crate::test_plan::{
     FnExpr, PlanBuilder, SECOND, TIMESTAMP, changes, hundredth, last_above_one, parse,
 };
-use crate::{ColumnExpr, Emit, JoinKind, Origin};
+use crate::{ColumnExpr, Emit, ExprError, JoinKind, Origin};
 
 /// A plan that is driven by hand: no log, no clock.
 struct Script {
@@ -140,6 +142,51 @@ fn map_sends_bad_rows_to_the_error_topic_and_goes_on() {
     script.push(source, "- b 0 2\n- a 10 1");
     assert_eq!(script.end(None), ["- a 10"]);
     assert_eq!(script.effects.failed, 3);
+}
+
+/// Whether 100 / x (column 1) is above 10, guarded against 0 as a library does that computes both sides of AND for all
+/// rows of a batch, but not for a single one.
+fn guarded(batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
+    let values = batch.column(1).as_primitive::<Int64Type>();
+    let has_zero = values.iter().flatten().any(|x| x == 0);
+    if has_zero && values.len() > 1 {
+        return Err(ExprError::new("division by zero"));
+    }
+    let above = |x: i64| x != 0 && 100 / x > 10;
+    let values = values.iter().map(|x| x.map(above));
+    Ok(Arc::new(values.collect::<BooleanArray>()))
+}
+
+#[test]
+fn an_expression_that_fails_on_a_batch_and_on_no_row_of_it_loses_nothing() {
+    let mut plan = PlanBuilder::default();
+    let source = events(&mut plan);
+    let filtered = plan.filter(source, guarded);
+    plan.map(
+        filtered,
+        vec![
+            ("name", Utf8View, Arc::new(ColumnExpr(0))),
+            ("share", Boolean, Arc::new(FnExpr(guarded))),
+        ],
+    );
+    let mut script = Script::new(plan.build());
+    let schema = script.plan.nodes[source].schema.clone();
+    script.chunk(
+        source,
+        parse(&schema, "+ a 0 1\n+ b 5 2\n+ c 0 3\n+ d 7 4\n+ e 50 5"),
+    );
+    script
+        .graph
+        .end_epoch(|_| None, &mut script.state, &mut script.effects)
+        .unwrap();
+    let output = script.effects.take_output();
+    let names: Vec<_> = output
+        .iter()
+        .flat_map(|chunk| chunk.batch.column(0).as_string_view().iter())
+        .flatten()
+        .collect();
+    assert_eq!(names, ["b", "d"]);
+    assert_eq!((script.effects.failed, script.effects.filtered), (0, 3));
 }
 
 #[test]
@@ -752,7 +799,6 @@ fn many_matches_are_emitted_in_pieces() {
 
 #[test]
 fn aggregates_count_only_what_their_filter_lets_through() {
-    use arrow::datatypes::DataType::Boolean;
     let mut plan = PlanBuilder::default();
     let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], Some(vec![0]));
     let flagged = plan.map(

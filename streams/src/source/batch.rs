@@ -11,6 +11,7 @@ use log_api::Records;
 
 use super::SourceError;
 use crate::decode::{Decoded, RowFailure};
+use crate::expr::evaluate;
 use crate::time::EventTime;
 use crate::{Origin, WatermarkSpec};
 
@@ -82,20 +83,22 @@ impl SourceBatch {
         watermark: &WatermarkSpec,
         topic: &str,
     ) -> Result<TimestampMicrosecondArray, SourceError> {
-        let mut values = watermark.expr.eval(&self.batch);
-        if values.is_err() {
-            let expr = &watermark.expr;
-            self.take_out(|batch, row| {
-                let failed = expr.eval(&batch.batch.slice(row, 1)).err()?;
-                Some(format!("the watermark expression failed: {failed}"))
-            });
-            values = watermark.expr.eval(&self.batch);
-        }
         let error = |reason| SourceError::Watermark {
             topic: topic.to_owned(),
             reason,
         };
-        let values = values.map_err(|failed| error(failed.message))?;
+        let evaluated = evaluate(&*watermark.expr, &self.batch);
+        let evaluated = evaluated.map_err(|failed| error(failed.to_string()))?;
+        if let Some(good) = evaluated.good(self.batch.num_rows()) {
+            let mut faults: Vec<Option<String>> = vec![None; good.len()];
+            for (row, reason) in &evaluated.bad {
+                faults[*row] = Some(format!("the watermark expression failed: {reason}"));
+            }
+            self.take_out(faults);
+        }
+        let Some(values) = evaluated.values else {
+            return Ok(TimestampMicrosecondArray::new_null(0));
+        };
         let found = values.data_type().clone();
         let values: &TimestampMicrosecondArray = values
             .as_primitive_opt::<TimestampMicrosecondType>()
@@ -111,21 +114,25 @@ impl SourceBatch {
 
     /// Makes failures of these records: partition, offset, reason.
     pub(super) fn skip(&mut self, skips: &[(i32, i64, String)]) {
-        self.take_out(|batch, row| {
-            let records = &batch.origin.records;
-            let offset = records.offsets.value(batch.origin.rows.value(row) as usize);
-            let at = (records.partition.partition, offset);
-            let skip = skips.iter().find(|skip| (skip.0, skip.1) == at)?;
-            Some(skip.2.clone())
-        });
+        let records = &self.origin.records;
+        let rows = self.origin.rows.values();
+        let faults: Vec<Option<String>> = rows
+            .iter()
+            .map(|&row| {
+                let at = (
+                    records.partition.partition,
+                    records.offsets.value(row as usize),
+                );
+                let skip = skips.iter().find(|skip| (skip.0, skip.1) == at)?;
+                Some(skip.2.clone())
+            })
+            .collect();
+        self.take_out(faults);
     }
 
-    /// Moves the rows that have a fault to the failures. Rare, so each row is tried by itself.
+    /// Moves the rows that have a fault to the failures.
     #[cold]
-    fn take_out(&mut self, fault: impl Fn(&Self, usize) -> Option<String>) {
-        let faults: Vec<Option<String>> = (0..self.batch.num_rows())
-            .map(|row| fault(self, row))
-            .collect();
+    fn take_out(&mut self, faults: Vec<Option<String>>) {
         let keep: Vec<bool> = faults.iter().map(Option::is_none).collect();
         for (row, reason) in faults.into_iter().enumerate() {
             let Some(reason) = reason else {
