@@ -76,9 +76,10 @@ pub(super) fn joined(
             Changes::Unkeyed(reason.clone())
         }
         (Changes::Keyed(left_key), Changes::Keyed(right_key)) => {
-            if at_most_one(right_key, right_keys) {
+            // One side's key is enough where each of its rows comes once at most, and no row of the other side by itself.
+            if !kind.pads(1) && at_most_one(right_key, right_keys) {
                 Changes::Keyed(left_key.clone())
-            } else if kind == JoinKind::Inner && at_most_one(left_key, left_keys) {
+            } else if !kind.pads(0) && at_most_one(left_key, left_keys) {
                 Changes::Keyed(shifted(right_key))
             } else {
                 let mut key = left_key.clone();

@@ -116,6 +116,8 @@ fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
     let kind = match spec.kind {
         JoinKind::Inner => "join",
         JoinKind::Left => "left join",
+        JoinKind::Right => "right join",
+        JoinKind::Full => "full join",
     };
     let on: Vec<String> = spec
         .left_keys

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{
-    Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, TableReference,
+    Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, ScalarValue, TableReference,
 };
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
@@ -95,6 +95,7 @@ pub(crate) fn lower(
         nodes: Vec::new(),
         counts: [0; 5],
         windows: 0,
+        keys: 0,
         emit,
     };
     let rows = lowering.lower(&optimized, None)?;
@@ -133,6 +134,8 @@ pub(super) struct Lowering<'a> {
     nodes: Vec<PlanNode>,
     counts: [u16; 5],
     windows: usize,
+    /// Join keys that became columns: each has a name of its own in the whole query.
+    keys: usize,
     /// What the topmost aggregate still has to take; `Changes` once it has.
     pub emit: Emit,
 }
@@ -153,6 +156,12 @@ impl Lowering<'_> {
             }
             LogicalPlan::Filter(filter) => {
                 let rows = self.lower(&filter.input, time)?;
+                if matches!(
+                    &filter.predicate,
+                    Expr::Literal(ScalarValue::Boolean(Some(true)), _)
+                ) {
+                    return Ok(rows);
+                }
                 let predicate =
                     self.compile(&filter.predicate, &rows.schema, &DataType::Boolean)?;
                 Ok(self.filter(rows, predicate))
@@ -401,17 +410,11 @@ impl Lowering<'_> {
         left: Rows,
         right: Rows,
     ) -> Result<Rows, Diagnostic> {
-        let (kind, left, right, swapped) = match join.join_type {
-            JoinType::Inner => (JoinKind::Inner, left, right, false),
-            JoinType::Left => (JoinKind::Left, left, right, false),
-            JoinType::Right => (JoinKind::Left, right, left, true),
-            JoinType::Full => {
-                return Err(self.refuse(
-                    "FULL JOIN",
-                    "FULL",
-                    "JOIN, LEFT JOIN and RIGHT JOIN work",
-                ));
-            }
+        let kind = match join.join_type {
+            JoinType::Inner => JoinKind::Inner,
+            JoinType::Left => JoinKind::Left,
+            JoinType::Right => JoinKind::Right,
+            JoinType::Full => JoinKind::Full,
             _ => return Err(self.refuse("IN (SELECT …) or EXISTS", "IN", "a JOIN works")),
         };
         if join.null_equality == NullEquality::NullEqualsNull {
@@ -428,17 +431,8 @@ impl Lowering<'_> {
                     .help("ON a.column = b.column; further conditions may follow with AND"),
             );
         }
-        let (left_on, right_on): (Vec<&Expr>, Vec<&Expr>) = join
-            .on
-            .iter()
-            .map(|(left, right)| {
-                if swapped {
-                    (right, left)
-                } else {
-                    (left, right)
-                }
-            })
-            .unzip();
+        let on = join.on.iter().map(|(left, right)| (left, right));
+        let (left_on, right_on): (Vec<&Expr>, Vec<&Expr>) = on.unzip();
         let (left, left_keys) = self.join_side(left, &left_on)?;
         let (right, right_keys) = self.join_side(right, &right_on)?;
         for (&left_key, &right_key) in left_keys.iter().zip(&right_keys) {
@@ -465,7 +459,7 @@ impl Lowering<'_> {
             (Some(filter), JoinKind::Inner) => {
                 Some(self.compile(filter, &schema, &DataType::Boolean)?)
             }
-            (Some(_), JoinKind::Left) => {
+            (Some(_), _) => {
                 return Err(self.refuse(
                     "a further condition in ON of an outer join",
                     "ON",
@@ -524,7 +518,8 @@ impl Lowering<'_> {
             exprs.push(self.compile(key, &rows.schema, &data_type)?);
             places.push(fields.len());
             bounds.push(None);
-            let name = format!("__key_{}", fields.len());
+            let name = format!("__key_{}", self.keys);
+            self.keys += 1;
             fields.push((None, Arc::new(Field::new(name, data_type, true))));
         }
         if same {
@@ -543,9 +538,9 @@ impl Lowering<'_> {
         ))
     }
 
-    /// Drops what `schema` does not ask for.
+    /// The columns of `schema` in its order, without those that it does not ask for.
     fn exactly(&mut self, rows: Rows, schema: &DFSchemaRef) -> Result<Rows, Diagnostic> {
-        if rows.schema.fields().len() == schema.fields().len() {
+        if rows.schema.columns() == schema.columns() {
             return Ok(rows);
         }
         let exprs: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();

@@ -2,15 +2,15 @@
 //!
 //! Every rule of DataFusion 55.2 was looked at once. Left out: `SingleDistinctToGroupBy` (nested aggregates are the
 //! wrong shape for views that change), `FilterNullJoinKeys` (the join itself matches no NULL), `PropagateEmptyRelation`
-//! (an input that is empty now may not stay so), limits and unions (no operator has them), and leaf-expression
-//! pushdown (no nested columns).
+//! (an input that is empty now may not stay so), `EliminateFilter` (what never passes is an empty view over its sources,
+//! not a query that reads none), limits and unions (no operator has them), and leaf-expression pushdown (no nested
+//! columns).
 
 use std::sync::Arc;
 
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
-use datafusion::optimizer::eliminate_filter::EliminateFilter;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
@@ -26,7 +26,6 @@ pub(super) fn optimizer() -> Optimizer {
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
-        Arc::new(EliminateFilter::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
@@ -63,6 +62,7 @@ mod tests {
             "decorrelate_predicate_subquery",
             "scalar_subquery_to_join",
             "decorrelate_lateral_join",
+            "eliminate_filter",
             "eliminate_limit",
             "propagate_empty_relation",
             "filter_null_join_keys",

@@ -26,6 +26,4 @@ CREATE MATERIALIZED VIEW v AS SELECT 1 AS a
 ----
 CREATE MATERIALIZED VIEW by_carrier AS SELECT carrier FROM flights
 ----
-CREATE MATERIALIZED VIEW flights_2 AS SELECT window_start, count(*) AS n FROM TUMBLE(flights, scheduled, INTERVAL '1 hour') f FULL JOIN airlines a ON f.carrier = a.carrier GROUP BY window_start
-----
 SELECT carrier FROM flights EMIT ON WINDOW CLOSE

@@ -1,10 +1,10 @@
-//! Regular join, inner and left: both sides are kept, a change on either side corrects the output.
+//! Regular join, inner and outer: both sides are kept, a change on either side corrects the output.
 //!
 //! ```text
 //!  left chunk ──▶ left state ──▶ probe right ──▶ (left row, each match) with the left row's sign
 //!  right chunk ─▶ right state ─▶ probe left  ──▶ (each match, right row) with the right row's sign
-//!  left join: a left row without a match is padded with NULLs; the padding goes when the first match comes, and
-//!             comes back when the last one goes
+//!  outer join: a row without a match, of a side that the kind names, is padded with NULLs; the padding goes when the
+//!              first match comes, and comes back when the last one goes
 //! ```
 //!
 //! State, by side and join key: an input that never takes rows back keeps them under a running number (one put a row,
@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! 1. After every chunk the output so far is the join of the inputs so far.
-//! 2. A row whose key has a NULL matches nothing and, on the left of a left join, is padded once; it is not kept.
+//! 2. A row whose key has a NULL matches nothing and, on a side that is padded, is padded once; it is never read again.
 //! 3. What is in `cache` is also in the state, and complete for its key.
 
 use std::ops::ControlFlow;
@@ -416,7 +416,7 @@ impl Join {
             matches.push(Some(rows));
         }
         let found = reader.finish();
-        let padded = self.kind == JoinKind::Left && port == LEFT;
+        let padded = self.kind.pads(port);
         let mut gathered = Gathering::new();
         let mut streamed: Vec<Vec<usize>> = vec![Vec::new(); keyed.keys.len()];
         for (row, key) in keyed.of_row.iter().enumerate() {
@@ -444,22 +444,23 @@ impl Join {
         Ok(())
     }
 
-    /// For a left join: emits (`sign` +1) or takes back (−1) the padded left rows of these keys.
+    /// For a side that is padded: emits (`sign` +1) or takes back (−1) its padded rows of these keys.
     fn pad(
         &self,
+        port: usize,
         keys: &[&[u8]],
         sign: i8,
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        let left = &self.sides[LEFT];
-        let nothing = RecordBatch::new_empty(self.sides[1].schema.clone());
+        let side = &self.sides[port];
+        let nothing = RecordBatch::new_empty(self.sides[1 - port].schema.clone());
         for encoded in keys {
-            let prefix = left.prefix(encoded);
+            let prefix = side.prefix(encoded);
             let mut from = Some(prefix.clone());
             while let Some(place) = from {
-                let (found, rest) = left.read(context.state, &prefix, &place, CHUNK_ROWS_MAX)?;
-                let mut reader = RowReader::new(&left.schema)?;
+                let (found, rest) = side.read(context.state, &prefix, &place, CHUNK_ROWS_MAX)?;
+                let mut reader = RowReader::new(&side.schema)?;
                 let mut gathered = Gathering::new();
                 for (bytes, count) in &found {
                     for _ in 0..*count {
@@ -468,7 +469,7 @@ impl Join {
                     reader.push(bytes)?;
                 }
                 let rows = Chunk::inserts(reader.finish());
-                self.flush(LEFT, &rows, &nothing, &mut gathered, context, out)?;
+                self.flush(port, &rows, &nothing, &mut gathered, context, out)?;
                 from = rest;
             }
         }
@@ -530,7 +531,8 @@ impl Operator for Join {
     ) -> Result<(), OperatorError> {
         self.sides.iter_mut().for_each(Side::trim_cache);
         let keyed = self.sides[port].keyed(&chunk.batch)?;
-        if self.kind == JoinKind::Inner || port == LEFT {
+        let other = 1 - port;
+        if !self.kind.pads(other) {
             self.keep(port, &chunk, &keyed, context.state)?;
             return self.probe(port, &chunk, &keyed, context, out);
         }
@@ -543,9 +545,9 @@ impl Operator for Join {
                 .map(|(key, _)| key.as_slice())
                 .collect()
         };
-        self.pad(&turned(false), -1, context, out)?;
+        self.pad(other, &turned(false), -1, context, out)?;
         self.probe(port, &chunk, &keyed, context, out)?;
-        self.pad(&turned(true), 1, context, out)
+        self.pad(other, &turned(true), 1, context, out)
     }
 
     fn on_commit(&mut self, state: &mut State) -> Result<(), OperatorError> {

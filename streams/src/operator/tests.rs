@@ -599,6 +599,36 @@ fn left_join_pads_until_a_match_comes_and_after_the_last_one_goes() {
     );
 }
 
+#[test]
+fn full_join_pads_both_sides_and_keeps_their_columns_in_place() {
+    let (plan, flights, airlines) = joined(JoinKind::Full);
+    let mut script = Script::new(plan);
+    script.push(airlines, "+ UA United\n+ AA American");
+    assert_eq!(script.end(None), ["+ ~ ~ UA United", "+ ~ ~ AA American"]);
+    script.push(flights, "+ UA 5\n+ DL 3\n+ ~ 1");
+    assert_eq!(
+        script.end(None),
+        [
+            "- ~ ~ UA United",
+            "+ UA 5 UA United",
+            "+ DL 3 ~ ~",
+            "+ ~ 1 ~ ~"
+        ]
+    );
+    script.commit();
+    script.restart();
+    script.push(airlines, "- UA ~\n+ DL Delta");
+    assert_eq!(
+        script.end(None),
+        [
+            "- DL 3 ~ ~",
+            "- UA 5 UA United",
+            "+ DL 3 DL Delta",
+            "+ UA 5 ~ ~"
+        ]
+    );
+}
+
 /// What is left of changes: rows and how often.
 fn consolidated(lines: &[String], into: &mut BTreeMap<String, i64>) {
     for line in lines {
@@ -719,19 +749,28 @@ fn batch_answer(program: &[(bool, String)], kind: JoinKind) -> BTreeMap<String, 
         }
     }
     type Rows = Vec<(Option<i64>, Option<String>)>;
-    let mut groups: BTreeMap<(String, Option<i64>), Rows> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<String>, Option<i64>), Rows> = BTreeMap::new();
+    for (id, (_, value)) in table
+        .iter()
+        .filter(|(_, (key, _))| kind.pads(1) && stream.iter().all(|(name, _)| name != key))
+    {
+        groups
+            .entry((None, *value))
+            .or_default()
+            .push((None, Some(id.clone())));
+    }
     for (name, x) in &stream {
         let mut matched = false;
         for (id, (_, value)) in table.iter().filter(|(_, (key, _))| key == name) {
             groups
-                .entry((name.clone(), *value))
+                .entry((Some(name.clone()), *value))
                 .or_default()
                 .push((*x, Some(id.clone())));
             matched = true;
         }
-        if !matched && kind == JoinKind::Left {
+        if !matched && kind.pads(0) {
             groups
-                .entry((name.clone(), None))
+                .entry((Some(name.clone()), None))
                 .or_default()
                 .push((*x, None));
         }
@@ -744,7 +783,8 @@ fn batch_answer(program: &[(bool, String)], kind: JoinKind) -> BTreeMap<String, 
             let sum = (!xs.is_empty()).then(|| xs.iter().sum::<i64>());
             let distinct: std::collections::BTreeSet<i64> = xs.iter().copied().collect();
             let row = format!(
-                " {name} {} {} {} {} {} {} {}",
+                " {} {} {} {} {} {} {} {}",
+                text(name),
                 text(value.map(|value| value.to_string())),
                 rows.len(),
                 text(sum.map(|sum| sum.to_string())),
@@ -763,7 +803,12 @@ fn results_are_the_batch_answer_however_the_rows_are_cut() {
     for seed in 0..30u64 {
         let mut random = fastrand::Rng::with_seed(seed);
         let program = random_program(&mut random, 120);
-        for kind in [JoinKind::Inner, JoinKind::Left] {
+        for kind in [
+            JoinKind::Inner,
+            JoinKind::Left,
+            JoinKind::Right,
+            JoinKind::Full,
+        ] {
             let expected = batch_answer(&program, kind);
             for cache_bytes in [1 << 30, 300] {
                 let found = run_cut(seed ^ 0x5eed, &program, kind, cache_bytes);

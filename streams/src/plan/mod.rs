@@ -201,6 +201,22 @@ pub enum JoinKind {
     Inner,
     /// Those of the left input.
     Left,
+    /// Those of the right input.
+    Right,
+    /// Those of both inputs.
+    Full,
+}
+
+impl JoinKind {
+    /// Whether rows of input `port` (0 = left, 1 = right) that match nothing appear, padded with NULLs.
+    pub fn pads(self, port: usize) -> bool {
+        match self {
+            Self::Inner => false,
+            Self::Left => port == 0,
+            Self::Right => port == 1,
+            Self::Full => true,
+        }
+    }
 }
 
 /// Grouping and aggregation.
