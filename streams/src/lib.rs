@@ -35,16 +35,17 @@ pub use expr::{BatchExpr, ColumnExpr, ExprError};
 pub use job::{JobHandle, JobSpec, JobStatus};
 pub use operator::OperatorError;
 pub use plan::{
-    AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, Emit, JoinKind, JoinSpec,
-    KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec, SourceColumn,
-    SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat, WatermarkSpec,
+    AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, JoinKind,
+    JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec,
+    SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat, WatermarkSpec,
 };
 pub use query::ChunkStream;
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};
 pub use source::{Source, SourceBatch, SourceCounters, SourceError, SourceOptions};
 pub use task::{JobState, QueryStart, TaskError};
 pub use time::{
-    EventTime, IdleOptions, PartitionStatus, PartitionTime, WatermarkState, WatermarkTracker,
+    EventTime, IdleOptions, PartitionStatus, PartitionTime, Watermark, WatermarkState,
+    WatermarkTracker,
 };
 pub use view::{CommitInfo, ViewBatches, ViewSnapshot};
 pub use why::{Holder, Why};

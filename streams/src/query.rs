@@ -112,7 +112,11 @@ async fn run(
         }
         let reached = inputs.watermarks(now_ms());
         graph
-            .end_epoch(|node| reached.get(&node).copied(), &mut state, &mut effects)
+            .end_epoch(
+                |node| reached.get(&node).copied().unwrap_or_default(),
+                &mut state,
+                &mut effects,
+            )
             .and_then(|()| graph.commit(&mut state))
             .map_err(TaskError::from)?;
         let delta = state.take();

@@ -126,7 +126,7 @@ impl PlanBuilder {
             mode: key
                 .clone()
                 .map_or(SourceMode::Append, |key| SourceMode::Upsert { key }),
-            watermark: has_time.then(|| WatermarkSpec {
+            watermark: has_time.then(|| WatermarkSpec::Rows {
                 expr: Arc::new(FnExpr(two_seconds_before)),
                 idle_advance: false,
             }),
@@ -186,6 +186,18 @@ impl PlanBuilder {
             Arc::new(Schema::new(fields)),
             NodeKind::Tumble(spec),
         )
+    }
+
+    /// Takes out what is late for windows over the column `at`.
+    pub(crate) fn late(&mut self, input: usize, size_us: i64, late: LatePolicy) -> usize {
+        let schema = self.schema_of(input);
+        let spec = TumbleSpec {
+            time_column: schema.index_of("at").unwrap(),
+            size_us,
+            grace_us: 0,
+            late,
+        };
+        self.push(vec![input], schema, NodeKind::Late(spec))
     }
 
     pub(crate) fn join(

@@ -74,7 +74,9 @@ impl Why {
         let holder = status
             .times
             .iter()
-            .find(|time| time.holds)
+            .filter(|time| time.holds)
+            // Of several sources the one that is furthest behind, which has not begun before all.
+            .min_by_key(|time| time.value)
             .map(|time| Holder {
                 partition: time.partition.clone(),
                 value: time.value,

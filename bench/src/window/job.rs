@@ -208,7 +208,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
                     },
                     mode: SourceMode::Append,
                     // Without rows event time stands still: the last windows stay open in every run.
-                    watermark: Some(WatermarkSpec {
+                    watermark: Some(WatermarkSpec::Rows {
                         expr: Arc::new(Delayed),
                         idle_advance: false,
                     }),

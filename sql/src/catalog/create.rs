@@ -27,6 +27,7 @@ const OPTIONS: &[&str] = &[
     "value.format",
     "format",
     "timestamp.unit",
+    "idle.advance",
     "scan.startup.mode",
     "kafka_topic",
     "key_format",
@@ -49,6 +50,7 @@ struct Options {
     partitions: Option<i32>,
     key_format: Option<KeyFormat>,
     timestamp_unit_us: Option<i64>,
+    idle_advance: bool,
 }
 
 /// Binds CREATE SOURCE or TABLE.
@@ -80,7 +82,7 @@ pub(crate) fn bind_relation(
         .at(words.place("key"))
         .help("key.format = 'json' takes any columns"));
     }
-    let times = times(library, create, &columns, words)?;
+    let times = times(library, create, &columns, options.idle_advance, words)?;
     let schema = Schema::new(
         columns
             .iter()
@@ -227,6 +229,7 @@ fn times(
     library: &Library,
     create: &CreateRelation,
     columns: &Columns,
+    idle_advance: bool,
     words: &Words,
 ) -> Result<Vec<TimeAttribute>, Diagnostic> {
     let Some(watermark) = &create.watermark else {
@@ -236,6 +239,8 @@ fn times(
         let time = |column| TimeAttribute {
             column,
             delay_us: DEFAULT_DELAY_US,
+            shift_us: 0,
+            idle_advance,
             declared: false,
         };
         return Ok(included.map(time).into_iter().collect());
@@ -257,6 +262,8 @@ fn times(
     Ok(vec![TimeAttribute {
         column,
         delay_us,
+        shift_us: 0,
+        idle_advance,
         declared: true,
     }])
 }
@@ -340,6 +347,13 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
                     "us" => 1,
                     _ => return Err(wrong("'s', 'ms' and 'us' work")),
                 });
+            }
+            "idle.advance" => {
+                options.idle_advance = match value.value.to_lowercase().as_str() {
+                    "on" | "true" => true,
+                    "off" | "false" => false,
+                    _ => return Err(wrong("'on' and 'off' work")),
+                };
             }
             "scan.startup.mode" | "auto.offset.reset" => {
                 match value.value.to_lowercase().as_str() {

@@ -98,6 +98,10 @@ pub(crate) struct TimeAttribute {
     pub column: usize,
     /// How far the watermark stays behind the largest value, µs.
     pub delay_us: i64,
+    /// How far this column's event time stays behind that of the job of a view, µs; 0 for a source or table.
+    pub shift_us: i64,
+    /// Whether event time goes on with the clock while the topic is idle.
+    pub idle_advance: bool,
     /// Whether a WATERMARK clause said so.
     pub declared: bool,
 }

@@ -9,8 +9,9 @@
 
 use arrow::datatypes::Schema;
 use streams::{
-    AggregateCall, AggregateFunction, AggregateSpec, Emit, JoinKind, JoinSpec, KeyFormat,
-    LatePolicy, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan,
+    AggregateCall, AggregateFunction, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec,
+    KeyFormat, LatePolicy, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan,
+    TumbleSpec, WatermarkSpec,
 };
 
 use super::expr::pretty;
@@ -19,15 +20,25 @@ use super::tumble::interval_text;
 /// The operators of `plan` as lines.
 pub(crate) fn explain(plan: &StreamPlan) -> Vec<String> {
     let mut lines = Vec::new();
+    let known = Known {
+        plan,
+        properties: plan.properties(),
+    };
     if let Some(last) = plan.nodes.len().checked_sub(1) {
-        tree(plan, last, "", "", &mut lines);
+        tree(&known, last, "", "", &mut lines);
     }
     lines
 }
 
-fn tree(plan: &StreamPlan, node: usize, first: &str, rest: &str, lines: &mut Vec<String>) {
-    let node = &plan.nodes[node];
-    lines.push(format!("{first}{}", line(plan, node)));
+/// A plan, and what is known of the rows on its edges.
+struct Known<'a> {
+    plan: &'a StreamPlan,
+    properties: Vec<EdgeProperties>,
+}
+
+fn tree(known: &Known<'_>, node: usize, first: &str, rest: &str, lines: &mut Vec<String>) {
+    let node = &known.plan.nodes[node];
+    lines.push(format!("{first}{}", line(known, node)));
     let last = node.inputs.len().saturating_sub(1);
     for (index, &input) in node.inputs.iter().enumerate() {
         let (branch, trunk) = if index == last {
@@ -36,7 +47,7 @@ fn tree(plan: &StreamPlan, node: usize, first: &str, rest: &str, lines: &mut Vec
             ("├─ ", "│  ")
         };
         tree(
-            plan,
+            known,
             input,
             &format!("{rest}{branch}"),
             &format!("{rest}{trunk}"),
@@ -45,8 +56,9 @@ fn tree(plan: &StreamPlan, node: usize, first: &str, rest: &str, lines: &mut Vec
     }
 }
 
-fn line(plan: &StreamPlan, node: &PlanNode) -> String {
-    let input = |index: usize| -> &Schema { &plan.nodes[node.inputs[index]].schema };
+fn line(known: &Known<'_>, node: &PlanNode) -> String {
+    let input = |index: usize| -> &Schema { &known.plan.nodes[node.inputs[index]].schema };
+    let rows = |index: usize| known.properties[node.inputs[index]];
     let id = operator(node.id);
     match &node.kind {
         NodeKind::Source(spec) => source(&id, spec),
@@ -68,21 +80,38 @@ fn line(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("map {}", columns.collect::<Vec<_>>().join(", "))
         }
         NodeKind::Filter(predicate) => format!("filter {predicate:?}"),
+        NodeKind::Late(spec) => {
+            let time = input(0).field(spec.time_column).name();
+            format!("judge {time} by {}{}", window(spec), late(spec))
+        }
         NodeKind::Tumble(spec) => {
             let time = input(0).field(spec.time_column).name();
-            let mut text = format!("tumble {id} on {time} by {}", interval_text(spec.size_us));
-            if spec.grace_us > 0 {
-                text.push_str(&format!(", grace {}", interval_text(spec.grace_us)));
-            }
-            match &spec.late {
-                LatePolicy::To(topic) => text.push_str(&format!("; late rows go to {topic}")),
-                LatePolicy::Drop => text.push_str("; late rows are dropped and counted"),
-                LatePolicy::Update => text.push_str("; late rows still update"),
-            }
-            text
+            // Of other rows nothing is late.
+            let late = if rows(0).source_rows {
+                late(spec)
+            } else {
+                String::new()
+            };
+            format!("tumble {id} on {time} by {}{late}", window(spec))
         }
         NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
-        NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0)),
+        NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), rows(0)),
+    }
+}
+
+fn window(spec: &TumbleSpec) -> String {
+    let size = interval_text(spec.size_us);
+    if spec.grace_us == 0 {
+        return size;
+    }
+    format!("{size}, grace {}", interval_text(spec.grace_us))
+}
+
+fn late(spec: &TumbleSpec) -> String {
+    match &spec.late {
+        LatePolicy::To(topic) => format!("; late rows go to {topic}"),
+        LatePolicy::Drop => "; late rows are dropped and counted".to_owned(),
+        LatePolicy::Update => "; late rows still update".to_owned(),
     }
 }
 
@@ -103,8 +132,20 @@ fn source(id: &str, spec: &SourceSpec) -> String {
             text.push_str(&format!("; upsert by {}", key.join(", ")));
         }
     }
-    if let Some(watermark) = &spec.watermark {
-        text.push_str(&format!("; watermark {:?}", watermark.expr));
+    match &spec.watermark {
+        Some(WatermarkSpec::Rows { expr, idle_advance }) => {
+            text.push_str(&format!("; watermark {expr:?}"));
+            if *idle_advance {
+                text.push_str(", goes on with the clock while idle");
+            }
+        }
+        Some(WatermarkSpec::Job { name, shift_us, .. }) => {
+            text.push_str(&format!("; event time as {name} has committed it"));
+            if *shift_us > 0 {
+                text.push_str(&format!(" - {}", interval_text(*shift_us)));
+            }
+        }
+        None => {}
     }
     if let SourceMode::Upsert { .. } = spec.mode {
         text.push_str("  [keeps one row a key]");
@@ -139,7 +180,7 @@ fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
     text
 }
 
-fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema) -> String {
+fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema, rows: EdgeProperties) -> String {
     let groups: Vec<&str> = spec
         .group_by
         .iter()
@@ -162,8 +203,10 @@ fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema) -> String {
     }
     text.push_str(match (spec.group_by.is_empty(), spec.window_end) {
         (true, _) => "  [keeps one row]",
-        (false, Some(_)) => "  [keeps one row a group until its window has closed]",
-        (false, None) => "  [keeps one row a group]",
+        (false, Some(_)) if rows.closes_windows() => {
+            "  [keeps one row a group until its window has closed]"
+        }
+        (false, _) => "  [keeps one row a group]",
     });
     text
 }

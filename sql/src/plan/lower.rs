@@ -24,7 +24,7 @@ use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan}
 use datafusion::optimizer::OptimizerContext;
 use streams::{
     BatchExpr, ColumnExpr, Emit, JoinKind, JoinSpec, LatePolicy, NodeKind, OperatorId, PlanNode,
-    StreamPlan, TumbleSpec, WatermarkSpec,
+    SourceSpec, StreamPlan, TumbleSpec, WatermarkSpec,
 };
 
 use super::changes::{Changes, joined};
@@ -33,7 +33,7 @@ use super::relation_source::RelationSource;
 use super::rules;
 use super::sql_type::{settled, type_name};
 use super::tumble::{Tumble, WINDOW_COLUMNS};
-use crate::catalog::Relation;
+use crate::catalog::{Relation, TimeAttribute};
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 
 /// What the trailing clauses of a query say about windows.
@@ -51,6 +51,22 @@ pub(crate) struct Lowered {
     pub changes: Changes,
     /// Whether a window is in it.
     pub windowed: bool,
+}
+
+/// A column that a window above reads as event time, and the window.
+#[derive(Debug, Clone)]
+struct TimeUse {
+    column: usize,
+    window: TumbleSpec,
+}
+
+impl TimeUse {
+    fn at(&self, column: usize) -> Self {
+        Self {
+            column,
+            window: self.window.clone(),
+        }
+    }
 }
 
 /// Which bound of which window a column is.
@@ -145,8 +161,9 @@ impl Lowering<'_> {
         translate(error, self.words)
     }
 
-    /// Lowers `plan`. `time` is the column of it that a window above reads: the source below it gets the watermark.
-    fn lower(&mut self, plan: &LogicalPlan, time: Option<usize>) -> Result<Rows, Diagnostic> {
+    /// Lowers `plan`. `time` is the column of it that a window above reads: the source below it gets the watermark, and
+    /// its late rows are taken out as long as they are its records.
+    fn lower(&mut self, plan: &LogicalPlan, time: Option<TimeUse>) -> Result<Rows, Diagnostic> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan, time),
             LogicalPlan::SubqueryAlias(alias) => {
@@ -167,8 +184,7 @@ impl Lowering<'_> {
                 Ok(self.filter(rows, predicate))
             }
             LogicalPlan::Projection(projection) => {
-                let below =
-                    time.and_then(|time| column_below(&projection.expr, time, &projection.input));
+                let below = time_below(&projection.expr, time, &projection.input);
                 let rows = self.lower(&projection.input, below)?;
                 self.project(rows, &projection.expr, &projection.schema)
             }
@@ -180,17 +196,19 @@ impl Lowering<'_> {
             }
             LogicalPlan::Join(join) => {
                 let left_columns = join.left.schema().fields().len();
-                let left_time = time.filter(|&time| time < left_columns);
-                let right_time = time.and_then(|time| time.checked_sub(left_columns));
-                let left = self.lower(&join.left, left_time)?;
-                let right = self.lower(&join.right, right_time)?;
+                let (left_time, right_time) = match time {
+                    Some(time) if time.column < left_columns => (Some(time), None),
+                    Some(time) => (None, Some(time.at(time.column - left_columns))),
+                    None => (None, None),
+                };
+                let left = self.judged(&join.left, left_time)?;
+                let right = self.judged(&join.right, right_time)?;
                 self.join(join, left, right)
             }
             LogicalPlan::Aggregate(aggregate) => {
                 let emit = std::mem::replace(&mut self.emit, Emit::Changes);
-                let below = time
-                    .and_then(|time| column_below(&aggregate.group_expr, time, &aggregate.input));
-                let rows = self.lower(&aggregate.input, below)?;
+                let below = time_below(&aggregate.group_expr, time, &aggregate.input);
+                let rows = self.judged(&aggregate.input, below)?;
                 let (rows, emit) = self.aggregate(aggregate, rows, emit)?;
                 // An aggregate without a window leaves ON WINDOW CLOSE unmet, which is reported at the end.
                 if emit == Emit::OnWindowClose {
@@ -200,6 +218,25 @@ impl Lowering<'_> {
             }
             other => Err(self.unsupported(other)),
         }
+    }
+
+    /// Lowers the input of an operator that makes something else of records: where they are still records, those that are
+    /// late for a window further up go here.
+    fn judged(&mut self, plan: &LogicalPlan, time: Option<TimeUse>) -> Result<Rows, Diagnostic> {
+        let rows = self.lower(plan, time.clone())?;
+        let Some(time) = time.filter(|_| gives_records(plan)) else {
+            return Ok(rows);
+        };
+        let (qualifier, field) = plan.schema().qualified_field(time.column);
+        let column = Column::from((qualifier, field));
+        let spec = TumbleSpec {
+            time_column: self.column(&rows.schema, &column)?,
+            ..time.window
+        };
+        let schema = Arc::clone(&self.nodes[rows.node].schema);
+        let kind = NodeKind::Late(spec);
+        let node = self.push(Ordinal::Stateless, vec![rows.node], &schema, kind);
+        Ok(Rows { node, ..rows })
     }
 
     fn unsupported(&self, plan: &LogicalPlan) -> Diagnostic {
@@ -256,7 +293,7 @@ impl Lowering<'_> {
             .help(help)
     }
 
-    fn scan(&mut self, scan: &TableScan, time: Option<usize>) -> Result<Rows, Diagnostic> {
+    fn scan(&mut self, scan: &TableScan, time: Option<TimeUse>) -> Result<Rows, Diagnostic> {
         let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
             return Err(Diagnostic::new(
                 Code::Internal,
@@ -268,31 +305,13 @@ impl Lowering<'_> {
             Some(projection) => projection.clone(),
             None => (0..relation.columns.len()).collect(),
         };
-        let time = time.and_then(|time| wanted.get(time).copied());
+        let asked = time.and_then(|time| wanted.get(time.column).copied());
         if wanted.is_empty() && relation.key.is_empty() {
             wanted.push(cheapest(relation));
         }
         let (mut spec, _) = relation.source(&wanted);
         let schema = relation.schema_of(&spec);
-        if let Some(time) = time
-            && let Some(attribute) = relation
-                .times
-                .iter()
-                .find(|attribute| attribute.column == time)
-            && let Some(place) = spec
-                .columns
-                .iter()
-                .position(|column| column == &relation.columns[time])
-        {
-            spec.watermark = Some(WatermarkSpec {
-                expr: Arc::new(ShiftedColumn {
-                    column: place,
-                    shift_us: -attribute.delay_us,
-                    name: schema.field(place).name().clone(),
-                }),
-                idle_advance: true,
-            });
-        }
+        spec.watermark = watermark(relation, asked, &spec, &schema);
         let changes = match &spec.mode {
             streams::SourceMode::Append => Changes::Append,
             streams::SourceMode::Upsert { key } => Changes::Keyed(key.clone()),
@@ -315,7 +334,16 @@ impl Lowering<'_> {
     }
 
     fn tumble(&mut self, tumble: &Tumble) -> Result<Rows, Diagnostic> {
-        let time = tumble.time_index().map_err(|error| self.bound(&error))?;
+        let time = TimeUse {
+            column: tumble.time_index().map_err(|error| self.bound(&error))?,
+            window: TumbleSpec {
+                time_column: 0,
+                size_us: tumble.size_us,
+                grace_us: self.policy.grace_us,
+                late: self.policy.late.clone(),
+            },
+        };
+        let window_spec = time.window.clone();
         let rows = self.lower(&tumble.input, Some(time))?;
         let time_column = self.column(&rows.schema, &tumble.time)?;
         let time_type = rows.schema.field(time_column).data_type().clone();
@@ -332,9 +360,7 @@ impl Lowering<'_> {
         }
         let spec = TumbleSpec {
             time_column,
-            size_us: tumble.size_us,
-            grace_us: self.policy.grace_us,
-            late: self.policy.late.clone(),
+            ..window_spec
         };
         let node = self.push(
             Ordinal::Tumble,
@@ -721,9 +747,72 @@ pub(super) fn plain_column(expr: &Expr) -> Option<&Column> {
     }
 }
 
-fn column_below(exprs: &[Expr], index: usize, input: &LogicalPlan) -> Option<usize> {
-    let column = plain_column(exprs.get(index)?)?;
-    input.schema().index_of_column(column).ok()
+/// The time column in the input of `exprs`.
+fn time_below(exprs: &[Expr], time: Option<TimeUse>, input: &LogicalPlan) -> Option<TimeUse> {
+    let time = time?;
+    let column = plain_column(exprs.get(time.column)?)?;
+    let column = input.schema().index_of_column(column).ok()?;
+    Some(time.at(column))
+}
+
+/// Whether the rows of `plan` are records of a topic, each as it was read.
+fn gives_records(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let source = scan.source.downcast_ref::<RelationSource>();
+            source.is_some_and(|source| source.relation.key.is_empty())
+        }
+        LogicalPlan::SubqueryAlias(alias) => gives_records(&alias.input),
+        LogicalPlan::Filter(filter) => gives_records(&filter.input),
+        LogicalPlan::Projection(projection) => gives_records(&projection.input),
+        _ => false,
+    }
+}
+
+/// Event time of a relation, for the column that a window reads (`asked`), or for whoever reads what comes of its rows:
+/// then it counts only where a time is among the columns.
+fn watermark(
+    relation: &Relation,
+    asked: Option<usize>,
+    spec: &SourceSpec,
+    schema: &SchemaRef,
+) -> Option<WatermarkSpec> {
+    let place = |time: &TimeAttribute| {
+        let column = &relation.columns[time.column];
+        spec.columns.iter().position(|other| other == column)
+    };
+    let mut times = relation.times.iter();
+    let (time, place) = match asked {
+        Some(asked) => {
+            let time = times.find(|time| time.column == asked)?;
+            (time, place(time)?)
+        }
+        None => times.find_map(|time| Some((time, place(time)?)))?,
+    };
+    if let Some(view) = &relation.view {
+        return Some(WatermarkSpec::Job {
+            name: relation.name().to_owned(),
+            input: first_topic(&view.plan)?,
+            // Without a window the job's event time is handed on as it is.
+            shift_us: asked.map_or(0, |_| time.shift_us),
+        });
+    }
+    Some(WatermarkSpec::Rows {
+        expr: Arc::new(ShiftedColumn {
+            column: place,
+            shift_us: -time.delay_us,
+            name: schema.field(place).name().clone(),
+        }),
+        idle_advance: time.idle_advance,
+    })
+}
+
+/// A topic that a job reads.
+fn first_topic(plan: &StreamPlan) -> Option<String> {
+    plan.nodes.iter().find_map(|node| match &node.kind {
+        NodeKind::Source(spec) => Some(spec.topic.clone()),
+        _ => None,
+    })
 }
 
 /// Rows that are only counted still need a column to be counted by.

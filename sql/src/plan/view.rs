@@ -241,32 +241,31 @@ pub(crate) fn default_key_format<'a>(
 /// Which columns of a view are event time: times of its inputs passed through, and bounds of windows (which come as
 /// much later as a window is long).
 fn times(plan: &LogicalPlan, grace_us: i64) -> Vec<TimeAttribute> {
-    let delay_of = |relation: &Relation, column: usize| {
-        relation
-            .times
-            .iter()
-            .find(|time| time.column == column)
-            .map(|time| time.delay_us)
+    let time_of = |relation: &Relation, column: usize| {
+        let mut times = relation.times.iter();
+        times.find(|time| time.column == column).copied()
     };
     let mut times = Vec::new();
     for column in 0..plan.schema().fields().len() {
-        let delay_us = match origin(plan, column) {
-            Origin::Column(relation, place) => delay_of(&relation, place),
+        let time = match origin(plan, column) {
+            Origin::Column(relation, place) => time_of(&relation, place),
             Origin::Window { size_us, time } => match *time {
                 Origin::Column(relation, place) => {
-                    delay_of(&relation, place).map(|delay_us| delay_us + size_us + grace_us)
+                    time_of(&relation, place).map(|time| TimeAttribute {
+                        delay_us: time.delay_us + size_us + grace_us,
+                        shift_us: size_us + grace_us,
+                        ..time
+                    })
                 }
                 _ => None,
             },
             Origin::Computed => None,
         };
-        if let Some(delay_us) = delay_us {
-            times.push(TimeAttribute {
-                column,
-                delay_us,
-                declared: true,
-            });
-        }
+        times.extend(time.map(|time| TimeAttribute {
+            column,
+            declared: true,
+            ..time
+        }));
     }
     times
 }

@@ -460,11 +460,18 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
     let Some(view) = &relation.view else {
         return notes;
     };
-    let (mut late, mut join) = (None, false);
+    let (mut late, mut join, mut corrected) = (None, false, false);
+    let properties = view.plan.properties();
     for node in &view.plan.nodes {
         match &node.kind {
-            NodeKind::Tumble(spec) => late = Some(&spec.late),
+            NodeKind::Late(spec) => late = Some(&spec.late),
+            NodeKind::Tumble(spec) if properties[node.inputs[0]].source_rows => {
+                late = Some(&spec.late);
+            }
             NodeKind::Join(_) => join = true,
+            NodeKind::Aggregate(spec) if spec.emit == Emit::OnWindowClose => {
+                corrected = !properties[node.inputs[0]].closes_windows();
+            }
             _ => {}
         }
     }
@@ -497,7 +504,12 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
         );
     }
     if view.emit == Emit::OnWindowClose {
-        notes.push("rows appear once, when their window closes".to_owned());
+        notes.push(if corrected {
+            "rows appear when their window closes, and change when what they come of is corrected"
+                .to_owned()
+        } else {
+            "rows appear once, when their window closes".to_owned()
+        });
     }
     notes
 }

@@ -36,7 +36,7 @@ use crate::state::row::{push_varint, push_zigzag, read_varint, read_zigzag};
 use crate::state::{
     Cell, Column, ColumnBuilder, Physical, ScanOrder, State, StateError, key, prefix_end,
 };
-use crate::{AggregateCall, AggregateSpec, Chunk, Emit, OperatorId};
+use crate::{AggregateCall, AggregateSpec, Chunk, Emit, OperatorId, Watermark};
 
 /// Changed since the last emission.
 const CHANGED: u8 = 1;
@@ -386,8 +386,8 @@ impl Aggregate {
     }
 
     /// The groups whose windows close now.
-    fn take_closed(&mut self, watermark: Option<i64>) -> Vec<u32> {
-        let Some(reached) = watermark else {
+    fn take_closed(&mut self, watermark: Watermark) -> Vec<u32> {
+        let Some(reached) = watermark.reached() else {
             return Vec::new();
         };
         let until = reached

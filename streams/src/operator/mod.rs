@@ -19,6 +19,7 @@ mod aggregate;
 mod effects;
 mod filter;
 mod join;
+mod late;
 mod map;
 mod pass;
 mod tumble;
@@ -33,10 +34,10 @@ use arrow::error::ArrowError;
 use thiserror::Error;
 
 pub(crate) use effects::{Effects, SideRecord};
-pub(crate) use tumble::iso8601;
+pub(crate) use late::iso8601;
 
 use crate::state::{State, StateError};
-use crate::{Chunk, LatePolicy, NodeKind, OperatorId, SourceMode, StreamPlan};
+use crate::{Chunk, NodeKind, OperatorId, SourceMode, StreamPlan, Watermark};
 
 /// Rows that an operator emits at once, at most: what a join fans out is cut here.
 pub(crate) const CHUNK_ROWS_MAX: usize = 8192;
@@ -80,8 +81,8 @@ pub(crate) struct Context<'a> {
     pub(crate) state: &'a mut State,
     /// Late rows, row errors, counters, the plan's output.
     pub(crate) effects: &'a mut Effects,
-    /// Event time that the input of the running operator has reached, µs.
-    pub(crate) watermark: Option<i64>,
+    /// Event time of the input of the running operator, as of the last end of an epoch.
+    pub(crate) watermark: Watermark,
 }
 
 /// One operator of a running plan.
@@ -134,7 +135,7 @@ struct Node {
     inputs: Vec<usize>,
     consumers: Vec<Edge>,
     is_output: bool,
-    watermark: Option<i64>,
+    watermark: Watermark,
 }
 
 /// Hands chunks to whoever comes after an operator.
@@ -205,120 +206,59 @@ pub(crate) struct Memory {
     pub(crate) cache_bytes: usize,
 }
 
-/// What is known about the rows that a node emits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Properties {
-    /// Never a −1.
-    append_only: bool,
-    /// No row comes for a window that event time has left behind by more than this (µs); `None`: nothing is known.
-    closed_after: Option<i64>,
-}
-
 impl Graph {
     /// Builds the operators of a plan that was found valid.
     pub(crate) fn build(plan: &StreamPlan, memory: Memory) -> Self {
-        let mut properties: Vec<Properties> = Vec::with_capacity(plan.nodes.len());
+        let properties = plan.properties();
         let mut nodes: Vec<Node> = Vec::with_capacity(plan.nodes.len());
         for (index, node) in plan.nodes.iter().enumerate() {
-            let inputs: Vec<Properties> =
-                node.inputs.iter().map(|&input| properties[input]).collect();
-            let schema_of = |input: usize| &plan.nodes[node.inputs[input]].schema;
-            let unchanged = |inputs: &[Properties]| inputs.first().copied();
-            let (operator, emits): (Box<dyn Operator>, Properties) = match &node.kind {
-                NodeKind::Source(spec) => {
-                    let append_only = spec.mode == SourceMode::Append;
-                    let operator: Box<dyn Operator> = match &spec.mode {
-                        SourceMode::Append => Box::new(pass::Pass),
-                        SourceMode::Upsert { key } => {
-                            Box::new(upsert::Upsert::new(node.id, &node.schema, key, memory))
-                        }
-                    };
-                    (
-                        operator,
-                        Properties {
-                            append_only,
-                            closed_after: None,
-                        },
-                    )
+            let input = |port: usize| properties[node.inputs[port]];
+            let schema_of = |port: usize| &plan.nodes[node.inputs[port]].schema;
+            let operator: Box<dyn Operator> = match &node.kind {
+                NodeKind::Source(spec) => match &spec.mode {
+                    SourceMode::Append => Box::new(pass::Pass),
+                    SourceMode::Upsert { key } => {
+                        Box::new(upsert::Upsert::new(node.id, &node.schema, key, memory))
+                    }
+                },
+                NodeKind::Map(exprs) => {
+                    Box::new(map::Map::new(node.id, exprs.clone(), node.schema.clone()))
                 }
-                NodeKind::Map(exprs) => (
-                    Box::new(map::Map::new(node.id, exprs.clone(), node.schema.clone())),
-                    unchanged(&inputs).expect("a map has one input"),
-                ),
-                NodeKind::Filter(expr) => (
-                    Box::new(filter::Filter::new(node.id, Arc::clone(expr))),
-                    unchanged(&inputs).expect("a filter has one input"),
-                ),
+                NodeKind::Filter(expr) => Box::new(filter::Filter::new(node.id, Arc::clone(expr))),
+                NodeKind::Late(spec) => Box::new(late::Late::new(node.id, spec)),
                 NodeKind::Tumble(spec) => {
-                    let closed_after = (spec.late != LatePolicy::Update).then_some(spec.grace_us);
-                    let emits = Properties {
-                        append_only: inputs[0].append_only,
-                        closed_after,
-                    };
-                    (
-                        Box::new(tumble::Tumble::new(
-                            node.id,
-                            spec.clone(),
-                            node.schema.clone(),
-                        )),
-                        emits,
-                    )
+                    Box::new(tumble::Tumble::new(node.id, spec, node.schema.clone()))
                 }
-                NodeKind::Join(spec) => {
-                    let append_only = inputs.iter().all(|input| input.append_only)
-                        && spec.kind == crate::JoinKind::Inner;
-                    let operator = join::Join::new(
-                        node.id,
-                        spec,
-                        [schema_of(0), schema_of(1)],
-                        [inputs[0].append_only, inputs[1].append_only],
-                        &node.schema,
-                        memory,
-                    );
-                    (
-                        Box::new(operator),
-                        Properties {
-                            append_only,
-                            closed_after: None,
-                        },
-                    )
-                }
-                NodeKind::Aggregate(spec) => {
-                    let grace_us = inputs[0]
-                        .closed_after
-                        .unwrap_or_else(|| grace_above(plan, index));
-                    let closes = inputs[0].append_only && inputs[0].closed_after.is_some();
-                    let operator = aggregate::Aggregate::new(
-                        node.id,
-                        spec,
-                        schema_of(0),
-                        &node.schema,
-                        inputs[0].append_only,
-                        aggregate::Closing {
-                            grace_us,
-                            drops_state: closes,
-                        },
-                        memory,
-                    );
-                    (
-                        Box::new(operator),
-                        Properties {
-                            append_only: false,
-                            closed_after: None,
-                        },
-                    )
-                }
+                NodeKind::Join(spec) => Box::new(join::Join::new(
+                    node.id,
+                    spec,
+                    [schema_of(0), schema_of(1)],
+                    [input(0).append_only, input(1).append_only],
+                    &node.schema,
+                    memory,
+                )),
+                NodeKind::Aggregate(spec) => Box::new(aggregate::Aggregate::new(
+                    node.id,
+                    spec,
+                    schema_of(0),
+                    &node.schema,
+                    input(0).append_only,
+                    aggregate::Closing {
+                        grace_us: grace_above(plan, index),
+                        drops_state: input(0).closes_windows(),
+                    },
+                    memory,
+                )),
             };
             for (port, &input) in node.inputs.iter().enumerate() {
                 nodes[input].consumers.push(Edge { node: index, port });
             }
-            properties.push(emits);
             nodes.push(Node {
                 operator,
                 inputs: node.inputs.clone(),
                 consumers: Vec::new(),
                 is_output: index + 1 == plan.nodes.len(),
-                watermark: None,
+                watermark: Watermark::None,
             });
         }
         Self { nodes }
@@ -349,15 +289,15 @@ impl Graph {
             &mut Context {
                 state,
                 effects,
-                watermark: None,
+                watermark: Watermark::None,
             },
         )
     }
 
-    /// Ends an epoch: `watermarks` gives each source node's, where it has one.
+    /// Ends an epoch: `watermarks` gives each source node's.
     pub(crate) fn end_epoch(
         &mut self,
-        watermarks: impl Fn(usize) -> Option<i64>,
+        watermarks: impl Fn(usize) -> Watermark,
         state: &mut State,
         effects: &mut Effects,
     ) -> Result<(), OperatorError> {
@@ -366,11 +306,8 @@ impl Graph {
                 watermarks(index)
             } else {
                 let nodes = &self.nodes;
-                nodes[index]
-                    .inputs
-                    .iter()
-                    .filter_map(|&input| nodes[input].watermark)
-                    .min()
+                let inputs = nodes[index].inputs.iter();
+                Watermark::least(inputs.map(|&input| nodes[input].watermark))
             };
             let (before, after) = self.nodes.split_at_mut(index + 1);
             let node = before.last_mut().expect("index is inside");
@@ -389,6 +326,12 @@ impl Graph {
             node.operator.on_epoch_end(&mut context, &mut out)?;
         }
         Ok(())
+    }
+
+    /// Event time of the output, as of the last end of an epoch.
+    pub(crate) fn watermark(&self) -> Watermark {
+        let output = self.nodes.last();
+        output.map_or(Watermark::None, |output| output.watermark)
     }
 
     /// Lets every operator write what changed since the last commit.

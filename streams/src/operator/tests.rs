@@ -13,7 +13,7 @@ use crate::state::{MemoryStore, StateStore, Tag};
 use crate::test_plan::{
     FnExpr, PlanBuilder, SECOND, TIMESTAMP, changes, hundredth, last_above_one, parse,
 };
-use crate::{ColumnExpr, Emit, ExprError, JoinKind, Origin};
+use crate::{ColumnExpr, Emit, ExprError, JoinKind, LatePolicy, Origin};
 
 /// A plan that is driven by hand: no log, no clock.
 struct Script {
@@ -60,9 +60,17 @@ impl Script {
 
     /// Ends the epoch; gives the changes.
     fn end(&mut self, watermark_seconds: Option<i64>) -> Vec<String> {
-        let watermark = watermark_seconds.map(|seconds| seconds * SECOND);
+        let watermark = match watermark_seconds {
+            Some(seconds) => Watermark::At(seconds * SECOND),
+            None => Watermark::None,
+        };
+        self.end_with(|_| watermark)
+    }
+
+    /// The same, with what each source node has reached.
+    fn end_with(&mut self, watermarks: impl Fn(usize) -> Watermark) -> Vec<String> {
         self.graph
-            .end_epoch(|_| watermark, &mut self.state, &mut self.effects)
+            .end_epoch(watermarks, &mut self.state, &mut self.effects)
             .unwrap();
         changes(&self.effects.take_output())
     }
@@ -177,7 +185,7 @@ fn an_expression_that_fails_on_a_batch_and_on_no_row_of_it_loses_nothing() {
     );
     script
         .graph
-        .end_epoch(|_| None, &mut script.state, &mut script.effects)
+        .end_epoch(|_| Watermark::None, &mut script.state, &mut script.effects)
         .unwrap();
     let output = script.effects.take_output();
     let names: Vec<_> = output
@@ -323,6 +331,87 @@ fn late_rows_are_judged_row_by_row_and_leave_as_they_were_read() {
         script.chunk(source, read(&schema, "+ e 1 9", &[i64::MIN]));
         assert_eq!(script.effects.late, 3);
     }
+}
+
+#[test]
+fn lateness_is_told_before_a_join_and_what_a_join_brings_later_is_no_late_row() {
+    let mut plan = PlanBuilder::default();
+    let events = events(&mut plan);
+    let judged = plan.late(
+        events,
+        10 * SECOND,
+        LatePolicy::To("joined.late".to_owned()),
+    );
+    let names = plan.source(
+        "names",
+        &[("code", Utf8View), ("title", Utf8View)],
+        Some(vec![0]),
+    );
+    let joined = plan.join(JoinKind::Inner, (judged, "name"), (names, "code"));
+    plan.tumble(joined, 10 * SECOND, LatePolicy::Drop);
+    let mut script = Script::new(plan.build());
+    let schema = script.plan.nodes[events].schema.clone();
+    let rows = "+ a 1 3\n+ b 2 25\n+ a 3 9\n+ a 4 ~\n+ a 5 21";
+    let chunk = read(&schema, rows, &[i64::MIN, 1, 20, 20, 20]);
+    script.chunk(events, chunk);
+    let reached = |node| match node {
+        0 => Watermark::At(20 * SECOND),
+        _ => Watermark::None,
+    };
+    assert!(script.end_with(reached).is_empty());
+    let late = script.effects.take_records();
+    assert_eq!(script.effects.late, 1);
+    assert_eq!(
+        (&*late[0].topic, &late[0].value),
+        ("joined.late", &Some(b"row 2".to_vec()))
+    );
+    // The other side comes when the first window is long closed, and changes later still.
+    script.push(names, "+ a one");
+    assert_eq!(
+        script.end_with(reached),
+        ["+ a 1 3 a one 0 10 9.999", "+ a 5 21 a one 20 30 29.999"]
+    );
+    script.push(names, "+ a two");
+    assert_eq!(script.end_with(reached).len(), 4);
+    assert_eq!(script.effects.late, 1);
+    // A row without a time has no window, however it comes.
+    assert_eq!(script.effects.failed, 2);
+}
+
+#[test]
+fn a_source_that_has_not_begun_holds_the_windows_of_a_join() {
+    let mut plan = PlanBuilder::default();
+    let (left, right) = (events(&mut plan), events(&mut plan));
+    let windows = plan.tumble(left, 10 * SECOND, LatePolicy::Drop);
+    let others = plan.tumble(right, 10 * SECOND, LatePolicy::Drop);
+    let joined = plan.join(JoinKind::Inner, (windows, "name"), (others, "name"));
+    plan.aggregate(
+        joined,
+        &["window_end", "name"],
+        &["count(*)"],
+        Emit::OnWindowClose,
+    );
+    let mut script = Script::new(plan.build());
+    let far = Watermark::At(1000 * SECOND);
+    let reached = |other: Watermark| move |node: usize| if node == 0 { far } else { other };
+    script.push(left, "+ x 1 3");
+    assert!(script.end_with(reached(Watermark::Waiting)).is_empty());
+    script.push(right, "+ x 1 4");
+    assert!(
+        script
+            .end_with(reached(Watermark::At(5 * SECOND)))
+            .is_empty()
+    );
+    script.push(right, "+ x 2 9");
+    assert!(
+        script
+            .end_with(reached(Watermark::At(9 * SECOND)))
+            .is_empty()
+    );
+    assert_eq!(
+        script.end_with(reached(Watermark::At(10 * SECOND))),
+        ["+ 10 x 2"]
+    );
 }
 
 fn windowed(emit: Emit) -> (StreamPlan, usize) {
@@ -830,7 +919,7 @@ fn many_matches_are_emitted_in_pieces() {
     script.push(airlines, "+ UA United");
     script
         .graph
-        .end_epoch(|_| None, &mut script.state, &mut script.effects)
+        .end_epoch(|_| Watermark::None, &mut script.state, &mut script.effects)
         .unwrap();
     let chunks = script.effects.take_output();
     assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_ROWS_MAX));

@@ -14,6 +14,7 @@
 //! 2. Operator ids are unique: state is addressed by them, so they come from the query's structure.
 //! 3. Column indexes lie inside the schemas that they speak of.
 
+mod properties;
 mod validate;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use thiserror::Error;
 
 use crate::BatchExpr;
+pub use properties::EdgeProperties;
 
 /// Names an operator's state for as long as the job lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +59,11 @@ pub enum NodeKind {
     Map(Vec<Arc<dyn BatchExpr>>),
     /// Keeps the rows for which the expression (boolean) is true.
     Filter(Arc<dyn BatchExpr>),
-    /// Adds `window_start`, `window_end`, `window_time`, and takes late rows out.
+    /// Takes out the rows that come too late for the window that an operator further down puts them into: lateness is
+    /// told from source records, so before a join or an aggregation.
+    Late(TumbleSpec),
+    /// Adds `window_start`, `window_end`, `window_time`. Takes late rows out where they are still source records; what
+    /// comes from a join, an aggregation or a table is a correction, and never late.
     Tumble(TumbleSpec),
     /// Regular join: both sides kept, a change on either side corrects the output. Two inputs.
     Join(JoinSpec),
@@ -148,13 +154,26 @@ pub enum SourceMode {
     },
 }
 
-/// How event time is read from rows.
+/// Where event time comes from.
 #[derive(Debug, Clone)]
-pub struct WatermarkSpec {
-    /// Over the source's columns; gives Timestamp(µs): rows before it are not expected any more.
-    pub expr: Arc<dyn BatchExpr>,
-    /// While all partitions are idle, event time flows on with the clock.
-    pub idle_advance: bool,
+pub enum WatermarkSpec {
+    /// From rows.
+    Rows {
+        /// Over the source's columns; gives Timestamp(µs): rows before it are not expected any more.
+        expr: Arc<dyn BatchExpr>,
+        /// While all partitions are idle, event time flows on with the clock; otherwise it stands.
+        idle_advance: bool,
+    },
+    /// From the job that writes the topic, as far as it has committed it. The rows of a commit lie by key, not by time, so
+    /// no column of theirs tells it.
+    Job {
+        /// The job.
+        name: String,
+        /// A topic that the job reads: its event time travels with the offset of partition 0.
+        input: String,
+        /// How far the time column stays behind the job's event time, µs.
+        shift_us: i64,
+    },
 }
 
 /// Tumbling windows, half-open, aligned to the Unix epoch, in UTC.
@@ -306,20 +325,13 @@ impl StreamPlan {
 
     /// Whether the output never takes a row back: only then may it go to a topic without a key.
     pub fn is_append_only(&self) -> bool {
-        let mut append_only: Vec<bool> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let inputs = node
-                .inputs
-                .iter()
-                .all(|&input| append_only.get(input).copied().unwrap_or(false));
-            append_only.push(match &node.kind {
-                NodeKind::Source(spec) => spec.mode == SourceMode::Append,
-                NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Tumble(_) => inputs,
-                NodeKind::Join(spec) => inputs && spec.kind == JoinKind::Inner,
-                NodeKind::Aggregate(_) => false,
-            });
-        }
-        append_only.last().copied().unwrap_or(false)
+        let last = self.properties().pop();
+        last.is_some_and(|properties| properties.append_only)
+    }
+
+    /// What is known of the rows that each node emits.
+    pub fn properties(&self) -> Vec<EdgeProperties> {
+        properties::properties(self)
     }
 
     /// Checks everything that operators rely on.

@@ -70,7 +70,11 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
     let wanted = match node.kind {
         NodeKind::Source(_) => 0,
         NodeKind::Join(_) => 2,
-        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Tumble(_) | NodeKind::Aggregate(_) => 1,
+        NodeKind::Map(_)
+        | NodeKind::Filter(_)
+        | NodeKind::Late(_)
+        | NodeKind::Tumble(_)
+        | NodeKind::Aggregate(_) => 1,
     };
     if inputs.len() != wanted {
         return Err(format!("it takes {wanted} inputs, not {}", inputs.len()));
@@ -87,6 +91,10 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             Err("a filter does not change columns".to_owned())
         }
         NodeKind::Filter(_) => Ok(()),
+        NodeKind::Late(_) if node.schema.fields() != inputs[0].fields() => {
+            Err("taking late rows out does not change columns".to_owned())
+        }
+        NodeKind::Late(spec) => window_fits(spec, inputs[0]),
         NodeKind::Tumble(spec) => tumble_fits(spec, inputs[0], &node.schema),
         NodeKind::Join(spec) => join_fits(spec, inputs, &node.schema),
         NodeKind::Aggregate(spec) => aggregate_fits(spec, inputs[0], &node.schema),
@@ -127,7 +135,7 @@ fn source_fits(spec: &SourceSpec, schema: &SchemaRef) -> Result<(), String> {
     }
 }
 
-fn tumble_fits(spec: &TumbleSpec, input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
+fn window_fits(spec: &TumbleSpec, input: &SchemaRef) -> Result<(), String> {
     if spec.size_us <= 0 || spec.grace_us < 0 {
         return Err(format!(
             "windows of {} µs with {} µs of grace",
@@ -139,14 +147,16 @@ fn tumble_fits(spec: &TumbleSpec, input: &SchemaRef, schema: &SchemaRef) -> Resu
         .get(spec.time_column)
         .map(|field| field.data_type())
     {
-        Some(data_type) if *data_type == TIMESTAMP => {}
-        Some(data_type) => {
-            return Err(format!(
-                "the time column is {data_type}, it has to be {TIMESTAMP}"
-            ));
-        }
-        None => return Err(format!("column {} does not exist", spec.time_column)),
+        Some(data_type) if *data_type == TIMESTAMP => Ok(()),
+        Some(data_type) => Err(format!(
+            "the time column is {data_type}, it has to be {TIMESTAMP}"
+        )),
+        None => Err(format!("column {} does not exist", spec.time_column)),
     }
+}
+
+fn tumble_fits(spec: &TumbleSpec, input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
+    window_fits(spec, input)?;
     let before = input.fields().len();
     let added = schema.fields().get(before..).unwrap_or_default();
     if added.len() != 3 || added.iter().any(|field| *field.data_type() != TIMESTAMP) {
@@ -243,6 +253,7 @@ pub(super) fn fingerprint(plan: &StreamPlan) -> u64 {
             NodeKind::Source(spec) => format!("source {} {:?}", spec.topic, spec.mode),
             NodeKind::Map(_) => "map".to_owned(),
             NodeKind::Filter(_) => "filter".to_owned(),
+            NodeKind::Late(_) => "late".to_owned(),
             NodeKind::Tumble(spec) => format!("tumble {} {}", spec.size_us, spec.grace_us),
             NodeKind::Join(spec) => format!(
                 "join {:?} {:?} {:?}",

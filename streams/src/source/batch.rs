@@ -13,7 +13,7 @@ use super::SourceError;
 use crate::decode::{Decoded, RowFailure};
 use crate::expr::evaluate;
 use crate::time::EventTime;
-use crate::{Origin, WatermarkSpec};
+use crate::{BatchExpr, Origin};
 
 /// Rows of one partition, in offset order.
 #[derive(Debug, Clone)]
@@ -80,14 +80,14 @@ impl SourceBatch {
     /// The watermark expression's value of each row, NULL for deletes. A row for which it fails becomes a failure.
     pub(super) fn watermark_values(
         &mut self,
-        watermark: &WatermarkSpec,
+        watermark: &dyn BatchExpr,
         topic: &str,
     ) -> Result<TimestampMicrosecondArray, SourceError> {
         let error = |reason| SourceError::Watermark {
             topic: topic.to_owned(),
             reason,
         };
-        let evaluated = evaluate(&*watermark.expr, &self.batch);
+        let evaluated = evaluate(watermark, &self.batch);
         let evaluated = evaluated.map_err(|failed| error(failed.to_string()))?;
         if let Some(good) = evaluated.good(self.batch.num_rows()) {
             let mut faults: Vec<Option<String>> = vec![None; good.len()];

@@ -10,12 +10,14 @@
 //! 1. Every record between the start and [`Source::positions`] was handed out exactly once: as a row, a failure, or
 //!    counted as skipped.
 //! 2. A position is never reset: an offset that the log does not hold is an error with both offsets.
-//! 3. [`Source::poll`] is cancel safe: a dropped future loses no record.
+//! 3. Event time of another job's output is what that job has committed, once all rows of that commit are handed out.
+//! 4. [`Source::poll`] is cancel safe: a dropped future loses no record.
 
 mod batch;
 mod error;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -28,8 +30,10 @@ use log_api::{
 
 pub use self::batch::SourceBatch;
 pub use self::error::SourceError;
+use self::upstream::Upstream;
+pub(crate) use self::upstream::event_time_text;
 use crate::decode::{Decoder, SourceSpecError};
-use crate::time::{IdleOptions, PartitionTime, WatermarkState, WatermarkTracker};
+use crate::time::{IdleOptions, PartitionTime, Watermark, WatermarkState, WatermarkTracker};
 use crate::{SourceSpec, WatermarkSpec};
 
 /// How a source reads.
@@ -79,6 +83,8 @@ pub struct Source {
     reader: Box<dyn Reader>,
     decoder: Decoder,
     watermark: Option<WatermarkSpec>,
+    /// The job whose output this is, where its event time counts.
+    upstream: Option<Upstream>,
     tracker: WatermarkTracker,
     partitions: Vec<TopicPartition>,
     indexes: HashMap<i32, usize>,
@@ -146,16 +152,19 @@ impl Source {
         let progress = reader.progress().await?;
         let idle = IdleOptions {
             grace_ms: options.idle_grace_ms,
-            advance: spec
-                .watermark
-                .as_ref()
-                .is_none_or(|watermark| watermark.idle_advance),
+            advance: match spec.watermark {
+                Some(WatermarkSpec::Rows { idle_advance, .. }) => idle_advance,
+                Some(WatermarkSpec::Job { .. }) | None => false,
+            },
         };
+        let upstream = spec.watermark.as_ref();
+        let upstream = upstream.and_then(|watermark| Upstream::of(watermark, log.admin()));
         Ok(Self {
             topic: spec.topic.clone(),
             reader,
             decoder,
             watermark: spec.watermark.clone(),
+            upstream,
             tracker: WatermarkTracker::new(partitions.iter().cloned(), restored, idle),
             indexes: partitions
                 .iter()
@@ -210,11 +219,23 @@ impl Source {
         // Rows that were committed together show in all their partitions at once: one that counted as idle must not let
         // event time pass before it is read.
         if self.pending.is_empty() || due || self.tracker.has_idle() {
+            if let Some(upstream) = &mut self.upstream {
+                upstream.ask().await?;
+            }
             self.progress = self.reader.progress().await?;
             self.progress_at_ms = Some(now_ms);
             self.follow_progress(now_ms);
+            if let Some(upstream) = &mut self.upstream {
+                upstream.ends_at(&self.progress);
+            }
         }
-        self.decode_pending(now_ms)
+        let batches = self.decode_pending(now_ms)?;
+        if let Some(upstream) = &mut self.upstream
+            && let Some(time) = upstream.reached(&self.positions)
+        {
+            self.tracker.advance_to(time);
+        }
+        Ok(batches)
     }
 
     /// For each partition the next offset to be read once all batches handed out so far are processed: what is
@@ -251,12 +272,16 @@ impl Source {
         !self.pending.is_empty()
     }
 
-    /// The watermark over the partitions, µs; `None` without one, and where the spec has no event time.
-    pub fn watermark(&mut self, now_ms: i64) -> Option<i64> {
-        self.watermark
-            .is_some()
-            .then(|| self.tracker.watermark(now_ms))
-            .flatten()
+    /// The watermark over the partitions.
+    pub fn watermark(&mut self, now_ms: i64) -> Watermark {
+        if self.watermark.is_none() {
+            return Watermark::None;
+        }
+        match self.tracker.watermark(now_ms) {
+            None => Watermark::Waiting,
+            Some(i64::MAX) => Watermark::End,
+            Some(time) => Watermark::At(time),
+        }
     }
 
     /// What is to be persisted with [`Source::positions`], in one commit.
@@ -264,9 +289,12 @@ impl Source {
         self.tracker.state()
     }
 
-    /// How event time stands in each partition, and which one holds it.
+    /// How event time stands in each partition, and which one holds it; nothing where it is not read from rows.
     pub fn partition_times(&self) -> Vec<PartitionTime> {
-        self.tracker.report()
+        match self.watermark {
+            Some(WatermarkSpec::Rows { .. }) => self.tracker.report(),
+            Some(WatermarkSpec::Job { .. }) | None => Vec::new(),
+        }
     }
 
     /// What was read so far.
@@ -328,8 +356,8 @@ impl Source {
                 if !self.skips.is_empty() {
                     batch.skip(&self.skips);
                 }
-                if let Some(watermark) = &self.watermark {
-                    let values = batch.watermark_values(watermark, &self.topic)?;
+                if let Some(WatermarkSpec::Rows { expr, .. }) = &self.watermark {
+                    let values = batch.watermark_values(&**expr, &self.topic)?;
                     batch.set_event_time(self.tracker.observe(partition, values, now_ms));
                 }
                 self.counters.rows += batch.batch.num_rows() as u64;

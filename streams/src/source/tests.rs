@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
-use log_api::{Admin, Start, TopicPartition, TransactionOptions};
+use log_api::{Admin, OffsetCommit, Start, TopicPartition, TransactionOptions};
 
 use super::*;
 use crate::test_log::MemoryLog;
@@ -35,7 +35,7 @@ fn spec() -> SourceSpec {
             timestamp_unit_us: Some(1),
         },
         mode: SourceMode::Append,
-        watermark: Some(WatermarkSpec {
+        watermark: Some(WatermarkSpec::Rows {
             expr: Arc::new(ColumnExpr(1)),
             idle_advance: true,
         }),
@@ -114,7 +114,7 @@ async fn rows_come_with_origin_watermark_and_position() {
         (1, 3, 1)
     );
     assert_eq!(source.positions(), [(TopicPartition::new("events", 0), 6)]);
-    assert_eq!(source.watermark(0), Some(40));
+    assert_eq!(source.watermark(0), Watermark::At(40));
     let counters = SourceCounters {
         rows: 4,
         undecodable: 1,
@@ -159,7 +159,7 @@ async fn large_runs_are_handed_out_in_parts() {
     assert_eq!(polls, 5);
     seen.sort_unstable();
     assert_eq!(seen, (0..25).chain(100..125).collect::<Vec<_>>());
-    assert_eq!(source.watermark(0), Some(24));
+    assert_eq!(source.watermark(0), Watermark::At(24));
 }
 
 #[tokio::test]
@@ -202,16 +202,16 @@ async fn idle_partitions_let_event_time_go_on() {
     poll(&mut source, 0).await;
     assert_eq!(
         source.watermark(0),
-        None,
+        Watermark::Waiting,
         "the others may be about to start"
     );
     poll(&mut source, 100).await;
     poll(&mut source, 1_000).await;
-    assert_eq!(source.watermark(1_000), Some(1_000_000));
+    assert_eq!(source.watermark(1_000), Watermark::At(1_000_000));
     poll(&mut source, 1_200).await;
     assert_eq!(
         source.watermark(1_200),
-        Some(1_100_000),
+        Watermark::At(1_100_000),
         "the clock, from the end of the grace"
     );
     // A second partition wakes up with an older row: judged late, and it holds from now on.
@@ -222,7 +222,7 @@ async fn idle_partitions_let_event_time_go_on() {
         Some(&[1_100_000][..]),
         "no further than known"
     );
-    assert_eq!(source.watermark(9_000), Some(1_100_000));
+    assert_eq!(source.watermark(9_000), Watermark::At(1_100_000));
     assert!(source.partition_times()[2].holds);
     let state = source.watermark_state();
     assert_eq!(state.combined, Some(1_100_000));
@@ -296,7 +296,7 @@ async fn rows_without_a_watermark_are_failures() {
         push(&log, 0, n, n);
     }
     let mut spec = spec();
-    spec.watermark = Some(WatermarkSpec {
+    spec.watermark = Some(WatermarkSpec::Rows {
         expr: Arc::new(Unlucky),
         idle_advance: true,
     });
@@ -333,5 +333,65 @@ async fn deletes_of_a_table_have_no_event_time() {
     let batches = poll(&mut source, 0).await;
     let deleted = batches[0].deleted.as_ref().unwrap();
     assert_eq!((deleted.value(0), deleted.value(1)), (false, true));
-    assert_eq!(source.watermark(0), Some(50));
+    assert_eq!(source.watermark(0), Watermark::At(50));
+}
+
+#[tokio::test]
+async fn event_time_of_a_jobs_output_comes_with_its_commits() {
+    let log = MemoryLog::new();
+    log.create("events", 1);
+    log.create("flights", 2);
+    let mut spec = spec();
+    spec.watermark = Some(WatermarkSpec::Job {
+        name: "hourly".to_owned(),
+        input: "flights".to_owned(),
+        shift_us: 7,
+    });
+    let assignment = vec![(TopicPartition::new("events", 0), Start::Earliest)];
+    let options = SourceOptions {
+        rows_max: 1,
+        ..SourceOptions::default()
+    };
+    let state = WatermarkState::default();
+    let mut source = Source::open(log.shared(), &spec, assignment, &state, options)
+        .await
+        .unwrap();
+    let commit = async |time: i64| {
+        let offset = OffsetCommit {
+            partition: TopicPartition::new("flights", 0),
+            offset: 1,
+            metadata: event_time_text(Watermark::At(time)),
+        };
+        let admin = log.shared().admin();
+        admin
+            .commit_offsets("thalweg.hourly", vec![offset])
+            .await
+            .unwrap();
+    };
+    poll(&mut source, 0).await;
+    assert_eq!(source.watermark(0), Watermark::Waiting);
+    // Whatever time the rows themselves hold.
+    push(&log, 0, 1, 9_000_000);
+    push(&log, 0, 2, 5);
+    commit(100).await;
+    assert_eq!(numbers(&poll(&mut source, 1_000).await), [1]);
+    assert_eq!(
+        source.watermark(1_000),
+        Watermark::Waiting,
+        "a row of that commit is not read"
+    );
+    assert_eq!(numbers(&poll(&mut source, 2_000).await), [2]);
+    assert_eq!(source.watermark(2_000), Watermark::At(93));
+    push(&log, 0, 3, 7);
+    assert_eq!(numbers(&poll(&mut source, 3_000).await), [3]);
+    assert_eq!(
+        source.watermark(3_000),
+        Watermark::At(93),
+        "not committed yet"
+    );
+    commit(200).await;
+    poll(&mut source, 4_000).await;
+    assert_eq!(source.watermark(4_000), Watermark::At(193));
+    assert_eq!(source.watermark_state().combined, Some(193));
+    assert!(source.partition_times().is_empty());
 }

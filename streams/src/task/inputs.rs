@@ -12,7 +12,7 @@ use super::search::BadRow;
 use crate::operator::{Effects, Graph, OperatorError};
 use crate::source::{Source, SourceBatch, SourceError, SourceOptions};
 use crate::state::{SourcePosition, State};
-use crate::time::{PartitionTime, WatermarkState};
+use crate::time::{PartitionTime, Watermark, WatermarkState};
 use crate::{Chunk, NodeKind, OperatorId, SourceMode, SourceSpec, StreamPlan};
 
 /// Where sources start that have no position yet.
@@ -44,8 +44,6 @@ pub(crate) struct Inputs {
     first: usize,
     admin: Arc<dyn Admin>,
     topics_at_ms: Option<i64>,
-    /// Whether any operator judges rows by event time.
-    judges_time: bool,
 }
 
 impl Inputs {
@@ -79,17 +77,12 @@ impl Inputs {
                 source,
             });
         }
-        let judges_time = plan
-            .nodes
-            .iter()
-            .any(|node| matches!(node.kind, NodeKind::Tumble(_)));
         Ok(Self {
             inputs,
             ready: Vec::new(),
             first: 0,
             admin: log.admin(),
             topics_at_ms: None,
-            judges_time,
         })
     }
 
@@ -226,10 +219,10 @@ impl Inputs {
     }
 
     /// Event time of each source node now.
-    pub(crate) fn watermarks(&mut self, now_ms: i64) -> BTreeMap<usize, i64> {
+    pub(crate) fn watermarks(&mut self, now_ms: i64) -> BTreeMap<usize, Watermark> {
         self.inputs
             .iter_mut()
-            .filter_map(|input| Some((input.node, input.source.watermark(now_ms)?)))
+            .map(|input| (input.node, input.source.watermark(now_ms)))
             .collect()
     }
 
@@ -302,7 +295,6 @@ impl Inputs {
     pub(crate) fn times(&self) -> Vec<PartitionTime> {
         self.inputs
             .iter()
-            .filter(|input| input.source.watermark_state().combined.is_some() || self.judges_time)
             .flat_map(|input| input.source.partition_times())
             .collect()
     }

@@ -24,7 +24,7 @@ pub use inputs::QueryStart;
 pub(crate) use inputs::{InputError, Inputs, group_positions};
 pub use lifecycle::JobState;
 pub(crate) use lifecycle::{Command, Event, Lifecycle};
-pub(crate) use process::{Environment, Names, Opened, Task, Turn, job_folder};
+pub(crate) use process::{Environment, Names, Opened, Task, Turn, group_of, job_folder};
 
 use crate::encode::KeyEncoderError;
 use crate::operator::OperatorError;

@@ -19,10 +19,11 @@ use super::search::{BadRow, Search};
 use crate::job::{JobSpec, Progress, Shared};
 use crate::operator::{Effects, Graph, Memory, SideRecord};
 use crate::sink::Sink;
-use crate::source::{SourceBatch, SourceOptions};
+use crate::source::{SourceBatch, SourceOptions, event_time_text};
 use crate::state::{
     BlockHeader, Delta, ENTRY_BYTES_MAX, SourcePosition, State, StateStore, Tag, encode_blocks,
 };
+use crate::time::Watermark;
 use crate::view::CommitInfo;
 
 /// `max.message.bytes` of a topic that does not say.
@@ -51,12 +52,17 @@ impl Names {
     pub(crate) fn new(job: &str, worker: &str) -> Self {
         Self {
             changelog: TopicPartition::new(format!("_thalweg.{job}.changelog"), 0),
-            group: format!("thalweg.{job}"),
+            group: group_of(job),
             transactional_id: format!("thalweg.{job}.{worker}"),
             errors: format!("{job}.errors"),
             late: format!("{job}.late"),
         }
     }
+}
+
+/// The consumer group of a job.
+pub(crate) fn group_of(job: &str) -> String {
+    format!("thalweg.{job}")
 }
 
 /// What a task needs from around it.
@@ -109,7 +115,9 @@ pub(crate) struct Task {
     rows_committed: u64,
     last_row: Option<(TopicPartition, i64)>,
     /// Event time that the operators have been told of.
-    told: BTreeMap<usize, i64>,
+    told: BTreeMap<usize, Watermark>,
+    /// Event time of the output at the last commit.
+    committed_time: Watermark,
     /// Side topics that are there.
     topics: HashSet<Arc<str>>,
 }
@@ -232,11 +240,13 @@ impl Task {
             rows_committed: 0,
             last_row: None,
             told: BTreeMap::new(),
+            committed_time: Watermark::None,
             topics: HashSet::new(),
             environment,
         };
         let reached = task.inputs.watermarks(now_ms);
         task.end_epoch(reached)?;
+        task.committed_time = task.graph.watermark();
         task.gather_output()?;
         task.environment
             .shared
@@ -281,7 +291,8 @@ impl Task {
             self.tell_time(now_ms)?;
             self.gather_output()?;
         }
-        if is_busy || self.has_work() || self.has_advanced() {
+        let time_moved = self.graph.watermark() != self.committed_time;
+        if is_busy || self.has_work() || self.has_advanced() || time_moved {
             self.commit.moved(now_ms);
         }
         let is_idle = !is_busy && self.inputs.are_caught_up();
@@ -357,9 +368,9 @@ impl Task {
         Ok(())
     }
 
-    fn end_epoch(&mut self, reached: BTreeMap<usize, i64>) -> Result<(), TaskError> {
+    fn end_epoch(&mut self, reached: BTreeMap<usize, Watermark>) -> Result<(), TaskError> {
         self.graph.end_epoch(
-            |node| reached.get(&node).copied(),
+            |node| reached.get(&node).copied().unwrap_or_default(),
             &mut self.state,
             &mut self.effects,
         )?;
@@ -416,7 +427,7 @@ impl Task {
             filtered: self.effects.filtered,
             failed: self.effects.failed,
             last_failure: self.effects.last_failure.clone(),
-            watermark: self.told.values().copied().min(),
+            watermark: Watermark::least(self.told.values().copied()).reached(),
             partitions: self.inputs.progress(),
             times: self.inputs.times(),
         }
@@ -485,6 +496,7 @@ impl Task {
             .applied(applied.is_ok(), now_ms.saturating_add(took_ms));
         applied?;
         self.committed = header;
+        self.committed_time = self.graph.watermark();
         self.rows_committed += rows;
         self.follow_search(rows);
         self.graph.after_commit();
@@ -568,12 +580,14 @@ impl Task {
                 .await?;
             appends += 1;
         }
+        // Whoever reads the output learns its event time from here.
+        let metadata = event_time_text(self.graph.watermark());
         let offsets = group_positions(sources)
             .into_iter()
             .map(|(partition, offset)| OffsetCommit {
                 partition,
                 offset,
-                metadata: String::new(),
+                metadata: metadata.clone(),
             })
             .collect();
         self.transaction

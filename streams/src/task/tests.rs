@@ -305,6 +305,21 @@ fn delays() -> StreamPlan {
     plan.build()
 }
 
+#[tokio::test]
+async fn event_time_is_committed_with_the_offsets() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 30);
+    rig.settle().await.unwrap();
+    let event_time = |rig: &Rig| {
+        let offsets = rig.log.group_offsets("thalweg.delays");
+        offsets["flights-0"].1.clone()
+    };
+    assert_eq!(event_time(&rig), "event-time 28000000");
+    rig.flight("UA", 5, 35);
+    rig.settle().await.unwrap();
+    assert_eq!(event_time(&rig), "event-time 33000000");
+}
+
 /// What happens in the outside world, in order.
 #[derive(Debug, Clone)]
 enum Step {

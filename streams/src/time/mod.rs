@@ -6,9 +6,12 @@
 //!      └───────── the input has ended ─────────► FINISHED
 //!
 //!   combined = minimum over the active                     (one without a value yet holds it where it is)
-//!            | none active: maximum over the others, and from then on it flows with the clock
+//!            | none active: maximum over the others; with `idle.advance` it flows with the clock from then on
 //!            | all finished: +∞
 //! ```
+//!
+//! So event time never passes what was seen less the delay: a row that is in order is not late, however long its producer
+//! paused. Only `idle.advance` gives that up, for windows that close without a row behind them.
 //!
 //! A watermark W promises: rows with an event time before W are not expected. It is in microseconds since 1970; the
 //! clock, `now_ms`, is in milliseconds and MUST be monotonic (not the wall clock): only its differences count.
@@ -18,7 +21,8 @@
 //! 2. A partition is idle only while it is caught up: position = last stable offset = high watermark. One that lags
 //!    but returns nothing, or whose end an open transaction hides, holds the watermark.
 //! 3. A clock that jumps backwards changes nothing; an active partition makes the clock irrelevant.
-//! 4. Event time flows with the clock only as far as the log has confirmed that nothing is there: after a pause of the
+//! 4. A value that no window takes ([`EVENT_TIME_LIMIT_US`]) moves nothing.
+//! 5. Event time flows with the clock only as far as the log has confirmed that nothing is there: after a pause of the
 //!    reader, what was written meanwhile is read before event time goes on.
 
 #[cfg(test)]
@@ -30,6 +34,44 @@ use arrow::array::{Array, TimestampMicrosecondArray};
 use arrow::compute;
 use log_api::{PartitionProgress, TopicPartition};
 
+/// Times beyond this (±146,000 years) have no window: their bounds would overflow.
+pub(crate) const EVENT_TIME_LIMIT_US: i64 = i64::MAX / 2;
+
+/// Watermarks beyond this move nothing. A row's watermark is its time less the delay: no delay is so long that it brings
+/// a time beyond [`EVENT_TIME_LIMIT_US`] back below this.
+const WATERMARK_LIMIT_US: i64 = EVENT_TIME_LIMIT_US / 2;
+
+/// How far event time is on an edge of a plan. In this order it only rises.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watermark {
+    /// There is none: a table, or a source that does not say which column it is. It holds nobody.
+    #[default]
+    None,
+    /// There is one, and no row has said yet where it begins: any may come.
+    Waiting,
+    /// Rows before this (µs since 1970 UTC) are not expected.
+    At(i64),
+    /// No row is expected at all.
+    End,
+}
+
+impl Watermark {
+    /// Behind several inputs: the least of those that have event time.
+    pub fn least(inputs: impl IntoIterator<Item = Self>) -> Self {
+        let timed = inputs.into_iter().filter(|input| *input != Self::None);
+        timed.min().unwrap_or_default()
+    }
+
+    /// What it has reached, µs; `None` where there is none yet.
+    pub fn reached(self) -> Option<i64> {
+        match self {
+            Self::None | Self::Waiting => None,
+            Self::At(time) => Some(time),
+            Self::End => Some(i64::MAX),
+        }
+    }
+}
+
 /// How idleness is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdleOptions {
@@ -40,11 +82,12 @@ pub struct IdleOptions {
 }
 
 impl Default for IdleOptions {
-    /// One second: a caught-up partition is known to be empty, so the grace only has to cover a producer's linger.
+    /// One second: a caught-up partition is known to be empty, so the grace only has to cover a producer's linger. Then
+    /// event time stands.
     fn default() -> Self {
         Self {
             grace_ms: 1000,
-            advance: true,
+            advance: false,
         }
     }
 }
@@ -211,6 +254,7 @@ impl WatermarkTracker {
         values: TimestampMicrosecondArray,
         now_ms: i64,
     ) -> EventTime {
+        let values = within_limits(values);
         self.first_rows_of_all(index, now_ms);
         let watermark_before = self.watermark(now_ms);
         let others = self
@@ -294,6 +338,11 @@ impl WatermarkTracker {
     /// Partition `index` will never have rows again.
     pub fn finish(&mut self, index: usize) {
         self.partitions[index].status = PartitionStatus::Finished;
+    }
+
+    /// Event time was told from elsewhere: it has reached `time`, µs.
+    pub fn advance_to(&mut self, time: i64) {
+        self.combined = self.combined.max(Some(time));
     }
 
     /// The combined watermark, µs; `None` until every active partition has one. `i64::MAX` once all have finished.
@@ -400,4 +449,14 @@ impl WatermarkTracker {
         self.now_ms = self.now_ms.max(now_ms);
         self.now_ms
     }
+}
+
+/// The values without those that move nothing.
+fn within_limits(values: TimestampMicrosecondArray) -> TimestampMicrosecondArray {
+    let fits = |time: i64| (-WATERMARK_LIMIT_US..=WATERMARK_LIMIT_US).contains(&time);
+    if values.values().iter().all(|&time| fits(time)) {
+        return values;
+    }
+    let kept = values.iter().map(|time| time.filter(|&time| fits(time)));
+    kept.collect()
 }

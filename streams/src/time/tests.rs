@@ -10,7 +10,11 @@ fn tracker(partitions: i32) -> WatermarkTracker {
 
 fn restored(partitions: i32, state: &WatermarkState) -> WatermarkTracker {
     let partitions = (0..partitions).map(|index| TopicPartition::new("t", index));
-    WatermarkTracker::new(partitions, state, IdleOptions::default())
+    let options = IdleOptions {
+        advance: true,
+        ..IdleOptions::default()
+    };
+    WatermarkTracker::new(partitions, state, options)
 }
 
 fn rows(tracker: &mut WatermarkTracker, index: usize, values: &[i64], now: i64) -> EventTime {
@@ -183,17 +187,39 @@ fn event_time_flows_with_the_clock_while_all_are_idle() {
 }
 
 #[test]
-fn event_time_stands_still_where_it_is_told_to() {
-    let options = IdleOptions {
-        advance: false,
-        ..IdleOptions::default()
-    };
+fn event_time_stands_while_all_are_idle_unless_it_is_told_otherwise() {
     let partitions = [TopicPartition::new("t", 0)];
+    let options = IdleOptions::default();
     let mut tracker = WatermarkTracker::new(partitions, &WatermarkState::default(), options);
     rows(&mut tracker, 0, &[7], 0);
     at(&mut tracker, 0, [1, 1, 1], 0);
     at(&mut tracker, 0, [1, 1, 1], 2 * GRACE);
+    at(&mut tracker, 0, [1, 1, 1], 3_600_000);
     assert_eq!(tracker.watermark(3_600_000), Some(7));
+    let time = rows(&mut tracker, 0, &[8], 3_600_001);
+    assert_eq!(time.row_watermarks(), [7], "in order, so not late");
+}
+
+#[test]
+fn a_time_that_no_window_takes_moves_nothing() {
+    let mut tracker = tracker(1);
+    let time = rows(&mut tracker, 0, &[10, i64::MAX / 2, 20, i64::MIN, 15], 0);
+    assert_eq!(time.row_watermarks(), [i64::MIN, 10, 10, 20, 20]);
+    assert_eq!(tracker.watermark(0), Some(20));
+    // A delay of 1000 years does not hide it.
+    let late = EVENT_TIME_LIMIT_US + 1 - 1000 * 366 * 86_400 * 1_000_000;
+    rows(&mut tracker, 0, &[late], 0);
+    assert_eq!(tracker.watermark(0), Some(20));
+}
+
+#[test]
+fn the_least_of_several_inputs_waits_for_all_that_have_event_time() {
+    use Watermark::{At, End, None, Waiting};
+    assert_eq!(Watermark::least([None, At(5), End]), At(5));
+    assert_eq!(Watermark::least([At(5), Waiting, None]), Waiting);
+    assert_eq!(Watermark::least([None, None]), None);
+    assert_eq!(Watermark::least([End, None]), End);
+    assert_eq!(Watermark::least([]), None);
 }
 
 #[test]

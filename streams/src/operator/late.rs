@@ -1,0 +1,163 @@
+//! Late rows: what comes for a window that event time has left behind goes to the late topic.
+//!
+//! ```text
+//! late               window_end + grace <= watermark before the row
+//! source ── map/filter ──┬─▶ Tumble                                judges by itself
+//!                        └─▶ Late ─▶ join, aggregation ─▶ Tumble   judged before the row loses its record
+//! ```
+//!
+//! Lateness is told of source records only, row by row, against event time as the records before it have left it: so it
+//! does not depend on how rows are cut into chunks. What a table, a join or an aggregation gives is a correction of what
+//! they gave before, and never late.
+//!
+//! Invariant: event time is never taken as less than what the last epoch ended with: a window that was closed stays
+//! closed.
+
+use std::sync::Arc;
+
+use arrow::array::BooleanArray;
+use arrow::buffer::BooleanBuffer;
+use chrono::DateTime;
+
+use super::effects::source_of;
+use super::filter::select;
+use super::tumble::{starts, timed, times_of};
+use super::{Context, Emitter, Operator, OperatorError, SideRecord};
+use crate::{Chunk, LatePolicy, OperatorId, Origin, TumbleSpec};
+
+/// Judges rows, as a window asks for it.
+pub(super) struct Judge {
+    takes_until_us: i64,
+    late: LatePolicy,
+    topic: Option<Arc<str>>,
+}
+
+impl Judge {
+    pub(super) fn new(spec: &TumbleSpec) -> Self {
+        Self {
+            takes_until_us: spec.size_us.saturating_add(spec.grace_us),
+            late: spec.late.clone(),
+            topic: match &spec.late {
+                LatePolicy::To(topic) => Some(Arc::from(topic.as_str())),
+                LatePolicy::Drop | LatePolicy::Update => None,
+            },
+        }
+    }
+
+    /// Counts and reports the late rows of a chunk, whose windows start at `starts`; gives the rows to go on with, where
+    /// these are not all.
+    pub(super) fn kept(
+        &self,
+        chunk: &Chunk,
+        starts: &[i64],
+        context: &mut Context<'_>,
+    ) -> Option<BooleanArray> {
+        let origin = chunk.origin.as_ref()?;
+        let floor = context.watermark.reached().unwrap_or(i64::MIN);
+        let late = self.late_rows(origin, starts, floor)?;
+        for row in late.set_indices() {
+            // The old row of an update stands and falls with the new one, and is not counted twice.
+            if chunk.sign(row) > 0 {
+                context.effects.late += 1;
+                if let Some(topic) = &self.topic {
+                    context
+                        .effects
+                        .record(late_record(topic, origin, row, floor));
+                }
+            }
+        }
+        (self.late != LatePolicy::Update).then(|| BooleanArray::new(!&late, None))
+    }
+
+    /// The rows that come too late; `None`: none.
+    fn late_rows(&self, origin: &Origin, starts: &[i64], floor: i64) -> Option<BooleanBuffer> {
+        let earliest = starts.iter().copied().min()?;
+        // Event time only rises within a chunk: if its last value makes no row late, none is.
+        let latest = reached(origin, starts.len() - 1, floor);
+        if earliest.saturating_add(self.takes_until_us) > latest {
+            return None;
+        }
+        let late = BooleanBuffer::collect_bool(starts.len(), |row| {
+            starts[row].saturating_add(self.takes_until_us) <= reached(origin, row, floor)
+        });
+        late.has_true().then_some(late)
+    }
+}
+
+/// Event time before row `row`, µs.
+fn reached(origin: &Origin, row: usize, floor: i64) -> i64 {
+    match &origin.watermarks {
+        Some(watermarks) => watermarks[origin.rows.value(row) as usize].max(floor),
+        None => floor,
+    }
+}
+
+fn late_record(topic: &Arc<str>, origin: &Origin, row: usize, floor: i64) -> SideRecord {
+    let records = &origin.records;
+    let record = origin.rows.value(row) as usize;
+    let watermark = iso8601(reached(origin, row, floor));
+    SideRecord {
+        topic: Arc::clone(topic),
+        timestamp_ms: records.timestamps.value(record),
+        key: records.key(record).map(<[u8]>::to_vec),
+        value: records.value(record).map(<[u8]>::to_vec),
+        headers: vec![
+            ("thalweg.late.windows", b"1".to_vec()),
+            ("thalweg.late.watermark", watermark.into_bytes()),
+            (
+                "thalweg.late.source",
+                source_of(records, record).into_bytes(),
+            ),
+        ],
+    }
+}
+
+/// A time in µs as `2013-01-01T10:00:00.000000`, without trailing zeros.
+pub(crate) fn iso8601(time_us: i64) -> String {
+    match DateTime::from_timestamp_micros(time_us) {
+        Some(time) => time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
+        None => format!("{time_us} µs"),
+    }
+}
+
+/// Takes late rows out before what comes next makes them unrecognizable.
+pub(super) struct Late {
+    id: OperatorId,
+    time_column: usize,
+    size_us: i64,
+    judge: Judge,
+}
+
+impl Late {
+    pub(super) fn new(id: OperatorId, spec: &TumbleSpec) -> Self {
+        Self {
+            id,
+            time_column: spec.time_column,
+            size_us: spec.size_us,
+            judge: Judge::new(spec),
+        }
+    }
+}
+
+impl Operator for Late {
+    fn on_chunk(
+        &mut self,
+        _port: usize,
+        mut chunk: Chunk,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        let times = times_of(&chunk.batch, self.time_column, self.id)?;
+        let mut starts = starts(times.values(), self.size_us);
+        if let Some(timed) = timed(times) {
+            // A row without a window is for the window to refuse.
+            let untimed = !timed.values();
+            untimed.set_indices().for_each(|row| starts[row] = i64::MAX);
+        }
+        if let Some(kept) = self.judge.kept(&chunk, &starts, context) {
+            chunk =
+                select(&chunk, &kept).map_err(|error| OperatorError::columns(self.id, &error))?;
+        }
+        out.emit(chunk, context)
+    }
+}

@@ -1,0 +1,61 @@
+//! What is known of the rows on every edge of a plan: one answer for the operators, the sink, EXPLAIN and notes.
+
+use super::{JoinKind, LatePolicy, NodeKind, PlanNode, SourceMode, StreamPlan};
+
+/// What is known of the rows that a node emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EdgeProperties {
+    /// Never a −1.
+    pub append_only: bool,
+    /// Every row is a record of a source, which can be late and goes out as it was read.
+    pub source_rows: bool,
+    /// No row comes for a window that event time has left behind by more than this, µs; `None`: any may come.
+    pub closed_after_us: Option<i64>,
+}
+
+impl EdgeProperties {
+    /// Whether groups of these rows are of no use any more once their window is closed.
+    pub fn closes_windows(&self) -> bool {
+        self.append_only && self.closed_after_us.is_some()
+    }
+}
+
+/// See [`StreamPlan::properties`].
+pub(super) fn properties(plan: &StreamPlan) -> Vec<EdgeProperties> {
+    let mut known: Vec<EdgeProperties> = Vec::with_capacity(plan.nodes.len());
+    for node in &plan.nodes {
+        let inputs: Vec<EdgeProperties> = node.inputs.iter().map(|&input| known[input]).collect();
+        known.push(emitted(node, &inputs));
+    }
+    known
+}
+
+fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
+    let append_only = inputs.iter().all(|input| input.append_only);
+    match &node.kind {
+        NodeKind::Source(spec) => EdgeProperties {
+            append_only: spec.mode == SourceMode::Append,
+            source_rows: spec.mode == SourceMode::Append,
+            closed_after_us: None,
+        },
+        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) => inputs[0],
+        NodeKind::Tumble(spec) => {
+            let judges = inputs[0].source_rows && spec.late != LatePolicy::Update;
+            EdgeProperties {
+                closed_after_us: judges.then_some(spec.grace_us),
+                ..inputs[0]
+            }
+        }
+        // A row that waited for its match comes whenever that does.
+        NodeKind::Join(spec) => EdgeProperties {
+            append_only: append_only && spec.kind == JoinKind::Inner,
+            source_rows: false,
+            closed_after_us: None,
+        },
+        NodeKind::Aggregate(_) => EdgeProperties {
+            append_only: false,
+            source_rows: false,
+            closed_after_us: None,
+        },
+    }
+}
