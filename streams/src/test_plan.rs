@@ -270,6 +270,7 @@ impl PlanBuilder {
             };
             fields.push(Field::new(*text, output.clone(), true));
             calls.push(AggregateCall {
+                id: calls.len() as u16,
                 function,
                 argument,
                 filter: None,

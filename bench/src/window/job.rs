@@ -176,7 +176,8 @@ fn plan(args: &WindowArgs) -> StreamPlan {
             column("largest", DataType::Int64),
         ])
         .collect();
-    let call = |function, argument| AggregateCall {
+    let call = |id, function, argument| AggregateCall {
+        id,
         function,
         argument,
         filter: None,
@@ -232,9 +233,9 @@ fn plan(args: &WindowArgs) -> StreamPlan {
                 kind: NodeKind::Aggregate(AggregateSpec {
                     group_by,
                     aggregates: vec![
-                        call(AggregateFunction::Count, None),
-                        call(AggregateFunction::Sum, Some(2)),
-                        call(AggregateFunction::Max, Some(2)),
+                        call(0, AggregateFunction::Count, None),
+                        call(1, AggregateFunction::Sum, Some(2)),
+                        call(2, AggregateFunction::Max, Some(2)),
                     ],
                     window_end: Some(1),
                     emit: Emit::Changes,

@@ -81,8 +81,11 @@ impl Lowering<'_> {
         let groups = inputs.exprs.len();
         let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
         let declared = &aggregate.schema.fields()[aggregate.group_expr.len()..];
-        for (expr, field) in aggregate.aggr_expr.iter().zip(declared) {
-            calls.push(self.call(&mut inputs, expr, field, &rows)?);
+        for (number, (expr, field)) in (0..).zip(aggregate.aggr_expr.iter().zip(declared)) {
+            calls.push(AggregateCall {
+                id: number,
+                ..self.call(&mut inputs, expr, field, &rows)?
+            });
         }
 
         let input = self.aggregate_input(rows.node, inputs, groups, &mut calls);
@@ -232,6 +235,7 @@ impl Lowering<'_> {
         let distinct = call.params.distinct
             && !matches!(function, AggregateFunction::Min | AggregateFunction::Max);
         Ok(AggregateCall {
+            id: 0,
             function,
             argument,
             filter,

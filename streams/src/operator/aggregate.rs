@@ -11,11 +11,14 @@
 //! The old row of a group is what its accumulators gave before the first change of the epoch: it is computed then, so
 //! nothing has to remember what was emitted.
 //!
-//! State, by group key: `[flags varint: 1 = emitted][rows zigzag][each accumulator]`.
+//! State, by group key, version 2:
+//! `[version u8][flags varint: 1 = emitted, 2 = overflowed][rows zigzag] n × ([call varint][length varint, accumulator])`.
+//! An aggregate that is unknown here is passed over, one that is not there yet is empty.
 //!
 //! Invariants:
 //! 1. A group without rows does not exist, but for the one of an aggregation without group columns.
-//! 2. A group in memory that is not `UNSAVED` equals its state; one that is not in memory is in the state, if `cold`.
+//! 2. A group in memory that is not `UNSAVED` equals its state; one that is not in memory may be in the state only where
+//!    `cold` says so.
 //! 3. With [`Emit::OnWindowClose`], groups that have not been emitted are always in memory.
 
 use std::collections::BTreeMap;
@@ -32,7 +35,9 @@ use crate::aggregate::{
     Accumulator, GroupTable, Input, SubState, accumulator, keeps_values, mask_of, retain_at,
 };
 use crate::operator::effects::row_text;
-use crate::state::row::{push_varint, push_zigzag, read_varint, read_zigzag};
+use crate::state::row::{
+    push_bytes, push_varint, push_zigzag, read_bytes, read_exact, read_varint, read_zigzag,
+};
 use crate::state::{
     Cell, Column, ColumnBuilder, Physical, ScanOrder, State, StateError, key, prefix_end,
 };
@@ -50,6 +55,11 @@ const SAVED: u8 = 1 << 3;
 const CLOSED: u8 = 1 << 4;
 /// Changed in the running commit: not evicted at its end.
 const TOUCHED: u8 = 1 << 5;
+/// A result does not fit its type, and that was said.
+const OVERFLOWED: u8 = 1 << 6;
+
+/// Layout of a group's state.
+const VERSION: u8 = 2;
 
 /// What happens when event time passes the end of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +95,40 @@ pub(super) struct Aggregate {
     ends: BTreeMap<i64, Vec<u32>>,
     /// Windows that end here or earlier are closed.
     closed_until: i64,
-    /// The state may hold groups that are not in memory.
-    cold: bool,
+    /// Which groups the state may hold that are not in memory.
+    cold: Option<Cold>,
     /// Groups in the table that are of no use any more.
     gone: usize,
+}
+
+/// Groups whose window ends in here may be in the state without being in memory: what event time has passed is not
+/// looked for again. Groups without a window are all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cold {
+    first_end: i64,
+    last_end: i64,
+}
+
+impl Cold {
+    const ALL: Self = Self {
+        first_end: i64::MIN,
+        last_end: i64::MAX,
+    };
+
+    fn holds(self, window_end: Option<i64>) -> bool {
+        window_end.is_none_or(|end| (self.first_end..=self.last_end).contains(&end))
+    }
+
+    fn with(known: Option<Self>, window_end: i64) -> Self {
+        let known = known.unwrap_or(Self {
+            first_end: window_end,
+            last_end: window_end,
+        });
+        Self {
+            first_end: known.first_end.min(window_end),
+            last_end: known.last_end.max(window_end),
+        }
+    }
 }
 
 /// Some groups as they were before they changed.
@@ -121,8 +161,7 @@ impl Aggregate {
         let accumulators = spec
             .aggregates
             .iter()
-            .enumerate()
-            .map(|(number, call)| accumulator(call, number as u16, input, append_only))
+            .map(|call| accumulator(call, call.id, input, append_only))
             .collect();
         Self {
             id,
@@ -148,7 +187,7 @@ impl Aggregate {
             unsaved: Vec::new(),
             ends: BTreeMap::new(),
             closed_until: i64::MIN,
-            cold: false,
+            cold: None,
             gone: 0,
         }
     }
@@ -177,14 +216,19 @@ impl Aggregate {
                 self.ends.entry(end).or_default().push(group);
             }
         }
-        if self.cold {
-            let keys: Vec<Vec<u8>> = (known as u32..count as u32)
-                .map(|group| self.state_key(group))
-                .collect();
-            for (group, value) in (known..count).zip(state.get_many(&keys)?) {
-                if let Some(value) = value {
-                    self.load(group, &value)?;
-                }
+        let Some(cold) = self.cold else {
+            return Ok(());
+        };
+        let looked_for: Vec<u32> = (known as u32..count as u32)
+            .filter(|&group| cold.holds(self.groups.window_end(group)))
+            .collect();
+        let keys: Vec<Vec<u8>> = looked_for
+            .iter()
+            .map(|&group| self.state_key(group))
+            .collect();
+        for (group, value) in looked_for.into_iter().zip(state.get_many(&keys)?) {
+            if let Some(value) = value {
+                self.load(group as usize, &value)?;
             }
         }
         Ok(())
@@ -198,13 +242,35 @@ impl Aggregate {
 
     fn load(&mut self, group: usize, mut value: &[u8]) -> Result<(), StateError> {
         let bytes = &mut value;
-        let emitted = read_varint(bytes)? & 1 == 1;
+        let flags = read_flags(bytes)?;
         self.rows[group] = read_zigzag(bytes)?;
-        for accumulator in &mut self.accumulators {
-            accumulator.load(group, bytes)?;
+        while !bytes.is_empty() {
+            let id = read_varint(bytes)?;
+            let mut saved = read_bytes(bytes)?;
+            let call = self.calls.iter().position(|call| u64::from(call.id) == id);
+            if let Some(call) = call {
+                self.accumulators[call].load(group, &mut saved)?;
+            }
         }
-        self.flags[group] |= SAVED | if emitted { EMITTED } else { 0 };
+        self.flags[group] |= SAVED | flags;
         Ok(())
+    }
+
+    fn save(&self, group: u32) -> Vec<u8> {
+        let flags = self.flags[group as usize];
+        let mut value = Vec::with_capacity(64);
+        value.push(VERSION);
+        let said = u64::from(flags & EMITTED != 0) | u64::from(flags & OVERFLOWED != 0) << 1;
+        push_varint(said, &mut value);
+        push_zigzag(self.rows[group as usize], &mut value);
+        let mut saved = Vec::with_capacity(32);
+        for (call, accumulator) in self.calls.iter().zip(&self.accumulators) {
+            saved.clear();
+            accumulator.save(group as usize, &mut saved);
+            push_varint(u64::from(call.id), &mut value);
+            push_bytes(&saved, &mut value);
+        }
+        value
     }
 
     /// Notes which groups of these rows change for the first time in this epoch, and how they are before.
@@ -296,11 +362,12 @@ impl Aggregate {
     ) -> Result<Option<Chunk>, OperatorError> {
         const OLD: usize = 0;
         const NEW: usize = 1;
-        let columns_error = |error| OperatorError::columns(self.id, &error);
+        let id = self.id;
+        let columns_error = |error| OperatorError::columns(id, &error);
         let mut overflowed = Vec::new();
         let new = self.results(groups, &mut overflowed);
         let keys = self.groups.columns(groups);
-        let overflowed = self.report_overflow(overflowed, &keys, &new, context);
+        let overflowed = self.report_overflow(groups, overflowed, &keys, &new, context);
         let old_cells: Vec<Column<'_>> = old.iter().filter_map(Column::of).collect();
         let new_cells: Vec<Column<'_>> = new.iter().filter_map(Column::of).collect();
         let mut picks: Vec<(usize, usize)> = Vec::with_capacity(groups.len() * 2);
@@ -358,23 +425,38 @@ impl Aggregate {
         }))
     }
 
-    /// Results that do not fit their type: the group's row is withheld until it fits again, and the error topic says so.
+    /// Results that do not fit their type: the group's row is withheld until it fits again, and the error topic says so
+    /// when that begins. Gives the places of these groups, rising.
     fn report_overflow(
-        &self,
+        &mut self,
+        groups: &[u32],
         mut overflowed: Vec<usize>,
         keys: &[ArrayRef],
         new: &[ArrayRef],
         context: &mut Context<'_>,
     ) -> Vec<usize> {
-        if overflowed.is_empty() {
-            return overflowed;
-        }
         overflowed.sort_unstable();
         overflowed.dedup();
+        let mut begins = Vec::new();
+        for (place, &group) in groups.iter().enumerate() {
+            let flags = &mut self.flags[group as usize];
+            let before = *flags & OVERFLOWED != 0;
+            match overflowed.binary_search(&place) {
+                Ok(_) if !before => {
+                    *flags |= OVERFLOWED;
+                    begins.push(place);
+                }
+                Ok(_) => {}
+                Err(_) => *flags &= !OVERFLOWED,
+            }
+        }
+        if begins.is_empty() {
+            return overflowed;
+        }
         let columns: Vec<ArrayRef> = keys.iter().chain(new).cloned().collect();
         if let Ok(batch) = RecordBatch::try_new(self.schema.clone(), columns) {
             let chunk = Chunk::inserts(batch);
-            for &row in &overflowed {
+            for row in begins {
                 let reason = format!(
                     "an aggregate does not fit its type in {}",
                     row_text(&chunk, row)
@@ -422,29 +504,46 @@ impl Aggregate {
                 self.delete_state(group, state)?;
             }
         }
-        if !self.cold {
-            return Ok(());
+        match self.cold {
+            Some(cold) if cold.first_end <= self.closed_until => self.drop_cold(cold_from, state),
+            _ => Ok(()),
         }
-        // Groups that are not in memory: the window's end is the head of their keys, one range a vnode.
+    }
+
+    /// Forgets the state of closed groups that are not in memory. The window's end is the head of their keys: one range a
+    /// vnode. Where it ends is the next one that will close.
+    fn drop_cold(&mut self, from: i64, state: &mut State) -> Result<(), StateError> {
+        let until = self.closed_until;
+        let mut next: Option<i64> = None;
         for vnode in 0..key::VNODES as u16 {
-            let mut from = self.id.0.to_be_bytes().to_vec();
-            from.extend_from_slice(&vnode.to_be_bytes());
-            let mut to = from.clone();
-            key::push_i64(cold_from, &mut from);
-            key::push_i64(self.closed_until, &mut to);
-            let mut keys = Vec::new();
+            let mut prefix = self.id.0.to_be_bytes().to_vec();
+            prefix.extend_from_slice(&vnode.to_be_bytes());
+            let mut first = prefix.clone();
+            key::push_i64(from, &mut first);
+            let mut closed = Vec::new();
             state.scan(
-                &from,
-                &prefix_end(&to),
+                &first,
+                &prefix_end(&prefix),
                 ScanOrder::Ascending,
-                |state_key, _| {
-                    keys.push(state_key.to_vec());
-                    ControlFlow::Continue(())
+                |state_key, _| match window_end_of(state_key) {
+                    Some(end) if end <= until => {
+                        closed.push(state_key.to_vec());
+                        ControlFlow::Continue(())
+                    }
+                    end => {
+                        next = end.into_iter().chain(next).min();
+                        ControlFlow::Break(())
+                    }
                 },
             )?;
-            keys.into_iter()
+            closed
+                .into_iter()
                 .for_each(|state_key| state.delete(state_key));
         }
+        self.cold = self.cold.and_then(|cold| {
+            let first_end = next.filter(|&next| next <= cold.last_end)?;
+            Some(Cold { first_end, ..cold })
+        });
         Ok(())
     }
 
@@ -462,6 +561,33 @@ impl Aggregate {
         self.flags[group as usize] &= !SAVED;
         state.delete(state_key);
         Ok(())
+    }
+
+    /// Which windows the state holds groups of.
+    fn find_cold(&self, state: &State) -> Result<Option<Cold>, StateError> {
+        let mut cold = None;
+        let (from, to) = key::operator_range(self.id.0);
+        state.scan(&from, &to, ScanOrder::Ascending, |_, _| {
+            cold = Some(Cold::ALL);
+            ControlFlow::Break(())
+        })?;
+        if cold.is_none() || !self.closing.drops_state {
+            return Ok(cold);
+        }
+        let mut found = None;
+        for vnode in 0..key::VNODES as u16 {
+            let mut prefix = self.id.0.to_be_bytes().to_vec();
+            prefix.extend_from_slice(&vnode.to_be_bytes());
+            for order in [ScanOrder::Ascending, ScanOrder::Descending] {
+                state.scan_prefix(&prefix, order, |state_key, _| {
+                    if let Some(end) = window_end_of(state_key) {
+                        found = Some(Cold::with(found, end));
+                    }
+                    ControlFlow::Break(())
+                })?;
+            }
+        }
+        Ok(found)
     }
 
     /// Brings in the groups that were not emitted yet, for [`Emit::OnWindowClose`].
@@ -486,13 +612,12 @@ impl Aggregate {
         state.scan(&from, &to, ScanOrder::Ascending, |state_key, value| {
             let mut columns = state_key.get(12..).unwrap_or_default();
             let read = (|| {
-                let pending = read_varint(&mut &*value)? & 1 == 0;
                 let mut probe = columns;
                 for (_, physical) in &physicals {
                     key::read_cell(*physical, &mut probe, |_| Ok(()))?;
                 }
                 // What follows the group's key belongs to state below it.
-                if !pending || !probe.is_empty() {
+                if !probe.is_empty() || read_flags(&mut &*value)? & EMITTED != 0 {
                     return Ok(());
                 }
                 for ((_, physical), builder) in physicals.iter().zip(&mut builders) {
@@ -515,6 +640,18 @@ impl Aggregate {
         let columns: Vec<ArrayRef> = builders.into_iter().map(ColumnBuilder::finish).collect();
         let interned = self.groups.intern(&columns, found);
         self.admit(interned.known, state)
+    }
+
+    /// What is cold once any of the groups in memory may have left it.
+    fn cold_with_all(&self) -> Option<Cold> {
+        if !self.closing.drops_state {
+            return Some(Cold::ALL);
+        }
+        // As in the keys: a group without a window's end lies behind all others.
+        let ends = (0..self.groups.len() as u32)
+            .map(|group| self.groups.window_end(group).unwrap_or(i64::MAX))
+            .filter(|&end| end > self.closed_until);
+        ends.fold(self.cold, |cold, end| Some(Cold::with(cold, end)))
     }
 
     /// Gives up groups that are of no use, and, over the limit, such as did not change in this commit.
@@ -550,7 +687,7 @@ impl Aggregate {
             kept.retain(|&group| {
                 pending(group) || (hot_fits && self.flags[group as usize] & TOUCHED != 0)
             });
-            self.cold = true;
+            self.cold = self.cold_with_all();
         }
         self.groups.retain(&kept);
         self.accumulators
@@ -571,6 +708,26 @@ impl Aggregate {
     }
 }
 
+/// The end of the window that a group's state key begins with.
+fn window_end_of(state_key: &[u8]) -> Option<i64> {
+    let end: &[u8; 8] = state_key.get(4..)?.first_chunk()?;
+    Some((u64::from_be_bytes(*end) ^ (1 << 63)) as i64)
+}
+
+/// Reads the head of a group's state: its flags, as they are in memory.
+fn read_flags(bytes: &mut &[u8]) -> Result<u8, StateError> {
+    let version = read_exact(1, bytes)?[0];
+    if version != VERSION {
+        return Err(StateError::Corrupt {
+            what: "state of a group",
+            reason: format!("it has version {version}, this program knows {VERSION}"),
+        });
+    }
+    let said = read_varint(bytes)?;
+    let emitted = if said & 1 != 0 { EMITTED } else { 0 };
+    Ok(emitted | if said & 2 != 0 { OVERFLOWED } else { 0 })
+}
+
 /// Whether two results are the same row's: NULL equals NULL, NaN equals NaN.
 fn same(left: Cell<'_>, right: Cell<'_>) -> bool {
     match (left, right) {
@@ -582,18 +739,14 @@ fn same(left: Cell<'_>, right: Cell<'_>) -> bool {
 
 impl Operator for Aggregate {
     fn open(&mut self, state: &State) -> Result<(), OperatorError> {
-        let (from, to) = key::operator_range(self.id.0);
-        state.scan(&from, &to, ScanOrder::Ascending, |_, _| {
-            self.cold = true;
-            ControlFlow::Break(())
-        })?;
+        self.cold = self.find_cold(state)?;
         if self.is_global() {
             let interned = self.groups.intern(&[], 0);
             self.admit(interned.known, state)?;
             if self.flags[0] & EMITTED == 0 {
                 self.note_changes(&[0]);
             }
-        } else if self.emit == Emit::OnWindowClose && self.cold {
+        } else if self.emit == Emit::OnWindowClose && self.cold.is_some() {
             self.load_pending(state)?;
         }
         Ok(())
@@ -727,15 +880,7 @@ impl Operator for Aggregate {
                 }
                 continue;
             }
-            let mut value = Vec::with_capacity(64);
-            push_varint(
-                u64::from(self.flags[group as usize] & EMITTED != 0),
-                &mut value,
-            );
-            push_zigzag(self.rows[group as usize], &mut value);
-            for accumulator in &self.accumulators {
-                accumulator.save(group as usize, &mut value);
-            }
+            let value = self.save(group);
             self.flags[group as usize] |= SAVED;
             state.put_last(self.state_key(group), value);
         }

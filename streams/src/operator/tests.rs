@@ -476,6 +476,50 @@ fn windows_that_close_emit_once_also_after_a_restart() {
 }
 
 #[test]
+fn groups_that_left_memory_come_back_and_go_with_their_window() {
+    let (plan, source) = windowed(Emit::Changes);
+    // A cache that holds nothing over a commit.
+    let mut script = Script::with_cache(plan, 1);
+    script.push(source, "+ a 5 1\n+ b 1 12\n+ c 1 ~");
+    assert_eq!(script.end(Some(1)), ["+ 10 a 1 5 5", "+ 20 b 1 1 1"]);
+    script.commit();
+    script.push(source, "+ a 7 3\n+ b 2 13");
+    assert_eq!(
+        script.end(Some(2)),
+        [
+            "- 10 a 1 5 5",
+            "+ 10 a 2 12 7",
+            "- 20 b 1 1 1",
+            "+ 20 b 2 3 2"
+        ]
+    );
+    script.commit();
+    assert_eq!(script.keys(), 2);
+    script.push(source, "+ d 1 21");
+    assert_eq!(script.end(Some(10)), ["+ 30 d 1 1 1"]);
+    script.commit();
+    assert_eq!(script.keys(), 2, "the first window is gone");
+    script.restart();
+    assert!(script.end(Some(19)).is_empty());
+    script.push(source, "+ b 3 14");
+    assert_eq!(script.end(Some(19)), ["- 20 b 2 3 2", "+ 20 b 3 6 3"]);
+    script.commit();
+    assert!(script.end(Some(29)).is_empty());
+    script.commit();
+    assert_eq!(script.keys(), 1);
+    script.push(source, "+ d 1 22\n+ e 1 33");
+    assert_eq!(
+        script.end(Some(30)),
+        ["- 30 d 1 1 1", "+ 30 d 2 2 1", "+ 40 e 1 1 1"]
+    );
+    script.commit();
+    assert_eq!(script.keys(), 1);
+    script.end(Some(40));
+    script.commit();
+    assert_eq!(script.keys(), 0);
+}
+
+#[test]
 fn a_group_without_rows_disappears_and_the_global_one_never() {
     let mut plan = PlanBuilder::default();
     let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], Some(vec![0]));
@@ -605,6 +649,14 @@ fn a_sum_that_overflows_is_withheld_and_reported() {
     assert_eq!(script.end(None), [format!("+ {}", i64::MAX)]);
     script.push(source, "+ c 1");
     assert_eq!(script.end(None), [format!("- {}", i64::MAX)]);
+    assert_eq!(script.effects.failed, 1);
+    // It is said once, however often the group changes and whatever lies between.
+    script.push(source, "+ d 1");
+    assert!(script.end(None).is_empty());
+    script.commit();
+    script.restart();
+    script.push(source, "- d ~");
+    assert!(script.end(None).is_empty());
     assert_eq!(script.effects.failed, 1);
     script.push(source, "- a ~");
     assert_eq!(script.end(None), ["+ 2"]);

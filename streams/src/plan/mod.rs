@@ -14,6 +14,7 @@
 //! 2. Operator ids are unique: state is addressed by them, so they come from the query's structure.
 //! 3. Column indexes lie inside the schemas that they speak of.
 
+mod manifest;
 mod properties;
 mod validate;
 
@@ -24,6 +25,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use thiserror::Error;
 
 use crate::BatchExpr;
+pub(crate) use manifest::StateManifest;
 pub use properties::EdgeProperties;
 
 /// Names an operator's state for as long as the job lives.
@@ -254,6 +256,8 @@ pub struct AggregateSpec {
 /// One aggregate over input columns.
 #[derive(Debug, Clone)]
 pub struct AggregateCall {
+    /// Names its state within that of the operator, for as long as the job lives.
+    pub id: u16,
     /// What it computes.
     pub function: AggregateFunction,
     /// Its input column; `None` for `count(*)`.
@@ -340,12 +344,6 @@ impl StreamPlan {
     /// The first node that does not fit, and why.
     pub fn validate(&self) -> Result<(), PlanError> {
         validate::plan(self)
-    }
-
-    /// A number that changes when state kept by this plan would mean something else: operators, their keys and the
-    /// types of what they keep, but not expressions.
-    pub fn fingerprint(&self) -> u64 {
-        validate::fingerprint(self)
     }
 }
 

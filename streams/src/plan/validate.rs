@@ -1,7 +1,6 @@
-//! What a plan must satisfy before operators are built from it, and what identifies its state.
+//! What a plan must satisfy before operators are built from it.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
@@ -209,7 +208,11 @@ fn aggregate_fits(
     if schema.fields().len() != spec.group_by.len() + spec.aggregates.len() {
         return Err("an aggregation gives its group columns and a column an aggregate".to_owned());
     }
+    let mut ids = HashSet::new();
     for call in &spec.aggregates {
+        if !ids.insert(call.id) {
+            return Err(format!("aggregate {} is there twice", call.id));
+        }
         storable(input, call.argument)?;
         if let Some(filter) = call.filter {
             storable(input, [filter])?;
@@ -238,45 +241,4 @@ fn aggregate_fits(
         None => {}
     }
     Ok(())
-}
-
-/// See [`StreamPlan::fingerprint`].
-pub(super) fn fingerprint(plan: &StreamPlan) -> u64 {
-    let mut text = String::from("1");
-    for node in &plan.nodes {
-        let inputs: Vec<u16> = node
-            .inputs
-            .iter()
-            .map(|&input| plan.nodes[input].id.0)
-            .collect();
-        let kept = match &node.kind {
-            NodeKind::Source(spec) => format!("source {} {:?}", spec.topic, spec.mode),
-            NodeKind::Map(_) => "map".to_owned(),
-            NodeKind::Filter(_) => "filter".to_owned(),
-            NodeKind::Late(_) => "late".to_owned(),
-            NodeKind::Tumble(spec) => format!("tumble {} {}", spec.size_us, spec.grace_us),
-            NodeKind::Join(spec) => format!(
-                "join {:?} {:?} {:?}",
-                spec.kind, spec.left_keys, spec.right_keys
-            ),
-            NodeKind::Aggregate(spec) => {
-                format!(
-                    "aggregate {:?} {:?} {:?} {:?}",
-                    spec.group_by, spec.aggregates, spec.window_end, spec.emit
-                )
-            }
-        };
-        let types: Vec<String> = node
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.data_type().to_string())
-            .collect();
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n{} {inputs:?} {kept} {}", node.id, types.join(","));
-    }
-    // FNV-1a: the same in every build, which std's hashers do not promise.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

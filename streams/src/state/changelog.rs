@@ -1,11 +1,13 @@
-//! Changelog blocks: one commit's delta as records of `_thalweg.<job>.changelog`, version 1.
+//! Changelog blocks: one commit's delta as records of `_thalweg.<job>.changelog`, version 2.
 //!
 //! ```text
 //! record   key    "0"                                the token's number
-//!          value  "TWCL" [version u8 = 1][commit varint][part varint][parts varint][header][entries]
-//! header   [length varint][commit varint][fingerprint u64 LE][n varint] n × source, n × [topic id, 16 bytes];
-//!          in part 0 only, else length 0; no ids where none is known, and in headers of before there were any
-//! source   [operator varint][topic: length varint, bytes][event time of the source, µs: 0, or 1 and zigzag]
+//!          value  "TWCL" [version u8 = 2][kind u8: 0 = delta][commit varint][part varint][parts varint]
+//!                 [header][entries]
+//! header   [length varint][commit varint][sink][n varint] n × source;      in part 0 only, else length 0
+//! sink     [topic id, 16 bytes; zeros: not known][partitions varint]
+//! source   [operator varint][topic: length varint, bytes][topic id, 16 bytes; zeros: not known]
+//!          [event time of the source, µs: 0, or 1 and zigzag]
 //!          [n varint] n × ([partition varint][next offset zigzag][its watermark, µs: 0, or 1 and zigzag])
 //! entry    [shared varint][rest of the key: length varint, bytes][value: 0 = deleted, length + 1, bytes]
 //!          `shared` = how many bytes the key has in common with the key before it in this part
@@ -28,15 +30,26 @@ pub(crate) const BLOCK_BYTES_TARGET: usize = 512 << 10;
 pub(crate) const ENTRY_BYTES_MAX: usize = 7 << 20;
 
 const MAGIC: &[u8; 4] = b"TWCL";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The one kind of block so far.
+const DELTA: u8 = 0;
 
 /// What a commit says besides its delta.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BlockHeader {
-    /// Of the plan's state: another plan cannot use it.
-    pub(crate) fingerprint: u64,
+    /// Where the output goes.
+    pub(crate) sink: SinkPlace,
     /// How far each source has read.
     pub(crate) sources: Vec<SourcePosition>,
+}
+
+/// The topic that the output goes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SinkPlace {
+    /// Which topic of its name; nil: not known.
+    pub(crate) topic_id: Uuid,
+    /// Over how many partitions keys are spread. That does not follow the topic, or a key would have a row in two.
+    pub(crate) partitions: i32,
 }
 
 /// How far one source has read.
@@ -94,27 +107,32 @@ fn read_time(bytes: &mut &[u8]) -> Result<Option<i64>, StateError> {
     }
 }
 
+fn read_id(bytes: &mut &[u8]) -> Result<Uuid, StateError> {
+    let (id, rest) = bytes
+        .split_first_chunk::<16>()
+        .ok_or_else(|| corrupt("a topic's id ends too early"))?;
+    *bytes = rest;
+    Ok(Uuid::from_bytes(*id))
+}
+
 impl BlockHeader {
     /// The header's bytes: commit number first, so that a store's tag is complete in itself.
     pub(crate) fn encode(&self, commit: u64) -> Vec<u8> {
         let mut out = Vec::new();
         push_varint(commit, &mut out);
-        out.extend_from_slice(&self.fingerprint.to_le_bytes());
+        out.extend_from_slice(self.sink.topic_id.as_bytes());
+        push_varint(u64::from(self.sink.partitions.unsigned_abs()), &mut out);
         push_varint(self.sources.len() as u64, &mut out);
         for source in &self.sources {
             push_varint(u64::from(source.operator), &mut out);
             push_bytes(source.topic.as_bytes(), &mut out);
+            out.extend_from_slice(source.topic_id.as_bytes());
             push_time(source.event_time, &mut out);
             push_varint(source.partitions.len() as u64, &mut out);
             for (partition, offset, watermark) in &source.partitions {
                 push_varint(u64::from(partition.unsigned_abs()), &mut out);
                 push_zigzag(*offset, &mut out);
                 push_time(*watermark, &mut out);
-            }
-        }
-        if self.sources.iter().any(|source| !source.topic_id.is_nil()) {
-            for source in &self.sources {
-                out.extend_from_slice(source.topic_id.as_bytes());
             }
         }
         out
@@ -127,13 +145,14 @@ impl BlockHeader {
     pub(crate) fn decode(mut bytes: &[u8]) -> Result<(u64, Self), StateError> {
         let bytes = &mut bytes;
         let commit = read_varint(bytes)?;
-        let (fingerprint, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| corrupt("the header ends too early"))?;
-        *bytes = rest;
+        let sink = SinkPlace {
+            topic_id: read_id(bytes)?,
+            partitions: i32::try_from(read_varint(bytes)?)
+                .map_err(|_| corrupt("the number of partitions is too large"))?,
+        };
         let mut header = Self {
-            fingerprint: u64::from_le_bytes(*fingerprint),
-            ..Self::default()
+            sink,
+            sources: Vec::new(),
         };
         for _ in 0..read_varint(bytes)? {
             let operator = u16::try_from(read_varint(bytes)?)
@@ -141,6 +160,7 @@ impl BlockHeader {
             let topic = std::str::from_utf8(read_bytes(bytes)?)
                 .map_err(|_| corrupt("a topic's name is no UTF-8"))?
                 .to_owned();
+            let topic_id = read_id(bytes)?;
             let event_time = read_time(bytes)?;
             let mut partitions = Vec::new();
             for _ in 0..read_varint(bytes)? {
@@ -151,19 +171,10 @@ impl BlockHeader {
             header.sources.push(SourcePosition {
                 operator,
                 topic,
-                topic_id: Uuid::nil(),
+                topic_id,
                 event_time,
                 partitions,
             });
-        }
-        if !bytes.is_empty() {
-            for source in &mut header.sources {
-                let (id, rest) = bytes
-                    .split_first_chunk::<16>()
-                    .ok_or_else(|| corrupt("the topics' ids end too early"))?;
-                source.topic_id = Uuid::from_bytes(*id);
-                *bytes = rest;
-            }
         }
         if !bytes.is_empty() {
             return Err(corrupt("bytes follow the header"));
@@ -210,7 +221,7 @@ pub(crate) fn encode_blocks(commit: u64, header: &[u8], delta: &Delta) -> Vec<Ve
             let header = if part == 0 { header } else { &[] };
             let mut out = Vec::with_capacity(body.len() + header.len() + 32);
             out.extend_from_slice(MAGIC);
-            out.push(VERSION);
+            out.extend_from_slice(&[VERSION, DELTA]);
             push_varint(commit, &mut out);
             push_varint(part as u64, &mut out);
             push_varint(parts, &mut out);
@@ -230,12 +241,17 @@ impl Block {
         let rest = bytes
             .strip_prefix(MAGIC)
             .ok_or_else(|| corrupt("it does not start with TWCL"))?;
-        let (&version, mut rest) = rest
-            .split_first()
+        let (&[version, kind], mut rest) = rest
+            .split_first_chunk()
             .ok_or_else(|| corrupt("it ends too early"))?;
-        if version != VERSION {
+        if version < VERSION {
             return Err(corrupt(format!(
-                "it has version {version}, this program knows {VERSION}: a newer program wrote it"
+                "it has version {version}, this program knows {VERSION}: an older program wrote it; drop the view and make it again"
+            )));
+        }
+        if version > VERSION || kind != DELTA {
+            return Err(corrupt(format!(
+                "it has version {version} and kind {kind}, this program knows {VERSION} and {DELTA}: a newer program wrote it"
             )));
         }
         let bytes = &mut rest;
@@ -284,11 +300,14 @@ mod tests {
 
     fn header() -> BlockHeader {
         BlockHeader {
-            fingerprint: 0x0102_0304_0506_0708,
+            sink: SinkPlace {
+                topic_id: Uuid::from_u128(9),
+                partitions: 4,
+            },
             sources: vec![SourcePosition {
                 operator: 2,
                 topic: "flights".to_owned(),
-                topic_id: Uuid::nil(),
+                topic_id: Uuid::from_u128(7),
                 event_time: None,
                 partitions: vec![(3, 17, Some(-1))],
             }],
@@ -310,10 +329,12 @@ mod tests {
         let hex: String = blocks[0].iter().map(|byte| format!("{byte:02x}")).collect();
         let header = [
             "05",
-            "0807060504030201",
+            "00000000000000000000000000000009",
+            "04",
             "01",
             "02",
             "07666c6967687473",
+            "00000000000000000000000000000007",
             "00",
             "01",
             "03",
@@ -326,8 +347,8 @@ mod tests {
         assert_eq!(
             hex,
             format!(
-                "5457434c01050001{:02x}{}{}",
-                25,
+                "5457434c0200050001{:02x}{}{}",
+                50,
                 header.concat(),
                 entries.concat()
             )
@@ -336,17 +357,6 @@ mod tests {
             BlockHeader::decode(&Block::decode(&blocks[0]).unwrap().header).unwrap(),
             (5, self::header())
         );
-    }
-
-    #[test]
-    fn ids_of_topics_follow_the_sources() {
-        let mut header = header();
-        let without = header.encode(5);
-        header.sources[0].topic_id = Uuid::from_u128(7);
-        let with = header.encode(5);
-        assert_eq!(with, [&without[..], &7u128.to_be_bytes()].concat());
-        assert_eq!(BlockHeader::decode(&with).unwrap(), (5, header));
-        assert!(BlockHeader::decode(&with[..with.len() - 1]).is_err());
     }
 
     #[test]
@@ -396,13 +406,13 @@ mod tests {
             }
         }
         let mut newer = whole.clone();
-        newer[4] = 2;
-        assert!(
-            Block::decode(&newer)
-                .unwrap_err()
-                .to_string()
-                .contains("newer program")
-        );
+        let reason = |bytes: &[u8]| Block::decode(bytes).unwrap_err().to_string();
+        newer[4] = 3;
+        assert!(reason(&newer).contains("newer program"));
+        newer[4] = 1;
+        assert!(reason(&newer).contains("older program"));
+        newer[4..6].copy_from_slice(&[2, 1]);
+        assert!(reason(&newer).contains("kind 1"));
         for seed in 0..200u64 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut bytes = whole.clone();

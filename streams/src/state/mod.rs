@@ -8,8 +8,9 @@
 //!                                                    ▼ readers of views
 //! ```
 //!
-//! Keys are `[operator u16][vnode u16][the operator's own key]`, big endian; see [`key`] for the parts. Two numbers
-//! are no operators: [`VIEW`] holds the rows of the view, [`META`] what the store knows about itself.
+//! Keys are `[operator u16][vnode u16][the operator's own key]`, big endian; see [`key`] for the parts. Three numbers
+//! are no operators: [`VIEW`] holds the rows of the view, [`MANIFEST`] what the plan keeps (see `task/manifest.rs`),
+//! [`META`] what the store knows about itself.
 //!
 //! Invariants:
 //! 1. A store holds exactly the deltas up to its tag: [`StateStore::apply`] is atomic, tag included.
@@ -34,11 +35,15 @@ pub(crate) use cell::{
     Cell, Column, ColumnBuilder, Misfit, Physical, Values, canonical_f32, canonical_f64,
     fixed_array,
 };
-pub(crate) use changelog::{Block, BlockHeader, ENTRY_BYTES_MAX, SourcePosition, encode_blocks};
+pub(crate) use changelog::{
+    Block, BlockHeader, ENTRY_BYTES_MAX, SinkPlace, SourcePosition, encode_blocks,
+};
 pub use memory::MemoryStore;
 pub(crate) use overlay::State;
 pub use rocksdb::{RocksOptions, RocksStore};
 
+/// The number in place of an operator's under which it is kept what the operators of the plan keep.
+pub(crate) const MANIFEST: u16 = 0xfffd;
 /// The number in place of an operator's under which a view's rows are kept.
 pub(crate) const VIEW: u16 = 0xfffe;
 /// The number in place of an operator's under which a store keeps its tag.
@@ -77,7 +82,7 @@ pub enum StateError {
     },
     /// State in memory outgrew its limit.
     #[error(
-        "the query needs more than {limit_bytes} bytes of state; make it a materialized view or raise query_state_bytes"
+        "the query needs more than {limit_bytes} bytes of state; make it a materialized view or raise streams.query_state_bytes"
     )]
     TooLarge {
         /// The limit.

@@ -5,7 +5,7 @@
 //! of the commits, each whole. There is no write-ahead log: the changelog is one.
 //!
 //! ```text
-//! [META]["format"]  u32 LE, today 1         [META]["tag"]  [changelog offset i64 LE][block header]
+//! [META]["format"]  u32 LE, today 2         [META]["tag"]  [changelog offset i64 LE][block header]
 //! anything else: as state/key.rs says
 //! ```
 //!
@@ -25,7 +25,7 @@ use rocksdb::{
 use super::{Delta, META, ScanOrder, StateError, StateRead, StateStore, Tag, Visit};
 
 /// The layout that this file writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What all stores of a process share.
 #[derive(Clone)]
@@ -135,6 +135,12 @@ impl RocksStore {
                         place: path.display().to_string(),
                         found,
                         known: FORMAT,
+                    });
+                }
+                if found < FORMAT {
+                    return Err(StateError::Corrupt {
+                        what: "state store",
+                        reason: format!("it has format {found}, this program knows {FORMAT}"),
                     });
                 }
             }
@@ -379,7 +385,7 @@ mod tests {
         let options = RocksOptions::new(1 << 20, 1 << 20);
         let store = RocksStore::open(folder.path(), &options).unwrap();
         let mut batch = WriteBatch::default();
-        batch.put(meta("format"), 2u32.to_le_bytes());
+        batch.put(meta("format"), 3u32.to_le_bytes());
         store.write(batch).unwrap();
         store.flush().unwrap();
         drop(store);
@@ -388,13 +394,27 @@ mod tests {
             matches!(
                 error,
                 StateError::NewerFormat {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_older_format_is_no_store_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = RocksOptions::new(1 << 20, 1 << 20);
+        let store = RocksStore::open(folder.path(), &options).unwrap();
+        let mut batch = WriteBatch::default();
+        batch.put(meta("format"), 1u32.to_le_bytes());
+        store.write(batch).unwrap();
+        store.flush().unwrap();
+        drop(store);
+        let error = RocksStore::open(folder.path(), &options).unwrap_err();
+        assert!(matches!(error, StateError::Corrupt { .. }), "{error}");
     }
 
     #[test]

@@ -86,9 +86,22 @@ pub enum TaskError {
     },
     /// The state was kept by another plan.
     #[error(
-        "the view's state was kept by another plan of this query; drop the view and make it again"
+        "the view's state was kept by another plan of this query ({difference}); drop the view and make it again"
     )]
-    PlanChanged,
+    PlanChanged {
+        /// What is not as it was.
+        difference: String,
+    },
+    /// The view's topic is not the one that the state belongs to.
+    #[error(
+        "topic {topic} of the view {change}: what the view has written to it is gone; drop the view and make it again"
+    )]
+    TopicLost {
+        /// The topic.
+        topic: String,
+        /// What happened to it.
+        change: &'static str,
+    },
     /// One key's state is too large for the changelog.
     #[error("the state of one key takes {bytes} bytes, at most {max} fit a changelog record")]
     EntryTooLarge {

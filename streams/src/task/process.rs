@@ -14,14 +14,16 @@ use parking_lot::Mutex;
 use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, group_positions};
-use super::recovery::{Restore, restore};
+use super::recovery::{Restore, Restored, manifest_key, restore};
 use super::search::{BadRow, Search};
 use crate::job::{JobSpec, Progress, Shared};
 use crate::operator::{Effects, Graph, Memory, SideRecord};
+use crate::plan::StateManifest;
 use crate::sink::Sink;
 use crate::source::{SourceBatch, SourceOptions, event_time_text};
 use crate::state::{
-    BlockHeader, Delta, ENTRY_BYTES_MAX, SourcePosition, State, StateStore, Tag, encode_blocks,
+    BlockHeader, Delta, ENTRY_BYTES_MAX, SinkPlace, SourcePosition, State, StateStore, Tag,
+    encode_blocks,
 };
 use crate::time::Watermark;
 use crate::view::CommitInfo;
@@ -111,6 +113,8 @@ pub(crate) struct Task {
     commit: Commit,
     /// What the last commit said.
     committed: BlockHeader,
+    /// What the state looks like, until the first commit has said so.
+    unwritten_manifest: Option<Vec<u8>>,
     /// Rows read up to the last commit, and the last row read.
     rows_committed: u64,
     last_row: Option<(TopicPartition, i64)>,
@@ -123,18 +127,23 @@ pub(crate) struct Task {
 }
 
 impl Environment {
-    /// Makes the topics that the job writes, where they are missing.
+    /// Makes the topics that a new job writes. One that has a changelog has written to its topic: that is not made again,
+    /// opening says that it is gone.
     ///
     /// # Errors
     /// From the log.
     pub(crate) async fn create_topics(&self) -> Result<(), AdminError> {
+        let changelog = &*self.names.changelog.topic;
+        if self.log.admin().describe_topic(changelog).await?.is_some() {
+            return Ok(());
+        }
         let sink = &self.spec.sink;
         let mut topic = NewTopic::new(sink.topic.as_str(), sink.partitions.max(1));
         if !sink.key.is_empty() {
             topic = topic.with("cleanup.policy", "compact");
         }
         self.ensure(topic).await?;
-        let changelog = NewTopic::new(&*self.names.changelog.topic, 1)
+        let changelog = NewTopic::new(changelog, 1)
             .with("cleanup.policy", "delete")
             .with("retention.ms", "-1")
             .with("max.message.bytes", &CHANGELOG_MESSAGE_BYTES.to_string());
@@ -152,15 +161,9 @@ impl Environment {
         }
     }
 
-    /// A number for everything that gives the state its meaning.
-    fn fingerprint(&self) -> u64 {
-        let key = self
-            .spec
-            .sink
-            .key
-            .iter()
-            .fold(17u64, |hash, &column| hash.wrapping_mul(31) + column as u64);
-        self.spec.plan.fingerprint() ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    /// What the job's state looks like.
+    fn manifest(&self) -> StateManifest {
+        StateManifest::of(&self.spec.plan, &self.spec.sink)
     }
 }
 
@@ -180,13 +183,13 @@ impl Task {
             timeout: (environment.commit_interval * 10).max(Duration::from_secs(10)),
         };
         let transaction = environment.log.transaction(options).await?;
-        let fingerprint = environment.fingerprint();
+        let manifest = environment.manifest();
         let restored = match restore(
             &environment.log,
             &*store,
             &names.changelog,
             &names.group,
-            fingerprint,
+            &manifest,
         )
         .await?
         {
@@ -216,11 +219,11 @@ impl Task {
             },
         );
         graph.open(&state)?;
-        let mut sink = Self::open_sink(&environment).await?;
+        let (mut sink, place) = Self::open_sink(&environment, &restored).await?;
         sink.open(&state)?;
         // Partitions that are new start where the source found their beginning.
         let committed = BlockHeader {
-            fingerprint,
+            sink: place,
             sources: inputs.positions(),
         };
         let mut task = Self {
@@ -237,6 +240,7 @@ impl Task {
                 now_ms,
             ),
             committed,
+            unwritten_manifest: (restored.commit == 0).then(|| manifest.encode()),
             rows_committed: 0,
             last_row: None,
             told: BTreeMap::new(),
@@ -260,21 +264,43 @@ impl Task {
         Ok(Opened::Task(Box::new(task)))
     }
 
-    async fn open_sink(environment: &Environment) -> Result<Sink, TaskError> {
+    /// The sink over the topic that the last commit wrote to.
+    async fn open_sink(
+        environment: &Environment,
+        restored: &Restored,
+    ) -> Result<(Sink, SinkPlace), TaskError> {
         let spec = &environment.spec.sink;
         let described = environment.log.admin().describe_topic(&spec.topic).await?;
-        let topic = described.ok_or_else(|| AdminError::UnknownTopic(spec.topic.clone()))?;
+        let lost = |change| TaskError::TopicLost {
+            topic: spec.topic.clone(),
+            change,
+        };
+        let topic = described.ok_or_else(|| lost("was deleted"))?;
+        let known = restored.header.sink;
+        let place = if restored.commit == 0 {
+            SinkPlace {
+                topic_id: topic.id,
+                partitions: topic.partitions,
+            }
+        } else if topic.partitions < known.partitions
+            || !(known.topic_id.is_nil() || topic.id.is_nil() || known.topic_id == topic.id)
+        {
+            return Err(lost("was made anew"));
+        } else {
+            known
+        };
         let message_bytes = topic
             .configs
             .get("max.message.bytes")
             .and_then(|value| value.parse().ok());
         let schema = environment.spec.plan.schema();
-        Ok(Sink::new(
+        let sink = Sink::new(
             spec,
             schema,
-            topic.partitions,
+            place.partitions,
             message_bytes.unwrap_or(MESSAGE_BYTES_DEFAULT),
-        )?)
+        )?;
+        Ok((sink, place))
     }
 
     /// Reads what is there, sends it through, and commits if that is due.
@@ -441,13 +467,16 @@ impl Task {
         self.end_epoch(reached)?;
         self.gather_output()?;
         self.graph.commit(&mut self.state)?;
+        if let Some(manifest) = self.unwritten_manifest.take() {
+            self.state.put(manifest_key(), manifest);
+        }
         let outputs = self.sink.finish(&mut self.state, &mut self.effects, now_ms);
         let side = self.effects.take_records();
         let delta = self.state.take();
         let rows = self.inputs.rows() - self.rows_committed;
         self.check_sizes(&delta, rows)?;
         let header = BlockHeader {
-            fingerprint: self.committed.fingerprint,
+            sink: self.committed.sink,
             sources: self.inputs.positions(),
         };
         let tag_header = header.encode(number);

@@ -7,6 +7,7 @@
 //! 4. Check: the positions of the last block are those that the group has committed. A difference means that somebody
 //!    else wrote one of them: refuse, with both. A position that the group no longer has is none: offsets of a group
 //!    that commits nothing expire after days, and the changelog is the truth.
+//! 5. Check: the state looks as the plan's operators keep it.
 //!
 //! Invariant: when [`restore`] returns, the store is the state of the last commit in the log.
 
@@ -18,7 +19,8 @@ use log_api::{Log, OffsetSpec, PollBudget, ReadError, ReaderOptions, Start, Topi
 
 use super::TaskError;
 use super::inputs::group_positions;
-use crate::state::{Block, BlockHeader, Delta, StateStore, Tag};
+use crate::plan::StateManifest;
+use crate::state::{Block, BlockHeader, Delta, MANIFEST, StateStore, Tag, key};
 
 /// Bytes of changelog read at once.
 const REPLAY_BYTES: usize = 8 << 20;
@@ -59,7 +61,7 @@ pub(crate) async fn restore(
     store: &dyn StateStore,
     changelog: &TopicPartition,
     group: &str,
-    fingerprint: u64,
+    manifest: &StateManifest,
 ) -> Result<Restore, TaskError> {
     let admin = log.admin();
     let tag = store.tag()?;
@@ -83,7 +85,7 @@ pub(crate) async fn restore(
         });
     }
     let replayed = replay(log, store, changelog, from, end).await?;
-    let mut restored = match store.tag()? {
+    let restored = match store.tag()? {
         Some(tag) => {
             let (commit, header) = BlockHeader::decode(&tag.header)?;
             Restored {
@@ -94,10 +96,9 @@ pub(crate) async fn restore(
         }
         None => Restored::default(),
     };
-    if restored.commit > 0 && restored.header.fingerprint != fingerprint {
-        return Err(TaskError::PlanChanged);
+    if restored.commit > 0 {
+        check_manifest(store, manifest)?;
     }
-    restored.header.fingerprint = fingerprint;
     check_group(log, group, &restored).await?;
     Ok(Restore::Done(restored))
 }
@@ -205,6 +206,23 @@ impl Gathered {
         self.delta.entries.extend(block.delta.entries);
         self.next += 1;
         Ok(self.next == self.parts)
+    }
+}
+
+/// Where a store keeps the manifest of its plan.
+pub(crate) fn manifest_key() -> Vec<u8> {
+    key::whole(MANIFEST, "plan")
+}
+
+/// Step 5 of the module.
+fn check_manifest(store: &dyn StateStore, manifest: &StateManifest) -> Result<(), TaskError> {
+    let difference = match store.get(&manifest_key())? {
+        Some(bytes) => StateManifest::decode(&bytes)?.difference(manifest),
+        None => Some("nothing says what it holds".to_owned()),
+    };
+    match difference {
+        Some(difference) => Err(TaskError::PlanChanged { difference }),
+        None => Ok(()),
     }
 }
 

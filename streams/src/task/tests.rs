@@ -677,7 +677,7 @@ async fn another_plan_does_not_take_over_the_state() {
     };
     rig.environment.spec = Arc::new(spec);
     let error = rig.settle().await.unwrap_err();
-    assert!(matches!(error, TaskError::PlanChanged), "{error}");
+    assert!(matches!(error, TaskError::PlanChanged { .. }), "{error}");
 }
 
 #[tokio::test]

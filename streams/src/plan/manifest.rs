@@ -1,0 +1,464 @@
+//! What the state of a plan looks like, written down with the state: a plan that keeps anything else cannot use it.
+//! PURE.
+//!
+//! ```text
+//! manifest  [version u8 = 1][n varint] n × operator, by rising number
+//! operator  [number varint][kind u8][n varint] n × field
+//! field     [tag varint][length varint, bytes]            see the constants; tags of a kind rise
+//! types     [n varint] n × type
+//! type      [code u8], a decimal + [precision u8][scale i8], a timestamp + [unit u8][zone: length varint, bytes]
+//! ```
+//!
+//! Only operators that keep something are in it, and of these only what gives their bytes a meaning: maps, filters and
+//! expressions may be others after an upgrade. Nothing here is the text that a library prints of its types.
+//!
+//! Invariants:
+//! 1. Equal manifests mean that every byte of one state is read alike by both plans.
+//! 2. A manifest of an unknown version, and a kind or field that is unknown, is a difference, never a match.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+
+use super::{
+    AggregateFunction, AggregateSpec, EdgeProperties, Emit, JoinSpec, NodeKind, OperatorId,
+    PlanNode, SinkSpec, SourceMode, SourceSpec, StreamPlan,
+};
+use crate::aggregate::keeps_values;
+use crate::state::row::{push_bytes, push_varint, read_bytes, read_varint};
+use crate::state::{StateError, VIEW};
+
+const VERSION: u8 = 1;
+
+const SOURCE: u8 = 1;
+const UPSERT: u8 = 2;
+const JOIN: u8 = 3;
+const AGGREGATE: u8 = 4;
+const SINK: u8 = 5;
+
+const TOPIC: u64 = 1;
+const KEY: u64 = 2;
+const ROW: u64 = 3;
+const OTHER_KEY: u64 = 4;
+const OTHER_ROW: u64 = 5;
+/// How rows are kept: for each side 0 = under a number, 1 = with a count.
+const COUNTED: u64 = 6;
+const WINDOW: u64 = 7;
+const EMISSION: u64 = 8;
+/// One field an aggregate: this and its number.
+const CALL: u64 = 64;
+
+/// The state of one operator: its kind, and fields by tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct StateShape {
+    kind: u8,
+    fields: BTreeMap<u64, Vec<u8>>,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StateManifest {
+    operators: BTreeMap<u16, StateShape>,
+}
+
+impl StateManifest {
+    /// What `plan` keeps, and its output.
+    pub(crate) fn of(plan: &StreamPlan, sink: &SinkSpec) -> Self {
+        let properties = plan.properties();
+        let mut operators = BTreeMap::new();
+        for node in &plan.nodes {
+            let inputs: Vec<(&SchemaRef, EdgeProperties)> = node
+                .inputs
+                .iter()
+                .map(|&input| (&plan.nodes[input].schema, properties[input]))
+                .collect();
+            if let Some(shape) = shape(node, &inputs) {
+                operators.insert(node.id.0, shape);
+            }
+        }
+        let schema = plan.schema();
+        let fields = [(KEY, numbers(&sink.key)), (ROW, all_types(schema))];
+        operators.insert(VIEW, StateShape::new(SINK, fields));
+        Self { operators }
+    }
+
+    /// See the module.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        push_varint(self.operators.len() as u64, &mut out);
+        for (operator, shape) in &self.operators {
+            push_varint(u64::from(*operator), &mut out);
+            out.push(shape.kind);
+            push_varint(shape.fields.len() as u64, &mut out);
+            for (tag, value) in &shape.fields {
+                push_varint(*tag, &mut out);
+                push_bytes(value, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Reads what [`StateManifest::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], also for a version that is not known.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, StateError> {
+        let corrupt = |reason: String| StateError::Corrupt {
+            what: "state manifest",
+            reason,
+        };
+        let bytes = &mut bytes;
+        let byte = |bytes: &mut &[u8]| {
+            let (&byte, rest) = bytes
+                .split_first()
+                .ok_or_else(|| corrupt("it ends too early".to_owned()))?;
+            *bytes = rest;
+            Ok::<u8, StateError>(byte)
+        };
+        let version = byte(bytes)?;
+        if version != VERSION {
+            return Err(corrupt(format!(
+                "it has version {version}, this program knows {VERSION}"
+            )));
+        }
+        let mut operators = BTreeMap::new();
+        for _ in 0..read_varint(bytes)? {
+            let operator = u16::try_from(read_varint(bytes)?)
+                .map_err(|_| corrupt("an operator's number is too large".to_owned()))?;
+            let kind = byte(bytes)?;
+            let mut fields = BTreeMap::new();
+            for _ in 0..read_varint(bytes)? {
+                let tag = read_varint(bytes)?;
+                fields.insert(tag, read_bytes(bytes)?.to_vec());
+            }
+            operators.insert(operator, StateShape { kind, fields });
+        }
+        Ok(Self { operators })
+    }
+
+    /// The first difference to what `plan` keeps, in words; `None`: the state is of use to it.
+    pub(crate) fn difference(&self, plan: &Self) -> Option<String> {
+        for (operator, kept) in &self.operators {
+            let name = OperatorId(*operator);
+            match plan.operators.get(operator) {
+                None => return Some(format!("operator {name}, {}, is gone", kept.name())),
+                Some(planned) if planned.kind != kept.kind => {
+                    let (kept, planned) = (kept.name(), planned.name());
+                    return Some(format!("operator {name} was {kept} and is {planned}"));
+                }
+                Some(planned) => {
+                    let tags = kept.fields.keys().chain(planned.fields.keys());
+                    let differs = |tag: &&u64| kept.fields.get(tag) != planned.fields.get(tag);
+                    if let Some(tag) = tags.filter(differs).min() {
+                        let (kind, field) = (kept.name(), field_name(*tag));
+                        return Some(format!("operator {name}, {kind}, has {field}"));
+                    }
+                }
+            }
+        }
+        let added = |operator: &&u16| !self.operators.contains_key(operator);
+        let added = plan.operators.keys().find(added)?;
+        let name = plan.operators[added].name();
+        Some(format!("operator {}, {name}, is new", OperatorId(*added)))
+    }
+}
+
+impl StateShape {
+    fn new(kind: u8, fields: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Self {
+        Self {
+            kind,
+            fields: fields.into_iter().collect(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.kind {
+            SOURCE => "a source".to_owned(),
+            UPSERT => "a table".to_owned(),
+            JOIN => "a join".to_owned(),
+            AGGREGATE => "an aggregation".to_owned(),
+            SINK => "the view".to_owned(),
+            kind => format!("kind {kind}"),
+        }
+    }
+}
+
+fn field_name(tag: u64) -> String {
+    match tag {
+        TOPIC => "another topic".to_owned(),
+        KEY => "other key columns".to_owned(),
+        ROW => "other columns".to_owned(),
+        OTHER_KEY => "other key columns on the right".to_owned(),
+        OTHER_ROW => "other columns on the right".to_owned(),
+        COUNTED => "rows that are kept in another way".to_owned(),
+        WINDOW => "another window".to_owned(),
+        EMISSION => "another emission".to_owned(),
+        CALL.. => format!("another aggregate {}", tag - CALL + 1),
+        tag => format!("another field {tag}"),
+    }
+}
+
+fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<StateShape> {
+    match &node.kind {
+        NodeKind::Source(spec) => Some(source(spec, &node.schema)),
+        NodeKind::Join(spec) => Some(join(spec, inputs)),
+        NodeKind::Aggregate(spec) => Some(aggregate(spec, inputs[0])),
+        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => None,
+    }
+}
+
+fn source(spec: &SourceSpec, schema: &SchemaRef) -> StateShape {
+    let topic = (TOPIC, spec.topic.as_bytes().to_vec());
+    match &spec.mode {
+        // Of a stream only the position is kept.
+        SourceMode::Append => StateShape::new(SOURCE, [topic]),
+        SourceMode::Upsert { key } => {
+            let fields = [topic, (KEY, types(schema, key)), (ROW, all_types(schema))];
+            StateShape::new(UPSERT, fields)
+        }
+    }
+}
+
+fn join(spec: &JoinSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> StateShape {
+    let [(left, left_rows), (right, right_rows)] = [inputs[0], inputs[1]];
+    let counted = [left_rows, right_rows].map(|rows| u8::from(!rows.append_only));
+    let fields = [
+        (KEY, types(left, &spec.left_keys)),
+        (ROW, all_types(left)),
+        (OTHER_KEY, types(right, &spec.right_keys)),
+        (OTHER_ROW, all_types(right)),
+        (COUNTED, counted.to_vec()),
+        // What is out there depends on it: padded rows have to be taken back.
+        (
+            EMISSION,
+            [0, 1].map(|port| u8::from(spec.kind.pads(port))).to_vec(),
+        ),
+    ];
+    StateShape::new(JOIN, fields)
+}
+
+fn aggregate(spec: &AggregateSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> StateShape {
+    let mut fields = vec![
+        (KEY, types(input, &spec.group_by)),
+        (WINDOW, numbers(spec.window_end.as_slice())),
+        (EMISSION, vec![u8::from(spec.emit == Emit::OnWindowClose)]),
+    ];
+    for call in &spec.aggregates {
+        let function = match call.function {
+            AggregateFunction::Count => 1,
+            AggregateFunction::Sum => 2,
+            AggregateFunction::Min => 3,
+            AggregateFunction::Max => 4,
+            AggregateFunction::Avg => 5,
+        };
+        let mut value = vec![
+            function,
+            u8::from(call.distinct),
+            u8::from(keeps_values(call, rows.append_only)),
+            u8::from(call.filter.is_some()),
+        ];
+        value.extend(types(input, call.argument.as_slice()));
+        push_type(&call.output, &mut value);
+        fields.push((CALL + u64::from(call.id), value));
+    }
+    StateShape::new(AGGREGATE, fields)
+}
+
+fn numbers(columns: &[usize]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_varint(columns.len() as u64, &mut out);
+    for &column in columns {
+        push_varint(column as u64, &mut out);
+    }
+    out
+}
+
+fn types(schema: &SchemaRef, columns: &[usize]) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_varint(columns.len() as u64, &mut out);
+    for &column in columns {
+        push_type(schema.field(column).data_type(), &mut out);
+    }
+    out
+}
+
+fn all_types(schema: &SchemaRef) -> Vec<u8> {
+    let columns: Vec<usize> = (0..schema.fields().len()).collect();
+    types(schema, &columns)
+}
+
+/// Types that state reads alike, texts in two layouts say, have one code.
+fn push_type(data_type: &DataType, out: &mut Vec<u8>) {
+    let unit_code = |unit: &TimeUnit| match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 1,
+        TimeUnit::Microsecond => 2,
+        TimeUnit::Nanosecond => 3,
+    };
+    match data_type {
+        DataType::Null => out.push(0),
+        DataType::Boolean => out.push(1),
+        DataType::Int8 => out.push(2),
+        DataType::Int16 => out.push(3),
+        DataType::Int32 => out.push(4),
+        DataType::Int64 => out.push(5),
+        DataType::UInt8 => out.push(6),
+        DataType::UInt16 => out.push(7),
+        DataType::UInt32 => out.push(8),
+        DataType::UInt64 => out.push(9),
+        DataType::Float32 => out.push(10),
+        DataType::Float64 => out.push(11),
+        DataType::Utf8 | DataType::Utf8View => out.push(12),
+        DataType::Binary | DataType::BinaryView => out.push(13),
+        DataType::Decimal128(precision, scale) => {
+            out.extend_from_slice(&[14, *precision, scale.to_le_bytes()[0]]);
+        }
+        DataType::Date32 => out.push(15),
+        DataType::Date64 => out.push(16),
+        DataType::Time32(unit) => out.extend_from_slice(&[17, unit_code(unit)]),
+        DataType::Time64(unit) => out.extend_from_slice(&[18, unit_code(unit)]),
+        DataType::Timestamp(unit, zone) => {
+            out.extend_from_slice(&[19, unit_code(unit)]);
+            push_bytes(zone.as_deref().unwrap_or_default().as_bytes(), out);
+        }
+        DataType::Duration(unit) => out.extend_from_slice(&[20, unit_code(unit)]),
+        // State holds no others; a plan with one is refused before.
+        _ => out.push(u8::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType::{Int64, Utf8View};
+
+    use super::*;
+    use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP};
+    use crate::{JoinKind, KeyFormat, LatePolicy};
+
+    fn plan(aggregates: &[&str], with_filter: bool) -> StreamPlan {
+        let mut plan = PlanBuilder::default();
+        let flights = plan.source(
+            "flights",
+            &[("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)],
+            None,
+        );
+        let windows = plan.tumble(flights, 10 * SECOND, LatePolicy::Drop);
+        let airlines = plan.source(
+            "airlines",
+            &[("code", Utf8View), ("title", Utf8View)],
+            Some(vec![0]),
+        );
+        let joined = plan.join(JoinKind::Left, (windows, "carrier"), (airlines, "code"));
+        let groups = &["window_end", "title"];
+        plan.aggregate(joined, groups, aggregates, Emit::Changes);
+        if with_filter {
+            plan.filter(4, crate::test_plan::last_above_one);
+        }
+        plan.build()
+    }
+
+    fn manifest(plan: &StreamPlan) -> StateManifest {
+        let sink = SinkSpec {
+            topic: "delays".to_owned(),
+            partitions: 3,
+            key: vec![0, 1],
+            key_format: KeyFormat::Json,
+        };
+        StateManifest::of(plan, &sink)
+    }
+
+    /// These bytes are in logs: a change here is a new version.
+    #[test]
+    fn golden_vector() {
+        let found = manifest(&plan(&["count(*)", "max(delay)"], false));
+        let hex: String = found
+            .encode()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let wanted = [
+            "0105",
+            // #1, a source: topic
+            "010101",
+            "0107",
+            "666c6967687473",
+            // #3, a table: topic, key, row
+            "030203",
+            "0108",
+            "6169726c696e6573",
+            "0202",
+            "010c",
+            "0303",
+            "020c0c",
+            // #4, a join: keys and rows of both sides, how they are kept, padding
+            "040306",
+            "0202",
+            "010c",
+            "030f",
+            "060c05130200130200130200130200",
+            "0402",
+            "010c",
+            "0503",
+            "020c0c",
+            "0602",
+            "0001",
+            "0802",
+            "0100",
+            // #5, an aggregation: groups, window, emission, calls
+            "050405",
+            "0205",
+            "021302000c",
+            "0702",
+            "0100",
+            "0801",
+            "00",
+            "4006",
+            "010000000005",
+            "4107",
+            "04000100010505",
+            // the view: key, row
+            "feff0305",
+            "02",
+            "0203",
+            "020001",
+            "0307",
+            "041302000c0505",
+        ];
+        assert_eq!(hex, wanted.concat());
+        assert_eq!(StateManifest::decode(&found.encode()).unwrap(), found);
+    }
+
+    #[test]
+    fn what_keeps_nothing_does_not_matter() {
+        let before = manifest(&plan(&["count(*)"], false));
+        let after = manifest(&plan(&["count(*)"], true));
+        assert_eq!(before.difference(&after), None);
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let before = manifest(&plan(&["count(*)", "max(delay)"], false));
+        let other = |aggregates: &[&str]| before.difference(&manifest(&plan(aggregates, false)));
+        assert_eq!(
+            other(&["count(*)", "min(delay)"]).unwrap(),
+            "operator #5, an aggregation, has another aggregate 2"
+        );
+        assert_eq!(
+            other(&["count(*)"]).unwrap(),
+            "operator #5, an aggregation, has another aggregate 2"
+        );
+        let mut fewer = before.clone();
+        fewer.operators.remove(&3);
+        assert_eq!(
+            before.difference(&fewer).unwrap(),
+            "operator #3, a table, is gone"
+        );
+        assert_eq!(
+            fewer.difference(&before).unwrap(),
+            "operator #3, a table, is new"
+        );
+        let mut newer = before.encode();
+        newer[0] = 2;
+        assert!(StateManifest::decode(&newer).is_err());
+    }
+}
