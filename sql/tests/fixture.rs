@@ -62,6 +62,12 @@ impl Fixture {
         Self::open(folder).await
     }
 
+    /// Deletes a topic behind the server's back.
+    pub(crate) async fn delete_topic(&self, name: &str) {
+        let admin = self.broker.embedded().admin();
+        admin.delete_topic(name).await.expect("the topic is there");
+    }
+
     /// Runs statements that succeed.
     pub(crate) async fn run(&self, sql: &str) -> Vec<Answer> {
         match self.server.execute(sql).await {

@@ -1,5 +1,6 @@
 //! Contract tests of the SQL crate: a server over a real log and engine in a temporary folder.
 
+mod broken_views;
 mod differential;
 mod fixture;
 mod http;

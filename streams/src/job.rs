@@ -128,6 +128,8 @@ struct Inner {
     /// What the counters were at the last commit.
     committed: Counters,
     committed_at: Option<std::time::Instant>,
+    /// The job broke and no task stands ready again.
+    stands: bool,
     view: Option<(Arc<dyn StateStore>, SchemaRef)>,
 }
 
@@ -197,6 +199,7 @@ impl Shared {
                 base: Counters::default(),
                 committed: Counters::default(),
                 committed_at: None,
+                stands: false,
                 view: None,
             }),
             commits: watch::Sender::new(CommitInfo::default()),
@@ -212,6 +215,7 @@ impl Shared {
         inner.progress = None;
         inner.progress_at = None;
         inner.view = Some((store, schema));
+        inner.stands = false;
         drop(inner);
         self.commits.send_replace(commit);
     }
@@ -273,6 +277,7 @@ impl Shared {
     fn moved(&self, state: JobState, error: Option<String>) {
         let mut inner = self.inner.lock();
         inner.state = state;
+        inner.stands |= matches!(state, JobState::Failed | JobState::Recovering);
         if error.is_some() {
             inner.error = error;
         }
@@ -386,10 +391,11 @@ impl JobHandle {
     /// The view's rows at the last commit. Does not wait for the job, and the job does not wait for it.
     ///
     /// # Errors
-    /// [`EngineError::NotReady`] while the state is not restored, or after the job has stopped.
+    /// [`EngineError::NotReady`] while the state is not restored, and where the job does not go on: rows that stand still
+    /// are not given for the view's.
     pub fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
         let inner = self.shared.inner.lock();
-        let Some((store, schema)) = &inner.view else {
+        let Some((store, schema)) = inner.view.as_ref().filter(|_| !inner.stands) else {
             return Err(EngineError::NotReady {
                 job: self.shared.name.clone(),
                 state: inner.state,
@@ -556,7 +562,8 @@ async fn live(
             }
         };
         let command = life.transition(event);
-        if life.state() == JobState::Stopped {
+        // Before anybody hears of it: the next start opens the same folder.
+        if life.state().is_final() {
             drop(store.take());
             shared.release();
         }

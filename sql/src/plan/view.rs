@@ -6,7 +6,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr as SqlExpr;
 use streams::{
-    ColumnOrigin, Emit, KeyFormat, LatePolicy, SinkSpec, SourceColumn, StreamPlan, ValueFormat,
+    ColumnOrigin, Emit, KeyFormat, LatePolicy, NodeKind, SinkSpec, SourceColumn, StreamPlan,
+    ValueFormat,
 };
 
 use super::binder::{BoundQuery, Library, refuse_volatile};
@@ -25,6 +26,29 @@ pub(crate) struct ViewPlan {
     pub sink: SinkSpec,
     pub emit: Emit,
     pub windowed: bool,
+}
+
+impl ViewPlan {
+    /// Where late rows go; `None`: nothing that comes can be late.
+    pub(crate) fn late(&self) -> Option<&LatePolicy> {
+        let properties = self.plan.properties();
+        self.plan.nodes.iter().find_map(|node| match &node.kind {
+            NodeKind::Late(spec) => Some(&spec.late),
+            NodeKind::Tumble(spec) if properties[node.inputs[0]].source_rows => Some(&spec.late),
+            _ => None,
+        })
+    }
+
+    /// Whether rows that appeared when their window closed may still change.
+    pub(crate) fn corrects_closed_windows(&self) -> bool {
+        let properties = self.plan.properties();
+        self.plan.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Aggregate(spec) => {
+                spec.emit == Emit::OnWindowClose && !properties[node.inputs[0]].closes_windows()
+            }
+            _ => false,
+        })
+    }
 }
 
 /// Plans a view. `partitions` is for its topic, if that has to be made.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use log_api::{AdminError, NewTopic};
-use streams::{Emit, LatePolicy, NodeKind};
+use streams::{Emit, LatePolicy, NodeKind, PlanNode};
 use uuid::Uuid;
 
 use super::answer::Outcome;
@@ -19,6 +19,9 @@ use crate::plan::{interval_text, view};
 
 /// Longest name of an object: what the engine adds still has to fit a topic's name.
 const NAME_BYTES_MAX: usize = 200;
+
+/// What the topics beside a view's own are called after it: no object bears such a name.
+const SIDE_TOPICS: [&str; 2] = [".late", ".errors"];
 
 /// A shorter topic's name is never taken for another one mistyped.
 const SLIP_CHARS_MIN: usize = 4;
@@ -41,7 +44,8 @@ impl Inner {
         }
         let identity = self.identity(&create.name, kind, context);
         let bound = bind_relation(&self.library, create, identity, &context.words)?;
-        if create.table && is_internal(&bound.relation.topic) {
+        let written = &bound.relation.topic;
+        if create.table && (is_internal(written) || side_topic(written).is_some()) {
             return Err(internal_topic(&bound.relation.topic).at(bound.topic_span));
         }
         let mut notes = Vec::new();
@@ -168,6 +172,10 @@ impl Inner {
             .await
             .map_err(catalog_error)?;
         if let Err(error) = self.jobs.start(&self.engine, &relation).await {
+            // What it has made already would be in the way of the next attempt.
+            if let Err(left) = self.jobs.drop(&self.engine, relation.name()).await {
+                tracing::warn!(view = relation.name(), error = %left, "a view that did not start leaves topics behind");
+            }
             self.store
                 .remove(id, context.now_ms)
                 .await
@@ -386,6 +394,14 @@ impl Inner {
                 "letters, digits, '_', '-' and '.', at most {NAME_BYTES_MAX}; not _thalweg…"
             )));
         }
+        if let Some(side) = side_topic(&name.name) {
+            let message = format!("{:?} cannot be a name: it ends with {side}", name.written);
+            return Err(Diagnostic::new(Code::InvalidName, message)
+                .at(name.span)
+                .help(
+                    "the late rows and row errors of a view v go to topics v.late and v.errors",
+                ));
+        }
         let found = match self.broken_id(&name.name) {
             Some((_, found)) => found,
             None => match self.objects().relation(&name.name) {
@@ -432,6 +448,11 @@ pub(super) fn internal_topic(topic: &str) -> Diagnostic {
     .help("a SOURCE over it can be read; choose another topic to write to")
 }
 
+/// The ending that makes a name that of a view's side topic.
+fn side_topic(name: &str) -> Option<&'static str> {
+    SIDE_TOPICS.into_iter().find(|side| name.ends_with(side))
+}
+
 /// Whether `topic` may be `other` mistyped: short names, and names that differ in digits only, are meant.
 fn is_slip(topic: &str, other: &str) -> bool {
     let letters = |name: &str| -> String {
@@ -460,21 +481,8 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
     let Some(view) = &relation.view else {
         return notes;
     };
-    let (mut late, mut join, mut corrected) = (None, false, false);
-    let properties = view.plan.properties();
-    for node in &view.plan.nodes {
-        match &node.kind {
-            NodeKind::Late(spec) => late = Some(&spec.late),
-            NodeKind::Tumble(spec) if properties[node.inputs[0]].source_rows => {
-                late = Some(&spec.late);
-            }
-            NodeKind::Join(_) => join = true,
-            NodeKind::Aggregate(spec) if spec.emit == Emit::OnWindowClose => {
-                corrected = !properties[node.inputs[0]].closes_windows();
-            }
-            _ => {}
-        }
-    }
+    let is_join = |node: &PlanNode| matches!(node.kind, NodeKind::Join(_));
+    let join = view.plan.nodes.iter().any(is_join);
     for reference in &relation.identity.references {
         let Some(read) = objects.relation(&reference.name) else {
             continue;
@@ -492,7 +500,7 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
             ));
         }
     }
-    match late {
+    match view.late() {
         Some(LatePolicy::To(topic)) => notes.push(format!("late rows go to topic {topic}")),
         Some(LatePolicy::Drop) => notes.push("late rows are dropped and counted".to_owned()),
         _ => {}
@@ -504,7 +512,7 @@ fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
         );
     }
     if view.emit == Emit::OnWindowClose {
-        notes.push(if corrected {
+        notes.push(if view.corrects_closed_windows() {
             "rows appear when their window closes, and change when what they come of is corrected"
                 .to_owned()
         } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use log_api::TopicPartition;
 use parking_lot::RwLock;
-use streams::{Engine, JobHandle, JobSpec, ViewSnapshot};
+use streams::{Engine, EngineError, JobHandle, JobSpec, ViewSnapshot};
 
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
@@ -79,23 +79,32 @@ impl Jobs {
     pub(crate) fn snapshot(&self, name: &str) -> Result<Arc<ViewSnapshot>, Diagnostic> {
         let snapshot = self.handle(name)?.snapshot();
         snapshot.map(Arc::new).map_err(|error| {
-            Diagnostic::new(Code::Engine, format!("view {name} cannot be read: {error}"))
-                .help(format!("EXPLAIN WHY {name} says more"))
+            let message = match &error {
+                EngineError::NotReady { .. } => error.to_string(),
+                error => format!("view {name} cannot be read: {error}"),
+            };
+            Diagnostic::new(Code::Engine, message).help(format!("EXPLAIN WHY {name} says more"))
         })
     }
 
-    /// Waits until a commit of the view covers `positions` of its inputs.
+    /// Waits until a commit of the view covers `positions` of its inputs; not for one that has ended.
     pub(crate) async fn covers(
         &self,
         name: &str,
         positions: &[(TopicPartition, i64)],
     ) -> Result<(), Diagnostic> {
-        let mut commits = self.handle(name)?.commits();
-        let waited = commits
-            .wait_for(|commit| commit.covers(positions))
-            .await
-            .map(|_| ());
-        waited.map_err(|_| Diagnostic::new(Code::Engine, format!("view {name} has stopped")))
+        let handle = self.handle(name)?;
+        let (mut commits, mut states) = (handle.commits(), handle.states());
+        let covered = tokio::select! {
+            biased;
+            covered = commits.wait_for(|commit| commit.covers(positions)) => covered.is_ok(),
+            _ = states.wait_for(|state| state.is_final()) => false,
+        };
+        if covered {
+            return Ok(());
+        }
+        let message = format!("view {name} does not go on: {}", handle.status());
+        Err(Diagnostic::new(Code::Engine, message).help(format!("EXPLAIN WHY {name} says more")))
     }
 
     /// The state of a view in words.

@@ -279,11 +279,7 @@ pub(crate) fn explain_relation(relation: &Relation) -> Vec<String> {
         return lines;
     };
     lines.push("reads from the start".to_owned());
-    let late = view.plan.nodes.iter().find_map(|node| match &node.kind {
-        streams::NodeKind::Tumble(spec) => Some(&spec.late),
-        _ => None,
-    });
-    match late {
+    match view.late() {
         Some(LatePolicy::To(topic)) => lines.push(format!("late rows go to topic {topic}")),
         Some(LatePolicy::Drop) => lines.push("late rows are dropped and counted".to_owned()),
         Some(LatePolicy::Update) => lines.push("late rows still update".to_owned()),

@@ -193,6 +193,74 @@ async fn a_thread_comes_back_from_a_commit_without_an_answer() {
 }
 
 #[tokio::test]
+async fn a_view_whose_topic_is_gone_fails_and_gives_no_rows() {
+    let rig = Rig::new();
+    let engine = rig.engine();
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.flight(0, "UA", 5);
+    rig.flight(1, "UA", 6);
+    rig.settled(&handle).await;
+    engine.shutdown().await;
+    let admin = rig.log.shared().admin();
+    admin.delete_topic("delays").await.unwrap();
+
+    let lost = |handle: &JobHandle, what: &str| {
+        assert_eq!(handle.status().state, JobState::Failed);
+        let error = handle.snapshot().unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    lost(&handle, "topic delays of the view was deleted");
+    assert!(admin.describe_topic("delays").await.unwrap().is_none());
+    // One of the same name is not the same.
+    rig.log.create("delays", 3);
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    lost(&handle, "topic delays of the view was made anew");
+    engine.drop_job("delays").await.unwrap();
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.settled(&handle).await;
+    assert_eq!(view(&handle), ["10 United 2 11"]);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn keys_stay_in_their_partitions_when_the_topic_gets_more() {
+    let rig = Rig::new();
+    let engine = rig.engine();
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.flight(0, "UA", 5);
+    rig.flight(1, "UA", 6);
+    rig.settled(&handle).await;
+    engine.shutdown().await;
+    let admin = rig.log.shared().admin();
+    let before = admin.describe_topic("delays").await.unwrap().unwrap();
+    admin
+        .create_partitions("delays", before.partitions + 40)
+        .await
+        .unwrap();
+
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.flight(1, "UA", 7);
+    rig.settled(&handle).await;
+    engine.shutdown().await;
+    let mut places: Vec<_> = Vec::new();
+    for partition in 0..before.partitions + 40 {
+        let partition = log_api::TopicPartition::new("delays", partition);
+        let end = admin
+            .offset(&partition, log_api::OffsetSpec::Latest)
+            .await
+            .unwrap();
+        places.extend((end > 0).then_some(partition.partition));
+    }
+    assert_eq!(places.len(), 1, "one key is in one partition: {places:?}");
+    assert!(places[0] < before.partitions);
+}
+
+#[tokio::test]
 async fn rows_that_are_read_again_are_counted_once() {
     let rig = Rig::new();
     let engine = rig.engine();
