@@ -97,6 +97,22 @@ pub(crate) struct StreamsSettings {
     pub commit_interval_ms: u64,
     /// Stable name of this process in transactional ids.
     pub worker: String,
+    /// Bytes of uncommitted changes of a job that bring its commit forward.
+    pub commit_bytes: usize,
+    /// Bytes of state that one operator keeps in memory, in front of the disk.
+    pub operator_cache_bytes: usize,
+    /// Bytes of the block cache that all jobs share.
+    pub cache_bytes: usize,
+    /// Bytes of a write buffer; a job has at most two.
+    pub write_buffer_bytes: usize,
+    /// Bytes of state that a push query may keep in memory; beyond it the query ends with an error.
+    pub query_state_bytes: usize,
+    /// Rows taken from a source at once.
+    pub epoch_rows: usize,
+    /// Bytes fetched from a source at once.
+    pub fetch_bytes: usize,
+    /// How long a partition must be caught up before it stops holding event time, ms.
+    pub idle_grace_ms: i64,
 }
 
 /// `wasm.*`
@@ -177,9 +193,18 @@ impl Default for ListenSettings {
 
 impl Default for StreamsSettings {
     fn default() -> Self {
+        let engine = streams::EngineConfig::default();
         Self {
             commit_interval_ms: 200,
             worker: "worker-0".to_owned(),
+            commit_bytes: engine.commit_bytes,
+            operator_cache_bytes: engine.operator_cache_bytes,
+            cache_bytes: engine.cache_bytes,
+            write_buffer_bytes: engine.write_buffer_bytes,
+            query_state_bytes: engine.query_state_bytes,
+            epoch_rows: engine.epoch_rows,
+            fetch_bytes: engine.fetch_bytes,
+            idle_grace_ms: engine.idle_grace_ms,
         }
     }
 }

@@ -183,11 +183,19 @@ async fn open_broker(settings: &Settings) -> Result<Broker> {
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {
+    let streams = &settings.streams;
     EngineConfig {
         state_dir: settings.data.join("streams"),
-        worker: settings.streams.worker.clone(),
-        commit_interval: Duration::from_millis(settings.streams.commit_interval_ms),
-        ..EngineConfig::default()
+        worker: streams.worker.clone(),
+        commit_interval: Duration::from_millis(streams.commit_interval_ms),
+        commit_bytes: streams.commit_bytes,
+        operator_cache_bytes: streams.operator_cache_bytes,
+        cache_bytes: streams.cache_bytes,
+        write_buffer_bytes: streams.write_buffer_bytes,
+        query_state_bytes: streams.query_state_bytes,
+        epoch_rows: streams.epoch_rows,
+        fetch_bytes: streams.fetch_bytes,
+        idle_grace_ms: streams.idle_grace_ms,
     }
 }
 
