@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use hashbrown::HashMap;
 use log_api::{BatchBuilder, Compression, TopicPartition, partition_for_key};
 
@@ -40,6 +40,8 @@ pub(crate) struct Sink {
     key: Vec<usize>,
     schema: SchemaRef,
     values: JsonEncoder,
+    /// How many columns, from the first on, are in the value.
+    visible: usize,
     keys: KeyEncoder,
     /// A batch is closed before it outgrows this.
     batch_bytes_max: usize,
@@ -132,7 +134,8 @@ impl Sink {
             partitions,
             key: spec.key.clone(),
             schema: schema.clone(),
-            values: JsonEncoder::new(schema),
+            values: JsonEncoder::new(&visible(schema, spec.hidden)),
+            visible: schema.fields().len() - spec.hidden,
             keys: KeyEncoder::new(schema, &spec.key, spec.key_format)?,
             batch_bytes_max: message_bytes_max - message_bytes_max / 16,
             batches: Vec::new(),
@@ -248,7 +251,7 @@ impl Sink {
     ) {
         let mut value = Vec::new();
         for (batch, partition) in batches.iter().zip(std::mem::take(&mut self.targets)) {
-            let rows = self.values.rows(batch.columns());
+            let rows = self.values.rows(&batch.columns()[..self.visible]);
             let columns = row::columns_of(batch.columns()).unwrap_or_default();
             for index in 0..batch.num_rows() {
                 value.clear();
@@ -286,7 +289,7 @@ impl Sink {
         self.places.clear();
         let values: Vec<_> = batches
             .iter()
-            .map(|batch| self.values.rows(batch.columns()))
+            .map(|batch| self.values.rows(&batch.columns()[..self.visible]))
             .collect();
         let keys: Vec<_> = batches
             .iter()
@@ -370,6 +373,13 @@ impl KeyChanges {
             None => self.rows.last().map(|change| (change, false)),
         }
     }
+}
+
+/// The columns that are in the value.
+fn visible(schema: &SchemaRef, hidden: usize) -> SchemaRef {
+    let count = schema.fields().len() - hidden;
+    let fields = schema.fields().iter().take(count).cloned();
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn too_large(topic: &str, bytes: usize) -> String {

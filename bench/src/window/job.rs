@@ -86,6 +86,7 @@ impl Bench {
                 topic: format!("totals-{number}"),
                 partitions: self.args.partitions,
                 key: vec![0, 1, 2],
+                hidden: 0,
                 key_format: KeyFormat::Json,
             },
         };

@@ -111,7 +111,8 @@ pub(crate) struct TimeAttribute {
 pub(crate) struct Relation {
     pub identity: Identity,
     pub topic: String,
-    /// Columns in order, with their declared spelling.
+    /// Columns in order, with their declared spelling. A view may have more than `schema`: those behind it are of the key
+    /// alone, and no query names them.
     pub columns: Vec<SourceColumn>,
     /// The same columns with their folded names.
     pub schema: SchemaRef,
@@ -180,8 +181,8 @@ impl Relation {
                 .columns
                 .iter()
                 .position(|other| other.name == column.name);
-            match index {
-                Some(index) => self.schema.field(index).clone(),
+            match index.and_then(|index| self.schema.fields().get(index)) {
+                Some(field) => field.as_ref().clone(),
                 None => Field::new(&column.name, column.data_type.clone(), column.nullable),
             }
         };

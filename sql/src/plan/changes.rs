@@ -1,6 +1,7 @@
 //! What the rows of a plan node do: only come, or change and go under a key.
 //!
-//! A view's topic is keyed by what identifies its rows, so the lowering tracks that through every operator.
+//! A view's topic is keyed by what identifies its rows, so the lowering tracks that through every operator. Where the
+//! query itself drops it, it is carried along unseen (see [`super::lower::lower_keyed`]).
 
 use datafusion::common::DFSchema;
 use streams::JoinKind;
@@ -10,8 +11,8 @@ use super::lower::{Rows, WindowBound};
 /// How rows change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Changes {
-    /// They are only ever added.
-    Append,
+    /// They are only ever added. The columns that tell one from the other, should that be asked for; none: nothing does.
+    Append(Vec<usize>),
     /// At most one row for each value of these columns; no columns: at most one row.
     Keyed(Vec<usize>),
     /// They change, and nothing identifies them; the reason in words.
@@ -19,6 +20,26 @@ pub(crate) enum Changes {
 }
 
 impl Changes {
+    /// The columns that identify a row; `None`: nothing does.
+    fn key(&self) -> Option<&[usize]> {
+        match self {
+            Self::Append(id) if id.is_empty() => None,
+            Self::Append(key) | Self::Keyed(key) => Some(key),
+            Self::Unkeyed(_) => None,
+        }
+    }
+
+    /// Which columns that identify a row a projection drops: `places[i]` is the input column that output column `i` is.
+    pub(super) fn dropped(
+        &self,
+        places: &[Option<usize>],
+        bounds: &[Option<WindowBound>],
+    ) -> Vec<usize> {
+        let key = self.key().unwrap_or_default().iter().copied();
+        key.filter(|&column| found(column, places, bounds).is_none())
+            .collect()
+    }
+
     /// After a projection: `places[i]` is the input column that output column `i` is.
     pub(super) fn mapped(
         &self,
@@ -26,27 +47,15 @@ impl Changes {
         bounds: &[Option<WindowBound>],
         schema: &DFSchema,
     ) -> Self {
-        let Self::Keyed(key) = self else {
+        let Some(key) = self.key() else {
             return self.clone();
         };
         let mut mapped = Vec::with_capacity(key.len());
         for &column in key {
-            let same = |place: &Option<usize>| *place == Some(column);
-            // Any bound of a window names the window.
-            let window = bounds[column].map(|bound| bound.window);
-            let same_window = |place: &Option<usize>| {
-                place
-                    .and_then(|place| bounds[place])
-                    .map(|bound| bound.window)
-                    == window
-            };
-            let found = places
-                .iter()
-                .position(same)
-                .or_else(|| window.and_then(|_| places.iter().position(same_window)));
-            match found {
+            match found(column, places, bounds) {
                 Some(found) if mapped.contains(&found) => {}
                 Some(found) => mapped.push(found),
+                None if matches!(self, Self::Append(_)) => return Self::Append(Vec::new()),
                 None => {
                     let name = schema.field(column).name();
                     return Self::Unkeyed(format!(
@@ -55,8 +64,22 @@ impl Changes {
                 }
             }
         }
-        Self::Keyed(mapped)
+        match self {
+            Self::Append(_) => Self::Append(mapped),
+            _ => Self::Keyed(mapped),
+        }
     }
+}
+
+/// Where a projection puts a column, or another bound of the same window, which says as much.
+fn found(column: usize, places: &[Option<usize>], bounds: &[Option<WindowBound>]) -> Option<usize> {
+    let window_of = |place: usize| bounds[place].map(|bound| bound.window);
+    let same = places.iter().position(|place| *place == Some(column));
+    same.or_else(|| {
+        let window = window_of(column)?;
+        let same_window = |place: &Option<usize>| place.and_then(window_of) == Some(window);
+        places.iter().position(same_window)
+    })
 }
 
 /// What the rows of a join do; its columns are the left ones, then the right ones.
@@ -70,35 +93,43 @@ pub(super) fn joined(
     let shift = left.bounds.len();
     let shifted = |key: &[usize]| key.iter().map(|column| column + shift).collect::<Vec<_>>();
     let at_most_one = |key: &[usize], by: &[usize]| key.iter().all(|column| by.contains(column));
-    match (&left.changes, &right.changes) {
-        (Changes::Append, Changes::Append) if kind == JoinKind::Inner => Changes::Append,
-        (Changes::Unkeyed(reason), _) | (_, Changes::Unkeyed(reason)) => {
-            Changes::Unkeyed(reason.clone())
-        }
-        (Changes::Keyed(left_key), Changes::Keyed(right_key)) => {
-            // One side's key is enough where each of its rows comes once at most, and no row of the other side by itself.
-            if !kind.pads(1) && at_most_one(right_key, right_keys) {
-                Changes::Keyed(left_key.clone())
-            } else if !kind.pads(0) && at_most_one(left_key, left_keys) {
-                Changes::Keyed(shifted(right_key))
-            } else {
-                let mut key = left_key.clone();
-                key.extend(shifted(right_key));
-                Changes::Keyed(key)
-            }
-        }
-        (Changes::Append, _) => Changes::Unkeyed(no_key(left)),
-        (_, Changes::Append) => Changes::Unkeyed(no_key(right)),
+    let of_both = |left: &[usize], right: &[usize]| [left, &shifted(right)].concat();
+    if let (Changes::Append(left_id), Changes::Append(right_id), JoinKind::Inner) =
+        (&left.changes, &right.changes, kind)
+    {
+        let are_known = !left_id.is_empty() && !right_id.is_empty();
+        return Changes::Append(if are_known {
+            of_both(left_id, right_id)
+        } else {
+            Vec::new()
+        });
     }
+    let (left_key, right_key) = match (key_of(left), key_of(right)) {
+        (Ok(left_key), Ok(right_key)) => (left_key, right_key),
+        (Err(unkeyed), _) | (_, Err(unkeyed)) => return unkeyed,
+    };
+    // One side's key is enough where each of its rows comes once at most, and no row of the other side by itself.
+    Changes::Keyed(if !kind.pads(1) && at_most_one(right_key, right_keys) {
+        left_key.to_vec()
+    } else if !kind.pads(0) && at_most_one(left_key, left_keys) {
+        shifted(right_key)
+    } else {
+        of_both(left_key, right_key)
+    })
 }
 
-fn no_key(rows: &Rows) -> String {
-    let name = rows
-        .schema
-        .iter()
-        .find_map(|(qualifier, _)| qualifier.map(ToString::to_string));
-    match name {
-        Some(name) => format!("the rows of {name} have no key"),
-        None => "one side of the join has no key".to_owned(),
+fn key_of(rows: &Rows) -> Result<&[usize], Changes> {
+    if let Changes::Unkeyed(_) = &rows.changes {
+        return Err(rows.changes.clone());
     }
+    rows.changes.key().ok_or_else(|| {
+        let name = rows
+            .schema
+            .iter()
+            .find_map(|(qualifier, _)| qualifier.map(ToString::to_string));
+        Changes::Unkeyed(match name {
+            Some(name) => format!("the rows of {name} have no key"),
+            None => "one side of the join has no key".to_owned(),
+        })
+    })
 }

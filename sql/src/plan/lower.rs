@@ -23,8 +23,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
 use datafusion::optimizer::OptimizerContext;
 use streams::{
-    BatchExpr, ColumnExpr, Emit, JoinKind, JoinSpec, LatePolicy, NodeKind, OperatorId, PlanNode,
-    SourceSpec, StreamPlan, TumbleSpec, WatermarkSpec,
+    BatchExpr, ColumnExpr, ColumnOrigin, Emit, JoinKind, JoinSpec, LatePolicy, NodeKind,
+    OperatorId, PlanNode, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec,
+    WatermarkSpec,
 };
 
 use super::changes::{Changes, joined};
@@ -51,6 +52,8 @@ pub(crate) struct Lowered {
     pub changes: Changes,
     /// Whether a window is in it.
     pub windowed: bool,
+    /// How many of its last columns only identify rows.
+    pub hidden: usize,
 }
 
 /// A column that a window above reads as event time, and the window.
@@ -94,6 +97,31 @@ pub(crate) fn lower(
     policy: WindowPolicy,
     words: &Words,
 ) -> Result<Lowered, Diagnostic> {
+    attempt(state, plan, policy, words, false)
+}
+
+/// The same for a query whose rows need a key. One that drops what identifies them gets it behind its own columns: keys
+/// that it does not select, and partition and offset of a record that has no other key.
+pub(crate) fn lower_keyed(
+    state: &SessionState,
+    plan: LogicalPlan,
+    policy: WindowPolicy,
+    words: &Words,
+) -> Result<Lowered, Diagnostic> {
+    let lowered = attempt(state, plan.clone(), policy.clone(), words, false)?;
+    match lowered.changes {
+        Changes::Unkeyed(_) => attempt(state, plan, policy, words, true),
+        Changes::Append(_) | Changes::Keyed(_) => Ok(lowered),
+    }
+}
+
+fn attempt(
+    state: &SessionState,
+    plan: LogicalPlan,
+    policy: WindowPolicy,
+    words: &Words,
+    keeps_keys: bool,
+) -> Result<Lowered, Diagnostic> {
     let bound = |error: DataFusionError| translate(&error, words);
     let options = state.config_options();
     let analyzed = state
@@ -111,7 +139,8 @@ pub(crate) fn lower(
         nodes: Vec::new(),
         counts: [0; 5],
         windows: 0,
-        keys: 0,
+        hidden: 0,
+        keeps_keys,
         emit,
     };
     let rows = lowering.lower(&optimized, None)?;
@@ -129,6 +158,7 @@ pub(crate) fn lower(
     };
     Ok(Lowered {
         plan,
+        hidden: rows.bounds.len() - optimized.schema().fields().len(),
         changes: rows.changes,
         windowed: lowering.windows > 0,
     })
@@ -150,8 +180,10 @@ pub(super) struct Lowering<'a> {
     nodes: Vec<PlanNode>,
     counts: [u16; 5],
     windows: usize,
-    /// Join keys that became columns: each has a name of its own in the whole query.
-    keys: usize,
+    /// Columns that the query does not name: each has a name of its own in all of it.
+    hidden: usize,
+    /// Whether columns that identify rows are kept where the query drops them.
+    keeps_keys: bool,
     /// What the topmost aggregate still has to take; `Changes` once it has.
     pub emit: Emit,
 }
@@ -303,7 +335,7 @@ impl Lowering<'_> {
         let relation = &source.relation;
         let mut wanted: Vec<usize> = match &scan.projection {
             Some(projection) => projection.clone(),
-            None => (0..relation.columns.len()).collect(),
+            None => (0..relation.schema.fields().len()).collect(),
         };
         let asked = time.and_then(|time| wanted.get(time.column).copied());
         if wanted.is_empty() && relation.key.is_empty() {
@@ -313,9 +345,11 @@ impl Lowering<'_> {
         let schema = relation.schema_of(&spec);
         spec.watermark = watermark(relation, asked, &spec, &schema);
         let changes = match &spec.mode {
-            streams::SourceMode::Append => Changes::Append,
-            streams::SourceMode::Upsert { key } => Changes::Keyed(key.clone()),
+            SourceMode::Append if self.keeps_keys => Changes::Append(add_record_id(&mut spec)),
+            SourceMode::Append => Changes::Append(Vec::new()),
+            SourceMode::Upsert { key } => Changes::Keyed(key.clone()),
         };
+        let schema = self.with_hidden_names(relation, &spec);
         let bounds = vec![None; spec.columns.len()];
         let schema = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &schema)
             .map_err(|error| self.bound(&error))?;
@@ -331,6 +365,23 @@ impl Lowering<'_> {
             bounds,
             changes,
         })
+    }
+
+    fn hidden_name(&mut self) -> String {
+        self.hidden += 1;
+        format!("__key_{}", self.hidden - 1)
+    }
+
+    /// The columns of a source; those that its relation does not show get names that nothing else has.
+    fn with_hidden_names(&mut self, relation: &Relation, spec: &SourceSpec) -> SchemaRef {
+        let schema = relation.schema_of(spec);
+        let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+        for field in &mut fields {
+            if relation.schema.column_with_name(field.name()).is_none() {
+                *field = Arc::new(field.as_ref().clone().with_name(self.hidden_name()));
+            }
+        }
+        Arc::new(Schema::new(fields))
     }
 
     fn tumble(&mut self, tumble: &Tumble) -> Result<Rows, Diagnostic> {
@@ -390,12 +441,20 @@ impl Lowering<'_> {
         exprs: &[Expr],
         schema: &DFSchemaRef,
     ) -> Result<Rows, Diagnostic> {
-        let places: Vec<Option<usize>> = exprs
+        let mut places: Vec<Option<usize>> = exprs
             .iter()
             .map(|expr| {
                 plain_column(expr).and_then(|column| rows.schema.index_of_column(column).ok())
             })
             .collect();
+        let mut fields = qualified(schema);
+        if self.keeps_keys {
+            for column in rows.changes.dropped(&places, &rows.bounds) {
+                let field = rows.schema.field(column).as_ref().clone();
+                fields.push((None, Arc::new(field.with_name(self.hidden_name()))));
+                places.push(Some(column));
+            }
+        }
         let bounds = places
             .iter()
             .map(|place| place.and_then(|place| rows.bounds[place]))
@@ -406,25 +465,22 @@ impl Lowering<'_> {
                 .iter()
                 .enumerate()
                 .all(|(index, place)| *place == Some(index));
-        if identity {
-            return Ok(Rows {
-                node: rows.node,
-                schema: Arc::clone(schema),
-                bounds,
-                changes,
-            });
-        }
-        let mut compiled: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(exprs.len());
-        for ((expr, place), field) in exprs.iter().zip(&places).zip(schema.fields()) {
+        let mut compiled: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(places.len());
+        for (index, place) in places.iter().enumerate() {
             compiled.push(match place {
                 Some(place) => Arc::new(ColumnExpr(*place)),
-                None => self.compile(expr, &rows.schema, field.data_type())?,
+                None => self.compile(&exprs[index], &rows.schema, fields[index].1.data_type())?,
             });
         }
-        let node = self.map(rows.node, compiled, schema.inner());
+        let schema = self.schema(fields)?;
+        let node = if identity {
+            rows.node
+        } else {
+            self.map(rows.node, compiled, schema.inner())
+        };
         Ok(Rows {
             node,
-            schema: Arc::clone(schema),
+            schema,
             bounds,
             changes,
         })
@@ -544,8 +600,7 @@ impl Lowering<'_> {
             exprs.push(self.compile(key, &rows.schema, &data_type)?);
             places.push(fields.len());
             bounds.push(None);
-            let name = format!("__key_{}", self.keys);
-            self.keys += 1;
+            let name = self.hidden_name();
             fields.push((None, Arc::new(Field::new(name, data_type, true))));
         }
         if same {
@@ -577,13 +632,17 @@ impl Lowering<'_> {
     fn output(&mut self, rows: Rows, schema: &DFSchemaRef) -> Result<Rows, Diagnostic> {
         let rows = self.exactly(rows, schema)?;
         let mut same = true;
-        let mut fields = Vec::with_capacity(schema.fields().len());
-        let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(schema.fields().len());
-        for (index, field) in schema.fields().iter().enumerate() {
+        let mut fields = Vec::with_capacity(rows.bounds.len());
+        let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(rows.bounds.len());
+        let visible = schema.fields().len();
+        for (index, field) in rows.schema.fields().iter().enumerate() {
             let data_type = self.settle(field)?;
             let plain = &data_type == field.data_type();
             same &= plain;
-            let name = field.name().clone();
+            let name = match index.checked_sub(visible) {
+                Some(hidden) => format!("__key_{hidden}"),
+                None => schema.field(index).name().clone(),
+            };
             fields.push((None, Arc::new(Field::new(&name, data_type.clone(), true))));
             exprs.push(if plain {
                 Arc::new(ColumnExpr(index))
@@ -745,6 +804,23 @@ pub(super) fn plain_column(expr: &Expr) -> Option<&Column> {
         Expr::Alias(alias) => plain_column(&alias.expr),
         _ => None,
     }
+}
+
+/// Adds what tells one record from all others to a source; gives the places of these columns.
+fn add_record_id(spec: &mut SourceSpec) -> Vec<usize> {
+    let id = [
+        ("__partition", DataType::Int32, ColumnOrigin::Partition),
+        ("__offset", DataType::Int64, ColumnOrigin::Offset),
+    ];
+    let from = spec.columns.len();
+    spec.columns
+        .extend(id.map(|(name, data_type, origin)| SourceColumn {
+            name: name.to_owned(),
+            data_type,
+            nullable: false,
+            origin,
+        }));
+    (from..spec.columns.len()).collect()
 }
 
 /// The time column in the input of `exprs`.

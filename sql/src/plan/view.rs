@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr as SqlExpr;
@@ -12,7 +13,7 @@ use streams::{
 
 use super::binder::{BoundQuery, Library, refuse_volatile};
 use super::changes::Changes;
-use super::lower::{Lowered, WindowPolicy, lower};
+use super::lower::{Lowered, WindowPolicy, lower, lower_keyed};
 use super::trace::{Origin, origin};
 use super::tumble::{interval_text, interval_us};
 use crate::catalog::{Identity, Objects, Relation, TimeAttribute};
@@ -86,12 +87,20 @@ pub(crate) fn view(
         emit,
     };
     let grace_us = policy.grace_us;
-    let lowered = lower(&library.state, bound.plan.clone(), policy, words)?;
+    let lowered = lower_keyed(&library.state, bound.plan.clone(), policy, words)?;
     check_window_clauses(clauses, &lowered)?;
-    let schema = Arc::clone(lowered.plan.schema());
-    let key = view_key(&lowered.changes, schema.fields().len(), clauses, &name)?;
-    let key_format = default_key_format(key.iter().map(|&column| schema.field(column).data_type()));
-    let columns = schema
+    let all = Arc::clone(lowered.plan.schema());
+    let visible = all.fields().len() - lowered.hidden;
+    let key = view_key(&lowered.changes, visible, clauses, &name)?;
+    let key_format = default_key_format(key.iter().map(|&column| all.field(column).data_type()));
+    let schema = Schema::new(
+        all.fields()
+            .iter()
+            .take(visible)
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
+    let columns = all
         .fields()
         .iter()
         .enumerate()
@@ -110,13 +119,14 @@ pub(crate) fn view(
         topic: name.clone(),
         partitions,
         key: key.clone(),
+        hidden: lowered.hidden,
         key_format,
     };
     Ok(Relation {
         topic: name,
         columns,
         times: times(&bound.plan, grace_us),
-        schema,
+        schema: Arc::new(schema),
         key,
         key_format,
         value_format: ValueFormat::Json {
@@ -231,7 +241,7 @@ fn view_key(
     name: &str,
 ) -> Result<Vec<usize>, Diagnostic> {
     match changes {
-        Changes::Append => Ok(Vec::new()),
+        Changes::Append(_) => Ok(Vec::new()),
         // At most one row: all of it identifies it.
         Changes::Keyed(key) if key.is_empty() => Ok((0..columns).collect()),
         Changes::Keyed(key) => Ok(key.clone()),

@@ -249,9 +249,15 @@ impl Inner {
 }
 
 fn names(relation: &Relation, columns: impl Iterator<Item = usize>) -> String {
-    let names: Vec<&str> = columns
-        .map(|column| relation.schema.field(column).name().as_str())
+    let fields = relation.schema.fields();
+    let mut names: Vec<&str> = columns
+        .map(|column| {
+            fields
+                .get(column)
+                .map_or("a hidden key", |field| field.name())
+        })
         .collect();
+    names.dedup();
     names.join(", ")
 }
 

@@ -4,10 +4,6 @@ CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights LIMIT 5
 ----
 CREATE MATERIALIZED VIEW v AS SELECT carrier, now() AS at FROM flights
 ----
-CREATE MATERIALIZED VIEW v AS SELECT count(*) FROM flights GROUP BY carrier
-----
-CREATE MATERIALIZED VIEW v AS SELECT f.flight, a.name FROM flights f JOIN airlines a ON f.carrier = a.carrier
-----
 CREATE MATERIALIZED VIEW v AS SELECT row_number() OVER (PARTITION BY carrier ORDER BY scheduled) AS n, carrier FROM flights
 ----
 CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights UNION ALL SELECT carrier FROM airlines

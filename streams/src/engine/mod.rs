@@ -407,6 +407,12 @@ fn check(job: &JobSpec) -> Result<(), EngineError> {
     {
         return Err(sink(format!("key column {column} does not exist")));
     }
+    let visible = schema.fields().len().saturating_sub(job.sink.hidden);
+    if let Some(column) =
+        (visible..schema.fields().len()).find(|column| !job.sink.key.contains(column))
+    {
+        return Err(sink(format!("hidden column {column} is not in the key")));
+    }
     if job.sink.key.is_empty() && !job.plan.is_append_only() {
         return Err(sink(
             "rows of this view change, so it needs a key".to_owned(),

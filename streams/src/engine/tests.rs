@@ -38,6 +38,7 @@ fn job(plan: StreamPlan, key: Vec<usize>) -> JobSpec {
         topic: "delays".to_owned(),
         partitions: 2,
         key,
+        hidden: 0,
         key_format: KeyFormat::Json,
     };
     JobSpec {

@@ -362,6 +362,7 @@ mod tests {
             topic: "delays".to_owned(),
             partitions: 3,
             key: vec![0, 1],
+            hidden: 0,
             key_format: KeyFormat::Json,
         };
         StateManifest::of(plan, &sink)

@@ -303,7 +303,9 @@ pub struct SinkSpec {
     pub partitions: i32,
     /// Output columns that identify a row: the record key. Empty: append-only output without key.
     pub key: Vec<usize>,
-    /// How the key is written; the value is a JSON object of all columns in order.
+    /// How many of the last output columns are of the key alone.
+    pub hidden: usize,
+    /// How the key is written; the value is a JSON object of all columns in order, without the hidden ones.
     pub key_format: KeyFormat,
 }
 

@@ -116,6 +116,7 @@ impl Rig {
                 topic: "delays".to_owned(),
                 partitions: 3,
                 key: vec![0, 1],
+                hidden: 0,
                 key_format: KeyFormat::Json,
             },
         };
