@@ -245,6 +245,7 @@ async fn capture() {
     the_snapshot_has_what_the_publication_sends(&server).await;
     hidden_columns(&server).await;
     slots_that_go_with_their_task(&server).await;
+    signals_ask_for_tables(&server).await;
     a_snapshot_whose_connection_breaks(&server).await;
     lost_positions_are_errors(&server).await;
     wrong_servers_and_rights_are_named(&server).await;
@@ -1152,6 +1153,96 @@ async fn hidden_columns(server: &Postgres) {
         error.starts_with("message.key.columns") && error.contains("id, secret, name, pin"),
         "{error}"
     );
+}
+
+async fn signals_ask_for_tables(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "signals",
+        &[
+            ("snapshot.mode", "no_data"),
+            ("table.include.list", r"public\.t.*"),
+            ("publication.autocreate.mode", "filtered"),
+            ("signal.data.collection", "public.signals"),
+        ],
+    )
+    .await;
+    scenario
+        .run(
+            "CREATE TABLE signals (id text PRIMARY KEY, type text, data text); \
+             CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 3) i",
+        )
+        .await;
+    let mut task = scenario.caught_up().await;
+    let signal = |id: &str, data: &str| {
+        format!("INSERT INTO signals VALUES ('{id}', 'execute-snapshot', '{data}')")
+    };
+    // What is not understood is passed over.
+    scenario
+        .run("INSERT INTO signals VALUES ('x', 'no-such', '{}'), ('y', 'log', '{\"message\":\"hello\"}')")
+        .await;
+    scenario
+        .run(&format!(
+            "UPDATE t SET n = 1 WHERE id = 1; {}; UPDATE t SET n = 2 WHERE id = 1",
+            signal(
+                "a",
+                r#"{"data-collections":["public.t"],"type":"blocking","additional-conditions":[{"data-collection":"public.t","filter":"id < 3"}]}"#
+            )
+        ))
+        .await;
+    scenario.catch_up(&mut task).await;
+    let markers: Vec<Json> = scenario
+        .records
+        .iter()
+        .map(|record| json_of(&record.value)["source"]["snapshot"].clone())
+        .collect();
+    assert_eq!(markers, ["false", "false", "first", "last"]);
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.t {"id":1} u null {"id":1,"n":1}"#,
+            r#"p.public.t {"id":1} u null {"id":1,"n":2}"#,
+            r#"p.public.t {"id":1} r null {"id":1,"n":2}"#,
+            r#"p.public.t {"id":2} r null {"id":2,"n":0}"#,
+        ]
+    );
+
+    // A table that is new to the connector; a crash behind the signal, and changes that the snapshot sees.
+    scenario
+        .run("CREATE TABLE t_new (id int PRIMARY KEY); INSERT INTO t_new VALUES (1), (2)")
+        .await;
+    scenario
+        .run(&signal("b", r#"{"data-collections":["public.t_.*"]}"#))
+        .await;
+    let deadline = Instant::now() + PATIENCE;
+    while !scenario.offsets[0].offset.contains_key("snapshot_request") {
+        assert!(Instant::now() < deadline, "the signal did not come");
+        scenario.step(&mut task).await;
+    }
+    drop(task);
+    scenario
+        .run("INSERT INTO t_new VALUES (3); UPDATE t SET n = 9 WHERE id = 3")
+        .await;
+    let mut task = scenario.caught_up().await;
+    let snapshot = &json_of(&scenario.records[0].value)["source"]["snapshot"];
+    assert_eq!(snapshot, &json!("incremental"));
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.t_new {"id":1} r null {"id":1}"#,
+            r#"p.public.t_new {"id":2} r null {"id":2}"#,
+            r#"p.public.t_new {"id":3} r null {"id":3}"#,
+            r#"p.public.t {"id":3} u null {"id":3,"n":9}"#,
+        ]
+    );
+    task.stop().await;
+    let mut task = scenario.caught_up().await;
+    assert_eq!(
+        scenario.shown(),
+        Vec::<String>::new(),
+        "a signal counts once"
+    );
+    task.stop().await;
 }
 
 async fn slots_that_go_with_their_task(server: &Postgres) {

@@ -17,6 +17,7 @@ use super::envelope::{Change, Envelopes, Origin, Place, TransactionTopic};
 use super::lsn::Lsn;
 use super::pgoutput::{Cell, Message, Old, Tuple};
 use super::progress::{Position, Progress, Verdict};
+use super::signal::{self, Request, Signal};
 use super::table::Table;
 use super::view::{self, Scan};
 
@@ -30,6 +31,18 @@ pub(super) struct Unit {
     records: Vec<Record>,
     bytes: usize,
     behind: Mark,
+    /// Tables that are to be read behind it.
+    request: Option<Request>,
+}
+
+/// What goes out together.
+pub(super) struct Taken {
+    /// The records.
+    pub(super) records: Vec<Record>,
+    /// Where the stream is behind them.
+    pub(super) behind: Mark,
+    /// Tables that are to be read before the stream goes on.
+    pub(super) request: Option<Request>,
 }
 
 /// Where the stream is behind a unit.
@@ -47,6 +60,8 @@ struct Open {
     commit_us: i64,
     commit: Lsn,
     replicated: Option<(String, Lsn)>,
+    /// What its signals ask for.
+    request: Option<Request>,
     /// Changes so far, and those of each table.
     changes: i64,
     tables: BTreeMap<String, i64>,
@@ -58,6 +73,8 @@ pub(super) struct Assembler {
     envelopes: Arc<Envelopes>,
     transactions: Option<TransactionTopic>,
     relations: HashMap<u32, Option<Arc<Table>>>,
+    /// The signal table.
+    signals: Option<u32>,
     scans: Vec<Scan>,
     open: Option<Open>,
     queue: VecDeque<Unit>,
@@ -84,6 +101,7 @@ impl Assembler {
             envelopes,
             transactions,
             relations: HashMap::new(),
+            signals: None,
             scans,
             open: None,
             queue: VecDeque::new(),
@@ -116,6 +134,11 @@ impl Assembler {
     /// The table of a relation from here on; `None` where it is not captured.
     pub(super) fn relation(&mut self, oid: u32, table: Option<Arc<Table>>) {
         self.relations.insert(oid, table);
+    }
+
+    /// New rows of this relation are signals.
+    pub(super) fn signals(&mut self, oid: u32) {
+        self.signals = Some(oid);
     }
 
     /// Takes a keepalive.
@@ -197,6 +220,7 @@ impl Assembler {
             commit_us,
             commit,
             replicated: None,
+            request: None,
             changes: 0,
             tables: BTreeMap::new(),
         });
@@ -227,6 +251,14 @@ impl Assembler {
             } else if let Some(last) = self.queue.back_mut() {
                 last.behind = behind;
             }
+            if let Some(request) = open.request {
+                self.queue.push_back(Unit {
+                    records: Vec::new(),
+                    bytes: 0,
+                    behind,
+                    request: Some(request),
+                });
+            }
         }
         self.retire_scans();
     }
@@ -240,6 +272,12 @@ impl Assembler {
     ) -> Result<(), ConnectError> {
         let table = self.table(relation, lsn)?;
         let verdict = self.progress.event(lsn);
+        if let Change::Create(row) = &change
+            && self.signals == Some(relation)
+        {
+            // Of a transaction that goes on after a restart, all signals count: it had not ended.
+            self.signal(row);
+        }
         let Some(table) = table else {
             return Ok(());
         };
@@ -300,6 +338,22 @@ impl Assembler {
                 "the stream names table {relation} at {lsn} and never told what it is"
             ))
         })
+    }
+
+    fn signal(&mut self, row: &Tuple) {
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        match signal::signal(row) {
+            Ok(Signal::Read(request)) => {
+                open.request = Some(match open.request.take() {
+                    Some(before) => before.and(request),
+                    None => request,
+                });
+            }
+            Ok(Signal::Log(message)) => tracing::info!(message, "signal"),
+            Err(reason) => tracing::warn!(reason, "a signal is passed over"),
+        }
     }
 
     /// The table, changed for good where a row has a null that the catalog, read later, no longer knows of.
@@ -440,6 +494,7 @@ impl Assembler {
             records,
             bytes,
             behind,
+            request: None,
         });
     }
 
@@ -458,10 +513,11 @@ impl Assembler {
     }
 
     /// Records within the budget, and where the stream is behind them.
-    pub(super) fn take(&mut self, budget: PollBudget, now_ms: u64) -> Option<(Vec<Record>, Mark)> {
+    pub(super) fn take(&mut self, budget: PollBudget, now_ms: u64) -> Option<Taken> {
         let mut records = Vec::new();
         let mut bytes = 0;
         let mut behind = None;
+        let mut request = None;
         while let Some(unit) = self.queue.front() {
             let fits = records.len() + unit.records.len() <= budget.records_max
                 && bytes < budget.bytes_max;
@@ -476,10 +532,18 @@ impl Assembler {
             self.queued_bytes -= unit.bytes;
             behind = Some(unit.behind);
             records.extend(unit.records);
+            request = unit.request;
+            if request.is_some() {
+                break;
+            }
         }
         let behind = behind?;
         self.progress.offered(behind.position, now_ms);
-        Some((records, behind))
+        Some(Taken {
+            records,
+            behind,
+            request,
+        })
     }
 
     /// The position to have stored though there are no records.

@@ -50,8 +50,6 @@ const UNSUPPORTED: &[&str] = &[
     "sanitize.field.names",
     "schema.name.adjustment.mode",
     "schema.refresh.mode",
-    "signal.data.collection",
-    "signal.enabled.channels",
     "signal.kafka.topic",
     "signal.poll.interval.ms",
     "slot.failover",
@@ -138,6 +136,8 @@ pub(super) struct SourceConfig {
     pub(super) heartbeat_topic: String,
     pub(super) heartbeat_query: Option<String>,
     pub(super) mismatch: Mismatch,
+    /// Schema and name of the signal table.
+    pub(super) signals: Option<(String, String)>,
     pub(super) batch_size: usize,
 }
 
@@ -443,6 +443,17 @@ fn records() -> Vec<ConfigKey> {
             None,
             "A statement that is run with every heartbeat.",
         ),
+        text(
+            "signal.data.collection",
+            None,
+            "Table (schema.table) with the columns id, type, data, whose new rows are signals: execute-snapshot, log.",
+        ),
+        ConfigKey::optional(
+            "signal.enabled.channels",
+            ConfigType::List,
+            Some("source"),
+            "Where signals come from: 'source', the table.",
+        ),
         ConfigKey::optional(
             "max.batch.size",
             ConfigType::Int,
@@ -462,6 +473,13 @@ pub(super) fn unsupported(map: &ConfigMap) -> Vec<&str> {
 }
 
 impl SourceConfig {
+    /// Whether this is the signal table.
+    pub(super) fn is_signals(&self, schema: &str, table: &str) -> bool {
+        self.signals
+            .as_ref()
+            .is_some_and(|(of, name)| of == schema && name == table)
+    }
+
     /// Whether schemas or tables are chosen.
     pub(super) fn is_filtered(&self) -> bool {
         !self.capture.schemas.is_all() || !self.capture.tables.is_all()
@@ -566,6 +584,7 @@ impl SourceConfig {
                 "trust_offset" => Mismatch::TrustOffset,
                 _ => Mismatch::TrustSlot,
             },
+            signals: signals(&config)?,
             batch_size: config.count("max.batch.size"),
             prefix,
         })
@@ -621,6 +640,34 @@ fn skipped(config: &Config) -> Result<Skipped, ConnectError> {
         }
     }
     Ok(skipped)
+}
+
+fn signals(config: &Config) -> Result<Option<(String, String)>, ConnectError> {
+    const KEY: &str = "signal.data.collection";
+    for channel in config.list("signal.enabled.channels") {
+        if channel != "source" {
+            return Err(ConnectError::config(
+                "signal.enabled.channels",
+                format!(
+                    "signals come through the signal table (source) only, not through {channel}"
+                ),
+            ));
+        }
+    }
+    match config
+        .get(KEY)
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        None => Ok(None),
+        Some(name) => match name.split_once('.') {
+            Some((schema, table)) => Ok(Some((schema.to_owned(), table.to_owned()))),
+            None => Err(ConnectError::config(
+                KEY,
+                format!("\"{name}\" is not of the form schema.table"),
+            )),
+        },
+    }
 }
 
 /// Keys whose names tell how columns are hidden.
@@ -703,6 +750,8 @@ mod tests {
             ("column.truncate.to.few.chars", "public.t.secret"),
             ("snapshot.select.statement.overrides", "public.t"),
             ("table.include.list", "("),
+            ("signal.data.collection", "signals"),
+            ("signal.enabled.channels", "source,kafka"),
         ] {
             let message = refused(&[(key, value)]);
             assert!(message.contains(key), "{message}");

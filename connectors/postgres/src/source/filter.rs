@@ -26,7 +26,8 @@ impl Patterns {
             .map(Self)
     }
 
-    fn matches(&self, name: &str) -> bool {
+    /// Whether one of them matches.
+    pub(super) fn matches(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| pattern.is_match(name))
     }
 }

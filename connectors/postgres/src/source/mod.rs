@@ -33,6 +33,7 @@ mod plan;
 mod progress;
 mod render;
 mod replication;
+mod signal;
 mod snapshot;
 mod stream;
 mod table;
@@ -157,7 +158,10 @@ async fn captured(
         .await
         .map_err(|error| failed("listing the tables", error))?;
     let existing = tables.len();
-    tables.retain(|table| config.capture.table(&table.schema, &table.name));
+    tables.retain(|table| {
+        config.capture.table(&table.schema, &table.name)
+            || config.is_signals(&table.schema, &table.name)
+    });
     Ok((tables, existing))
 }
 
@@ -258,6 +262,16 @@ impl SourceTask for PostgresSourceTask {
     }
 
     async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
+        if let Phase::Streaming(streaming, _) = &mut self.phase
+            && let Some(offset) = streaming.requested()
+        {
+            self.offset = Some(offset);
+            if let Phase::Streaming(mut streaming, _) =
+                std::mem::replace(&mut self.phase, Phase::Idle)
+            {
+                streaming.stop().await;
+            }
+        }
         if matches!(self.phase, Phase::Idle) {
             // A failure ended the snapshot: it goes on under another one.
             let Some(context) = &self.context else {
@@ -475,16 +489,20 @@ impl PostgresSourceTask {
                     (None, None) if action == SlotAction::None => current_position(sql).await?,
                     (None, None) => confirmed,
                 };
-                let scans = stored.filter(|_| resume).map(|offset| offset.scans.clone());
+                let resumed = stored.filter(|_| resume);
+                let scans = resumed.map(|offset| offset.scans.clone());
+                let mut tables = readable.tables;
+                // The signal table is published for its signals; it is read where it is captured too.
+                tables.retain(|table| shared.config.capture.table(&table.schema, &table.name));
                 let beginning = Beginning {
                     exported: made.and_then(|made| made.snapshot),
                     start,
                     scans: scans.unwrap_or_default(),
+                    request: resumed.and_then(|offset| offset.request.clone()),
                     published: readable.published,
                 };
                 // The connection that exported the snapshot lives until it is taken.
-                let snapshot =
-                    Snapshot::begin(Arc::clone(&shared), readable.tables, beginning).await?;
+                let snapshot = Snapshot::begin(Arc::clone(&shared), tables, beginning).await?;
                 drop(replication);
                 Ok(Phase::Reading(Box::new(snapshot), shared))
             }

@@ -8,6 +8,7 @@
 //!            snapshot, snapshot_completed     while a snapshot is read
 //!   ours     tx_messages     messages of txId that are in the log; without it `lsn` decides
 //!            system_id, timeline              of the server whose log it is
+//!            snapshot_request  which tables a signal asked for, while they are read
 //!            snapshot_scans  which rows were read under which snapshot, until the stream is past them
 //! ```
 //!
@@ -18,6 +19,7 @@ use serde_json::{Value as Json, json};
 
 use super::lsn::Lsn;
 use super::progress::{Inside, Position};
+use super::signal::Request;
 use super::view::Scan;
 
 /// Which server an offset belongs to.
@@ -49,6 +51,8 @@ pub(super) struct Offset {
     pub(super) snapshot: Snapshot,
     /// What was read under which snapshot, where that still matters.
     pub(super) scans: Vec<Scan>,
+    /// What a signal asked to read; `None` for the first snapshot.
+    pub(super) request: Option<Request>,
     /// The server; `None` where Debezium stored the offset.
     pub(super) origin: Option<Origin>,
     /// When the last transaction was committed, in microseconds since 1970.
@@ -90,6 +94,9 @@ impl Offset {
         if let Some(origin) = &self.origin {
             put("system_id", origin.system.as_str().into());
             put("timeline", origin.timeline.as_str().into());
+        }
+        if let Some(request) = &self.request {
+            put("snapshot_request", request.to_json());
         }
         if !self.scans.is_empty() {
             put(
@@ -157,6 +164,7 @@ impl Offset {
             position: Position { end, inside },
             snapshot: snapshot(map),
             scans,
+            request: map.get("snapshot_request").and_then(Request::from_json),
             origin,
             commit_us: map
                 .get("ts_usec")
@@ -263,6 +271,11 @@ mod tests {
                     upto: Some(vec!["7".to_owned()]),
                     done: false,
                 }],
+                request: Some(Request {
+                    tables: vec!["public.t".to_owned()],
+                    conditions: vec![("public.t".to_owned(), "id > 1".to_owned())],
+                    incremental: true,
+                }),
                 origin: Some(Origin {
                     system: "7".to_owned(),
                     timeline: "1".to_owned(),

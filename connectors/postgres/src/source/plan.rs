@@ -101,6 +101,7 @@ pub(super) fn plan(
         from: None,
     };
     let again = mode == SnapshotMode::WhenNeeded;
+    let requested = running && offset.is_some_and(|offset| offset.request.is_some());
     match (slot, offset) {
         (Slot::Lost(_), _) if again => Ok(fresh(SlotAction::Recreate)),
         (Slot::Lost(reason), _) => Err(Refusal::SlotLost(reason.clone())),
@@ -133,6 +134,7 @@ pub(super) fn plan(
                 from: (!behind).then_some(stored),
             };
             Ok(match mode {
+                _ if requested => read(true),
                 SnapshotMode::NoData => Plan::Stream {
                     slot: SlotAction::Keep,
                     stored: !behind,
@@ -152,6 +154,7 @@ pub(super) fn plan(
 mod tests {
     use super::*;
     use crate::source::progress::Position;
+    use crate::source::signal::Request;
     use SnapshotMode::{Always, Initial, InitialOnly, NoData, WhenNeeded};
 
     fn offset(snapshot: Snapshot) -> Offset {
@@ -162,6 +165,7 @@ mod tests {
             },
             snapshot,
             scans: Vec::new(),
+            request: None,
             origin: None,
             commit_us: 0,
         }
@@ -249,6 +253,20 @@ mod tests {
             decide(InitialOnly, Some(&running), &usable),
             read(SlotAction::None, true, None)
         );
+    }
+
+    #[test]
+    fn what_a_signal_asked_for_is_read_in_every_mode() {
+        let requested = Offset {
+            request: Some(Request::default()),
+            ..offset(Snapshot::Running)
+        };
+        for mode in [Initial, Always, NoData, WhenNeeded] {
+            assert_eq!(
+                decide(mode, Some(&requested), &Slot::Usable(Lsn(100))),
+                read(SlotAction::Keep, true, Some(100))
+            );
+        }
     }
 
     #[test]

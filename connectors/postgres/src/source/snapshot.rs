@@ -28,6 +28,7 @@ use super::lsn::Lsn;
 use super::offset::{self, Offset};
 use super::pgoutput::{Cell, Tuple};
 use super::progress::Position;
+use super::signal::Request;
 use super::table::{Shapes, Table};
 use super::view::{Scan, View};
 use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
@@ -53,6 +54,7 @@ pub(super) struct Snapshot {
     scans: Vec<Scan>,
     /// Where the stream starts.
     start: Lsn,
+    request: Option<Request>,
     view: Option<String>,
     high: Lsn,
     at_us: i64,
@@ -98,6 +100,8 @@ pub(super) struct Beginning {
     pub(super) start: Lsn,
     /// What an earlier run had read.
     pub(super) scans: Vec<Scan>,
+    /// What a signal asked for; `None` = all captured tables.
+    pub(super) request: Option<Request>,
     /// What the publication sends: the snapshot has the same columns and rows.
     pub(super) published: Vec<Published>,
 }
@@ -141,14 +145,15 @@ impl Snapshot {
             .and_then(|xmax| xmax.parse::<u64>().ok())
             .and_then(|xmax| u32::try_from(xmax & 0xFFFF_FFFF).ok());
         let exported = beginning.exported.is_some();
+        let config = &shared.config;
         let tables = tables
             .into_iter()
-            .filter(|table| {
-                shared
-                    .config
-                    .capture
-                    .snapshot
-                    .takes(&format!("{}.{}", table.schema, table.name))
+            .filter(|table| match &beginning.request {
+                Some(request) => request.names(&table.schema, &table.name),
+                None => {
+                    let name = format!("{}.{}", table.schema, table.name);
+                    config.capture.snapshot.takes(&name)
+                }
             })
             .filter(|table| !is_done(&beginning.scans, table))
             .collect();
@@ -164,6 +169,7 @@ impl Snapshot {
             queued_bytes: 0,
             scans: beginning.scans,
             start: beginning.start,
+            request: beginning.request,
             view: (!exported).then_some(view),
             high: if exported { Lsn(0) } else { high },
             at_us: text(&row, 2).parse().unwrap_or(0),
@@ -222,6 +228,7 @@ impl Snapshot {
             } else {
                 Vec::new()
             },
+            request: self.request.clone().filter(|_| !done),
             origin: Some(self.shared.origin.clone()),
             commit_us: self.at_us,
         }
@@ -243,7 +250,16 @@ impl Snapshot {
         if let Some(names) = published.and_then(|published| published.columns.as_ref()) {
             columns.retain(|column| names.contains(&column.column.name));
         }
-        let filter = published.and_then(|published| published.filter.clone());
+        let published_rows = published.and_then(|published| published.filter.clone());
+        let asked_rows = self
+            .request
+            .as_ref()
+            .and_then(|request| request.condition(&entry.schema, &entry.name));
+        let filters: Vec<String> = published_rows
+            .into_iter()
+            .chain(asked_rows.map(str::to_owned))
+            .map(|condition| format!("({condition})"))
+            .collect();
         catalog::learn_types(&mut self.connection, &columns, &mut self.types)
             .await
             .map_err(fail)?;
@@ -265,7 +281,7 @@ impl Snapshot {
         let Some(entry) = self.tables.pop_front() else {
             return Ok(false);
         };
-        let sql = self.select(&entry, &table, &names, behind.as_deref(), filter);
+        let sql = self.select(&entry, &table, &names, behind.as_deref(), filters);
         self.connection.enqueue(&sql).map_err(fail)?;
         tracing::info!(
             table = format!("{}.{}", table.schema, table.name),
@@ -309,7 +325,7 @@ impl Snapshot {
         table: &Table,
         names: &[String],
         behind: Option<&[String]>,
-        filter: Option<String>,
+        filters: Vec<String>,
     ) -> String {
         let name = format!("{}.{}", entry.schema, entry.name);
         let from = match self
@@ -336,8 +352,7 @@ impl Snapshot {
             let values: Vec<String> = behind.iter().map(|part| literal(part)).collect();
             format!("({key}) > ({})", values.join(", "))
         });
-        let filter = filter.map(|filter| format!("({filter})"));
-        let conditions: Vec<String> = filter.into_iter().chain(behind).collect();
+        let conditions: Vec<String> = filters.into_iter().chain(behind).collect();
         if !conditions.is_empty() {
             sql = format!("{sql} WHERE {}", conditions.join(" AND "));
         }
@@ -421,7 +436,12 @@ impl Snapshot {
         let Some(held) = self.held.take() else {
             return Ok(());
         };
+        let incremental = self
+            .request
+            .as_ref()
+            .is_some_and(|request| request.incremental);
         let marker = match last {
+            _ if incremental => "incremental",
             Last::OfAll => "last",
             Last::OfTable => "last_in_data_collection",
             Last::No if held.is_first => "first",

@@ -18,6 +18,7 @@ use super::offset::{self, Offset, Snapshot};
 use super::pgoutput::{self, Message, Relation};
 use super::plan::Slot;
 use super::replication::{Item, Replication, Stream};
+use super::signal::Request;
 use super::table::{Shapes, Table};
 use super::view::Scan;
 use super::wire::{Connection, Purpose, WireError};
@@ -36,6 +37,8 @@ pub(super) struct Streaming {
     catalog: Option<Connection>,
     types: Types,
     heartbeat_at: Option<Instant>,
+    /// The stream waits: tables are to be read from this offset on.
+    requested: Option<Offset>,
 }
 
 impl Streaming {
@@ -60,6 +63,7 @@ impl Streaming {
             catalog: None,
             types: Types::new(),
             heartbeat_at,
+            requested: None,
         }
     }
 
@@ -86,8 +90,11 @@ impl Streaming {
                 self.take(item).await?;
                 self.backlog.pop_front();
             }
-            if let Some((records, behind)) = self.assembler.take(budget, super::now_ms()) {
-                return Ok(self.batch(records, behind));
+            if let Some(taken) = self.assembler.take(budget, super::now_ms()) {
+                return Ok(match taken.request {
+                    None => self.batch(taken.records, taken.behind),
+                    Some(request) => self.request(taken.records, taken.behind, request),
+                });
             }
             if let Some(beat) = self.heartbeat().await {
                 return Ok(beat);
@@ -113,6 +120,24 @@ impl Streaming {
         }
     }
 
+    /// The offset of a snapshot that a signal asked for: it is to be read before the stream goes on.
+    pub(super) fn requested(&mut self) -> Option<Offset> {
+        self.requested.take()
+    }
+
+    /// The records in front of a request, with an offset that has it: it is not forgotten.
+    fn request(&mut self, records: Vec<Record>, behind: Mark, request: Request) -> Poll {
+        let mut offset = self.offset(behind);
+        offset.snapshot = Snapshot::Running;
+        offset
+            .scans
+            .retain(|scan| !request.names(&scan.schema, &scan.table));
+        offset.request = Some(request);
+        let poll = self.poll_of(records, &offset);
+        self.requested = Some(offset);
+        poll
+    }
+
     /// A position is on disk.
     pub(super) fn committed(&mut self, end: Lsn) {
         let flushed = self.assembler.progress().committed(end);
@@ -127,6 +152,7 @@ impl Streaming {
             position: behind.position,
             snapshot: Snapshot::None,
             scans: self.assembler.scans().to_vec(),
+            request: None,
             origin: Some(self.shared.origin.clone()),
             commit_us: behind.commit_us,
         }
@@ -150,12 +176,16 @@ impl Streaming {
     }
 
     fn batch(&self, records: Vec<Record>, behind: Mark) -> Poll {
+        self.poll_of(records, &self.offset(behind))
+    }
+
+    fn poll_of(&self, records: Vec<Record>, offset: &Offset) -> Poll {
         Poll::Batch {
             records,
             rejected: Vec::new(),
             offsets: vec![SourceOffset {
                 partition: offset::partition(&self.shared.config.prefix),
-                offset: self.offset(behind).to_json(),
+                offset: offset.to_json(),
             }],
         }
     }
@@ -181,6 +211,9 @@ impl Streaming {
     async fn relation(&mut self, relation: &Relation) -> Result<(), ConnectError> {
         let shared = Arc::clone(&self.shared);
         let (config, envelopes) = (&shared.config, &shared.envelopes);
+        if config.is_signals(&relation.schema, &relation.name) {
+            self.assembler.signals(relation.oid);
+        }
         if !config.capture.table(&relation.schema, &relation.name) {
             self.assembler.relation(relation.oid, None);
             return Ok(());

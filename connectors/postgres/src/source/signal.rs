@@ -1,0 +1,225 @@
+//! PURE: signals: rows of the signal table that ask for something, as Debezium's do.
+//!
+//! ```text
+//! id, type, data
+//! 'ad-hoc-1', 'execute-snapshot',
+//!   '{"data-collections": ["public.t"], "type": "blocking",
+//!     "additional-conditions": [{"data-collection": "public.t", "filter": "id < 100"}]}'
+//! ```
+//!
+//! `execute-snapshot` reads tables again, or for the first time, while the stream waits; `log` writes its message to the
+//! program's log. Both types of snapshot, `blocking` and `incremental`, are read in this way: the rows of an incremental
+//! one say so (`source.snapshot`), and the others are marked as the first snapshot's.
+
+use serde_json::{Value as Json, json};
+
+use super::filter::Patterns;
+use super::pgoutput::{Cell, Tuple};
+
+/// What a row of the signal table asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Read these tables.
+    Read(Request),
+    /// Write this to the log.
+    Log(String),
+}
+
+/// Tables that are to be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Expressions of `schema.table`.
+    pub(super) tables: Vec<String>,
+    /// Conditions in SQL by `schema.table`.
+    pub(super) conditions: Vec<(String, String)>,
+    /// Whether rows are marked as incremental.
+    pub(super) incremental: bool,
+}
+
+/// What a new row of the signal table asks for.
+///
+/// # Errors
+/// Why it asks for nothing that is known.
+pub(super) fn signal(row: &Tuple) -> Result<Signal, String> {
+    let column = |place: usize| match row.get(place) {
+        Some(Cell::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    let (kind, data) = (column(1), column(2));
+    let data: Json = serde_json::from_str(&data)
+        .map_err(|error| format!("its data is no JSON ({error}): {data}"))?;
+    match kind.as_str() {
+        "execute-snapshot" => Request::of_signal(&data).map(Signal::Read),
+        "log" => Ok(Signal::Log(
+            data.get("message")
+                .and_then(Json::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        )),
+        other => Err(format!(
+            "its type \"{other}\" is not supported; there are execute-snapshot and log"
+        )),
+    }
+}
+
+impl Request {
+    fn of_signal(data: &Json) -> Result<Self, String> {
+        let list = |value: &Json, name: &str| -> Vec<Json> {
+            value
+                .get(name)
+                .and_then(Json::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let text = |value: &Json, name: &str| {
+            value
+                .get(name)
+                .and_then(Json::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let tables: Vec<String> = list(data, "data-collections")
+            .iter()
+            .filter_map(|table| table.as_str().map(str::to_owned))
+            .collect();
+        if tables.is_empty() {
+            return Err("its data names no table under \"data-collections\"".to_owned());
+        }
+        Patterns::parse("data-collections", &tables.join(","))
+            .map_err(|error| error.to_string())?;
+        let incremental = match text(data, "type").to_ascii_lowercase().as_str() {
+            "blocking" => false,
+            "" | "incremental" => true,
+            other => {
+                return Err(format!(
+                    "its type of snapshot \"{other}\" is not known; there are blocking and incremental"
+                ));
+            }
+        };
+        let conditions = list(data, "additional-conditions")
+            .iter()
+            .map(|condition| {
+                (
+                    text(condition, "data-collection"),
+                    text(condition, "filter"),
+                )
+            })
+            .filter(|(table, filter)| !table.is_empty() && !filter.is_empty())
+            .collect();
+        Ok(Self {
+            tables,
+            conditions,
+            incremental,
+        })
+    }
+
+    /// This and another one as one.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.tables.extend(other.tables);
+        self.conditions.extend(other.conditions);
+        self.incremental = self.incremental && other.incremental;
+        self
+    }
+
+    /// Whether a table is asked for.
+    pub(super) fn names(&self, schema: &str, table: &str) -> bool {
+        Patterns::parse("data-collections", &self.tables.join(","))
+            .is_ok_and(|patterns| patterns.matches(&format!("{schema}.{table}")))
+    }
+
+    /// The condition of a table's rows.
+    pub(super) fn condition(&self, schema: &str, table: &str) -> Option<&str> {
+        let name = format!("{schema}.{table}");
+        let found = self.conditions.iter().find(|(table, _)| *table == name);
+        found.map(|(_, condition)| condition.as_str())
+    }
+
+    /// As it is stored.
+    pub(super) fn to_json(&self) -> Json {
+        json!({
+            "tables": self.tables,
+            "conditions": self.conditions,
+            "incremental": self.incremental,
+        })
+    }
+
+    /// As it was stored.
+    pub(super) fn from_json(json: &Json) -> Option<Self> {
+        let text = |value: &Json| value.as_str().map(str::to_owned);
+        let tables = json.get("tables")?.as_array()?;
+        let conditions = json.get("conditions")?.as_array()?;
+        Some(Self {
+            tables: tables.iter().map(text).collect::<Option<_>>()?,
+            conditions: conditions
+                .iter()
+                .map(|pair| text(pair.get(0)?).zip(text(pair.get(1)?)))
+                .collect::<Option<_>>()?,
+            incremental: json.get("incremental")?.as_bool()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: &str, data: &str) -> Tuple {
+        ["1", kind, data]
+            .map(|text| Cell::Text(text.to_owned().into()))
+            .into()
+    }
+
+    #[test]
+    fn what_signals_ask_for() {
+        let asked = signal(&row(
+            "execute-snapshot",
+            r#"{"data-collections":["public\\.t","s.(a|b)"],"type":"BLOCKING",
+                "additional-conditions":[{"data-collection":"public.t","filter":"id < 100"}]}"#,
+        ));
+        let Ok(Signal::Read(request)) = asked else {
+            panic!("{asked:?}");
+        };
+        assert!(request.names("public", "t") && request.names("s", "b"));
+        assert!(!request.names("public", "t2"));
+        assert_eq!(request.condition("public", "t"), Some("id < 100"));
+        assert!(!request.incremental);
+        assert_eq!(
+            Request::from_json(&request.to_json()),
+            Some(request.clone())
+        );
+        assert_eq!(
+            signal(&row("log", r#"{"message":"hello"}"#)),
+            Ok(Signal::Log("hello".to_owned()))
+        );
+        let more = Request {
+            tables: vec!["x.y".to_owned()],
+            incremental: true,
+            ..Request::default()
+        };
+        let both = request.and(more);
+        assert!(both.names("x", "y") && both.names("public", "t") && !both.incremental);
+    }
+
+    #[test]
+    fn what_is_not_understood_says_why() {
+        for (kind, data, why) in [
+            ("execute-snapshot", "{", "no JSON"),
+            ("execute-snapshot", "{}", "data-collections"),
+            (
+                "execute-snapshot",
+                r#"{"data-collections":["("]}"#,
+                "regular expression",
+            ),
+            (
+                "execute-snapshot",
+                r#"{"data-collections":["t"],"type":"x"}"#,
+                "\"x\"",
+            ),
+            ("pause-snapshot", "{}", "pause-snapshot"),
+        ] {
+            let error = signal(&row(kind, data)).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(signal(&Vec::new()).is_err());
+    }
+}
