@@ -8,6 +8,8 @@
 //! idle ── request ─> queued ── worker ─> running ── done ─> idle
 //!                                         | request: again = true, queued once more when done
 //! ```
+//! There are two queues: syncs that somebody waits for go before those that only keep an interval, and the latter never take the last
+//! thread, so that the end of a transaction does not stand behind dozens of other partitions.
 //!
 //! Invariants:
 //! 1. Below `synced` everything is on disk.
@@ -43,9 +45,18 @@ struct Progress {
 #[derive(Debug, Default)]
 struct SyncState {
     dirty: Vec<Arc<LogFile>>,
-    queued: bool,
+    queued: Option<Urgency>,
     running: bool,
-    again: bool,
+    again: Option<Urgency>,
+}
+
+/// Which queue a sync goes to; the later is the more urgent one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// It is only to be done in time.
+    Background,
+    /// Somebody waits for it.
+    Awaited,
 }
 
 /// What of one partition is on disk, and who waits for it.
@@ -128,15 +139,19 @@ impl Durability {
         first
     }
 
-    /// Asks for a sync of all that is written so far; does not wait.
+    /// Asks for a sync of all that is written so far, which nobody waits for.
     pub(crate) fn request(self: &Arc<Self>) {
+        self.ask(Urgency::Background);
+    }
+
+    fn ask(self: &Arc<Self>, urgency: Urgency) {
         let mut state = self.state.lock();
         if state.running {
-            state.again = true;
-        } else if !state.queued {
-            state.queued = true;
+            state.again = state.again.max(Some(urgency));
+        } else if state.queued < Some(urgency) {
+            state.queued = Some(urgency);
             drop(state);
-            self.pool.submit(Arc::clone(self));
+            self.pool.submit(Arc::clone(self), urgency);
         }
     }
 
@@ -150,7 +165,7 @@ impl Durability {
         if now.offline {
             return false;
         }
-        self.request();
+        self.ask(Urgency::Awaited);
         match progress
             .wait_for(|progress| progress.synced >= offset || progress.offline)
             .await
@@ -204,19 +219,22 @@ impl Durability {
         let mut state = self.state.lock();
         state.running = false;
         self.idle.notify_all();
-        if std::mem::take(&mut state.again) && !state.queued {
-            state.queued = true;
-            drop(state);
-            self.pool.submit(Arc::clone(self));
+        let again = state.again.take();
+        drop(state);
+        if let Some(urgency) = again {
+            self.ask(urgency);
         }
     }
 
-    /// Moves from queued to running; false if somebody else runs it: then it is queued again when that one is done.
+    /// Moves from queued to running; false if it is done already (it was in both queues), or somebody else runs it: then it is queued
+    /// again when that one is done.
     fn claim(&self) -> bool {
         let mut state = self.state.lock();
-        state.queued = false;
+        let Some(urgency) = state.queued.take() else {
+            return false;
+        };
         if state.running {
-            state.again = true;
+            state.again = state.again.max(Some(urgency));
             return false;
         }
         state.running = true;
@@ -226,9 +244,32 @@ impl Durability {
 
 #[derive(Debug, Default)]
 struct Jobs {
-    queue: VecDeque<Arc<Durability>>,
+    awaited: VecDeque<Arc<Durability>>,
+    background: VecDeque<Arc<Durability>>,
+    /// One thread at a time works for the background.
+    background_runs: bool,
     threads: usize,
     idle: usize,
+}
+
+impl Jobs {
+    /// What a thread is to do next. A long queue is one thread's, to sync the file system at once; a short one is shared.
+    fn take(&mut self) -> Option<(Urgency, Vec<Arc<Durability>>)> {
+        let (urgency, queue) = if !self.awaited.is_empty() {
+            (Urgency::Awaited, &mut self.awaited)
+        } else if !self.background.is_empty() && !self.background_runs {
+            (Urgency::Background, &mut self.background)
+        } else {
+            return None;
+        };
+        let count = if queue.len() >= SYNCFS_FROM {
+            queue.len()
+        } else {
+            1
+        };
+        self.background_runs |= urgency == Urgency::Background;
+        Some((urgency, queue.drain(..count).collect()))
+    }
 }
 
 /// The threads that sync; made when they are first needed, gone with the pool.
@@ -252,9 +293,12 @@ impl SyncPool {
         })
     }
 
-    fn submit(&self, job: Arc<Durability>) {
+    fn submit(&self, job: Arc<Durability>, urgency: Urgency) {
         let mut jobs = self.jobs.lock();
-        jobs.queue.push_back(job);
+        match urgency {
+            Urgency::Awaited => jobs.awaited.push_back(job),
+            Urgency::Background => jobs.background.push_back(job),
+        }
         if jobs.idle == 0 && jobs.threads < THREADS {
             let pool = self.this.clone();
             let spawned = thread::Builder::new()
@@ -264,9 +308,10 @@ impl SyncPool {
                 jobs.threads += 1;
             } else if jobs.threads == 0 {
                 // No thread to be had: the caller pays.
-                let job = jobs.queue.pop_back().expect("pushed above");
+                let taken: Vec<_> = jobs.take().into_iter().collect();
+                jobs.background_runs = false;
                 drop(jobs);
-                sync_all(vec![job]);
+                taken.into_iter().for_each(|(_, taken)| sync_all(taken));
                 return;
             }
         }
@@ -277,25 +322,26 @@ impl SyncPool {
 fn work(pool: &Weak<SyncPool>) {
     while let Some(pool) = pool.upgrade() {
         let mut jobs = pool.jobs.lock();
-        if jobs.queue.is_empty() {
+        let mut next = jobs.take();
+        if next.is_none() {
             jobs.idle += 1;
             let timed_out = pool.ready.wait_for(&mut jobs, IDLE_WAIT).timed_out();
             jobs.idle -= 1;
-            if timed_out && jobs.queue.is_empty() {
+            next = jobs.take();
+            if timed_out && next.is_none() {
                 jobs.threads -= 1;
                 return;
             }
         }
-        // A long queue is one thread's, to sync the file system at once; a short one is shared.
-        let count = if jobs.queue.len() >= SYNCFS_FROM {
-            jobs.queue.len()
-        } else {
-            1
+        let Some((urgency, taken)) = next else {
+            continue;
         };
-        let count = count.min(jobs.queue.len());
-        let taken: Vec<_> = jobs.queue.drain(..count).collect();
         drop(jobs);
         sync_all(taken);
+        if urgency == Urgency::Background {
+            pool.jobs.lock().background_runs = false;
+            pool.ready.notify_one();
+        }
     }
 }
 
@@ -345,6 +391,31 @@ mod tests {
         for outcome in futures::future::join_all(waits).await {
             assert_eq!(outcome, (true, 1));
         }
+    }
+
+    #[test]
+    fn what_somebody_waits_for_goes_first_and_finds_a_thread() {
+        let pool = SyncPool::new();
+        let job = || Durability::new(name(), Arc::clone(&pool), 0, 0);
+        let mut jobs = Jobs::default();
+        jobs.background.extend([job(), job()]);
+        jobs.awaited.push_back(job());
+        let mut urgencies = || jobs.take().map(|(urgency, taken)| (urgency, taken.len()));
+        assert_eq!(urgencies(), Some((Urgency::Awaited, 1)));
+        assert_eq!(urgencies(), Some((Urgency::Background, 1)));
+        assert_eq!(urgencies(), None, "the other thread stays free");
+        jobs.background_runs = false;
+        assert!(jobs.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_wait_overtakes_the_background_and_both_entries_are_one_sync() {
+        let durability = Durability::new(name(), SyncPool::new(), 0, 0);
+        durability.state.lock().queued = Some(Urgency::Background);
+        durability.written(1);
+        assert!(durability.wait(1).await);
+        assert_eq!(durability.state.lock().queued, None);
+        assert!(!durability.claim(), "the older entry finds nothing to do");
     }
 
     #[tokio::test]
