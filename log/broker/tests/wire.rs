@@ -4,17 +4,37 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use log_protocol::api::add_partitions_to_txn::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+};
 use log_protocol::api::api_versions::ApiVersionsRequest;
+use log_protocol::api::describe_cluster::DescribeClusterRequest;
+use log_protocol::api::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use log_protocol::api::describe_groups::DescribeGroupsRequest;
+use log_protocol::api::end_txn::EndTxnRequest;
 use log_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use log_protocol::api::find_coordinator::FindCoordinatorRequest;
+use log_protocol::api::init_producer_id::InitProducerIdRequest;
 use log_protocol::api::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
-use log_protocol::api::metadata::MetadataRequest;
+use log_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
+use log_protocol::api::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use log_protocol::api::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+use log_protocol::api::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
+use log_protocol::api::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData,
+};
 use log_protocol::{
-    ApiKey, ErrorCode, Request, RequestHeader, Response, decode_response, encode_request,
+    ApiKey, BatchBuilder, Compression, ErrorCode, ProducerStamp, Request, RequestHeader, Response,
+    decode_response, encode_request,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::node::{Node, PATIENCE, numbered, produce};
+use crate::node::{Node, PATIENCE, consume, numbered, produce};
 
 struct Wire(TcpStream);
 
@@ -55,6 +75,30 @@ impl Wire {
         let (echoed, response) = decode_response(api, version, frame).expect("a sound answer");
         assert_eq!(echoed, correlation);
         response
+    }
+}
+
+/// One batch for partition 0 of `topic`.
+fn produce_to(topic: &str, batch: Bytes, transactional_id: Option<&str>) -> ProduceRequest {
+    ProduceRequest {
+        transactional_id: transactional_id.map(str::to_owned),
+        acks: -1,
+        timeout_ms: 1000,
+        topic_data: vec![TopicProduceData {
+            name: topic.to_owned(),
+            partition_data: vec![PartitionProduceData {
+                index: 0,
+                records: Some(batch),
+            }],
+            ..TopicProduceData::default()
+        }],
+    }
+}
+
+fn produced(response: Response) -> PartitionProduceResponse {
+    match response {
+        Response::Produce(mut answer) => answer.responses.remove(0).partition_responses.remove(0),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -129,7 +173,7 @@ async fn pipelined_requests_are_answered_in_order() {
             ..MetadataRequest::default()
         });
         let header = RequestHeader::new(ApiKey::Metadata, 9, correlation, None);
-        bytes.put_slice(&encode_request(&header, &request));
+        bytes.put_slice(&encode_request(&header, &request).expect("a small request"));
     }
     wire.send(&bytes).await;
     for correlation in 0..100 {
@@ -328,7 +372,7 @@ async fn a_peer_that_takes_nothing_of_its_answers_is_cut_off() {
         ..FetchRequest::default()
     };
     let header = RequestHeader::new(ApiKey::Fetch, 12, 1, None);
-    let bytes = encode_request(&header, &fetch.into());
+    let bytes = encode_request(&header, &fetch.into()).expect("a small request");
     let flood = async { while wire.0.write_all(&bytes).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, flood)
         .await
@@ -354,7 +398,8 @@ async fn a_shutdown_does_not_wait_for_parked_fetches() {
         ..FetchRequest::default()
     };
     let header = RequestHeader::new(ApiKey::Fetch, 12, 1, None);
-    wire.send(&encode_request(&header, &request.into())).await;
+    wire.send(&encode_request(&header, &request.into()).expect("a small request"))
+        .await;
     let start = std::time::Instant::now();
     node.close().await;
     assert!(
@@ -363,4 +408,377 @@ async fn a_shutdown_does_not_wait_for_parked_fetches() {
         start.elapsed()
     );
     assert_eq!(wire.receive().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_produce_answer_names_the_records_that_are_to_blame() {
+    let node = Node::start().await;
+    node.create_topic("t", 1, &[("cleanup.policy", "compact")])
+        .await;
+    let mut wire = Wire::connect(node.address).await;
+    let mut batch = BatchBuilder::new(Compression::Lz4);
+    for n in 0..100 {
+        let key = (n % 10 != 0).then_some(&b"key"[..]);
+        batch.append(1000, key, Some(b"value"), &[]);
+    }
+    let batch = batch.build(ProducerStamp::NONE);
+    let answer = produced(wire.ask(8, 1, produce_to("t", batch.clone(), None)).await);
+    assert_eq!(answer.error_code, ErrorCode::InvalidRecord);
+    let named: Vec<_> = answer
+        .record_errors
+        .iter()
+        .map(|one| one.batch_index)
+        .collect();
+    assert_eq!(named, (0..10).map(|n| n * 10).collect::<Vec<_>>());
+    assert!(
+        answer
+            .record_errors
+            .iter()
+            .all(|one| one.batch_index_error_message.is_some())
+    );
+    assert!(
+        answer
+            .error_message
+            .is_some_and(|text| text.contains("10 of its records"))
+    );
+    let older = produced(wire.ask(7, 2, produce_to("t", batch, None)).await);
+    assert!(older.record_errors.is_empty());
+
+    let mut zstd = BatchBuilder::new(Compression::Zstd);
+    zstd.append(1000, Some(b"key"), None, &[]);
+    let zstd = zstd.build(ProducerStamp::NONE);
+    let refused = produced(wire.ask(6, 3, produce_to("t", zstd.clone(), None)).await);
+    assert_eq!(refused.error_code, ErrorCode::UnsupportedCompressionType);
+    let mut twice = produce_to("t", zstd, None);
+    let repeated = twice.topic_data[0].partition_data[0].clone();
+    twice.topic_data[0].partition_data.push(repeated);
+    let Response::Produce(answer) = wire.ask(9, 4, twice).await else {
+        panic!("another api answered");
+    };
+    let codes: Vec<_> = answer.responses[0]
+        .partition_responses
+        .iter()
+        .map(|one| one.error_code)
+        .collect();
+    assert_eq!(codes, [ErrorCode::None, ErrorCode::InvalidRequest]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_a_hundred_thousand_times_is_answered_once() {
+    const TIMES: usize = 100_000;
+    let node = Node::start().await;
+    node.create_topic("t", 1, &[]).await;
+    let mut wire = Wire::connect(node.address).await;
+    let metadata = MetadataRequest {
+        topics: Some(vec![
+            MetadataRequestTopic {
+                name: Some("t".to_owned()),
+                ..MetadataRequestTopic::default()
+            };
+            TIMES
+        ]),
+        ..MetadataRequest::default()
+    };
+    let Response::Metadata(answer) = wire.ask(9, 1, metadata).await else {
+        panic!("another api answered");
+    };
+    assert_eq!(answer.topics.len(), 1);
+    let configs = DescribeConfigsRequest {
+        resources: vec![
+            DescribeConfigsResource {
+                resource_type: 2,
+                resource_name: "t".to_owned(),
+                configuration_keys: None,
+            };
+            TIMES
+        ],
+        ..DescribeConfigsRequest::default()
+    };
+    let Response::DescribeConfigs(answer) = wire.ask(4, 2, configs).await else {
+        panic!("another api answered");
+    };
+    assert_eq!(answer.results.len(), 1);
+    let groups = DescribeGroupsRequest {
+        groups: vec!["g".to_owned(); TIMES],
+        ..DescribeGroupsRequest::default()
+    };
+    let Response::DescribeGroups(answer) = wire.ask(5, 3, groups).await else {
+        panic!("another api answered");
+    };
+    assert_eq!(answer.groups.len(), 1);
+    let coordinators = FindCoordinatorRequest {
+        coordinator_keys: vec![String::new(); TIMES],
+        ..FindCoordinatorRequest::default()
+    };
+    let Response::FindCoordinator(answer) = wire.ask(4, 4, coordinators).await else {
+        panic!("another api answered");
+    };
+    assert_eq!(answer.coordinators.len(), 1);
+    // A group without a name has a coordinator, as in Kafka.
+    assert_eq!(answer.coordinators[0].error_code, ErrorCode::None);
+    let offsets = OffsetFetchRequest {
+        group_id: "g".to_owned(),
+        topics: Some(vec![OffsetFetchRequestTopic {
+            name: "t".to_owned(),
+            partition_indexes: vec![0; TIMES],
+        }]),
+        ..OffsetFetchRequest::default()
+    };
+    let Response::OffsetFetch(answer) = wire.ask(7, 5, offsets).await else {
+        panic!("another api answered");
+    };
+    assert_eq!(answer.topics[0].partitions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_requests_share_one_budget_and_wait_for_it() {
+    let node = Node::with(|config| {
+        config.request_bytes_max = 1 << 20;
+        config.queued_request_bytes_max = 1 << 20;
+    })
+    .await;
+    node.create_topic("t", 1, &[]).await;
+    let mut batch = BatchBuilder::new(Compression::None);
+    batch.append(1000, None, Some(&vec![7; 700_000]), &[]);
+    let request = produce_to("t", batch.build(ProducerStamp::NONE), None);
+    let header = RequestHeader::new(ApiKey::Produce, 9, 1, None);
+    let bytes = encode_request(&header, &request.clone().into()).expect("a small request");
+    // The first takes its part of the budget, and sends no more for now.
+    let mut slow = Wire::connect(node.address).await;
+    slow.send(&bytes[..200_000]).await;
+    // A small request needs none of it.
+    let mut small = Wire::connect(node.address).await;
+    small.ask(3, 1, ApiVersionsRequest::default()).await;
+    let mut waiting = Wire::connect(node.address).await;
+    let asked = waiting.ask(9, 2, request);
+    tokio::pin!(asked);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut asked).await;
+    assert!(early.is_err(), "there was no room for it");
+    slow.send(&bytes[200_000..]).await;
+    assert!(slow.receive().await.is_some());
+    let answer = produced(
+        tokio::time::timeout(PATIENCE, asked)
+            .await
+            .expect("an answer in time"),
+    );
+    assert_eq!(answer.error_code, ErrorCode::None);
+    // Who goes away gives its part back.
+    let mut gone = Wire::connect(node.address).await;
+    gone.send(&bytes[..200_000]).await;
+    drop(gone);
+    slow.send(&bytes).await;
+    assert!(slow.receive().await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_may_not_answer_what_it_asks_for_does_not_wait_for_it() {
+    let node = Node::start().await;
+    node.create_topic("t", 1, &[]).await;
+    produce(&node.producer(&[]), "t", &["v".repeat(5000)]).await;
+    let mut wire = Wire::connect(node.address).await;
+    let fetch = |min_bytes, max_bytes, fetch_offset| FetchRequest {
+        max_wait_ms: 200_000,
+        min_bytes,
+        max_bytes,
+        topics: vec![FetchTopic {
+            topic: "t".to_owned(),
+            partitions: vec![FetchPartition {
+                fetch_offset,
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            }],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    };
+    let bytes_of = |response: Response| match response {
+        Response::Fetch(answer) => answer.responses[0].partitions[0]
+            .records
+            .as_ref()
+            .map_or(0, Bytes::len),
+        other => panic!("{other:?}"),
+    };
+    assert!(bytes_of(wire.ask(12, 1, fetch(1 << 20, 1000, 0)).await) > 5000);
+    // Small appends add up to what is asked for at the least.
+    let asked = wire.ask(12, 2, fetch(9000, 1 << 20, 1));
+    let writes = async {
+        let producer = node.producer(&[]);
+        for _ in 0..10 {
+            produce(&producer, "t", &["v".repeat(1000)]).await;
+        }
+    };
+    let (response, ()) = futures::join!(asked, writes);
+    let bytes = bytes_of(response);
+    assert!((9000..12_000).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_late_over_a_connection_that_was_left_ends_no_later_transaction() {
+    let node = Node::start().await;
+    for topic in ["p", "q"] {
+        node.create_topic(topic, 1, &[]).await;
+    }
+    let mut old = Wire::connect(node.address).await;
+    let init = InitProducerIdRequest {
+        transactional_id: Some("id".to_owned()),
+        transaction_timeout_ms: 60_000,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    let Response::InitProducerId(producer) = old.ask(4, 1, init).await else {
+        panic!("another api answered");
+    };
+    let (producer_id, producer_epoch) = (producer.producer_id, producer.producer_epoch);
+    let add = |topic: &str| AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: "id".to_owned(),
+        v3_and_below_producer_id: producer_id,
+        v3_and_below_producer_epoch: producer_epoch,
+        v3_and_below_topics: vec![AddPartitionsToTxnTopic {
+            name: topic.to_owned(),
+            partitions: vec![0],
+        }],
+        ..AddPartitionsToTxnRequest::default()
+    };
+    let added = |response: Response| match response {
+        Response::AddPartitionsToTxn(answer) => {
+            answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+        }
+        other => panic!("{other:?}"),
+    };
+    let write = |topic: &str, base_sequence| {
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.append(1000, None, Some(b"v"), &[]);
+        let stamp = ProducerStamp {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            transactional: true,
+        };
+        produce_to(topic, batch.build(stamp), Some("id"))
+    };
+    let end = |committed| EndTxnRequest {
+        transactional_id: "id".to_owned(),
+        producer_id,
+        producer_epoch,
+        committed,
+    };
+    let ended = |response: Response| match response {
+        Response::EndTxn(answer) => answer.error_code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(added(old.ask(3, 2, add("p")).await), ErrorCode::None);
+    let first = produced(old.ask(9, 3, write("p", 0)).await);
+    assert_eq!(first.error_code, ErrorCode::None);
+    // The client gives the connection up, repeats the end over a new one, and goes on.
+    let mut new = Wire::connect(node.address).await;
+    assert_eq!(ended(new.ask(3, 4, end(true)).await), ErrorCode::None);
+    // The markers may still be on their way to the disk.
+    while added(new.ask(3, 5, add("p")).await) == ErrorCode::ConcurrentTransactions {}
+    let second = produced(new.ask(9, 6, write("p", 1)).await);
+    assert_eq!(second.error_code, ErrorCode::None);
+    // Now what was held up arrives.
+    let header = RequestHeader::new(ApiKey::EndTxn, 3, 7, None);
+    let late = encode_request(&header, &end(true).into()).expect("a small request");
+    old.send(&late).await;
+    assert_eq!(old.receive().await, None, "the connection is closed");
+    assert_eq!(added(new.ask(3, 8, add("q")).await), ErrorCode::None);
+    let third = produced(new.ask(9, 9, write("q", 0)).await);
+    assert_eq!(third.error_code, ErrorCode::None);
+    assert_eq!(ended(new.ask(3, 10, end(false)).await), ErrorCode::None);
+    let consumer = node.consumer("p", 1, &[("isolation.level", "read_committed")]);
+    assert_eq!(consume(&consumer, 1), [(0, "v".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_are_told_to_those_who_ask() {
+    let node = Node::start().await;
+    node.create_topic("t", 1, &[]).await;
+    let mut wire = Wire::connect(node.address).await;
+    for (asked, topic, cluster) in [(true, 3576, 8096), (false, i32::MIN, i32::MIN)] {
+        let metadata = MetadataRequest {
+            topics: None,
+            include_topic_authorized_operations: asked,
+            include_cluster_authorized_operations: asked,
+            ..MetadataRequest::default()
+        };
+        let Response::Metadata(answer) = wire.ask(8, 1, metadata).await else {
+            panic!("another api answered");
+        };
+        assert_eq!(answer.cluster_authorized_operations, cluster);
+        let operations = answer
+            .topics
+            .iter()
+            .map(|one| one.topic_authorized_operations);
+        assert!(operations.clone().count() > 0);
+        assert!(operations.into_iter().all(|operations| operations == topic));
+        let describe = DescribeClusterRequest {
+            include_cluster_authorized_operations: asked,
+            ..DescribeClusterRequest::default()
+        };
+        let Response::DescribeCluster(answer) = wire.ask(1, 2, describe).await else {
+            panic!("another api answered");
+        };
+        assert_eq!(answer.cluster_authorized_operations, cluster);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_offsets_of_a_group_are_forgotten() {
+    let node = Node::start().await;
+    node.create_topic("t", 2, &[]).await;
+    let mut wire = Wire::connect(node.address).await;
+    let commit = OffsetCommitRequest {
+        group_id: "g".to_owned(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".to_owned(),
+            partitions: (0..2)
+                .map(|partition_index| OffsetCommitRequestPartition {
+                    partition_index,
+                    committed_offset: 5,
+                    ..OffsetCommitRequestPartition::default()
+                })
+                .collect(),
+            ..OffsetCommitRequestTopic::default()
+        }],
+        ..OffsetCommitRequest::default()
+    };
+    wire.ask(7, 1, commit).await;
+    let delete = |group: &str, partitions: &[i32]| OffsetDeleteRequest {
+        group_id: group.to_owned(),
+        topics: vec![OffsetDeleteRequestTopic {
+            name: "t".to_owned(),
+            partitions: partitions
+                .iter()
+                .map(|&partition_index| OffsetDeleteRequestPartition { partition_index })
+                .collect(),
+        }],
+    };
+    let Response::OffsetDelete(answer) = wire.ask(0, 2, delete("h", &[0])).await else {
+        panic!("another api answered");
+    };
+    assert_eq!(answer.error_code, ErrorCode::GroupIdNotFound);
+    let Response::OffsetDelete(answer) = wire.ask(0, 3, delete("g", &[0, 7])).await else {
+        panic!("another api answered");
+    };
+    let codes: Vec<_> = answer.topics[0]
+        .partitions
+        .iter()
+        .map(|one| one.error_code)
+        .collect();
+    assert_eq!(codes, [ErrorCode::None, ErrorCode::UnknownTopicOrPartition]);
+    let fetch = OffsetFetchRequest {
+        group_id: "g".to_owned(),
+        topics: None,
+        ..OffsetFetchRequest::default()
+    };
+    let Response::OffsetFetch(answer) = wire.ask(7, 4, fetch).await else {
+        panic!("another api answered");
+    };
+    let left: Vec<_> = answer.topics[0]
+        .partitions
+        .iter()
+        .map(|one| (one.partition_index, one.committed_offset))
+        .collect();
+    assert_eq!(left, [(1, 5)]);
 }
