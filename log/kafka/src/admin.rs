@@ -65,7 +65,8 @@ impl KafkaAdmin {
             .map_err(|error| error::admin(topic, &error))
     }
 
-    fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, AdminError> {
+    /// The client that speaks for a group.
+    pub(crate) fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, AdminError> {
         let mut groups = self.groups.lock();
         if let Some(consumer) = groups.get(group) {
             return Ok(Arc::clone(consumer));
@@ -179,9 +180,9 @@ impl Admin for KafkaAdmin {
     }
 
     async fn describe_topic(&self, name: &str) -> Result<Option<TopicDescription>, AdminError> {
-        // Asking for one topic by name may create it; the list of all never does.
-        let all = self.partitions(None).await?;
-        let Some((name, partitions)) = all.into_iter().find(|(topic, _)| topic == name) else {
+        // The client that asks makes no topics by asking (`allow.auto.create.topics`).
+        let found = self.partitions(Some(name)).await?;
+        let Some((name, partitions)) = found.into_iter().find(|(topic, _)| topic == name) else {
             return Ok(None);
         };
         let configs = self.configs(&name).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use log_api::Compression;
 use rdkafka::ClientConfig;
 
 /// How to reach a cluster.
@@ -67,17 +68,24 @@ impl KafkaConfig {
         self.with_properties(config)
     }
 
-    pub(crate) fn producer(&self) -> ClientConfig {
+    /// A producer that compresses with a codec.
+    pub(crate) fn producer(&self, codec: Compression) -> ClientConfig {
         let mut config = self.base();
         config
             .set("enable.idempotence", "true")
-            .set("linger.ms", "0");
+            .set("linger.ms", "0")
+            .set("compression.type", codec.name());
         self.with_properties(config)
     }
 
-    pub(crate) fn transactional(&self, id: &str, timeout: Duration) -> ClientConfig {
+    pub(crate) fn transactional(
+        &self,
+        id: &str,
+        timeout: Duration,
+        codec: Compression,
+    ) -> ClientConfig {
         let timeout_ms = timeout.as_millis().to_string();
-        let mut config = self.producer();
+        let mut config = self.producer(codec);
         config
             .set("transactional.id", id)
             .set("transaction.timeout.ms", &timeout_ms)

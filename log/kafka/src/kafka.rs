@@ -63,7 +63,7 @@ impl Log for Kafka {
         options: TransactionOptions,
     ) -> Result<Box<dyn Transaction>, TransactionError> {
         Ok(Box::new(
-            KafkaTransaction::open(&self.config, options).await?,
+            KafkaTransaction::open(&self.config, Arc::clone(&self.admin), options).await?,
         ))
     }
 }

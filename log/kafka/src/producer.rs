@@ -1,4 +1,7 @@
 //! A batch, record by record, into librdkafka's queue.
+//!
+//! librdkafka compresses what it sends by the setting of its producer: so there is a producer a codec, and the records
+//! come here as they are.
 
 use log_api::{BatchBuilder, ProducerStamp, TopicPartition, WriteError};
 use log_protocol::batches;
@@ -10,8 +13,6 @@ use std::time::Duration;
 
 use crate::error;
 
-/// Upper bound when a batch that we built ourselves is read again.
-const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
 /// How long to let librdkafka work off a full queue before the next attempt to add to it.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(50);
 
@@ -42,7 +43,7 @@ impl From<WriteError> for Refused {
     }
 }
 
-/// Queues all records of a batch; the futures resolve in order.
+/// Queues all records of a batch without a codec; the futures resolve in order.
 pub(crate) async fn enqueue(
     producer: &FutureProducer,
     partition: &TopicPartition,
@@ -53,10 +54,11 @@ pub(crate) async fn enqueue(
         reason,
     };
     let mut deliveries = Vec::with_capacity(batch.len());
-    for batch in batches(&batch.build(ProducerStamp::NONE)) {
+    let bytes = batch.build(ProducerStamp::NONE);
+    for batch in batches(&bytes) {
         let batch = batch.map_err(|error| invalid(error.to_string()))?;
         let records = batch
-            .records(DECOMPRESSED_BYTES_MAX)
+            .records(bytes.len())
             .map_err(|error| invalid(error.to_string()))?;
         for record in records {
             let record = record.map_err(|error| invalid(error.to_string()))?;

@@ -6,7 +6,12 @@
 //! ask the last stable offset L ─► seek to the last known position ─► end-of-partition and no record: position = L
 //! ```
 //!
-//! Invariant: a position moves past offsets only when a fetch that began after L was known found no record there.
+//! Each partition has a queue of its own, because the end of a partition is told without its topic's name.
+//!
+//! Invariants:
+//! 1. A position moves past offsets only when a fetch that began after L was known found no record there.
+//! 2. Nothing awaits between taking a record and returning it; an error that comes behind records waits for the next
+//!    poll.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +22,8 @@ use log_api::{
     Admin, OffsetSpec, PartitionProgress, PollBudget, ReadError, Reader, ReaderOptions, Records,
     RecordsBuilder, Start, TopicPartition,
 };
-use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
+use rdkafka::consumer::{Consumer, DefaultConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -27,6 +33,11 @@ use crate::{KafkaConfig, error};
 
 /// Records taken in one poll at most, whatever their size.
 const RECORDS_MAX: usize = 100_000;
+/// Records taken of one partition before the others have a turn.
+const TURN_RECORDS_MAX: usize = 512;
+
+/// What comes out of a queue.
+type Event<'a> = Result<BorrowedMessage<'a>, KafkaError>;
 
 struct Assigned {
     partition: TopicPartition,
@@ -36,13 +47,17 @@ struct Assigned {
 }
 
 pub(crate) struct KafkaReader {
-    consumer: StreamConsumer,
+    consumer: Arc<StreamConsumer>,
     admin: Arc<KafkaAdmin>,
     config: KafkaConfig,
     assigned: Vec<Assigned>,
+    /// The queue of each of these.
+    queues: Vec<StreamPartitionQueue<DefaultConsumerContext>>,
+    /// Whose turn it is.
+    turn: usize,
+    /// What the next poll says.
+    failed: Option<ReadError>,
     index: HashMap<TopicPartition, usize>,
-    /// The topics' names, shared by all records.
-    topics: HashMap<String, Arc<str>>,
 }
 
 impl KafkaReader {
@@ -61,12 +76,14 @@ impl KafkaReader {
             .create()
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         let mut reader = Self {
-            consumer,
+            consumer: Arc::new(consumer),
             admin,
             config: config.clone(),
             assigned: Vec::new(),
+            queues: Vec::new(),
+            turn: 0,
+            failed: None,
             index: HashMap::new(),
-            topics: HashMap::new(),
         };
         let mut list = TopicPartitionList::new();
         for (partition, start) in assignment {
@@ -77,9 +94,6 @@ impl KafkaReader {
                 Offset::Offset(position),
             )
             .map_err(|error| error::read(&partition, &error))?;
-            reader
-                .topics
-                .insert(partition.topic.to_string(), Arc::clone(&partition.topic));
             reader
                 .index
                 .insert(partition.clone(), reader.assigned.len());
@@ -93,6 +107,14 @@ impl KafkaReader {
             .consumer
             .assign(&list)
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        for assigned in &reader.assigned {
+            let partition = &assigned.partition;
+            let queue = reader
+                .consumer
+                .split_partition_queue(&partition.topic, partition.partition)
+                .ok_or_else(|| ReadError::UnknownPartition(partition.clone()))?;
+            reader.queues.push(queue);
+        }
         Ok(reader)
     }
 
@@ -124,22 +146,70 @@ impl KafkaReader {
             })
     }
 
-    fn partition(&self, topic: &str, partition: i32) -> Option<usize> {
-        let topic = Arc::clone(self.topics.get(topic)?);
-        self.index
-            .get(&TopicPartition { topic, partition })
-            .copied()
+    /// Goes on elsewhere; records that wait in the queue are forgotten.
+    async fn seek_to(&self, partition: &TopicPartition, position: i64) -> Result<(), ReadError> {
+        let (consumer, timeout) = (Arc::clone(&self.consumer), self.config.request_timeout);
+        let place = partition.clone();
+        let sought = tokio::task::spawn_blocking(move || {
+            let offset = Offset::Offset(position);
+            consumer.seek(&place.topic, place.partition, offset, timeout)
+        });
+        sought
+            .await
+            .map_err(|error| ReadError::Unavailable(error.to_string()))?
+            .map_err(|error| error::read(partition, &error))
     }
 
-    fn seek_to(&self, partition: &TopicPartition, position: i64) -> Result<(), ReadError> {
-        self.consumer
-            .seek(
-                &partition.topic,
-                partition.partition,
-                Offset::Offset(position),
-                self.config.request_timeout,
-            )
-            .map_err(|error| error::read(partition, &error))
+    /// Takes what is there, partition by partition.
+    fn gather(&mut self, gathered: &mut Gathered, budget: &PollBudget) {
+        if let Some(Err(failure)) = self.consumer.recv().now_or_never() {
+            self.failed = Some(ReadError::Unavailable(failure.to_string()));
+        }
+        let count = self.queues.len();
+        let mut quiet = 0;
+        while quiet < count && self.failed.is_none() && gathered.has_room(budget) {
+            let index = self.turn % count;
+            self.turn = index + 1;
+            quiet += 1;
+            for _ in 0..TURN_RECORDS_MAX {
+                let Some(event) = self.queues[index].recv().now_or_never() else {
+                    break;
+                };
+                quiet = 0;
+                let taken = gathered.take_event(index, &mut self.assigned[index], event);
+                self.failed = taken.err();
+                if self.failed.is_some() || !gathered.has_room(budget) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Waits for one event, and takes it.
+    async fn wait(
+        &mut self,
+        gathered: &mut Gathered,
+        deadline: tokio::time::Instant,
+    ) -> Result<(), ReadError> {
+        let queues = self.queues.iter().enumerate();
+        let mut waiting: Vec<_> = queues
+            .map(|(index, queue)| async move { (index, queue.recv().await) }.boxed())
+            .collect();
+        if waiting.is_empty() {
+            waiting.push(std::future::pending().boxed());
+        }
+        let woken = tokio::select! {
+            ((index, event), ..) = futures::future::select_all(waiting) => Some((index, event)),
+            event = self.consumer.recv() => {
+                let failure = event.err();
+                return failure.map_or(Ok(()), |failure| Err(ReadError::Unavailable(failure.to_string())));
+            }
+            () = tokio::time::sleep_until(deadline) => None,
+        };
+        match woken {
+            Some((index, event)) => gathered.take_event(index, &mut self.assigned[index], event),
+            None => Ok(()),
+        }
     }
 }
 
@@ -152,6 +222,28 @@ struct Gathered {
 }
 
 impl Gathered {
+    fn has_room(&self, budget: &PollBudget) -> bool {
+        self.bytes < budget.bytes_max && self.records < RECORDS_MAX
+    }
+
+    fn take_event(
+        &mut self,
+        index: usize,
+        assigned: &mut Assigned,
+        event: Event<'_>,
+    ) -> Result<(), ReadError> {
+        match event {
+            Ok(message) => self.take(index, assigned, &message),
+            Err(KafkaError::PartitionEOF(_)) => {
+                if let Some(last_stable) = assigned.probe.take() {
+                    assigned.position = assigned.position.max(last_stable);
+                }
+            }
+            Err(failure) => return Err(ReadError::Unavailable(failure.to_string())),
+        }
+        Ok(())
+    }
+
     fn take(&mut self, index: usize, assigned: &mut Assigned, message: &BorrowedMessage<'_>) {
         let run = match self.runs.iter().position(|(of, _)| *of == index) {
             Some(run) => run,
@@ -186,39 +278,20 @@ impl Reader for KafkaReader {
     async fn poll(&mut self, budget: PollBudget) -> Result<Vec<Records>, ReadError> {
         let deadline = tokio::time::Instant::now() + budget.wait_max;
         let mut gathered = Gathered::default();
-        while gathered.bytes < budget.bytes_max && gathered.records < RECORDS_MAX {
-            let event = if gathered.records > 0 {
-                // Cancel safe from here on: nothing awaits once a record was taken.
-                match self.consumer.recv().now_or_never() {
-                    Some(event) => event,
-                    None => break,
-                }
-            } else {
-                match tokio::time::timeout_at(deadline, self.consumer.recv()).await {
-                    Ok(event) => event,
-                    Err(_) => break,
-                }
-            };
-            match event {
-                Ok(message) => {
-                    if let Some(index) = self.partition(message.topic(), message.partition()) {
-                        gathered.take(index, &mut self.assigned[index], &message);
-                    }
-                }
-                Err(KafkaError::PartitionEOF(number)) => {
-                    // The event names no topic; a probe's answer is taken only where the number is unambiguous.
-                    let mut probed = self
-                        .assigned
-                        .iter_mut()
-                        .filter(|assigned| assigned.partition.partition == number);
-                    if let (Some(assigned), None) = (probed.next(), probed.next())
-                        && let Some(last_stable) = assigned.probe.take()
-                    {
-                        assigned.position = assigned.position.max(last_stable);
-                    }
-                }
-                Err(failure) => return Err(ReadError::Unavailable(failure.to_string())),
+        loop {
+            if self.failed.is_none() {
+                self.gather(&mut gathered, &budget);
             }
+            if gathered.records > 0 {
+                break;
+            }
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                break;
+            }
+            self.wait(&mut gathered, deadline).await?;
         }
         Ok(gathered
             .runs
@@ -233,11 +306,10 @@ impl Reader for KafkaReader {
             let partition = self.assigned[index].partition.clone();
             let last_stable_offset = self.end(&partition, OffsetSpec::LastStable).await?;
             let high_watermark = self.end(&partition, OffsetSpec::Latest).await?;
-            let assigned = &mut self.assigned[index];
-            let position = assigned.position;
-            if position < last_stable_offset && assigned.probe.is_none() {
-                assigned.probe = Some(last_stable_offset);
-                self.seek_to(&partition, position)?;
+            let position = self.assigned[index].position;
+            if position < last_stable_offset && self.assigned[index].probe.is_none() {
+                self.seek_to(&partition, position).await?;
+                self.assigned[index].probe = Some(last_stable_offset);
             }
             progress.push(PartitionProgress {
                 partition,
@@ -254,7 +326,7 @@ impl Reader for KafkaReader {
             return Err(ReadError::UnknownPartition(partition.clone()));
         };
         let position = self.resolve(partition, to).await?;
-        self.seek_to(partition, position)?;
+        self.seek_to(partition, position).await?;
         self.assigned[index].position = position;
         self.assigned[index].probe = None;
         Ok(())

@@ -3,26 +3,35 @@
 //! ```text
 //! open: init_transactions (fences) ─► idle ─ first append or offset ─► begun ─ commit | abort ─► idle
 //! ```
+//!
+//! A producer has one codec. The first batch of another that begins a transaction brings a new producer of the same id,
+//! which fences the one before it: this one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use log_api::{
-    BatchBuilder, OffsetCommit, TopicPartition, Transaction, TransactionError, TransactionOptions,
+    BatchBuilder, Compression, OffsetCommit, TopicPartition, Transaction, TransactionError,
+    TransactionOptions,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::admin::KafkaAdmin;
 use crate::producer::Refused;
 use crate::{KafkaConfig, error, producer};
 
 pub(crate) struct KafkaTransaction {
     id: String,
     config: KafkaConfig,
+    timeout: Duration,
+    admin: Arc<KafkaAdmin>,
     producer: FutureProducer,
+    codec: Compression,
     begun: bool,
     appended: Vec<(TopicPartition, Vec<DeliveryFuture>)>,
     offsets: BTreeMap<String, Vec<OffsetCommit>>,
@@ -31,17 +40,19 @@ pub(crate) struct KafkaTransaction {
 impl KafkaTransaction {
     pub(crate) async fn open(
         config: &KafkaConfig,
+        admin: Arc<KafkaAdmin>,
         options: TransactionOptions,
     ) -> Result<Self, TransactionError> {
         let id = options.transactional_id;
-        let producer: FutureProducer = config
-            .transactional(&id, options.timeout)
-            .create()
-            .map_err(|error| error::transaction(&id, &error))?;
+        let codec = Compression::None;
+        let producer = create(config, &id, options.timeout, codec)?;
         let this = Self {
             id,
             config: config.clone(),
+            timeout: options.timeout,
+            admin,
             producer,
+            codec,
             begun: false,
             appended: Vec::new(),
             offsets: BTreeMap::new(),
@@ -49,6 +60,24 @@ impl KafkaTransaction {
         this.blocking(|producer, timeout| producer.init_transactions(timeout))
             .await?;
         Ok(this)
+    }
+
+    /// Sees to it that records of this codec are sent with it, unless the transaction has begun with another.
+    async fn use_codec(&mut self, codec: Compression) -> Result<(), TransactionError> {
+        if self.begun || codec == self.codec || codec == Compression::None {
+            return Ok(());
+        }
+        let producer = create(&self.config, &self.id, self.timeout, codec)?;
+        let before = std::mem::replace(&mut self.producer, producer);
+        let opened = self
+            .blocking(|producer, timeout| producer.init_transactions(timeout))
+            .await;
+        match opened {
+            Ok(()) => self.codec = codec,
+            // Whichever of the two is fenced now, the id's next owner settles it.
+            Err(_) => self.producer = before,
+        }
+        opened
     }
 
     async fn blocking(
@@ -88,9 +117,12 @@ impl KafkaTransaction {
                     .map_err(|error| error::transaction(&self.id, &error))?;
             }
         }
-        let config = self.config.consumer(&group, false);
+        // The client that speaks for the group is kept from one transaction to the next.
+        let consumer = self
+            .admin
+            .group(&group)
+            .map_err(|error| TransactionError::Aborted(error.to_string()))?;
         self.blocking(move |producer, timeout| {
-            let consumer: BaseConsumer = config.create()?;
             let metadata = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
             producer.send_offsets_to_transaction(&list, &metadata, timeout)
         })
@@ -118,6 +150,16 @@ impl KafkaTransaction {
     }
 }
 
+fn create(
+    config: &KafkaConfig,
+    id: &str,
+    timeout: Duration,
+    codec: Compression,
+) -> Result<FutureProducer, TransactionError> {
+    let created = config.transactional(id, timeout, codec).create();
+    created.map_err(|error| error::transaction(id, &error))
+}
+
 #[async_trait]
 impl Transaction for KafkaTransaction {
     async fn append(
@@ -125,6 +167,8 @@ impl Transaction for KafkaTransaction {
         partition: &TopicPartition,
         batch: BatchBuilder,
     ) -> Result<(), TransactionError> {
+        let (codec, batch) = batch.into_uncompressed();
+        self.use_codec(codec).await?;
         self.begin()?;
         let deliveries = producer::enqueue(&self.producer, partition, batch)
             .await

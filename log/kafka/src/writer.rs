@@ -1,29 +1,34 @@
-//! Appends outside of transactions: an idempotent producer.
+//! Appends outside of transactions: idempotent producers, one a codec.
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
-use log_api::{BatchBuilder, TopicPartition, WriteError, Writer};
+use log_api::{BatchBuilder, Compression, TopicPartition, WriteError, Writer};
 use rdkafka::producer::FutureProducer;
 use tokio::sync::Mutex;
 
 use crate::{KafkaConfig, producer};
 
 pub(crate) struct KafkaWriter {
-    producer: FutureProducer,
-    /// Records of one batch stay together: queueing is one caller's at a time.
-    queueing: Mutex<()>,
+    config: KafkaConfig,
+    /// Producers of the codecs that were used. Records of one batch stay together: queueing is one caller's at a time.
+    producers: Mutex<HashMap<Compression, FutureProducer>>,
 }
 
 impl KafkaWriter {
     pub(crate) fn open(config: &KafkaConfig) -> Result<Self, WriteError> {
-        let producer = config
-            .producer()
-            .create()
-            .map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        // A property that librdkafka refuses is told before the first record.
+        let plain = create(config, Compression::None)?;
         Ok(Self {
-            producer,
-            queueing: Mutex::new(()),
+            config: config.clone(),
+            producers: Mutex::new(HashMap::from([(Compression::None, plain)])),
         })
     }
+}
+
+fn create(config: &KafkaConfig, codec: Compression) -> Result<FutureProducer, WriteError> {
+    let created = config.producer(codec).create();
+    created.map_err(|error| WriteError::Unavailable(error.to_string()))
 }
 
 #[async_trait]
@@ -33,9 +38,18 @@ impl Writer for KafkaWriter {
         partition: &TopicPartition,
         batch: BatchBuilder,
     ) -> Result<i64, WriteError> {
+        let (codec, batch) = batch.into_uncompressed();
         let deliveries = {
-            let _one_at_a_time = self.queueing.lock().await;
-            producer::enqueue(&self.producer, partition, batch)
+            let mut producers = self.producers.lock().await;
+            let producer = match producers.get(&codec) {
+                Some(producer) => producer.clone(),
+                None => {
+                    let producer = create(&self.config, codec)?;
+                    producers.insert(codec, producer.clone());
+                    producer
+                }
+            };
+            producer::enqueue(&producer, partition, batch)
                 .await
                 .map_err(|refused| refused.error)?
         };
