@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, Poll, PollBudget, Record, SourceOffset,
-    SourceOffsets, SourceTask, Struct, Task, TaskContext, Value, conformance,
+    AlteredOffset, ConfigMap, ConnectError, ConnectorPlugin, Poll, PollBudget, Record,
+    SourceOffset, SourceOffsets, SourceTask, Struct, Task, TaskContext, Value, conformance,
 };
 use connector_postgres::PostgresSource;
 use serde_json::{Value as Json, json};
@@ -267,6 +267,46 @@ async fn a_server_without_logical_decoding() {
         "{issues:?}"
     );
     assert!(error_of(scenario.try_start().await).contains("[wal-level]"));
+}
+
+#[tokio::test]
+async fn offsets_that_users_set_are_looked_at() {
+    let mut config = ConfigMap::new();
+    for (key, value) in [
+        ("database.hostname", "nowhere"),
+        ("database.user", "u"),
+        ("database.dbname", "d"),
+        ("topic.prefix", "p"),
+    ] {
+        config.insert(key.to_owned(), value.to_owned());
+    }
+    let alter = async |partition: Json, offset: Json| {
+        let altered = AlteredOffset {
+            partition: partition.as_object().unwrap().clone(),
+            offset: offset.as_object().cloned(),
+        };
+        PostgresSource.alter_offsets(&config, &[altered]).await
+    };
+    let ours = json!({"server": "p"});
+    assert_eq!(alter(ours.clone(), json!({"lsn": 7})).await, Ok(true));
+    assert_eq!(alter(ours.clone(), Json::Null).await, Ok(true));
+    for (partition, offset, why) in [
+        (
+            json!({"server": "q"}),
+            json!({"lsn": 7}),
+            r#"{"server":"p"}"#,
+        ),
+        (
+            json!({"server": "p", "x": 1}),
+            Json::Null,
+            r#"{"server":"p"}"#,
+        ),
+        (ours.clone(), json!({"lsn": "0/7"}), "\"lsn\""),
+        (ours, json!({}), "lsn_commit"),
+    ] {
+        let error = alter(partition, offset).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
 }
 
 async fn changes_without_a_snapshot(server: &Postgres) {

@@ -46,8 +46,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, Header, Poll,
-    PollBudget, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext, Text, Value,
+    AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue,
+    Header, Poll, PollBudget, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext, Text,
+    Value,
 };
 
 use assemble::Mark;
@@ -108,6 +109,32 @@ impl ConnectorPlugin for PostgresSource {
     fn task_configs(&self, config: &ConfigMap, _: u32) -> Result<Vec<ConfigMap>, ConnectError> {
         // A slot has one reader, and its order is the order of commits.
         Ok(vec![config.clone()])
+    }
+
+    async fn alter_offsets(
+        &self,
+        config: &ConfigMap,
+        offsets: &[AlteredOffset],
+    ) -> Result<bool, ConnectError> {
+        let config = SourceConfig::parse(config)?;
+        let expected = offset::partition(&config.prefix);
+        for altered in offsets {
+            let shown = serde_json::Value::Object(altered.partition.clone());
+            if altered.partition != expected {
+                return Err(ConnectError::Data(format!(
+                    "partition {shown} is none of this connector; it has {}",
+                    serde_json::Value::Object(expected)
+                )));
+            }
+            if let Some(offset) = &altered.offset {
+                Offset::from_json(offset).map_err(|reason| {
+                    ConnectError::Data(format!(
+                        "the offset of partition {shown} cannot be read: {reason}"
+                    ))
+                })?;
+            }
+        }
+        Ok(true)
     }
 
     fn task(&self) -> Task {
