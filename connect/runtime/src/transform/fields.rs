@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use connect_api::{ConnectError, Field, Record, Schema, SchemaType, Struct, Value};
+use connect_api::{
+    ConfigKey, ConfigType, ConnectError, Field, Record, Schema, SchemaType, Struct, Value,
+};
 
 use super::Side;
 
@@ -20,6 +22,24 @@ pub(super) fn put(record: &mut Record, side: Side, schema: Option<Arc<Schema>>, 
     match side {
         Side::Key => (record.key_schema, record.key) = (schema, value),
         Side::Value => (record.value_schema, record.value) = (schema, value),
+    }
+}
+
+/// The key of steps that look at values whose schema has a default.
+pub(super) fn null_key() -> ConfigKey {
+    ConfigKey::optional(
+        "replace.null.with.default",
+        ConfigType::Boolean,
+        Some("true"),
+        "Whether to replace fields that have a default value and that are null to the default value.",
+    )
+}
+
+/// A value, or the default of its schema in place of null where that is wanted.
+pub(super) fn or_default(schema: Option<&Schema>, value: Value, wanted: bool) -> Value {
+    match schema.and_then(|schema| schema.default.as_ref()) {
+        Some(default) if wanted && value.is_null() => default.clone(),
+        _ => value,
     }
 }
 

@@ -6,24 +6,41 @@
 //!
 //! | `type` | does |
 //! |---|---|
-//! | `…InsertField$Key` / `$Value` | adds topic, partition, timestamp or a fixed text as a field |
-//! | `…ReplaceField$Key` / `$Value` | keeps, drops, renames fields |
+//! | `…Cast$Key` / `$Value` | changes the type of fields, or of the whole |
+//! | `…DropHeaders`, `…InsertHeader` | removes headers, adds one |
 //! | `…ExtractField$Key` / `$Value` | puts one field in place of the whole |
-//! | `…HoistField$Key` / `$Value` | puts the whole into one field |
-//! | `…ValueToKey` | makes the key of fields of the value |
-//! | `…RegexRouter` | renames the topic |
 //! | `…Filter` | drops what its predicate picks |
+//! | `…Flatten$Key` / `$Value` | makes nested fields fields of the whole |
+//! | `…HeaderFrom$Key` / `$Value` | copies or moves fields to headers |
+//! | `…HoistField$Key` / `$Value` | puts the whole into one field |
+//! | `…InsertField$Key` / `$Value` | adds topic, partition, timestamp or a fixed text as a field |
+//! | `…MaskField$Key` / `$Value` | puts empty or fixed values in place of fields' |
+//! | `…RegexRouter`, `…TimestampRouter` | renames the topic |
+//! | `…ReplaceField$Key` / `$Value` | keeps, drops, renames fields |
+//! | `…SetSchemaMetadata$Key` / `$Value` | names the schema |
+//! | `…TimestampConverter$Key` / `$Value` | makes times text, numbers, or logical types |
+//! | `…ValueToKey` | makes the key of fields of the value |
+//! | `io.debezium.transforms.ExtractNewRecordState` | puts the row in place of the change event |
 //! | `wasm`, `io.thalweg.connect.transforms.Wasm` | asks a guest |
 //!
 //! (`…` = `org.apache.kafka.connect.transforms.`, which may be left out.) Names, keys and meaning are Kafka's.
 
+mod cast;
+mod date_format;
 mod extract_field;
+mod extract_new_record_state;
 mod fields;
+mod flatten;
+mod headers;
 mod hoist_field;
 mod insert_field;
+mod mask_field;
 mod predicate;
 mod regex_router;
 mod replace_field;
+mod set_schema_metadata;
+mod timestamp_converter;
+mod timestamp_router;
 mod value_to_key;
 mod wasm;
 
@@ -42,6 +59,8 @@ pub(crate) use predicate::{Predicate, PredicateKind};
 
 /// Prefix of Apache's transforms and, with `predicates.`, predicates.
 const APACHE: &str = "org.apache.kafka.connect.transforms.";
+/// Prefix of Debezium's.
+const DEBEZIUM: &str = "io.debezium.transforms.";
 
 /// Which half of a record a step works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,28 +72,54 @@ pub(crate) enum Side {
 /// A kind of transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransformKind {
-    InsertField(Side),
-    ReplaceField(Side),
+    Cast(Side),
+    DropHeaders,
     ExtractField(Side),
-    HoistField(Side),
-    ValueToKey,
-    RegexRouter,
+    ExtractNewRecordState,
     Filter,
+    Flatten(Side),
+    HeaderFrom(Side),
+    HoistField(Side),
+    InsertField(Side),
+    InsertHeader,
+    MaskField(Side),
+    RegexRouter,
+    ReplaceField(Side),
+    SetSchemaMetadata(Side),
+    TimestampConverter(Side),
+    TimestampRouter,
+    ValueToKey,
     Wasm,
 }
 
 impl TransformKind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 28] = [
+        Self::Cast(Side::Key),
+        Self::Cast(Side::Value),
+        Self::DropHeaders,
         Self::ExtractField(Side::Key),
         Self::ExtractField(Side::Value),
+        Self::ExtractNewRecordState,
         Self::Filter,
+        Self::Flatten(Side::Key),
+        Self::Flatten(Side::Value),
+        Self::HeaderFrom(Side::Key),
+        Self::HeaderFrom(Side::Value),
         Self::HoistField(Side::Key),
         Self::HoistField(Side::Value),
         Self::InsertField(Side::Key),
         Self::InsertField(Side::Value),
+        Self::InsertHeader,
+        Self::MaskField(Side::Key),
+        Self::MaskField(Side::Value),
         Self::RegexRouter,
         Self::ReplaceField(Side::Key),
         Self::ReplaceField(Side::Value),
+        Self::SetSchemaMetadata(Side::Key),
+        Self::SetSchemaMetadata(Side::Value),
+        Self::TimestampConverter(Side::Key),
+        Self::TimestampConverter(Side::Value),
+        Self::TimestampRouter,
         Self::ValueToKey,
         Self::Wasm,
     ];
@@ -83,38 +128,61 @@ impl TransformKind {
     pub(crate) fn class(self) -> String {
         let sided = |name: &str, side: Side| format!("{APACHE}{name}${side:?}");
         match self {
-            Self::InsertField(side) => sided("InsertField", side),
-            Self::ReplaceField(side) => sided("ReplaceField", side),
+            Self::Cast(side) => sided("Cast", side),
             Self::ExtractField(side) => sided("ExtractField", side),
+            Self::Flatten(side) => sided("Flatten", side),
+            Self::HeaderFrom(side) => sided("HeaderFrom", side),
             Self::HoistField(side) => sided("HoistField", side),
-            Self::ValueToKey => format!("{APACHE}ValueToKey"),
-            Self::RegexRouter => format!("{APACHE}RegexRouter"),
-            Self::Filter => format!("{APACHE}Filter"),
+            Self::InsertField(side) => sided("InsertField", side),
+            Self::MaskField(side) => sided("MaskField", side),
+            Self::ReplaceField(side) => sided("ReplaceField", side),
+            Self::SetSchemaMetadata(side) => sided("SetSchemaMetadata", side),
+            Self::TimestampConverter(side) => sided("TimestampConverter", side),
+            Self::DropHeaders
+            | Self::Filter
+            | Self::InsertHeader
+            | Self::RegexRouter
+            | Self::TimestampRouter
+            | Self::ValueToKey => format!("{APACHE}{self:?}"),
+            Self::ExtractNewRecordState => format!("{DEBEZIUM}{self:?}"),
             Self::Wasm => "io.thalweg.connect.transforms.Wasm".to_owned(),
         }
     }
 
-    /// By class name, with or without Apache's prefix, or `wasm`.
+    /// By class name, with or without its package, or `wasm`.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         if name == "wasm" {
             return Some(Self::Wasm);
         }
         Self::ALL.into_iter().find(|kind| {
             let class = kind.class();
-            class == name || class.strip_prefix(APACHE) == Some(name)
+            let short = class
+                .strip_prefix(APACHE)
+                .or_else(|| class.strip_prefix(DEBEZIUM));
+            class == name || short == Some(name)
         })
     }
 
     /// Its keys, below `transforms.<name>.`.
     pub(crate) fn config_def(self) -> ConfigDef {
         match self {
-            Self::InsertField(_) => insert_field::def(),
-            Self::ReplaceField(_) => replace_field::def(),
+            Self::Cast(_) => cast::def(),
+            Self::DropHeaders => headers::drop_def(),
             Self::ExtractField(_) => extract_field::def(),
-            Self::HoistField(_) => hoist_field::def(),
-            Self::ValueToKey => value_to_key::def(),
-            Self::RegexRouter => regex_router::def(),
+            Self::ExtractNewRecordState => extract_new_record_state::def(),
             Self::Filter => ConfigDef::new(),
+            Self::Flatten(_) => flatten::def(),
+            Self::HeaderFrom(_) => headers::from_def(),
+            Self::HoistField(_) => hoist_field::def(),
+            Self::InsertField(_) => insert_field::def(),
+            Self::InsertHeader => headers::insert_def(),
+            Self::MaskField(_) => mask_field::def(),
+            Self::RegexRouter => regex_router::def(),
+            Self::ReplaceField(_) => replace_field::def(),
+            Self::SetSchemaMetadata(_) => set_schema_metadata::def(),
+            Self::TimestampConverter(_) => timestamp_converter::def(),
+            Self::TimestampRouter => timestamp_router::def(),
+            Self::ValueToKey => value_to_key::def(),
             Self::Wasm => wasm::def(),
         }
     }
@@ -130,13 +198,30 @@ impl TransformKind {
             return Ok(Box::new(wasm::Wasm::new(name, config, sandbox)?));
         }
         let parsed: Config = self.config_def().parse(config)?;
+        let config = &parsed;
         let each: Box<dyn Each> = match self {
-            Self::InsertField(side) => Box::new(insert_field::InsertField::new(side, &parsed)?),
-            Self::ReplaceField(side) => Box::new(replace_field::ReplaceField::new(side, &parsed)?),
-            Self::ExtractField(side) => Box::new(extract_field::ExtractField::new(side, &parsed)),
-            Self::HoistField(side) => Box::new(hoist_field::HoistField::new(side, &parsed)),
-            Self::ValueToKey => Box::new(value_to_key::ValueToKey::new(&parsed)),
-            Self::RegexRouter => Box::new(regex_router::RegexRouter::new(&parsed)?),
+            Self::Cast(side) => Box::new(cast::Cast::new(side, config)?),
+            Self::DropHeaders => Box::new(headers::DropHeaders::new(config)),
+            Self::ExtractField(side) => Box::new(extract_field::ExtractField::new(side, config)),
+            Self::ExtractNewRecordState => Box::new(
+                extract_new_record_state::ExtractNewRecordState::new(config)?,
+            ),
+            Self::Flatten(side) => Box::new(flatten::Flatten::new(side, config)),
+            Self::HeaderFrom(side) => Box::new(headers::HeaderFrom::new(side, config)?),
+            Self::HoistField(side) => Box::new(hoist_field::HoistField::new(side, config)),
+            Self::InsertField(side) => Box::new(insert_field::InsertField::new(side, config)?),
+            Self::InsertHeader => Box::new(headers::InsertHeader::new(config)),
+            Self::MaskField(side) => Box::new(mask_field::MaskField::new(side, config)),
+            Self::RegexRouter => Box::new(regex_router::RegexRouter::new(config)?),
+            Self::ReplaceField(side) => Box::new(replace_field::ReplaceField::new(side, config)?),
+            Self::SetSchemaMetadata(side) => {
+                Box::new(set_schema_metadata::SetSchemaMetadata::new(side, config)?)
+            }
+            Self::TimestampConverter(side) => {
+                Box::new(timestamp_converter::TimestampConverter::new(side, config)?)
+            }
+            Self::TimestampRouter => Box::new(timestamp_router::TimestampRouter::new(config)?),
+            Self::ValueToKey => Box::new(value_to_key::ValueToKey::new(config)),
             Self::Filter | Self::Wasm => Box::new(Drop),
         };
         Ok(Box::new(EachRecord(each)))
