@@ -4,16 +4,17 @@
 //! answers a client's mistake with 500, this answers 400 or 404, and appends what would help to Kafka's text.
 
 mod body;
+mod caller;
 mod connectors;
 mod error;
 mod plugins;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
+use axum::{Router, middleware};
 use serde_json::json;
 
 use crate::worker::Inner;
@@ -95,6 +96,10 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&inner),
+            caller::check,
+        ))
         .with_state(inner)
 }
 
