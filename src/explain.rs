@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::exit::Failure;
+use crate::shell::wrapped;
 use crate::{config, screen};
 
 /// A section a code, headed `## TWnnnn …`.
@@ -30,7 +31,10 @@ pub(crate) fn run(args: ExplainArgs) -> Result<()> {
     };
     let wanted = code.trim().to_uppercase();
     if let Some(page) = page(&wanted) {
-        return screen::line(page);
+        return match screen::columns() {
+            Some(columns) => screen::line(wrapped(page, columns).trim_end()),
+            None => screen::line(page),
+        };
     }
     let nearest = config::nearest(&wanted, titles().map(|(code, _)| code));
     let nearest = nearest.map_or(String::new(), |code| format!(", did you mean {code}?"));

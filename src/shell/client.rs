@@ -91,14 +91,8 @@ pub(crate) enum Next {
 impl Client {
     /// A client of `address`: `HOST:PORT`, with or without `http://`.
     pub(crate) fn new(address: &str) -> Self {
-        let address = address.trim_end_matches('/');
-        let base = if address.contains("://") {
-            address.to_owned()
-        } else {
-            format!("http://{address}")
-        };
         Self {
-            base,
+            base: base(address),
             http: reqwest::Client::new(),
             settings: Map::new(),
         }
@@ -107,6 +101,11 @@ impl Client {
     /// Keeps a setting for the statements to come.
     pub(crate) fn set(&mut self, name: String, value: String) {
         self.settings.insert(name, Value::String(value));
+    }
+
+    /// Speaks to another address from now on, with the same settings.
+    pub(crate) fn turn_to(&mut self, address: &str) {
+        self.base = base(address);
     }
 
     /// Where it speaks to.
@@ -174,6 +173,14 @@ impl Client {
                 .collect(),
         })
     }
+}
+
+fn base(address: &str) -> String {
+    let address = address.trim_end_matches('/');
+    if address.contains("://") {
+        return address.to_owned();
+    }
+    format!("http://{address}")
 }
 
 /// What of an error says most: the deepest cause ("connection refused").

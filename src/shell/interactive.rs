@@ -17,7 +17,7 @@ use super::functions::FUNCTIONS;
 use super::table::{fitted, wrapped};
 use super::{Ended, Session, help, prompt};
 use crate::exit::Failure;
-use crate::screen;
+use crate::{presence, screen};
 
 /// Whether the shell goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
         };
         // At once: a window that is closed must not lose what was typed. Without a file there is nothing to keep.
         let _ = editor.sync_history();
-        if lost && runtime.block_on(session.client.is_ready()) {
+        if lost && runtime.block_on(session.found_again()) {
             eprintln!("connected to {} again", session.client.address());
             lost = false;
         }
@@ -79,6 +79,19 @@ fn tell(error: &anyhow::Error, client: &Client, lost: bool) {
 }
 
 impl Session {
+    /// Whether the server is there again: where it was, or where its data folder says.
+    async fn found_again(&mut self) -> bool {
+        if self.client.is_ready().await {
+            return true;
+        }
+        let Some(data) = &self.data else { return false };
+        let Some(holder) = presence::holder(data).await else {
+            return false;
+        };
+        self.client.turn_to(&holder.http.to_string());
+        self.client.is_ready().await
+    }
+
     /// Runs what a line, or the lines of one statement, says.
     pub(super) async fn line(&mut self, text: &str) -> Result<Flow> {
         match command::parse(text) {

@@ -33,7 +33,7 @@ use crate::screen;
 use crate::start::{self, Running};
 pub(crate) use client::{Client, Next, Outcome, Row, Rows};
 use output::{Kept, Output, View};
-pub(crate) use table::table;
+pub(crate) use table::{table, wrapped};
 
 /// Arguments of `thalweg sql`.
 #[derive(Debug, Args)]
@@ -82,9 +82,13 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
         (None, None) => None,
     };
     let runtime = start::runtime()?;
-    let (client, embedded) = runtime.block_on(connect(config, args.server.as_deref()))?;
+    let server = args.server.as_deref();
+    let (client, embedded) = runtime.block_on(connect(config, server))?;
     let output = args.output.unwrap_or_else(Output::for_stdout);
     let mut session = Session::new(client, View::for_stdout(output, text.is_none()));
+    if server.is_none() {
+        session.data = Some(config.load()?.settings.data);
+    }
     let result = match text {
         // One command, as psql takes it.
         Some(text) if text.trim_start().starts_with('\\') => {
@@ -178,6 +182,8 @@ enum Ended {
 /// What statements are run with.
 struct Session {
     client: Client,
+    /// The folder whose server it speaks to, unless an address was given: it may come back elsewhere.
+    data: Option<PathBuf>,
     view: View,
     /// Where answers go instead of the screen.
     file: Option<(PathBuf, std::fs::File)>,
@@ -192,6 +198,7 @@ impl Session {
     fn new(client: Client, view: View) -> Self {
         Self {
             client,
+            data: None,
             view,
             file: None,
             kept: None,

@@ -8,7 +8,8 @@ use crate::fixture::process::{Server, thalweg};
 #[test]
 fn a_person_at_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(&folder.path().join("data"));
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
     let rows: Vec<String> = (0..100)
         .map(|row| {
             format!(
@@ -31,7 +32,7 @@ fn a_person_at_a_terminal() {
     let output = Command::new("python3")
         .arg(root().join("tests/analyst/terminal.py"))
         .arg(thalweg().get_program())
-        .arg(&server.http)
+        .arg(&data)
         .arg(folder.path())
         .arg(server.pid().to_string())
         .output()
