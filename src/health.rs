@@ -39,7 +39,9 @@ pub(crate) fn router(
     broker: Broker,
     presence: Presence,
 ) -> Router {
+    let front = front_page(&presence);
     Router::new()
+        .route("/", get(|| async { front }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/readyz",
@@ -62,6 +64,28 @@ pub(crate) fn router(
                 async move { page }
             }),
         )
+}
+
+/// What there is, for whoever opens the address in a browser.
+fn front_page(presence: &Presence) -> String {
+    format!(
+        "\
+thalweg {version}, data in {data}
+
+POST /v1/query     {{\"sql\": \"SELECT 1\"}}: rows as JSON lines (thalweg sql, curl)
+GET  /v1/catalog   sources, tables, views and functions with their columns
+GET  /v1/server    version, data folder and addresses
+GET  /metrics      figures for Prometheus
+GET  /healthz      the process answers
+GET  /readyz       everything serves
+
+Kafka {kafka}    Connect http://{connect}/connectors
+",
+        version = presence.version,
+        data = presence.data,
+        kafka = presence.kafka,
+        connect = presence.connect,
+    )
 }
 
 /// Not ready says why: a partition that is offline comes back with a restart, which nobody does who does not know.

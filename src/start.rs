@@ -176,10 +176,22 @@ async fn open_broker(settings: &Settings) -> Result<Broker> {
         connection_idle_max: Duration::from_millis(settings.kafka.connection_idle_ms_max),
         ..BrokerConfig::default()
     };
-    tokio::task::spawn_blocking(move || Broker::open(config))
+    let opened = tokio::task::spawn_blocking(move || Broker::open(config))
         .await
-        .context("open the log")?
-        .map_err(|error| Failure::Server(error.to_string()).into())
+        .context("open the log")?;
+    let error = match opened {
+        Ok(broker) => return Ok(broker),
+        Err(error) => error,
+    };
+    let mut text = error.to_string();
+    if let Some(holder) = presence::holder(&settings.data).await {
+        text += &format!(
+            "; it serves at {}, and `thalweg sql --data {}` speaks to it",
+            holder.http,
+            settings.data.display()
+        );
+    }
+    Err(Failure::Server(text).into())
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {

@@ -269,6 +269,15 @@ fn a_data_folder_means_the_server_that_holds_it() {
         "{stderr}"
     );
     assert!(!other.exists());
+    // Whoever starts a second server on the folder hears of the first.
+    let output = crate::fixture::process::server_command(&mine)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&format!("it serves at {}", server.http)),
+        "{said}"
+    );
     // After a kill the note is still there, and nobody believes it.
     server.kill();
     assert!(mine.join("server.json").exists());

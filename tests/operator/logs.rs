@@ -133,6 +133,14 @@ fn the_data_folder_tells_who_serves_it() {
         assert_eq!(said.json::<serde_json::Value>().await.unwrap(), note);
         assert_eq!(note["http"], server.http.as_str());
         assert_eq!(note["pid"], server.pid());
+        let front = reqwest::get(format!("http://{}/", server.http))
+            .await
+            .unwrap();
+        let front = front.text().await.unwrap();
+        assert!(
+            front.contains("/v1/query") && front.contains(&server.kafka),
+            "{front}"
+        );
         server.terminate();
         assert!(!folder.path().join("server.json").exists());
     });
