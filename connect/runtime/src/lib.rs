@@ -19,6 +19,7 @@ mod converter;
 mod definition;
 mod herder;
 mod rest;
+mod secrets;
 mod store;
 mod supervisor;
 mod task;

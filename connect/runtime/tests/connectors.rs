@@ -28,6 +28,12 @@ pub struct Script {
     pub taken: Mutex<Vec<String>>,
     /// Values that the sink cannot take.
     pub refused: Mutex<Vec<String>>,
+    /// Rows that the sink rejects of the next batch, right or not.
+    pub rejects: Mutex<Option<Vec<usize>>>,
+    /// Records of each batch that was put.
+    pub puts: Mutex<Vec<usize>>,
+    /// The secret of each sink task that was started.
+    pub secrets: Mutex<Vec<String>>,
     pub flushes: Mutex<usize>,
     /// Offsets that the sink stores itself, if it is to.
     pub stored: Mutex<Option<BTreeMap<TopicPartition, i64>>>,
@@ -206,7 +212,8 @@ impl ConnectorPlugin for KeepSink {
     }
 
     fn config_def(&self) -> ConfigDef {
-        ConfigDef::new()
+        let secret = ConfigKey::optional("secret", ConfigType::Password, None, "Secret.");
+        ConfigDef::new().with(secret)
     }
 
     fn task_configs(
@@ -215,6 +222,21 @@ impl ConnectorPlugin for KeepSink {
         tasks_max: u32,
     ) -> Result<Vec<ConfigMap>, ConnectError> {
         Ok(vec![config.clone(); tasks_max as usize])
+    }
+
+    async fn alter_offsets(
+        &self,
+        _: &ConfigMap,
+        offsets: &[AlteredOffset],
+    ) -> Result<bool, ConnectError> {
+        let bad = |altered: &AlteredOffset| {
+            let offset = altered.offset.as_ref()?.get("kafka_offset")?;
+            (offset.as_i64() == Some(13)).then_some(())
+        };
+        match offsets.iter().find_map(bad) {
+            None => Ok(true),
+            Some(()) => Err(ConnectError::Data("13 brings bad luck".to_owned())),
+        }
     }
 
     fn task(&self) -> Task {
@@ -226,7 +248,11 @@ struct KeepTask(Arc<Script>);
 
 #[async_trait]
 impl SinkTask for KeepTask {
-    async fn start(&mut self, _: TaskContext) -> Result<(), ConnectError> {
+    async fn start(&mut self, context: TaskContext) -> Result<(), ConnectError> {
+        self.0
+            .secrets
+            .lock()
+            .extend(context.config.get("secret").cloned());
         Ok(())
     }
 
@@ -255,6 +281,14 @@ impl SinkTask for KeepTask {
 
     async fn put(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError> {
         self.0.mishap()?;
+        self.0.puts.lock().push(batch.records.len());
+        if let Some(indexes) = &*self.0.rejects.lock() {
+            let row = |index: &usize| RejectedRow {
+                index: *index,
+                message: "refused".to_owned(),
+            };
+            return Ok(PutReport::Rejected(indexes.iter().map(row).collect()));
+        }
         let refused = self.0.refused.lock();
         let rejected: Vec<RejectedRow> = batch
             .records

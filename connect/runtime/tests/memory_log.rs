@@ -106,6 +106,30 @@ impl MemoryLog {
             .expect("the topic is there");
     }
 
+    /// Several records at once.
+    pub async fn put_all(&self, topic: &str, partition: i32, values: &[&str]) {
+        let mut batch = BatchBuilder::new(log_api::Compression::None);
+        for value in values {
+            batch.append(1000, None, Some(value.as_bytes()), &[]);
+        }
+        self.append(&TopicPartition::new(topic, partition), batch)
+            .expect("the topic is there");
+    }
+
+    pub async fn put_with_header(
+        &self,
+        topic: &str,
+        partition: i32,
+        value: &str,
+        (name, header): (&str, &str),
+    ) {
+        let mut batch = BatchBuilder::new(log_api::Compression::None);
+        let headers = [(name, Some(header.as_bytes()))];
+        batch.append(1000, None, Some(value.as_bytes()), &headers);
+        self.append(&TopicPartition::new(topic, partition), batch)
+            .expect("the topic is there");
+    }
+
     pub fn committed_by(&self, group: &str, partition: &TopicPartition) -> Option<i64> {
         self.state
             .lock()

@@ -306,3 +306,228 @@ async fn a_call_that_is_tried_again_shows_why_and_waits_while_paused() {
     assert_eq!(task.get("trace"), None);
     harness.worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_over_partitions_is_one_put() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 20).await;
+    for partition in 0..20 {
+        log.put("t", partition, None, Some(&partition.to_string()))
+            .await;
+    }
+    let harness = Harness::on(log.clone(), config()).await;
+    harness.script.refused.lock().push("7".to_owned());
+    let mut settings = sink();
+    settings["errors.tolerance"] = "all".into();
+    settings["errors.deadletterqueue.topic.name"] = "dead".into();
+    harness.configure("s", settings).await;
+    harness
+        .until("19 records", |script| script.taken.lock().len() == 19)
+        .await;
+    assert_eq!(log.records("dead")[0].value_text(), "7");
+    // The batch that was refused, and what was left of it.
+    assert_eq!(*harness.script.puts.lock(), [20, 19]);
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_rejects_rows_out_of_order_fails() {
+    for wrong in [&[][..], &[1, 0], &[0, 0], &[2]] {
+        let log = MemoryLog::new();
+        topic(&log, "t", 1).await;
+        let harness = Harness::on(log.clone(), config()).await;
+        *harness.script.rejects.lock() = Some(wrong.to_vec());
+        let mut settings = sink();
+        settings["errors.tolerance"] = "all".into();
+        harness.configure("s", settings).await;
+        harness.until_state("s", Some(0), "RUNNING").await;
+        log.put_all("t", 0, &["1", "2"]).await;
+        let task = harness.until_state("s", Some(0), "FAILED").await;
+        let trace = task["trace"].as_str().unwrap();
+        assert!(
+            trace.contains("KeepSinkConnector breaks the contract of put"),
+            "{trace}"
+        );
+        assert!(harness.script.taken.lock().is_empty());
+        harness.worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_may_begin_at_the_end() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    log.put("t", 0, None, Some("1")).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    let mut settings = sink();
+    settings["consumer.override.auto.offset.reset"] = "latest".into();
+    settings["consumer.override.group.id"] = "mine".into();
+    harness.configure("s", settings).await;
+    let partition = TopicPartition::new("t", 0);
+    // The end is committed before anything was read, so that a restart begins there too.
+    log.until("the end", |log| {
+        log.committed_by("mine", &partition) == Some(1)
+    })
+    .await;
+    harness.worker.stop().await;
+    log.put("t", 0, None, Some("2")).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    harness
+        .until("the second", |script| !script.taken.lock().is_empty())
+        .await;
+    assert_eq!(*harness.script.taken.lock(), ["t-0@1 null=2"]);
+    let offsets = harness.get("/connectors/s/offsets").await;
+    assert_eq!(offsets["offsets"][0]["partition"]["kafka_topic"], "t");
+    let mut settings = sink();
+    settings["consumer.override.auto.offset.reset"] = "none".into();
+    harness.configure("n", settings).await;
+    let task = harness.until_state("n", Some(0), "FAILED").await;
+    assert!(
+        task["trace"]
+            .as_str()
+            .unwrap()
+            .contains("group connect-n has no offset for t-0")
+    );
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_shown_to_nobody_and_survive_an_edit() {
+    let harness = Harness::start().await;
+    let mut settings = sink();
+    settings["secret"] = "hunter22".into();
+    harness.configure("s", settings).await;
+    harness.until_state("s", Some(0), "RUNNING").await;
+    let away = Mishap::Fail(ConnectError::Transient("hunter22 is refused".to_owned()));
+    *harness.script.mishaps.lock() = vec![away];
+    topic(&harness.log, "t", 1).await;
+    harness.log.put("t", 0, None, Some("1")).await;
+    harness
+        .until("the record", |script| !script.taken.lock().is_empty())
+        .await;
+    for path in ["", "/config", "/tasks", "/tasks-config", "/status"] {
+        let answer = harness
+            .get(&format!("/connectors/s{path}"))
+            .await
+            .to_string();
+        assert!(!answer.contains("hunter22"), "{path}: {answer}");
+    }
+    let mut shown = harness.get("/connectors/s/config").await;
+    assert_eq!(shown["secret"], "********");
+    shown["errors.tolerance"] = "all".into();
+    harness.configure("s", shown).await;
+    harness
+        .until("started anew", |script| script.secrets.lock().len() == 2)
+        .await;
+    assert_eq!(*harness.script.secrets.lock(), ["hunter22", "hunter22"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "from-a-file\n").unwrap();
+    let place = format!("${{dir:{}:token}}", folder.path().display());
+    let mut settings = sink();
+    settings["secret"] = place.clone().into();
+    harness.configure("s", settings).await;
+    harness
+        .until("started with it", |script| script.secrets.lock().len() == 3)
+        .await;
+    assert_eq!(harness.script.secrets.lock()[2], "from-a-file");
+    assert_eq!(
+        harness.get("/connectors/s/config").await["secret"],
+        place.as_str()
+    );
+    let stored = harness.log.records("connect-configs");
+    assert!(
+        stored
+            .iter()
+            .all(|record| !record.value_text().contains("from-a-file"))
+    );
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_go_through_their_converter() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    log.put_with_header("t", 0, "1", ("h", "{\"a\":[1]}")).await;
+    log.put_with_header("t", 0, "2", ("h", "{")).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    let mut settings = sink();
+    settings["header.converter"] = "JsonConverter".into();
+    settings["header.converter.schemas.enable"] = "false".into();
+    harness.configure("s", settings).await;
+    let task = harness.until_state("s", Some(0), "FAILED").await;
+    let trace = task["trace"].as_str().unwrap();
+    assert!(
+        trace.contains("stage HEADER_CONVERTER, topic 't', partition 0, offset 1"),
+        "{trace}"
+    );
+    harness.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connector_looks_at_offsets_that_a_user_sets() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    let mut settings = sink();
+    settings["name"] = "s".into();
+    let body = json!({"name": "s", "config": settings, "initial_state": "STOPPED"});
+    let (status, _, answer) = harness.send("POST", "/connectors", Some(&body)).await;
+    assert_eq!(status, 201, "{answer}");
+    harness.until_state("s", None, "STOPPED").await;
+    for (partition, offset, expected, words) in [
+        (
+            json!({"kafka_topic": "t", "kafka_partition": 0}),
+            json!({"kafka_offset": 0}),
+            200,
+            "altered successfully",
+        ),
+        (
+            json!({"kafka_topic": "t", "kafka_partition": 0}),
+            json!({"kafka_offset": 13}),
+            400,
+            "13 brings bad luck",
+        ),
+        (
+            json!({"kafka_topic": "t"}),
+            json!({"kafka_offset": 0}),
+            400,
+            "must contain the keys 'kafka_topic' and 'kafka_partition'",
+        ),
+        (
+            json!({"kafka_topic": 1, "kafka_partition": 0}),
+            json!(null),
+            400,
+            "Kafka topic names must be valid strings",
+        ),
+        (
+            json!({"kafka_topic": "t", "kafka_partition": "x"}),
+            json!(null),
+            400,
+            "Failed to parse the following Kafka partition value",
+        ),
+        (
+            json!({"kafka_topic": "t", "kafka_partition": 0}),
+            json!({"offset": 0}),
+            400,
+            "contain the key 'kafka_offset'",
+        ),
+        (
+            json!({"kafka_topic": "t", "kafka_partition": 0}),
+            json!({"kafka_offset": -1}),
+            400,
+            "Failed to parse the following Kafka offset value",
+        ),
+    ] {
+        let body = json!({"offsets": [{"partition": partition, "offset": offset}]});
+        let (status, _, answer) = harness
+            .send("PATCH", "/connectors/s/offsets", Some(&body))
+            .await;
+        assert_eq!(status, expected, "{answer}");
+        assert!(
+            answer["message"].as_str().unwrap().contains(words),
+            "{answer}"
+        );
+    }
+    harness.worker.stop().await;
+}

@@ -269,3 +269,32 @@ async fn a_record_over_the_topics_limit_is_an_error_of_that_record() {
     assert!(harness.log.records("t").is_empty());
     harness.worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transform_cannot_route_to_topics_of_the_system() {
+    for target in ["__transaction_state", "connect-offsets", "a b", ""] {
+        let harness = Harness::start().await;
+        let config = json!({
+            "connector.class": "CountSource", "topic": "t", "count": 3, "transforms": "r",
+            "transforms.r.type": "RegexRouter", "transforms.r.regex": ".*", "transforms.r.replacement": target,
+        });
+        harness.configure("c", config.clone()).await;
+        let task = harness.until_state("c", Some(0), "FAILED").await;
+        let trace = task["trace"].as_str().unwrap();
+        assert!(
+            trace.contains(&format!("the record cannot go to topic \"{target}\"")),
+            "{trace}"
+        );
+        assert!(harness.log.records("connect-offsets").is_empty());
+
+        let mut config = config;
+        config["errors.tolerance"] = "all".into();
+        config["errors.deadletterqueue.topic.name"] = "dead".into();
+        harness.configure("c", config).await;
+        harness
+            .log
+            .until("3 letters", |log| log.records("dead").len() == 3)
+            .await;
+        harness.worker.stop().await;
+    }
+}

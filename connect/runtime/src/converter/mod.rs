@@ -6,8 +6,9 @@
 //! | `org.apache.kafka.connect.storage.StringConverter` | `StringConverter` |
 //! | `org.apache.kafka.connect.converters.ByteArrayConverter` | `ByteArrayConverter` |
 //!
-//! Headers go through no configurable converter: text and bytes are written as they are, everything else as JSON
-//! text, and they are read back as text where they are UTF-8, as bytes where not.
+//! Headers go through one of these too, or through `SimpleHeaderConverter` (the default): text and bytes are written as
+//! they are, everything else as JSON text, and they are read back as text where they are UTF-8, as bytes where not.
+//! (Kafka's makes numbers of texts that look like numbers, and loses digits where they do not fit.)
 
 mod bytes;
 mod json;
@@ -81,6 +82,59 @@ impl ConverterKind {
             Self::String => Box::new(string::StringConverter),
             Self::Bytes => Box::new(bytes::ByteArrayConverter),
         })
+    }
+}
+
+/// The class of the converter of headers where none is named.
+pub(crate) const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
+
+/// A converter of headers.
+pub(crate) enum HeaderConverter {
+    Simple,
+    Other(ConverterKind, Box<dyn Converter>),
+}
+
+impl HeaderConverter {
+    /// Builds the one of a class; `config` holds its keys without the prefix. `None`: there is no such class.
+    pub(crate) fn build(class: &str, config: &ConfigMap) -> Option<Result<Self, ConnectError>> {
+        if class == SIMPLE_HEADERS || class == "SimpleHeaderConverter" {
+            return Some(Ok(Self::Simple));
+        }
+        let kind = ConverterKind::by_name(class)?;
+        Some(kind.build(config).map(|other| Self::Other(kind, other)))
+    }
+
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Simple => SIMPLE_HEADERS,
+            Self::Other(kind, _) => kind.class(),
+        }
+    }
+
+    /// A header's bytes.
+    pub(crate) fn bytes(&mut self, value: &Value) -> Result<Option<Bytes>, ConnectError> {
+        match self {
+            Self::Simple => Ok(header_bytes(value)),
+            Self::Other(_, converter) => converter.to_bytes(None, value),
+        }
+    }
+
+    /// A header from its bytes.
+    pub(crate) fn header(
+        &mut self,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<Header, ConnectError> {
+        match self {
+            Self::Simple => Ok(header(name, value)),
+            Self::Other(_, converter) => {
+                let (_, value) = converter.to_value(value.map(Bytes::copy_from_slice))?;
+                Ok(Header {
+                    name: Text::from(name),
+                    value,
+                })
+            }
+        }
     }
 }
 

@@ -5,10 +5,8 @@ use connect_api::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::converter::ConverterKind;
+use crate::converter::{ConverterKind, SIMPLE_HEADERS};
 use crate::transform::{PredicateKind, TransformKind};
-
-pub(super) const HEADER_CONVERTER: &str = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
 
 const COMMON: &str = "Common";
 const TRANSFORMS: &str = "Transforms";
@@ -88,8 +86,8 @@ pub(super) fn common(kind: ConnectorKind) -> ConfigDef {
             ConfigKey::optional(
                 "header.converter",
                 ConfigType::Class,
-                Some(HEADER_CONVERTER),
-                "Converter of header values. Text and bytes are kept as they are, other values are written as JSON.",
+                Some(SIMPLE_HEADERS),
+                "Converter of header values. Text and bytes are kept as they are, other values are written as JSON; or one of the converters of keys and values.",
             )
             .importance(Importance::Low)
             .group(COMMON)

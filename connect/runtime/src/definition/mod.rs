@@ -4,6 +4,7 @@
 mod keys;
 mod names;
 mod nearest;
+mod overrides;
 mod plugins;
 mod settings;
 mod validate;
@@ -12,7 +13,9 @@ mod validate;
 mod tests;
 
 pub(crate) use keys::key_infos;
+pub(crate) use names::target_issue;
 pub(crate) use nearest::{is_typo, nearest};
+pub(crate) use overrides::{Consumer, OffsetReset, group};
 pub(crate) use plugins::Plugins;
 pub(crate) use settings::{ErrorSettings, Settings, TopicCreation};
 pub(crate) use validate::{Invalid, validate};

@@ -28,9 +28,7 @@ pub(super) fn issues(
             // Whether one is needed is for others to say.
             let issue = match name {
                 "" => None,
-                _ if is_target && is_internal(name, worker) => {
-                    Some("the system keeps this topic for itself")
-                }
+                _ if is_target => target_issue(name, worker),
                 _ => name_issue(name),
             };
             if let Some(issue) = issue {
@@ -40,6 +38,15 @@ pub(super) fn issues(
         }
     }
     issues
+}
+
+/// Why records of a connector cannot go to a topic of this name, wherever the name comes from.
+pub(crate) fn target_issue(name: &str, worker: &ConnectConfig) -> Option<&'static str> {
+    match name {
+        "" => Some("the name is empty"),
+        _ if is_internal(name, worker) => Some("the system keeps this topic for itself"),
+        _ => name_issue(name),
+    }
 }
 
 fn is_internal(name: &str, worker: &ConnectConfig) -> bool {

@@ -6,7 +6,7 @@ use connect_api::{ConnectorKind, ConnectorPlugin};
 use connect_sandbox::Sandbox;
 
 use super::nearest;
-use crate::converter::ConverterKind;
+use crate::converter::{ConverterKind, SIMPLE_HEADERS};
 use crate::transform::{PredicateKind, TransformKind};
 
 /// Everything that a configuration can name.
@@ -89,7 +89,10 @@ impl Plugins {
             for converter in ConverterKind::ALL {
                 add(converter.class().to_owned(), "converter");
             }
-            add(super::keys::HEADER_CONVERTER.to_owned(), "header_converter");
+            add(SIMPLE_HEADERS.to_owned(), "header_converter");
+            for converter in ConverterKind::ALL {
+                add(converter.class().to_owned(), "header_converter");
+            }
             for transform in TransformKind::ALL {
                 add(transform.class(), "transformation");
             }

@@ -7,8 +7,9 @@ use connect_api::{Config, ConfigMap, ConnectError, ConnectorKind};
 use log_api::Compression;
 
 use super::keys;
+use super::overrides::{self, Consumer};
 use crate::config::ConnectConfig;
-use crate::converter::{Converter, ConverterKind};
+use crate::converter::{Converter, ConverterKind, HeaderConverter, SIMPLE_HEADERS};
 use crate::transform::below;
 
 /// How errors of single records are dealt with.
@@ -42,8 +43,10 @@ pub(crate) struct Settings {
     /// Expression for topics of a sink.
     pub(crate) topics_regex: Option<regex::Regex>,
     pub(crate) transaction_interval: Duration,
+    pub(crate) consumer: Consumer,
     pub(crate) key_converter: Box<dyn Converter>,
     pub(crate) value_converter: Box<dyn Converter>,
+    pub(crate) header_converter: HeaderConverter,
     /// Class names for dead letters.
     pub(crate) key_converter_class: &'static str,
     pub(crate) value_converter_class: &'static str,
@@ -64,6 +67,7 @@ impl Settings {
             converter("key.converter", &common, config, worker)?;
         let (value_converter_class, value_converter) =
             converter("value.converter", &common, config, worker)?;
+        let header_converter = header_converter(&common, config)?;
         let (topics, topics_regex) = match kind {
             ConnectorKind::Source => (Vec::new(), None),
             ConnectorKind::Sink => topics(&common)?,
@@ -77,12 +81,14 @@ impl Settings {
         Ok(Self {
             errors: errors(&common),
             creation: creation(config, worker)?,
-            compression: compression(config)?,
+            compression: overrides::compression(config)?,
+            consumer: overrides::consumer(config)?,
             topics,
             topics_regex,
             transaction_interval: Duration::from_millis(interval),
             key_converter,
             value_converter,
+            header_converter,
             key_converter_class,
             value_converter_class,
         })
@@ -129,7 +135,23 @@ pub(super) fn converter(
         }
     };
     let kind = ConverterKind::by_name(&class).ok_or_else(|| unknown_converter(key, &class))?;
-    let built = kind.build(&own).map_err(|error| match error {
+    let built = kind.build(&own).map_err(|error| within(key, error))?;
+    Ok((kind.class(), built))
+}
+
+/// The converter of headers that the configuration names.
+fn header_converter(common: &Config, config: &ConfigMap) -> Result<HeaderConverter, ConnectError> {
+    let key = "header.converter";
+    let class = common.string(key);
+    let own = below(config, "header.converter.");
+    HeaderConverter::build(class, &own)
+        .ok_or_else(|| unknown_converter(key, class))?
+        .map_err(|error| within(key, error))
+}
+
+/// An error of a key below this one.
+fn within(key: &str, error: ConnectError) -> ConnectError {
+    match error {
         ConnectError::Config {
             key: below,
             message,
@@ -138,12 +160,16 @@ pub(super) fn converter(
             message,
         },
         other => other,
-    })?;
-    Ok((kind.class(), built))
+    }
 }
 
 fn unknown_converter(key: &str, class: &str) -> ConnectError {
-    let known: Vec<&str> = ConverterKind::ALL.iter().map(|kind| kind.class()).collect();
+    let simple = (key == "header.converter").then_some(SIMPLE_HEADERS);
+    let known: Vec<&str> = ConverterKind::ALL
+        .iter()
+        .map(|kind| kind.class())
+        .chain(simple)
+        .collect();
     let hint = match super::nearest(class, known.iter().copied()) {
         Some(near) => format!("; did you mean {near}?"),
         None => format!("; there are {}", known.join(", ")),
@@ -225,18 +251,5 @@ fn creation(config: &ConfigMap, worker: &ConnectConfig) -> Result<TopicCreation,
     Ok(TopicCreation {
         partitions,
         configs,
-    })
-}
-
-fn compression(config: &ConfigMap) -> Result<Compression, ConnectError> {
-    let key = "producer.override.compression.type";
-    let Some(name) = config.get(key) else {
-        return Ok(Compression::None);
-    };
-    Compression::ALL.into_iter().find(|codec| codec.name() == name).ok_or_else(|| {
-        ConnectError::config(
-            key,
-            format!("Invalid value {name} for configuration {key}: String must be one of: none, gzip, snappy, lz4, zstd"),
-        )
     })
 }

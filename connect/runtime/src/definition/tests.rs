@@ -334,3 +334,85 @@ fn urls_in_errors_have_no_password() {
         assert_eq!(super::validate::without_password(value), shown);
     }
 }
+
+#[tokio::test]
+async fn keys_of_clients_work_or_are_warned_of() {
+    let sink = [
+        ("name", "a"),
+        ("connector.class", "LinesSink"),
+        ("file", "x"),
+        ("topics", "t"),
+    ];
+    let more = [
+        ("consumer.override.auto.offset.reset", "latest"),
+        ("consumer.override.max.poll.records", "5"),
+        ("admin.override.client.id", "c"),
+        ("producer.override.compression.type", "lz4"),
+    ];
+    let infos = checked(&[&sink[..], &more].concat()).await.unwrap();
+    assert_eq!(infos.refusal(), None);
+    assert_eq!(
+        infos.warnings,
+        [
+            "recognised, not supported: admin.override.client.id",
+            "recognised, not supported: consumer.override.max.poll.records",
+            "recognised, not supported: producer.override.compression.type",
+        ]
+    );
+    for (key, value, issue) in [
+        (
+            "consumer.override.auto.offset.reset",
+            "newest",
+            "must be one of: earliest, latest, none",
+        ),
+        (
+            "consumer.override.isolation.level",
+            "none",
+            "must be one of: read_committed",
+        ),
+        (
+            "consumer.override.auto.ofset.reset",
+            "latest",
+            "did you mean consumer.override.auto.offset.reset?",
+        ),
+        (
+            "header.converter",
+            "JsonConvertor",
+            "did you mean org.apache.kafka.connect.json.JsonConverter?",
+        ),
+    ] {
+        let refusal = checked(&[&sink[..], &[(key, value)]].concat())
+            .await
+            .unwrap()
+            .refusal();
+        assert!(
+            refusal.as_deref().unwrap_or_default().contains(issue),
+            "{refusal:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn placeholders_are_looked_up_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("number"), "s3cr3t-number").unwrap();
+    let place = format!("${{dir:{}:number}}", folder.path().display());
+    let infos = checked(&[&GOOD[..], &[("tasks.max", &place)]].concat())
+        .await
+        .unwrap();
+    let shown = infos.to_json().to_string() + &infos.refusal().unwrap();
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    assert!(
+        infos.refusal().unwrap().contains(&format!(
+            "Invalid value {place} for configuration tasks.max"
+        )),
+        "{shown}"
+    );
+    let missing = refusal(&[("secret", "${env:THALWEG_HAS_NO_SUCH_NAME}")]).await;
+    assert!(
+        missing.contains("no text variable THALWEG_HAS_NO_SUCH_NAME"),
+        "{missing}"
+    );
+    std::fs::write(folder.path().join("number"), "3").unwrap();
+    assert_eq!(refusal(&[("tasks.max", &place)]).await, "");
+}

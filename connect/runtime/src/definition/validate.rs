@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, ConnectError, ConnectorKind,
-    Importance,
+    ConnectorPlugin, Importance,
 };
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
 use super::settings::Settings;
-use super::{Plugins, is_typo, keys, names, nearest};
+use super::{Plugins, is_typo, keys, names, nearest, overrides};
 use crate::config::ConnectConfig;
 use crate::converter::ConverterKind;
+use crate::secrets::{self, Secrets};
 use crate::transform::{self, PredicateKind, TransformKind, below, names as listed};
 
 /// How long a connector may look at the world.
@@ -143,6 +144,21 @@ impl ConfigInfos {
         }
     }
 
+    /// Values as they are stored, and no secret in what is said of them.
+    fn show(&mut self, stored: &ConfigMap, secrets: &Secrets) {
+        for (key, value) in &mut self.keys {
+            if let Some(given) = key.given(stored) {
+                value.value = Some(given.to_owned());
+            }
+            for error in &mut value.errors {
+                *error = secrets.hide(std::mem::take(error));
+            }
+        }
+        for warning in &mut self.warnings {
+            *warning = secrets.hide(std::mem::take(warning));
+        }
+    }
+
     fn has_errors(&self) -> bool {
         self.keys.iter().any(|(_, value)| !value.errors.is_empty())
     }
@@ -164,8 +180,11 @@ pub(crate) async fn validate(
     let connector = plugins
         .connector(class)
         .ok_or_else(|| Invalid::UnknownClass(plugins.unknown_connector(class)))?;
+    let stored = config;
+    let (resolved, mut issues) = secrets::resolve_all(stored);
+    let secrets = Secrets::of(stored, &resolved, &**connector);
+    let config = &resolved;
     let mut def = keys::whole(&**connector);
-    let mut issues = Vec::new();
     def = transforms(def, config, connector.kind(), &mut issues);
     let values = def.validate(config);
     let mut groups: Vec<String> = Vec::new();
@@ -178,9 +197,9 @@ pub(crate) async fn validate(
         class: connector.class(),
         groups,
         keys: def.keys().iter().cloned().zip(values).collect(),
-        warnings: warnings(&def, config),
+        warnings: warnings(&def, connector.kind(), config),
     };
-    issues.extend(typos(&def, worker, config));
+    issues.extend(typos(&def, connector.kind(), worker, config));
     issues.extend(names::issues(connector.kind(), worker, config));
     for (key, message) in issues {
         infos.add_error(&key, message);
@@ -189,10 +208,16 @@ pub(crate) async fn validate(
         add_unless_known(&mut infos, error);
     }
     point_out_typos(&mut infos, config);
-    if infos.has_errors() {
-        return Ok(infos);
+    if !infos.has_errors() {
+        check_modules(plugins, config, &mut infos).await;
+        check_live(&**connector, config, &mut infos).await;
     }
-    check_modules(plugins, config, &mut infos).await;
+    infos.show(stored, &secrets);
+    Ok(infos)
+}
+
+/// Has the connector look at the world.
+async fn check_live(connector: &dyn ConnectorPlugin, config: &ConfigMap, infos: &mut ConfigInfos) {
     match tokio::time::timeout(LIVE_CHECK_MAX, connector.validate(config)).await {
         Ok(issues) => {
             for issue in issues {
@@ -204,7 +229,6 @@ pub(crate) async fn validate(
             LIVE_CHECK_MAX.as_secs()
         )),
     }
-    Ok(infos)
 }
 
 /// A value as an error may show it: a URL without what proves who one is.
@@ -407,10 +431,10 @@ fn own_keys_without_type(def: ConfigDef, prefix: &str, group: &str, own: &Config
 }
 
 /// What is worth saying though nothing is wrong.
-fn warnings(def: &ConfigDef, config: &ConfigMap) -> Vec<String> {
+fn warnings(def: &ConfigDef, kind: ConnectorKind, config: &ConfigMap) -> Vec<String> {
     let mut warnings = Vec::new();
     for key in config.keys() {
-        if keys::UNSUPPORTED.contains(&key.as_str()) {
+        if keys::UNSUPPORTED.contains(&key.as_str()) || overrides::is_without_effect(kind, key) {
             warnings.push(format!("recognised, not supported: {key}"));
         } else if def.key(key).is_none() && !claimed_by_prefix(def, config, key) {
             let known = def.keys().iter().map(|known| known.name.as_str());
@@ -424,8 +448,13 @@ fn warnings(def: &ConfigDef, config: &ConfigMap) -> Vec<String> {
 }
 
 /// Keys that differ by a letter or two from a key that some part of the connector reads and that is not set.
-fn typos(def: &ConfigDef, worker: &ConnectConfig, config: &ConfigMap) -> Vec<(String, String)> {
-    let mut known: Vec<String> = Vec::new();
+fn typos(
+    def: &ConfigDef,
+    kind: ConnectorKind,
+    worker: &ConnectConfig,
+    config: &ConfigMap,
+) -> Vec<(String, String)> {
+    let mut known: Vec<String> = overrides::working(kind).map(str::to_owned).collect();
     for key in def.keys() {
         let names = || std::iter::once(&*key.name).chain(key.aliases.iter().copied());
         // A required one that is missing is pointed out as such.
@@ -445,6 +474,7 @@ fn typos(def: &ConfigDef, worker: &ConnectConfig, config: &ConfigMap) -> Vec<(St
     config
         .keys()
         .filter(|key| def.key(key).is_none() && !keys::UNSUPPORTED.contains(&key.as_str()))
+        .filter(|key| !overrides::working(kind).any(|working| working == *key))
         .filter_map(|key| {
             let near = known.iter().filter(|meant| is_typo(key, meant));
             let meant = near.min_by_key(|meant| strsim::damerau_levenshtein(key, meant))?;

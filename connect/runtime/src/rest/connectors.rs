@@ -1,20 +1,20 @@
 //! `/connectors`: everything about connectors and their tasks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use connect_api::{ConfigMap, ConnectorKind};
+use connect_api::{AlteredOffset, ConfigMap, ConnectorKind, ConnectorPlugin};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Answer, ApiError, Shared, body, plugins};
 use crate::definition;
 use crate::herder::{ConnectorView, PluginInfo, TaskId, TaskView};
+use crate::secrets;
 use crate::store::TargetState;
-use crate::worker::{Change, Changed, Inner, OffsetEntry, OffsetsChange, read_offsets};
+use crate::worker::{Change, Changed, Inner, OffsetsChange, read_offsets, tell_connector};
 
 fn not_found(name: &str) -> ApiError {
     ApiError::new(404, format!("Connector {name} not found"))
@@ -39,14 +39,28 @@ fn parameters<'a>(query: Option<&'a str>, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
+/// The connector that a configuration names.
+fn plugin<'a>(inner: &'a Inner, config: &ConfigMap) -> Option<&'a dyn ConnectorPlugin> {
+    let class = config.get("connector.class")?;
+    Some(&**inner.plugins.connector(class)?)
+}
+
+/// A configuration as answers show it: without passwords.
+fn shown(inner: &Inner, config: &ConfigMap) -> ConfigMap {
+    secrets::masked(config.clone(), plugin(inner, config))
+}
+
+/// A configuration that came: passwords that are only shown are those that the connector has.
+pub(super) fn unmasked(inner: &Inner, name: &str, config: ConfigMap) -> ConfigMap {
+    let stored = inner.herder.read().config(name).cloned();
+    let plugin = plugin(inner, &config);
+    secrets::unmasked(config, &stored.unwrap_or_default(), plugin)
+}
+
 /// `ConnectorInfo`.
-fn info_json(view: &ConnectorView) -> Json {
-    let mut config: BTreeMap<&str, &str> = view
-        .config
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    config.insert("name", &view.name);
+fn info_json(inner: &Inner, view: &ConnectorView) -> Json {
+    let mut config = shown(inner, &view.config);
+    config.insert("name".to_owned(), view.name.clone());
     let tasks: Vec<Json> = view
         .tasks
         .iter()
@@ -115,7 +129,7 @@ pub(super) async fn list(State(inner): Shared, RawQuery(query): RawQuery) -> Ans
             one.insert("status".to_owned(), status_json(&inner, &view));
         }
         if info {
-            one.insert("info".to_owned(), info_json(&view));
+            one.insert("info".to_owned(), info_json(&inner, &view));
         }
         all.insert(view.name.clone(), one.into());
     }
@@ -209,7 +223,7 @@ async fn check(inner: &Inner, config: &ConfigMap) -> Result<PluginInfo, ApiError
 
 /// 201 with the connector's info and its place.
 fn created(inner: &Inner, name: &str) -> Answer {
-    let mut response: Response = body::json(201, &info_json(&view(inner, name)?));
+    let mut response: Response = body::json(201, &info_json(inner, &view(inner, name)?));
     let path: String = format!("/connectors/{}", escaped(name));
     if let Ok(location) = HeaderValue::from_str(&path) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -231,7 +245,7 @@ fn escaped(name: &str) -> String {
 
 /// `GET /connectors/{name}`.
 pub(super) async fn info(State(inner): Shared, Path(name): Path<String>) -> Answer {
-    Ok(body::json(200, &info_json(&view(&inner, &name)?)))
+    Ok(body::json(200, &info_json(&inner, &view(&inner, &name)?)))
 }
 
 /// `DELETE /connectors/{name}`.
@@ -242,7 +256,7 @@ pub(super) async fn remove(State(inner): Shared, Path(name): Path<String>) -> An
 
 /// `GET /connectors/{name}/config`.
 pub(super) async fn config(State(inner): Shared, Path(name): Path<String>) -> Answer {
-    let info = info_json(&view(&inner, &name)?);
+    let info = info_json(&inner, &view(&inner, &name)?);
     Ok(body::json(200, &info["config"]))
 }
 
@@ -268,7 +282,7 @@ pub(crate) async fn put_config(
     name: &str,
     config: ConfigMap,
 ) -> Result<(Changed, Json), ApiError> {
-    let config = named_config(name, config)?;
+    let config = unmasked(inner, name, named_config(name, config)?);
     let plugin = check(inner, &config).await?;
     let change = Change::Put {
         name: name.to_owned(),
@@ -278,7 +292,7 @@ pub(crate) async fn put_config(
         create_only: false,
     };
     let changed = inner.change(change).await?;
-    Ok((changed, info_json(&view(inner, name)?)))
+    Ok((changed, info_json(inner, &view(inner, name)?)))
 }
 
 /// `PATCH /connectors/{name}/config` (KIP-477).
@@ -383,7 +397,7 @@ pub(super) async fn tasks(State(inner): Shared, Path(name): Path<String>) -> Ans
         .tasks
         .iter()
         .map(
-            |task| json!({ "id": { "connector": name, "task": task.task }, "config": task.config }),
+            |task| json!({ "id": { "connector": name, "task": task.task }, "config": shown(&inner, &task.config) }),
         )
         .collect();
     Ok(body::json(200, &tasks.into()))
@@ -395,7 +409,10 @@ pub(super) async fn tasks_config(State(inner): Shared, Path(name): Path<String>)
     let tasks: Map<String, Json> = view
         .tasks
         .iter()
-        .map(|task| (format!("{name}-{}", task.task), json!(task.config)))
+        .map(|task| {
+            let config = shown(&inner, &task.config);
+            (format!("{name}-{}", task.task), json!(config))
+        })
         .collect();
     Ok(body::json(200, &tasks.into()))
 }
@@ -488,7 +505,7 @@ pub(super) async fn alter_offsets(
     change_offsets(&inner, name, OffsetsChange::Alter(entries), "altered").await
 }
 
-fn offset_entry(entry: Json) -> Result<OffsetEntry, ApiError> {
+fn offset_entry(entry: Json) -> Result<AlteredOffset, ApiError> {
     let mut entry = body::object(entry, &["partition", "offset"])?;
     let partition = match entry.remove("partition") {
         Some(Json::Object(partition)) => partition,
@@ -507,7 +524,7 @@ fn offset_entry(entry: Json) -> Result<OffsetEntry, ApiError> {
             ));
         }
     };
-    Ok(OffsetEntry { partition, offset })
+    Ok(AlteredOffset { partition, offset })
 }
 
 /// `DELETE /connectors/{name}/offsets` (KIP-875).
@@ -516,10 +533,14 @@ pub(super) async fn reset_offsets(State(inner): Shared, Path(name): Path<String>
 }
 
 async fn change_offsets(inner: &Inner, name: String, change: OffsetsChange, verb: &str) -> Answer {
-    let kind = view(inner, &name)?.kind;
+    let view = view(inner, &name)?;
+    let keeps = match view.kind {
+        Some(kind) => tell_connector(inner, &view, kind, &change).await?,
+        None => false,
+    };
     inner.change(Change::Offsets { name, change }).await?;
-    // Sinks that store offsets themselves are told.
-    if kind == Some(ConnectorKind::Sink) {
+    // Sinks that store offsets themselves are told by the partitions' incarnations.
+    if keeps || view.kind == Some(ConnectorKind::Sink) {
         let message = format!("The offsets for this connector have been {verb} successfully");
         return Ok(body::json(200, &json!({ "message": message })));
     }

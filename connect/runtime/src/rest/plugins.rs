@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::connectors::unmasked;
 use super::{Answer, ApiError, Shared, body};
 use crate::definition::{self, Invalid};
 
@@ -52,6 +53,8 @@ pub(super) async fn validate(
             )));
         }
     }
+    let name = config.get("name").cloned().unwrap_or_default();
+    let config = unmasked(&inner, &name, config);
     let infos = definition::validate(&inner.plugins, &inner.config, &config)
         .await
         .map_err(refuse)?;

@@ -23,6 +23,7 @@ pub(super) enum Stage {
     Transformation,
     KeyConverter,
     ValueConverter,
+    HeaderConverter,
     KafkaProduce,
 }
 
@@ -34,6 +35,7 @@ impl Stage {
             Self::Transformation => "TRANSFORMATION",
             Self::KeyConverter => "KEY_CONVERTER",
             Self::ValueConverter => "VALUE_CONVERTER",
+            Self::HeaderConverter => "HEADER_CONVERTER",
             Self::KafkaProduce => "KAFKA_PRODUCE",
         }
     }

@@ -12,9 +12,11 @@
 mod backoff;
 mod dead_letter;
 mod failure;
+mod letters;
 pub(crate) mod lifecycle;
 mod sink_task;
 mod source_task;
+mod transforming;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::ConnectConfig;
 use crate::herder::{End, TaskId};
+use crate::secrets::{self, Secrets};
 use crate::store::OffsetStore;
 use crate::supervisor::FailureClass;
 use failure::Failure;
@@ -59,6 +62,17 @@ pub(crate) struct Assignment {
     pub(crate) task_config: ConfigMap,
     /// How many tasks the connector has.
     pub(crate) task_count: u32,
+}
+
+impl Assignment {
+    /// Replaces the placeholders of both configurations; returns what is not to be shown.
+    fn resolve(&mut self) -> Result<Secrets, ConnectError> {
+        let connector = secrets::resolve(&self.connector_config)?;
+        let task = secrets::resolve(&self.task_config)?;
+        let secrets = Secrets::of(&self.connector_config, &connector, &*self.plugin);
+        (self.connector_config, self.task_config) = (connector, task);
+        Ok(secrets)
+    }
 }
 
 /// What a run tells.
@@ -161,7 +175,7 @@ impl Running {
 /// If the system gives no thread.
 pub(crate) fn start(
     environment: &Arc<Environment>,
-    assignment: Assignment,
+    mut assignment: Assignment,
     handle: tokio::runtime::Handle,
 ) -> std::io::Result<Running> {
     let first = if assignment.paused {
@@ -178,14 +192,25 @@ pub(crate) fn start(
         .stack_size(STACK_BYTES)
         .spawn(move || {
             let events = environment.events.clone();
-            let work = run_task(environment, assignment, told, shared_pulse);
-            let result = std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(work)));
+            let secrets = assignment.resolve();
+            let hide = |trace| match &secrets {
+                Ok(secrets) => secrets.hide(trace),
+                Err(_) => trace,
+            };
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                let secrets = secrets.clone()?;
+                let work = run_task(environment, assignment, told, shared_pulse, secrets);
+                handle.block_on(work)
+            }));
             let end = match result {
                 Ok(Ok(end)) => end,
-                Ok(Err(Failure { class, trace })) => End::Failed { class, trace },
+                Ok(Err(Failure { class, trace })) => End::Failed {
+                    class,
+                    trace: hide(trace),
+                },
                 Err(panic) => End::Failed {
                     class: FailureClass::Panic,
-                    trace: panic_trace(&*panic),
+                    trace: hide(panic_trace(&*panic)),
                 },
             };
             // Nobody listens any more when the worker has stopped.
@@ -204,12 +229,14 @@ async fn run_task(
     assignment: Assignment,
     told: watch::Receiver<Control>,
     pulse: Arc<Pulse>,
+    secrets: Secrets,
 ) -> Result<End, Failure> {
     let seat = Seat {
         environment,
         assignment,
         told,
         pulse,
+        secrets,
         retrying: false,
     };
     match seat.assignment.plugin.task() {
@@ -233,6 +260,7 @@ struct Seat {
     assignment: Assignment,
     told: watch::Receiver<Control>,
     pulse: Arc<Pulse>,
+    secrets: Secrets,
     /// Whether status shows that a call is tried again.
     retrying: bool,
 }
@@ -258,14 +286,14 @@ impl Seat {
     /// run is to be paused.
     async fn pause_before_retry(&mut self, what: &str, error: &ConnectError, pause: Duration) {
         let connector = &self.assignment.id.connector;
-        tracing::warn!(connector, %error, "{what} is tried again");
+        let shown = self.secrets.hide(error.trace());
+        tracing::warn!(connector, error = shown, "{what} is tried again");
         let next = chrono::Utc::now() + pause;
         let event = TaskEvent::Retrying {
             id: self.assignment.id.clone(),
             run: self.assignment.run,
             trace: format!(
-                "{}\n{what} failed for now; the next attempt is at {}",
-                error.trace(),
+                "{shown}\n{what} failed for now; the next attempt is at {}",
                 next.format("%Y-%m-%dT%H:%M:%SZ")
             ),
         };

@@ -21,23 +21,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use connect_api::{
-    ConnectError, ConnectorKind, OpenPartition, PutReport, Record, SinkBatch, SinkRecord, SinkTask,
-    TopicPartition, Traced,
+    ConnectError, ConnectorKind, OpenPartition, PutReport, Record, RejectedRow, SinkBatch,
+    SinkRecord, SinkTask, TopicPartition, Traced,
 };
 use log_api::{
-    BatchBuilder, Compression, NewTopic, OffsetCommit, PollBudget, ReadError, Reader,
-    ReaderOptions, Records, Start, WriteError, Writer,
+    Admin, OffsetCommit, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions, Records, Start,
 };
 
-use super::Seat;
 use super::backoff::Backoff;
-use super::dead_letter::{DeadLetter, ErrorDesk, Original, Stage, message_bytes_max};
+use super::dead_letter::{DeadLetter, ErrorDesk, Original, Stage};
 use super::failure::Failure;
+use super::letters::Letters;
 use super::lifecycle::{Control, Phase};
-use crate::converter::{Converter, header};
-use crate::definition::Settings;
+use super::{Seat, transforming};
+use crate::converter::{Converter, HeaderConverter};
+use crate::definition::{Consumer, OffsetReset, Settings, group};
 use crate::herder::End;
-use crate::store::{Resets, ensure_topic};
+use crate::store::Resets;
 use crate::transform::Chain;
 
 /// Bytes read at a time.
@@ -50,8 +50,6 @@ const FLUSH_IDLE_AFTER: Duration = Duration::from_millis(100);
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// How often topics are looked for that are not there yet.
 const ABSENT_WAIT: Duration = Duration::from_millis(250);
-/// Dead letters are not cut to less than this.
-const LETTER_BYTES_MIN: usize = 16 << 10;
 /// Longest pause between attempts of a call that fails for now.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -211,10 +209,8 @@ async fn read(
             }
         };
         let idle = runs.iter().all(|run| run.is_empty());
-        for run in runs {
-            if let Err(stopped) = flow.deliver(seat, task, run).await? {
-                return Ok(Err(stopped));
-            }
+        if let Err(stopped) = flow.deliver(seat, task, &runs).await? {
+            return Ok(Err(stopped));
         }
         let due = flushed.elapsed() >= if idle { flush_idle_after } else { flush_every };
         if !flow.moved.is_empty() && due {
@@ -224,23 +220,18 @@ async fn read(
     }
 }
 
-/// Writes dead letters; opened with the first one.
-struct LetterBox {
-    topic: String,
-    writer: Option<Arc<dyn Writer>>,
-    message_bytes_max: usize,
-}
-
 struct Flow {
     group: String,
     chain: Chain,
     key_converter: Box<dyn Converter>,
     value_converter: Box<dyn Converter>,
+    header_converter: HeaderConverter,
     converter_classes: [&'static str; 2],
     topics: Vec<String>,
     topics_regex: Option<regex::Regex>,
     desk: ErrorDesk,
-    letters: Option<LetterBox>,
+    letters: Option<Letters>,
+    consumer: Consumer,
     resets: Resets,
     /// The open partitions' incarnations: committed as the metadata of their offsets.
     incarnations: HashMap<TopicPartition, String>,
@@ -259,22 +250,16 @@ impl Flow {
         let settings = Settings::parse(ConnectorKind::Sink, config, &environment.config)?;
         let counter = |name: &'static str| metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string());
         Ok(Self {
-            group: format!("connect-{}", id.connector),
+            group: group(&id.connector, config),
             chain: Chain::build(config, &environment.sandbox)?,
             key_converter: settings.key_converter,
             value_converter: settings.value_converter,
+            header_converter: settings.header_converter,
+            consumer: settings.consumer,
             converter_classes: [settings.key_converter_class, settings.value_converter_class],
             topics: settings.topics,
             topics_regex: settings.topics_regex,
-            letters: settings
-                .errors
-                .dead_letter_topic
-                .clone()
-                .map(|topic| LetterBox {
-                    topic,
-                    writer: None,
-                    message_bytes_max: usize::MAX,
-                }),
+            letters: settings.errors.dead_letter_topic.clone().map(Letters::to),
             desk: ErrorDesk::new(settings.errors, id, seat.assignment.plugin.class()),
             resets: Resets::among(&environment.offsets.load(&id.connector).await?),
             incarnations: HashMap::new(),
@@ -361,22 +346,45 @@ impl Flow {
             .map(|open| open.partition.clone())
             .collect();
         let committed = log.admin().committed(&self.group, &named).await?;
-        let assignment = partitions
-            .iter()
-            .zip(committed)
-            .map(|(open, committed)| {
-                let partition = &open.partition;
-                let of_this_life = counts(&committed.metadata, &open.incarnation);
-                let committed = committed.offset.filter(|_| of_this_life);
-                let next = stored.get(partition).copied().or(committed);
-                (
-                    partition.clone(),
-                    next.map_or(Start::Earliest, Start::Offset),
-                )
-            })
-            .collect();
         self.moved.clear();
-        Ok(Ok(log.reader(ReaderOptions::default(), assignment).await?))
+        let mut assignment = Vec::with_capacity(partitions.len());
+        for (open, committed) in partitions.iter().zip(committed) {
+            let partition = &open.partition;
+            let of_this_life = counts(&committed.metadata, &open.incarnation);
+            let committed = committed.offset.filter(|_| of_this_life);
+            let start = match stored.get(partition).copied().or(committed) {
+                Some(next) => Start::Offset(next),
+                None => self.start(&*log.admin(), partition).await?,
+            };
+            assignment.push((partition.clone(), start));
+        }
+        let options = ReaderOptions {
+            read_uncommitted: self.consumer.read_uncommitted,
+            ..ReaderOptions::default()
+        };
+        Ok(Ok(log.reader(options, assignment).await?))
+    }
+
+    /// Where to begin in a partition of which nothing is known. The end is looked up now and committed with the next
+    /// flush: what comes from here on is read, also after a restart before the first record.
+    async fn start(
+        &mut self,
+        admin: &dyn Admin,
+        partition: &TopicPartition,
+    ) -> Result<Start, Failure> {
+        match self.consumer.offset_reset {
+            OffsetReset::Earliest => Ok(Start::Earliest),
+            OffsetReset::Latest => {
+                let end = admin.offset(partition, OffsetSpec::Latest).await?;
+                self.moved.insert(partition.clone(), end);
+                Ok(Start::Offset(end))
+            }
+            OffsetReset::None => Err(Failure::fatal(format!(
+                "group {} has no offset for {partition}, and consumer.override.auto.offset.reset is none: set it to \
+                 earliest or latest, or set the connector's offsets",
+                self.group
+            ))),
+        }
     }
 
     /// What to do about a read that failed; `true`: the partitions are to be looked up again.
@@ -421,61 +429,36 @@ impl Flow {
         }
     }
 
-    /// Converts, transforms and puts one run of records.
+    /// Converts and transforms what a poll brought, and puts it as one batch.
     async fn deliver(
         &mut self,
         seat: &mut Seat,
         task: &mut dyn SinkTask,
-        run: Records,
+        runs: &[Records],
     ) -> Unless<()> {
-        if !run.is_empty() && self.used.insert(Arc::clone(&run.partition.topic)) {
-            seat.topic_used(&run.partition.topic);
-        }
-        self.read.increment(run.len() as u64);
-        let mut batch = self.convert(seat, &run).await?;
-        batch
-            .positions
-            .push((run.partition.clone(), run.next_offset));
-        let count = batch.records.len() as u64;
-        let mut backoff = Backoff::new(RETRY_MAX);
-        loop {
-            let report = {
-                let _call = seat.pulse.call();
-                task.put(&batch).await
-            };
-            match report {
-                Ok(PutReport::Taken) => {
-                    seat.recovered();
-                    break;
-                }
-                Ok(PutReport::Rejected(rows)) => {
-                    if rows.is_empty() {
-                        return Err(Failure::fatal("the sink rejected a batch but no row of it"));
-                    }
-                    seat.recovered();
-                    for row in &rows {
-                        let Some(record) = batch.records.get(row.index) else {
-                            return Err(Failure::fatal(
-                                "the sink rejected a row that is not in the batch",
-                            ));
-                        };
-                        let offset = record.offset;
-                        let error = ConnectError::Data(row.message.clone());
-                        let original = || original_at(&run, offset);
-                        let letter = self.desk.judge(Stage::TaskPut, None, &error, original)?;
-                        self.write_letter(seat, letter).await?;
-                    }
-                    for row in rows.iter().rev() {
-                        batch.records.remove(row.index);
-                    }
-                    self.sync_letters(seat).await?;
-                }
-                Err(error) => {
-                    if let Err(stopped) = wait_after(seat, &mut backoff, error, "put").await? {
-                        return Ok(Err(stopped));
-                    }
-                }
+        let mut batch = SinkBatch::default();
+        let mut letters = Vec::new();
+        for run in runs {
+            if !run.is_empty() && self.used.insert(Arc::clone(&run.partition.topic)) {
+                seat.topic_used(&run.partition.topic);
             }
+            self.read.increment(run.len() as u64);
+            match self.convert(seat, run, &mut letters).await? {
+                Ok(records) => batch.records.extend(records),
+                Err(stopped) => return Ok(Err(stopped)),
+            }
+            batch.positions.retain(|(of, _)| *of != run.partition);
+            batch
+                .positions
+                .push((run.partition.clone(), run.next_offset));
+        }
+        self.write_letters(seat, letters).await?;
+        if batch.positions.is_empty() {
+            return Ok(Ok(()));
+        }
+        let count = batch.records.len() as u64;
+        if let Err(stopped) = self.put(seat, task, runs, &mut batch).await? {
+            return Ok(Err(stopped));
         }
         self.sent.increment(count);
         for (partition, position) in batch.positions {
@@ -484,9 +467,67 @@ impl Flow {
         Ok(Ok(()))
     }
 
-    async fn convert(&mut self, seat: &mut Seat, run: &Records) -> Result<SinkBatch, Failure> {
+    /// Puts a batch until it is taken, or what is left of it without the rows that can never be.
+    async fn put(
+        &mut self,
+        seat: &mut Seat,
+        task: &mut dyn SinkTask,
+        runs: &[Records],
+        batch: &mut SinkBatch,
+    ) -> Unless<()> {
+        let mut backoff = Backoff::new(RETRY_MAX);
+        loop {
+            let report = {
+                let _call = seat.pulse.call();
+                task.put(batch).await
+            };
+            match report {
+                Ok(PutReport::Taken) => {
+                    seat.recovered();
+                    return Ok(Ok(()));
+                }
+                Ok(PutReport::Rejected(rows)) => {
+                    seat.recovered();
+                    if let Some(issue) = contract_issue(&rows, batch.records.len()) {
+                        let class = seat.assignment.plugin.class();
+                        return Err(Failure::fatal(format!(
+                            "{class} breaks the contract of put: {issue}. Nothing of the batch counts as written; \
+                             this is a defect of the connector"
+                        )));
+                    }
+                    let mut letters = Vec::new();
+                    for row in &rows {
+                        let SinkRecord { origin, offset, .. } = &batch.records[row.index];
+                        let error = ConnectError::Data(row.message.clone());
+                        let original = || original_at(runs, origin, *offset);
+                        letters.extend(self.desk.judge(Stage::TaskPut, None, &error, original)?);
+                    }
+                    let mut bad = rows.iter().map(|row| row.index).peekable();
+                    let mut index = 0;
+                    batch.records.retain(|_| {
+                        let is_bad = bad.next_if_eq(&index).is_some();
+                        index += 1;
+                        !is_bad
+                    });
+                    self.write_letters(seat, letters).await?;
+                }
+                Err(error) => {
+                    if let Err(stopped) = wait_after(seat, &mut backoff, error, "put").await? {
+                        return Ok(Err(stopped));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Converts and transforms one run; what failed goes to `letters`.
+    async fn convert(
+        &mut self,
+        seat: &mut Seat,
+        run: &Records,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Unless<Vec<SinkRecord>> {
         let mut traced = Vec::with_capacity(run.len());
-        let mut letters = Vec::new();
         for row in 0..run.len() {
             match self.record(run, row) {
                 Ok(record) => {
@@ -503,9 +544,9 @@ impl Flow {
                 }
             }
         }
-        let output = {
-            let _call = seat.pulse.call();
-            self.chain.apply(traced)?
+        let errors = &self.desk.settings;
+        let Some(output) = transforming::apply(&mut self.chain, errors, seat, traced).await? else {
+            return Ok(Err(Stopped));
         };
         for failure in output.failures {
             let row = failure.origin as usize;
@@ -517,12 +558,6 @@ impl Flow {
             )?;
             letters.extend(letter);
         }
-        if !letters.is_empty() {
-            for letter in letters {
-                self.write_letter(seat, Some(letter)).await?;
-            }
-            self.sync_letters(seat).await?;
-        }
         let records = output
             .records
             .into_iter()
@@ -533,12 +568,20 @@ impl Flow {
                     origin: run.partition.clone(),
                     offset: run.offsets.value(origin as usize),
                 }
-            })
-            .collect();
-        Ok(SinkBatch {
-            records,
-            positions: Vec::new(),
-        })
+            });
+        Ok(Ok(records.collect()))
+    }
+
+    /// Invariant 2.
+    async fn write_letters(
+        &mut self,
+        seat: &Seat,
+        written: Vec<DeadLetter>,
+    ) -> Result<(), Failure> {
+        match &mut self.letters {
+            Some(letters) => letters.write(&*seat.environment.log, written).await,
+            None => Ok(()),
+        }
     }
 
     fn record(
@@ -548,6 +591,7 @@ impl Flow {
     ) -> Result<Record, (Stage, &'static str, ConnectError)> {
         let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let [key_class, value_class] = self.converter_classes;
+        let header_class = self.header_converter.class();
         let (key_schema, key) = self
             .key_converter
             .to_value(bytes(run.key(row)))
@@ -567,70 +611,10 @@ impl Flow {
             value,
             headers: run
                 .headers(row)
-                .map(|(name, value)| header(name, value))
-                .collect(),
+                .map(|(name, value)| self.header_converter.header(name, value))
+                .collect::<Result<_, _>>()
+                .map_err(|error| (Stage::HeaderConverter, header_class, error))?,
         })
-    }
-
-    async fn write_letter(
-        &mut self,
-        seat: &Seat,
-        letter: Option<DeadLetter>,
-    ) -> Result<(), Failure> {
-        let (Some(letter), Some(letters)) = (letter, &mut self.letters) else {
-            return Ok(());
-        };
-        let writer = match &letters.writer {
-            Some(writer) => Arc::clone(writer),
-            None => {
-                let described = ensure_topic(
-                    &*seat.environment.log.admin(),
-                    NewTopic::new(&*letters.topic, 1),
-                )
-                .await?;
-                letters.message_bytes_max = message_bytes_max(&described);
-                let writer = seat.environment.log.writer().await?;
-                Arc::clone(letters.writer.insert(writer))
-            }
-        };
-        let partition = TopicPartition::new(&*letters.topic, 0);
-        loop {
-            let letter = letter.clone().fit(letters.message_bytes_max);
-            let headers: Vec<(&str, Option<&[u8]>)> = letter
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_deref()))
-                .collect();
-            let mut batch = BatchBuilder::new(Compression::None);
-            batch.append(
-                crate::now_ms(),
-                letter.key.as_deref(),
-                letter.value.as_deref(),
-                &headers,
-            );
-            match writer.append(&partition, batch).await {
-                // The limit is the broker's, and less than the topic tells.
-                Err(WriteError::TooLarge { .. })
-                    if letters.message_bytes_max > LETTER_BYTES_MIN =>
-                {
-                    letters.message_bytes_max /= 2;
-                }
-                written => return Ok(written.map(drop)?),
-            }
-        }
-    }
-
-    /// Invariant 2.
-    async fn sync_letters(&self, _: &Seat) -> Result<(), Failure> {
-        if let Some(LetterBox {
-            topic,
-            writer: Some(writer),
-            ..
-        }) = &self.letters
-        {
-            writer.sync(&[TopicPartition::new(&**topic, 0)]).await?;
-        }
-        Ok(())
     }
 
     /// Makes what was put durable and commits the group's offsets behind it.
@@ -703,11 +687,57 @@ fn original(run: &Records, row: usize) -> Original {
     }
 }
 
-/// The record at an offset: offsets rise, so it is found by bisection.
-fn original_at(run: &Records, offset: i64) -> Original {
-    let offsets = run.offsets.values();
-    match offsets.binary_search(&offset) {
-        Ok(row) => original(run, row),
-        Err(_) => Original::default(),
+/// The record at an offset of a partition: offsets of a run rise, so it is found by bisection.
+fn original_at(runs: &[Records], partition: &TopicPartition, offset: i64) -> Original {
+    runs.iter()
+        .filter(|run| run.partition == *partition)
+        .find_map(|run| {
+            let row = run.offsets.values().binary_search(&offset).ok()?;
+            Some(original(run, row))
+        })
+        .unwrap_or_default()
+}
+
+/// What is wrong with the rows that a sink rejects of a batch of so many records, if anything: taken at its word, it
+/// would lose other records than it names.
+fn contract_issue(rows: &[RejectedRow], records: usize) -> Option<String> {
+    if rows.is_empty() {
+        return Some("it rejected a batch, but no row of it".to_owned());
+    }
+    if let Some(row) = rows.iter().find(|row| row.index >= records) {
+        return Some(format!(
+            "it rejected row {} of a batch of {records}",
+            row.index
+        ));
+    }
+    let pair = rows
+        .windows(2)
+        .find(|pair| pair[0].index >= pair[1].index)?;
+    Some(format!(
+        "it rejected row {} after row {}, not in ascending order",
+        pair[1].index, pair[0].index
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_rows_are_ascending_and_of_the_batch() {
+        let issue = |indexes: &[usize]| {
+            let row = |index: &usize| RejectedRow {
+                index: *index,
+                message: String::new(),
+            };
+            let rows: Vec<RejectedRow> = indexes.iter().map(row).collect();
+            contract_issue(&rows, 3).unwrap_or_default()
+        };
+        assert_eq!(issue(&[0, 2]), "");
+        assert!(issue(&[]).contains("no row of it"));
+        assert!(issue(&[0, 3]).contains("row 3 of a batch of 3"));
+        for unordered in [&[1, 1][..], &[2, 0]] {
+            assert!(issue(unordered).contains("ascending"), "{unordered:?}");
+        }
     }
 }

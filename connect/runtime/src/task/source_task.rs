@@ -31,9 +31,9 @@ use super::dead_letter::{
 };
 use super::failure::Failure;
 use super::lifecycle::{Control, Phase};
-use super::{Environment, Seat};
-use crate::converter::{Converter, header_bytes};
-use crate::definition::{Settings, TopicCreation};
+use super::{Environment, Seat, transforming};
+use crate::converter::{Converter, HeaderConverter, header_bytes};
+use crate::definition::{Settings, TopicCreation, target_issue};
 use crate::herder::End;
 use crate::store::ensure_topic;
 use crate::transform::Chain;
@@ -219,6 +219,7 @@ struct Flow {
     chain: Chain,
     key_converter: Box<dyn Converter>,
     value_converter: Box<dyn Converter>,
+    header_converter: HeaderConverter,
     converter_classes: [&'static str; 2],
     creation: TopicCreation,
     compression: log_api::Compression,
@@ -254,6 +255,7 @@ impl Flow {
             chain,
             key_converter: settings.key_converter,
             value_converter: settings.value_converter,
+            header_converter: settings.header_converter,
             converter_classes: [settings.key_converter_class, settings.value_converter_class],
             creation: settings.creation,
             compression: settings.compression,
@@ -312,7 +314,10 @@ impl Flow {
             .zip(0..)
             .map(|(record, origin)| Traced { origin, record })
             .collect();
-        let output = self.transform(seat, traced).await?;
+        let errors = self.desk.settings.clone();
+        let output = transforming::apply(&mut self.chain, &errors, seat, traced)
+            .await?
+            .ok_or_else(|| Failure::fatal("stopped while a transform was tried again"))?;
         for failure in output.failures {
             let original = originals
                 .as_ref()
@@ -330,6 +335,7 @@ impl Flow {
                     let class = match stage {
                         Stage::KeyConverter => self.converter_classes[0],
                         Stage::ValueConverter => self.converter_classes[1],
+                        Stage::HeaderConverter => self.header_converter.class(),
                         _ => "producer",
                     };
                     let original = original.or(Some(&record));
@@ -358,44 +364,6 @@ impl Flow {
             self.append_one(record).await?;
         }
         Ok(())
-    }
-
-    async fn transform(
-        &mut self,
-        seat: &mut Seat,
-        mut records: Vec<Traced>,
-    ) -> Result<connect_api::TransformOutput, Failure> {
-        if self.chain.is_empty() {
-            return Ok(connect_api::TransformOutput {
-                records,
-                failures: Vec::new(),
-            });
-        }
-        let errors = self.desk.settings.clone();
-        let deadline = errors.retry_timeout.map(|timeout| Instant::now() + timeout);
-        let mut backoff = Backoff::new(errors.retry_delay_max);
-        loop {
-            let may_repeat = deadline.is_none_or(|deadline| Instant::now() < deadline);
-            let again = may_repeat.then(|| records.clone());
-            let pulse = Arc::clone(&seat.pulse);
-            let _call = pulse.call();
-            match (self.chain.apply(records), again) {
-                (Err(error), Some(again)) if error.retryable() => {
-                    drop(_call);
-                    seat.pause_before_retry("transform", &error, backoff.next())
-                        .await;
-                    if seat.control() == Control::Stop {
-                        return Err(Failure::fatal("stopped while a transform was tried again"));
-                    }
-                    records = again;
-                }
-                (result, _) => {
-                    drop(_call);
-                    seat.recovered();
-                    return Ok(result?);
-                }
-            }
-        }
     }
 
     /// A record failed: the run ends, or the record is skipped or becomes a dead letter.
@@ -470,12 +438,19 @@ impl Flow {
             Ok(value) => value,
             Err(error) => return Ok(Err((Stage::ValueConverter, error))),
         };
+        let mut headers = Vec::with_capacity(record.headers.len());
+        for header in &record.headers {
+            match self.header_converter.bytes(&header.value) {
+                Ok(bytes) => headers.push((header.name.to_string(), bytes)),
+                Err(error) => return Ok(Err((Stage::HeaderConverter, error))),
+            }
+        }
         let message = Message {
             topic: Arc::clone(&record.topic),
             timestamp: record.timestamp.unwrap_or(now_ms),
             key,
             value,
-            headers: raw_headers(record),
+            headers,
         };
         let placed = self.place(seat, message, record.partition).await?;
         Ok(placed.map_err(|error| (Stage::KafkaProduce, error)))
@@ -489,6 +464,14 @@ impl Flow {
         partition: Option<i32>,
     ) -> Result<Result<Ready, ConnectError>, Failure> {
         let name = Arc::clone(&message.topic);
+        // A transform may have made the name.
+        if !self.topics.contains_key(&name)
+            && let Some(issue) = target_issue(&name, &self.environment.config)
+        {
+            return Ok(Err(ConnectError::Data(format!(
+                "the record cannot go to topic \"{name}\": {issue}"
+            ))));
+        }
         let topic = self.topic(seat, &name).await?;
         let bytes = record_bytes(
             message.key.as_ref(),

@@ -21,7 +21,7 @@ use crate::rest::{self, ApiError};
 use crate::store::{ConfigStore, OffsetStore, StatusStore, StoreError, TargetState};
 use crate::supervisor::RestartPolicy;
 use crate::task::Environment;
-pub(crate) use offsets::{OffsetEntry, OffsetsChange, read as read_offsets};
+pub(crate) use offsets::{OffsetsChange, read as read_offsets, tell_connector};
 use shell::Shell;
 
 /// Requests that may wait for the shell; more wait at the caller.

@@ -1,23 +1,24 @@
 //! Offsets of stopped connectors, read and altered by users (KIP-875).
 
-use connect_api::{ConnectorKind, JsonMap, TopicPartition};
+use std::time::Duration;
+
+use connect_api::{AlteredOffset, ConnectError, ConnectorKind, JsonMap, TopicPartition};
 use log_api::{Admin, OffsetCommit, TransactionOptions};
 use serde_json::{Value as Json, json};
 
 use super::{ChangeError, Inner};
-use crate::store::{Resets, StoreError};
+use crate::definition;
+use crate::herder::ConnectorView;
+use crate::secrets;
+use crate::store::{Resets, StoreError, TargetState};
 
-/// One line of an offsets body; `None` resets the partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OffsetEntry {
-    pub(crate) partition: JsonMap,
-    pub(crate) offset: Option<JsonMap>,
-}
+/// How long a connector may look at offsets that a user sets.
+const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// What is to be done with a connector's offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OffsetsChange {
-    Alter(Vec<OffsetEntry>),
+    Alter(Vec<AlteredOffset>),
     Reset,
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn read(
             .map(|stored| json!({ "partition": stored.partition, "offset": stored.offset }))
             .collect(),
         ConnectorKind::Sink => {
-            let group = format!("connect-{name}");
+            let group = sink_group(inner, name);
             let admin = environment.log.admin();
             let topics = admin.list_topics().await.map_err(failed(&group))?;
             let partitions: Vec<TopicPartition> = topics
@@ -76,6 +77,75 @@ pub(crate) async fn read(
     Ok(json!({ "offsets": entries }))
 }
 
+fn sink_group(inner: &Inner, name: &str) -> String {
+    let herder = inner.herder.read();
+    let config = herder.config(name).cloned().unwrap_or_default();
+    definition::group(name, &config)
+}
+
+/// Whether offsets of this connector can be changed now.
+pub(super) fn check_stopped(view: &ConnectorView) -> Result<(), ChangeError> {
+    if view.target == TargetState::Stopped && view.stopping == 0 {
+        Ok(())
+    } else {
+        Err(ChangeError::NotStopped(view.name.clone()))
+    }
+}
+
+/// Tells the connector of a change before it is made; its code runs in a task of its own. Returns whether it keeps
+/// offsets itself.
+pub(crate) async fn tell_connector(
+    inner: &Inner,
+    view: &ConnectorView,
+    kind: ConnectorKind,
+    change: &OffsetsChange,
+) -> Result<bool, ChangeError> {
+    check_stopped(view)?;
+    let plugin = view
+        .config
+        .get("connector.class")
+        .and_then(|class| inner.plugins.connector(class).cloned());
+    let Some(plugin) = plugin else {
+        return Ok(false);
+    };
+    let offsets = match change {
+        OffsetsChange::Alter(offsets) => offsets.clone(),
+        OffsetsChange::Reset => forgotten(read(inner, &view.name, kind).await?),
+    };
+    let config = view.config.clone();
+    let look = tokio::spawn(async move {
+        let config = secrets::resolve(&config)?;
+        plugin.alter_offsets(&config, &offsets).await
+    });
+    let bad = |reason: String| Err(ChangeError::Bad(reason));
+    match tokio::time::timeout(LOOK_MAX, look).await {
+        Ok(Ok(Ok(keeps))) => Ok(keeps),
+        Ok(Ok(Err(ConnectError::Data(reason)))) => bad(reason),
+        Ok(Ok(Err(error))) => bad(format!("the connector refuses these offsets: {error}")),
+        Ok(Err(error)) => bad(format!("the connector's check of offsets failed: {error}")),
+        Err(_) => bad(format!(
+            "the connector did not check the offsets within {} s",
+            LOOK_MAX.as_secs()
+        )),
+    }
+}
+
+/// The partitions of an offsets body, each to be forgotten.
+fn forgotten(mut body: Json) -> Vec<AlteredOffset> {
+    let entries = match body["offsets"].take() {
+        Json::Array(entries) => entries,
+        _ => Vec::new(),
+    };
+    let partition = |mut entry: Json| match entry["partition"].take() {
+        Json::Object(partition) => Some(AlteredOffset {
+            partition,
+            offset: None,
+        }),
+        _ => None,
+    };
+    entries.into_iter().filter_map(partition).collect()
+}
+
 /// Applies a change; the connector is stopped and has no task left.
 pub(super) async fn apply(
     inner: &Inner,
@@ -98,7 +168,7 @@ async fn apply_source(inner: &Inner, name: &str, change: OffsetsChange) -> Resul
             .load(name)
             .await?
             .into_iter()
-            .map(|stored| OffsetEntry {
+            .map(|stored| AlteredOffset {
                 partition: stored.partition,
                 offset: None,
             })
@@ -131,7 +201,7 @@ async fn apply_source(inner: &Inner, name: &str, change: OffsetsChange) -> Resul
 /// The group first, then the count of resets: a crash in between leaves a sink that stores its own offsets where it
 /// was, and one that does not where it is to be.
 async fn apply_sink(inner: &Inner, name: &str, change: OffsetsChange) -> Result<(), ChangeError> {
-    let group = format!("connect-{name}");
+    let group = sink_group(inner, name);
     let store = &inner.environment.offsets;
     let admin = inner.environment.log.admin();
     let resets = Resets::among(&store.load(name).await?);
@@ -176,29 +246,11 @@ async fn apply_sink(inner: &Inner, name: &str, change: OffsetsChange) -> Result<
 async fn sink_offset(
     admin: &dyn Admin,
     group: &str,
-    entry: OffsetEntry,
+    entry: AlteredOffset,
 ) -> Result<OffsetCommit, ChangeError> {
-    let bad = || {
-        ChangeError::Bad(format!(
-            "a sink's partition is {{\"kafka_topic\": text, \"kafka_partition\": number}} and its offset \
-             {{\"kafka_offset\": number}} or null, not {} and {}",
-            Json::Object(entry.partition.clone()),
-            entry.offset.clone().map_or(Json::Null, Json::Object),
-        ))
-    };
-    let topic = entry
-        .partition
-        .get("kafka_topic")
-        .and_then(Json::as_str)
-        .ok_or_else(bad)?;
-    let partition = entry
-        .partition
-        .get("kafka_partition")
-        .and_then(whole)
-        .ok_or_else(bad)?;
-    let partition = TopicPartition::new(topic, i32::try_from(partition).map_err(|_| bad())?);
+    let partition = sink_partition(&entry.partition).map_err(ChangeError::Bad)?;
     let offset = match &entry.offset {
-        Some(offset) => offset.get("kafka_offset").and_then(whole).ok_or_else(bad)?,
+        Some(offset) => kafka_offset(offset).map_err(ChangeError::Bad)?,
         // Groups of the log forget whole groups only: the start stands for "no offset".
         None => admin
             .offset(&partition, log_api::OffsetSpec::Earliest)
@@ -209,6 +261,45 @@ async fn sink_offset(
         partition,
         offset,
         metadata: String::new(),
+    })
+}
+
+/// A partition of the log as a body names it; errors in Kafka's words.
+fn sink_partition(partition: &JsonMap) -> Result<TopicPartition, String> {
+    let (Some(topic), Some(number)) = (
+        partition.get("kafka_topic"),
+        partition.get("kafka_partition"),
+    ) else {
+        return Err(
+            "The partition for a sink connector offset must contain the keys 'kafka_topic' and 'kafka_partition'"
+                .to_owned(),
+        );
+    };
+    let topic = topic
+        .as_str()
+        .ok_or("Kafka topic names must be valid strings and may not be null")?;
+    if number.is_null() {
+        return Err("Kafka partitions must be valid numbers and may not be null".to_owned());
+    }
+    let index = whole(number).and_then(|number| i32::try_from(number).ok());
+    let index = index.ok_or_else(|| {
+        format!(
+            "Failed to parse the following Kafka partition value in the provided offsets: '{number}'. Partition \
+             values for sink connectors need to be integers."
+        )
+    })?;
+    Ok(TopicPartition::new(topic, index))
+}
+
+fn kafka_offset(offset: &JsonMap) -> Result<i64, String> {
+    let number = offset.get("kafka_offset").ok_or(
+        "The offset for a sink connector should either be null or contain the key 'kafka_offset'",
+    )?;
+    whole(number).ok_or_else(|| {
+        format!(
+            "Failed to parse the following Kafka offset value in the provided offsets: '{number}'. Offset values for \
+             sink connectors need to be integers, and not negative."
+        )
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Change, ChangeError, Changed, Inner, Reply, Stored, offsets, plugin_info};
 use crate::herder::{Command, End, Herder, TaskId};
+use crate::secrets::{self, Secrets};
 use crate::store::{ConfigRecord, ConfigStore, Gone, StatusRecord, StatusStore, TargetState};
 use crate::supervisor::FailureClass;
 use crate::task::lifecycle::Control;
@@ -263,9 +264,7 @@ impl Shell {
                         "the class of connector {name} is not there"
                     )));
                 };
-                if view.target != TargetState::Stopped || view.stopping > 0 {
-                    return Err(ChangeError::NotStopped(name));
-                }
+                offsets::check_stopped(&view)?;
                 offsets::apply(&self.inner, &name, kind, change).await?;
                 Ok(Changed::default())
             }
@@ -483,7 +482,8 @@ impl Shell {
         tokio::spawn(async move {
             let name = connector.clone();
             let planning = tokio::task::spawn_blocking(move || match plugin {
-                Some(plugin) => task_configs(&name, &*plugin, &config),
+                Some(plugin) => task_configs(&name, &*plugin, &config)
+                    .map_err(|error| hidden(error, &*plugin, &config)),
                 None => Err(ConnectError::config(
                     "connector.class",
                     "the class is not there",
@@ -583,6 +583,20 @@ impl Shell {
     }
 }
 
+/// An error of a plan without what its configuration keeps secret.
+fn hidden(error: ConnectError, plugin: &dyn ConnectorPlugin, config: &ConfigMap) -> ConnectError {
+    let secrets = Secrets::of(config, &secrets::resolve_all(config).0, plugin);
+    match error {
+        ConnectError::Transient(message) => ConnectError::Transient(secrets.hide(message)),
+        ConnectError::Data(message) => ConnectError::Data(secrets.hide(message)),
+        ConnectError::Config { key, message } => ConnectError::Config {
+            key,
+            message: secrets.hide(message),
+        },
+        ConnectError::Fatal(message) => ConnectError::Fatal(secrets.hide(message)),
+    }
+}
+
 /// The connector's task configurations, each with its class, held to `tasks.max`.
 fn task_configs(
     name: &str,
@@ -596,7 +610,8 @@ fn task_configs(
     let enforced = config
         .get("tasks.max.enforce")
         .is_none_or(|text| !text.trim().eq_ignore_ascii_case("false"));
-    let mut configs = plugin.task_configs(config, tasks_max)?;
+    let resolved = secrets::resolve(config)?;
+    let configs = plugin.task_configs(&resolved, tasks_max)?;
     if enforced && configs.len() > tasks_max as usize {
         return Err(ConnectError::Fatal(format!(
             "The connector {name} has generated {} tasks, which is greater than {tasks_max}, the maximum number of \
@@ -609,8 +624,10 @@ fn task_configs(
         Some(stem) => format!("{stem}Task"),
         None => format!("{class}Task"),
     };
-    for config in &mut configs {
-        config.insert("task.class".to_owned(), task_class.clone());
-    }
-    Ok(configs)
+    let stored = |made: ConfigMap| {
+        let mut made = secrets::unresolved(made, config, &resolved);
+        made.insert("task.class".to_owned(), task_class.clone());
+        made
+    };
+    Ok(configs.into_iter().map(stored).collect())
 }
