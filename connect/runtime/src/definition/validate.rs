@@ -505,7 +505,7 @@ fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
             is_listed
                 && (below.starts_with("config.")
                     || def.key(&format!("{prefix}{name}.{below}")).is_some()
-                    || matches!(below, "whitelist" | "blacklist" | "field.syntax.version"))
+                    || matches!(below, "whitelist" | "blacklist"))
         }
         _ => true,
     }

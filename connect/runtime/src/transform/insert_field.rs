@@ -8,7 +8,7 @@ use connect_api::{
     logical,
 };
 
-use super::fields::{Fields, put, take};
+use super::fields::{Fields, null_key, or_default, put, take};
 use super::{Each, Side};
 
 pub(super) fn def() -> ConfigDef {
@@ -21,6 +21,7 @@ pub(super) fn def() -> ConfigDef {
         .with(field("timestamp.field", "Field name for record timestamp. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("static.field", "Field name for static data field. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("static.value", "Static field value, if field name configured."))
+        .with(null_key())
 }
 
 struct Name {
@@ -34,6 +35,7 @@ pub(super) struct InsertField {
     partition: Option<Name>,
     timestamp: Option<Name>,
     fixed: Option<(Name, String)>,
+    null_as_default: bool,
 }
 
 impl InsertField {
@@ -66,6 +68,7 @@ impl InsertField {
             partition: name("partition.field"),
             timestamp: name("timestamp.field"),
             fixed,
+            null_as_default: config.boolean("replace.null.with.default"),
         };
         if step.topic.is_none()
             && step.partition.is_none()
@@ -89,6 +92,10 @@ impl Each for InsertField {
             return Ok(Some(record));
         }
         let mut fields = Fields::of(value, "field insertion")?;
+        for (_, schema, value) in &mut fields.entries {
+            let taken = std::mem::replace(value, Value::Null);
+            *value = or_default(schema.as_deref(), taken, self.null_as_default);
+        }
         let schema_of = |kind: SchemaType, name: &Name| Schema {
             optional: name.optional,
             ..Schema::new(kind)

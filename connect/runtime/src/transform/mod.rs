@@ -29,6 +29,7 @@ mod cast;
 mod date_format;
 mod extract_field;
 mod extract_new_record_state;
+mod field_path;
 mod fields;
 mod flatten;
 mod headers;
@@ -202,7 +203,7 @@ impl TransformKind {
         let each: Box<dyn Each> = match self {
             Self::Cast(side) => Box::new(cast::Cast::new(side, config)?),
             Self::DropHeaders => Box::new(headers::DropHeaders::new(config)),
-            Self::ExtractField(side) => Box::new(extract_field::ExtractField::new(side, config)),
+            Self::ExtractField(side) => Box::new(extract_field::ExtractField::new(side, config)?),
             Self::ExtractNewRecordState => Box::new(
                 extract_new_record_state::ExtractNewRecordState::new(config)?,
             ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use connect_api::{Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Record};
 
-use super::fields::{Fields, put, take};
+use super::fields::{Fields, null_key, or_default, put, take};
 use super::{Each, Side};
 
 pub(super) fn def() -> ConfigDef {
@@ -34,6 +34,7 @@ pub(super) fn def() -> ConfigDef {
             Some(""),
             "Field rename mappings: old:new pairs separated by commas.",
         ))
+        .with(null_key())
 }
 
 pub(super) struct ReplaceField {
@@ -41,6 +42,7 @@ pub(super) struct ReplaceField {
     exclude: Vec<String>,
     include: Vec<String>,
     renames: HashMap<String, Arc<str>>,
+    null_as_default: bool,
 }
 
 impl ReplaceField {
@@ -61,6 +63,7 @@ impl ReplaceField {
             exclude: config.list("exclude"),
             include: config.list("include"),
             renames,
+            null_as_default: config.boolean("replace.null.with.default"),
         })
     }
 
@@ -82,6 +85,7 @@ impl Each for ReplaceField {
         for (name, schema, value) in fields.entries {
             if self.keeps(&name) {
                 let name = self.renames.get(&*name).cloned().unwrap_or(name);
+                let value = or_default(schema.as_deref(), value, self.null_as_default);
                 kept.entries.push((name, schema, value));
             }
         }

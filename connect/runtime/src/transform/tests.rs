@@ -585,3 +585,45 @@ fn rows_come_out_of_debeziums_events() {
         expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
 }
+
+#[test]
+fn nested_fields_are_extracted_and_defaults_stand_for_null() {
+    let nested = |field: &str| {
+        let keys = [("field", field), ("field.syntax.version", "V2")];
+        value_of(
+            "ExtractField$Value",
+            &keys,
+            r#"{"a":{"b.c":{"d":1}},"a.x":2,"n":null}"#,
+        )
+    };
+    assert_eq!(nested("a.`b.c`.d"), "1");
+    assert_eq!(nested("n.d"), "null");
+    assert_eq!(nested("a.no.d"), "null");
+    assert_eq!(
+        value_of("ExtractField$Value", &[("field", "a.x")], r#"{"a.x":2}"#),
+        "2"
+    );
+    let mut schema = Schema::new(SchemaType::Int32).optional();
+    schema.default = Some(Value::Int32(7));
+    for (kind, keys) in [
+        ("ExtractField$Value", &[("field", "f")][..]),
+        ("ReplaceField$Value", &[("exclude", "x")]),
+        ("InsertField$Value", &[("topic.field", "t")]),
+    ] {
+        let records = step(kind, keys, of_one(schema.clone(), Value::Null)).unwrap();
+        let value = records[0]
+            .value
+            .field("f")
+            .unwrap_or(&records[0].value)
+            .clone();
+        assert_eq!(value, Value::Int32(7), "{kind}");
+        let keys = [keys, &[("replace.null.with.default", "false")]].concat();
+        let records = step(kind, &keys, of_one(schema.clone(), Value::Null)).unwrap();
+        let value = records[0]
+            .value
+            .field("f")
+            .unwrap_or(&records[0].value)
+            .clone();
+        assert_eq!(value, Value::Null, "{kind}");
+    }
+}
