@@ -86,6 +86,7 @@ impl PlanBuilder {
         let id = OperatorId(self.nodes.len() as u16 + 1);
         self.nodes.push(PlanNode {
             id,
+            name: format!("n{}", id.0),
             inputs,
             schema,
             kind,

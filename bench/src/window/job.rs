@@ -198,6 +198,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
         nodes: vec![
             PlanNode {
                 id: OperatorId(1),
+                name: "1".to_owned(),
                 inputs: vec![],
                 schema: schema(source),
                 kind: NodeKind::Source(SourceSpec {
@@ -218,6 +219,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
             },
             PlanNode {
                 id: OperatorId(2),
+                name: "2".to_owned(),
                 inputs: vec![0],
                 schema: schema(tumbled),
                 kind: NodeKind::Tumble(TumbleSpec {
@@ -229,6 +231,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
             },
             PlanNode {
                 id: OperatorId(3),
+                name: "3".to_owned(),
                 inputs: vec![1],
                 schema: schema(output),
                 kind: NodeKind::Aggregate(AggregateSpec {

@@ -9,9 +9,13 @@
 //! 1. Exhaustive: a logical node without a meaning over streams is a diagnostic, never a panic or a silent detour.
 //! 2. Columns are found by name in the schema of the rows at hand, which may hold more than the logical plan asks for
 //!    (the key of an upsert source, a window's end).
-//! 3. An operator's id is its kind and its ordinal among that kind in the query: maps and filters that the optimizer
-//!    adds or drops move no id of an operator with state.
+//! 3. An operator's id is its kind and its ordinal among that kind; where a job has state already, it keeps the ids that it
+//!    has, by the operators' names: the subqueries around an operator and the relations that it reads, as the query's
+//!    author wrote them. What the optimizer adds, drops or moves changes neither.
 //! 4. What enters a state (joins, aggregates, the output) has a type of [`super::sql_type`]'s table.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -139,6 +143,7 @@ fn attempt(
         nodes: Vec::new(),
         counts: [0; 5],
         windows: 0,
+        scope: Vec::new(),
         hidden: 0,
         keeps_keys,
         emit,
@@ -180,6 +185,8 @@ pub(super) struct Lowering<'a> {
     nodes: Vec<PlanNode>,
     counts: [u16; 5],
     windows: usize,
+    /// The names of the subqueries around what is being lowered.
+    scope: Vec<String>,
     /// Columns that the query does not name: each has a name of its own in all of it.
     hidden: usize,
     /// Whether columns that identify rows are kept where the query drops them.
@@ -199,7 +206,9 @@ impl Lowering<'_> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan, time),
             LogicalPlan::SubqueryAlias(alias) => {
+                self.scope.push(alias.alias.table().to_owned());
                 let rows = self.lower(&alias.input, time)?;
+                self.scope.pop();
                 let rows = self.exactly(rows, alias.input.schema())?;
                 Ok(rows.requalified(&alias.alias))
             }
@@ -765,13 +774,56 @@ impl Lowering<'_> {
         let count = &mut self.counts[ordinal as usize];
         let id = OperatorId((ordinal as u16) << 12 | *count & 0x0fff);
         *count += 1;
+        let name = self.name_of(&kind, &inputs);
         self.nodes.push(PlanNode {
             id,
+            name,
             inputs,
             schema: nullable(schema),
             kind,
         });
         self.nodes.len() - 1
+    }
+}
+
+impl Lowering<'_> {
+    /// What the query itself calls an operator: the subqueries around it, and the relations that it reads.
+    fn name_of(&self, kind: &NodeKind, inputs: &[usize]) -> String {
+        let keeps_state = matches!(
+            kind,
+            NodeKind::Source(_) | NodeKind::Join(_) | NodeKind::Aggregate(_)
+        );
+        if !keeps_state {
+            return String::new();
+        }
+        let scope = self.scope.join(".");
+        let read = match kind {
+            NodeKind::Source(spec) => spec.topic.clone(),
+            _ => {
+                let sides = inputs.iter().map(|&input| self.sources_of(input).join(","));
+                sides.collect::<Vec<_>>().join("|")
+            }
+        };
+        let name = format!("{scope}:{read}");
+        let same_kind =
+            |node: &&PlanNode| std::mem::discriminant(&node.kind) == std::mem::discriminant(kind);
+        let others = self.nodes.iter().filter(same_kind);
+        let numbered = format!("{name}#");
+        let known = others.filter(|node| node.name == name || node.name.starts_with(&numbered));
+        match known.count() {
+            0 => name,
+            before => format!("{numbered}{}", before + 1),
+        }
+    }
+
+    /// The names of the sources that a node comes of, in order.
+    fn sources_of(&self, node: usize) -> Vec<String> {
+        let node = &self.nodes[node];
+        if let NodeKind::Source(_) = node.kind {
+            return vec![node.name.clone()];
+        }
+        let inputs = node.inputs.iter();
+        inputs.flat_map(|&input| self.sources_of(input)).collect()
     }
 }
 

@@ -9,14 +9,15 @@
 //! type      [code u8], a decimal + [precision u8][scale i8], a timestamp + [unit u8][zone: length varint, bytes]
 //! ```
 //!
-//! Only operators that keep something are in it, and of these only what gives their bytes a meaning: maps, filters and
+//! Operators are known by their names, which come from the query's text; the numbers under which they keep their state are
+//! given once, and [`StateManifest::adopted`] finds them again. Only operators that keep something are in it, and of these only what gives their bytes a meaning: maps, filters and
 //! expressions may be others after an upgrade. Nothing here is the text that a library prints of its types.
 //!
 //! Invariants:
 //! 1. Equal manifests mean that every byte of one state is read alike by both plans.
 //! 2. A manifest of an unknown version, and a kind or field that is unknown, is a difference, never a match.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
@@ -45,6 +46,8 @@ const OTHER_ROW: u64 = 5;
 const COUNTED: u64 = 6;
 const WINDOW: u64 = 7;
 const EMISSION: u64 = 8;
+/// What the query calls the operator.
+const NAME: u64 = 9;
 /// One field an aggregate: this and its number.
 const CALL: u64 = 64;
 
@@ -80,6 +83,29 @@ impl StateManifest {
         let fields = [(KEY, numbers(&sink.key)), (ROW, all_types(schema))];
         operators.insert(VIEW, StateShape::new(SINK, fields));
         Self { operators }
+    }
+
+    /// `plan` with the numbers that its operators had when this was written. One that is not known gets a number that no
+    /// other has.
+    pub(crate) fn adopted(&self, plan: &StreamPlan) -> StreamPlan {
+        let mut plan = plan.clone();
+        let mut taken: BTreeSet<u16> = self.operators.keys().copied().collect();
+        for node in &mut plan.nodes {
+            let Some(kind) = kind(&node.kind) else {
+                taken.insert(node.id.0);
+                continue;
+            };
+            let known = self.operators.iter().find(|(_, shape)| {
+                let name = shape.fields.get(&NAME).map(Vec::as_slice);
+                shape.kind == kind && name == Some(node.name.as_bytes())
+            });
+            let unused = || (0..u16::MAX).find(|number| !taken.contains(number));
+            if let Some(number) = known.map(|(number, _)| *number).or_else(unused) {
+                taken.insert(number);
+                node.id = OperatorId(number);
+            }
+        }
+        plan
     }
 
     /// See the module.
@@ -193,36 +219,54 @@ fn field_name(tag: u64) -> String {
         COUNTED => "rows that are kept in another way".to_owned(),
         WINDOW => "another window".to_owned(),
         EMISSION => "another emission".to_owned(),
+        NAME => "another name".to_owned(),
         CALL.. => format!("another aggregate {}", tag - CALL + 1),
         tag => format!("another field {tag}"),
     }
 }
 
-fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<StateShape> {
-    match &node.kind {
-        NodeKind::Source(spec) => Some(source(spec, &node.schema)),
-        NodeKind::Join(spec) => Some(join(spec, inputs)),
-        NodeKind::Aggregate(spec) => Some(aggregate(spec, inputs[0])),
+/// Which kind of state a node keeps.
+fn kind(node: &NodeKind) -> Option<u8> {
+    match node {
+        NodeKind::Source(spec) if spec.mode == SourceMode::Append => Some(SOURCE),
+        NodeKind::Source(_) => Some(UPSERT),
+        NodeKind::Join(_) => Some(JOIN),
+        NodeKind::Aggregate(_) => Some(AGGREGATE),
         NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => None,
     }
 }
 
-fn source(spec: &SourceSpec, schema: &SchemaRef) -> StateShape {
+fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<StateShape> {
+    let mut fields = match &node.kind {
+        NodeKind::Source(spec) => source(spec, &node.schema),
+        NodeKind::Join(spec) => join(spec, inputs),
+        NodeKind::Aggregate(spec) => aggregate(spec, inputs[0]),
+        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => {
+            return None;
+        }
+    };
+    fields.push((NAME, node.name.as_bytes().to_vec()));
+    Some(StateShape::new(kind(&node.kind)?, fields))
+}
+
+/// Fields of a shape.
+type Fields = Vec<(u64, Vec<u8>)>;
+
+fn source(spec: &SourceSpec, schema: &SchemaRef) -> Fields {
     let topic = (TOPIC, spec.topic.as_bytes().to_vec());
     match &spec.mode {
         // Of a stream only the position is kept.
-        SourceMode::Append => StateShape::new(SOURCE, [topic]),
+        SourceMode::Append => vec![topic],
         SourceMode::Upsert { key } => {
-            let fields = [topic, (KEY, types(schema, key)), (ROW, all_types(schema))];
-            StateShape::new(UPSERT, fields)
+            vec![topic, (KEY, types(schema, key)), (ROW, all_types(schema))]
         }
     }
 }
 
-fn join(spec: &JoinSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> StateShape {
+fn join(spec: &JoinSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> Fields {
     let [(left, left_rows), (right, right_rows)] = [inputs[0], inputs[1]];
     let counted = [left_rows, right_rows].map(|rows| u8::from(!rows.append_only));
-    let fields = [
+    vec![
         (KEY, types(left, &spec.left_keys)),
         (ROW, all_types(left)),
         (OTHER_KEY, types(right, &spec.right_keys)),
@@ -233,11 +277,10 @@ fn join(spec: &JoinSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> StateShape 
             EMISSION,
             [0, 1].map(|port| u8::from(spec.kind.pads(port))).to_vec(),
         ),
-    ];
-    StateShape::new(JOIN, fields)
+    ]
 }
 
-fn aggregate(spec: &AggregateSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> StateShape {
+fn aggregate(spec: &AggregateSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {
     let mut fields = vec![
         (KEY, types(input, &spec.group_by)),
         (WINDOW, numbers(spec.window_end.as_slice())),
@@ -261,7 +304,7 @@ fn aggregate(spec: &AggregateSpec, (input, rows): (&SchemaRef, EdgeProperties)) 
         push_type(&call.output, &mut value);
         fields.push((CALL + u64::from(call.id), value));
     }
-    StateShape::new(AGGREGATE, fields)
+    fields
 }
 
 fn numbers(columns: &[usize]) -> Vec<u8> {
@@ -379,20 +422,22 @@ mod tests {
             .collect();
         let wanted = [
             "0105",
-            // #1, a source: topic
-            "010101",
+            // #1, a source: topic, name
+            "010102",
             "0107",
             "666c6967687473",
-            // #3, a table: topic, key, row
-            "030203",
+            "09026e31",
+            // #3, a table: topic, key, row, name
+            "030204",
             "0108",
             "6169726c696e6573",
             "0202",
             "010c",
             "0303",
             "020c0c",
-            // #4, a join: keys and rows of both sides, how they are kept, padding
-            "040306",
+            "09026e33",
+            // #4, a join: keys and rows of both sides, how they are kept, padding, name
+            "040307",
             "0202",
             "010c",
             "030f",
@@ -405,14 +450,16 @@ mod tests {
             "0001",
             "0802",
             "0100",
-            // #5, an aggregation: groups, window, emission, calls
-            "050405",
+            "09026e34",
+            // #5, an aggregation: groups, window, emission, name, calls
+            "050406",
             "0205",
             "021302000c",
             "0702",
             "0100",
             "0801",
             "00",
+            "09026e35",
             "4006",
             "010000000005",
             "4107",
@@ -434,6 +481,30 @@ mod tests {
         let before = manifest(&plan(&["count(*)"], false));
         let after = manifest(&plan(&["count(*)"], true));
         assert_eq!(before.difference(&after), None);
+    }
+
+    #[test]
+    fn operators_find_the_numbers_that_they_had() {
+        let before = plan(&["count(*)"], false);
+        let kept = manifest(&before);
+        // Another plan of the same query: other numbers, another order.
+        let mut after = plan(&["count(*)"], true);
+        for (place, node) in after.nodes.iter_mut().enumerate() {
+            node.id = OperatorId(20 - place as u16);
+        }
+        let adopted = kept.adopted(&after);
+        assert_eq!(kept.difference(&manifest(&adopted)), None);
+        adopted.validate().unwrap();
+        let ids = |plan: &StreamPlan| plan.nodes.iter().map(|node| node.id.0).collect::<Vec<_>>();
+        assert_eq!(ids(&adopted)[2..5], ids(&before)[2..5]);
+        // What the query calls otherwise is something else, and takes nobody's number.
+        after.nodes[2].name = "others".to_owned();
+        let adopted = kept.adopted(&after);
+        adopted.validate().unwrap();
+        assert_eq!(
+            kept.difference(&manifest(&adopted)).unwrap(),
+            "operator #3, a table, is gone"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!
 //! Invariants (checked by [`StreamPlan::validate`]):
 //! 1. Every input of a node has a smaller index than the node; every node but the last has a consumer.
-//! 2. Operator ids are unique: state is addressed by them, so they come from the query's structure.
+//! 2. Operator ids are unique: state is addressed by them. They are kept with the state, by the names of the operators.
 //! 3. Column indexes lie inside the schemas that they speak of.
 
 mod manifest;
@@ -42,8 +42,11 @@ pub struct StreamPlan {
 /// One operator.
 #[derive(Debug, Clone)]
 pub struct PlanNode {
-    /// Names its state.
+    /// Names its state. A job that has state keeps the numbers that it began with, see `name`.
     pub id: OperatorId,
+    /// For an operator that keeps something: what it is in the query as its author wrote it, once among its kind. By this it
+    /// finds its state, whatever plan comes of the query the next time.
+    pub name: String,
     /// Indexes of its inputs in [`StreamPlan::nodes`].
     pub inputs: Vec<usize>,
     /// What it emits.

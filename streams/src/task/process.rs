@@ -160,11 +160,6 @@ impl Environment {
             Err(error) => Err(error),
         }
     }
-
-    /// What the job's state looks like.
-    fn manifest(&self) -> StateManifest {
-        StateManifest::of(&self.spec.plan, &self.spec.sink)
-    }
 }
 
 impl Task {
@@ -183,20 +178,19 @@ impl Task {
             timeout: (environment.commit_interval * 10).max(Duration::from_secs(10)),
         };
         let transaction = environment.log.transaction(options).await?;
-        let manifest = environment.manifest();
         let restored = match restore(
             &environment.log,
             &*store,
             &names.changelog,
             &names.group,
-            &manifest,
+            &environment.spec,
         )
         .await?
         {
             Restore::Done(restored) => restored,
             Restore::Discard { reason } => return Ok(Opened::Discard(reason)),
         };
-        let plan = &environment.spec.plan;
+        let plan = &restored.plan;
         let sources = &restored.header.sources;
         let mut inputs = Inputs::open(
             &environment.log,
@@ -240,7 +234,8 @@ impl Task {
                 now_ms,
             ),
             committed,
-            unwritten_manifest: (restored.commit == 0).then(|| manifest.encode()),
+            unwritten_manifest: (restored.commit == 0)
+                .then(|| StateManifest::of(plan, &environment.spec.sink).encode()),
             rows_committed: 0,
             last_row: None,
             told: BTreeMap::new(),

@@ -7,7 +7,8 @@
 //! 4. Check: the positions of the last block are those that the group has committed. A difference means that somebody
 //!    else wrote one of them: refuse, with both. A position that the group no longer has is none: offsets of a group
 //!    that commits nothing expire after days, and the changelog is the truth.
-//! 5. Check: the state looks as the plan's operators keep it.
+//! 5. Give the plan's operators the numbers under which they have kept their state, and check that it looks as they keep
+//!    it.
 //!
 //! Invariant: when [`restore`] returns, the store is the state of the last commit in the log.
 
@@ -19,6 +20,8 @@ use log_api::{Log, OffsetSpec, PollBudget, ReadError, ReaderOptions, Start, Topi
 
 use super::TaskError;
 use super::inputs::group_positions;
+use crate::StreamPlan;
+use crate::job::JobSpec;
 use crate::plan::StateManifest;
 use crate::state::{Block, BlockHeader, Delta, MANIFEST, StateStore, Tag, key};
 
@@ -30,12 +33,14 @@ const REPLAY_WAIT: Duration = Duration::from_millis(500);
 const EMPTY_POLLS_MAX: u32 = 60;
 
 /// Where a job stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Restored {
     /// Number of the last commit; 0: there was none.
     pub(crate) commit: u64,
     /// What it said.
     pub(crate) header: BlockHeader,
+    /// The plan, with the numbers that its operators have in the state.
+    pub(crate) plan: StreamPlan,
     /// Changelog blocks that were replayed.
     pub(crate) replayed: u64,
 }
@@ -61,7 +66,7 @@ pub(crate) async fn restore(
     store: &dyn StateStore,
     changelog: &TopicPartition,
     group: &str,
-    manifest: &StateManifest,
+    spec: &JobSpec,
 ) -> Result<Restore, TaskError> {
     let admin = log.admin();
     let tag = store.tag()?;
@@ -85,20 +90,20 @@ pub(crate) async fn restore(
         });
     }
     let replayed = replay(log, store, changelog, from, end).await?;
-    let restored = match store.tag()? {
-        Some(tag) => {
-            let (commit, header) = BlockHeader::decode(&tag.header)?;
-            Restored {
-                commit,
-                header,
-                replayed,
-            }
-        }
-        None => Restored::default(),
+    let (commit, header) = match store.tag()? {
+        Some(tag) => BlockHeader::decode(&tag.header)?,
+        None => Default::default(),
     };
-    if restored.commit > 0 {
-        check_manifest(store, manifest)?;
-    }
+    let plan = match commit {
+        0 => spec.plan.clone(),
+        _ => adopted(store, spec)?,
+    };
+    let restored = Restored {
+        commit,
+        header,
+        plan,
+        replayed,
+    };
     check_group(log, group, &restored).await?;
     Ok(Restore::Done(restored))
 }
@@ -215,14 +220,16 @@ pub(crate) fn manifest_key() -> Vec<u8> {
 }
 
 /// Step 5 of the module.
-fn check_manifest(store: &dyn StateStore, manifest: &StateManifest) -> Result<(), TaskError> {
-    let difference = match store.get(&manifest_key())? {
-        Some(bytes) => StateManifest::decode(&bytes)?.difference(manifest),
-        None => Some("nothing says what it holds".to_owned()),
-    };
-    match difference {
-        Some(difference) => Err(TaskError::PlanChanged { difference }),
-        None => Ok(()),
+fn adopted(store: &dyn StateStore, spec: &JobSpec) -> Result<StreamPlan, TaskError> {
+    let changed = |difference: String| TaskError::PlanChanged { difference };
+    let kept = store
+        .get(&manifest_key())?
+        .ok_or_else(|| changed("nothing says what it holds".to_owned()))?;
+    let kept = StateManifest::decode(&kept)?;
+    let plan = kept.adopted(&spec.plan);
+    match kept.difference(&StateManifest::of(&plan, &spec.sink)) {
+        Some(difference) => Err(changed(difference)),
+        None => Ok(plan),
     }
 }
 
