@@ -23,6 +23,16 @@ const QUERIES: &[&str] = &[
     "SELECT a.carrier, b.carrier AS other, b.name AS partner FROM airlines a JOIN airlines b ON a.name = b.name AND a.carrier < b.carrier",
     "SELECT CASE WHEN dep_delay > 3 THEN 'late' WHEN dep_delay IS NULL THEN 'gone' ELSE 'fine' END AS class, count(*) AS n
      FROM flights GROUP BY 1",
+    "SELECT window_start, name, count(*) AS n
+     FROM TUMBLE((SELECT f.scheduled, a.name FROM flights f JOIN airlines a ON f.carrier = a.carrier), scheduled, INTERVAL '1 hour')
+     GROUP BY window_start, name",
+    "SELECT f.flight, f.origin, a.name FROM flights f JOIN airlines a ON lower(f.carrier) = lower(a.carrier)",
+    "SELECT a.carrier, a.name, f.origin, count(f.flight) AS n FROM flights f RIGHT JOIN airlines a ON f.carrier = a.carrier
+     GROUP BY a.carrier, a.name, f.origin",
+    "SELECT a.carrier, a.name, b.carrier AS other, b.n
+     FROM airlines a FULL JOIN (SELECT carrier, count(*) AS n FROM flights WHERE dep_delay > 3 GROUP BY carrier) b ON a.carrier = b.carrier",
+    "SELECT sum(distance) AS miles FROM flights GROUP BY carrier, origin",
+    "SELECT carrier FROM flights WHERE flight <> 0 AND distance / flight > 1",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,9 @@ SELECT carrier, avg(delay) FROM delayed GROUP BY carrier
 ----
 EXPLAIN SELECT f.flight, upper(a.name) FROM flights f LEFT JOIN airlines a ON lower(f.carrier) = a.carrier
 ----
+EXPLAIN SELECT window_start, name, count(*) FROM TUMBLE((SELECT f.scheduled, a.name FROM flights f JOIN airlines a ON f.carrier = a.carrier), scheduled, INTERVAL '1 hour')
+GROUP BY window_start, name
+----
 EXPLAIN SELECT DISTINCT origin FROM flights
 ----
 EXPLAIN SELECT count(*) FROM flights
