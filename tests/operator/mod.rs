@@ -4,3 +4,4 @@ mod clients;
 mod frames;
 mod lifecycle;
 mod logs;
+mod setup;
