@@ -35,6 +35,9 @@ const CHANGELOG_MESSAGE_BYTES: usize = 8 << 20;
 /// A batch of side records is closed before it outgrows this.
 const SIDE_BATCH_BYTES: usize = 900 << 10;
 
+/// Where nothing but event time has moved, a commit may wait so long, ms.
+const TIME_COMMIT_MS: i64 = 1_000;
+
 /// What a job calls its things in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Names {
@@ -120,8 +123,9 @@ pub(crate) struct Task {
     last_row: Option<(TopicPartition, i64)>,
     /// Event time that the operators have been told of.
     told: BTreeMap<usize, Watermark>,
-    /// Event time of the output at the last commit.
+    /// Event time of the output at the last commit, and when that was.
     committed_time: Watermark,
+    committed_ms: i64,
     /// Side topics that are there.
     topics: HashSet<Arc<str>>,
 }
@@ -240,6 +244,7 @@ impl Task {
             last_row: None,
             told: BTreeMap::new(),
             committed_time: Watermark::None,
+            committed_ms: now_ms,
             topics: HashSet::new(),
             environment,
         };
@@ -312,7 +317,9 @@ impl Task {
             self.tell_time(now_ms)?;
             self.gather_output()?;
         }
-        let time_moved = self.graph.watermark() != self.committed_time;
+        // Event time alone may flow with the clock, which is no reason to commit all the time.
+        let time_moved = self.graph.watermark() != self.committed_time
+            && now_ms.saturating_sub(self.committed_ms) >= TIME_COMMIT_MS;
         if is_busy || self.has_work() || self.has_advanced() || time_moved {
             self.commit.moved(now_ms);
         }
@@ -521,6 +528,7 @@ impl Task {
         applied?;
         self.committed = header;
         self.committed_time = self.graph.watermark();
+        self.committed_ms = now_ms;
         self.rows_committed += rows;
         self.follow_search(rows);
         self.graph.after_commit();

@@ -19,7 +19,7 @@ use crate::state::{Delta, MemoryStore, ScanOrder, StateRead, StateStore, Tag, Vi
 use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
-use crate::{Emit, JoinKind, KeyFormat, LatePolicy, SinkSpec, StreamPlan};
+use crate::{Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, SinkSpec, StreamPlan, WatermarkSpec};
 use arrow::datatypes::DataType::{Int64, Utf8View};
 
 /// A store that can fail, and that knows what a crash would leave of it.
@@ -319,6 +319,34 @@ async fn event_time_is_committed_with_the_offsets() {
     rig.flight("UA", 5, 35);
     rig.settle().await.unwrap();
     assert_eq!(event_time(&rig), "event-time 33000000");
+}
+
+#[tokio::test]
+async fn event_time_that_moves_alone_is_committed_once_a_second_at_most() {
+    let mut plan = delays();
+    let NodeKind::Source(source) = &mut plan.nodes[0].kind else {
+        panic!("flights come first")
+    };
+    let Some(WatermarkSpec::Rows { idle_advance, .. }) = &mut source.watermark else {
+        panic!("flights have event time")
+    };
+    *idle_advance = true;
+    let mut rig = Rig::new(plan);
+    rig.flight("UA", 5, 30);
+    rig.settle().await.unwrap();
+    let blocks = |rig: &Rig| rig.log.committed_records("_thalweg.delays.changelog").len();
+    let before = blocks(&rig);
+    for _ in 0..50 {
+        rig.now_ms += 200;
+        rig.task.as_mut().unwrap().turn(rig.now_ms).await.unwrap();
+    }
+    // Ten seconds, of which the first is the grace.
+    let commits = blocks(&rig) - before;
+    assert!((5..=10).contains(&commits), "{commits} commits");
+    let offsets = rig.log.group_offsets("thalweg.delays");
+    let committed = &offsets["flights-0"].1;
+    let reached: i64 = committed["event-time ".len()..].parse().unwrap();
+    assert!(reached > 35 * SECOND, "{committed}");
 }
 
 /// What happens in the outside world, in order.
