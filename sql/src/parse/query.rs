@@ -127,7 +127,7 @@ fn emit(cursor: &mut Cursor) -> Parsed<Emit> {
             return Err(Diagnostic::new(Code::Unsupported, message)
                 .at(cursor.place())
                 .help(
-                    "EMIT ON WINDOW CLOSE works: idle inputs let event time go on by the clock",
+                    "EMIT ON WINDOW CLOSE works; a source WITH ('idle.advance' = 'on') lets event time go on while it is silent",
                 ));
         }
         return Ok(Emit::OnWindowClose);
