@@ -230,6 +230,7 @@ async fn capture() {
     snapshot_modes(&server).await;
     types_read_the_same_both_ways(&server).await;
     identities_and_large_values(&server).await;
+    rows_that_cannot_be_rendered(&server).await;
     messages_and_truncates(&server).await;
     transactions_are_told(&server).await;
     columns_come_and_go(&server).await;
@@ -596,6 +597,61 @@ async fn identities_and_large_values(server: &Postgres) {
         error.contains("[identity-nothing]") && error.contains("ALTER TABLE \"public\".\"d\""),
         "{error}"
     );
+}
+
+/// A batch ends before such a row, and goes on behind it where the runtime lets it.
+async fn rows_that_cannot_be_rendered(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "bad_rows", &[]).await;
+    let rows = "INSERT INTO t VALUES (@1, 1), (@2, 'NaN'), (@3, 3)";
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY, n numeric(5,1) NOT NULL)")
+        .await;
+    scenario.run(&rows.replace('@', "1")).await;
+    let mut task = scenario.start().await;
+    scenario.run(&rows.replace('@', "2")).await;
+    let mut seen = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while seen.len() < 6 {
+        assert!(Instant::now() < deadline, "{seen:?}");
+        let Poll::Batch {
+            records,
+            rejected,
+            offsets,
+        } = task.poll(budget()).await.unwrap()
+        else {
+            continue;
+        };
+        for bad in rejected {
+            assert!(
+                bad.message.contains("decimal.handling.mode"),
+                "{}",
+                bad.message
+            );
+            assert_eq!(&*bad.topic, "p.public.t");
+            seen.push(String::from_utf8(bad.raw.to_vec()).unwrap());
+        }
+        seen.extend(
+            records
+                .iter()
+                .map(|record| record.key.to_json().to_string()),
+        );
+        // A run that fails at such a row begins there again.
+        scenario.store(&offsets);
+        drop(task);
+        task = scenario.start().await;
+    }
+    assert_eq!(
+        seen,
+        [
+            r#"{"id":11}"#,
+            r#"{"id":"12","n":"NaN"}"#,
+            r#"{"id":13}"#,
+            r#"{"id":21}"#,
+            r#"{"id":"22","n":"NaN"}"#,
+            r#"{"id":23}"#,
+        ]
+    );
+    task.stop().await;
 }
 
 async fn messages_and_truncates(server: &Postgres) {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use connect_api::{ConnectError, PollBudget, Record};
+use connect_api::{ConnectError, PollBudget, Record, Rejected};
 
 use super::config::SourceConfig;
 use super::envelope::{Change, Envelopes, Origin, Place, TransactionTopic};
@@ -29,6 +29,8 @@ const RECORD_BYTES: usize = 512;
 /// Records that belong together.
 pub(super) struct Unit {
     records: Vec<Record>,
+    /// A row that cannot be rendered, in place of records: it begins a batch.
+    rejected: Option<Rejected>,
     bytes: usize,
     behind: Mark,
     /// Tables that are to be read behind it.
@@ -39,6 +41,8 @@ pub(super) struct Unit {
 pub(super) struct Taken {
     /// The records.
     pub(super) records: Vec<Record>,
+    /// A row in front of them that cannot be rendered.
+    pub(super) rejected: Vec<Rejected>,
     /// Where the stream is behind them.
     pub(super) behind: Mark,
     /// Tables that are to be read before the stream goes on.
@@ -150,7 +154,7 @@ impl Assembler {
     /// Takes the message at `lsn`. Relation messages go to [`Assembler::relation`] instead.
     ///
     /// # Errors
-    /// A value that cannot be rendered, or a message about a relation that was never told.
+    /// A message about a relation that was never told.
     pub(super) fn message(
         &mut self,
         lsn: Lsn,
@@ -254,6 +258,7 @@ impl Assembler {
             if let Some(request) = open.request {
                 self.queue.push_back(Unit {
                     records: Vec::new(),
+                    rejected: None,
                     bytes: 0,
                     behind,
                     request: Some(request),
@@ -295,14 +300,21 @@ impl Assembler {
         let bytes = change.bytes();
         let origin = self.origin(lsn);
         let table = self.allowing_nulls(relation, table, &change);
-        let records = self
+        match self
             .envelopes
-            .change(&table, change, &origin, place.as_ref(), now_ns)
-            .map_err(|bad| {
+            .change(&table, &change, &origin, place.as_ref(), now_ns)
+        {
+            Ok(records) => self.push(records, bytes),
+            Err(bad) => {
                 let xid = origin.xid.unwrap_or_default();
-                ConnectError::Data(format!("{bad} (transaction {xid}, position {lsn})"))
-            })?;
-        self.push(records, bytes);
+                let rejected = Rejected {
+                    topic: Arc::clone(&table.topic),
+                    raw: table.raw(change.row()),
+                    message: format!("{bad} (transaction {xid}, position {lsn})"),
+                };
+                self.push_unit(Vec::new(), Some(rejected), bytes);
+            }
+        }
         Ok(())
     }
 
@@ -486,12 +498,17 @@ impl Assembler {
     }
 
     fn push(&mut self, records: Vec<Record>, bytes: usize) {
+        self.push_unit(records, None, bytes);
+    }
+
+    fn push_unit(&mut self, records: Vec<Record>, rejected: Option<Rejected>, bytes: usize) {
         let bytes = bytes + records.len() * RECORD_BYTES;
         let behind = self.mark();
         self.queued_records += records.len();
         self.queued_bytes += bytes;
         self.queue.push_back(Unit {
             records,
+            rejected,
             bytes,
             behind,
             request: None,
@@ -516,9 +533,13 @@ impl Assembler {
     pub(super) fn take(&mut self, budget: PollBudget, now_ms: u64) -> Option<Taken> {
         let mut records = Vec::new();
         let mut bytes = 0;
+        let mut rejected = Vec::new();
         let mut behind = None;
         let mut request = None;
         while let Some(unit) = self.queue.front() {
+            if unit.rejected.is_some() && behind.is_some() {
+                break;
+            }
             let fits = records.len() + unit.records.len() <= budget.records_max
                 && bytes < budget.bytes_max;
             if behind.is_some() && !fits {
@@ -532,6 +553,7 @@ impl Assembler {
             self.queued_bytes -= unit.bytes;
             behind = Some(unit.behind);
             records.extend(unit.records);
+            rejected.extend(unit.rejected);
             request = unit.request;
             if request.is_some() {
                 break;
@@ -541,6 +563,7 @@ impl Assembler {
         self.progress.offered(behind.position, now_ms);
         Some(Taken {
             records,
+            rejected,
             behind,
             request,
         })
@@ -571,6 +594,15 @@ impl Assembler {
 }
 
 impl Change {
+    /// The row as it is, or was.
+    pub(super) fn row(&self) -> &Tuple {
+        match self {
+            Self::Read(row) | Self::Create(row) => row,
+            Self::Update { new, .. } => new,
+            Self::Delete(old) => old.tuple(),
+        }
+    }
+
     /// About how much it holds.
     pub(super) fn bytes(&self) -> usize {
         let tuple = |tuple: &Tuple| -> usize {

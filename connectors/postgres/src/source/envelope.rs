@@ -126,7 +126,7 @@ impl Envelopes {
     pub(super) fn change(
         &self,
         table: &Table,
-        change: Change,
+        change: &Change,
         origin: &Origin,
         place: Option<&Place>,
         now_ns: i64,
@@ -137,12 +137,12 @@ impl Envelopes {
         let record = |key: Value, value: Value| self.record(table, key, value);
         Ok(match change {
             Change::Read(row) => vec![record(
-                table.key(with, &row)?,
-                envelope(Value::Null, table.row(with, &row)?, "r"),
+                table.key(with, row)?,
+                envelope(Value::Null, table.row(with, row)?, "r"),
             )],
             Change::Create(row) => vec![record(
-                table.key(with, &row)?,
-                envelope(Value::Null, table.row(with, &row)?, "c"),
+                table.key(with, row)?,
+                envelope(Value::Null, table.row(with, row)?, "c"),
             )],
             Change::Delete(old) => {
                 let key = table.key(with, old.tuple())?;
@@ -151,11 +151,12 @@ impl Envelopes {
                 records.extend(self.tombstone(table, key));
                 records
             }
-            Change::Update { old, mut new } => {
+            Change::Update { old, new } => {
+                let mut new = new.clone();
                 table.complete(&mut new, old.as_ref());
                 let key = table.key(with, &new)?;
                 let after = table.row(with, &new)?;
-                let before = match &old {
+                let before = match old {
                     Some(old) => table.row(with, old.tuple())?,
                     None => Value::Null,
                 };

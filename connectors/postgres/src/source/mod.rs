@@ -60,7 +60,7 @@ use lsn::Lsn;
 use offset::{Offset, Origin};
 use plan::{Plan, Refusal, Slot, SlotAction};
 use progress::Position;
-use snapshot::{Beginning, Snapshot};
+use snapshot::{Beginning, Snapshot, Taken};
 use stream::Streaming;
 use wire::{Connection, Purpose, quoted, text};
 
@@ -317,7 +317,11 @@ impl SourceTask for PostgresSourceTask {
                 let shared = Arc::clone(shared);
                 match snapshot.poll(budget).await {
                     Ok(None) => Ok(Poll::Idle),
-                    Ok(Some((records, offset))) => {
+                    Ok(Some(Taken {
+                        records,
+                        rejected,
+                        offset,
+                    })) => {
                         let json = offset.to_json();
                         let completed = offset.snapshot == offset::Snapshot::Completed;
                         if completed {
@@ -326,7 +330,7 @@ impl SourceTask for PostgresSourceTask {
                         self.offset = Some(offset);
                         Ok(Poll::Batch {
                             records,
-                            rejected: Vec::new(),
+                            rejected,
                             offsets: vec![SourceOffset {
                                 partition: offset::partition(&shared.config.prefix),
                                 offset: json,

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connect_api::{ConnectError, PollBudget, Record};
+use connect_api::{ConnectError, PollBudget, Record, Rejected};
 
 use super::Shared;
 use super::catalog::{self, Published, TableEntry};
@@ -82,9 +82,21 @@ struct Held {
 
 struct Entry {
     record: Option<Record>,
+    /// A row that cannot be rendered: it begins a batch.
+    rejected: Option<Rejected>,
     bytes: usize,
     scan: usize,
     mark: Mark,
+}
+
+/// What goes out together.
+pub(super) struct Taken {
+    /// The rows.
+    pub(super) records: Vec<Record>,
+    /// A row in front of them that cannot be rendered.
+    pub(super) rejected: Vec<Rejected>,
+    /// Where the snapshot is behind them.
+    pub(super) offset: Offset,
 }
 
 enum Mark {
@@ -181,10 +193,7 @@ impl Snapshot {
 
     /// The next rows, with the offset behind them; `None` when nothing came within the budget's time. The last ones
     /// come with a completed snapshot.
-    pub(super) async fn poll(
-        &mut self,
-        budget: PollBudget,
-    ) -> Result<Option<(Vec<Record>, Offset)>, ConnectError> {
+    pub(super) async fn poll(&mut self, budget: PollBudget) -> Result<Option<Taken>, ConnectError> {
         let deadline = Instant::now() + budget.wait_max;
         let budget = PollBudget {
             records_max: budget.records_max.min(self.shared.config.batch_size),
@@ -192,21 +201,27 @@ impl Snapshot {
         };
         while !self.complete && !self.holds(budget) {
             if self.reading.is_none() && !self.open_next().await? {
-                self.finish()?;
+                self.finish();
                 break;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.next_row(left).await? {
-                Some(Some(row)) => self.row(row)?,
+                Some(Some(row)) => self.row(row),
                 Some(None) => self.end_table(),
                 None => break,
             }
         }
-        let records = self.take(budget);
-        if records.is_empty() && !(self.complete && self.queue.is_empty()) {
+        let (records, rejected) = self.take(budget);
+        let nothing = records.is_empty() && rejected.is_empty();
+        if nothing && !(self.complete && self.queue.is_empty()) {
             return Ok(None);
         }
-        Ok(Some((records, self.offset())))
+        let offset = self.offset();
+        Ok(Some(Taken {
+            records,
+            rejected,
+            offset,
+        }))
     }
 
     /// Where the snapshot is behind everything that went out.
@@ -272,7 +287,13 @@ impl Snapshot {
             types: &self.types,
             source: shared.envelopes.source_schema(),
         };
-        let table = Table::new(&shapes, &entry.schema, &entry.name, &columns);
+        let table = Table::new(
+            &shapes,
+            &entry.schema,
+            &entry.name,
+            entry.identity,
+            &columns,
+        );
         let names: Vec<String> = columns
             .iter()
             .map(|column| quoted(&column.column.name))
@@ -387,9 +408,9 @@ impl Snapshot {
         }
     }
 
-    fn row(&mut self, row: Row) -> Result<(), ConnectError> {
+    fn row(&mut self, row: Row) {
         let Some(reading) = &mut self.reading else {
-            return Ok(());
+            return;
         };
         let cell = |value: Option<bytes::Bytes>| value.map_or(Cell::Null, Cell::Text);
         let next = Held {
@@ -404,9 +425,8 @@ impl Snapshot {
         self.rows += 1;
         let same_table = self.held.as_ref().is_some_and(|held| held.ended.is_empty());
         let last = if same_table { Last::No } else { Last::OfTable };
-        self.release(last)?;
+        self.release(last);
         self.held = Some(next);
-        Ok(())
     }
 
     fn end_table(&mut self) {
@@ -417,6 +437,7 @@ impl Snapshot {
             Some(held) => held.ended.push(reading.scan),
             None => self.queue.push_back(Entry {
                 record: None,
+                rejected: None,
                 bytes: 0,
                 scan: reading.scan,
                 mark: Mark::End,
@@ -424,17 +445,16 @@ impl Snapshot {
         }
     }
 
-    fn finish(&mut self) -> Result<(), ConnectError> {
-        self.release(Last::OfAll)?;
+    fn finish(&mut self) {
+        self.release(Last::OfAll);
         self.complete = true;
         tracing::info!(rows = self.rows, "the tables are read");
-        Ok(())
     }
 
     /// Sends the row that was held back on its way.
-    fn release(&mut self, last: Last) -> Result<(), ConnectError> {
+    fn release(&mut self, last: Last) {
         let Some(held) = self.held.take() else {
-            return Ok(());
+            return;
         };
         let incremental = self
             .request
@@ -459,45 +479,63 @@ impl Snapshot {
         let upto = held.table.primary_text(&held.row);
         let change = Change::Read(held.row);
         let bytes = change.bytes();
-        let records = self
-            .shared
-            .envelopes
-            .change(&held.table, change, &origin, None, super::now_ns())
-            .map_err(|bad| ConnectError::Data(bad.to_string()))?;
-        for record in records {
-            self.queued_bytes += bytes;
-            self.queue.push_back(Entry {
-                record: Some(record),
-                bytes,
-                scan: held.scan,
-                mark: Mark::Row(upto.clone()),
-            });
-        }
+        let rendered =
+            self.shared
+                .envelopes
+                .change(&held.table, &change, &origin, None, super::now_ns());
+        let (record, rejected) = match rendered {
+            Ok(records) => (records.into_iter().next(), None),
+            Err(bad) => {
+                let rejected = Rejected {
+                    topic: Arc::clone(&held.table.topic),
+                    raw: held.table.raw(change.row()),
+                    message: bad.to_string(),
+                };
+                (None, Some(rejected))
+            }
+        };
+        self.queued_bytes += bytes;
+        self.queue.push_back(Entry {
+            record,
+            rejected,
+            bytes,
+            scan: held.scan,
+            mark: Mark::Row(upto),
+        });
         for scan in held.ended {
             self.queue.push_back(Entry {
                 record: None,
+                rejected: None,
                 bytes: 0,
                 scan,
                 mark: Mark::End,
             });
         }
-        Ok(())
     }
 
     fn holds(&self, budget: PollBudget) -> bool {
         self.queue.len() >= budget.records_max || self.queued_bytes >= budget.bytes_max
     }
 
-    fn take(&mut self, budget: PollBudget) -> Vec<Record> {
+    fn take(&mut self, budget: PollBudget) -> (Vec<Record>, Vec<Rejected>) {
         let mut records = Vec::new();
+        let mut rejected = Vec::new();
         let mut bytes = 0;
         while records.len() < budget.records_max && bytes < budget.bytes_max {
+            let begins = self
+                .queue
+                .front()
+                .is_some_and(|entry| entry.rejected.is_some());
+            if begins && !(records.is_empty() && rejected.is_empty()) {
+                break;
+            }
             let Some(entry) = self.queue.pop_front() else {
                 break;
             };
             bytes += entry.bytes;
             self.queued_bytes -= entry.bytes;
             records.extend(entry.record);
+            rejected.extend(entry.rejected);
             if let Some(scan) = self.scans.get_mut(entry.scan) {
                 match entry.mark {
                     Mark::Row(upto) => scan.upto = upto,
@@ -505,7 +543,7 @@ impl Snapshot {
                 }
             }
         }
-        records
+        (records, rejected)
     }
 }
 

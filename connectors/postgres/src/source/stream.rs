@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connect_api::{ConnectError, Poll, PollBudget, Record, SourceOffset};
+use connect_api::{ConnectError, Poll, PollBudget, Record, Rejected, SourceOffset};
 
 use super::Shared;
 use super::assemble::{Assembler, Mark};
@@ -91,10 +91,11 @@ impl Streaming {
                 self.backlog.pop_front();
             }
             if let Some(taken) = self.assembler.take(budget, super::now_ms()) {
-                return Ok(match taken.request {
-                    None => self.batch(taken.records, taken.behind),
-                    Some(request) => self.request(taken.records, taken.behind, request),
-                });
+                let offset = match taken.request {
+                    None => self.offset(taken.behind),
+                    Some(request) => self.request(taken.behind, request),
+                };
+                return Ok(self.poll_of(taken.records, taken.rejected, &offset));
             }
             if let Some(beat) = self.heartbeat().await {
                 return Ok(beat);
@@ -125,17 +126,16 @@ impl Streaming {
         self.requested.take()
     }
 
-    /// The records in front of a request, with an offset that has it: it is not forgotten.
-    fn request(&mut self, records: Vec<Record>, behind: Mark, request: Request) -> Poll {
+    /// The offset behind the signal of a request, which has it: it is not forgotten.
+    fn request(&mut self, behind: Mark, request: Request) -> Offset {
         let mut offset = self.offset(behind);
         offset.snapshot = Snapshot::Running;
         offset
             .scans
             .retain(|scan| !request.names(&scan.schema, &scan.table));
         offset.request = Some(request);
-        let poll = self.poll_of(records, &offset);
-        self.requested = Some(offset);
-        poll
+        self.requested = Some(offset.clone());
+        offset
     }
 
     /// A position is on disk.
@@ -176,13 +176,13 @@ impl Streaming {
     }
 
     fn batch(&self, records: Vec<Record>, behind: Mark) -> Poll {
-        self.poll_of(records, &self.offset(behind))
+        self.poll_of(records, Vec::new(), &self.offset(behind))
     }
 
-    fn poll_of(&self, records: Vec<Record>, offset: &Offset) -> Poll {
+    fn poll_of(&self, records: Vec<Record>, rejected: Vec<Rejected>, offset: &Offset) -> Poll {
         Poll::Batch {
             records,
-            rejected: Vec::new(),
+            rejected,
             offsets: vec![SourceOffset {
                 partition: offset::partition(&self.shared.config.prefix),
                 offset: offset.to_json(),
@@ -234,7 +234,13 @@ impl Streaming {
             types: &self.types,
             source: envelopes.source_schema(),
         };
-        let table = Table::new(&shapes, &relation.schema, &relation.name, &columns);
+        let table = Table::new(
+            &shapes,
+            &relation.schema,
+            &relation.name,
+            relation.identity,
+            &columns,
+        );
         self.assembler.relation(relation.oid, Some(Arc::new(table)));
         Ok(())
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use connect_api::{Field, Schema, SchemaType, Struct, Value};
 
 use super::catalog::ColumnEntry;
 use super::filter::{Capture, Mask};
 use super::kind::{self, Kind, Types};
-use super::pgoutput::{Cell, Old, Tuple};
+use super::pgoutput::{Cell, Identity, Old, Tuple};
 use super::render::{self, Rendering};
 use super::view::KeyPart;
 
@@ -90,6 +91,7 @@ impl Table {
         shapes: &Shapes<'_>,
         schema: &str,
         name: &str,
+        identity: Identity,
         entries: &[ColumnEntry],
     ) -> Self {
         let topic = topic_name(shapes.prefix, schema, name);
@@ -111,10 +113,11 @@ impl Table {
             .filter_map(|(place, entry)| Some((entry.key_place?, place, entry.column.type_oid)))
             .collect();
         primary.sort_unstable();
-        if primary
+        let ordered = primary
             .iter()
-            .any(|(_, _, type_oid)| !KeyPart::comparable(*type_oid))
-        {
+            .all(|(_, _, type_oid)| KeyPart::comparable(*type_oid));
+        // Under the identity of an index a delete does not tell the primary key.
+        if !ordered || identity == Identity::Index {
             primary.clear();
         }
         Self {
@@ -221,6 +224,22 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// A row as the server sent it, for people: a JSON object of texts.
+    pub(super) fn raw(&self, row: &Tuple) -> Bytes {
+        let value = |column: &Column| match row.get(column.place) {
+            Some(Cell::Text(bytes)) if column.mask.is_none() => {
+                serde_json::Value::from(String::from_utf8_lossy(bytes))
+            }
+            _ => serde_json::Value::Null,
+        };
+        let object: serde_json::Map<String, serde_json::Value> = self
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), value(column)))
+            .collect();
+        serde_json::Value::Object(object).to_string().into()
     }
 
     /// Takes what the new row lacks (large values that did not change) from the old one, where that is known.

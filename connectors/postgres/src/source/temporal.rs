@@ -56,7 +56,8 @@ pub(super) fn time(text: &str) -> Option<i64> {
         Some(seconds) => seconds_us(seconds)?,
         None => 0,
     };
-    let in_range = parts.next().is_none() && hours <= 24 && minutes < 60;
+    // A second may be rounded up to the sixtieth.
+    let in_range = parts.next().is_none() && hours <= 24 && minutes < 60 && seconds <= 60_000_000;
     in_range.then_some(hours * 3_600_000_000 + minutes * 60_000_000 + seconds)
 }
 
@@ -199,7 +200,7 @@ fn zoned(clock: &str) -> Option<(&str, i64)> {
     let mut seconds = 0;
     let mut unit = 3600;
     for part in zone.get(1..)?.split(':') {
-        seconds += number(part)? * unit;
+        seconds += number(part).filter(|part| *part < 100)? * unit;
         unit /= 60;
     }
     Some((clock, sign * seconds * 1_000_000))
@@ -299,6 +300,14 @@ mod tests {
         assert_eq!(time("13:51:30.123456"), Some(49_890_123_456));
         assert_eq!(time("00:00:00.5"), Some(500_000));
         assert_eq!(time("1:2:3:4"), None);
+        for hostile in [
+            "0:0:9223372036854",
+            "0:0:99999999999999999999",
+            "0:0:0+9223372036854775807",
+        ] {
+            assert_eq!(time(hostile), None, "{hostile}");
+            assert_eq!(time_utc(hostile), None, "{hostile}");
+        }
         assert_eq!(
             timestamp("2016-11-04 13:51:30.123456"),
             Some(Bounded::At(1_478_267_490_123_456))
