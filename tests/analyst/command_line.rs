@@ -3,6 +3,10 @@
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+
+use crate::fixture::PATIENCE;
 use crate::fixture::process::{Server, thalweg};
 
 fn run(server: &Server, args: &[&str]) -> Output {
@@ -363,6 +367,60 @@ fn groups_are_listed_described_moved_and_deleted() {
         said(&run(&server, &["group", "describe", "billing"])).2,
         Some(4)
     );
+}
+
+#[test]
+fn a_group_with_members_shows_them_and_stays_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(run(&server, &["topic", "create", "t"]).status.success());
+    let mut producer = thalweg()
+        .args(["produce", "t", "-b", &server.kafka])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut producer.stdin.take().unwrap(), b"a\nb\n").unwrap();
+    assert!(producer.wait().unwrap().success());
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &server.kafka)
+        .set("group.id", "readers")
+        .set("client.id", "a-reader")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    let started = std::time::Instant::now();
+    let message = loop {
+        assert!(started.elapsed() < PATIENCE, "the consumer gets nothing");
+        if let Some(message) = consumer.poll(std::time::Duration::from_secs(1)) {
+            break message.unwrap();
+        }
+    };
+    consumer.commit_message(&message, CommitMode::Sync).unwrap();
+
+    let (described, ..) = said(&run(
+        &server,
+        &["group", "describe", "readers", "-o", "json"],
+    ));
+    let described: serde_json::Value = serde_json::from_str(&described).unwrap();
+    assert_eq!(described["state"], "Stable");
+    let partition = &described["partitions"][0];
+    assert_eq!(
+        (&partition["offset"], &partition["lag"]),
+        (&1.into(), &1.into())
+    );
+    let member = partition["member"].as_str().unwrap();
+    assert!(member.starts_with("a-reader at "), "{described}");
+    for command in [
+        &["group", "reset", "readers", "--to", "earliest"][..],
+        &["group", "delete", "readers"],
+    ] {
+        let (_, stderr, code) = said(&run(&server, command));
+        assert_eq!(code, Some(1), "{stderr}");
+        let expected = "thalweg: group readers has members; stop its consumers first\n";
+        assert_eq!(stderr, expected, "{command:?}");
+    }
 }
 
 #[test]
