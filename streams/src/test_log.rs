@@ -165,6 +165,12 @@ impl MemoryLog {
         self.shared.changed.notify_waiters();
     }
 
+    /// Gives a topic the identity that it has in a fixture.
+    pub(crate) fn set_topic_id(&self, name: &str, id: uuid::Uuid) {
+        let mut state = self.state();
+        state.topics.get_mut(name).expect("the topic exists").id = id;
+    }
+
     /// Appends one record outside of transactions; the timestamp is the log's clock.
     pub(crate) fn push(
         &self,

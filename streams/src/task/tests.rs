@@ -7,6 +7,8 @@
 //! | after the transaction, before the store | the store fails; or the task is dropped, and the store with it |
 //! | after both | the store comes back as an older flush left it, empty, or from a future that the log has lost |
 
+mod upgrade;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
