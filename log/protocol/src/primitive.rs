@@ -513,15 +513,18 @@ pub(crate) fn put_unsigned_varint(out: &mut impl BufMut, mut value: u64) {
 }
 
 /// Takes a zigzag varint from `bytes` at `position`; none if it is cut off or too long.
+#[inline]
 pub(crate) fn take_varint(bytes: &[u8], position: &mut usize) -> Option<i32> {
     take_unsigned_varint(bytes, position).map(unzigzag32)
 }
 
 /// As [`take_varint`], for 64 bits.
+#[inline]
 pub(crate) fn take_varlong(bytes: &[u8], position: &mut usize) -> Option<i64> {
     take_unsigned_varlong(bytes, position).map(unzigzag64)
 }
 
+#[inline]
 fn take_unsigned_varint(bytes: &[u8], position: &mut usize) -> Option<u32> {
     let first = *bytes.get(*position)?;
     if first < 0x80 {
@@ -543,9 +546,15 @@ fn take_unsigned_varint(bytes: &[u8], position: &mut usize) -> Option<u32> {
     None
 }
 
+#[inline]
 fn take_unsigned_varlong(bytes: &[u8], position: &mut usize) -> Option<u64> {
-    let mut value = 0u64;
-    for index in 0..10 {
+    let first = *bytes.get(*position)?;
+    if first < 0x80 {
+        *position += 1;
+        return Some(u64::from(first));
+    }
+    let mut value = u64::from(first & 0x7f);
+    for index in 1..10 {
         let byte = *bytes.get(*position + index)?;
         if index == 9 && byte > 1 {
             return None;

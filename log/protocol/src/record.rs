@@ -251,6 +251,7 @@ impl Iterator for RecordIter {
     }
 }
 
+#[inline]
 fn span(
     buffer: &[u8],
     position: &mut usize,
@@ -292,6 +293,7 @@ fn span(
 }
 
 /// A varint length and so many bytes; -1 is null.
+#[inline]
 fn field(bytes: &[u8], position: &mut usize) -> Result<Option<Range<usize>>, &'static str> {
     let length = take_varint(bytes, position).ok_or("length of a part is malformed")?;
     if length == -1 {
