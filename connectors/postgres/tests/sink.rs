@@ -106,6 +106,7 @@ async fn everything() {
     tables_that_cannot_grow(&server).await;
     codes_of_triggers_and_generated_columns(&server).await;
     events_of_debezium(&server).await;
+    fields_that_become_columns(&server).await;
     rows_of_nulls(&server).await;
     other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
@@ -771,6 +772,7 @@ async fn codes_of_triggers_and_generated_columns(server: &Postgres) {
             "CREATE TABLE coded (id text PRIMARY KEY, n integer, twice integer GENERATED ALWAYS AS (n * 2) STORED); \
              CREATE FUNCTION coded() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              IF NEW.n < 0 THEN RAISE EXCEPTION 'negative' USING ERRCODE = '45000'; END IF; \
+             IF NEW.n > 9 THEN RAISE EXCEPTION 'no connection' USING ERRCODE = '08006'; END IF; \
              IF NEW.n = 0 THEN PERFORM 1 FROM not_there; END IF; RETURN NEW; END $$; \
              CREATE TRIGGER t BEFORE INSERT ON coded FOR EACH ROW EXECUTE FUNCTION coded()",
         )
@@ -783,9 +785,10 @@ async fn codes_of_triggers_and_generated_columns(server: &Postgres) {
         ("b", r#"{"n":-1}"#),
         ("c", r#"{"twice":4}"#),
         ("d", r#"{"n":2}"#),
+        ("e", r#"{"n":10}"#),
     ];
     let found = refused(&mut task, &batch("coded", 0, &rows)).await;
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found.len(), 3, "{found:?}");
     assert!(
         found[0].0 == 1 && found[0].1.contains("[SQLSTATE 45000]"),
         "{found:?}"
@@ -832,6 +835,21 @@ async fn events_of_debezium(server: &Postgres) {
     assert_eq!(
         server.rows("SELECT id, name, big FROM events").await,
         ["1|c|text"]
+    );
+}
+
+async fn fields_that_become_columns(server: &Postgres) {
+    let more = [
+        ("pk.fields", "id"),
+        ("fields.whitelist", "a,chosen:b,other:c,d"),
+        ("field.exclude.list", "d"),
+    ];
+    let mut task = open(&context(server, "chosen", &more), "chosen").await;
+    let value = r#"{"a":1,"b":2,"c":3,"d":4,"e":5}"#;
+    put(&mut task, &batch("chosen", 0, &[("k", value)])).await;
+    assert_eq!(
+        server.rows("SELECT to_jsonb(c) FROM chosen AS c").await,
+        [r#"{"a": 1, "b": 2, "id": "k"}"#]
     );
 }
 

@@ -22,6 +22,36 @@ pub(super) enum KeyMode {
     RecordValue,
 }
 
+/// Which fields of a value become columns.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FieldLists {
+    /// Only these, if there are any.
+    include: Vec<(Option<String>, String)>,
+    exclude: Vec<(Option<String>, String)>,
+}
+
+impl FieldLists {
+    /// Whether a field of a topic's values becomes a column.
+    pub(super) fn take(&self, topic: &str, field: &str) -> bool {
+        let listed = |list: &[(Option<String>, String)]| {
+            list.iter()
+                .any(|(of, name)| name == field && of.as_deref().is_none_or(|of| of == topic))
+        };
+        (self.include.is_empty() || listed(&self.include)) && !listed(&self.exclude)
+    }
+}
+
+/// Items `field` or `topic:field`.
+fn fields_of(items: Vec<String>) -> Vec<(Option<String>, String)> {
+    items
+        .into_iter()
+        .map(|item| match item.split_once(':') {
+            Some((topic, field)) => (Some(topic.trim().to_owned()), field.trim().to_owned()),
+            None => (None, item),
+        })
+        .collect()
+}
+
 /// The keys, typed.
 #[derive(Debug, Clone)]
 pub(super) struct SinkConfig {
@@ -32,6 +62,7 @@ pub(super) struct SinkConfig {
     pub(super) delete_enabled: bool,
     pub(super) evolve: bool,
     pub(super) table_format: TableFormat,
+    pub(super) fields: FieldLists,
     pub(super) batch_size: usize,
 }
 
@@ -108,6 +139,22 @@ pub(super) fn def() -> ConfigDef {
             .alias(&["table.name.format"])
             .rule(Rule::NotEmpty),
         )
+        .with(
+            ConfigKey::optional(
+                "field.include.list",
+                ConfigType::List,
+                None,
+                "Fields of the value that become columns, as field or topic:field; all without it. Those of the primary \
+                 key always do.",
+            )
+            .alias(&["fields.whitelist"]),
+        )
+        .with(ConfigKey::optional(
+            "field.exclude.list",
+            ConfigType::List,
+            None,
+            "Fields of the value that become no columns, as field or topic:field.",
+        ))
         .with(
             ConfigKey::optional("batch.size", ConfigType::Int, Some("2000"), "At most this many rows in one statement.")
                 .rule(Rule::Between(1, 100_000))
@@ -209,6 +256,10 @@ impl SinkConfig {
             delete_enabled,
             evolve,
             table_format,
+            fields: FieldLists {
+                include: fields_of(config.list("field.include.list")),
+                exclude: fields_of(config.list("field.exclude.list")),
+            },
             batch_size: config.count("batch.size"),
         })
     }

@@ -105,8 +105,15 @@ fn of_database(database: &DbError) -> Failure {
     }
     let code = database.code();
     let message = format!("{message} [SQLSTATE {}]", code.code());
+    // "PL/pgSQL function f() line 3 at RAISE": whatever its code, it is about the row.
+    let raised = database
+        .where_()
+        .and_then(|place| place.lines().next())
+        .is_some_and(|place| place.contains("RAISE"));
     let missing = *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN;
     match (code.code().get(..2), code) {
+        // Except for the codes that ask to try again.
+        (class, _) if raised && class != Some("40") => Failure::Rows(message),
         // What a trigger's function misses is not there the next time either.
         _ if missing && database.where_().is_some() => ConnectError::Fatal(message).into(),
         _ if missing => Failure::TableChanged(message),

@@ -202,7 +202,9 @@ impl Row {
             return Err(format!("the primary key's column \"{name}\" is null"));
         }
         // What the key says of its columns counts, also where the value has them too.
-        columns.retain(|(name, _)| !key.iter().any(|(of_key, _)| of_key == name));
+        columns.retain(|(name, _)| {
+            !key.iter().any(|(of_key, _)| of_key == name) && config.fields.take(&record.topic, name)
+        });
         let mut all = key.clone();
         all.extend(columns);
         if all.is_empty() {
