@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::config;
 use crate::exit::Failure;
 use crate::screen::{confirmed, line};
+use crate::shell::Listing;
 use crate::start;
-use crate::topic::{Output, table};
+use crate::topic::Output;
 
 /// Arguments of `thalweg connect`.
 #[derive(Debug, Args)]
@@ -223,7 +224,7 @@ impl Worker {
 }
 
 async fn list(worker: &Worker, output: Output) -> Result<()> {
-    let mut rows = table(&["connector", "type", "state", "tasks"]);
+    let mut rows = Listing::new(&["connector", "type", "state", "tasks"]);
     for name in worker.names().await? {
         let status = worker
             .call(Method::GET, &["connectors", &name, "status"], None)
@@ -254,7 +255,7 @@ async fn plugins(worker: &Worker, output: Output) -> Result<()> {
     let plugins = worker
         .call(Method::GET, &["connector-plugins"], None)
         .await?;
-    let mut rows = table(&["connector.class", "type", "version"]);
+    let mut rows = Listing::new(&["connector.class", "type", "version"]);
     for plugin in plugins.as_array().into_iter().flatten() {
         if output == Output::Json {
             line(plugin)?;

@@ -19,8 +19,9 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterArgs, refused, unknown};
 use crate::place::Place;
 use crate::screen::{confirmed, line};
+use crate::shell::Listing;
 use crate::start;
-use crate::topic::{Output, table};
+use crate::topic::Output;
 
 /// Arguments of `thalweg group`.
 #[derive(Debug, Args)]
@@ -135,7 +136,7 @@ async fn list(cluster: &Cluster, output: Output) -> Result<()> {
         }
         return Ok(());
     }
-    let mut rows = table(&["group", "state", "protocol"]);
+    let mut rows = Listing::new(&["group", "state", "protocol"]);
     for group in groups {
         rows.add_row([group.group_id, group.group_state, group.protocol_type]);
     }
@@ -267,7 +268,7 @@ fn print(group: &DescribedGroup, positions: &[Position], output: Output) -> Resu
         }));
     }
     let text = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    let mut rows = table(&["topic", "partition", "offset", "end", "lag", "member"]);
+    let mut rows = Listing::new(&["topic", "partition", "offset", "end", "lag", "member"]);
     for at in positions {
         rows.add_row([
             at.partition.topic.to_string(),
@@ -331,7 +332,7 @@ impl Reset<'_> {
         let admin = args.connect().await?.admin();
         let partitions = self.partitions(cluster, admin.as_ref(), &before).await?;
         let mut offsets = Vec::with_capacity(partitions.len());
-        let mut rows = table(&["topic", "partition", "offset", "new offset"]);
+        let mut rows = Listing::new(&["topic", "partition", "offset", "new offset"]);
         for partition in partitions {
             let offset = self.to.offset(admin.as_ref(), &partition).await?;
             let now = before

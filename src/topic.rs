@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use comfy_table::{Table, presets};
 use log_api::{Admin, Log, OffsetSpec, TopicPartition};
 use log_protocol::Response;
 use log_protocol::api::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
@@ -15,6 +14,7 @@ use serde_json::json;
 
 use crate::cluster::{ANSWER_WAIT, ClusterArgs, refused};
 use crate::screen::{confirmed, line};
+use crate::shell::Listing;
 use crate::start;
 
 /// A topic among the resources that have configs.
@@ -294,7 +294,7 @@ async fn list(cluster: &ClusterArgs, output: Output, internal: bool) -> Result<(
         }
         return Ok(());
     }
-    let mut table = table(&["topic", "partitions"]);
+    let mut table = Listing::new(&["topic", "partitions"]);
     for topic in topics {
         table.add_row([topic.name, topic.partitions.to_string()]);
     }
@@ -319,7 +319,7 @@ async fn describe(cluster: &ClusterArgs, output: Output, name: &str) -> Result<(
             json!({"name": topic.name, "configs": topic.configs, "partitions": partitions}),
         );
     }
-    let mut rows = table(&["partition", "earliest", "latest"]);
+    let mut rows = Listing::new(&["partition", "earliest", "latest"]);
     for (index, earliest, latest) in partitions {
         rows.add_row([index.to_string(), earliest.to_string(), latest.to_string()]);
     }
@@ -340,13 +340,4 @@ async fn partitions(admin: &dyn Admin, topic: &str, count: i32) -> Result<Vec<(i
         partitions.push((index, earliest, latest));
     }
     Ok(partitions)
-}
-
-/// An empty table.
-pub(crate) fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_BORDERS_ONLY)
-        .set_header(header.to_vec());
-    table
 }

@@ -11,7 +11,7 @@ use sql::Diagnostic;
 use tokio::signal::unix::Signal;
 
 use super::client::{Column, Next, Row, Rows};
-use super::table::{cell, expanded, fitted, wrapped};
+use super::table::{cell, expanded, fitted, hanging, wrapped};
 use crate::screen;
 
 /// A table holds back its rows to know their widths; beyond this many it is printed in parts.
@@ -284,7 +284,11 @@ impl Printer {
             };
             text += &format!("; {left_out} {columns} no room, {how}");
         }
-        format!("({text})")
+        hanging(
+            &format!("({text})"),
+            1,
+            self.view.width.unwrap_or(usize::MAX),
+        )
     }
 }
 
@@ -378,7 +382,7 @@ mod tests {
         let kept = printer(2, 40).end(true, &mut out).expect("memory");
         let text = String::from_utf8(out).expect("text");
         assert!(
-            text.ends_with("(2 rows; 1 column has no room, \\x shows it)\n"),
+            text.ends_with("(2 rows; 1 column has no room, \\x shows\n it)\n"),
             "{text}"
         );
         assert!(kept.is_some());

@@ -12,6 +12,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
 use super::client::{Column, Row};
+use crate::screen;
 
 /// A text column is cut down to this before a column is left out.
 const TEXT_MIN: usize = 12;
@@ -41,6 +42,59 @@ pub(crate) fn fitted(columns: &[Column], rows: &[Row], push: bool, width: Option
     Fitted {
         table: grid.table(),
         left_out,
+    }
+}
+
+/// A table of texts, as commands print it: within the terminal, numbers to the right.
+pub(crate) struct Listing {
+    names: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Listing {
+    /// An empty one.
+    pub(crate) fn new(names: &[&str]) -> Self {
+        Self {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; a cell a column.
+    pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    fn text(&self, width: Option<usize>) -> String {
+        let columns = self.names.iter().enumerate().map(|(index, name)| {
+            let cells = self.rows.iter().filter_map(|row| row.get(index));
+            let cells: Vec<String> = cells.map(|cell| visible(cell)).collect();
+            let number = |cell: &String| cell == "-" || cell.parse::<f64>().is_ok();
+            let numbers = !cells.is_empty() && cells.iter().all(number);
+            GridColumn {
+                cells: std::iter::once(name.clone()).chain(cells).collect(),
+                to_the_right: numbers,
+                whole: numbers,
+            }
+        });
+        let mut grid = Grid {
+            columns: columns.collect(),
+            rows: self.rows.len(),
+        };
+        let left_out = width.map_or(0, |width| grid.fit(width));
+        let note = match left_out {
+            0 => return grid.table().to_string(),
+            1 => "(1 column has no room; -o json has it)".to_owned(),
+            _ => format!("({left_out} columns have no room; -o json has them)"),
+        };
+        let note = hanging(&note, 1, width.unwrap_or(usize::MAX));
+        format!("{}\n{note}", grid.table())
+    }
+}
+
+impl std::fmt::Display for Listing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text(screen::columns()))
     }
 }
 

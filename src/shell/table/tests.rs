@@ -149,6 +149,31 @@ fn columns_without_room_are_left_out_in_the_middle() {
 }
 
 #[test]
+fn a_listing_of_a_command_fits_too() {
+    let mut listing = Listing::new(&["topic", "partition", "offset", "end", "lag", "member"]);
+    for partition in 0..3 {
+        let name = "a-topic-with-a-long-name".repeat(3);
+        let member = "a-client-with-a-name at /127.0.0.1";
+        let cells = [name.as_str(), "0", "-", "1234567", "12", member].map(str::to_owned);
+        listing.add_row(cells);
+        for wide in [40, 60, 80, 200] {
+            let text = listing.text(Some(wide));
+            assert!(widest(&text) <= wide, "{partition}, {wide}:\n{text}");
+        }
+    }
+    let text = listing.text(None);
+    assert!(
+        text.contains("        -   1234567    12   a-client"),
+        "{text}"
+    );
+    assert!(
+        listing.text(Some(40)).contains("-o json has"),
+        "{}",
+        listing.text(Some(40))
+    );
+}
+
+#[test]
 fn a_record_is_shown_whole_below_the_other() {
     let columns = [column("name", "TEXT"), column("n", "BIGINT")];
     let rows = [
