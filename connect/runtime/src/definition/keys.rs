@@ -22,7 +22,6 @@ pub(super) const UNSUPPORTED: &[&str] = &[
     "value.converter.plugin.version",
     "header.converter.plugin.version",
     "offsets.storage.topic",
-    "topic.creation.groups",
     "transaction.boundary",
 ];
 
@@ -221,7 +220,7 @@ fn source(def: ConfigDef) -> ConfigDef {
             "topic.creation.groups",
             ConfigType::List,
             Some(""),
-            "Groups of configurations for topics created by source connectors. Recognised, not supported: all topics are made with topic.creation.default.",
+            "Groups of configurations for topics created by source connectors: topic.creation.<group>.include and .exclude name the topics, .partitions and configurations of topics what they are made with.",
         )
         .importance(Importance::Low)
         .group(TOPICS)

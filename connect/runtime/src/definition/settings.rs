@@ -1,11 +1,11 @@
 //! The common keys of a connector, typed: what a task runs with.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use connect_api::{Config, ConfigMap, ConnectError, ConnectorKind};
 use log_api::Compression;
 
+use super::creation::TopicCreation;
 use super::keys;
 use super::overrides::{self, Consumer};
 use crate::config::ConnectConfig;
@@ -24,13 +24,6 @@ pub(crate) struct ErrorSettings {
     /// How long a retriable failure of a transform is tried again; `None` = for ever.
     pub(crate) retry_timeout: Option<Duration>,
     pub(crate) retry_delay_max: Duration,
-}
-
-/// How a source makes topics that are not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicCreation {
-    pub(crate) partitions: i32,
-    pub(crate) configs: BTreeMap<String, String>,
 }
 
 /// The common keys, typed.
@@ -80,7 +73,7 @@ impl Settings {
         };
         Ok(Self {
             errors: errors(&common),
-            creation: creation(config, worker)?,
+            creation: TopicCreation::parse(config, worker)?,
             compression: overrides::compression(config)?,
             consumer: overrides::consumer(config)?,
             topics,
@@ -217,39 +210,4 @@ fn topics(common: &Config) -> Result<(Vec<String>, Option<regex::Regex>), Connec
         ));
     }
     Ok((topics, regex))
-}
-
-fn creation(config: &ConfigMap, worker: &ConnectConfig) -> Result<TopicCreation, ConnectError> {
-    let mut configs = below(config, "topic.creation.default.");
-    // One node keeps one copy; a cluster's own default is right for more.
-    configs.remove("replication.factor");
-    let key = "topic.creation.default.partitions";
-    let partitions = match configs.remove("partitions") {
-        None => worker.topic_partitions,
-        Some(text) => match text.trim().parse::<i32>() {
-            Ok(-1) => worker.topic_partitions,
-            Ok(partitions @ 1..) => partitions,
-            Ok(_) => {
-                return Err(ConnectError::config(
-                    key,
-                    format!(
-                        "Invalid value {text} for configuration {key}: Number of partitions must be positive, or -1 \
-                         to use the broker's default"
-                    ),
-                ));
-            }
-            Err(_) => {
-                return Err(ConnectError::config(
-                    key,
-                    format!(
-                        "Invalid value {text} for configuration {key}: Not a number of type INT"
-                    ),
-                ));
-            }
-        },
-    };
-    Ok(TopicCreation {
-        partitions,
-        configs,
-    })
 }

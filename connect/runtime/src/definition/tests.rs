@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin, Task,
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin,
+    Task, Undeclared,
 };
 use connect_sandbox::{Sandbox, SandboxConfig};
 
@@ -43,6 +44,14 @@ impl ConnectorPlugin for Lines {
                 None,
                 "Secret.",
             ))
+    }
+
+    fn undeclared(&self, key: &str) -> Undeclared {
+        match key {
+            "errors.tolerances" => Undeclared::WithoutEffect,
+            "errors.tolerance.x" => Undeclared::Read,
+            _ => Undeclared::Unknown,
+        }
     }
 
     fn task_configs(&self, config: &ConfigMap, _: u32) -> Result<Vec<ConfigMap>, ConnectError> {
@@ -185,6 +194,9 @@ async fn unknown_keys_are_warnings_with_the_nearest_name() {
                 ("zzz", "1"),
                 ("offsets.storage.topic", "t"),
                 ("secret", "s3"),
+                // Near "errors.tolerance", and the connector knows them.
+                ("errors.tolerances", "x"),
+                ("errors.tolerance.x", "x"),
             ],
         ]
         .concat(),
@@ -195,6 +207,7 @@ async fn unknown_keys_are_warnings_with_the_nearest_name() {
     assert_eq!(
         infos.warnings,
         [
+            "recognised, not supported: errors.tolerances",
             "recognised, not supported: offsets.storage.topic",
             "unknown key tasks.maximum: did you mean tasks.max?",
             "unknown key zzz: no part of this connector reads it",
@@ -415,4 +428,72 @@ async fn placeholders_are_looked_up_and_not_shown() {
     );
     std::fs::write(folder.path().join("number"), "3").unwrap();
     assert_eq!(refusal(&[("tasks.max", &place)]).await, "");
+}
+
+#[test]
+fn topics_are_made_by_the_first_group_that_they_belong_to() {
+    let parse = |entries: &[(&str, &str)]| {
+        let config = entries
+            .iter()
+            .map(|(key, value)| (format!("topic.creation.{key}"), (*value).to_owned()))
+            .collect();
+        TopicCreation::parse(&config, &ConnectConfig::default())
+    };
+    let creation = parse(&[
+        ("groups", "large, compacted"),
+        ("default.partitions", "2"),
+        ("default.retention.ms", "5"),
+        ("large.include", "big.*,huge"),
+        ("large.exclude", "big-not"),
+        ("large.partitions", "9"),
+        ("large.replication.factor", "3"),
+        ("compacted.include", ".*-table,big-not"),
+        ("compacted.cleanup.policy", "compact"),
+    ])
+    .unwrap();
+    let made = |topic: &str| {
+        let settings = creation.of(topic);
+        let configs: Vec<String> = settings
+            .configs
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        format!("{} {}", settings.partitions, configs.join(" "))
+    };
+    assert_eq!(made("big-table"), "9 ");
+    assert_eq!(made("huge"), "9 ");
+    assert_eq!(made("big-not"), "2 cleanup.policy=compact");
+    assert_eq!(made("a-table"), "2 cleanup.policy=compact");
+    assert_eq!(made("hugely"), "2 retention.ms=5");
+    for (entries, key) in [
+        (&[("groups", "g")][..], "topic.creation.g.include"),
+        (
+            &[("groups", "g"), ("g.include", "(")],
+            "topic.creation.g.include",
+        ),
+        (
+            &[("groups", "g"), ("g.include", "x"), ("g.partitions", "0")],
+            "topic.creation.g.partitions",
+        ),
+    ] {
+        let error = parse(entries).unwrap_err();
+        assert!(
+            matches!(&error, ConnectError::Config { key: named, .. } if named == key),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_of_groups_that_are_not_listed_are_warned_of() {
+    let keys = [
+        ("topic.creation.groups", "g"),
+        ("topic.creation.g.include", "x"),
+        ("topic.creation.default.partitions", "1"),
+        ("topic.creation.other.partitions", "1"),
+    ];
+    let infos = checked(&[&GOOD[..], &keys].concat()).await.unwrap();
+    assert_eq!(infos.refusal(), None);
+    assert_eq!(infos.warnings.len(), 1, "{:?}", infos.warnings);
+    assert!(infos.warnings[0].contains("topic.creation.other.partitions"));
 }

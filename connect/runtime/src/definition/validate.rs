@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, ConnectError, ConnectorKind,
-    ConnectorPlugin, Importance,
+    ConnectorPlugin, Importance, Undeclared,
 };
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
 use super::settings::Settings;
-use super::{Plugins, is_typo, keys, names, nearest, overrides};
+use super::{Plugins, creation, is_typo, keys, names, nearest, overrides};
 use crate::config::ConnectConfig;
 use crate::converter::ConverterKind;
 use crate::secrets::{self, Secrets};
@@ -197,9 +197,9 @@ pub(crate) async fn validate(
         class: connector.class(),
         groups,
         keys: def.keys().iter().cloned().zip(values).collect(),
-        warnings: warnings(&def, connector.kind(), config),
+        warnings: warnings(&def, &**connector, config),
     };
-    issues.extend(typos(&def, connector.kind(), worker, config));
+    issues.extend(typos(&def, &**connector, worker, config));
     issues.extend(names::issues(connector.kind(), worker, config));
     for (key, message) in issues {
         infos.add_error(&key, message);
@@ -431,12 +431,19 @@ fn own_keys_without_type(def: ConfigDef, prefix: &str, group: &str, own: &Config
 }
 
 /// What is worth saying though nothing is wrong.
-fn warnings(def: &ConfigDef, kind: ConnectorKind, config: &ConfigMap) -> Vec<String> {
+fn warnings(def: &ConfigDef, connector: &dyn ConnectorPlugin, config: &ConfigMap) -> Vec<String> {
     let mut warnings = Vec::new();
     for key in config.keys() {
-        if keys::UNSUPPORTED.contains(&key.as_str()) || overrides::is_without_effect(kind, key) {
+        let undeclared = connector.undeclared(key);
+        if keys::UNSUPPORTED.contains(&key.as_str())
+            || overrides::is_without_effect(connector.kind(), key)
+            || undeclared == Undeclared::WithoutEffect
+        {
             warnings.push(format!("recognised, not supported: {key}"));
-        } else if def.key(key).is_none() && !claimed_by_prefix(def, config, key) {
+        } else if def.key(key).is_none()
+            && undeclared == Undeclared::Unknown
+            && !claimed_by_prefix(def, config, key)
+        {
             let known = def.keys().iter().map(|known| known.name.as_str());
             warnings.push(match nearest(key, known) {
                 Some(near) => format!("unknown key {key}: did you mean {near}?"),
@@ -450,10 +457,11 @@ fn warnings(def: &ConfigDef, kind: ConnectorKind, config: &ConfigMap) -> Vec<Str
 /// Keys that differ by a letter or two from a key that some part of the connector reads and that is not set.
 fn typos(
     def: &ConfigDef,
-    kind: ConnectorKind,
+    connector: &dyn ConnectorPlugin,
     worker: &ConnectConfig,
     config: &ConfigMap,
 ) -> Vec<(String, String)> {
+    let kind = connector.kind();
     let mut known: Vec<String> = overrides::working(kind).map(str::to_owned).collect();
     for key in def.keys() {
         let names = || std::iter::once(&*key.name).chain(key.aliases.iter().copied());
@@ -474,6 +482,7 @@ fn typos(
     config
         .keys()
         .filter(|key| def.key(key).is_none() && !keys::UNSUPPORTED.contains(&key.as_str()))
+        .filter(|key| connector.undeclared(key) == Undeclared::Unknown)
         .filter(|key| !overrides::working(kind).any(|working| working == *key))
         .filter_map(|key| {
             let near = known.iter().filter(|meant| is_typo(key, meant));
@@ -507,6 +516,7 @@ fn claimed_by_prefix(def: &ConfigDef, config: &ConfigMap, key: &str) -> bool {
                     || def.key(&format!("{prefix}{name}.{below}")).is_some()
                     || matches!(below, "whitelist" | "blacklist"))
         }
+        "topic.creation." => creation::is_of_a_group(key, &listed(config, "topic.creation.groups")),
         _ => true,
     }
 }

@@ -566,8 +566,9 @@ impl Flow {
     }
 
     async fn open_topic(&self, name: &Arc<str>) -> Result<Topic, Failure> {
-        let mut new = NewTopic::new(&**name, self.creation.partitions);
-        new.configs.clone_from(&self.creation.configs);
+        let settings = self.creation.of(name);
+        let mut new = NewTopic::new(&**name, settings.partitions);
+        new.configs.clone_from(&settings.configs);
         let described = ensure_topic(&*self.environment.log.admin(), new).await?;
         let partitions = usize::try_from(described.partitions).unwrap_or(1).max(1);
         Ok(Topic {
