@@ -59,9 +59,11 @@ impl SourceBatch {
         }
     }
 
-    /// Takes over what the batch did to event time.
-    pub(super) fn set_event_time(&mut self, time: EventTime) {
-        self.origin.watermarks = Some(self.record_watermarks(&time.row_watermarks()));
+    /// Takes over what the batch did to event time, and what each row is judged by, if rows are.
+    pub(super) fn set_event_time(&mut self, time: EventTime, judges_rows: bool) {
+        if judges_rows {
+            self.origin.watermarks = Some(self.record_watermarks(&time.row_watermarks()));
+        }
         self.event_time = Some(time);
     }
 

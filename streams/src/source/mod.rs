@@ -51,6 +51,8 @@ pub struct SourceOptions {
     pub progress_interval_ms: i64,
     /// Shows records of open and aborted transactions too.
     pub read_uncommitted: bool,
+    /// Tells for each row what event time was before it: nobody needs that where no row can be late.
+    pub judges_rows: bool,
 }
 
 impl Default for SourceOptions {
@@ -62,6 +64,7 @@ impl Default for SourceOptions {
             idle_grace_ms: IdleOptions::default().grace_ms,
             progress_interval_ms: 100,
             read_uncommitted: false,
+            judges_rows: true,
         }
     }
 }
@@ -358,7 +361,8 @@ impl Source {
                 }
                 if let Some(WatermarkSpec::Rows { expr, .. }) = &self.watermark {
                     let values = batch.watermark_values(&**expr, &self.topic)?;
-                    batch.set_event_time(self.tracker.observe(partition, values, now_ms));
+                    let time = self.tracker.observe(partition, values, now_ms);
+                    batch.set_event_time(time, self.options.judges_rows);
                 }
                 self.counters.rows += batch.batch.num_rows() as u64;
                 self.counters.undecodable += batch.failures.len() as u64;

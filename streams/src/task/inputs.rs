@@ -13,7 +13,7 @@ use crate::operator::{Effects, Graph, OperatorError};
 use crate::source::{Source, SourceBatch, SourceError, SourceOptions};
 use crate::state::{SourcePosition, State};
 use crate::time::{PartitionTime, Watermark, WatermarkState};
-use crate::{Chunk, NodeKind, OperatorId, SourceMode, SourceSpec, StreamPlan};
+use crate::{Chunk, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan};
 
 /// Where sources start that have no position yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,11 @@ impl Inputs {
         start: QueryStart,
         options: SourceOptions,
     ) -> Result<Self, InputError> {
+        let judges = |node: &PlanNode| matches!(node.kind, NodeKind::Late(_) | NodeKind::Tumble(_));
+        let options = SourceOptions {
+            judges_rows: plan.nodes.iter().any(judges),
+            ..options
+        };
         let mut inputs = Vec::new();
         for (node, plan_node) in plan.nodes.iter().enumerate() {
             let NodeKind::Source(spec) = &plan_node.kind else {
