@@ -57,3 +57,23 @@ async fn names_of_side_topics_are_no_names() {
         .run("CREATE SOURCE rest (k INT) WITH (topic = 'v.late', partitions = 1)")
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_that_cannot_run_is_not_made_and_leaves_nothing_behind() {
+    let fixture = Fixture::new().await;
+    fixture.run(TABLE).await;
+    // Of a view of that name whose end was cut short.
+    fixture.create_topic("_thalweg.v.changelog").await;
+    let create = "CREATE MATERIALIZED VIEW v AS SELECT k, x FROM t";
+    let refused = fixture.refused(create).await;
+    assert!(
+        refused.message.contains("was deleted"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(fixture.refused("SELECT * FROM v").await.code, "TW1101");
+    // What was in the way is gone with it.
+    fixture.run(create).await;
+    fixture.run("INSERT INTO t VALUES (1, 2)").await;
+    assert_eq!(fixture.rows("SELECT * FROM v").await, [["1", "2"]]);
+}

@@ -62,6 +62,13 @@ impl Fixture {
         Self::open(folder).await
     }
 
+    /// Makes a topic behind the server's back.
+    pub(crate) async fn create_topic(&self, name: &str) {
+        let admin = self.broker.embedded().admin();
+        let topic = log_api::NewTopic::new(name, 1);
+        admin.create_topic(topic).await.expect("the topic is new");
+    }
+
     /// Deletes a topic behind the server's back.
     pub(crate) async fn delete_topic(&self, name: &str) {
         let admin = self.broker.embedded().admin();

@@ -171,7 +171,9 @@ impl Inner {
             .put(id, &record(&relation.identity, None))
             .await
             .map_err(catalog_error)?;
-        if let Err(error) = self.jobs.start(&self.engine, &relation).await {
+        let started = self.jobs.start(&self.engine, &relation).await;
+        let failure = started.err().or_else(|| self.jobs.failure(relation.name()));
+        if let Some(error) = failure {
             // What it has made already would be in the way of the next attempt.
             if let Err(left) = self.jobs.drop(&self.engine, relation.name()).await {
                 tracing::warn!(view = relation.name(), error = %left, "a view that did not start leaves topics behind");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use log_api::TopicPartition;
 use parking_lot::RwLock;
-use streams::{Engine, EngineError, JobHandle, JobSpec, ViewSnapshot};
+use streams::{Engine, EngineError, JobHandle, JobSpec, JobState, ViewSnapshot};
 
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
@@ -47,6 +47,15 @@ impl Jobs {
                 Err(error)
             }
         }
+    }
+
+    /// Why the job of a view has failed, if it has.
+    pub(crate) fn failure(&self, name: &str) -> Option<Diagnostic> {
+        let status = self.running.read().get(name)?.status();
+        (status.state == JobState::Failed).then(|| {
+            let cause = status.error.unwrap_or_default();
+            Diagnostic::new(Code::Engine, format!("view {name} cannot run: {cause}"))
+        })
     }
 
     /// Ends the job of a view and forgets its state.
