@@ -293,7 +293,10 @@ impl Lines {
             match self.body.next().await {
                 Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Some(Err(_)) => {
-                    let text = format!("the answer of {} broke off: it is gone", self.from);
+                    let text = format!(
+                        "the answer broke off: {} ended or cut the connection",
+                        self.from
+                    );
                     return Err(Failure::Server(text).into());
                 }
                 None => return Ok((!self.buffer.is_empty()).then_some(self.buffer.len())),

@@ -149,6 +149,32 @@ fn ctrl_c_ends_a_query_and_what_would_follow() {
 }
 
 #[test]
+fn a_server_that_ends_amid_an_answer_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(server.shell(SETUP).status.success());
+    let mut child = thalweg()
+        .args(["sql", "--server", &server.http, "-c"])
+        .arg("SELECT k FROM t EMIT CHANGES")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let address = server.http.clone();
+    server.kill();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let expected =
+        format!("thalweg: the answer broke off: http://{address} ended or cut the connection\n");
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn settings_stay_and_errors_name_the_line_of_the_whole_text() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
