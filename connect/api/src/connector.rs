@@ -32,6 +32,17 @@ pub struct FieldIssue {
     pub message: String,
 }
 
+/// What a connector makes of a key that it does not declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undeclared {
+    /// Nothing: it may be a mistake.
+    Unknown,
+    /// It reads the key: its name is one of many (`column.mask.with.10.chars`).
+    Read,
+    /// It knows the key, of the connector whose configurations it takes, and passes over it.
+    WithoutEffect,
+}
+
 /// An offset that a user sets, of a source or a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlteredOffset {
@@ -81,6 +92,12 @@ pub trait ConnectorPlugin: Send + Sync + 'static {
 
     /// Its own keys, without those that every connector has.
     fn config_def(&self) -> ConfigDef;
+
+    /// What it makes of a key that is not among its own: who validates warns of the others by name.
+    fn undeclared(&self, key: &str) -> Undeclared {
+        let _ = key;
+        Undeclared::Unknown
+    }
 
     /// Checks that go beyond single values: relations between keys, files, a reachable database. Called only once
     /// every single value is right; ends within ten seconds. MUST have no side effects.

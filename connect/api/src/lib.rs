@@ -38,7 +38,9 @@ mod value;
 pub use config::{
     Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, Importance, Rule, Width,
 };
-pub use connector::{AlteredOffset, ConnectorKind, ConnectorPlugin, FieldIssue, Task, TaskContext};
+pub use connector::{
+    AlteredOffset, ConnectorKind, ConnectorPlugin, FieldIssue, Task, TaskContext, Undeclared,
+};
 pub use error::ConnectError;
 pub use log_api::TopicPartition;
 pub use record::{Header, Record};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connect_api::{
-    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule,
+    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Undeclared,
 };
 
 use super::filter::{Capture, Filter, Mask, Patterns};
@@ -74,6 +74,21 @@ const UNSUPPORTED: &[&str] = &[
 
 /// Prefixes of keys that would hide data: to pass over them would publish what was to be hidden.
 const HIDING: &[&str] = &["column.mask.", "column.truncate."];
+
+/// Prefixes of names of which Debezium's connector has many, without effect here too.
+const UNSUPPORTED_PREFIXES: &[&str] = &[
+    "column.propagate.",
+    "datatype.propagate.",
+    "driver.",
+    "notification.",
+    "openlineage.",
+    "post.processors.",
+    "schema.history.",
+    "signal.consumer.",
+];
+
+/// In front of a table's name: its SELECT.
+const SELECT_PREFIX: &str = "snapshot.select.statement.overrides.";
 
 /// What is read at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -464,12 +479,16 @@ fn records() -> Vec<ConfigKey> {
     ]
 }
 
-/// Keys of a configuration that have no effect.
-pub(super) fn unsupported(map: &ConfigMap) -> Vec<&str> {
-    map.keys()
-        .map(String::as_str)
-        .filter(|key| UNSUPPORTED.contains(key))
-        .collect()
+/// What becomes of a key that is not declared.
+pub(super) fn undeclared(key: &str) -> Undeclared {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+    if begins(HIDING) || key.starts_with(SELECT_PREFIX) {
+        Undeclared::Read
+    } else if UNSUPPORTED.contains(&key) || begins(UNSUPPORTED_PREFIXES) {
+        Undeclared::WithoutEffect
+    } else {
+        Undeclared::Unknown
+    }
 }
 
 impl SourceConfig {
@@ -760,10 +779,20 @@ mod tests {
 
     #[test]
     fn keys_without_effect_are_known_and_are_none_of_ours() {
-        let with = map(&[("max.queue.size", "1"), ("tasks.max", "1")]);
-        assert_eq!(unsupported(&with), ["max.queue.size"]);
-        for key in UNSUPPORTED {
-            assert!(def().key(key).is_none(), "{key}");
+        for (key, expected) in [
+            ("max.queue.size", Undeclared::WithoutEffect),
+            ("driver.socketTimeout", Undeclared::WithoutEffect),
+            ("column.mask.with.3.chars", Undeclared::Read),
+            (
+                "snapshot.select.statement.overrides.public.t",
+                Undeclared::Read,
+            ),
+            ("slot.nmae", Undeclared::Unknown),
+        ] {
+            assert_eq!(undeclared(key), expected, "{key}");
+        }
+        for key in def().keys() {
+            assert_eq!(undeclared(&key.name), Undeclared::Unknown, "{}", key.name);
         }
     }
 }

@@ -48,7 +48,7 @@ use async_trait::async_trait;
 use connect_api::{
     AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue,
     Header, Poll, PollBudget, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext, Text,
-    Value,
+    Undeclared, Value,
 };
 
 use assemble::Mark;
@@ -87,6 +87,10 @@ impl ConnectorPlugin for PostgresSource {
 
     fn config_def(&self) -> ConfigDef {
         config::def()
+    }
+
+    fn undeclared(&self, key: &str) -> Undeclared {
+        config::undeclared(key)
     }
 
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
@@ -268,7 +272,8 @@ impl SourceTask for PostgresSourceTask {
         offsets: SourceOffsets,
     ) -> Result<(), ConnectError> {
         let config = SourceConfig::parse(&context.config)?;
-        for key in config::unsupported(&context.config) {
+        let without_effect = |key: &&String| config::undeclared(key) == Undeclared::WithoutEffect;
+        for key in context.config.keys().filter(without_effect) {
             tracing::warn!(
                 connector = context.connector,
                 key,
