@@ -717,6 +717,7 @@ async fn transactions_are_told(server: &Postgres) {
         &[
             ("snapshot.mode", "no_data"),
             ("provide.transaction.metadata", "true"),
+            ("extended.headers.enabled", "true"),
         ],
     )
     .await;
@@ -731,6 +732,17 @@ async fn transactions_are_told(server: &Postgres) {
     let value = |index: usize| json_of(&scenario.records[index].value);
     assert_eq!(&*scenario.records[0].topic, "p.transaction");
     assert_eq!(value(0)["status"], json!("BEGIN"));
+    let headers: Vec<String> = scenario.records[1]
+        .headers
+        .iter()
+        .map(|header| header.name.to_string())
+        .collect();
+    assert_eq!(
+        headers,
+        ["connectorLogicalName", "taskId", "connectorName", "runId"]
+            .map(|name| format!("__debezium.context.{name}"))
+    );
+    assert_eq!(scenario.records[1].headers[0].value, Value::text("p"));
     let places: Vec<Json> = (1..4)
         .map(|index| {
             let place = value(index)["transaction"].clone();
@@ -1460,6 +1472,19 @@ async fn lost_positions_are_errors(server: &Postgres) {
         .await;
     let error = error_of(scenario.try_start().await);
     assert!(error.contains("[offset-behind]"), "{error}");
+    scenario.set("offset.mismatch.strategy", "trust_slot");
+    let mut task = scenario.start().await;
+    scenario
+        .run("DELETE FROM t WHERE id > 2; INSERT INTO t VALUES (3)")
+        .await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(scenario.shown(), [r#"p.public.t {"id":3} c null {"id":3}"#]);
+    task.stop().await;
+    scenario.run("DELETE FROM t WHERE id = 3").await;
+    scenario
+        .run("SELECT pg_replication_slot_advance('lost', pg_current_wal_lsn())")
+        .await;
+    scenario.set("offset.mismatch.strategy", "trust_offset");
     scenario.set("snapshot.mode", "when_needed");
     let mut task = scenario.caught_up().await;
     assert_eq!(scenario.shown().len(), 2, "both rows are read again");

@@ -58,7 +58,7 @@ pub(super) fn time(text: &str) -> Option<i64> {
     };
     // A second may be rounded up to the sixtieth.
     let in_range = parts.next().is_none() && hours <= 24 && minutes < 60 && seconds <= 60_000_000;
-    in_range.then_some(hours * 3_600_000_000 + minutes * 60_000_000 + seconds)
+    in_range.then(|| hours * 3_600_000_000 + minutes * 60_000_000 + seconds)
 }
 
 /// Microseconds since 1970-01-01T00:00:00 of `2017-01-31 23:59:59.5`; with a zone (`+02`, `+05:30`, `-00:00:10`) in UTC.

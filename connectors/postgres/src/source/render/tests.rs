@@ -374,3 +374,87 @@ fn defaults_that_are_constants() {
         );
     }
 }
+
+#[test]
+fn hostile_texts_are_values_or_errors() {
+    // The same numbers every time: a failure names the text.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % (below as u64)).unwrap()
+    };
+    let texts = [
+        "12.34",
+        "-0001",
+        "NaN",
+        "Infinity",
+        "-infinity",
+        "$1,234.11",
+        "0001-12-31 BC",
+        "2016-11-04 13:51:30.123456+02",
+        "24:00:00",
+        "23:59:60",
+        "P1Y2M-3DT4H5M6.78S",
+        "\\x0102",
+        "101",
+        "{1,NULL,{\"a\"}}",
+        "[0:1]={a,b}",
+        "\"a\"=>\"1\", \"b\"=>NULL",
+        "(1.5,-2)",
+        "9223372036854775807",
+        "294276-12-31 23:59:59.999999",
+        "ü",
+    ];
+    let element = Box::new(Kind::Timestamp(6));
+    let kinds = [
+        Kind::Boolean,
+        Kind::Int16,
+        Kind::Int64,
+        Kind::Float64,
+        Kind::Numeric(Some((10, 2))),
+        Kind::Numeric(None),
+        Kind::Money,
+        Kind::Date,
+        Kind::Time(6),
+        Kind::TimeTz(6),
+        Kind::Timestamp(3),
+        Kind::TimestampTz(6),
+        Kind::Interval,
+        Kind::Bytes,
+        Kind::Bits(Some(3)),
+        Kind::Hstore,
+        Kind::Point,
+        Kind::Array(element),
+        Kind::Unknown,
+    ];
+    let modes = [
+        TimeMode::Adaptive,
+        TimeMode::Nanoseconds,
+        TimeMode::IsoString,
+    ];
+    for _ in 0..5_000 {
+        let mut text: Vec<char> = texts[random(texts.len())].chars().collect();
+        for _ in 0..random(4) {
+            let place = random(text.len());
+            match random(3) {
+                0 => text[place] = texts[random(texts.len())].chars().next().unwrap(),
+                1 => text.insert(place, char::from(u8::try_from(32 + random(95)).unwrap())),
+                _ => drop(text.splice(place..place, "99999999999999999999".chars())),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let with = Rendering {
+            time: modes[random(modes.len())],
+            unknown: true,
+            ..rendering()
+        };
+        for kind in &kinds {
+            let rendered = std::panic::catch_unwind(|| with.value(kind, &text));
+            assert!(rendered.is_ok(), "{kind:?} panics at {text:?}");
+            let default = std::panic::catch_unwind(|| default_value(&with, kind, &text));
+            assert!(default.is_ok(), "{kind:?} panics at default {text:?}");
+        }
+    }
+}
