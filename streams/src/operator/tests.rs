@@ -475,6 +475,64 @@ fn windows_that_close_emit_once_also_after_a_restart() {
     assert_eq!(script.keys(), 0);
 }
 
+/// These bytes are in states: a change here is a new version.
+#[test]
+fn state_of_a_group_golden_vector() {
+    let mut plan = PlanBuilder::default();
+    let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], None);
+    plan.aggregate(
+        source,
+        &["name"],
+        &["count(*)", "sum(value)"],
+        Emit::Changes,
+    );
+    let mut script = Script::new(plan.build());
+    script.push(source, "+ a 5\n+ a 7");
+    script.end(None);
+    script.commit();
+    let mut values = Vec::new();
+    script
+        .state
+        .scan(&[], &[], crate::state::ScanOrder::Ascending, |_, value| {
+            values.push(value.to_vec());
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    let group = [
+        // version, emitted, two rows
+        &[2, 1, 4][..],
+        // call 0: count 2
+        &[0, 1, 4],
+        // call 1: 2 values, which fit, 12 together
+        &[1, 3, 4, 0, 24],
+    ];
+    assert_eq!(values, [group.concat()]);
+}
+
+#[test]
+fn an_aggregate_that_is_unknown_is_passed_over_and_a_new_one_begins() {
+    let mut plan = PlanBuilder::default();
+    let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], None);
+    plan.aggregate(
+        source,
+        &["name"],
+        &["count(*)", "max(value)", "sum(value)"],
+        Emit::Changes,
+    );
+    let mut script = Script::new(plan.build());
+    script.push(source, "+ a 5\n+ a 7");
+    assert_eq!(script.end(None), ["+ a 2 7 12"]);
+    script.commit();
+    // The second one goes, another one comes in its place, the others keep their names.
+    let NodeKind::Aggregate(spec) = &mut script.plan.nodes[1].kind else {
+        panic!("it is the last node")
+    };
+    spec.aggregates[1].id = 7;
+    script.restart();
+    script.push(source, "+ a 1");
+    assert_eq!(script.end(None), ["- a 2 ~ 12", "+ a 3 1 13"]);
+}
+
 #[test]
 fn groups_that_left_memory_come_back_and_go_with_their_window() {
     let (plan, source) = windowed(Emit::Changes);
