@@ -162,8 +162,13 @@ impl KafkaReader {
 
     /// Takes what is there, partition by partition.
     fn gather(&mut self, gathered: &mut Gathered, budget: &PollBudget) {
-        if let Some(Err(failure)) = self.consumer.recv().now_or_never() {
-            self.failed = Some(ReadError::Unavailable(failure.to_string()));
+        while gathered.has_room(budget)
+            && let Some(event) = self.consumer.recv().now_or_never()
+        {
+            self.failed = gathered.take_stray(&mut self.assigned, event).err();
+            if self.failed.is_some() {
+                return;
+            }
         }
         let count = self.queues.len();
         let mut quiet = 0;
@@ -201,8 +206,7 @@ impl KafkaReader {
         let woken = tokio::select! {
             ((index, event), ..) = futures::future::select_all(waiting) => Some((index, event)),
             event = self.consumer.recv() => {
-                let failure = event.err();
-                return failure.map_or(Ok(()), |failure| Err(ReadError::Unavailable(failure.to_string())));
+                return gathered.take_stray(&mut self.assigned, event);
             }
             () = tokio::time::sleep_until(deadline) => None,
         };
@@ -224,6 +228,25 @@ struct Gathered {
 impl Gathered {
     fn has_room(&self, budget: &PollBudget) -> bool {
         self.bytes < budget.bytes_max && self.records < RECORDS_MAX
+    }
+
+    /// Takes what came to the consumer's own queue: what was fetched before the partitions had theirs.
+    fn take_stray(&mut self, all: &mut [Assigned], event: Event<'_>) -> Result<(), ReadError> {
+        match event {
+            Ok(message) => {
+                let place = all.iter().position(|assigned| {
+                    &*assigned.partition.topic == message.topic()
+                        && assigned.partition.partition == message.partition()
+                });
+                if let Some(index) = place {
+                    self.take(index, &mut all[index], &message);
+                }
+                Ok(())
+            }
+            // Of which topic, it does not say.
+            Err(KafkaError::PartitionEOF(_)) => Ok(()),
+            Err(failure) => Err(ReadError::Unavailable(failure.to_string())),
+        }
     }
 
     fn take_event(
