@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::exit::Failure;
-use crate::shell::wrapped;
+use crate::shell::hanging;
 use crate::{config, screen};
 
 /// A section a code, headed `## TWnnnn …`.
@@ -31,10 +31,11 @@ pub(crate) fn run(args: ExplainArgs) -> Result<()> {
     };
     let wanted = code.trim().to_uppercase();
     if let Some(page) = page(&wanted) {
-        return match screen::columns() {
-            Some(columns) => screen::line(wrapped(page, columns).trim_end()),
-            None => screen::line(page),
-        };
+        let columns = screen::columns().unwrap_or(usize::MAX);
+        for line in page.lines() {
+            screen::line(hanging(line, 0, columns))?;
+        }
+        return Ok(());
     }
     let nearest = config::nearest(&wanted, titles().map(|(code, _)| code));
     let nearest = nearest.map_or(String::new(), |code| format!(", did you mean {code}?"));

@@ -33,7 +33,7 @@ use crate::screen;
 use crate::start::{self, Running};
 pub(crate) use client::{Client, Next, Outcome, Row, Rows};
 use output::{Kept, Output, View};
-pub(crate) use table::{Listing, table, wrapped};
+pub(crate) use table::{Listing, hanging, table};
 
 /// Arguments of `thalweg sql`.
 #[derive(Debug, Args)]
