@@ -49,3 +49,69 @@ fn hostile_bytes_close_only_their_connection() {
         );
     });
 }
+
+/// A request of `api` without a client's name.
+fn request(api: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(body.len() + 14);
+    frame.extend(u32::try_from(body.len() + 10).unwrap().to_be_bytes());
+    frame.extend(api.to_be_bytes());
+    frame.extend(version.to_be_bytes());
+    frame.extend([0, 0, 0, 1, 0xff, 0xff]);
+    frame.extend(body);
+    frame
+}
+
+/// An array of `count` times the same element.
+fn times(count: usize, element: &[u8]) -> Vec<u8> {
+    let mut array = u32::try_from(count).unwrap().to_be_bytes().to_vec();
+    array.extend(element.repeat(count));
+    array
+}
+
+fn resident_mib(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib / 1024
+}
+
+#[test]
+fn no_connection_makes_the_server_take_gigabytes() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path());
+        server
+            .sql("CREATE SOURCE t (v BIGINT) WITH (topic = 't') FORMAT PLAIN ENCODE JSON")
+            .await;
+        let before = resident_mib(server.pid());
+        // Metadata 1: topics. DescribeConfigs 1: resources of a kind, a name and all keys; without synonyms.
+        let metadata = request(3, 1, &times(1_000_000, b"\0\x01t"));
+        let mut resources = times(300_000, b"\x02\0\x01t\xff\xff\xff\xff");
+        resources.push(0);
+        let configs = request(32, 1, &resources);
+        for bytes in [metadata, configs] {
+            let mut stream = TcpStream::connect(&server.kafka).unwrap();
+            stream.write_all(&bytes).unwrap();
+            let mut size = [0; 4];
+            stream.read_exact(&mut size).unwrap();
+            let size = u32::from_be_bytes(size);
+            assert!(size < 64 << 10, "the answer has {size} bytes");
+        }
+        let lengths: Vec<TcpStream> = (0..300)
+            .map(|n| {
+                let mut stream = TcpStream::connect(&server.kafka).unwrap();
+                // Half of them would be read if they were believed.
+                let length: u32 = if n % 2 == 0 { 0x7fff_ffff } else { 16 << 20 };
+                stream.write_all(&length.to_be_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        server.sql("SELECT 1 AS one").await;
+        let taken = resident_mib(server.pid()) - before;
+        assert!(taken < 400, "{taken} MiB");
+        drop(lengths);
+    });
+}
