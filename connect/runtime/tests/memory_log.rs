@@ -51,6 +51,8 @@ struct State {
     groups: HashMap<String, HashMap<TopicPartition, (i64, String)>>,
     /// Commits that fail before anything is visible.
     aborts_to_come: usize,
+    /// Offsets of a partition that cannot be read.
+    spoilt: Option<(TopicPartition, std::ops::Range<i64>)>,
 }
 
 pub struct MemoryLog {
@@ -136,6 +138,11 @@ impl MemoryLog {
             .groups
             .get(group)
             .and_then(|offsets| offsets.get(partition).map(|(offset, _)| *offset))
+    }
+
+    /// From here on these offsets cannot be read, and neither can what is read together with them.
+    pub fn spoil(&self, topic: &str, partition: i32, offsets: std::ops::Range<i64>) {
+        self.state.lock().spoilt = Some((TopicPartition::new(topic, partition), offsets));
     }
 
     pub fn abort_next_commits(&self, count: usize) {
@@ -414,7 +421,7 @@ struct MemoryReader {
 }
 
 impl MemoryReader {
-    fn read(&mut self) -> Result<Vec<Records>, ReadError> {
+    fn read(&mut self, bytes_max: usize) -> Result<Vec<Records>, ReadError> {
         let state = self.log.state.lock();
         let mut runs = Vec::new();
         for (partition, position) in &mut self.positions {
@@ -423,7 +430,19 @@ impl MemoryReader {
                 .get(&*partition.topic)
                 .and_then(|(_, partitions)| partitions.get(partition.partition as usize))
                 .ok_or_else(|| ReadError::UnknownPartition(partition.clone()))?;
-            let end = records.len() as i64;
+            let mut end = records.len() as i64;
+            if let Some((_, spoilt)) = state.spoilt.as_ref().filter(|(of, _)| of == partition)
+                && *position < spoilt.end
+            {
+                if bytes_max > 1 || spoilt.contains(position) {
+                    return Err(ReadError::Corrupt {
+                        partition: partition.clone(),
+                        offset: spoilt.start,
+                        reason: "spoilt".to_owned(),
+                    });
+                }
+                end = spoilt.start;
+            }
             if *position > end {
                 return Err(ReadError::OffsetOutOfRange {
                     partition: partition.clone(),
@@ -462,7 +481,7 @@ impl Reader for MemoryReader {
         let deadline = tokio::time::Instant::now() + budget.wait_max;
         loop {
             self.changes.borrow_and_update();
-            let runs = self.read()?;
+            let runs = self.read(budget.bytes_max)?;
             if !runs.is_empty()
                 || tokio::time::timeout_at(deadline, self.changes.changed())
                     .await

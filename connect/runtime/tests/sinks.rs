@@ -531,3 +531,49 @@ async fn the_connector_looks_at_offsets_that_a_user_sets() {
     }
     harness.worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_cannot_be_read_is_passed_over_where_errors_are_tolerated() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 2).await;
+    for n in 0..10 {
+        log.put("t", 0, None, Some(&n.to_string())).await;
+    }
+    log.spoil("t", 0, 3..8);
+    let harness = Harness::on(log.clone(), config()).await;
+    harness.configure("s", sink()).await;
+    let task = harness.until_state("s", Some(0), "FAILED").await;
+    let trace = task["trace"].as_str().unwrap();
+    assert!(
+        trace.contains("stage KAFKA_CONSUME, topic 't', partition 0, offset 3"),
+        "{trace}"
+    );
+    let before = ["t-0@0 null=0", "t-0@1 null=1", "t-0@2 null=2"];
+    assert_eq!(
+        *harness.script.taken.lock(),
+        before,
+        "what came before it is written"
+    );
+
+    *harness.script.stored.lock() = Some([(TopicPartition::new("t", 0), 3)].into());
+    let mut settings = sink();
+    settings["errors.tolerance"] = "all".into();
+    settings["errors.deadletterqueue.topic.name"] = "dead".into();
+    settings["errors.deadletterqueue.context.headers.enable"] = "true".into();
+    harness.configure("s", settings).await;
+    harness
+        .until("the rest", |script| script.taken.lock().len() == 5)
+        .await;
+    assert_eq!(
+        harness.script.taken.lock()[3..],
+        ["t-0@8 null=8", "t-0@9 null=9"]
+    );
+    let letters = log.records("dead");
+    assert_eq!(letters.len(), 1);
+    let offset = letters[0]
+        .headers
+        .iter()
+        .find(|(name, _)| name == "__connect.errors.offset");
+    assert_eq!(offset.unwrap().1.as_deref(), Some(&b"3"[..]));
+    harness.worker.stop().await;
+}

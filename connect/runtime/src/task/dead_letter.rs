@@ -24,6 +24,7 @@ pub(super) enum Stage {
     KeyConverter,
     ValueConverter,
     HeaderConverter,
+    KafkaConsume,
     KafkaProduce,
 }
 
@@ -36,6 +37,7 @@ impl Stage {
             Self::KeyConverter => "KEY_CONVERTER",
             Self::ValueConverter => "VALUE_CONVERTER",
             Self::HeaderConverter => "HEADER_CONVERTER",
+            Self::KafkaConsume => "KAFKA_CONSUME",
             Self::KafkaProduce => "KAFKA_PRODUCE",
         }
     }

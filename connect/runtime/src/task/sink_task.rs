@@ -25,7 +25,8 @@ use connect_api::{
     SinkRecord, SinkTask, TopicPartition, Traced,
 };
 use log_api::{
-    Admin, OffsetCommit, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions, Records, Start,
+    Admin, Log, OffsetCommit, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions, Records,
+    Start,
 };
 
 use super::backoff::Backoff;
@@ -187,7 +188,7 @@ async fn read(
                 .max(Duration::from_millis(1)),
         };
         let budget = PollBudget {
-            bytes_max: READ_BYTES_MAX,
+            bytes_max: if flow.careful { 1 } else { READ_BYTES_MAX },
             wait_max,
         };
         let polled = tokio::select! {
@@ -199,12 +200,13 @@ async fn read(
             Ok(runs) => runs,
             Err(error) => {
                 match flow
-                    .after_read_error(seat, reader, error, partitions)
+                    .after_read_error(seat, task, reader, error, partitions)
                     .await?
                 {
                     // A topic is gone, or another: look again at what there is.
-                    true => return Ok(Ok(())),
-                    false => continue,
+                    Ok(true) => return Ok(Ok(())),
+                    Ok(false) => continue,
+                    Err(stopped) => return Ok(Err(stopped)),
                 }
             }
         };
@@ -237,6 +239,8 @@ struct Flow {
     incarnations: HashMap<TopicPartition, String>,
     /// Positions that were put and whose offsets are not committed yet.
     moved: HashMap<TopicPartition, i64>,
+    /// Read batch by batch: one of those ahead cannot be read, but the ones before it can.
+    careful: bool,
     used: std::collections::HashSet<Arc<str>>,
     read: metrics::Counter,
     sent: metrics::Counter,
@@ -264,6 +268,7 @@ impl Flow {
             resets: Resets::among(&environment.offsets.load(&id.connector).await?),
             incarnations: HashMap::new(),
             moved: HashMap::new(),
+            careful: false,
             used: Default::default(),
             read: counter("kafka_connect_sink_task_metrics_sink_record_read_total"),
             sent: counter("kafka_connect_sink_task_metrics_sink_record_send_total"),
@@ -389,16 +394,31 @@ impl Flow {
 
     /// What to do about a read that failed; `true`: the partitions are to be looked up again.
     async fn after_read_error(
-        &self,
+        &mut self,
         seat: &mut Seat,
+        task: &mut dyn SinkTask,
         reader: &mut dyn Reader,
         error: ReadError,
         open: &[OpenPartition],
-    ) -> Result<bool, Failure> {
+    ) -> Unless<bool> {
         match error {
             ReadError::UnknownPartition(_) => {
                 seat.pause(ABSENT_WAIT).await;
-                Ok(true)
+                Ok(Ok(true))
+            }
+            ReadError::Corrupt { .. } if !self.careful => {
+                self.careful = true;
+                Ok(Ok(false))
+            }
+            ReadError::Corrupt {
+                ref partition,
+                offset,
+                ..
+            } => {
+                let passed = self
+                    .pass_over(seat, task, reader, (partition, offset), &error)
+                    .await?;
+                Ok(passed.map(|()| false))
             }
             // Retention took records that the sink had not seen: they are gone whatever happens.
             ReadError::OffsetOutOfRange {
@@ -414,19 +434,56 @@ impl Flow {
                 reader
                     .seek(&partition.clone(), Start::Offset(start))
                     .await?;
-                Ok(false)
+                Ok(Ok(false))
             }
-            ReadError::OffsetOutOfRange { .. } if self.partitions(seat).await? != open => Ok(true),
+            ReadError::OffsetOutOfRange { .. } if self.partitions(seat).await? != open => {
+                Ok(Ok(true))
+            }
             ReadError::OffsetOutOfRange { .. } => Err(Failure::fatal(format!(
                 "{error}: the topic was made anew. Stop the connector and reset its offsets to read it from its start"
             ))),
             error if error.retryable() => {
                 tracing::warn!(connector = seat.assignment.id.connector, %error, "reading is tried again");
                 seat.pause(Duration::from_secs(1)).await;
-                Ok(false)
+                Ok(Ok(false))
             }
             error => Err(error.into()),
         }
+    }
+
+    /// A batch that no reader can make sense of: the end of the run, or, where errors are tolerated, a letter in its
+    /// place, and the sink is told a position behind it.
+    async fn pass_over(
+        &mut self,
+        seat: &mut Seat,
+        task: &mut dyn SinkTask,
+        reader: &mut dyn Reader,
+        (partition, offset): (&TopicPartition, i64),
+        error: &ReadError,
+    ) -> Unless<()> {
+        let reason = ConnectError::Data(error.to_string());
+        let original = || Original {
+            topic: partition.topic.to_string(),
+            place: Some((partition.partition, offset)),
+            ..Original::default()
+        };
+        let letter = self
+            .desk
+            .judge(Stage::KafkaConsume, None, &reason, original)?;
+        self.write_letters(seat, letter.into_iter().collect())
+            .await?;
+        let next = behind(&*seat.environment.log, partition, offset).await?;
+        reader.seek(partition, Start::Offset(next)).await?;
+        self.careful = false;
+        let mut batch = SinkBatch {
+            records: Vec::new(),
+            positions: vec![(partition.clone(), next)],
+        };
+        if let Err(stopped) = self.put(seat, task, &[], &mut batch).await? {
+            return Ok(Err(stopped));
+        }
+        self.moved.insert(partition.clone(), next);
+        Ok(Ok(()))
     }
 
     /// Converts and transforms what a poll brought, and puts it as one batch.
@@ -661,6 +718,30 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// The first offset behind a batch that cannot be read and begins at `base`: it says itself how many offsets it has, but
+/// nobody can read that. Found by bisection, with a reader of its own.
+async fn behind(log: &dyn Log, partition: &TopicPartition, base: i64) -> Result<i64, Failure> {
+    let (mut first, mut last) = (
+        base + 1,
+        log.admin().offset(partition, OffsetSpec::Latest).await?,
+    );
+    let one = PollBudget {
+        bytes_max: 1,
+        wait_max: Duration::ZERO,
+    };
+    while first < last {
+        let middle = first + (last - first) / 2;
+        let from = vec![(partition.clone(), Start::Offset(middle))];
+        let mut probe = log.reader(ReaderOptions::default(), from).await?;
+        match probe.poll(one).await {
+            Err(ReadError::Corrupt { offset, .. }) if offset == base => first = middle + 1,
+            Err(error) if error.retryable() => return Err(error.into()),
+            _ => last = middle,
+        }
+    }
+    Ok(first)
 }
 
 /// Whether an offset of the group is of this incarnation: of a topic that was made anew it says nothing. With other
