@@ -2,8 +2,9 @@
 //!
 //! 0 ok · 1 user error · 2 usage (clap) · 3 server · 4 not found · 130 Ctrl-C before the end
 
-use std::io::Write;
 use std::process::ExitCode;
+
+use crate::screen;
 
 /// An error with an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +38,7 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     }
     let failure = error.downcast_ref::<Failure>();
     if !matches!(failure, Some(Failure::Reported)) {
-        // Where nobody can read it, the code still tells.
-        let _ = writeln!(std::io::stderr(), "thalweg: {error:#}");
+        screen::note(format!("thalweg: {error:#}"));
     }
     ExitCode::from(match failure {
         Some(Failure::Server(_)) => 3,

@@ -1,10 +1,14 @@
 //! Thalweg: a partitioned log, a dataflow engine, streaming SQL and a Connect runtime in one binary.
 
+// A reader that leaves must end a command, not make it panic: see screen.rs.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cluster;
 mod config;
 mod config_show;
 mod connect;
 mod consume;
+#[expect(clippy::print_stdout, reason = "it is watched, not piped")]
 mod demo;
 mod exit;
 mod explain;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
 use crate::topic::counted;
-use crate::{place, start};
+use crate::{place, screen, start};
 
 /// A batch is sent once it holds this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
@@ -135,7 +135,11 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
         // What was read is written, whatever ended the reading.
         batches.send_all().await?;
         let lines = i64::try_from(lines).unwrap_or(i64::MAX);
-        eprintln!("{} written to {}", counted(lines, "record"), batches.topic);
+        screen::note(format!(
+            "{} written to {}",
+            counted(lines, "record"),
+            batches.topic
+        ));
         ended
     })
 }

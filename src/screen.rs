@@ -1,7 +1,7 @@
 //! Standard output as commands write it, and what a terminal is asked and told.
 //!
 //! Invariant: whoever reads may leave at any time (`| head`). A closed pipe is an error that ends the command without a
-//! word ([`crate::exit::code`]), never a panic; so nothing here or elsewhere uses `println!`.
+//! word ([`crate::exit::code`]), never a panic; so nothing here or elsewhere uses `println!` or `eprintln!`.
 
 use std::fmt::Display;
 use std::io::{BufRead, IsTerminal, Write};
@@ -15,6 +15,11 @@ const COLUMNS_MIN: usize = 40;
 /// Writes `text` and a line break.
 pub(crate) fn line(text: impl Display) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}").context("write standard output")
+}
+
+/// Writes a message and a line break to standard error. Where nobody can read it, there is nobody to be told.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Columns of the terminal on standard output; `None` if there is no terminal.

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ConfigArgs;
+use crate::screen;
 use crate::start::{self, Addresses, Running};
 
 /// Arguments of `thalweg server`.
@@ -53,13 +54,13 @@ pub(crate) fn run(config: &ConfigArgs, args: ServerArgs) -> Result<()> {
 
 fn announce(addresses: &Addresses) {
     if std::io::stderr().is_terminal() {
-        eprintln!("Kafka    {}", addresses.kafka);
-        eprintln!("Connect  http://{}", addresses.connect);
-        eprintln!(
+        screen::note(format!("Kafka    {}", addresses.kafka));
+        screen::note(format!("Connect  http://{}", addresses.connect));
+        screen::note(format!(
             "SQL      http://{}/v1/query   (thalweg sql)",
             addresses.http
-        );
-        eprintln!("Ctrl-C stops.");
+        ));
+        screen::note("Ctrl-C stops.");
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
         // At once: a window that is closed must not lose what was typed. Without a file there is nothing to keep.
         let _ = editor.sync_history();
         if lost && runtime.block_on(session.found_again()) {
-            eprintln!("connected to {} again", session.client.address());
+            screen::note(format!("connected to {} again", session.client.address()));
             lost = false;
         }
         match runtime.block_on(session.line(&line)) {
@@ -71,10 +71,12 @@ fn tell(error: &anyhow::Error, client: &Client, lost: bool) {
     if matches!(error.downcast_ref(), Some(Failure::Reported)) {
         return;
     }
-    eprintln!("thalweg: {error:#}");
+    screen::note(format!("thalweg: {error:#}"));
     if lost {
         let address = client.address();
-        eprintln!("The shell stays; the next statement tries {address} again.");
+        screen::note(format!(
+            "The shell stays; the next statement tries {address} again."
+        ));
     }
 }
 

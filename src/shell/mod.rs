@@ -162,10 +162,10 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
 }
 
 async fn become_server(settings: Settings, why: &str) -> Result<(Client, Option<Running>)> {
-    eprintln!(
+    screen::note(format!(
         "{why}: all roles run in this process until it ends; data in {}.",
         settings.data.display()
-    );
+    ));
     let running = Running::start(settings).await?;
     let client = Client::new(&running.addresses.http.to_string());
     Ok((client, Some(running)))
@@ -273,7 +273,7 @@ impl Session {
             return Ok(Ended::Complete);
         };
         let diagnostic = diagnostic.within(statement);
-        eprintln!("{}", diagnostic.render(text, screen::color_on_stderr()));
+        screen::note(diagnostic.render(text, screen::color_on_stderr()));
         Ok(Ended::Refused)
     }
 }

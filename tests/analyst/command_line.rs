@@ -99,6 +99,34 @@ fn a_closed_pipe_ends_every_command_without_a_word() {
 }
 
 #[test]
+fn messages_that_nobody_reads_are_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    assert!(run(&server, &["topic", "create", "t"]).status.success());
+    let http = ["--server", server.http.as_str()];
+    let kafka = ["-b", server.kafka.as_str()];
+    let commands: &[(&[&str], &[&str], i32)] = &[
+        (&["produce", "t"], &kafka, 0),
+        (&["topic", "describe", "nothing"], &kafka, 4),
+        (&["sql", "-c", "SELEC 1"], &http, 1),
+        (&["config", "show", "--set", "no.such=1"], &[], 1),
+    ];
+    for (command, server, code) in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut child = thalweg()
+            .args(*command)
+            .args(*server)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        drop(reader);
+        assert_eq!(child.wait().unwrap().code(), Some(*code), "{command:?}");
+    }
+}
+
+#[test]
 fn the_brokers_own_reason_is_passed_on() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
