@@ -22,6 +22,7 @@ mod diagnostic;
 mod parse;
 mod plan;
 mod serve;
+mod stack;
 
 pub use config::SqlConfig;
 pub use diagnostic::{Diagnostic, Location, Severity, Span, Suggestion};

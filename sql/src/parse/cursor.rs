@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Ident, Query};
-use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location as TokenLocation, Token, TokenWithSpan, Tokenizer};
 
@@ -14,9 +13,18 @@ use super::split::StatementText;
 use super::statement::{Name, Text};
 use crate::diagnostic::{Code, Diagnostic, Location, Span, nearest};
 
-/// Operators of one expression without a comma between them; a longer chain could overflow the stack of whoever
-/// walks or drops its tree.
-const OPERATORS_MAX: usize = 1_000;
+/// Operators of one expression without a comma between them. The planner's time grows with the square of it.
+const OPERATORS_MAX: usize = 500;
+
+/// How high the tree of a whole statement can become: its parts walk and drop it by recursion, on stacks that are made
+/// for so much (`stack.rs`).
+const HEIGHT_MAX: usize = 1_000;
+
+/// How many operators an AT TIME ZONE counts as.
+const CALL_OPERATORS: usize = 10;
+
+/// How many levels of the tree a WITH query is at least: its plan is several nodes high.
+const WITH_HEIGHT: usize = 4;
 
 /// How deep parentheses and subqueries nest; sqlparser's own limit.
 const NESTING_MAX: usize = 50;
@@ -443,63 +451,145 @@ fn tokenize(statement: &StatementText<'_>) -> Parsed<Vec<TokenWithSpan>> {
     Ok(tokens)
 }
 
+/// What a comma means where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comma {
+    /// One of a list: what follows stands beside what came before.
+    Beside,
+    /// Between relations of a FROM: each is one more join.
+    Joins,
+    /// Between WITH queries: each can read the one before.
+    Reads,
+}
+
+/// How high the tree is that the tokens of one pair of parentheses make, at most.
+#[derive(Debug)]
+struct Height {
+    comma: Comma,
+    /// Operators since the last comma that begins something new.
+    operators: usize,
+    /// The highest pair of parentheses since then.
+    inner: usize,
+    /// UNION, EXCEPT and INTERSECT, whose commas are those of their SELECTs.
+    sets: usize,
+    /// The highest of what ended at a comma.
+    before: usize,
+}
+
+impl Height {
+    const NONE: Self = Self {
+        comma: Comma::Beside,
+        operators: 0,
+        inner: 0,
+        sets: 0,
+        before: 0,
+    };
+
+    fn now(&self) -> usize {
+        self.operators + self.inner + self.sets
+    }
+
+    fn comma(&mut self) {
+        match self.comma {
+            Comma::Beside => {
+                self.before = self.before.max(self.now());
+                (self.operators, self.inner) = (0, 0);
+            }
+            Comma::Joins => self.operators += 1,
+            Comma::Reads => self.inner += WITH_HEIGHT,
+        }
+    }
+
+    /// Takes in what stood in parentheses.
+    fn close(&mut self, inner: &Self) {
+        let height = 1 + inner.before.max(inner.now());
+        match self.comma {
+            Comma::Reads => self.inner += height,
+            Comma::Beside | Comma::Joins => self.inner = self.inner.max(height),
+        }
+    }
+
+    /// Takes in a word outside of quotes; `before` and `next` are the words around it.
+    fn word(&mut self, before: &str, word: &str, next: &str) {
+        match word {
+            "UNION" | "EXCEPT" | "INTERSECT" => {
+                self.sets += 1;
+                self.comma = Comma::Beside;
+            }
+            "WITH" if !matches!(next, "" | "TIME" | "ORDINALITY") => self.comma = Comma::Reads,
+            "FROM" if before != "DISTINCT" => self.comma = Comma::Joins,
+            "SELECT" | "VALUES" | "WHERE" | "GROUP" | "HAVING" | "WINDOW" | "ORDER" => {
+                self.comma = Comma::Beside;
+            }
+            // A function, whose name holds those of all below it.
+            "AT" => self.operators += CALL_OPERATORS,
+            "AND" | "OR" | "XOR" | "JOIN" | "IS" | "COLLATE" | "LIKE" | "ILIKE" | "SIMILAR"
+            | "BETWEEN" | "IN" | "ISNULL" | "NOTNULL" | "OVERLAPS" => {
+                self.operators += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Refuses chains like `1 + 1 + 1 + …` that sqlparser reads in a loop and others walk by recursion.
 fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
-    let mut depths = vec![0usize];
+    let word_at = |index: usize| match tokens.get(index).map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
+        Some(Token::Word(word)) => word.value.clone(),
+        _ => String::new(),
+    };
+    let mut open = vec![Height::NONE];
+    // Of all open parentheses but the innermost.
+    let mut around = 0;
     let mut nots = 0;
-    for token in tokens {
-        nots = match &token.token {
-            Token::Word(word) if word.keyword == Keyword::NOT => nots + 1,
-            _ => 0,
+    let mut before = String::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let at = Span::from(token.span);
+        let word = match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
+            _ => String::new(),
         };
+        nots = if word == "NOT" { nots + 1 } else { 0 };
         if nots > NOTS_MAX {
-            return Err(too_deep().at(Span::from(token.span)));
+            return Err(too_deep().at(at));
         }
+        let outermost = open.len() == 1;
+        let Some(last) = open.last_mut() else { break };
         match &token.token {
-            Token::LParen | Token::LBracket => depths.push(0),
-            Token::RParen | Token::RBracket => {
-                depths.pop();
-                if depths.is_empty() {
-                    depths.push(0);
+            Token::LParen | Token::LBracket => {
+                last.operators += usize::from(token.token == Token::LBracket);
+                around += last.now();
+                open.push(Height::NONE);
+            }
+            Token::RParen | Token::RBracket if !outermost => {
+                if let (Some(inner), Some(last)) = (open.pop(), open.last_mut()) {
+                    around -= last.now();
+                    last.close(&inner);
                 }
             }
-            Token::Comma | Token::SemiColon => {
-                if let Some(last) = depths.last_mut() {
-                    *last = 0;
-                }
-            }
+            Token::RParen | Token::RBracket => {}
+            Token::Comma => last.comma(),
+            Token::SemiColon => *last = Height::NONE,
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => {}
-            Token::Word(word) => {
-                let chains = [
-                    "AND",
-                    "OR",
-                    "UNION",
-                    "EXCEPT",
-                    "INTERSECT",
-                    "JOIN",
-                    "IS",
-                    "COLLATE",
-                ];
-                let counts = word.quote_style.is_none()
-                    && chains
-                        .iter()
-                        .any(|chain| word.value.eq_ignore_ascii_case(chain));
-                if let Some(last) = depths.last_mut().filter(|_| counts) {
-                    *last += 1;
-                }
-            }
-            _ => {
-                if let Some(last) = depths.last_mut() {
-                    *last += 1;
-                }
-            }
+            Token::Word(_) if word.is_empty() => {}
+            Token::Word(_) => last.word(&before, &word, &word_at(index + 1)),
+            _ => last.operators += 1,
         }
-        if depths.last().is_some_and(|&chain| chain > OPERATORS_MAX) {
+        before = word;
+        let Some(last) = open.last() else { break };
+        if last.operators > OPERATORS_MAX {
             let message =
                 format!("an expression with more than {OPERATORS_MAX} operators in a row");
             return Err(Diagnostic::new(Code::TooLong, message)
-                .at(Span::from(token.span))
+                .at(at)
                 .help("use IN (…), or split the expression"));
+        }
+        if around + last.now() > HEIGHT_MAX {
+            let message = format!("the statement is more than {HEIGHT_MAX} operators high");
+            return Err(Diagnostic::new(Code::TooLong, message)
+                .at(at)
+                .help("split it into views, or chain fewer operators, UNIONs and WITH queries"));
         }
     }
     Ok(())

@@ -20,10 +20,17 @@ use streams::{BatchExpr, ExprError};
 use super::function::RowErrors;
 use super::number::as_written;
 use crate::diagnostic::{Words, translate};
+use crate::stack::on_large_stack;
+
+/// Levels of an expression that every thread's stack has room for.
+const LEVELS_MAX: usize = 100;
 
 /// An expression over the columns of a plan node.
 pub(crate) struct BoundExpr {
-    physical: Arc<dyn PhysicalExpr>,
+    /// `None` only while it is dropped.
+    physical: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether it is walked on a stack of its own: jobs run on threads that are not ours.
+    high: bool,
     /// The type of the result.
     data_type: DataType,
     /// How the expression reads, for EXPLAIN.
@@ -46,12 +53,36 @@ impl BoundExpr {
         let whole = is_whole(&physical);
         let text = text(expr);
         Ok(Self {
-            physical,
+            high: levels(&physical) > LEVELS_MAX,
+            physical: Some(physical),
             data_type: data_type.clone(),
             text,
             whole,
         })
     }
+}
+
+impl Drop for BoundExpr {
+    fn drop(&mut self) {
+        if !self.high {
+            return;
+        }
+        // Without a thread it stays in memory: better than to overflow the stack of this one.
+        if let Some(physical) = self.physical.take().map(std::mem::ManuallyDrop::new) {
+            let _ = on_large_stack(move || drop(std::mem::ManuallyDrop::into_inner(physical)));
+        }
+    }
+}
+
+/// The height of an expression.
+fn levels(expr: &Arc<dyn PhysicalExpr>) -> usize {
+    let mut highest = 0;
+    let mut open = vec![(expr, 1)];
+    while let Some((expr, level)) = open.pop() {
+        highest = highest.max(level);
+        open.extend(expr.children().into_iter().map(|child| (child, level + 1)));
+    }
+    highest
 }
 
 impl fmt::Debug for BoundExpr {
@@ -62,10 +93,16 @@ impl fmt::Debug for BoundExpr {
 
 impl BatchExpr for BoundExpr {
     fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
-        let value = self
-            .physical
-            .evaluate(batch)
-            .map_err(|error| self.explain(&error))?;
+        let Some(physical) = &self.physical else {
+            return Err(ExprError::new(format!("{} is gone", self.text)));
+        };
+        let value = if self.high {
+            on_large_stack(|| physical.evaluate(batch))
+                .map_err(|error| ExprError::new(format!("start a thread: {error}")))?
+        } else {
+            physical.evaluate(batch)
+        };
+        let value = value.map_err(|error| self.explain(&error))?;
         let array = value
             .into_array(batch.num_rows())
             .map_err(|error| self.explain(&error))?;

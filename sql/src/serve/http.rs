@@ -110,7 +110,11 @@ impl Server {
 }
 
 async fn query(State(server): State<Server>, headers: HeaderMap, body: Bytes) -> Response {
-    match answer(&server, Form::of(&headers), &body).await {
+    let answering = server.clone();
+    let answered = server
+        .apart(async move { answer(&answering, Form::of(&headers), &body).await })
+        .await;
+    match answered {
         Ok(response) => response,
         Err(error) => failure(&error),
     }

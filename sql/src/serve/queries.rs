@@ -1,9 +1,11 @@
-//! The threads of snapshot queries, apart from those that serve: however long a query computes, the log, health and
-//! other answers do not wait for it.
+//! The threads of statements and of snapshot queries, apart from those that serve: however long one is planned or
+//! computes, the log, health and other answers do not wait for it. Their stacks are large enough for every statement
+//! that is not refused ([`STACK_BYTES`]).
 //!
 //! ```text
-//! statement ── start ──> a thread of its own: plan, then batch after batch
-//!           <── schema, batches, end ── channel ──┘
+//! request ── statement ──> a task on our threads: parse, bind, plan, answer
+//!   statement ── start ──> a thread of its own: plan, then batch after batch
+//!             <── schema, batches, end ── channel ──┘
 //! ```
 //!
 //! Invariants:
@@ -20,6 +22,9 @@ use futures::stream::StreamExt;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::stack::STACK_BYTES;
 
 /// Queries that run at once; further ones wait for their turn until their deadline.
 const QUERIES_MAX: usize = 64;
@@ -29,6 +34,9 @@ const BATCHES_MAX: usize = 2;
 
 /// Threads for what a query spawns by itself, and for timers.
 const WORKERS: usize = 2;
+
+/// Statements that are bound and planned at once; what they wait for in between takes no thread.
+const STATEMENTS: usize = 4;
 
 /// What comes from a query's thread. Without an end, the thread is gone: by shutdown, or by a panic.
 pub(super) enum Part {
@@ -43,22 +51,38 @@ pub(super) enum Part {
 pub(super) struct Queries {
     /// `None` once stopped.
     runtime: Mutex<Option<Runtime>>,
+    /// `None` once stopped.
+    statements: Mutex<Option<Runtime>>,
     slots: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
 
 impl Queries {
     pub(super) fn new() -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name("thalweg-query")
-            .enable_all()
-            .build()?;
+        let runtime = |workers: usize, name: &str| {
+            Builder::new_multi_thread()
+                .worker_threads(workers)
+                .thread_name(name)
+                .thread_stack_size(STACK_BYTES)
+                .enable_all()
+                .build()
+        };
         Ok(Self {
-            runtime: Mutex::new(Some(runtime)),
+            runtime: Mutex::new(Some(runtime(WORKERS, "thalweg-query")?)),
+            statements: Mutex::new(Some(runtime(STATEMENTS, "thalweg-sql")?)),
             slots: Arc::new(Semaphore::new(QUERIES_MAX)),
             stopping: watch::Sender::new(false),
         })
+    }
+
+    /// Runs what a request asks for on our threads. Dropping the future ends it. `None`: by shutdown, or by a panic.
+    pub(super) async fn statement<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let task = self.statements.lock().as_ref()?.spawn(work);
+        let _ends = Ends(task.abort_handle());
+        task.await.ok()
     }
 
     /// Plans and runs a query away from here. Dropping the receiver ends it.
@@ -88,8 +112,10 @@ impl Queries {
     /// Ends all answers and waits for no query.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(true);
-        if let Some(runtime) = self.runtime.lock().take() {
-            runtime.shutdown_background();
+        for runtime in [&self.runtime, &self.statements] {
+            if let Some(runtime) = runtime.lock().take() {
+                runtime.shutdown_background();
+            }
         }
     }
 }
@@ -97,6 +123,15 @@ impl Queries {
 impl Drop for Queries {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Ends a task when its reader goes.
+struct Ends(AbortHandle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) struct Inner {
     /// Records that could not be bound at start, by name.
     broken: RwLock<BTreeMap<String, Broken>>,
     pub push_queries: Arc<Semaphore>,
-    queries: Queries,
+    pub(super) queries: Queries,
     stopping: AtomicBool,
 }
 
@@ -117,7 +117,7 @@ impl Server {
     ) -> Result<Self, OpenError> {
         let store = CatalogStore::open(Arc::clone(&log)).await?;
         let records = store.records().await?;
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             push_queries: Arc::new(Semaphore::new(config.push_queries_max)),
             queries: Queries::new()?,
             config,
@@ -131,20 +131,24 @@ impl Server {
             objects: RwLock::default(),
             broken: RwLock::default(),
             stopping: AtomicBool::new(false),
-        };
+        });
         let count = records.len();
-        let mut relations = Vec::new();
-        for (id, record) in records {
-            relations.extend(inner.replay(id, record).await);
-        }
+        let replaying = Arc::clone(&inner);
+        let replayed = inner.queries.statement(async move {
+            let mut relations = Vec::new();
+            for (id, record) in records {
+                relations.extend(replaying.replay(id, record).await);
+            }
+            relations
+        });
+        let relations = (replayed.await)
+            .ok_or_else(|| OpenError::Catalog("its objects could not be bound".to_owned()))?;
         // All at once: each waits for its state to be restored.
         join_all(relations.iter().map(|relation| inner.start_view(relation))).await;
         if count > 0 {
             info!(objects = count, "catalog replayed");
         }
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner })
     }
 
     /// Runs all statements of a text in order and gives back all answers; the first error ends it, what was done
@@ -153,13 +157,26 @@ impl Server {
     /// # Errors
     /// The [`Diagnostic`] of the statement that failed, with its place in `sql`.
     pub async fn execute(&self, sql: &str) -> Result<Vec<Answer>, Diagnostic> {
-        let mut session = Session::default();
-        let mut answers = Vec::new();
-        for text in self.inner.statements(sql)? {
-            let outcome = self.inner.run(&mut session, &text).await?;
-            answers.push(outcome.collect().await?);
-        }
-        Ok(answers)
+        let (inner, sql) = (Arc::clone(&self.inner), sql.to_owned());
+        self.apart(async move {
+            let mut session = Session::default();
+            let mut answers = Vec::new();
+            for text in inner.statements(&sql)? {
+                let outcome = inner.run(&mut session, &text).await?;
+                answers.push(outcome.collect().await?);
+            }
+            Ok(answers)
+        })
+        .await
+    }
+
+    /// Runs statements on the threads that are made for them.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        statements: impl Future<Output = Result<T, Diagnostic>> + Send + 'static,
+    ) -> Result<T, Diagnostic> {
+        let done = self.inner.queries.statement(statements).await;
+        done.unwrap_or_else(|| Err(self.inner.gone()))
     }
 
     /// Stops all jobs and refuses statements from now on. State and catalog stay.
@@ -171,6 +188,14 @@ impl Server {
 }
 
 impl Inner {
+    /// Why a statement has no answer: the server stops, or it ended by a fault of ours.
+    fn gone(&self) -> Diagnostic {
+        if self.stopping.load(Ordering::Acquire) {
+            return Diagnostic::new(Code::Shutdown, "the server is stopping");
+        }
+        Diagnostic::new(Code::Internal, "the statement ended without an answer")
+    }
+
     /// Cuts a text into statements, within the limit of their length.
     pub(super) fn statements<'a>(
         &self,
@@ -198,7 +223,7 @@ impl Inner {
         text: &StatementText<'_>,
     ) -> Result<Outcome, Diagnostic> {
         if self.stopping.load(Ordering::Acquire) {
-            return Err(Diagnostic::new(Code::Shutdown, "the server is stopping"));
+            return Err(self.gone());
         }
         let statement = parse(text)?;
         let words = Words::new(words(text), self.library.function_names(&self.objects()));
