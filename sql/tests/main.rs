@@ -3,6 +3,7 @@
 mod broken_views;
 mod differential;
 mod fixture;
+mod guards;
 mod high;
 mod http;
 mod logictest;

@@ -1,6 +1,7 @@
 //! DataFusion's physical expressions as the engine's [`BatchExpr`]. This is the only way in which they reach a job.
 //!
 //! Arithmetic on integers fails on overflow instead of wrapping around, as in PostgreSQL: such a row is a row error.
+//! What another part of a condition excludes is none (`guard.rs`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physica
 use streams::{BatchExpr, ExprError};
 
 use super::function::RowErrors;
+use super::guard::guarded;
 use super::number::as_written;
 use crate::diagnostic::{Words, translate};
 use crate::stack::on_large_stack;
@@ -49,7 +51,7 @@ impl BoundExpr {
         let props = ExecutionProps::new();
         let physical =
             create_physical_expr(expr, schema, &props, &PhysicalPlanningContext::default())?;
-        let physical = checked(physical)?;
+        let physical = guarded(&checked(physical)?, schema.as_arrow())?;
         let whole = is_whole(&physical);
         let text = text(expr);
         Ok(Self {

@@ -57,6 +57,11 @@ pub(crate) fn scalar_udf(function: Arc<Function>) -> Arc<ScalarUDF> {
     }))
 }
 
+/// Whether `function` is one of a module.
+pub(super) fn is_module(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<WasmFunction>().is_some()
+}
+
 #[derive(Debug)]
 struct WasmFunction {
     function: Arc<Function>,

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `binder.rs`, `exact_aggregate.rs`,
-//! `expr.rs`, `function.rs`, `number.rs`, `relation_source.rs`, `rules.rs`, `sql_type.rs`, `time_zone.rs`, `to_char.rs`,
-//! `tumble.rs`, `yielding.rs`.
+//! `expr.rs`, `function.rs`, `guard.rs`, `number.rs`, `relation_source.rs`, `rules.rs`, `sql_type.rs`, `time_zone.rs`,
+//! `to_char.rs`, `tumble.rs`, `yielding.rs`.
 
 mod aggregate;
 mod binder;
@@ -17,6 +17,7 @@ mod exact_groups;
 mod explain;
 mod expr;
 mod function;
+mod guard;
 mod lower;
 mod number;
 mod postgres;
@@ -32,6 +33,7 @@ mod yielding;
 
 pub(crate) use binder::{BoundQuery, Library};
 pub(crate) use explain::{explain, key_format_name};
+pub(crate) use guard::guard_plan;
 pub(crate) use number::assign;
 pub(crate) use postgres::floats_in;
 pub(crate) use relation_source::RelationSource;

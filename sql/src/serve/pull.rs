@@ -44,7 +44,7 @@ use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
-use crate::plan::{BoundQuery, JoinsYield, Library, RelationSource, Tumble, settled};
+use crate::plan::{BoundQuery, JoinsYield, Library, RelationSource, Tumble, guard_plan, settled};
 
 /// What a snapshot query runs with.
 pub(super) struct Pull<'a> {
@@ -85,7 +85,9 @@ impl Pull<'_> {
         let stopping = self.queries.stopping();
         let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
         let running = self.queries.start(async move {
-            let physical = state.create_physical_plan(&plan).await?;
+            let plan = guard_plan(state.optimize(&plan)?)?;
+            let planner = Arc::clone(state.query_planner());
+            let physical = planner.create_physical_plan(&plan, &state).await?;
             execute_stream(physical, state.task_ctx())
         });
         let mut output = Output {
