@@ -25,13 +25,14 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::exact_aggregate::exact;
 use super::function::scalar_udf;
-use super::number::Numbers;
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
+use super::rewrite::Meaning;
 use super::sql_type::Types;
 use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
+use super::uniform;
 use crate::catalog::{Objects, Reference, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 
@@ -64,7 +65,7 @@ impl Library {
         // An ORDER BY in a subquery under a LIMIT loses its LIMIT otherwise.
         options.sql_parser.enable_subquery_sort_elimination = false;
         options.execution.time_zone = Some("UTC".to_owned());
-        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Numbers)];
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Meaning)];
         rules.extend(Analyzer::new().rules);
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
@@ -147,6 +148,12 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     }
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
+    for name in uniform::NAMES {
+        if let Some(function) = state.scalar_functions().get(*name).cloned() {
+            let uniform = uniform::Uniform::new(function.as_ref().clone());
+            state.register_udf(Arc::new(ScalarUDF::from(uniform)))?;
+        }
+    }
     for name in ["sum", "avg", "min", "max"] {
         if let Some(function) = state.aggregate_functions().get(name).cloned() {
             state.register_udaf(exact(function))?;

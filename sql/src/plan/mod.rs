@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `binder.rs`, `exact_aggregate.rs`,
-//! `expr.rs`, `function.rs`, `guard.rs`, `number.rs`, `relation_source.rs`, `rules.rs`, `sql_type.rs`, `time_zone.rs`,
-//! `to_char.rs`, `tumble.rs`, `yielding.rs`.
+//! `expr.rs`, `function.rs`, `guard.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
+//! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
+//! `yielding.rs`.
 
 mod aggregate;
 mod binder;
@@ -22,12 +23,18 @@ mod lower;
 mod number;
 mod postgres;
 mod relation_source;
+mod rewrite;
 mod rules;
+mod similar;
 mod sql_type;
+mod time;
+mod time_part;
+mod time_text;
 mod time_zone;
 mod to_char;
 mod trace;
 mod tumble;
+mod uniform;
 mod view;
 mod yielding;
 

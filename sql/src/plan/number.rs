@@ -2,32 +2,40 @@
 //!
 //! Invariants:
 //! 1. A literal with a point is exact; next to a DOUBLE, and as an argument of most functions, it is a DOUBLE.
-//! 2. `+ - *` of integers fail where they would wrap around.
+//! 2. `+ - *` and the minus of integers fail where they would wrap around.
 //! 3. Division by zero fails, of floats too. A quotient of decimals has [`QUOTIENT_DIGITS`] digits behind the point or
-//!    more, and is rounded.
-//! 4. A number becomes an integer by rounding: halves of floats to even, halves of decimals away from zero.
+//!    more, and is rounded. A product of decimals has all digits that [`DIGITS_MAX`] leaves room for, at least as many
+//!    behind the point as its factors, and is rounded to them.
+//! 4. A number becomes an integer by rounding: halves of floats to even, halves of decimals away from zero. `round` of a
+//!    float is the same.
+//! 5. A number that a REAL or DOUBLE cannot hold is an error, not infinite and not zero.
+//! 6. −0.0 is 0.0 to everything that compares by bits.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
 use arrow::compute::kernels::arity::try_binary;
-use arrow::compute::kernels::numeric::{add, mul, sub};
+use arrow::compute::kernels::numeric::{add, mul, neg, sub};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, i256,
 };
 use arrow::error::ArrowError;
-use datafusion::common::config::ConfigOptions;
+use arrow::util::display::array_value_to_string;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
+use datafusion::common::{Column, DFSchema, DataFusionError, Result as BoundResult, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
+
+use super::sql_type::type_name;
+use super::time::{compared_interval, mapped};
+use super::time_text::{is_text, is_time, read};
+use crate::diagnostic::{Code, Diagnostic};
 
 /// Digits behind the point of a quotient of decimals, at least.
 const QUOTIENT_DIGITS: i8 = 16;
@@ -40,61 +48,17 @@ const EXACT: &[&str] = &[
     "signum", "trunc",
 ];
 
-/// The rule.
-#[derive(Debug)]
-pub(super) struct Numbers;
-
-impl AnalyzerRule for Numbers {
-    fn name(&self) -> &str {
-        "numbers"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> BoundResult<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let schema = merge_schema(&plan.inputs());
-            let names = NamePreserver::new(&plan);
-            let values = match &plan {
-                LogicalPlan::Values(values) => Some(Arc::clone(&values.schema)),
-                _ => None,
-            };
-            let mut place = 0;
-            let rewritten = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
-                // The types of VALUES are settled already.
-                let column = values.as_ref().map(|values| {
-                    let fields = values.fields();
-                    fields[place % fields.len()].data_type().clone()
-                });
-                place += 1;
-                if !rewritten.transformed {
-                    return Ok(rewritten);
-                }
-                Ok(rewritten.update_data(|expr| match column {
-                    Some(column) => Expr::Cast(Cast::new(Box::new(expr), column)),
-                    None => name.restore(expr),
-                }))
-            })?;
-            if rewritten.transformed {
-                rewritten.map_data(LogicalPlan::recompute_schema)
-            } else {
-                Ok(rewritten)
-            }
-        })?;
-        // Types above a changed one follow it.
-        if rewritten.transformed {
-            let plan = rewritten.data;
-            return Ok(plan
-                .transform_up(|plan| plan.recompute_schema().map(Transformed::yes))?
-                .data);
-        }
-        Ok(rewritten.data)
-    }
-}
-
 /// `expr` as it was written: with operators in place of our functions.
 pub(super) fn as_written(expr: &Expr) -> Expr {
     let written = expr.clone().transform_up(|expr| {
+        if let Expr::Literal(value, _) = &expr
+            && let Some(text) = time_literal(value)
+        {
+            // The name of a column is shown as it stands.
+            return Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
+                text,
+            ))));
+        }
         let Expr::ScalarFunction(call) = &expr else {
             return Ok(Transformed::no(expr));
         };
@@ -105,8 +69,10 @@ pub(super) fn as_written(expr: &Expr) -> Expr {
                 let written = BinaryExpr::new(left, own.operator, right);
                 Ok(Transformed::yes(Expr::BinaryExpr(written)))
             }
-            (None, [inner]) if call.func.inner().downcast_ref::<RoundEven>().is_some() => {
-                Ok(Transformed::yes(inner.clone()))
+            (None, [inner]) if is_silent(call) => Ok(Transformed::yes(inner.clone())),
+            (None, [inner]) if call.func.inner().downcast_ref::<Negation>().is_some() => {
+                let negative = Expr::Negative(Box::new(inner.clone()));
+                Ok(Transformed::yes(negative))
             }
             _ => Ok(Transformed::no(expr)),
         }
@@ -114,22 +80,59 @@ pub(super) fn as_written(expr: &Expr) -> Expr {
     written.map_or_else(|_| expr.clone(), |written| written.data)
 }
 
-/// Casts as an assignment does: numbers become integers by rounding, decimals the nearest double.
-pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+/// A constant time or interval as SQL writes it.
+fn time_literal(value: &ScalarValue) -> Option<String> {
+    let data_type = value.data_type();
+    let interval = matches!(data_type, DataType::Interval(_) | DataType::Duration(_));
+    if value.is_null() || !(interval || is_time(&data_type)) {
+        return None;
+    }
+    let text = array_value_to_string(&value.to_array().ok()?, 0).ok()?;
+    Some(if interval {
+        format!("INTERVAL '{text}'")
+    } else {
+        format!("'{text}'")
+    })
+}
+
+/// Whether a function of ours was put around its argument, and is nothing that was written.
+fn is_silent(call: &ScalarFunction) -> bool {
+    let inner = call.func.inner();
+    inner
+        .downcast_ref::<RoundEven>()
+        .is_some_and(|round| !round.written)
+        || inner.downcast_ref::<OneZero>().is_some()
+        || inner.downcast_ref::<ToFloat>().is_some()
+        || compared_interval(call).is_some()
+}
+
+/// Casts as an assignment does: numbers become integers by rounding, decimals the nearest double, texts the times that
+/// they name.
+pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
     let options = CastOptions {
         safe: false,
         ..Default::default()
     };
     let from = values.data_type();
+    if is_text(from) && is_time(to) {
+        return read(values, to);
+    }
     let exact = match (Kind::of(from), Kind::of(to)) {
         (Kind::Float, Kind::Integer) => round_even(values)?,
         (Kind::Decimal, Kind::Integer) => {
             cast_with_options(values, &DataType::Decimal128(DIGITS_MAX, 0), &options)?
         }
-        (Kind::Decimal, Kind::Float) => cast_with_options(values, &DataType::Utf8, &options)?,
+        (Kind::Decimal, Kind::Float) => {
+            return floats(
+                &cast_with_options(values, &DataType::Utf8View, &options)?,
+                to,
+            );
+        }
+        (Kind::Float, Kind::Float) => return floats(values, to),
+        (Kind::Other, Kind::Float) if is_text(from) => return floats(values, to),
         _ => Arc::clone(values),
     };
-    cast_with_options(&exact, to, &options)
+    Ok(cast_with_options(&exact, to, &options)?)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +161,8 @@ impl Kind {
     }
 }
 
-fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
+/// Changes one node whose children are changed already.
+pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
     let kind = |expr: &Expr| Kind::of_expr(expr, schema);
     Ok(match expr {
         Expr::BinaryExpr(binary) => operation(binary, schema),
@@ -170,21 +174,43 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
         Expr::InList(mut list) => {
             let parts = std::iter::once(&mut *list.expr).chain(&mut list.list);
             let changed = unify(parts, schema);
+            let parts = std::iter::once(&mut *list.expr).chain(&mut list.list);
+            let changed = one_zero(parts, schema) || changed;
             Transformed::new_transformed(Expr::InList(list), changed)
         }
         Expr::Case(mut case) => {
             let results = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
             let changed = unify(results.chain(case.else_expr.as_deref_mut()), schema);
             let compared = case.when_then_expr.iter_mut().map(|(when, _)| &mut **when);
-            let compared = unify(compared.chain(case.expr.as_deref_mut()), schema);
+            let mut compared = unify(compared.chain(case.expr.as_deref_mut()), schema);
+            if case.expr.is_some() {
+                let parts = case.when_then_expr.iter_mut().map(|(when, _)| &mut **when);
+                compared |= one_zero(parts.chain(case.expr.as_deref_mut()), schema);
+            }
             Transformed::new_transformed(Expr::Case(case), changed || compared)
+        }
+        Expr::Negative(inner) if kind(&inner) == Kind::Integer => {
+            let negation = Negation {
+                signature: Signature::numeric(1, Volatility::Immutable),
+            };
+            Transformed::yes(ScalarUDF::from(negation).call(vec![*inner]))
+        }
+        Expr::ScalarFunction(call)
+            if call.name() == "round"
+                && call.args.len() == 1
+                && kind(&call.args[0]) == Kind::Float =>
+        {
+            Transformed::yes(ScalarUDF::from(RoundEven::new(true)).call(call.args))
         }
         Expr::ScalarFunction(mut call) => {
             let exact = EXACT.contains(&call.name());
             let own = call.func.inner().downcast_ref::<Arithmetic>().is_some();
             let changed = match (own, exact) {
                 (true, _) => false,
-                (false, true) => unify(&mut call.args, schema),
+                (false, true) => {
+                    let changed = unify(&mut call.args, schema);
+                    (call.name() == "nullif" && one_zero(&mut call.args, schema)) || changed
+                }
                 (false, false) => doubles(call.args.iter_mut().filter(|arg| is_literal(arg))),
             };
             Transformed::new_transformed(Expr::ScalarFunction(call), changed)
@@ -199,6 +225,9 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
             let kind = kind(&cast.expr);
             let changed = rounded(&mut cast.expr, kind);
             Transformed::new_transformed(Expr::Cast(cast), changed)
+        }
+        Expr::Cast(cast) if Kind::of(cast.field.data_type()) == Kind::Float => {
+            to_float(cast, schema)?
         }
         Expr::TryCast(mut cast) if Kind::of(cast.field.data_type()) == Kind::Integer => {
             let kind = kind(&cast.expr);
@@ -228,6 +257,11 @@ fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
         Kind::of_expr(&binary.right, schema),
     );
     let own = match (binary.op, kinds) {
+        (Operator::Multiply, (Kind::Decimal, Kind::Integer | Kind::Decimal))
+        | (Operator::Multiply, (Kind::Integer, Kind::Decimal)) => {
+            let types = (binary.left.get_type(schema), binary.right.get_type(schema));
+            matches!(types, (Ok(left), Ok(right)) if is_capped(&left, &right))
+        }
         (Operator::Plus | Operator::Minus | Operator::Multiply, kinds) => {
             kinds == (Kind::Integer, Kind::Integer)
         }
@@ -241,10 +275,7 @@ fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     if !own {
         return Transformed::new_transformed(Expr::BinaryExpr(binary), changed);
     }
-    let arithmetic = Arithmetic {
-        operator: binary.op,
-        signature: Signature::user_defined(Volatility::Immutable),
-    };
+    let arithmetic = Arithmetic::new(binary.op, &binary.left, &binary.right);
     Transformed::yes(ScalarUDF::from(arithmetic).call(vec![*binary.left, *binary.right]))
 }
 
@@ -295,12 +326,7 @@ fn doubles<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>) -> bool {
 
 fn rounded(expr: &mut Expr, kind: Kind) -> bool {
     *expr = match kind {
-        Kind::Float => {
-            let round = RoundEven {
-                signature: Signature::any(1, Volatility::Immutable),
-            };
-            ScalarUDF::from(round).call(vec![std::mem::take(expr)])
-        }
+        Kind::Float => ScalarUDF::from(RoundEven::new(false)).call(vec![std::mem::take(expr)]),
         Kind::Decimal => {
             let whole = DataType::Decimal128(DIGITS_MAX, 0);
             Expr::Cast(Cast::new(Box::new(std::mem::take(expr)), whole))
@@ -310,11 +336,154 @@ fn rounded(expr: &mut Expr, kind: Kind) -> bool {
     true
 }
 
-/// `+ - *` of integers, and `/` where a float or decimal is in it.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// Lets −0.0 be 0.0 where floats are looked up by their bits.
+fn one_zero<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+    let mut changed = false;
+    for expr in exprs {
+        let harmless = match expr {
+            Expr::Literal(ScalarValue::Float64(value), _) => {
+                value.is_none_or(|value| value.to_bits() != (-0.0f64).to_bits())
+            }
+            Expr::Literal(..) => true,
+            _ => false,
+        };
+        if harmless || Kind::of_expr(expr, schema) != Kind::Float {
+            continue;
+        }
+        let function = OneZero {
+            signature: Signature::uniform(
+                1,
+                vec![DataType::Float64, DataType::Float32],
+                Volatility::Immutable,
+            ),
+        };
+        *expr = ScalarUDF::from(function).call(vec![std::mem::take(expr)]);
+        changed = true;
+    }
+    changed
+}
+
+/// A cast to a float that fails where the value does not fit.
+fn to_float(cast: Cast, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
+    let to = cast.field.data_type().clone();
+    let from = cast.expr.get_type(schema).unwrap_or(DataType::Null);
+    let narrowed =
+        to == DataType::Float32 && matches!(Kind::of(&from), Kind::Float | Kind::Decimal);
+    if from == to || !(is_text(&from) || narrowed) {
+        return Ok(Transformed::no(Expr::Cast(cast)));
+    }
+    if let Expr::Literal(value, _) = &*cast.expr {
+        let float = floats(&value.to_array()?, &to)?;
+        let float = ScalarValue::try_from_array(&float, 0)?;
+        return Ok(Transformed::yes(Expr::Literal(float, None)));
+    }
+    let function = ToFloat {
+        to,
+        signature: Signature::any(1, Volatility::Immutable),
+    };
+    Ok(Transformed::yes(
+        ScalarUDF::from(function).call(vec![*cast.expr]),
+    ))
+}
+
+/// Numbers or texts as floats.
+///
+/// # Errors
+/// A text that is no number; a number that the type cannot hold.
+fn floats(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
+    if is_text(values.data_type()) {
+        let texts = cast(values, &DataType::Utf8View)?;
+        let texts = texts.as_string_view().iter();
+        return Ok(if to == &DataType::Float32 {
+            let parsed = texts.map(|text| text.map(|text| parsed::<f32>(text, to)).transpose());
+            Arc::new(parsed.collect::<BoundResult<Float32Array>>()?)
+        } else {
+            let parsed = texts.map(|text| text.map(|text| parsed::<f64>(text, to)).transpose());
+            Arc::new(parsed.collect::<BoundResult<Float64Array>>()?)
+        });
+    }
+    let doubles = cast(values, &DataType::Float64)?;
+    if to != &DataType::Float32 || values.data_type() == to {
+        return Ok(cast(&doubles, to)?);
+    }
+    let doubles = doubles.as_primitive::<Float64Type>();
+    let narrowed = doubles.try_unary::<_, Float32Type, _>(|double| {
+        let real = double as f32;
+        let lost = (real.is_infinite() && double.is_finite()) || (real == 0.0 && double != 0.0);
+        if lost {
+            return Err(out_of_range(&double.to_string(), to));
+        }
+        Ok(real)
+    })?;
+    Ok(Arc::new(narrowed))
+}
+
+/// The float that a text names.
+fn parsed<F: std::str::FromStr + Into<f64> + Copy>(text: &str, to: &DataType) -> BoundResult<F> {
+    let trimmed = text.trim();
+    let value: F = trimmed.parse().map_err(|_| {
+        let message = format!("'{text}' is no {}", type_name(to));
+        let mut diagnostic = Diagnostic::new(Code::Row, message);
+        diagnostic.sqlstate = "22P02".to_owned();
+        DataFusionError::External(Box::new(diagnostic))
+    })?;
+    let double: f64 = value.into();
+    let mantissa = trimmed.split(['e', 'E']).next().unwrap_or_default();
+    let zero = !mantissa.contains(|digit| matches!(digit, '1'..='9'));
+    let number = mantissa.contains(|digit: char| digit.is_ascii_digit());
+    if number && (double.is_infinite() || (double == 0.0 && !zero)) {
+        return Err(out_of_range(trimmed, to).into());
+    }
+    Ok(value)
+}
+
+fn out_of_range(number: &str, to: &DataType) -> ArrowError {
+    ArrowError::ArithmeticOverflow(format!("{number} does not fit a {}", type_name(to)))
+}
+
+/// `+ - *` of integers, `*` of decimals that are many digits, and `/` where a float or decimal is in it.
+#[derive(Debug)]
 struct Arithmetic {
     operator: Operator,
+    /// Stands for the operands in the name that the planner goes by. It asks for names again and again, and those of
+    /// a chain, with all operands written out, would take a time that grows with the cube of its length.
+    operands: u64,
     signature: Signature,
+}
+
+impl PartialEq for Arithmetic {
+    fn eq(&self, other: &Self) -> bool {
+        self.operator == other.operator
+    }
+}
+
+impl Eq for Arithmetic {}
+
+impl Hash for Arithmetic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.operator.hash(state);
+    }
+}
+
+impl Arithmetic {
+    fn new(operator: Operator, left: &Expr, right: &Expr) -> Self {
+        let mut hasher = DefaultHasher::new();
+        for operand in [left, right] {
+            let own = match operand {
+                Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Self>(),
+                _ => None,
+            };
+            match own {
+                Some(own) => (own.operator, own.operands).hash(&mut hasher),
+                None => operand.hash(&mut hasher),
+            }
+        }
+        Self {
+            operator,
+            operands: hasher.finish(),
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
 }
 
 impl ScalarUDFImpl for Arithmetic {
@@ -325,6 +494,10 @@ impl ScalarUDFImpl for Arithmetic {
             Operator::Multiply => "*",
             _ => "/",
         }
+    }
+
+    fn schema_name(&self, _args: &[Expr]) -> BoundResult<String> {
+        Ok(format!("{} {:016x}", self.name(), self.operands))
     }
 
     fn signature(&self) -> &Signature {
@@ -338,10 +511,9 @@ impl ScalarUDFImpl for Arithmetic {
                 self.name()
             )));
         };
-        let exact = |data_type: &DataType| match data_type {
-            decimal @ DataType::Decimal128(..) => decimal.clone(),
-            DataType::Decimal256(_, scale) => DataType::Decimal128(DIGITS_MAX, *scale),
-            _ => DataType::Decimal128(19, 0),
+        let exact = |data_type: &DataType| {
+            let (precision, scale) = digits(data_type);
+            DataType::Decimal128(precision, scale)
         };
         let width = |data_type: &DataType| data_type.primitive_width().unwrap_or(8);
         Ok(match (Kind::of(left), Kind::of(right)) {
@@ -364,9 +536,15 @@ impl ScalarUDFImpl for Arithmetic {
     fn return_type(&self, args: &[DataType]) -> BoundResult<DataType> {
         Ok(match args {
             [
-                DataType::Decimal128(_, left),
-                DataType::Decimal128(_, right),
-            ] => DataType::Decimal128(DIGITS_MAX, quotient_scale(*left, *right)),
+                DataType::Decimal128(_, left_scale),
+                DataType::Decimal128(_, right_scale),
+            ] => {
+                let scale = match (self.operator, args) {
+                    (Operator::Multiply, [left, right]) => product_scale(left, right),
+                    _ => quotient_scale(*left_scale, *right_scale),
+                };
+                DataType::Decimal128(DIGITS_MAX, scale)
+            }
             [left, ..] => left.clone(),
             [] => DataType::Null,
         })
@@ -379,20 +557,74 @@ impl ScalarUDFImpl for Arithmetic {
         match self.operator {
             Operator::Plus => apply(left, right, add),
             Operator::Minus => apply(left, right, sub),
-            Operator::Multiply => apply(left, right, mul),
+            Operator::Multiply if left.data_type().is_integer() => apply(left, right, mul),
             _ => {
                 let scalar = [left, right].map(|arg| matches!(arg, ColumnarValue::Scalar(_)));
                 let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-                let quotients = quotients(&arrays[0], &arrays[1])?;
+                let numbers = if self.operator == Operator::Multiply {
+                    products(&arrays[0], &arrays[1])?
+                } else {
+                    quotients(&arrays[0], &arrays[1])?
+                };
                 if scalar == [true, true] {
                     return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                        &quotients, 0,
+                        &numbers, 0,
                     )?));
                 }
-                Ok(ColumnarValue::Array(quotients))
+                Ok(ColumnarValue::Array(numbers))
             }
         }
     }
+}
+
+/// Precision and scale of the decimal that holds every number of a type.
+fn digits(data_type: &DataType) -> (u8, i8) {
+    match data_type {
+        DataType::Decimal128(precision, scale) => (*precision, *scale),
+        DataType::Decimal256(_, scale) => (DIGITS_MAX, *scale),
+        DataType::Int8 => (3, 0),
+        DataType::Int16 => (5, 0),
+        DataType::Int32 => (10, 0),
+        _ => (19, 0),
+    }
+}
+
+/// Whether the product of two numbers may have more digits than there are.
+fn is_capped(left: &DataType, right: &DataType) -> bool {
+    digits(left).0 + digits(right).0 >= DIGITS_MAX
+}
+
+/// Digits behind the point of a product: all of them if there is room beside those before the point.
+fn product_scale(left: &DataType, right: &DataType) -> i8 {
+    let ((left, left_scale), (right, right_scale)) = (digits(left), digits(right));
+    let precision = i16::from(left) + i16::from(right);
+    let scale = i16::from(left_scale) + i16::from(right_scale);
+    let room = i16::from(DIGITS_MAX) - (precision - scale);
+    let fitting = i8::try_from(scale.min(room)).unwrap_or(i8::MIN);
+    fitting.max(left_scale).max(right_scale)
+}
+
+fn products(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let scale = product_scale(left.data_type(), right.data_type());
+    let dropped = i16::from(digits(left.data_type()).1) + i16::from(digits(right.data_type()).1)
+        - i16::from(scale);
+    let divisor = u32::try_from(dropped)
+        .ok()
+        .and_then(|dropped| i256::from_i128(10).checked_pow(dropped));
+    let products = try_binary::<_, _, _, Decimal128Type>(
+        left.as_primitive::<Decimal128Type>(),
+        right.as_primitive::<Decimal128Type>(),
+        |left, right| {
+            i256::from_i128(left)
+                .checked_mul(i256::from_i128(right))
+                .zip(divisor)
+                .and_then(|(product, divisor)| rounded_quotient(product, divisor))
+                .ok_or_else(|| ArrowError::ArithmeticOverflow("overflow of DECIMAL".to_owned()))
+        },
+    )?;
+    Ok(Arc::new(
+        products.with_precision_and_scale(DIGITS_MAX, scale)?,
+    ))
 }
 
 fn quotient_scale(left: i8, right: i8) -> i8 {
@@ -448,10 +680,13 @@ fn quotients(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef, ArrowError> 
 
 /// `left · factor / right`, rounded half away from zero; `None` where it has too many digits.
 fn quotient(left: i128, factor: i256, right: i128) -> Option<i128> {
-    let (left, right) = (
+    rounded_quotient(
         i256::from_i128(left).checked_mul(factor)?,
         i256::from_i128(right),
-    );
+    )
+}
+
+fn rounded_quotient(left: i256, right: i256) -> Option<i128> {
     let quotient = left.checked_div(right)?;
     let rest = left.checked_rem(right)?.checked_abs()?;
     let away = rest.checked_add(rest)? >= right.checked_abs()?;
@@ -468,12 +703,23 @@ fn quotient(left: i128, factor: i256, right: i128) -> Option<i128> {
 /// Floats to whole numbers, halves to even.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct RoundEven {
+    /// Whether it stands in the query: as `round`.
+    written: bool,
     signature: Signature,
+}
+
+impl RoundEven {
+    fn new(written: bool) -> Self {
+        Self {
+            written,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
 }
 
 impl ScalarUDFImpl for RoundEven {
     fn name(&self) -> &str {
-        "round_even"
+        if self.written { "round" } else { "round_even" }
     }
 
     fn signature(&self) -> &Signature {
@@ -502,4 +748,86 @@ fn round_even(values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(
         doubles.unary::<_, Float64Type>(f64::round_ties_even),
     ))
+}
+
+/// The minus of an integer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Negation {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Negation {
+    fn name(&self) -> &str {
+        "-"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> BoundResult<DataType> {
+        Ok(args.first().cloned().unwrap_or(DataType::Int64))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
+        mapped(&args, |array| Ok(neg(array)?))
+    }
+}
+
+/// See [`one_zero`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OneZero {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for OneZero {
+    fn name(&self) -> &str {
+        "one_zero"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> BoundResult<DataType> {
+        Ok(args.first().cloned().unwrap_or(DataType::Float64))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
+        mapped(&args, |array| {
+            // −0.0 + 0.0 is 0.0.
+            Ok(match array.as_primitive_opt::<Float32Type>() {
+                Some(reals) => Arc::new(reals.unary::<_, Float32Type>(|real| real + 0.0)),
+                None => {
+                    let doubles = array.as_primitive::<Float64Type>();
+                    Arc::new(doubles.unary::<_, Float64Type>(|double| double + 0.0))
+                }
+            })
+        })
+    }
+}
+
+/// See [`floats`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ToFloat {
+    to: DataType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ToFloat {
+    fn name(&self) -> &str {
+        "to_float"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _args: &[DataType]) -> BoundResult<DataType> {
+        Ok(self.to.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
+        mapped(&args, |array| floats(array, &self.to))
+    }
 }

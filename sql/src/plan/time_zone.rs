@@ -124,6 +124,11 @@ fn convert(zones: &ArrayRef, times: &ArrayRef) -> BoundResult<ArrayRef> {
     Ok(Arc::new(out.finish().with_timezone_opt(zone)))
 }
 
+/// How far the clock of the zone `name` is ahead of UTC at its time `local`.
+pub(super) fn ahead_at(name: &str, local: NaiveDateTime) -> Option<TimeDelta> {
+    parse(name).ok().map(|zone| before(zone, local))
+}
+
 /// How far the clock is before UTC at its time `local`. A time that comes twice is the second one (standard time); one
 /// that is skipped counts as if the clock had not been set yet.
 fn before(zone: Tz, local: NaiveDateTime) -> TimeDelta {

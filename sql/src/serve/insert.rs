@@ -15,7 +15,7 @@ use streams::{ColumnOrigin, JsonEncoder, KeyEncoder};
 use super::answer::Rows;
 use super::ddl::{internal_topic, is_internal};
 use crate::catalog::{Kind, Relation};
-use crate::diagnostic::{Code, Diagnostic, translate_arrow};
+use crate::diagnostic::{Code, Diagnostic, Words, translate, translate_arrow};
 use crate::parse::statement::Name;
 use crate::plan::{assign, type_name};
 
@@ -218,7 +218,7 @@ impl Target<'_> {
             Some(index) => {
                 let given = batch.column(index);
                 assign(given, &declared.data_type).map_err(|error| {
-                    let mut cause = translate_arrow(&error.to_string());
+                    let mut cause = translate(&error, &Words::default());
                     let data_type = type_name(&declared.data_type);
                     cause.message = format!(
                         "column {} is of type {data_type}: {}",
