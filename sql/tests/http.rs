@@ -25,7 +25,7 @@ impl Web {
             .await
             .expect("a connection");
         let request = format!(
-            "POST /v1/query HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: {accept}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         stream
@@ -33,6 +33,25 @@ impl Web {
             .await
             .expect("a request");
         stream
+    }
+
+    /// The head and the body of the answer to a statement with these headers.
+    async fn send(&self, headers: &str, body: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        let request = format!(
+            "POST /v1/query HTTP/1.1\r\n{headers}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), unchunked(head, body))
     }
 
     /// The head and the body, without the marks of chunks.
@@ -147,6 +166,61 @@ async fn errors_are_json_with_a_place() {
             "{body}: {answer}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_other_sites_send_no_statement() {
+    let web = Web::new().await;
+    web.fixture.run("CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let body = r#"{"sql": "DROP TABLE t"}"#;
+    let json = "content-type: application/json";
+    for (headers, status) in [
+        (
+            "host: localhost\r\ncontent-type: text/plain".to_owned(),
+            "415",
+        ),
+        ("host: localhost".to_owned(), "415"),
+        (format!("host: evil.example\r\n{json}"), "403"),
+        (
+            format!("host: localhost\r\norigin: https://evil.example\r\n{json}"),
+            "403",
+        ),
+        (format!("host: localhost\r\norigin: null\r\n{json}"), "403"),
+    ] {
+        let (head, answer) = web.send(&headers, body).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+        assert!(answer.contains("TW2005"), "{headers}: {answer}");
+    }
+    web.fixture.rows("SELECT * FROM t").await;
+    let ours = format!("host: 127.0.0.1:1\r\norigin: http://127.0.0.1:1\r\n{json}; charset=utf-8");
+    let (head, _) = web.send(&ours, body).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_too_large_is_an_error_in_json() {
+    let web = Web::new().await;
+    let body = serde_json::json!({ "sql": format!("SELECT '{}'", "x".repeat(3 << 20)) });
+    let (head, answer) = web.post(&body.to_string(), "*/*").await;
+    assert!(head.starts_with("HTTP/1.1 413"), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert!(answer.contains("TW1004"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn csv_has_the_same_bytes_as_json() {
+    let web = Web::new().await;
+    web.fixture
+        .run("CREATE TABLE t (id INT PRIMARY KEY, b BYTEA); INSERT INTO t VALUES (1, 'ab'), (2, ''), (3, NULL)")
+        .await;
+    let sql = r#"{"sql": "SELECT id, b FROM t ORDER BY id"}"#;
+    let (_, body) = web.post(sql, "*/*").await;
+    assert_eq!(
+        body,
+        "{\"id\":1,\"b\":\"YWI=\"}\n{\"id\":2,\"b\":\"\"}\n{\"id\":3,\"b\":null}\n"
+    );
+    let (_, body) = web.post(sql, "text/csv").await;
+    assert_eq!(body, "id,b\n1,YWI=\n2,\"\"\n3,\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

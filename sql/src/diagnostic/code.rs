@@ -63,6 +63,8 @@ pub(crate) enum Code {
     Timeout,
     /// The server is stopping.
     Shutdown,
+    /// The request may come from a page of another site.
+    Caller,
     /// The log did not do what was asked.
     Log,
     /// The engine did not do what was asked.
@@ -105,6 +107,7 @@ impl Code {
             Self::Limit => "TW2002",
             Self::Timeout => "TW2003",
             Self::Shutdown => "TW2004",
+            Self::Caller => "TW2005",
             Self::Log => "TW3001",
             Self::Engine => "TW3002",
             Self::Internal => "TW9001",
@@ -135,6 +138,7 @@ impl Code {
             Self::Row => "22000",
             Self::Timeout => "57014",
             Self::Shutdown => "57P01",
+            Self::Caller => "28000",
             Self::Log | Self::Engine => "58000",
             Self::Internal => "XX000",
         }

@@ -15,10 +15,11 @@
 
 use std::convert::Infallible;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +31,7 @@ use serde_json::json;
 use streams::JsonEncoder;
 
 use super::answer::{Answer, AnswerColumn, Outcome, columns};
+use super::caller::{check_site, check_statement};
 use super::server::Server;
 use super::session::Session;
 use crate::diagnostic::{Code, Diagnostic};
@@ -96,20 +98,31 @@ impl Form {
 impl Server {
     /// The routes of the SQL API.
     pub fn router(&self) -> Router {
-        let body_max = self
-            .inner
-            .config
-            .statement_bytes_max
-            .saturating_mul(BODY_FACTOR);
         Router::new()
             .route("/v1/query", post(query))
             .route("/v1/catalog", get(catalog))
-            .layer(DefaultBodyLimit::max(body_max))
+            .layer(DefaultBodyLimit::max(self.body_bytes_max()))
             .with_state(self.clone())
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        let statement_bytes_max = self.inner.config.statement_bytes_max;
+        statement_bytes_max.saturating_mul(BODY_FACTOR)
     }
 }
 
-async fn query(State(server): State<Server>, headers: HeaderMap, body: Bytes) -> Response {
+async fn query(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    if let Err((status, error)) = check_statement(&headers) {
+        return refusal(status, &error);
+    }
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&server, &rejection),
+    };
     let answering = server.clone();
     let answered = server
         .apart(async move { answer(&answering, Form::of(&headers), &body).await })
@@ -118,6 +131,23 @@ async fn query(State(server): State<Server>, headers: HeaderMap, body: Bytes) ->
         Ok(response) => response,
         Err(error) => failure(&error),
     }
+}
+
+/// The answer to a body that was not read to its end.
+fn unread(server: &Server, rejection: &BytesRejection) -> Response {
+    let error = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let message = format!("the body has more than {} bytes", server.body_bytes_max());
+            Diagnostic::new(Code::TooLong, message)
+                .help("write rows in parts, or raise sql.statement_bytes_max")
+        }
+        _ => Diagnostic::new(Code::Syntax, format!("read the body: {rejection}")),
+    };
+    refusal(rejection.status(), &error)
+}
+
+fn refusal(status: StatusCode, error: &Diagnostic) -> Response {
+    (status, Json(json!({ "error": error }))).into_response()
 }
 
 async fn answer(server: &Server, form: Form, body: &[u8]) -> Result<Response, Diagnostic> {
@@ -185,7 +215,7 @@ fn failure(error: &Diagnostic) -> Response {
         "57P01" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
-    (status, Json(json!({ "error": error }))).into_response()
+    refusal(status, error)
 }
 
 fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> Response {
@@ -360,6 +390,9 @@ impl RowEncoder {
                     _ if column.data_type() == &DataType::Utf8View => {
                         csv_text(column.as_string_view().value(row))
                     }
+                    _ if column.data_type() == &DataType::BinaryView => {
+                        csv_text(&base64(column, row))
+                    }
                     Ok(formatter) => csv_cell(&formatter.value(row).to_string()),
                     Err(_) => String::new(),
                 });
@@ -368,6 +401,24 @@ impl RowEncoder {
             out.push(b'\n');
         }
     }
+}
+
+/// Bytes as JSON has them.
+fn base64(column: &ArrayRef, row: usize) -> String {
+    let encoder = JsonEncoder::new(&Schema::new(vec![Field::new(
+        "",
+        DataType::BinaryView,
+        true,
+    )]));
+    let mut object = Vec::new();
+    encoder
+        .rows(std::slice::from_ref(column))
+        .write(row, &mut object);
+    let object = String::from_utf8_lossy(&object);
+    let text = object.strip_prefix("{\"\":\"");
+    text.and_then(|text| text.strip_suffix("\"}"))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// An empty text is quoted: NULL is not.
@@ -386,7 +437,10 @@ fn csv_cell(text: &str) -> String {
     text.to_owned()
 }
 
-async fn catalog(State(server): State<Server>) -> Json<Vec<CatalogObject>> {
+async fn catalog(State(server): State<Server>, headers: HeaderMap) -> Response {
+    if let Err((status, error)) = check_site(&headers) {
+        return refusal(status, &error);
+    }
     let objects = server.inner.objects();
     let relations = objects.relations().map(|relation| CatalogObject {
         name: relation.name().to_owned(),
@@ -398,5 +452,6 @@ async fn catalog(State(server): State<Server>) -> Json<Vec<CatalogObject>> {
         kind: function.identity.kind.word().to_owned(),
         columns: Vec::new(),
     });
-    Json(relations.chain(functions).collect())
+    let objects: Vec<CatalogObject> = relations.chain(functions).collect();
+    Json(objects).into_response()
 }

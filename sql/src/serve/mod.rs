@@ -1,6 +1,7 @@
 //! Statements and their answers: the server, snapshot and push queries, DDL, writes, and the HTTP API.
 
 mod answer;
+mod caller;
 mod ddl;
 mod http;
 mod insert;
