@@ -47,6 +47,11 @@ impl Fixture {
         }
     }
 
+    /// The log itself, for records that no statement writes.
+    pub(crate) fn log(&self) -> Arc<dyn Log> {
+        Arc::new(self.broker.embedded())
+    }
+
     /// Stops everything and opens it again over the same folder.
     pub(crate) async fn restart(self) -> Self {
         let Self {

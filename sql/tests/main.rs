@@ -6,6 +6,7 @@ mod fixture;
 mod guards;
 mod high;
 mod http;
+mod insert;
 mod logictest;
 mod restart;
 mod transcript;

@@ -1,19 +1,27 @@
 //! INSERT and DELETE: rows become records of the table's topic.
 //!
 //! A record's value is a JSON object of the declared columns with their declared spelling; its key is the primary key
-//! in the table's key format. Deleting writes a record without a value.
+//! in the table's key format. Deleting writes a record without a value. All records of a statement become visible
+//! together or not at all: more than one batch of them is one transaction. A row that another producer wrote keeps the
+//! spelling and the partition of its key ([`Spellings`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::stream::StreamExt;
-use log_api::{BatchBuilder, Compression, Log, TopicPartition, partition_for_key};
+use log_api::{
+    BatchBuilder, Compression, Log, TopicPartition, Transaction, TransactionError,
+    TransactionOptions, partition_for_key,
+};
 use streams::{ColumnOrigin, JsonEncoder, KeyEncoder};
+use tokio::sync::OwnedMutexGuard;
 
 use super::answer::Rows;
 use super::ddl::{internal_topic, is_internal};
+use super::spelling::{Place, Places, Spellings};
 use crate::catalog::{Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate, translate_arrow};
 use crate::parse::statement::Name;
@@ -22,10 +30,21 @@ use crate::plan::{assign, type_name};
 /// A batch is sent once it has about this many bytes.
 const BATCH_BYTES: usize = 512 << 10;
 
+/// The transactional id of statements that write.
+const TRANSACTIONAL_ID: &str = "thalweg.sql.writes";
+
+/// How long a transaction of ours may stay without an end, if the server dies in the middle.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The transaction of statements that write, one after another. `None` until it is opened, and after an error.
+pub(crate) type Writes = Arc<tokio::sync::Mutex<Option<Box<dyn Transaction>>>>;
+
 /// Where an INSERT or DELETE writes to.
 pub(crate) struct Target<'a> {
     pub relation: &'a Relation,
     pub log: &'a Arc<dyn Log>,
+    pub writes: &'a Writes,
+    pub spellings: &'a Spellings,
     pub rows_max: usize,
     pub now_ms: i64,
 }
@@ -129,7 +148,7 @@ impl Target<'_> {
         let key: Vec<usize> = self.key_places(&written);
         let keys = self.key_encoder(&value_schema, &key)?;
         let values = JsonEncoder::new(&value_schema);
-        let mut records = Records::open(self).await?;
+        let mut records = Records::open(self, true).await?;
         {
             let (keys, values) = (keys.rows(&columns), values.rows(&columns));
             let (mut key, mut value) = (Vec::new(), Vec::new());
@@ -138,7 +157,7 @@ impl Target<'_> {
                 value.clear();
                 let has_key = keys.write(row, &mut key);
                 values.write(row, &mut value);
-                records.add(has_key.then_some(key.as_slice()), Some(&value));
+                records.insert(has_key.then_some(key.as_slice()), &value);
             }
         }
         records.send().await?;
@@ -156,14 +175,14 @@ impl Target<'_> {
                 .collect::<Vec<_>>(),
         );
         let keys = self.key_encoder(&declared, &self.relation.key)?;
-        let mut records = Records::open(self).await?;
+        let mut records = Records::open(self, false).await?;
         {
             let keys = keys.rows(batch.columns());
             let mut key = Vec::new();
             for row in 0..batch.num_rows() {
                 key.clear();
                 if keys.write(row, &mut key) {
-                    records.add(Some(&key), None);
+                    records.delete(&key);
                 }
             }
         }
@@ -251,10 +270,12 @@ struct Records<'a> {
     growing: Vec<BatchBuilder>,
     /// The partition of records without a key: one after another, a batch each.
     next: usize,
+    /// Where keys of others lie; `None` where rows have no key.
+    places: Option<OwnedMutexGuard<Places>>,
 }
 
 impl<'a> Records<'a> {
-    async fn open(target: &'a Target<'a>) -> Result<Self, Diagnostic> {
+    async fn open(target: &'a Target<'a>, inserts: bool) -> Result<Self, Diagnostic> {
         let topic = &target.relation.topic;
         let described = target.log.admin().describe_topic(topic).await;
         let described = described.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
@@ -263,6 +284,14 @@ impl<'a> Records<'a> {
                 Code::UnknownTopic,
                 format!("topic {topic} does not exist"),
             ));
+        };
+        let places = if target.relation.key.is_empty() {
+            None
+        } else {
+            let learned = target
+                .spellings
+                .learn(target.log, target.relation, &described, inserts);
+            Some(learned.await?)
         };
         let writer = target.log.writer().await;
         let writer = writer.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
@@ -275,15 +304,45 @@ impl<'a> Records<'a> {
             full: Vec::new(),
             growing,
             next,
+            places,
         })
     }
 
-    fn add(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {
-        let partitions = i32::try_from(self.growing.len()).unwrap_or(i32::MAX);
-        let partition = match key {
-            Some(key) => usize::try_from(partition_for_key(key, partitions)).unwrap_or(0),
-            None => self.next,
+    /// Writes a row, over the records that its key has.
+    fn insert(&mut self, key: Option<&[u8]>, value: &[u8]) {
+        let Some(key) = key else {
+            return self.add(self.next, None, Some(value));
         };
+        let places = self.places_of(key);
+        if places.is_empty() {
+            self.add(self.partition_of(key), Some(key), Some(value));
+        }
+        for place in places {
+            let partition = usize::try_from(place.partition).unwrap_or(0);
+            self.add(partition, Some(&place.key), Some(value));
+        }
+    }
+
+    /// Deletes a row: all records that its key has.
+    fn delete(&mut self, key: &[u8]) {
+        self.add(self.partition_of(key), Some(key), None);
+        for place in self.places_of(key) {
+            let partition = usize::try_from(place.partition).unwrap_or(0);
+            self.add(partition, Some(&place.key), None);
+        }
+    }
+
+    fn places_of(&self, key: &[u8]) -> Vec<Place> {
+        let places = self.places.as_ref().map(|places| places.of(key).to_vec());
+        places.unwrap_or_default()
+    }
+
+    fn partition_of(&self, key: &[u8]) -> usize {
+        let partitions = i32::try_from(self.growing.len()).unwrap_or(i32::MAX);
+        usize::try_from(partition_for_key(key, partitions)).unwrap_or(0)
+    }
+
+    fn add(&mut self, partition: usize, key: Option<&[u8]>, value: Option<&[u8]>) {
         let batch = &mut self.growing[partition];
         batch.append(self.target.now_ms, key, value, &[]);
         if batch.size_bytes() >= BATCH_BYTES {
@@ -295,15 +354,73 @@ impl<'a> Records<'a> {
 
     async fn send(self) -> Result<(), Diagnostic> {
         let growing = self.growing.into_iter().enumerate();
-        for (partition, batch) in self.full.into_iter().chain(growing) {
-            if batch.is_empty() {
-                continue;
+        let mut batches: Vec<(TopicPartition, BatchBuilder)> = (self.full.into_iter())
+            .chain(growing)
+            .filter(|(_, batch)| !batch.is_empty())
+            .map(|(partition, batch)| {
+                let number = i32::try_from(partition).unwrap_or(0);
+                let topic = self.target.relation.topic.as_str();
+                (TopicPartition::new(topic, number), batch)
+            })
+            .collect();
+        match (batches.pop(), batches.is_empty()) {
+            (None, _) => Ok(()),
+            (Some((partition, batch)), true) => {
+                let sent = self.writer.append(&partition, batch).await;
+                sent.map(drop).map_err(|error| log_error(&error))
             }
-            let number = i32::try_from(partition).unwrap_or(0);
-            let partition = TopicPartition::new(self.target.relation.topic.as_str(), number);
-            let sent = self.writer.append(&partition, batch).await;
-            sent.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+            (Some(last), false) => {
+                batches.push(last);
+                let (log, writes) = (Arc::clone(self.target.log), Arc::clone(self.target.writes));
+                // On a task of its own: a client that goes away leaves no transaction open.
+                let sent = tokio::spawn(send_together(log, writes, batches)).await;
+                sent.unwrap_or_else(|error| Err(log_error(&error)))
+            }
         }
-        Ok(())
     }
+}
+
+async fn send_together(
+    log: Arc<dyn Log>,
+    writes: Writes,
+    batches: Vec<(TopicPartition, BatchBuilder)>,
+) -> Result<(), Diagnostic> {
+    let mut writes = writes.lock().await;
+    let mut transaction = match writes.take() {
+        Some(transaction) => transaction,
+        None => {
+            let options = TransactionOptions {
+                transactional_id: TRANSACTIONAL_ID.to_owned(),
+                timeout: TRANSACTION_TIMEOUT,
+            };
+            let opened = log.transaction(options).await;
+            opened.map_err(|error| log_error(&error))?
+        }
+    };
+    let mut written = Ok(());
+    for (partition, batch) in batches {
+        if written.is_ok() {
+            written = transaction.append(&partition, batch).await;
+        }
+    }
+    if written.is_ok() {
+        written = transaction.commit().await.map(drop);
+    }
+    match written {
+        Ok(()) => {
+            *writes = Some(transaction);
+            Ok(())
+        }
+        Err(error @ TransactionError::Unknown(_)) => Err(log_error(&error)
+            .help("read the table to see whether the rows are there, before you repeat it")),
+        Err(error) => {
+            // What this does not end, the next statement ends when it opens the id again.
+            let _ = transaction.abort().await;
+            Err(log_error(&error).note("none of the rows was written"))
+        }
+    }
+}
+
+fn log_error(error: &dyn std::error::Error) -> Diagnostic {
+    Diagnostic::new(Code::Log, error.to_string())
 }

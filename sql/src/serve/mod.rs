@@ -11,6 +11,7 @@ mod push;
 mod queries;
 mod server;
 mod session;
+mod spelling;
 mod tell;
 mod view_table;
 

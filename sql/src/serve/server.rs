@@ -25,12 +25,13 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::answer::{Answer, Outcome};
-use super::insert::Target;
+use super::insert::{Target, Writes};
 use super::jobs::Jobs;
 use super::pull::Pull;
 use super::push::push;
 use super::queries::Queries;
 use super::session::Session;
+use super::spelling::Spellings;
 use crate::catalog::{
     CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, StoreError, bind_function,
     bind_relation,
@@ -84,6 +85,8 @@ pub(super) struct Inner {
     /// Records that could not be bound at start, by name.
     broken: RwLock<BTreeMap<String, Broken>>,
     pub push_queries: Arc<Semaphore>,
+    writes: Writes,
+    spellings: Spellings,
     pub(super) queries: Queries,
     stopping: AtomicBool,
 }
@@ -119,6 +122,8 @@ impl Server {
         let records = store.records().await?;
         let inner = Arc::new(Inner {
             push_queries: Arc::new(Semaphore::new(config.push_queries_max)),
+            writes: Writes::default(),
+            spellings: Spellings::default(),
             queries: Queries::new()?,
             config,
             log,
@@ -441,6 +446,8 @@ impl Inner {
         Target {
             relation,
             log: &self.log,
+            writes: &self.writes,
+            spellings: &self.spellings,
             rows_max: self.config.insert_rows_max,
             now_ms: context.now_ms,
         }
