@@ -250,13 +250,18 @@ fn times(
         return Err(unknown_column(name, columns));
     };
     let data_type = &columns[column].1.data_type;
-    if !matches!(data_type, DataType::Timestamp(_, _)) {
+    if !matches!(data_type, DataType::Timestamp(_, None)) {
         let message = format!(
             "{} is of type {}, event time is a TIMESTAMP",
             name.written,
             type_name(data_type)
         );
-        return Err(Diagnostic::new(Code::TimeColumn, message).at(name.span));
+        let mut diagnostic = Diagnostic::new(Code::TimeColumn, message).at(name.span);
+        if matches!(data_type, DataType::Timestamp(_, Some(_))) {
+            diagnostic = diagnostic
+                .help("declare it as TIMESTAMP: values with an offset are converted to UTC");
+        }
+        return Err(diagnostic);
     }
     let delay_us = watermark_delay(library, watermark, words)?;
     Ok(vec![TimeAttribute {

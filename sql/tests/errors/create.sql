@@ -8,6 +8,8 @@ CREATE SOURCE s (a INT, a TEXT) WITH (topic = 'flights')
 ----
 CREATE SOURCE s (a INT, WATERMARK FOR a AS a) WITH (topic = 'flights')
 ----
+CREATE SOURCE s (a TIMESTAMPTZ, WATERMARK FOR a AS a) WITH (topic = 'flights')
+----
 CREATE SOURCE s (a TIMESTAMP, WATERMARK FOR b AS b) WITH (topic = 'flights')
 ----
 CREATE SOURCE s (a TIMESTAMP, WATERMARK FOR a AS a + INTERVAL '1 hour') WITH (topic = 'flights')
