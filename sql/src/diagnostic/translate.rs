@@ -149,7 +149,7 @@ fn schema_error(error: &SchemaError, span: Option<Span>, words: &Words) -> Diagn
             Code::DuplicateColumn,
             format!("two columns are named {name:?}"),
         )
-        .at(span.or_else(|| words.place(name)))
+        .at(span.or_else(|| words.last_place(name)))
         .help("give one of them another name with AS"),
     }
 }
@@ -269,6 +269,7 @@ fn planning(
         && let Some(second) = between(&message, " and \"", "\" at position")
     {
         let name = second.rsplit(" AS ").next().unwrap_or(second);
+        let name = name.rsplit('.').next().unwrap_or(name);
         return Diagnostic::new(
             Code::DuplicateColumn,
             format!("two columns are named {name:?}"),
