@@ -278,10 +278,12 @@ impl Session {
     }
 }
 
-/// Whether the answer is lines to be read, not rows.
+/// Whether the answer is lines to be read, not rows: a plan, an explanation, a statement.
 fn is_prose(statement: &str) -> bool {
-    let words = statement.trim_start().split(char::is_whitespace);
-    words
-        .take(1)
-        .any(|word| word.eq_ignore_ascii_case("EXPLAIN"))
+    let mut words = statement.split_whitespace().map(str::to_uppercase);
+    match words.next().as_deref() {
+        Some("EXPLAIN") => true,
+        Some("SHOW") => words.next().as_deref() == Some("CREATE"),
+        _ => false,
+    }
 }

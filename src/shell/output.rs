@@ -214,7 +214,7 @@ impl Printer {
         let mut left_out = 0;
         if self.prose {
             for row in rows {
-                let text = row.values.first().map(cell).unwrap_or_default();
+                let text = row.values.last().map(cell).unwrap_or_default();
                 match self.view.width {
                     Some(columns) => write!(out, "{}", wrapped(&text, columns))?,
                     None => writeln!(out, "{text}")?,

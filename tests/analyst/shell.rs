@@ -250,13 +250,16 @@ fn commands_of_the_shell_work_with_c() {
 }
 
 #[test]
-fn a_plan_is_text() {
+fn a_plan_and_a_statement_are_text() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     assert!(server.shell(SETUP).status.success());
     let plan = printed(&server, "table", "EXPLAIN SELECT k FROM t EMIT CHANGES");
     assert!(plan.starts_with("source"), "{plan}");
     assert!(!plan.contains('│') && !plan.contains("row)"), "{plan}");
+    let made = printed(&server, "table", "SHOW CREATE t");
+    let expected = SETUP.split(';').next().unwrap();
+    assert_eq!(made, format!("{expected}\n"));
 }
 
 #[test]
