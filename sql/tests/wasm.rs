@@ -143,3 +143,52 @@ async fn a_constant_that_does_not_end_takes_one_deadline() {
     let deadline = connect_sandbox::SandboxConfig::default().call_deadline;
     assert!(started.elapsed() < 3 * deadline, "{:?}", started.elapsed());
 }
+
+/// A guest runs against a deadline: what it said when a row came is kept until the row goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_go_with_what_a_guest_has_said_of_them() {
+    let file = module("delay_class").display().to_string();
+    let fixture = Fixture::new().await;
+    fixture
+        .run(&format!(
+            "CREATE FUNCTION delay_class LANGUAGE wasm AS 'file:{file}';
+             CREATE TABLE waits (id INTEGER PRIMARY KEY, minutes DOUBLE);
+             CREATE TABLE sites (id INTEGER PRIMARY KEY, name TEXT);
+             CREATE MATERIALIZED VIEW classes AS SELECT id, delay_class(minutes) AS class FROM waits WHERE delay_class(minutes) <> 'none';
+             CREATE MATERIALIZED VIEW counts AS SELECT delay_class(minutes) AS class, count(*) AS n FROM waits GROUP BY 1;
+             CREATE MATERIALIZED VIEW pairs AS
+               SELECT w.id, s.name FROM waits w JOIN sites s ON w.id = s.id AND delay_class(w.minutes) <> s.name"
+        ))
+        .await;
+    let steps = [
+        "INSERT INTO waits VALUES (1, 1), (2, 50), (3, 500), (4, NULL)",
+        "INSERT INTO sites VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "INSERT INTO waits VALUES (1, 70), (2, 50), (3, 2)",
+        "DELETE FROM waits WHERE id IN (2, 4)",
+    ];
+    for step in steps {
+        fixture.run(step).await;
+        for (view, query) in [
+            (
+                "classes",
+                "SELECT id, delay_class(minutes) AS class FROM waits WHERE delay_class(minutes) <> 'none'",
+            ),
+            (
+                "counts",
+                "SELECT delay_class(minutes) AS class, count(*) AS n FROM waits GROUP BY 1",
+            ),
+            (
+                "pairs",
+                "SELECT w.id, s.name FROM waits w JOIN sites s ON w.id = s.id AND delay_class(w.minutes) <> s.name",
+            ),
+        ] {
+            let streamed = fixture.sorted(&format!("SELECT * FROM {view}")).await;
+            assert_eq!(streamed, fixture.sorted(query).await, "{view} after {step}");
+        }
+    }
+    let explained = fixture.rows("EXPLAIN classes").await;
+    let kept = explained
+        .iter()
+        .filter(|line| line[0].contains("[keeps what each row gave]"));
+    assert_eq!(kept.count(), 2, "{explained:?}");
+}

@@ -19,7 +19,7 @@ use thiserror::Error;
 #[cfg(test)]
 mod tests;
 
-/// A stateless, deterministic, vectorized expression. The sql crate implements it with its own library.
+/// A stateless, vectorized expression, deterministic unless it says otherwise. The sql crate implements it with its own library.
 pub trait BatchExpr: Send + Sync + std::fmt::Debug {
     /// One value a row of `batch`, of the type that the plan says.
     ///
@@ -28,6 +28,12 @@ pub trait BatchExpr: Send + Sync + std::fmt::Debug {
     /// by bisection; an implementation MAY name them in [`ExprError::rows`] to spare it that. A row counts as failed
     /// only if it is named, or fails by itself.
     fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError>;
+
+    /// Whether a row may give something else the next time, a failure say: what runs against a deadline may. What such a
+    /// row gave is kept where it may be taken back.
+    fn may_vary(&self) -> bool {
+        false
+    }
 }
 
 /// Evaluation failed for at least one row.

@@ -77,7 +77,12 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
                     format!("{text}{alias}")
                 }
             });
-            format!("map {}", columns.collect::<Vec<_>>().join(", "))
+            let kept = if node.kind.keeps_results(rows(0)) {
+                "  [keeps what each row gave]"
+            } else {
+                ""
+            };
+            format!("map {}{kept}", columns.collect::<Vec<_>>().join(", "))
         }
         NodeKind::Filter(predicate) => format!("filter {predicate:?}"),
         NodeKind::Late(spec) => {

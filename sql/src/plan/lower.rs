@@ -17,8 +17,10 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{
     Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, ScalarValue, TableReference,
@@ -27,13 +29,14 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
 use datafusion::optimizer::OptimizerContext;
 use streams::{
-    BatchExpr, ColumnExpr, ColumnOrigin, Emit, JoinKind, JoinSpec, LatePolicy, NodeKind,
+    BatchExpr, ColumnExpr, ColumnOrigin, Emit, ExprError, JoinKind, JoinSpec, LatePolicy, NodeKind,
     OperatorId, PlanNode, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec,
     WatermarkSpec,
 };
 
 use super::changes::{Changes, joined};
 use super::expr::{BoundExpr, CastColumn, ShiftedColumn};
+use super::function::is_module;
 use super::relation_source::RelationSource;
 use super::rules;
 use super::sql_type::{settled, type_name};
@@ -167,6 +170,25 @@ fn attempt(
         changes: rows.changes,
         windowed: lowering.windows > 0,
     })
+}
+
+/// An expression with a function of a module in it: what it gives depends on a deadline too.
+struct Guest(BoundExpr);
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl BatchExpr for Guest {
+    fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
+        self.0.eval(batch)
+    }
+
+    fn may_vary(&self) -> bool {
+        true
+    }
 }
 
 /// Kinds of operators, for ids; the discriminant times 4096 is where their numbers begin.
@@ -439,8 +461,32 @@ impl Lowering<'_> {
     fn filter(&mut self, rows: Rows, predicate: Arc<dyn BatchExpr>) -> Rows {
         // The columns of its input as that names them: a projection that only renames has no node of its own.
         let schema = Arc::clone(&self.nodes[rows.node].schema);
+        if predicate.may_vary() && !matches!(rows.changes, Changes::Append(_)) {
+            return self.filter_by_kept(rows, predicate, &schema);
+        }
         let kind = NodeKind::Filter(predicate);
         let node = self.push(Ordinal::Stateless, vec![rows.node], &schema, kind);
+        Rows { node, ..rows }
+    }
+
+    /// A filter whose answer may be another one when a row is taken back: the answer becomes a column, which is kept.
+    fn filter_by_kept(
+        &mut self,
+        rows: Rows,
+        predicate: Arc<dyn BatchExpr>,
+        schema: &SchemaRef,
+    ) -> Rows {
+        let column = |index| -> Arc<dyn BatchExpr> { Arc::new(ColumnExpr(index)) };
+        let count = schema.fields().len();
+        let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new("__passes", DataType::Boolean, true)));
+        let with_answer: SchemaRef = Arc::new(Schema::new(fields));
+        let mut exprs: Vec<Arc<dyn BatchExpr>> = (0..count).map(column).collect();
+        exprs.push(predicate);
+        let answered = self.map(rows.node, exprs, &with_answer);
+        let kind = NodeKind::Filter(column(count));
+        let passing = self.push(Ordinal::Stateless, vec![answered], &with_answer, kind);
+        let node = self.map(passing, (0..count).map(column).collect(), schema);
         Rows { node, ..rows }
     }
 
@@ -560,6 +606,13 @@ impl Lowering<'_> {
         };
         let changes = joined(kind, &left, &left_keys, &right, &right_keys);
         let bounds = left.bounds.iter().chain(&right.bounds).copied().collect();
+        let keeps = |residual: &Arc<dyn BatchExpr>| {
+            residual.may_vary() && !matches!(changes, Changes::Append(_))
+        };
+        let (kept, residual) = match residual {
+            Some(residual) if keeps(&residual) => (Some(residual), None),
+            residual => (None, residual),
+        };
         let spec = JoinSpec {
             kind,
             left_keys,
@@ -568,11 +621,15 @@ impl Lowering<'_> {
         };
         let inputs = vec![left.node, right.node];
         let node = self.push(Ordinal::Join, inputs, schema.inner(), NodeKind::Join(spec));
-        Ok(Rows {
+        let rows = Rows {
             node,
             schema,
             bounds,
             changes,
+        };
+        Ok(match kept {
+            Some(condition) => self.filter(rows, condition),
+            None => rows,
         })
     }
 
@@ -725,6 +782,11 @@ impl Lowering<'_> {
         }
         let bound =
             BoundExpr::compile(expr, schema, data_type).map_err(|error| self.bound(&error))?;
+        let guest = expr
+            .exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(call) if is_module(&call.func))));
+        if guest.unwrap_or(false) {
+            return Ok(Arc::new(Guest(bound)));
+        }
         Ok(Arc::new(bound))
     }
 
@@ -789,10 +851,11 @@ impl Lowering<'_> {
 impl Lowering<'_> {
     /// What the query itself calls an operator: the subqueries around it, and the relations that it reads.
     fn name_of(&self, kind: &NodeKind, inputs: &[usize]) -> String {
-        let keeps_state = matches!(
-            kind,
-            NodeKind::Source(_) | NodeKind::Join(_) | NodeKind::Aggregate(_)
-        );
+        let keeps_state = match kind {
+            NodeKind::Source(_) | NodeKind::Join(_) | NodeKind::Aggregate(_) => true,
+            NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
+            NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => false,
+        };
         if !keeps_state {
             return String::new();
         }

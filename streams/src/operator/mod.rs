@@ -21,6 +21,7 @@ mod filter;
 mod join;
 mod late;
 mod map;
+mod memo;
 mod pass;
 mod tumble;
 mod upsert;
@@ -221,6 +222,9 @@ impl Graph {
                         Box::new(upsert::Upsert::new(node.id, &node.schema, key, memory))
                     }
                 },
+                NodeKind::Map(exprs) if node.kind.keeps_results(input(0)) => {
+                    Box::new(memo::Memo::new(node.id, exprs.clone(), node.schema.clone()))
+                }
                 NodeKind::Map(exprs) => {
                     Box::new(map::Map::new(node.id, exprs.clone(), node.schema.clone()))
                 }

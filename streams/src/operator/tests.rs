@@ -13,7 +13,7 @@ use crate::state::{MemoryStore, StateStore, Tag};
 use crate::test_plan::{
     FnExpr, PlanBuilder, SECOND, TIMESTAMP, changes, hundredth, last_above_one, parse,
 };
-use crate::{ColumnExpr, Emit, ExprError, JoinKind, LatePolicy, Origin};
+use crate::{BatchExpr, ColumnExpr, Emit, ExprError, JoinKind, LatePolicy, Origin};
 
 /// A plan that is driven by hand: no log, no clock.
 struct Script {
@@ -195,6 +195,57 @@ fn an_expression_that_fails_on_a_batch_and_on_no_row_of_it_loses_nothing() {
         .collect();
     assert_eq!(names, ["b", "d"]);
     assert_eq!((script.effects.failed, script.effects.filtered), (0, 3));
+}
+
+/// Column 1 as it is, but how often it was asked for decides whether a row of 13 fails: the first time, not the next.
+#[derive(Debug, Default)]
+struct Moody(std::sync::atomic::AtomicBool);
+
+impl BatchExpr for Moody {
+    fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError> {
+        let values = batch.column(1).as_primitive::<Int64Type>();
+        let unlucky = values.iter().flatten().any(|x| x == 13);
+        if unlucky && batch.num_rows() > 1 {
+            return Err(ExprError::new("somebody is unlucky"));
+        }
+        if unlucky && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return Err(ExprError::new("deadline"));
+        }
+        Ok(Arc::clone(batch.column(1)))
+    }
+
+    fn may_vary(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_row_goes_as_it_came_whatever_its_expression_says_then() {
+    let mut plan = PlanBuilder::default();
+    let source = plan.source("t", &[("name", Utf8View), ("value", Int64)], Some(vec![0]));
+    plan.map(
+        source,
+        vec![
+            ("name", Utf8View, Arc::new(ColumnExpr(0))),
+            ("value", Int64, Arc::new(Moody::default())),
+        ],
+    );
+    let mut script = Script::new(plan.build());
+    script.push(source, "+ a 1\n+ b 13\n+ c 3");
+    assert_eq!(script.end(None), ["+ a 1", "+ c 3"]);
+    assert_eq!(script.effects.failed, 1);
+    script.commit();
+    script.restart();
+    // It would have a value now, but it did not come with one.
+    script.push(source, "- b ~\n+ a 2");
+    assert_eq!(script.end(None), ["- a 1", "+ a 2"]);
+    script.push(source, "+ b 13");
+    assert_eq!(script.end(None), ["+ b 13"]);
+    script.push(source, "- a ~\n- b ~\n- c ~");
+    assert_eq!(script.end(None), ["- a 2", "- b 13", "- c 3"]);
+    script.commit();
+    assert_eq!(script.keys(), 0, "nothing is kept of what is gone");
+    assert_eq!(script.effects.failed, 1);
 }
 
 #[test]

@@ -36,6 +36,7 @@ const UPSERT: u8 = 2;
 const JOIN: u8 = 3;
 const AGGREGATE: u8 = 4;
 const SINK: u8 = 5;
+const RESULTS: u8 = 6;
 
 const TOPIC: u64 = 1;
 const KEY: u64 = 2;
@@ -88,10 +89,13 @@ impl StateManifest {
     /// `plan` with the numbers that its operators had when this was written. One that is not known gets a number that no
     /// other has.
     pub(crate) fn adopted(&self, plan: &StreamPlan) -> StreamPlan {
+        let properties = plan.properties();
         let mut plan = plan.clone();
         let mut taken: BTreeSet<u16> = self.operators.keys().copied().collect();
         for node in &mut plan.nodes {
-            let Some(kind) = kind(&node.kind) else {
+            let inputs: Vec<EdgeProperties> =
+                node.inputs.iter().map(|&input| properties[input]).collect();
+            let Some(kind) = kind(&node.kind, &inputs) else {
                 taken.insert(node.id.0);
                 continue;
             };
@@ -204,6 +208,7 @@ impl StateShape {
             JOIN => "a join".to_owned(),
             AGGREGATE => "an aggregation".to_owned(),
             SINK => "the view".to_owned(),
+            RESULTS => "the results of a map".to_owned(),
             kind => format!("kind {kind}"),
         }
     }
@@ -226,8 +231,9 @@ fn field_name(tag: u64) -> String {
 }
 
 /// Which kind of state a node keeps.
-fn kind(node: &NodeKind) -> Option<u8> {
+fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
     match node {
+        NodeKind::Map(_) if node.keeps_results(inputs[0]) => Some(RESULTS),
         NodeKind::Source(spec) if spec.mode == SourceMode::Append => Some(SOURCE),
         NodeKind::Source(_) => Some(UPSERT),
         NodeKind::Join(_) => Some(JOIN),
@@ -237,7 +243,13 @@ fn kind(node: &NodeKind) -> Option<u8> {
 }
 
 fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<StateShape> {
+    let rows: Vec<EdgeProperties> = inputs.iter().map(|(_, rows)| *rows).collect();
+    let kind = kind(&node.kind, &rows)?;
     let mut fields = match &node.kind {
+        NodeKind::Map(_) if kind == RESULTS => vec![
+            (ROW, all_types(inputs[0].0)),
+            (OTHER_ROW, all_types(&node.schema)),
+        ],
         NodeKind::Source(spec) => source(spec, &node.schema),
         NodeKind::Join(spec) => join(spec, inputs),
         NodeKind::Aggregate(spec) => aggregate(spec, inputs[0]),
@@ -246,7 +258,7 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         }
     };
     fields.push((NAME, node.name.as_bytes().to_vec()));
-    Some(StateShape::new(kind(&node.kind)?, fields))
+    Some(StateShape::new(kind, fields))
 }
 
 /// Fields of a shape.

@@ -76,6 +76,16 @@ pub enum NodeKind {
     Aggregate(AggregateSpec),
 }
 
+impl NodeKind {
+    /// Whether this is a map that has to keep what each row of its input gave, to take it back as it came.
+    pub fn keeps_results(&self, input: EdgeProperties) -> bool {
+        match self {
+            Self::Map(exprs) => !input.append_only && exprs.iter().any(|expr| expr.may_vary()),
+            _ => false,
+        }
+    }
+}
+
 /// A topic as a table or a stream.
 #[derive(Debug, Clone)]
 pub struct SourceSpec {

@@ -85,6 +85,10 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             exprs.len(),
             node.schema.fields().len()
         )),
+        NodeKind::Map(exprs) if exprs.iter().any(|expr| expr.may_vary()) => {
+            storable(inputs[0], 0..inputs[0].fields().len())?;
+            storable(&node.schema, 0..node.schema.fields().len())
+        }
         NodeKind::Map(_) => Ok(()),
         NodeKind::Filter(_) if node.schema.fields() != inputs[0].fields() => {
             Err("a filter does not change columns".to_owned())
