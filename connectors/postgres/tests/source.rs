@@ -18,11 +18,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use connect_api::{
-    AlteredOffset, ConfigMap, ConnectError, ConnectorPlugin, Poll, PollBudget, Record,
-    SourceOffset, SourceOffsets, SourceTask, Struct, Task, TaskContext, Value, conformance,
+    AlteredOffset, ConfigMap, ConnectError, ConnectorPlugin, OpenPartition, Poll, PollBudget,
+    PutReport, Record, SinkBatch, SinkRecord, SourceOffset, SourceOffsets, SourceTask, Struct,
+    Task, TaskContext, TopicPartition, Value, conformance,
 };
-use connector_postgres::PostgresSource;
+use connector_postgres::{PostgresSink, PostgresSource};
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -222,7 +226,7 @@ fn error_of(result: Result<Box<dyn SourceTask>, ConnectError>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn capture() {
     let server = Postgres::start_with(
-        "-c wal_level=logical -c max_replication_slots=30 -c max_wal_senders=30 -c max_wal_size=64MB \
+        "-c wal_level=logical -c max_replication_slots=100 -c max_wal_senders=50 -c max_wal_size=64MB \
          -c min_wal_size=32MB",
     );
     changes_without_a_snapshot(&server).await;
@@ -252,6 +256,8 @@ async fn capture() {
     wrong_servers_and_rights_are_named(&server).await;
     a_snapshot_that_was_cut_goes_on(&server).await;
     folded_topics_equal_the_tables(&server).await;
+    a_silent_connection_is_given_up(&server).await;
+    source_and_sink_copy_a_table(&server).await;
     passwords(&server).await;
     the_connection_breaks(&server).await;
 }
@@ -1412,6 +1418,140 @@ async fn a_snapshot_whose_connection_breaks(server: &Postgres) {
     let folded = fold(&scenario.records, "p.public.t");
     assert_eq!(folded, table_of(&scenario, "t", "id").await);
     task.stop().await;
+}
+
+/// Passes bytes on, both ways, while it is told to.
+async fn proxy(port: u16, passes: watch::Receiver<bool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (client, server) = (client.into_split(), server.into_split());
+            for (mut from, mut to) in [(client.0, server.1), (server.0, client.1)] {
+                let mut passes = passes.clone();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+                        if passes.wait_for(|passes| *passes).await.is_err()
+                            || to.write_all(&buffer[..length]).await.is_err()
+                        {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    own
+}
+
+async fn a_silent_connection_is_given_up(server: &Postgres) {
+    let (pass, passes) = watch::channel(true);
+    let port = proxy(server.port, passes).await.to_string();
+    let mut scenario = Scenario::new(
+        server,
+        "silent",
+        &[("snapshot.mode", "no_data"), ("database.port", &port)],
+    )
+    .await;
+    scenario
+        .run("CREATE TABLE t (id int PRIMARY KEY); ALTER DATABASE silent SET wal_sender_timeout = '1s'")
+        .await;
+    let mut task = scenario.caught_up().await;
+    pass.send_replace(false);
+    scenario.run("INSERT INTO t VALUES (1)").await;
+    let deadline = Instant::now() + PATIENCE;
+    let error = loop {
+        assert!(Instant::now() < deadline, "the silence is not noticed");
+        if let Err(error) = task.poll(budget()).await {
+            break error;
+        }
+    };
+    assert!(
+        error.retryable() && error.to_string().contains("no sign of life"),
+        "{error}"
+    );
+    pass.send_replace(true);
+    recover(&mut scenario, &mut task).await;
+    assert_eq!(scenario.shown(), [r#"p.public.t {"id":1} c null {"id":1}"#]);
+    task.stop().await;
+}
+
+/// What the source makes of a table, the sink makes the table of.
+async fn source_and_sink_copy_a_table(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "copied",
+        &[
+            ("table.include.list", r"public\.t"),
+            ("publication.autocreate.mode", "filtered"),
+        ],
+    )
+    .await;
+    let columns = "id int PRIMARY KEY, n numeric(9,2), tx text, d date, ts timestamp, tz timestamptz, b bool, j jsonb, u uuid";
+    scenario
+        .run(&format!(
+            "CREATE TABLE t ({columns}); CREATE TABLE copy ({columns}); INSERT INTO t SELECT i, i / 7.0, 'x' || i, \
+             '2020-01-01', '2020-01-01 01:02:03.456789', '2020-01-01 01:02:03.456789+02', true, '{{\"a\": 1}}', \
+             md5(i::text)::uuid FROM generate_series(1, 50) i"
+        ))
+        .await;
+    let mut task = scenario.start().await;
+    scenario
+        .run("UPDATE t SET tx = 'y' WHERE id < 9; DELETE FROM t WHERE id = 3; UPDATE t SET id = 100 WHERE id = 4; INSERT INTO t (id) VALUES (60)")
+        .await;
+    scenario.catch_up(&mut task).await;
+    task.stop().await;
+
+    let Task::Sink(mut sink) = PostgresSink.task() else {
+        unreachable!("a sink makes sink tasks");
+    };
+    let mut config = ConfigMap::new();
+    for (key, value) in [
+        (
+            "connection.url",
+            format!("postgresql://postgres@127.0.0.1:{}/copied", server.port).as_str(),
+        ),
+        ("insert.mode", "upsert"),
+        ("primary.key.mode", "record_key"),
+        ("delete.enabled", "true"),
+        ("table.name.format", "copy"),
+    ] {
+        config.insert(key.to_owned(), value.to_owned());
+    }
+    sink.start(TaskContext {
+        connector: "copy".to_owned(),
+        task: 0,
+        config,
+    })
+    .await
+    .unwrap();
+    let origin = TopicPartition::new("p.public.t", 0);
+    sink.open(&[OpenPartition {
+        partition: origin.clone(),
+        incarnation: "1".to_owned(),
+    }])
+    .await
+    .unwrap();
+    let records: Vec<SinkRecord> = std::mem::take(&mut scenario.records)
+        .into_iter()
+        .zip(0..)
+        .map(|(record, offset)| SinkRecord {
+            record,
+            origin: origin.clone(),
+            offset,
+        })
+        .collect();
+    let end = i64::try_from(records.len()).unwrap();
+    let batch = SinkBatch {
+        records,
+        positions: vec![(origin, end)],
+    };
+    assert_eq!(sink.put(&batch).await.unwrap(), PutReport::Taken);
+    let difference = "SELECT count(*)::text FROM ((TABLE t EXCEPT TABLE copy) UNION ALL (TABLE copy EXCEPT TABLE t)) d";
+    assert_eq!(scenario.one(difference).await, "0");
+    assert_eq!(scenario.one("SELECT count(*)::text FROM copy").await, "50");
 }
 
 async fn passwords(server: &Postgres) {

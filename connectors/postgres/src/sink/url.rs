@@ -1,9 +1,9 @@
 //! Connection URLs: JDBC's and libpq's.
 //!
-//! `jdbc:postgresql://host:port/db?user=…` and `postgresql://user:password@host:port/db`; the parameters `user`,
-//! `password`, `currentSchema`, `ApplicationName`, `connectTimeout`, `sslmode`/`ssl` are understood, others are
-//! passed over as they are about the JDBC driver's insides. Connections are not encrypted yet: `sslmode=require`
-//! and stricter are refused.
+//! `jdbc:postgresql://host:port/db?user=…`, `jdbc:postgresql:db` and `postgresql://user:password@host:port/db`; the
+//! parameters `user`, `password`, `currentSchema`, `ApplicationName`, `connectTimeout`, `loginTimeout`, `sslmode`/`ssl`
+//! are understood, others are passed over as they are about the JDBC driver's insides. Connections are not encrypted
+//! yet: `sslmode=require` and stricter are refused.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,6 +13,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// The settings that a URL means, or what is wrong with it.
 pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
     let plain = url.strip_prefix("jdbc:").unwrap_or(url);
+    let local;
+    // JDBC's short form: a database of this machine.
+    let plain = match url.strip_prefix("jdbc:postgresql:") {
+        Some(database) if !database.starts_with("//") => {
+            local = format!(
+                "postgresql://localhost/{}",
+                database.trim_start_matches('/')
+            );
+            &local
+        }
+        _ => plain,
+    };
     if !plain.starts_with("postgresql://") && !plain.starts_with("postgres://") {
         return Err("has to begin with jdbc:postgresql:// or postgresql://".to_owned());
     }
@@ -31,7 +43,7 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
             "password" => drop(config.password(value)),
             "ApplicationName" | "application_name" => drop(config.application_name(value)),
             "currentSchema" => drop(config.options(format!("-c search_path={value}"))),
-            "connectTimeout" | "connect_timeout" => {
+            "connectTimeout" | "connect_timeout" | "loginTimeout" => {
                 let seconds = value
                     .parse()
                     .map_err(|_| format!("{name} is no number of seconds"))?;
@@ -89,6 +101,13 @@ mod tests {
             parse("postgresql://me@localhost/x").unwrap().get_user(),
             Some("me")
         );
+        let short = parse("jdbc:postgresql:shop?user=me&loginTimeout=3").unwrap();
+        assert_eq!(
+            (short.get_dbname(), short.get_user()),
+            (Some("shop"), Some("me"))
+        );
+        assert_eq!(short.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        assert_eq!(parse("jdbc:postgresql:/").unwrap().get_dbname(), None);
         for bad in [
             "mysql://x",
             "postgresql://h:port/x",

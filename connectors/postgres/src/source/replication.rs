@@ -8,7 +8,8 @@
 //!
 //! Where nobody takes chunks the reader stops reading, and the server stops sending; its status goes on at intervals
 //! below the server's patience (`wal_sender_timeout`), so that a slow log does not end the connection. A status is
-//! sent at once when it was asked for and when more is stored.
+//! sent at once when it was asked for and when more is stored. While nothing comes, a status asks for an answer: a server
+//! that gives none is gone, though nobody closed the connection.
 //!
 //! Invariant: what is reported as flushed was acknowledged by the owner, nothing else.
 
@@ -28,6 +29,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_MAX: usize = 4;
 /// A status at least this often, and four times within the server's patience.
 const STATUS_MAX: Duration = Duration::from_secs(10);
+/// Answers that may fail to come before the server is taken for gone.
+const UNANSWERED_MAX: u32 = 3;
 /// How long the server has to end the stream.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -99,6 +102,7 @@ impl Replication {
             told,
             status_interval: stream.status_interval(),
             status_at: Instant::now(),
+            unanswered: 0,
         };
         Self {
             chunks: Some(chunks),
@@ -152,6 +156,8 @@ struct Reader {
     told: watch::Receiver<Lsn>,
     status_interval: Duration,
     status_at: Instant,
+    /// Statuses that asked for an answer since bytes came last.
+    unanswered: u32,
 }
 
 /// Why the reader woke up.
@@ -195,7 +201,8 @@ impl Reader {
                     };
                     match wake {
                         Wake::Left => return Ok(()),
-                        Wake::Status => self.status().await?,
+                        // Nothing is read meanwhile, an answer neither.
+                        Wake::Status => self.status(false).await?,
                         Wake::Ready => {}
                     }
                 }
@@ -219,8 +226,19 @@ impl Reader {
             };
             match wake {
                 Wake::Left => return Ok(()),
-                Wake::Status => self.status().await?,
-                Wake::Ready => {}
+                Wake::Status => {
+                    if self.unanswered >= UNANSWERED_MAX {
+                        return Err(WireError::Line(format!(
+                            "the server gave no sign of life to {UNANSWERED_MAX} questions, one each {} ms",
+                            self.status_interval.as_millis()
+                        )));
+                    }
+                    // A status that more was stored is no question.
+                    let asks = Instant::now() >= self.status_at;
+                    self.unanswered += u32::from(asks);
+                    self.status(asks).await?;
+                }
+                Wake::Ready => self.unanswered = 0,
             }
         }
     }
@@ -256,7 +274,7 @@ impl Reader {
     }
 
     /// Tells the server what was received and what is stored.
-    async fn status(&mut self) -> Result<(), WireError> {
+    async fn status(&mut self, asks: bool) -> Result<(), WireError> {
         let stored = *self.told.borrow_and_update();
         let received = self.received.max(stored);
         let mut body = BytesMut::with_capacity(34);
@@ -266,7 +284,7 @@ impl Reader {
         body.put_u64(stored.0);
         // The time is for the server's view of delay only.
         body.put_i64(0);
-        body.put_u8(0);
+        body.put_u8(u8::from(asks));
         self.connection.copy_data(&body).await?;
         self.status_at = Instant::now() + self.status_interval;
         Ok(())
@@ -274,7 +292,7 @@ impl Reader {
 
     /// Says what is stored, takes leave, and waits until the server has left the slot.
     async fn leave(mut self) {
-        if self.status().await.is_ok() {
+        if self.status(false).await.is_ok() {
             self.connection.close().await;
         }
     }
