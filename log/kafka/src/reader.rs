@@ -47,7 +47,8 @@ struct Assigned {
 }
 
 pub(crate) struct KafkaReader {
-    consumer: Arc<StreamConsumer>,
+    /// `None` only while the reader is dropped.
+    consumer: Option<Arc<StreamConsumer>>,
     admin: Arc<KafkaAdmin>,
     config: KafkaConfig,
     assigned: Vec<Assigned>,
@@ -76,7 +77,7 @@ impl KafkaReader {
             .create()
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         let mut reader = Self {
-            consumer: Arc::new(consumer),
+            consumer: Some(Arc::new(consumer)),
             admin,
             config: config.clone(),
             assigned: Vec::new(),
@@ -104,18 +105,24 @@ impl KafkaReader {
             });
         }
         reader
-            .consumer
+            .consumer()
             .assign(&list)
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         for assigned in &reader.assigned {
             let partition = &assigned.partition;
             let queue = reader
-                .consumer
+                .consumer()
                 .split_partition_queue(&partition.topic, partition.partition)
                 .ok_or_else(|| ReadError::UnknownPartition(partition.clone()))?;
             reader.queues.push(queue);
         }
         Ok(reader)
+    }
+
+    fn consumer(&self) -> &Arc<StreamConsumer> {
+        self.consumer
+            .as_ref()
+            .expect("it is taken only when the reader is dropped")
     }
 
     async fn resolve(&self, partition: &TopicPartition, start: Start) -> Result<i64, ReadError> {
@@ -148,7 +155,7 @@ impl KafkaReader {
 
     /// Goes on elsewhere; records that wait in the queue are forgotten.
     async fn seek_to(&self, partition: &TopicPartition, position: i64) -> Result<(), ReadError> {
-        let (consumer, timeout) = (Arc::clone(&self.consumer), self.config.request_timeout);
+        let (consumer, timeout) = (Arc::clone(self.consumer()), self.config.request_timeout);
         let place = partition.clone();
         let sought = tokio::task::spawn_blocking(move || {
             let offset = Offset::Offset(position);
@@ -162,8 +169,9 @@ impl KafkaReader {
 
     /// Takes what is there, partition by partition.
     fn gather(&mut self, gathered: &mut Gathered, budget: &PollBudget) {
+        let consumer = Arc::clone(self.consumer());
         while gathered.has_room(budget)
-            && let Some(event) = self.consumer.recv().now_or_never()
+            && let Some(event) = consumer.recv().now_or_never()
         {
             self.failed = gathered.take_stray(&mut self.assigned, event).err();
             if self.failed.is_some() {
@@ -196,6 +204,7 @@ impl KafkaReader {
         gathered: &mut Gathered,
         deadline: tokio::time::Instant,
     ) -> Result<(), ReadError> {
+        let consumer = Arc::clone(self.consumer());
         let queues = self.queues.iter().enumerate();
         let mut waiting: Vec<_> = queues
             .map(|(index, queue)| async move { (index, queue.recv().await) }.boxed())
@@ -205,7 +214,7 @@ impl KafkaReader {
         }
         let woken = tokio::select! {
             ((index, event), ..) = futures::future::select_all(waiting) => Some((index, event)),
-            event = self.consumer.recv() => {
+            event = consumer.recv() => {
                 return gathered.take_stray(&mut self.assigned, event);
             }
             () = tokio::time::sleep_until(deadline) => None,
@@ -213,6 +222,16 @@ impl KafkaReader {
         match woken {
             Some((index, event)) => gathered.take_event(index, &mut self.assigned[index], event),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for KafkaReader {
+    /// Closing a consumer waits for its threads and its broker: on a thread that may.
+    fn drop(&mut self) {
+        let parts = (std::mem::take(&mut self.queues), self.consumer.take());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(parts));
         }
     }
 }
@@ -361,9 +380,9 @@ impl Reader for KafkaReader {
             list.add_partition(&partition.topic, partition.partition);
         }
         let result = if paused {
-            self.consumer.pause(&list)
+            self.consumer().pause(&list)
         } else {
-            self.consumer.resume(&list)
+            self.consumer().resume(&list)
         };
         if let Err(error) = result {
             tracing::warn!(%error, paused, "pause was refused");
