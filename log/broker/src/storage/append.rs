@@ -322,7 +322,7 @@ impl Partition {
         let next = self.create_segment(end, config)?;
         let active = self.segments.read().last().cloned();
         if let Some(active) = active {
-            let files = active.write_index(true).map_err(|error| {
+            let files = active.seal().map_err(|error| {
                 match next.remove() {
                     Ok(()) => self.not_written("write index", &error),
                     // A start would find it where offsets do not go on.

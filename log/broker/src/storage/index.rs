@@ -18,7 +18,7 @@ use std::path::Path;
 
 use log_protocol::BatchHeader;
 
-use super::log_file::{LogFile, replace_file, replace_file_unsynced};
+use super::log_file::{LogFile, Replacement, replace_file};
 
 const POSITION_ENTRY: usize = 8;
 const TIME_ENTRY: usize = 12;
@@ -85,15 +85,16 @@ impl MemoryIndex {
         replace_file(times, &self.time_bytes())
     }
 
-    /// Replaces both files; returns them, to be synced.
-    pub(crate) fn write_unsynced(
+    /// Writes what is to replace both files; not synced.
+    pub(crate) fn prepare(
         &self,
         positions: &Path,
         times: &Path,
-    ) -> io::Result<[LogFile; 2]> {
+        ending: &str,
+    ) -> io::Result<[Replacement; 2]> {
         Ok([
-            replace_file_unsynced(positions, &self.position_bytes())?,
-            replace_file_unsynced(times, &self.time_bytes())?,
+            Replacement::write(positions, ending, &self.position_bytes())?,
+            Replacement::write(times, ending, &self.time_bytes())?,
         ])
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
@@ -153,25 +153,50 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// As [`replace_file`], but the content is only on disk when the file that is returned has been synced. A crash before that may
-/// leave an empty file, or zeros: for what is checked when it is read.
-pub(crate) fn replace_file_unsynced(path: &Path, content: &[u8]) -> io::Result<LogFile> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(content)?;
-        fs::rename(&temporary, path)?;
-        Ok(file)
-    };
-    let file = write().inspect_err(|_: &io::Error| {
-        // What is left of it would only take space.
-        let _ = fs::remove_file(&temporary);
-    })?;
-    Ok(LogFile {
-        file,
-        dirty: AtomicBool::new(false),
-    })
+/// A file that is about to take another one's place, as [`replace_file`] does; but the content is only on disk when the file that comes of it
+/// has been synced. A crash before that may leave an empty file, or zeros: for what is checked when it is read.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    file: File,
+    /// Where it lies until then; `None` once it is in its place.
+    temporary: Option<PathBuf>,
+    path: PathBuf,
+}
+
+impl Replacement {
+    /// Writes `content` beside `path`; `ending` keeps two writers of one path apart.
+    pub(crate) fn write(path: &Path, ending: &str, content: &[u8]) -> io::Result<Self> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(ending);
+        let mut replacement = Self {
+            file: File::create(&temporary)?,
+            temporary: Some(temporary.into()),
+            path: path.to_owned(),
+        };
+        replacement.file.write_all(content)?;
+        Ok(replacement)
+    }
+
+    /// Takes the place.
+    pub(crate) fn put(mut self) -> io::Result<LogFile> {
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
+        }
+        self.temporary = None;
+        Ok(LogFile {
+            file: self.file.try_clone()?,
+            dirty: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // What is left of it would only take space.
+            let _ = fs::remove_file(temporary);
+        }
+    }
 }
 
 /// Files of this thread find no room while it is set.

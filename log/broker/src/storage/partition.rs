@@ -432,18 +432,13 @@ impl Partition {
         let Some(active) = self.segments.read().last().cloned() else {
             return Ok(());
         };
-        let mut checkpoint = {
+        // Appends wait for a copy of what is in memory, and not for the disk.
+        let (mut checkpoint, active, index) = {
             let writer = self.writer.lock();
             let active_now = self.segments.read().last().cloned().unwrap_or(active);
             self.unsaved.store(0, Ordering::Relaxed);
             self.rolled.store(false, Ordering::Relaxed);
-            let files = active_now
-                .write_index(false)
-                .map_err(|error| self.not_saved("write index", &error))?;
-            for file in files {
-                self.durability.mark(&file, i64::MAX);
-            }
-            Checkpoint {
+            let checkpoint = Checkpoint {
                 log_start: 0,
                 offset: writer.end,
                 segment_base: active_now.base_offset(),
@@ -452,8 +447,18 @@ impl Partition {
                 aborted: self.aborted.read().entries().to_vec(),
                 cleaned: writer.cleaned.clone(),
                 producers: writer.producers.clone(),
-            }
+            };
+            let index = active_now.index_snapshot();
+            (checkpoint, active_now, index)
         };
+        if let Some(index) = index {
+            let files = active
+                .save_index(&index)
+                .map_err(|error| self.not_saved("write index", &error))?;
+            for file in files {
+                self.durability.mark(&file, i64::MAX);
+            }
+        }
         if !self.durability.sync_now() {
             return Err(self.offline_error());
         }

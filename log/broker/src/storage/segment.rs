@@ -20,7 +20,7 @@ use log_protocol::{BATCH_HEADER_BYTES, BatchHeader};
 use parking_lot::{Mutex, RwLock};
 
 use super::index::{DiskIndex, MemoryIndex};
-use super::log_file::LogFile;
+use super::log_file::{LogFile, Replacement};
 use super::walk::{BatchWalk, WalkError};
 
 #[derive(Debug)]
@@ -187,18 +187,36 @@ impl Segment {
         last_offset - self.base_offset <= i64::from(i32::MAX)
     }
 
-    /// Writes the index files and, for a segment that is not appended to any more, lets go of the memory. Returns the
-    /// files, to be synced.
-    pub(crate) fn write_index(&self, seal: bool) -> io::Result<Vec<Arc<LogFile>>> {
+    /// Writes the index files and lets go of the memory: nothing is appended any more. Returns the files, to be synced.
+    pub(crate) fn seal(&self) -> io::Result<Vec<Arc<LogFile>>> {
         let mut index = self.index.write();
         let Index::Memory(memory) = &*index else {
             return Ok(Vec::new());
         };
-        let files = memory.write_unsynced(&self.path("index"), &self.path("timeindex"))?;
-        if seal {
-            *index = Index::Disk(None);
+        let files = memory.prepare(&self.path("index"), &self.path("timeindex"), ".sealed.tmp")?;
+        let files = put_all(files)?;
+        *index = Index::Disk(None);
+        Ok(files)
+    }
+
+    /// The index as it is now, for [`Segment::save_index`]; `None` for a sealed segment, whose files are complete.
+    pub(crate) fn index_snapshot(&self) -> Option<MemoryIndex> {
+        match &*self.index.read() {
+            Index::Memory(index) => Some(index.clone()),
+            Index::Disk(_) => None,
         }
-        Ok(files.map(Arc::new).into())
+    }
+
+    /// Writes the files of an index as it was, while appends go on; not over those of a segment that was sealed meanwhile. Returns the
+    /// files, to be synced.
+    pub(crate) fn save_index(&self, snapshot: &MemoryIndex) -> io::Result<Vec<Arc<LogFile>>> {
+        let files = snapshot.prepare(&self.path("index"), &self.path("timeindex"), ".saved.tmp")?;
+        // Held while they take their place: it cannot be sealed in between.
+        let current = self.index.read();
+        match &*current {
+            Index::Memory(_) => put_all(files),
+            Index::Disk(_) => Ok(Vec::new()),
+        }
     }
 
     /// Position of a batch at or before `offset`.
@@ -373,6 +391,13 @@ impl Segment {
         *self.index.write() = Index::Disk(None);
         Ok(index)
     }
+}
+
+fn put_all(files: [Replacement; 2]) -> io::Result<Vec<Arc<LogFile>>> {
+    files
+        .into_iter()
+        .map(|file| file.put().map(Arc::new))
+        .collect()
 }
 
 /// The index of the first `size` bytes of a file.

@@ -570,3 +570,23 @@ fn a_full_disk_loses_nothing_and_keeps_the_partition_online() {
     assert_eq!(all(&partition), seen);
     assert_eq!(partition.last_stable_offset(), 7);
 }
+
+#[test]
+fn an_index_that_is_saved_late_takes_no_place_of_a_sealed_one() {
+    let lab = Lab::new(&[("segment.bytes", "1024"), ("index.interval.bytes", "1")]);
+    let partition = lab.open();
+    put(&partition, filled(1, 300, NOW));
+    let active = Arc::clone(partition.segments.read().last().expect("one"));
+    let early = active.index_snapshot().expect("in memory");
+    assert_eq!(active.save_index(&early).expect("written").len(), 2);
+    for n in 1..5 {
+        put(&partition, filled(1, 300, NOW + n));
+    }
+    assert!(active.is_sealed());
+    let sealed = lab.files("timeindex").remove(0);
+    let complete = fs::read(&sealed).expect("read");
+    assert!(active.save_index(&early).expect("left aside").is_empty());
+    assert_eq!(fs::read(&sealed).expect("read"), complete);
+    assert!(lab.files("tmp").is_empty());
+    assert_eq!(active.latest().expect("read"), Some((NOW + 1, 1)));
+}
