@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! 1. Entries are ordered by the offset of their marker, strictly.
+//! 2. No entry spans more offsets than `longest`: what a fetch looks at is bounded by what it reads, not by all that was ever aborted.
 //!
 //! PURE.
 
@@ -20,6 +21,7 @@ pub(crate) struct AbortedTransaction {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AbortedIndex {
     entries: Vec<AbortedTransaction>,
+    longest: i64,
 }
 
 impl AbortedIndex {
@@ -30,6 +32,8 @@ impl AbortedIndex {
             .last()
             .is_none_or(|last| last.last_offset < aborted.last_offset)
         {
+            let span = aborted.last_offset.saturating_sub(aborted.first_offset);
+            self.longest = self.longest.max(span);
             self.entries.push(aborted);
         }
     }
@@ -44,7 +48,13 @@ impl AbortedIndex {
         let first = self
             .entries
             .partition_point(|aborted| aborted.last_offset < from);
-        self.entries[first..]
+        // A transaction whose marker lies farther behind than any one spans has begun behind `to`, too.
+        let end = self
+            .entries
+            .partition_point(|aborted| aborted.last_offset.saturating_sub(self.longest) < to);
+        self.entries
+            .get(first..end)
+            .unwrap_or_default()
             .iter()
             .filter(|aborted| aborted.first_offset < to)
             .copied()
@@ -112,5 +122,36 @@ mod tests {
                 && index.covers(1, 20)
                 && !index.covers(2, 4)
         );
+    }
+
+    #[test]
+    fn a_range_sees_what_a_look_at_all_of_them_sees() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut index = AbortedIndex::default();
+        let mut last_offset = 0;
+        for _ in 0..300 {
+            last_offset += random.i64(1..20);
+            let span = if random.u8(..) < 10 {
+                random.i64(0..1000)
+            } else {
+                random.i64(0..30)
+            };
+            index.push(AbortedTransaction {
+                producer_id: random.i64(0..5),
+                first_offset: (last_offset - span).max(0),
+                last_offset,
+            });
+        }
+        for _ in 0..1000 {
+            let from = random.i64(0..last_offset + 10);
+            let to = from + random.i64(0..100);
+            let all = index.entries().iter().copied();
+            let expected: Vec<_> = all
+                .filter(|one| one.last_offset >= from && one.first_offset < to)
+                .collect();
+            assert_eq!(index.overlapping(from, to), expected, "[{from}, {to})");
+        }
     }
 }
