@@ -204,7 +204,7 @@ impl Assembler {
                     self.progress.lone(at)
                 };
                 let bytes = content.len();
-                let place = self.place(&prefix, at);
+                let place = self.place(at, || prefix.clone());
                 if verdict == Verdict::New {
                     let origin = self.origin(at);
                     let record =
@@ -293,7 +293,7 @@ impl Assembler {
             return Ok(());
         }
         // A transaction that goes on after a restart is counted from its begin.
-        let place = self.place(&format!("{}.{}", table.schema, table.name), lsn);
+        let place = self.place(lsn, || table.full_name());
         if verdict == Verdict::Known {
             return Ok(());
         }
@@ -331,7 +331,7 @@ impl Assembler {
             if self.is_known(&table, None) {
                 continue;
             }
-            let place = self.place(&format!("{}.{}", table.schema, table.name), lsn);
+            let place = self.place(lsn, || table.full_name());
             let origin = self.origin(lsn);
             records.push(
                 self.envelopes
@@ -461,13 +461,16 @@ impl Assembler {
         }
     }
 
-    /// Counts a change of a table; its place, where records tell it.
-    fn place(&mut self, table: &str, lsn: Lsn) -> Option<Place> {
+    /// Counts a change of a table and tells its place, where records tell it.
+    fn place(&mut self, lsn: Lsn, table: impl FnOnce() -> String) -> Option<Place> {
+        if !self.config.transaction_metadata {
+            return None;
+        }
         let open = self.open.as_mut()?;
         open.changes += 1;
-        let count = open.tables.entry(table.to_owned()).or_default();
+        let count = open.tables.entry(table()).or_default();
         *count += 1;
-        self.config.transaction_metadata.then(|| Place {
+        Some(Place {
             id: format!("{}:{}", open.xid, lsn.0),
             total_order: open.changes,
             table_order: *count,

@@ -136,6 +136,11 @@ impl Table {
         }
     }
 
+    /// `schema.table`.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
     /// Places of a whole row that are null though the catalog says that they never are: it is ahead of the row.
     pub(super) fn refused_nulls(&self, row: &Tuple) -> Vec<usize> {
         self.columns
@@ -203,7 +208,7 @@ impl Table {
         tuple: &Tuple,
     ) -> Result<Value, BadValue> {
         let bad = |reason: String| BadValue {
-            table: format!("{}.{}", self.schema, self.name),
+            table: self.full_name(),
             column: column.name.clone(),
             reason,
         };
