@@ -7,6 +7,8 @@ use crate::{ConnectError, Record};
 pub struct Traced {
     /// Index of the ancestor.
     pub origin: u32,
+    /// The ancestor's offset in the log; `None` in sources.
+    pub offset: Option<i64>,
     /// The record.
     pub record: Record,
 }

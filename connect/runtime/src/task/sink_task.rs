@@ -590,6 +590,7 @@ impl Flow {
                 Ok(record) => {
                     traced.push(Traced {
                         origin: u32::try_from(row).unwrap_or(u32::MAX),
+                        offset: Some(run.offsets.value(row)),
                         record,
                     });
                 }
@@ -615,17 +616,18 @@ impl Flow {
             )?;
             letters.extend(letter);
         }
-        let records = output
-            .records
-            .into_iter()
-            .map(|Traced { origin, mut record }| {
+        let records = output.records.into_iter().map(
+            |Traced {
+                 origin, mut record, ..
+             }| {
                 record.partition.get_or_insert(run.partition.partition);
                 SinkRecord {
                     record,
                     origin: run.partition.clone(),
                     offset: run.offsets.value(origin as usize),
                 }
-            });
+            },
+        );
         Ok(Ok(records.collect()))
     }
 

@@ -312,7 +312,11 @@ impl Flow {
         let traced = records
             .into_iter()
             .zip(0..)
-            .map(|(record, origin)| Traced { origin, record })
+            .map(|(record, origin)| Traced {
+                origin,
+                offset: None,
+                record,
+            })
             .collect();
         let errors = self.desk.settings.clone();
         let output = transforming::apply(&mut self.chain, &errors, seat, traced)
@@ -327,7 +331,7 @@ impl Flow {
             ready.extend(self.fail(seat, place, &failure.error, original).await?);
         }
         let now_ms = crate::now_ms();
-        for Traced { origin, record } in output.records {
+        for Traced { origin, record, .. } in output.records {
             match self.convert(seat, &record, now_ms).await? {
                 Ok(converted) => ready.push(converted),
                 Err((stage, error)) => {

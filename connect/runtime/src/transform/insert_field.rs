@@ -1,7 +1,7 @@
 //! InsertField: adds what is known about the record, or a fixed text, as a field.
 //!
 //! A name that ends in `!` is a required field, one that ends in `?` (default) an optional one; it matters only for
-//! values with a schema. `offset.field` is not offered: an offset is known to sinks alone, and they get it anyway.
+//! values with a schema. Only records of sinks have an offset.
 
 use connect_api::{
     Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Record, Schema, SchemaType, Value,
@@ -18,6 +18,7 @@ pub(super) fn def() -> ConfigDef {
     ConfigDef::new()
         .with(field("topic.field", "Field name for Kafka topic. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("partition.field", "Field name for Kafka partition. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
+        .with(field("offset.field", "Field name for Kafka offset - only applicable to sink connectors. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("timestamp.field", "Field name for record timestamp. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("static.field", "Field name for static data field. Suffix with ! to make this a required field, or ? to keep it optional (the default)."))
         .with(field("static.value", "Static field value, if field name configured."))
@@ -33,6 +34,7 @@ pub(super) struct InsertField {
     side: Side,
     topic: Option<Name>,
     partition: Option<Name>,
+    offset: Option<Name>,
     timestamp: Option<Name>,
     fixed: Option<(Name, String)>,
     null_as_default: bool,
@@ -66,12 +68,14 @@ impl InsertField {
             side,
             topic: name("topic.field"),
             partition: name("partition.field"),
+            offset: name("offset.field"),
             timestamp: name("timestamp.field"),
             fixed,
             null_as_default: config.boolean("replace.null.with.default"),
         };
         if step.topic.is_none()
             && step.partition.is_none()
+            && step.offset.is_none()
             && step.timestamp.is_none()
             && step.fixed.is_none()
         {
@@ -85,7 +89,15 @@ impl InsertField {
 }
 
 impl Each for InsertField {
-    fn apply(&mut self, mut record: Record) -> Result<Option<Record>, ConnectError> {
+    fn apply(&mut self, record: Record) -> Result<Option<Record>, ConnectError> {
+        self.apply_at(record, None)
+    }
+
+    fn apply_at(
+        &mut self,
+        mut record: Record,
+        offset: Option<i64>,
+    ) -> Result<Option<Record>, ConnectError> {
         let (schema, value) = take(&mut record, self.side);
         if value.is_null() {
             put(&mut record, self.side, schema, value);
@@ -112,6 +124,19 @@ impl Each for InsertField {
                 &name.name,
                 schema_of(SchemaType::Int32, name),
                 Value::Int32(partition),
+            );
+        }
+        if let Some(name) = &self.offset {
+            let offset = offset.ok_or_else(|| {
+                ConnectError::Data(
+                    "Only SinkRecord supported for [field insertion]: a source's record has no offset (offset.field)"
+                        .to_owned(),
+                )
+            })?;
+            fields.set(
+                &name.name,
+                schema_of(SchemaType::Int64, name),
+                Value::Int64(offset),
             );
         }
         if let (Some(name), Some(timestamp)) = (&self.timestamp, record.timestamp) {

@@ -243,6 +243,16 @@ pub(crate) fn check(
 trait Each: Send {
     /// The record transformed, or `None` to drop it.
     fn apply(&mut self, record: Record) -> Result<Option<Record>, ConnectError>;
+
+    /// The same, for a step that looks at the record's offset (`None` in sources).
+    fn apply_at(
+        &mut self,
+        record: Record,
+        offset: Option<i64>,
+    ) -> Result<Option<Record>, ConnectError> {
+        let _ = offset;
+        self.apply(record)
+    }
 }
 
 /// [`Each`] for batches.
@@ -254,9 +264,18 @@ impl Transform for EachRecord {
             records: Vec::with_capacity(records.len()),
             failures: Vec::new(),
         };
-        for Traced { origin, record } in records {
-            match self.0.apply(record) {
-                Ok(Some(record)) => output.records.push(Traced { origin, record }),
+        for Traced {
+            origin,
+            offset,
+            record,
+        } in records
+        {
+            match self.0.apply_at(record, offset) {
+                Ok(Some(record)) => output.records.push(Traced {
+                    origin,
+                    offset,
+                    record,
+                }),
                 Ok(None) => {}
                 Err(error) => output.failures.push(TransformFailure { origin, error }),
             }

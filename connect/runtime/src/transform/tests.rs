@@ -20,7 +20,11 @@ fn chain(entries: &[(&str, &str)]) -> Result<Chain, ConnectError> {
 }
 
 fn run(entries: &[(&str, &str)], record: Record) -> Result<Vec<Record>, ConnectError> {
-    let output = chain(entries)?.apply(vec![Traced { origin: 0, record }])?;
+    let output = chain(entries)?.apply(vec![Traced {
+        origin: 0,
+        offset: Some(41),
+        record,
+    }])?;
     match output.failures.into_iter().next() {
         Some(failure) => Err(failure.error),
         None => Ok(output
@@ -74,6 +78,7 @@ const INSERT: &[(&str, &str)] = &[
     ),
     ("transforms.a.topic.field", "topic!"),
     ("transforms.a.timestamp.field", "at"),
+    ("transforms.a.offset.field", "offset"),
     ("transforms.a.static.field", "from"),
     ("transforms.a.static.value", "file"),
 ];
@@ -82,7 +87,7 @@ const INSERT: &[(&str, &str)] = &[
 fn insert_field_with_and_without_schema() {
     assert_eq!(
         shown(INSERT, json(r#"{"a":1}"#)),
-        r#"flights null {"a":1,"topic":"flights","at":5,"from":"file"}"#
+        r#"flights null {"a":1,"topic":"flights","offset":41,"at":5,"from":"file"}"#
     );
     let records = run(INSERT, structured()).unwrap();
     let schema = records[0].value_schema.as_ref().unwrap();
@@ -97,10 +102,24 @@ fn insert_field_with_and_without_schema() {
             ("id", false),
             ("name", true),
             ("topic", false),
+            ("offset", true),
             ("from", true)
         ]
     );
     assert_eq!(records[0].value.field("from"), Some(&Value::text("file")));
+    let mut in_a_source = chain(INSERT).unwrap();
+    let traced = Traced {
+        origin: 0,
+        offset: None,
+        record: json("{}"),
+    };
+    let failures = in_a_source.apply(vec![traced]).unwrap().failures;
+    assert!(
+        failures[0]
+            .error
+            .to_string()
+            .contains("Only SinkRecord supported")
+    );
     let tombstone = Record::new("flights", Value::Null, Value::Null);
     assert_eq!(run(INSERT, tombstone.clone()).unwrap(), [tombstone]);
 }
@@ -206,7 +225,11 @@ fn a_predicate_keeps_the_order_of_records() {
         .map(|(topic, origin)| {
             let mut record = json("{}");
             record.topic = (*topic).into();
-            Traced { origin, record }
+            Traced {
+                origin,
+                offset: None,
+                record,
+            }
         })
         .collect();
     let output = chain.apply(records).unwrap();
@@ -280,7 +303,11 @@ fn step(kind: &str, keys: &[(&str, &str)], record: Record) -> Result<Vec<Record>
         .into_iter()
         .chain(keys)
         .collect();
-    let output = Chain::build(&config, &sandbox())?.apply(vec![Traced { origin: 0, record }])?;
+    let output = Chain::build(&config, &sandbox())?.apply(vec![Traced {
+        origin: 0,
+        offset: Some(41),
+        record,
+    }])?;
     match output.failures.into_iter().next() {
         Some(failure) => Err(failure.error),
         None => Ok(output

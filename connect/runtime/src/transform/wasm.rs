@@ -150,6 +150,7 @@ impl Wasm {
             match self.unpack(&result.data, index, &parent.record, route) {
                 Ok(record) => output.records.push(Traced {
                     origin: parent.origin,
+                    offset: parent.offset,
                     record,
                 }),
                 Err(error) => {
