@@ -845,7 +845,7 @@ async fn fields_that_become_columns(server: &Postgres) {
         ("field.exclude.list", "d"),
     ];
     let mut task = open(&context(server, "chosen", &more), "chosen").await;
-    let value = r#"{"a":1,"b":2,"c":3,"d":4,"e":5}"#;
+    let value = r#"{"a":1,"b":2,"c":3,"d":4,"e":5,"xmin":"no column"}"#;
     put(&mut task, &batch("chosen", 0, &[("k", value)])).await;
     assert_eq!(
         server.rows("SELECT to_jsonb(c) FROM chosen AS c").await,

@@ -183,7 +183,13 @@ impl Row {
             }
             Change::Delete | Change::Nothing => return Ok(None),
         };
-        let mut columns = cells(&value).map_err(|error| format!("the value {error}"))?;
+        // What becomes no column may be anything.
+        let taken = |name: &str| {
+            let of_key = config.key_mode == KeyMode::RecordValue
+                && config.key_fields.iter().any(|key| key == name);
+            of_key || config.fields.take(&record.topic, name)
+        };
+        let mut columns = cells(&value, taken).map_err(|error| format!("the value {error}"))?;
         let key = match config.key_mode {
             KeyMode::None => Vec::new(),
             KeyMode::RecordKey => record_key(config, record)?,
@@ -202,9 +208,7 @@ impl Row {
             return Err(format!("the primary key's column \"{name}\" is null"));
         }
         // What the key says of its columns counts, also where the value has them too.
-        columns.retain(|(name, _)| {
-            !key.iter().any(|(of_key, _)| of_key == name) && config.fields.take(&record.topic, name)
-        });
+        columns.retain(|(name, _)| !key.iter().any(|(of_key, _)| of_key == name));
         let mut all = key.clone();
         all.extend(columns);
         if all.is_empty() {
@@ -329,7 +333,7 @@ fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>
             )),
         };
     }
-    let all = cells(&key).map_err(|error| format!("the key {error}"))?;
+    let all = cells(&key, |_| true).map_err(|error| format!("the key {error}"))?;
     if config.key_fields.is_empty() {
         return Ok(all);
     }
@@ -345,8 +349,8 @@ fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>
         .collect()
 }
 
-/// The fields of a map or struct.
-fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
+/// The fields of a map or struct that are taken.
+fn cells(value: &Value, taken: impl Fn(&str) -> bool) -> Result<Vec<(String, Cell)>, String> {
     let cell = |name: &str, value: &Value, schema: Option<&Schema>| {
         if let Some(issue) = column_issue(name) {
             return Err(format!("has a field with {issue}"));
@@ -362,7 +366,7 @@ fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
                 let Value::String(name) = key else {
                     return Err(format!("has a field name that is {}", key.kind()));
                 };
-                if is_unavailable(value) {
+                if is_unavailable(value) || !taken(name.as_str()) {
                     continue;
                 }
                 let cell = cell(name.as_str(), value, None)?;
@@ -382,7 +386,7 @@ fn cells(value: &Value) -> Result<Vec<(String, Cell)>, String> {
             .fields()
             .iter()
             .zip(structure.values())
-            .filter(|(_, value)| !is_unavailable(value))
+            .filter(|(field, value)| !is_unavailable(value) && taken(&field.name))
             .map(|(field, value)| cell(&field.name, value, Some(&field.schema)))
             .collect(),
         other => Err(format!(
