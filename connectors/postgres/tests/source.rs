@@ -1080,6 +1080,15 @@ async fn only_what_is_committed_is_acknowledged(server: &Postgres) {
     let mut task = scenario.start().await;
     scenario.run("INSERT INTO t VALUES (1)").await;
     behind_the_row(&mut task).await;
+    // The stream begins anew behind the row, which is handed out and not committed.
+    scenario
+        .run("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'acks'")
+        .await;
+    let deadline = Instant::now() + PATIENCE;
+    while task.poll(budget()).await.is_ok() {
+        assert!(Instant::now() < deadline, "the task does not notice");
+    }
+    assert_eq!(task.poll(budget()).await, Ok(Poll::Idle));
     // Not committed: whatever the task says at its end, the slot stays.
     task.stop().await;
     assert_eq!(scenario.confirmed().await, before);

@@ -58,8 +58,10 @@ pub(super) struct Stream<'a> {
     pub(super) slot: &'a str,
     /// The publication.
     pub(super) publication: &'a str,
-    /// Where to begin.
+    /// Where to begin: behind what was handed out.
     pub(super) from: Lsn,
+    /// Up to where everything is on disk; behind `from` where records are still on their way.
+    pub(super) stored: Lsn,
     /// Whether the server knows logical messages (PostgreSQL 14).
     pub(super) messages: bool,
     /// `wal_sender_timeout`; zero for none.
@@ -95,7 +97,7 @@ impl Replication {
     /// Reads the stream of a connection that was started with [`Stream::command`].
     pub(super) fn spawn(connection: Connection, stream: &Stream<'_>) -> Self {
         let (send, chunks) = mpsc::channel(CHUNKS_MAX);
-        let (stored, told) = watch::channel(stream.from);
+        let (stored, told) = watch::channel(stream.stored);
         let reader = Reader {
             connection,
             received: stream.from,
@@ -368,6 +370,7 @@ mod tests {
             slot: "s",
             publication: "a\"'b",
             from: Lsn(0x1_0000_0002),
+            stored: Lsn(7),
             messages: true,
             patience: Duration::from_secs(4),
         };

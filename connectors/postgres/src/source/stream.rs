@@ -315,6 +315,7 @@ impl Streaming {
             slot: &config.slot,
             publication: &config.publication,
             from,
+            stored: self.assembler.progress().acknowledged(),
             messages: shared.server.knows_messages(),
             patience: shared.server.patience,
         };
@@ -337,9 +338,7 @@ impl Streaming {
             }
         }
         tracing::info!(slot = config.slot, %from, "streaming");
-        let replication = Replication::spawn(connection, &stream);
-        replication.acknowledge(self.assembler.progress().acknowledged());
-        self.replication = Some(replication);
+        self.replication = Some(Replication::spawn(connection, &stream));
         Ok(())
     }
 
