@@ -231,6 +231,7 @@ async fn capture() {
     );
     changes_without_a_snapshot(&server).await;
     snapshot_meets_stream(&server).await;
+    a_table_that_is_made_while_the_slot_is(&server).await;
     snapshot_modes(&server).await;
     types_read_the_same_both_ways(&server).await;
     identities_and_large_values(&server).await;
@@ -417,6 +418,41 @@ async fn snapshot_meets_stream(server: &Postgres) {
     task.stop().await;
     let mut task = scenario.caught_up().await;
     assert_eq!(scenario.shown(), Vec::<String>::new(), "no second snapshot");
+    task.stop().await;
+}
+
+/// The slot waits for transactions that run; what they leave is in front of it, and so in the snapshot.
+async fn a_table_that_is_made_while_the_slot_is(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "meanwhile", &[]).await;
+    let url = format!("postgresql://postgres@127.0.0.1:{}/meanwhile", server.port);
+    let (other, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    other
+        .batch_execute("BEGIN; CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
+        .await
+        .unwrap();
+    let commit = async {
+        let slots = "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = 'meanwhile'";
+        let deadline = Instant::now() + PATIENCE;
+        while scenario.one(slots).await == "0" {
+            assert!(Instant::now() < deadline, "no slot is made");
+        }
+        other
+            .batch_execute("INSERT INTO late VALUES (2); COMMIT")
+            .await
+            .unwrap();
+    };
+    let (mut task, ()) = tokio::join!(scenario.start(), commit);
+    scenario.run("INSERT INTO late VALUES (3)").await;
+    scenario.catch_up(&mut task).await;
+    assert_eq!(
+        scenario.shown(),
+        [
+            r#"p.public.late {"id":1} r null {"id":1}"#,
+            r#"p.public.late {"id":2} r null {"id":2}"#,
+            r#"p.public.late {"id":3} c null {"id":3}"#,
+        ]
+    );
     task.stop().await;
 }
 

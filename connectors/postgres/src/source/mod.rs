@@ -239,9 +239,9 @@ struct Shared {
     origin: Origin,
 }
 
-/// What a snapshot may read: the captured tables, and what the publication sends of them.
+/// What a snapshot reads: what the publication sends, and how.
 struct Readable {
-    tables: Vec<TableEntry>,
+    via_root: bool,
     published: Vec<catalog::Published>,
 }
 
@@ -407,20 +407,23 @@ impl PostgresSourceTask {
             (None, Origin::default())
         };
         let stored = self.offset.as_ref();
-        let mut published = Vec::new();
+        let mut readable = Readable {
+            via_root: config.via_root,
+            published: Vec::new(),
+        };
         if streams {
             health::check_origin(stored.and_then(|offset| offset.origin.as_ref()), &origin)?;
             // Before the slot: it is looked up as of the slot's position.
             server.publication(&mut sql, &config, &tables).await?;
-            let via_root = server
+            readable.via_root = server
                 .publishes_via_root(&mut sql, &config.publication)
                 .await?;
-            if via_root != config.via_root {
+            if readable.via_root != config.via_root {
                 // What is read has to be what is sent.
-                (tables, _) = captured(&mut sql, &config, via_root).await?;
+                (tables, _) = captured(&mut sql, &config, readable.via_root).await?;
             }
-            published = server.published(&mut sql, &config.publication).await?;
-            health::warn_of_unpublished(&tables, &published, &config.publication);
+            readable.published = server.published(&mut sql, &config.publication).await?;
+            health::warn_of_unpublished(&tables, &readable.published, &config.publication);
             server.warn_of_limits(&config.slot);
         }
         let slot = if streams {
@@ -431,7 +434,6 @@ impl PostgresSourceTask {
         let plan = plan::plan(config.snapshot_mode, config.mismatch, stored, &slot)
             .map_err(|refusal| refused(&config, stored, refusal))?;
         let shared = Arc::new(self.shared(config, server, origin));
-        let readable = Readable { tables, published };
         self.phase = self
             .enter(plan, slot, shared, &mut sql, replication, readable)
             .await?;
@@ -527,18 +529,16 @@ impl PostgresSourceTask {
                 };
                 let resumed = stored.filter(|_| resume);
                 let scans = resumed.map(|offset| offset.scans.clone());
-                let mut tables = readable.tables;
-                // The signal table is published for its signals; it is read where it is captured too.
-                tables.retain(|table| shared.config.capture.table(&table.schema, &table.name));
                 let beginning = Beginning {
                     exported: made.and_then(|made| made.snapshot),
                     start,
                     scans: scans.unwrap_or_default(),
                     request: resumed.and_then(|offset| offset.request.clone()),
+                    via_root: readable.via_root,
                     published: readable.published,
                 };
                 // The connection that exported the snapshot lives until it is taken.
-                let snapshot = Snapshot::begin(Arc::clone(&shared), tables, beginning).await?;
+                let snapshot = Snapshot::begin(Arc::clone(&shared), beginning).await?;
                 drop(replication);
                 Ok(Phase::Reading(Box::new(snapshot), shared))
             }

@@ -114,6 +114,8 @@ pub(super) struct Beginning {
     pub(super) scans: Vec<Scan>,
     /// What a signal asked for; `None` = all captured tables.
     pub(super) request: Option<Request>,
+    /// Partitioned tables are read through their roots.
+    pub(super) via_root: bool,
     /// What the publication sends: the snapshot has the same columns and rows.
     pub(super) published: Vec<Published>,
 }
@@ -122,7 +124,6 @@ impl Snapshot {
     /// Takes the snapshot; the connection that exported it is needed until then.
     pub(super) async fn begin(
         shared: Arc<Shared>,
-        tables: Vec<TableEntry>,
         beginning: Beginning,
     ) -> Result<Self, ConnectError> {
         let fail = |error| failed("taking the snapshot", error);
@@ -157,9 +158,14 @@ impl Snapshot {
             .and_then(|xmax| xmax.parse::<u64>().ok())
             .and_then(|xmax| u32::try_from(xmax & 0xFFFF_FFFF).ok());
         let exported = beginning.exported.is_some();
+        // As of the snapshot: a table that was made before and has no changes behind it is read too.
+        let tables = catalog::tables(&mut connection, beginning.via_root)
+            .await
+            .map_err(fail)?;
         let config = &shared.config;
         let tables = tables
             .into_iter()
+            .filter(|table| config.capture.table(&table.schema, &table.name))
             .filter(|table| match &beginning.request {
                 Some(request) => request.names(&table.schema, &table.name),
                 None => {
