@@ -66,11 +66,17 @@ pub(crate) struct KafkaSettings {
     pub num_partitions: i32,
     /// Largest request, bytes; a larger one closes its connection (Kafka's `socket.request.max.bytes`).
     pub request_bytes_max: usize,
+    /// Memory for the requests of all connections that are being read or answered, bytes; a connection that finds no room waits
+    /// (Kafka's `queued.max.request.bytes`).
+    pub queued_request_bytes_max: usize,
     /// Responses that wait for slow readers, bytes over all connections; beyond it a fetch answers with one batch.
     pub response_bytes_max: usize,
     /// A connection that sends nothing, or takes nothing of its answer, is closed after this, ms (Kafka's
     /// `connections.max.idle.ms`).
     pub connection_idle_ms_max: u64,
+    /// How long the first rebalance of a group waits for the next member, ms; 0 not at all (Kafka's
+    /// `group.initial.rebalance.delay.ms`).
+    pub rebalance_delay_ms: u64,
 }
 
 /// `connect.*`
@@ -169,8 +175,10 @@ impl Default for KafkaSettings {
             auto_create_topics: true,
             num_partitions: 1,
             request_bytes_max: 16 << 20,
+            queued_request_bytes_max: 128 << 20,
             response_bytes_max: 256 << 20,
             connection_idle_ms_max: 600_000,
+            rebalance_delay_ms: 50,
         }
     }
 }

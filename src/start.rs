@@ -86,6 +86,7 @@ impl Running {
         let connect = ConnectWorker::start(
             ConnectConfig {
                 worker_id: addresses.connect.to_string(),
+                cluster_id: broker.cluster_id().to_owned(),
                 ..ConnectConfig::default()
             },
             log,
@@ -172,8 +173,10 @@ async fn open_broker(settings: &Settings) -> Result<Broker> {
         auto_create_topics: settings.kafka.auto_create_topics,
         num_partitions: settings.kafka.num_partitions,
         request_bytes_max: settings.kafka.request_bytes_max,
+        queued_request_bytes_max: settings.kafka.queued_request_bytes_max,
         response_bytes_max: settings.kafka.response_bytes_max,
         connection_idle_max: Duration::from_millis(settings.kafka.connection_idle_ms_max),
+        group_initial_rebalance_delay: Duration::from_millis(settings.kafka.rebalance_delay_ms),
         ..BrokerConfig::default()
     };
     let opened = tokio::task::spawn_blocking(move || Broker::open(config))
