@@ -969,6 +969,17 @@ async fn filters_and_keys(server: &Postgres) {
         "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables";
     assert_eq!(scenario.one(published).await, "Odd + Table,t");
     task.stop().await;
+    // A publication that has these tables stays as it is, its lists of columns too.
+    scenario
+        .run(
+            "ALTER PUBLICATION dbz_publication SET TABLE t (id, n) WHERE (n > 0), \"Odd + Schema\".\"Odd + Table\"",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    task.stop().await;
+    let listed =
+        "SELECT array_to_string(attnames, ',') FROM pg_publication_tables WHERE tablename = 't'";
+    assert_eq!(scenario.one(listed).await, "id,n");
     scenario.set("table.include.list", "public.nothing");
     assert!(error_of(scenario.try_start().await).contains("[no-tables]"));
 }

@@ -148,7 +148,6 @@ impl Assembler {
     /// Takes a keepalive.
     pub(super) fn keepalive(&mut self, wal_end: Lsn) {
         self.progress.keepalive(wal_end);
-        self.retire_scans();
     }
 
     /// Takes the message at `lsn`. Relation messages go to [`Assembler::relation`] instead.
@@ -265,7 +264,6 @@ impl Assembler {
                 });
             }
         }
-        self.retire_scans();
     }
 
     fn row(
@@ -518,9 +516,10 @@ impl Assembler {
         });
     }
 
-    /// Scans are done with once the stream is behind all their snapshots and no transaction is open.
-    fn retire_scans(&mut self) {
-        let position = self.progress.position();
+    /// This goes out. Scans are done with once everything that goes out later is behind all their snapshots: what was
+    /// passed over because of them comes again after a restart in front of that.
+    fn offered(&mut self, position: Position, now_ms: u64) {
+        self.progress.offered(position, now_ms);
         let high = self.scans.iter().map(|scan| scan.high).max();
         if high.is_some_and(|high| position.end >= high) {
             self.scans.clear();
@@ -563,7 +562,7 @@ impl Assembler {
             }
         }
         let behind = behind?;
-        self.progress.offered(behind.position, now_ms);
+        self.offered(behind.position, now_ms);
         Some(Taken {
             records,
             rejected,
@@ -577,7 +576,9 @@ impl Assembler {
         if !self.queue.is_empty() {
             return None;
         }
-        self.progress.quiet(now_ms).map(|position| Mark {
+        let position = self.progress.quiet(now_ms)?;
+        self.offered(position, now_ms);
+        Some(Mark {
             position,
             commit_us: self.last_commit_us,
         })
@@ -586,8 +587,9 @@ impl Assembler {
     /// Where a heartbeat finds the stream: at its end where nothing waits, else behind what went out.
     pub(super) fn beat(&mut self, now_ms: u64) -> Mark {
         if self.queue.is_empty() && !self.progress.in_transaction() {
+            self.progress.settle();
             let position = self.progress.position();
-            self.progress.offered(position, now_ms);
+            self.offered(position, now_ms);
         }
         Mark {
             position: self.progress.last_offered(),

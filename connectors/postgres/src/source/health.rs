@@ -449,6 +449,13 @@ impl Server {
         let exists = self
             .has_publication(connection, &config.publication)
             .await?;
+        if exists && config.autocreate == Autocreate::Filtered {
+            let published = self.published(connection, &config.publication).await?;
+            if sends_exactly(&published, captured) {
+                // Setting its tables anew would drop lists of columns and filters of rows.
+                return Ok(());
+            }
+        }
         let name = quoted(&config.publication);
         let listed = tables_of(captured);
         let tables = match config.autocreate {
@@ -544,6 +551,15 @@ impl Server {
             other => failed("streaming the write-ahead log", other),
         }
     }
+}
+
+fn sends_exactly(published: &[Published], captured: &[TableEntry]) -> bool {
+    published.len() == captured.len()
+        && captured.iter().all(|table| {
+            published
+                .iter()
+                .any(|entry| entry.table.0 == table.schema && entry.table.1 == table.name)
+        })
 }
 
 fn tables_of(captured: &[TableEntry]) -> String {

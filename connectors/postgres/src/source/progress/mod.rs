@@ -18,7 +18,8 @@
 //! 1. acknowledged ≤ stored ≤ received: the server throws away what is acknowledged.
 //! 2. A transaction that ends at or before `received.end` is passed over, and so are the messages of an unfinished one
 //!    that were handed out.
-//! 3. A keepalive moves the position only between transactions: everything before it was received.
+//! 3. A keepalive moves the position only between transactions, where everything before it was received, and only once
+//!    the stream is quiet: when it comes is chance, and records tell the end of the transaction before theirs.
 
 use super::lsn::Lsn;
 
@@ -74,6 +75,8 @@ pub(super) struct Progress {
     /// Where the stream resumed, until its first transactions are past.
     resume: Position,
     received: Position,
+    /// The server has sent everything before.
+    sent: Lsn,
     open: Option<Open>,
     /// What was last offered to be stored.
     offered: Position,
@@ -88,6 +91,7 @@ impl Progress {
         Self {
             resume,
             received: resume,
+            sent: resume.end,
             open: None,
             offered: resume,
             offered_at_ms: now_ms,
@@ -172,9 +176,16 @@ impl Progress {
 
     /// The server says that it has sent everything before `wal_end`.
     pub(super) fn keepalive(&mut self, wal_end: Lsn) {
-        if self.open.is_none() && wal_end > self.received.end {
+        if self.open.is_none() {
+            self.sent = self.sent.max(wal_end);
+        }
+    }
+
+    /// Moves up to where the server has sent everything.
+    pub(super) fn settle(&mut self) {
+        if self.open.is_none() && self.sent > self.received.end {
             self.received = Position {
-                end: wal_end,
+                end: self.sent,
                 // The transaction that was handed out in part is still to come again.
                 inside: self.resume.inside,
             };
@@ -206,12 +217,17 @@ impl Progress {
     /// Nothing is waiting to go out: the position to have stored by itself, if it is time. The end of a transaction
     /// whose parts went out is due at once, everything else at intervals.
     pub(super) fn quiet(&mut self, now_ms: u64) -> Option<Position> {
-        if self.open.is_some() || self.received == self.offered {
+        if self.open.is_some() {
             return None;
         }
         let ended = self.offered.inside.is_some() && self.received.inside.is_none();
-        let due = ended || now_ms.saturating_sub(self.offered_at_ms) >= QUIET_MS;
-        if !due {
+        if !ended {
+            if now_ms.saturating_sub(self.offered_at_ms) < QUIET_MS {
+                return None;
+            }
+            self.settle();
+        }
+        if self.received == self.offered {
             return None;
         }
         self.offered(self.received, now_ms);
@@ -235,6 +251,7 @@ impl Progress {
     /// went out; what was received behind it is forgotten.
     pub(super) fn reconnect(&mut self) {
         self.open = None;
+        self.sent = self.offered.end;
         self.resume = self.offered;
         self.received = self.offered;
         self.check_invariants();

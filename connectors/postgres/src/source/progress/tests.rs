@@ -178,6 +178,8 @@ fn a_keepalive_does_not_forget_the_transaction_that_is_to_come_again() {
     };
     let mut progress = Progress::new(half, 0);
     progress.keepalive(Lsn(35));
+    assert_eq!(progress.position(), half, "it is not quiet yet");
+    assert_eq!(progress.quiet(QUIET_MS).unwrap().end, Lsn(35));
     let mut progress = Progress::new(progress.position(), 0);
     assert_eq!(
         names(&stream(&mut progress, usize::MAX)),
