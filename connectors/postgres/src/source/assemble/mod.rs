@@ -628,3 +628,6 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
