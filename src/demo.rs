@@ -5,9 +5,11 @@
 //! airlines.csv ─────── file source ── topic airlines           └── topic cancelled     └── file sink
 //! ```
 //!
-//! In a terminal the answers grow in place under a progress bar; otherwise plain lines. It ends by itself and
-//! leaves its folder for a look around.
+//! In a terminal the answers grow in place under a progress bar; otherwise plain lines. It ends by itself, leaves
+//! its folder for a look around, and says what to type next and how to remove it. A second run takes a folder of
+//! its own.
 
+use std::ffi::OsStr;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ pub(crate) fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
     let wasm = wasm_dir(args.wasm_dir)?;
     let mut settings = config.load()?.settings;
     if config.data.is_none() {
-        settings.data = PathBuf::from("thalweg-demo");
+        settings.data = free_folder(Path::new(""));
     }
     if settings.data.join("log").exists() {
         bail!(
@@ -73,6 +75,17 @@ pub(crate) fn run(config: &ConfigArgs, args: DemoArgs) -> Result<()> {
         running.stop().await?;
         result
     })
+}
+
+/// `thalweg-demo` in `parent`, or the first `thalweg-demo-2`, `-3` … that holds no earlier run.
+fn free_folder(parent: &Path) -> PathBuf {
+    let mut folder = parent.join("thalweg-demo");
+    let mut run = 1;
+    while folder.join("log").exists() {
+        run += 1;
+        folder = parent.join(format!("thalweg-demo-{run}"));
+    }
+    folder
 }
 
 fn wasm_dir(given: Option<PathBuf>) -> Result<PathBuf> {
@@ -143,16 +156,9 @@ impl<'a> Demo<'a> {
             expected as f64 / seconds
         );
         self.answers().await?;
-        println!(
-            "\
-Everything stays in {0}. Try next:
-  thalweg sql --data {0}
-    SELECT name, sum(flights), max(avg_delay) FROM delays GROUP BY name ORDER BY 3 DESC;
-    SELECT * FROM delays EMIT CHANGES;
-    EXPLAIN WHY delays;
-  thalweg server --data {0}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head",
-            self.data.display()
-        );
+        let program = std::env::current_exe()?;
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        println!("{}", next_steps(self.data, &program, &search));
         Ok(())
     }
 
@@ -313,6 +319,38 @@ Everything stays in {0}. Try next:
     }
 }
 
+/// What to type after the demo, in a shell whose `PATH` is `search`, and how to remove what it left.
+fn next_steps(data: &Path, program: &Path, search: &OsStr) -> String {
+    let data = shell_word(data);
+    let mut text = format!("Everything stays in {data}. Try next:\n");
+    if let Some(folder) = program.parent()
+        && !std::env::split_paths(search).any(|on_path| on_path == folder)
+    {
+        text += &format!("  export PATH=\"{}:$PATH\"\n", folder.display());
+    }
+    text + &format!(
+        "  thalweg sql --data {data}
+    SELECT name, sum(flights), max(avg_delay) FROM delays GROUP BY name ORDER BY 3 DESC;
+    SELECT * FROM delays EMIT CHANGES;
+    EXPLAIN WHY delays;
+  thalweg server --data {data}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head
+When you are done with it: rm -rf {data}"
+    )
+}
+
+/// A path as one word of a shell's line.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text
+        .chars()
+        .all(|c| c.is_alphanumeric() || "/._-+".contains(c))
+    {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 /// How many of the month's flights left: the others go to the side topic.
 fn departed() -> Result<u64> {
     let mut text = String::new();
@@ -356,3 +394,6 @@ fn sink(data: &Path) -> Value {
         "topics": "delays",
     }})
 }
+
+#[cfg(test)]
+mod tests;
