@@ -1,6 +1,6 @@
 //! INSERT and DELETE: all rows of a statement, or none; over the records of other producers.
 
-use log_api::{BatchBuilder, Compression, Log, TopicPartition, partition_for_key};
+use log_api::{BatchBuilder, Compression, TopicPartition, partition_for_key};
 
 use crate::fixture::Fixture;
 

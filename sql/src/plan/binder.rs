@@ -29,6 +29,7 @@ use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
 use super::sql_type::Types;
+use super::time::DatesMove;
 use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
@@ -146,6 +147,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
             strftime.as_ref().clone().with_aliases(["strftime"]),
         ))?;
     }
+    state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
     for name in uniform::NAMES {

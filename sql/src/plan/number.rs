@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! 1. A literal with a point is exact; next to a DOUBLE, and as an argument of most functions, it is a DOUBLE.
-//! 2. `+ - *` and the minus of integers fail where they would wrap around.
+//! 2. `+ - *` and the minus of integers fail where they would wrap around, those of floats where they would be infinite.
 //! 3. Division by zero fails, of floats too. A quotient of decimals has [`QUOTIENT_DIGITS`] digits behind the point or
 //!    more, and is rounded. A product of decimals has all digits that [`DIGITS_MAX`] leaves room for, at least as many
 //!    behind the point as its factors, and is rounded to them.
@@ -161,6 +161,21 @@ impl Kind {
     }
 }
 
+/// Whether the type of an expression is settled later, as what its branches have in common.
+fn is_branch(expr: &Expr) -> bool {
+    match expr {
+        Expr::Case(_) => true,
+        Expr::ScalarFunction(call) => matches!(
+            call.name(),
+            "coalesce" | "greatest" | "least" | "nullif" | "nvl"
+        ),
+        _ => false,
+    }
+}
+
+/// Functions that can give a decimal of a digit more than they take.
+const ROUNDING: &[&str] = &["ceil", "floor", "round", "trunc"];
+
 /// Changes one node whose children are changed already.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
     let kind = |expr: &Expr| Kind::of_expr(expr, schema);
@@ -201,6 +216,26 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
                 && kind(&call.args[0]) == Kind::Float =>
         {
             Transformed::yes(ScalarUDF::from(RoundEven::new(true)).call(call.args))
+        }
+        Expr::ScalarFunction(mut call)
+            if ROUNDING.contains(&call.name())
+                && (call.args.first()).is_some_and(|arg| {
+                    let settled = !arg.exists(|arg| Ok(is_branch(arg))).unwrap_or(true);
+                    settled && kind(arg) == Kind::Decimal
+                }) =>
+        {
+            // A number that is rounded up can have a digit more.
+            let (precision, scale) = digits(&call.args[0].get_type(schema)?);
+            let wide = DataType::Decimal128(DIGITS_MAX.min(precision + 1), scale);
+            let arg = std::mem::take(&mut call.args[0]);
+            call.args[0] = Expr::Cast(Cast::new(Box::new(arg), wide));
+            // Digits in the type that the function takes them in: its own type depends on them.
+            if let Some(Expr::Literal(ScalarValue::Int64(Some(places)), _)) = call.args.get(1)
+                && let Ok(places) = i32::try_from(*places)
+            {
+                call.args[1] = Expr::Literal(ScalarValue::Int32(Some(places)), None);
+            }
+            Transformed::yes(Expr::ScalarFunction(call))
         }
         Expr::ScalarFunction(mut call) => {
             let exact = EXACT.contains(&call.name());
@@ -262,8 +297,10 @@ fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
             let types = (binary.left.get_type(schema), binary.right.get_type(schema));
             matches!(types, (Ok(left), Ok(right)) if is_capped(&left, &right))
         }
-        (Operator::Plus | Operator::Minus | Operator::Multiply, kinds) => {
-            kinds == (Kind::Integer, Kind::Integer)
+        (Operator::Plus | Operator::Minus | Operator::Multiply, (left, right)) => {
+            let float = left == Kind::Float || right == Kind::Float;
+            let other = left == Kind::Other || right == Kind::Other;
+            (left, right) == (Kind::Integer, Kind::Integer) || (float && !other)
         }
         (Operator::Divide, (left, right)) => {
             let inexact = |kind| matches!(kind, Kind::Float | Kind::Decimal);
@@ -441,7 +478,7 @@ fn out_of_range(number: &str, to: &DataType) -> ArrowError {
     ArrowError::ArithmeticOverflow(format!("{number} does not fit a {}", type_name(to)))
 }
 
-/// `+ - *` of integers, `*` of decimals that are many digits, and `/` where a float or decimal is in it.
+/// `+ - *` of integers and floats, `*` of decimals that are many digits, and `/` where a float or decimal is in it.
 #[derive(Debug)]
 struct Arithmetic {
     operator: Operator,
@@ -554,7 +591,11 @@ impl ScalarUDFImpl for Arithmetic {
         let [left, right] = args.args.as_slice() else {
             return Err(DataFusionError::Internal("two arguments".to_owned()));
         };
+        let floats = left.data_type().is_floating();
         match self.operator {
+            Operator::Plus | Operator::Minus | Operator::Multiply if floats => {
+                in_range(self.operator, left, right, args.number_rows)
+            }
             Operator::Plus => apply(left, right, add),
             Operator::Minus => apply(left, right, sub),
             Operator::Multiply if left.data_type().is_integer() => apply(left, right, mul),
@@ -575,6 +616,59 @@ impl ScalarUDFImpl for Arithmetic {
             }
         }
     }
+}
+
+/// `+ - *` of floats. An infinite value that comes of finite ones is an error, and so is a product of zero that comes of
+/// others.
+fn in_range(
+    operator: Operator,
+    left: &ColumnarValue,
+    right: &ColumnarValue,
+    rows: usize,
+) -> BoundResult<ColumnarValue> {
+    let value = match operator {
+        Operator::Plus => apply(left, right, add),
+        Operator::Minus => apply(left, right, sub),
+        _ => apply(left, right, mul),
+    }?;
+    let product = operator == Operator::Multiply;
+    let doubles = |value: &ColumnarValue| -> BoundResult<ArrayRef> {
+        Ok(cast(&value.to_array(rows)?, &DataType::Float64)?)
+    };
+    let results = match &value {
+        ColumnarValue::Scalar(result) => result.to_array()?,
+        ColumnarValue::Array(results) => Arc::clone(results),
+    };
+    let suspicious = |result: f64| result.is_infinite() || (product && result == 0.0);
+    let any = match results.as_primitive_opt::<Float32Type>() {
+        Some(reals) => reals
+            .values()
+            .iter()
+            .any(|real| suspicious(f64::from(*real))),
+        None => {
+            let doubles = results.as_primitive::<Float64Type>().values();
+            doubles.iter().any(|double| suspicious(*double))
+        }
+    };
+    if !any {
+        return Ok(value);
+    }
+    let (left, right, results) = (doubles(left)?, doubles(right)?, doubles(&value)?);
+    let operands = (left.as_primitive::<Float64Type>().iter())
+        .zip(right.as_primitive::<Float64Type>())
+        .zip(results.as_primitive::<Float64Type>());
+    for operand in operands {
+        let ((Some(left), Some(right)), Some(result)) = operand else {
+            continue;
+        };
+        let grown = result.is_infinite() && left.is_finite() && right.is_finite();
+        let lost = product && result == 0.0 && left != 0.0 && right != 0.0;
+        if grown || lost {
+            let message = format!("overflow of {}", type_name(&value.data_type()));
+            return Err(ArrowError::ArithmeticOverflow(message).into());
+        }
+    }
+    Ok(value)
 }
 
 /// Precision and scale of the decimal that holds every number of a type.

@@ -18,10 +18,12 @@ use arrow::error::ArrowError;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     BinaryExpr, Case, Cast, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use sqlparser::ast::BinaryOperator;
 
 use super::sql_type::{instant, timestamp};
 use super::time_part::{DatePart, DateTrunc, Field, Unit};
@@ -263,6 +265,31 @@ fn arithmetic(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
         _ => return Transformed::no(Expr::BinaryExpr(binary)),
     }
     Transformed::yes(Expr::BinaryExpr(binary))
+}
+
+/// Tells the binder of [`arithmetic`]: the types of what is around it are settled before the plan is rewritten.
+#[derive(Debug)]
+pub(super) struct DatesMove;
+
+impl ExprPlanner for DatesMove {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> BoundResult<PlannerResult<RawBinaryExpr>> {
+        let op = match expr.op {
+            BinaryOperator::Plus => Operator::Plus,
+            BinaryOperator::Minus => Operator::Minus,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let types = [&expr.left, &expr.right].map(|side| type_of(side, schema));
+        let moves = types.contains(&DataType::Date32) && types.iter().any(is_interval);
+        if !moves {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let binary = BinaryExpr::new(Box::new(expr.left), op, Box::new(expr.right));
+        Ok(PlannerResult::Planned(arithmetic(binary, schema).data))
+    }
 }
 
 /// Makes intervals that are compared numbers.
