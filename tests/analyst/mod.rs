@@ -3,6 +3,7 @@
 mod bad_rows;
 mod command_line;
 mod errors;
+mod expressions;
 mod reference;
 mod shell;
 mod terminal;
