@@ -17,8 +17,8 @@ async fn rows_of_other_producers_are_replaced_and_deleted() {
     for id in 11..=18 {
         let (key, value) = match id % 3 {
             0 => (format!("{id}"), format!("{{\"id\":{id},\"v\":1}}")),
-            1 => (format!("{{\"id\": {id}}}"), format!("{{\"v\":1}}")),
-            _ => (format!("{{\"ID\":{id}}}"), format!("{{\"v\":1}}")),
+            1 => (format!("{{\"id\": {id}}}"), "{\"v\":1}".to_owned()),
+            _ => (format!("{{\"ID\":{id}}}"), "{\"v\":1}".to_owned()),
         };
         let mut batch = BatchBuilder::new(Compression::None);
         batch.append(1, Some(key.as_bytes()), Some(value.as_bytes()), &[]);

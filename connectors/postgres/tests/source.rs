@@ -51,8 +51,7 @@ fn budget() -> PollBudget {
 }
 
 /// A database with a connector on it: what the log would hold.
-struct Scenario<'a> {
-    server: &'a Postgres,
+struct Scenario {
     name: &'static str,
     sql: Client,
     context: TaskContext,
@@ -60,8 +59,8 @@ struct Scenario<'a> {
     records: Vec<Record>,
 }
 
-impl<'a> Scenario<'a> {
-    async fn new(server: &'a Postgres, name: &'static str, more: &[(&str, &str)]) -> Self {
+impl Scenario {
+    async fn new(server: &Postgres, name: &'static str, more: &[(&str, &str)]) -> Self {
         server
             .client()
             .await
@@ -87,7 +86,6 @@ impl<'a> Scenario<'a> {
             config.insert((*key).to_owned(), (*value).to_owned());
         }
         Self {
-            server,
             name,
             sql,
             context: TaskContext {
@@ -1875,7 +1873,7 @@ fn fold(records: &[Record], topic: &str) -> BTreeMap<String, Json> {
     rows
 }
 
-async fn table_of(scenario: &Scenario<'_>, table: &str, key: &str) -> BTreeMap<String, Json> {
+async fn table_of(scenario: &Scenario, table: &str, key: &str) -> BTreeMap<String, Json> {
     let sql = format!(
         "SELECT (SELECT to_json(k) FROM (SELECT {key}) k)::text, to_json(t)::text FROM {table} t"
     );
@@ -2070,7 +2068,7 @@ async fn the_connection_breaks(server: &Postgres) {
 }
 
 /// Polls through what is worth a retry, until the stream runs again.
-async fn recover(scenario: &mut Scenario<'_>, task: &mut Box<dyn SourceTask>) {
+async fn recover(scenario: &mut Scenario, task: &mut Box<dyn SourceTask>) {
     let deadline = Instant::now() + PATIENCE;
     let before = scenario.records.len();
     while scenario.records.len() == before {
