@@ -285,55 +285,99 @@ impl Guarded {
         })
     }
 
-    /// The values of a part where `open` is set; elsewhere such that they change nothing. A row on which the part fails
-    /// is NULL here and one of `failed`.
+    /// The values of a part where `open` is set; elsewhere such that they change nothing.
     fn on_rows(
         &self,
         part: &Arc<dyn PhysicalExpr>,
         batch: &RecordBatch,
         open: &BooleanArray,
-        failed: &mut Vec<(usize, DataFusionError)>,
-    ) -> BoundResult<BooleanArray> {
-        let mut values = BooleanBuilder::with_capacity(batch.num_rows());
+    ) -> BoundResult<Outcomes> {
         if !open.has_false() {
-            outcomes(part, batch, 0, &mut values, failed);
-            return Ok(values.finish());
+            return outcomes(part, batch);
         }
-        let selected = filter_record_batch(batch, open)?;
-        let first = failed.len();
-        outcomes(part, &selected, 0, &mut values, failed);
+        let (values, mut failed) = outcomes(part, &filter_record_batch(batch, open)?)?;
         let rows: Vec<usize> = open.values().set_indices().collect();
-        for (row, _) in &mut failed[first..] {
+        for (row, _) in &mut failed {
             *row = rows[*row];
         }
-        let values = values.finish();
         let mut scattered = vec![Some(!self.decisive()); batch.num_rows()];
         for (row, value) in rows.into_iter().zip(&values) {
             scattered[row] = value;
         }
-        Ok(scattered.into())
+        Ok((scattered.into(), failed))
+    }
+
+    fn outcomes(&self, batch: &RecordBatch) -> BoundResult<Outcomes> {
+        let neutral = BooleanBuffer::collect_bool(batch.num_rows(), |_| !self.decisive());
+        let mut known = BooleanArray::new(neutral, None);
+        let mut failed = Vec::new();
+        for part in &self.parts {
+            let values = if part.may_fail {
+                let open = self.undecided(&known);
+                if !open.has_true() {
+                    break;
+                }
+                let (values, rows) = self.on_rows(&part.expr, batch, &open)?;
+                failed.extend(rows);
+                values
+            } else {
+                booleans(&part.expr, batch)?
+            };
+            known = self.combine(&known, &values)?;
+        }
+        // Of a row on which several parts fail, the first error stays.
+        let mut open: Vec<bool> = self.undecided(&known).values().iter().collect();
+        failed.retain(|(row, _)| std::mem::take(&mut open[*row]));
+        Ok((known, failed))
     }
 }
 
-/// Evaluates a condition row by row where it fails on a part of the rows, which begin at row `first`.
-fn outcomes(
+/// The values of a condition, NULL where it fails, and the rows on which it does.
+type Outcomes = (BooleanArray, Vec<(usize, DataFusionError)>);
+
+/// Looks for the rows that fail, unless `expr` knows them: conditions within conditions would each look again in what
+/// the outer ones try.
+fn outcomes(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> BoundResult<Outcomes> {
+    if let Some(guarded) = expr.downcast_ref::<Guarded>() {
+        return guarded.outcomes(batch);
+    }
+    let ways = if holds_guarded(expr) {
+        batch.num_rows()
+    } else {
+        2
+    };
+    let mut values = BooleanBuilder::with_capacity(batch.num_rows());
+    let mut failed = Vec::new();
+    take_apart(expr, batch, ways, 0, &mut values, &mut failed);
+    Ok((values.finish(), failed))
+}
+
+fn holds_guarded(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    expr.downcast_ref::<Guarded>().is_some() || expr.children().into_iter().any(holds_guarded)
+}
+
+/// Evaluates a condition on ever fewer rows, `ways` parts of a batch on which it fails; `batch` begins at row `first`.
+fn take_apart(
     expr: &Arc<dyn PhysicalExpr>,
     batch: &RecordBatch,
+    ways: usize,
     first: usize,
     values: &mut BooleanBuilder,
     failed: &mut Vec<(usize, DataFusionError)>,
 ) {
+    let count = batch.num_rows();
     match booleans(expr, batch) {
         Ok(array) => values.extend(&array),
-        Err(error) if batch.num_rows() <= 1 => {
+        Err(error) if count <= 1 => {
             values.append_null();
             failed.push((first, error));
         }
         Err(_) => {
-            let half = batch.num_rows() / 2;
-            outcomes(expr, &batch.slice(0, half), first, values, failed);
-            let rest = batch.slice(half, batch.num_rows() - half);
-            outcomes(expr, &rest, first + half, values, failed);
+            let step = count.div_ceil(ways);
+            for start in (0..count).step_by(step) {
+                let part = batch.slice(start, step.min(count - start));
+                take_apart(expr, &part, ways, first + start, values, failed);
+            }
         }
     }
 }
@@ -359,25 +403,10 @@ impl PhysicalExpr for Guarded {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> BoundResult<ColumnarValue> {
-        let neutral = BooleanBuffer::collect_bool(batch.num_rows(), |_| !self.decisive());
-        let mut known = BooleanArray::new(neutral, None);
-        let mut failed = Vec::new();
-        for part in &self.parts {
-            let values = if part.may_fail {
-                let open = self.undecided(&known);
-                if !open.has_true() {
-                    break;
-                }
-                self.on_rows(&part.expr, batch, &open, &mut failed)?
-            } else {
-                booleans(&part.expr, batch)?
-            };
-            known = self.combine(&known, &values)?;
-        }
-        let undecided = self.undecided(&known);
-        match (failed.into_iter()).find(|(row, _)| undecided.value(*row)) {
+        let (values, failed) = self.outcomes(batch)?;
+        match failed.into_iter().next() {
             Some((_, error)) => Err(error),
-            None => Ok(ColumnarValue::Array(Arc::new(known))),
+            None => Ok(ColumnarValue::Array(Arc::new(values))),
         }
     }
 
@@ -544,5 +573,49 @@ impl ScalarUDFImpl for Condition {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         self.expr.evaluate(&batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use datafusion::physical_expr::expressions::{binary, col, is_not_null, lit};
+
+    use super::*;
+
+    /// Conditions in conditions, of which the innermost fails on all rows and no other part decides one: the rows are
+    /// found in a time that does not multiply from level to level.
+    #[test]
+    fn rows_that_fail_are_found_through_many_levels() {
+        const ROWS: i64 = 2_000;
+        let fields = ["x", "y"].map(|name| Field::new(name, DataType::Int64, false));
+        let schema = Schema::new(fields.to_vec());
+        let x: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ROWS));
+        let y: ArrayRef = Arc::new(Int64Array::from_iter_values((0..ROWS).map(|_| 0)));
+        let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![x, y]).unwrap();
+        let column = |name| col(name, &schema).unwrap();
+        let op = |left, op, right| binary(left, op, right, &schema).unwrap();
+        for hidden in [false, true] {
+            let ratio = op(lit(10_i64), Operator::Divide, column("y"));
+            let mut condition = op(ratio, Operator::Gt, lit(1_i64));
+            for level in 0..8_i64 {
+                if hidden {
+                    condition = is_not_null(condition).unwrap();
+                }
+                let (compare, junction) = if level % 2 == 0 {
+                    (Operator::Gt, Operator::And)
+                } else {
+                    (Operator::Lt, Operator::Or)
+                };
+                let other = op(column("x"), compare, lit(-level - 1));
+                condition = op(condition, junction, other);
+            }
+            let condition = guarded(&condition, &schema).unwrap();
+            condition.evaluate(&batch).unwrap_err();
+            let (values, failed) = outcomes(&condition, &batch).unwrap();
+            assert_eq!(values.null_count(), batch.num_rows());
+            let rows: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
+            assert_eq!(rows, (0..batch.num_rows()).collect::<Vec<_>>());
+        }
     }
 }
