@@ -145,6 +145,7 @@ impl ConnectorPlugin for PostgresSource {
         Task::Source(Box::new(PostgresSourceTask {
             context: None,
             offset: None,
+            stored: Lsn(0),
             phase: Phase::Idle,
         }))
     }
@@ -261,6 +262,8 @@ struct PostgresSourceTask {
     context: Option<TaskContext>,
     /// Behind everything that went out; `None` where nothing ever did.
     offset: Option<Offset>,
+    /// Everything before is in the log; `offset` may be ahead of it.
+    stored: Lsn,
     phase: Phase,
 }
 
@@ -289,6 +292,11 @@ impl SourceTask for PostgresSourceTask {
                 ))
             })?),
         };
+        self.stored = self
+            .offset
+            .as_ref()
+            .map(|offset| offset.position.end)
+            .unwrap_or_default();
         self.context = Some(context);
         self.begin(config).await
     }
@@ -330,7 +338,7 @@ impl SourceTask for PostgresSourceTask {
                         let json = offset.to_json();
                         let completed = offset.snapshot == offset::Snapshot::Completed;
                         if completed {
-                            self.phase = after_snapshot(&shared, &offset);
+                            self.phase = after_snapshot(&shared, &offset, self.stored);
                         }
                         self.offset = Some(offset);
                         Ok(Poll::Batch {
@@ -352,8 +360,10 @@ impl SourceTask for PostgresSourceTask {
     }
 
     async fn committed(&mut self, offsets: &[SourceOffset]) -> Result<(), ConnectError> {
-        let Phase::Streaming(streaming, shared) = &mut self.phase else {
-            return Ok(());
+        let (shared, mut streaming) = match &mut self.phase {
+            Phase::Streaming(streaming, shared) => (shared, Some(streaming)),
+            Phase::Reading(_, shared) => (shared, None),
+            Phase::Idle | Phase::Finished => return Ok(()),
         };
         let partition = offset::partition(&shared.config.prefix);
         for stored in offsets
@@ -364,8 +374,12 @@ impl SourceTask for PostgresSourceTask {
                 .offset
                 .get("lsn_commit")
                 .and_then(serde_json::Value::as_u64);
-            if let Some(end) = end {
-                streaming.committed(Lsn(end));
+            let Some(end) = end.map(Lsn) else {
+                continue;
+            };
+            self.stored = self.stored.max(end);
+            if let Some(streaming) = &mut streaming {
+                streaming.committed(end);
             }
         }
         Ok(())
@@ -475,7 +489,7 @@ impl PostgresSourceTask {
     }
 
     async fn enter(
-        &self,
+        &mut self,
         plan: Plan,
         slot: Slot,
         shared: Arc<Shared>,
@@ -501,12 +515,20 @@ impl PostgresSourceTask {
             }
             _ => None,
         };
+        self.stored = match &made {
+            // Nothing before is streamed through it.
+            Some(made) => made.consistent,
+            None => self.stored.max(confirmed),
+        };
         let stored = self.offset.as_ref();
         match plan {
             Plan::Finished => Ok(Phase::Finished),
             Plan::Stream { stored: true, .. } => {
                 let offset = stored.cloned();
-                let mark = offset.as_ref().map(mark_of).unwrap_or_default();
+                let mark = offset
+                    .as_ref()
+                    .map(|offset| mark_of(offset, self.stored))
+                    .unwrap_or_default();
                 let scans = offset.map(|offset| offset.scans).unwrap_or_default();
                 let streaming = Streaming::new(Arc::clone(&shared), mark, scans);
                 Ok(Phase::Streaming(Box::new(streaming), shared))
@@ -516,6 +538,7 @@ impl PostgresSourceTask {
                 let mark = Mark {
                     position: Position { end, inside: None },
                     commit_us: 0,
+                    stored: self.stored,
                 };
                 let streaming = Streaming::new(Arc::clone(&shared), mark, Vec::new());
                 Ok(Phase::Streaming(Box::new(streaming), shared))
@@ -546,18 +569,20 @@ impl PostgresSourceTask {
     }
 }
 
-fn after_snapshot(shared: &Arc<Shared>, offset: &Offset) -> Phase {
+fn after_snapshot(shared: &Arc<Shared>, offset: &Offset, stored: Lsn) -> Phase {
     if shared.config.snapshot_mode == SnapshotMode::InitialOnly {
         return Phase::Finished;
     }
-    let streaming = Streaming::new(Arc::clone(shared), mark_of(offset), offset.scans.clone());
+    let mark = mark_of(offset, stored);
+    let streaming = Streaming::new(Arc::clone(shared), mark, offset.scans.clone());
     Phase::Streaming(Box::new(streaming), Arc::clone(shared))
 }
 
-fn mark_of(offset: &Offset) -> Mark {
+fn mark_of(offset: &Offset, stored: Lsn) -> Mark {
     Mark {
         position: offset.position,
         commit_us: offset.commit_us,
+        stored,
     }
 }
 

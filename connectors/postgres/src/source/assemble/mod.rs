@@ -56,6 +56,8 @@ pub(super) struct Mark {
     pub(super) position: Position,
     /// When the transaction was committed, in microseconds since 1970.
     pub(super) commit_us: i64,
+    /// Everything before is in the log: it may be acknowledged.
+    pub(super) stored: Lsn,
 }
 
 /// What is known of the open transaction.
@@ -112,7 +114,7 @@ impl Assembler {
             queued_records: 0,
             queued_bytes: 0,
             last_commit_us: resume.commit_us,
-            progress: Progress::new(resume.position, now_ms),
+            progress: Progress::new(resume.position, resume.stored, now_ms),
         }
     }
 
@@ -495,6 +497,7 @@ impl Assembler {
                 .open
                 .as_ref()
                 .map_or(self.last_commit_us, |open| open.commit_us),
+            stored: self.progress.acknowledged(),
         }
     }
 
@@ -581,6 +584,7 @@ impl Assembler {
         Some(Mark {
             position,
             commit_us: self.last_commit_us,
+            stored: self.progress.acknowledged(),
         })
     }
 
@@ -594,6 +598,7 @@ impl Assembler {
         Mark {
             position: self.progress.last_offered(),
             commit_us: self.last_commit_us,
+            stored: self.progress.acknowledged(),
         }
     }
 }

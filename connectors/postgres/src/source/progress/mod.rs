@@ -86,8 +86,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A stream that resumes at a stored position.
-    pub(super) fn new(resume: Position, now_ms: u64) -> Self {
+    /// A stream that resumes at a position, which may still be on its way to the log; everything before `stored` is in
+    /// it.
+    pub(super) fn new(resume: Position, stored: Lsn, now_ms: u64) -> Self {
+        let stored = stored.min(resume.end);
         Self {
             resume,
             received: resume,
@@ -95,8 +97,8 @@ impl Progress {
             open: None,
             offered: resume,
             offered_at_ms: now_ms,
-            stored: resume.end,
-            acknowledged: resume.end,
+            stored,
+            acknowledged: stored,
         }
     }
 

@@ -59,8 +59,13 @@ fn stream(progress: &mut Progress, most: usize) -> Vec<(u32, usize, Position)> {
     new
 }
 
+/// A stream that resumes at a position that is in the log.
+fn resumed(position: Position, now_ms: u64) -> Progress {
+    Progress::new(position, position.end, now_ms)
+}
+
 fn all() -> Vec<(u32, usize)> {
-    let mut progress = Progress::new(Position::default(), 0);
+    let mut progress = resumed(Position::default(), 0);
     names(&stream(&mut progress, usize::MAX))
 }
 
@@ -81,7 +86,7 @@ fn a_restart_behind_any_message_hands_out_the_rest_and_nothing_twice() {
             let mut seen = Vec::new();
             let mut position = Position::default();
             for most in [cut, again, usize::MAX] {
-                let mut progress = Progress::new(position, 0);
+                let mut progress = resumed(position, 0);
                 let new = stream(&mut progress, most);
                 seen.extend(names(&new));
                 position = new.last().map_or(position, |(_, _, behind)| *behind);
@@ -95,7 +100,7 @@ fn a_restart_behind_any_message_hands_out_the_rest_and_nothing_twice() {
 fn a_reconnect_behind_any_message_hands_out_the_rest_and_nothing_twice() {
     let expected = all();
     for cut in 0..20 {
-        let mut progress = Progress::new(Position::default(), 0);
+        let mut progress = resumed(Position::default(), 0);
         let new = stream(&mut progress, cut);
         let mut seen = names(&new);
         if let Some((_, _, behind)) = new.last() {
@@ -109,7 +114,7 @@ fn a_reconnect_behind_any_message_hands_out_the_rest_and_nothing_twice() {
 
 #[test]
 fn the_offset_of_debezium_tells_only_the_position_of_the_change() {
-    let mut progress = Progress::new(
+    let mut progress = resumed(
         Position {
             end: Lsn(24),
             inside: Some(Inside {
@@ -128,7 +133,7 @@ fn the_offset_of_debezium_tells_only_the_position_of_the_change() {
 
 #[test]
 fn only_what_is_stored_is_acknowledged() {
-    let mut progress = Progress::new(Position::default(), 0);
+    let mut progress = resumed(Position::default(), 0);
     stream(&mut progress, usize::MAX);
     progress.keepalive(Lsn(90));
     assert_eq!(progress.acknowledged(), Lsn(0));
@@ -139,8 +144,25 @@ fn only_what_is_stored_is_acknowledged() {
 }
 
 #[test]
+fn a_stream_that_resumes_ahead_of_the_log_acknowledges_only_what_the_log_has() {
+    let ahead = Position {
+        end: Lsn(44),
+        inside: None,
+    };
+    let mut progress = Progress::new(ahead, Lsn(24), 0);
+    assert_eq!(progress.start(), Lsn(44));
+    assert_eq!(progress.acknowledged(), Lsn(24));
+    progress.reconnect();
+    assert_eq!(progress.acknowledged(), Lsn(24));
+    assert_eq!(progress.committed(Lsn(44)), Lsn(44));
+    // A slot that was made anew begins behind what an earlier one had acknowledged.
+    let progress = Progress::new(ahead, Lsn(90), 0);
+    assert_eq!(progress.acknowledged(), Lsn(44));
+}
+
+#[test]
 fn a_quiet_stream_moves_only_between_transactions_and_not_too_often() {
-    let mut progress = Progress::new(Position::default(), 0);
+    let mut progress = resumed(Position::default(), 0);
     progress.keepalive(Lsn(100));
     assert_eq!(progress.quiet(QUIET_MS - 1), None);
     let moved = progress.quiet(QUIET_MS).unwrap();
@@ -176,11 +198,11 @@ fn a_keepalive_does_not_forget_the_transaction_that_is_to_come_again() {
             messages: Some(3),
         }),
     };
-    let mut progress = Progress::new(half, 0);
+    let mut progress = resumed(half, 0);
     progress.keepalive(Lsn(35));
     assert_eq!(progress.position(), half, "it is not quiet yet");
     assert_eq!(progress.quiet(QUIET_MS).unwrap().end, Lsn(35));
-    let mut progress = Progress::new(progress.position(), 0);
+    let mut progress = resumed(progress.position(), 0);
     assert_eq!(
         names(&stream(&mut progress, usize::MAX)),
         [(5, 2), (9, 0), (10, 0), (10, 1)]
@@ -189,7 +211,7 @@ fn a_keepalive_does_not_forget_the_transaction_that_is_to_come_again() {
 
 #[test]
 fn messages_outside_of_transactions_come_once() {
-    let mut progress = Progress::new(
+    let mut progress = resumed(
         Position {
             end: Lsn(10),
             inside: None,
@@ -198,7 +220,7 @@ fn messages_outside_of_transactions_come_once() {
     );
     assert_eq!(progress.lone(Lsn(9)), Verdict::Known);
     assert_eq!(progress.lone(Lsn(10)), Verdict::New);
-    let mut again = Progress::new(progress.position(), 0);
+    let mut again = resumed(progress.position(), 0);
     assert_eq!(again.lone(Lsn(10)), Verdict::Known);
     assert_eq!(again.lone(Lsn(11)), Verdict::New);
 }
