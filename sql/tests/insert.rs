@@ -65,3 +65,16 @@ async fn a_statement_that_fails_in_the_middle_writes_nothing() {
     fixture.run("DELETE FROM t WHERE id < 50").await;
     assert_eq!(fixture.rows("SELECT count(*) FROM v").await, [["49"]]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_fit_the_topic_are_inserted_beside_each_other() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run("CREATE TABLE big (id BIGINT PRIMARY KEY, s TEXT) WITH (partitions = 1)")
+        .await;
+    fixture
+        .run("INSERT INTO big SELECT * FROM (VALUES (1, repeat('a', 520000)), (2, repeat('b', 600000))) v(id, s)")
+        .await;
+    let lengths = fixture.sorted("SELECT id, length(s) AS n FROM big").await;
+    assert_eq!(lengths, [["1", "520000"], ["2", "600000"]]);
+}

@@ -344,12 +344,14 @@ impl<'a> Records<'a> {
 
     fn add(&mut self, partition: usize, key: Option<&[u8]>, value: Option<&[u8]>) {
         let batch = &mut self.growing[partition];
-        batch.append(self.target.now_ms, key, value, &[]);
-        if batch.size_bytes() >= BATCH_BYTES {
+        let row_bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        // A row that fits its topic alone must not make a batch that does not.
+        if !batch.is_empty() && batch.size_bytes() + row_bytes > BATCH_BYTES {
             let full = std::mem::replace(batch, BatchBuilder::new(Compression::None));
             self.full.push((partition, full));
             self.next = (self.next + 1) % self.growing.len();
         }
+        self.growing[partition].append(self.target.now_ms, key, value, &[]);
     }
 
     async fn send(self) -> Result<(), Diagnostic> {
