@@ -84,10 +84,15 @@ pub(crate) async fn handle(
             ..FetchResponse::default()
         };
     }
-    let mut headers = Vec::with_capacity(request.topics.len());
-    let mut slots: Vec<Vec<Slot>> = Vec::with_capacity(request.topics.len());
+    let mut headers = Vec::new();
+    let mut slots: Vec<Vec<Slot>> = Vec::new();
     let mut named = HashSet::new();
-    for topic in request.topics {
+    // A topic without partitions has no answer, and a request that waits keeps nothing of it.
+    for topic in request
+        .topics
+        .into_iter()
+        .filter(|topic| !topic.partitions.is_empty())
+    {
         let found = if context.api_version >= TOPIC_IDS_FROM {
             broker
                 .topics

@@ -13,6 +13,9 @@ use log_protocol::ErrorCode;
 
 use super::{Command, Group, Join, JoinReply, Limits, Member, Phase, SyncReply};
 
+/// A client knows a handful of assignors; what a member names is kept as long as its session.
+const PROTOCOLS_MAX: usize = 100;
+
 impl Group {
     /// A member wants in, or in again.
     pub(crate) fn join(&mut self, join: Join, limits: &Limits, now: i64) -> Vec<Command> {
@@ -60,7 +63,8 @@ impl Group {
     }
 
     fn accepts_protocols(&self, join: &Join) -> bool {
-        if join.protocol_type.is_empty() || join.protocols.is_empty() {
+        let protocols = 1..=PROTOCOLS_MAX;
+        if join.protocol_type.is_empty() || !protocols.contains(&join.protocols.len()) {
             return false;
         }
         if self.members.is_empty() {

@@ -287,6 +287,13 @@ fn protocols_and_sessions_that_do_not_fit_are_refused() {
         ErrorCode::InconsistentGroupProtocol
     );
     let mut request = driver.request("", "c", None);
+    request.protocols = vec![request.protocols[0].clone(); 101];
+    let ticket = driver.send(request);
+    assert_eq!(
+        driver.joins[&ticket].error,
+        ErrorCode::InconsistentGroupProtocol
+    );
+    let mut request = driver.request("", "c", None);
     request.session_timeout_ms = 10;
     let ticket = driver.send(request);
     assert_eq!(
