@@ -49,8 +49,16 @@ pub(crate) fn target_issue(name: &str, worker: &ConnectConfig) -> Option<&'stati
     }
 }
 
+/// Kafka's own; other names with two underscores are a connector's to use, as Debezium's `__debezium-heartbeat.…` are.
+const KAFKAS_OWN: [&str; 4] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+    "__cluster_metadata",
+];
+
 fn is_internal(name: &str, worker: &ConnectConfig) -> bool {
-    name.starts_with("__")
+    KAFKAS_OWN.contains(&name)
         || name.starts_with("_thalweg.")
         || [
             &worker.config_topic,
@@ -72,5 +80,26 @@ fn name_issue(name: &str) -> Option<&'static str> {
         Some("a topic's name has only ASCII letters, digits and . _ -")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_systems_own_topics_are_closed_to_connectors() {
+        let worker = ConnectConfig::default();
+        for name in [
+            "__consumer_offsets",
+            "__transaction_state",
+            "_thalweg.catalog",
+            "connect-offsets",
+        ] {
+            assert!(target_issue(name, &worker).is_some(), "{name}");
+        }
+        for name in ["__debezium-heartbeat.shop", "orders", "connect"] {
+            assert_eq!(target_issue(name, &worker), None, "{name}");
+        }
     }
 }
