@@ -181,7 +181,8 @@ fn settings_stay_and_errors_name_the_line_of_the_whole_text() {
     assert!(server.shell(SETUP).status.success());
     let output = server.shell(
         "-- what follows is longer than nothing\n\
-         SET 'statement_timeout' = '0ms';\n\n SELECT count(*) AS n FROM t",
+         SET 'statement_timeout' = '1ms';\n\n SELECT count(*) AS n FROM (SELECT unnest(range(0, 100000)) AS x) a \
+         JOIN (SELECT unnest(range(0, 100000)) AS x) b ON a.x + b.x <> 0.5",
     );
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
