@@ -67,6 +67,8 @@ struct Reading {
     table: Arc<Table>,
     scan: usize,
     is_first: bool,
+    /// Where a signal gave a condition: the same query without it, for no rows.
+    without_condition: Option<String>,
 }
 
 /// The row that waits for the next one.
@@ -275,11 +277,13 @@ impl Snapshot {
         let asked_rows = self
             .request
             .as_ref()
-            .and_then(|request| request.condition(&entry.schema, &entry.name));
+            .and_then(|request| request.condition(&entry.schema, &entry.name))
+            .map(|condition| format!("({condition})"));
+        let is_asked = asked_rows.is_some();
         let filters: Vec<String> = published_rows
-            .into_iter()
-            .chain(asked_rows.map(str::to_owned))
             .map(|condition| format!("({condition})"))
+            .into_iter()
+            .chain(asked_rows)
             .collect();
         catalog::learn_types(&mut self.connection, &columns, &mut self.types)
             .await
@@ -308,7 +312,18 @@ impl Snapshot {
         let Some(entry) = self.tables.pop_front() else {
             return Ok(false);
         };
-        let sql = self.select(&entry, &table, &names, behind.as_deref(), filters);
+        let mut without_condition = None;
+        if is_asked {
+            let published = filters.split_last().map_or(&[][..], |(_, others)| others);
+            let plain = self.select(&entry, &table, &names, behind.as_deref(), published);
+            without_condition = Some(format!("{plain} LIMIT 0"));
+            // Its condition may fail: the transaction with the snapshot outlives that.
+            self.connection
+                .query("SAVEPOINT condition")
+                .await
+                .map_err(fail)?;
+        }
+        let sql = self.select(&entry, &table, &names, behind.as_deref(), &filters);
         self.connection.enqueue(&sql).map_err(fail)?;
         tracing::info!(
             table = format!("{}.{}", table.schema, table.name),
@@ -318,6 +333,7 @@ impl Snapshot {
             table: Arc::new(table),
             scan,
             is_first: true,
+            without_condition,
         });
         Ok(true)
     }
@@ -352,7 +368,7 @@ impl Snapshot {
         table: &Table,
         names: &[String],
         behind: Option<&[String]>,
-        filters: Vec<String>,
+        filters: &[String],
     ) -> String {
         let name = format!("{}.{}", entry.schema, entry.name);
         let from = match self
@@ -379,7 +395,7 @@ impl Snapshot {
             let values: Vec<String> = behind.iter().map(|part| literal(part)).collect();
             format!("({key}) > ({})", values.join(", "))
         });
-        let conditions: Vec<String> = filters.into_iter().chain(behind).collect();
+        let conditions: Vec<String> = filters.iter().cloned().chain(behind).collect();
         if !conditions.is_empty() {
             sql = format!("{sql} WHERE {}", conditions.join(" AND "));
         }
@@ -394,8 +410,41 @@ impl Snapshot {
         match tokio::time::timeout(wait, self.connection.row()).await {
             Err(_) => Ok(None),
             Ok(Ok(row)) => Ok(Some(row)),
+            Ok(Err(error)) if self.passes_over(&error).await => Ok(Some(None)),
             Ok(Err(error)) => Err(self.refused(error)),
         }
+    }
+
+    /// Whether a reading failed for the condition that a signal gave, and not for its table: the rest of it is passed
+    /// over then, as every other signal that is wrong.
+    async fn passes_over(&mut self, error: &WireError) -> bool {
+        let WireError::Server(server) = error else {
+            return false;
+        };
+        let Some(reading) = &self.reading else {
+            return false;
+        };
+        let Some(plain) = reading.without_condition.as_deref() else {
+            return false;
+        };
+        if !may_be_of_condition(&server.code) {
+            return false;
+        }
+        let probe = format!("ROLLBACK TO SAVEPOINT condition; {plain}");
+        if self.connection.query(&probe).await.is_err() {
+            return false;
+        }
+        tracing::warn!(
+            table = format!("{}.{}", reading.table.schema, reading.table.name),
+            error = %server,
+            "a signal's condition cannot be applied: the table is passed over"
+        );
+        // Its changes behind the signal are all to come.
+        if let Some(scan) = self.scans.get_mut(reading.scan) {
+            scan.view = None;
+            scan.high = Lsn(0);
+        }
+        true
     }
 
     fn refused(&self, error: WireError) -> ConnectError {
@@ -559,8 +608,34 @@ enum Last {
     OfAll,
 }
 
+/// Whether a server's refusal may be about a condition: the others are about the server, the user and the line.
+fn may_be_of_condition(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    !matches!(
+        class,
+        "08" | "28" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX"
+    )
+}
+
 fn is_done(scans: &[Scan], table: &TableEntry) -> bool {
     scans
         .iter()
         .any(|scan| scan.schema == table.schema && scan.table == table.name && scan.done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_that_may_be_about_a_condition() {
+        // A syntax error, an unknown column, a division by zero, a function that is not allowed, one that writes.
+        for code in ["42601", "42703", "22012", "42501", "25006"] {
+            assert!(may_be_of_condition(code), "{code}");
+        }
+        // The server stops, is out of memory, a conflict with recovery, a damaged page.
+        for code in ["57P01", "53200", "40001", "XX001"] {
+            assert!(!may_be_of_condition(code), "{code}");
+        }
+    }
 }
