@@ -30,7 +30,7 @@ pub(super) enum Signal {
 pub(super) struct Request {
     /// Expressions of `schema.table`.
     pub(super) tables: Vec<String>,
-    /// Conditions in SQL by `schema.table`.
+    /// Conditions in SQL by `schema.table`; rows that meet one of a table's are read.
     pub(super) conditions: Vec<(String, String)>,
     /// Whether rows are marked as incremental.
     pub(super) incremental: bool,
@@ -113,8 +113,15 @@ impl Request {
         })
     }
 
-    /// This and another one as one.
-    pub(super) fn and(mut self, other: Self) -> Self {
+    /// This and another one as one: what either asks for is read, so that a table that one of them asks for without a
+    /// condition is read whole.
+    pub(super) fn and(mut self, mut other: Self) -> Self {
+        let (here, there) = (self.clone(), other.clone());
+        self.conditions
+            .retain(|(table, _)| !there.asks_whole(table));
+        other
+            .conditions
+            .retain(|(table, _)| !here.asks_whole(table));
         self.tables.extend(other.tables);
         self.conditions.extend(other.conditions);
         self.incremental = self.incremental && other.incremental;
@@ -123,15 +130,32 @@ impl Request {
 
     /// Whether a table is asked for.
     pub(super) fn names(&self, schema: &str, table: &str) -> bool {
+        self.asks(&format!("{schema}.{table}"))
+    }
+
+    fn asks(&self, name: &str) -> bool {
         Patterns::parse("data-collections", &self.tables.join(","))
-            .is_ok_and(|patterns| patterns.matches(&format!("{schema}.{table}")))
+            .is_ok_and(|patterns| patterns.matches(name))
+    }
+
+    fn asks_whole(&self, name: &str) -> bool {
+        self.asks(name) && !self.conditions.iter().any(|(table, _)| table == name)
     }
 
     /// The condition of a table's rows.
-    pub(super) fn condition(&self, schema: &str, table: &str) -> Option<&str> {
+    pub(super) fn condition(&self, schema: &str, table: &str) -> Option<String> {
         let name = format!("{schema}.{table}");
-        let found = self.conditions.iter().find(|(table, _)| *table == name);
-        found.map(|(_, condition)| condition.as_str())
+        let conditions: Vec<&str> = self
+            .conditions
+            .iter()
+            .filter(|(table, _)| *table == name)
+            .map(|(_, condition)| condition.as_str())
+            .collect();
+        match conditions.as_slice() {
+            [] => None,
+            [one] => Some((*one).to_owned()),
+            several => Some(format!("({})", several.join(") OR ("))),
+        }
     }
 
     /// As it is stored.
@@ -181,7 +205,10 @@ mod tests {
         };
         assert!(request.names("public", "t") && request.names("s", "b"));
         assert!(!request.names("public", "t2"));
-        assert_eq!(request.condition("public", "t"), Some("id < 100"));
+        assert_eq!(
+            request.condition("public", "t").as_deref(),
+            Some("id < 100")
+        );
         assert!(!request.incremental);
         assert_eq!(
             Request::from_json(&request.to_json()),
@@ -198,6 +225,32 @@ mod tests {
         };
         let both = request.and(more);
         assert!(both.names("x", "y") && both.names("public", "t") && !both.incremental);
+    }
+
+    #[test]
+    fn two_requests_read_what_either_asks_for() {
+        let asked = |tables: &[&str], conditions: &[(&str, &str)]| Request {
+            tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+            conditions: conditions
+                .iter()
+                .map(|(table, filter)| ((*table).to_owned(), (*filter).to_owned()))
+                .collect(),
+            incremental: true,
+        };
+        let condition = |request: &Request| request.condition("s", "t");
+        let few = asked(&["s.t"], &[("s.t", "id < 5")]);
+        let more = asked(&["s.*"], &[("s.t", "id = 7 AND n > 0")]);
+        let whole = asked(&["s.(t|u)"], &[]);
+        let elsewhere = asked(&["s.u"], &[]);
+        assert_eq!(
+            condition(&few.clone().and(more.clone())).as_deref(),
+            Some("(id < 5) OR (id = 7 AND n > 0)")
+        );
+        assert_eq!(condition(&few.clone().and(whole.clone())), None);
+        assert_eq!(condition(&whole.clone().and(few.clone())), None);
+        // Once whole it stays so.
+        assert_eq!(condition(&few.clone().and(whole).and(more)), None);
+        assert_eq!(condition(&few.and(elsewhere)).as_deref(), Some("id < 5"));
     }
 
     #[test]
