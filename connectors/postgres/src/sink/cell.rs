@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Datelike, Utc};
 use connect_api::{JsonStyle, Schema, SchemaType, Struct, Value, logical};
 
 /// The kinds of values, in PostgreSQL's words.
@@ -21,6 +22,7 @@ pub(super) enum Kind {
     TimeWithZone,
     Timestamp,
     TimestampWithZone,
+    Interval,
     Uuid,
     Json,
 }
@@ -43,6 +45,7 @@ impl Kind {
             Self::TimeWithZone => "timetz",
             Self::Timestamp => "timestamp",
             Self::TimestampWithZone => "timestamptz",
+            Self::Interval => "interval",
             Self::Uuid => "uuid",
             Self::Json => "jsonb",
         }
@@ -160,6 +163,10 @@ impl Cell {
             }
             (Some(Kind::Json), plain) if plain.ends_with("[]") => {
                 array(text, plain).unwrap_or_else(|| text.clone())
+            }
+            // A column that was made for the number.
+            (Some(Kind::Interval), "bigint") => {
+                micros_of(text).map_or_else(|| text.clone(), |micros| micros.to_string())
             }
             // 10.0 is a whole number too.
             (Some(Kind::Double | Kind::Real), plain) if is_whole(plain) => {
@@ -285,7 +292,14 @@ enum TimeUnit {
     TimeOfDay(i64),
     /// Since 1970; so many a second.
     Instant(i64),
+    /// Microseconds.
+    Duration,
 }
+
+/// Debezium's numbers for the ends of time: of dates, of instants, of durations.
+const ENDS_OF_DAYS: (i64, i64) = (-2_147_472_691, -2_147_472_692);
+const ENDS_OF_INSTANTS: (i64, i64) = (-9_223_372_036_832_400_000, 9_223_372_036_825_200_000);
+const ENDS_OF_DURATIONS: (i64, i64) = (i64::MIN, i64::MAX);
 
 const MILLIS: i64 = 1_000;
 const MICROS: i64 = 1_000_000;
@@ -300,6 +314,7 @@ fn time_of(name: &str) -> Option<TimeUnit> {
         logical::TIMESTAMP | "io.debezium.time.Timestamp" => TimeUnit::Instant(MILLIS),
         "io.debezium.time.MicroTimestamp" => TimeUnit::Instant(MICROS),
         "io.debezium.time.NanoTimestamp" => TimeUnit::Instant(NANOS),
+        "io.debezium.time.MicroDuration" => TimeUnit::Duration,
         _ => return None,
     })
 }
@@ -310,35 +325,103 @@ impl TimeUnit {
             Self::Days => Kind::Date,
             Self::TimeOfDay(_) => Kind::Time,
             Self::Instant(_) => Kind::Timestamp,
+            Self::Duration => Kind::Interval,
         }
     }
 
     fn text(self, value: i64) -> Result<String, String> {
+        let ends = match self {
+            Self::Days => Some(ENDS_OF_DAYS),
+            Self::Instant(_) => Some(ENDS_OF_INSTANTS),
+            Self::Duration => Some(ENDS_OF_DURATIONS),
+            Self::TimeOfDay(_) => None,
+        };
+        match ends {
+            Some((earliest, _)) if value == earliest => return Ok("-infinity".to_owned()),
+            Some((_, latest)) if value == latest => return Ok("infinity".to_owned()),
+            _ => {}
+        }
         match self {
             Self::Days => value
                 .checked_mul(86_400)
-                .and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0))
-                .map(|midnight| midnight.format("%Y-%m-%d").to_string())
+                .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+                .map(|midnight| dated(midnight, ""))
                 .ok_or_else(|| "the date is out of range".to_owned()),
             Self::TimeOfDay(per_second) if value == per_second * 86_400 => {
                 Ok("24:00:00".to_owned())
             }
             Self::TimeOfDay(per_second) => Some(value)
                 .filter(|value| (0..per_second * 86_400).contains(value))
-                .and_then(|value| formatted(value, per_second, "%H:%M:%S"))
+                .and_then(|value| instant(value, per_second))
+                .map(|time| clock(time, per_second))
                 .ok_or_else(|| "the time is out of range".to_owned()),
-            Self::Instant(per_second) => formatted(value, per_second, "%Y-%m-%dT%H:%M:%S")
+            Self::Instant(per_second) => instant(value, per_second)
+                .map(|time| dated(time, &format!("T{}", clock(time, per_second))))
                 .ok_or_else(|| "the timestamp is out of range".to_owned()),
+            Self::Duration => Ok(duration(value)),
         }
     }
 }
 
-fn formatted(value: i64, per_second: i64, seconds: &str) -> Option<String> {
+fn instant(value: i64, per_second: i64) -> Option<DateTime<Utc>> {
     let nanos = value.rem_euclid(per_second) * (NANOS / per_second);
-    let time =
-        chrono::DateTime::from_timestamp(value.div_euclid(per_second), u32::try_from(nanos).ok()?)?;
+    DateTime::from_timestamp(value.div_euclid(per_second), u32::try_from(nanos).ok()?)
+}
+
+/// A date, with the time behind it, as PostgreSQL reads them: years have no sign.
+fn dated(time: DateTime<Utc>, clock: &str) -> String {
+    let (year, era) = match time.year() {
+        year if year > 0 => (year, ""),
+        // There is no year zero.
+        year => (1 - year, " BC"),
+    };
+    format!(
+        "{year:04}-{:02}-{:02}{clock}{era}",
+        time.month(),
+        time.day()
+    )
+}
+
+fn clock(time: DateTime<Utc>, per_second: i64) -> String {
     let fraction = if per_second == MILLIS { "%.3f" } else { "%.6f" };
-    Some(time.format(&format!("{seconds}{fraction}")).to_string())
+    time.format(&format!("%H:%M:%S{fraction}")).to_string()
+}
+
+/// Microseconds as an interval.
+fn duration(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let second = MICROS.unsigned_abs();
+    let micros = micros.unsigned_abs();
+    let seconds = micros / second;
+    format!(
+        "{sign}{:02}:{:02}:{:02}.{:06}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        micros % second
+    )
+}
+
+/// The microseconds that [`duration`] wrote.
+fn micros_of(text: &str) -> Option<i64> {
+    match text {
+        "-infinity" => return Some(ENDS_OF_DURATIONS.0),
+        "infinity" => return Some(ENDS_OF_DURATIONS.1),
+        _ => {}
+    }
+    let (sign, plain) = match text.strip_prefix('-') {
+        Some(plain) => (-1, plain),
+        None => (1, text),
+    };
+    let (clock, micros) = plain.split_once('.')?;
+    let mut seconds = 0_i64;
+    for part in clock.split(':') {
+        seconds = seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?;
+    }
+    let micros = seconds
+        .checked_mul(MICROS)?
+        .checked_add(micros.parse().ok()?)?;
+    Some(sign * micros)
 }
 
 /// Debezium's numeric without a scale of its own: a struct of `scale` and the unscaled `value`.
@@ -362,6 +445,7 @@ fn kind_of_text(name: &str) -> Kind {
     match name {
         "io.debezium.time.ZonedTimestamp" => Kind::TimestampWithZone,
         "io.debezium.time.ZonedTime" => Kind::TimeWithZone,
+        "io.debezium.time.Interval" => Kind::Interval,
         "io.debezium.data.Uuid" => Kind::Uuid,
         "io.debezium.data.Json" => Kind::Json,
         _ => Kind::Text,
@@ -495,6 +579,7 @@ mod tests {
         for (name, kind) in [
             ("time.ZonedTimestamp", "timestamptz"),
             ("time.ZonedTime", "timetz"),
+            ("time.Interval", "interval"),
             ("data.Uuid", "uuid"),
             ("data.Json", "jsonb"),
             ("data.Enum", "text"),
@@ -515,6 +600,70 @@ mod tests {
             text(&decimal, Some(&schema)),
             ("12.3".to_owned(), "numeric")
         );
+    }
+
+    #[test]
+    fn durations_are_intervals() {
+        let schema = Schema::new(SchemaType::Int64).named("io.debezium.time.MicroDuration");
+        for (micros, shown) in [
+            (0, "00:00:00.000000"),
+            (93_784_000_005, "26:03:04.000005"),
+            (-1_500_000, "-00:00:01.500000"),
+            (i64::MAX, "infinity"),
+            (i64::MIN, "-infinity"),
+        ] {
+            let cell = Cell::of(&Value::Int64(micros), Some(&schema)).unwrap();
+            assert_eq!(cell.text.as_deref(), Some(shown));
+            assert_eq!(cell.kind.map(Kind::sql), Some("interval"));
+            assert_eq!(cell.for_column("interval").as_deref(), Some(shown));
+            // A column of numbers has the number.
+            assert_eq!(cell.for_column("bigint"), Some(micros.to_string()));
+        }
+        let null = Cell::of(&Value::Null, Some(&schema)).unwrap();
+        assert_eq!(null.kind.map(Kind::sql), Some("interval"));
+        let schema = Schema::new(SchemaType::String).named("io.debezium.time.Interval");
+        let text_of = "P1Y2M-3DT4H-5M6.7S";
+        assert_eq!(
+            text(&Value::text(text_of), Some(&schema)),
+            (text_of.to_owned(), "interval")
+        );
+    }
+
+    #[test]
+    fn dates_of_all_years_are_written_as_postgresql_does() {
+        let shown = |value: Value, kind: SchemaType, name: &str| {
+            let schema = Schema::new(kind).named(format!("io.debezium.time.{name}"));
+            text(&value, Some(&schema)).0
+        };
+        for (days, expected) in [
+            (-735_160, "0044-03-15 BC"),
+            (-719_163, "0001-12-31 BC"),
+            (-719_162, "0001-01-01"),
+            (2_932_896, "9999-12-31"),
+            (2_932_897, "10000-01-01"),
+            (-2_147_472_692, "infinity"),
+            (-2_147_472_691, "-infinity"),
+        ] {
+            let date = shown(Value::Int32(days), SchemaType::Int32, "Date");
+            assert_eq!(date, expected, "{days}");
+        }
+        for (value, name, expected) in [
+            (
+                -62_135_596_800_001,
+                "Timestamp",
+                "0001-12-31T23:59:59.999 BC",
+            ),
+            (
+                253_402_300_800_000_001,
+                "MicroTimestamp",
+                "10000-01-01T00:00:00.000001",
+            ),
+            (9_223_372_036_825_200_000, "MicroTimestamp", "infinity"),
+            (-9_223_372_036_832_400_000, "Timestamp", "-infinity"),
+        ] {
+            let instant = shown(Value::Int64(value), SchemaType::Int64, name);
+            assert_eq!(instant, expected, "{value}");
+        }
     }
 
     #[test]
