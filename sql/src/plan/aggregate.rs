@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::AggregateFunction as AggregateExpr;
 use streams::{
@@ -256,7 +255,7 @@ impl Lowering<'_> {
             [] if function == AggregateFunction::Count => return Ok(None),
             [Expr::Literal(value, _)]
                 if function == AggregateFunction::Count
-                    && !matches!(value, ScalarValue::Null)
+                    && !call.params.distinct
                     && !value.is_null() =>
             {
                 return Ok(None);
