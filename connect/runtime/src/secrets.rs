@@ -12,14 +12,18 @@
 //! Invariants:
 //! 1. What a placeholder stands for is looked up where a connector, a task or a check starts, and never stored: topics
 //!    and answers have the placeholder.
-//! 2. Neither that nor the value of a key of type PASSWORD is in an answer, a status or a message.
+//! 2. Neither that nor the value of a key of type PASSWORD, nor a password within `connection.url`, is in an answer, a
+//!    status or a message.
 
+use std::ops::Range;
 use std::path::{Component, Path};
 
 use connect_api::{ConfigMap, ConfigType, ConnectError, ConnectorPlugin};
 
 /// What is shown of a password.
 pub(crate) const MASK: &str = "********";
+/// The key whose value may have passwords in it.
+const URL: &str = "connection.url";
 /// Shorter values stand in too many messages by chance to be told from what is secret.
 const HIDDEN_BYTES_MIN: usize = 4;
 /// Bytes of a file that a placeholder names.
@@ -250,6 +254,14 @@ impl Secrets {
                 is_long.then(|| (value.clone(), shown.to_owned()))
             })
             .collect();
+        if let Some(url) = resolved.get(URL) {
+            let hidden = passwords(url)
+                .into_iter()
+                .map(|(_, place)| url[place].to_owned())
+                .filter(|password| password.len() >= HIDDEN_BYTES_MIN)
+                .map(|password| (password, MASK.to_owned()));
+            secrets.extend(hidden);
+        }
         // A secret that holds another is replaced whole.
         secrets.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
         Self(secrets)
@@ -274,6 +286,43 @@ fn is_placeholder(value: &str) -> bool {
         && value.find('}') == Some(value.len() - 1)
 }
 
+/// Where a URL has passwords: `user:password@`, under no name, and parameters, under theirs.
+fn passwords(url: &str) -> Vec<(&str, Range<usize>)> {
+    let mut found = Vec::new();
+    let question = url.find('?').unwrap_or(url.len());
+    let base = &url[..question];
+    if let Some(start) = base.find("://").map(|place| place + 3)
+        && let Some(end) = base.rfind('@').filter(|end| *end >= start)
+        && let Some(colon) = base[start..end].find(':')
+    {
+        found.push(("", start + colon + 1..end));
+    }
+    let mut start = question + 1;
+    for pair in url.get(start..).unwrap_or_default().split('&') {
+        if let Some((name, value)) = pair.split_once('=')
+            && name.to_ascii_lowercase().ends_with("password")
+        {
+            let end = start + pair.len();
+            found.push((name, end - value.len()..end));
+        }
+        start += pair.len() + 1;
+    }
+    found.retain(|(_, place)| !place.is_empty());
+    found
+}
+
+/// The URL with other passwords, where there are others.
+fn with_passwords(url: &str, other: impl Fn(&str, &str) -> Option<String>) -> String {
+    let mut out = url.to_owned();
+    // From the end: the places in front of one stay what they are.
+    for (name, place) in passwords(url).into_iter().rev() {
+        if let Some(password) = other(name, &url[place.clone()]) {
+            out.replace_range(place, &password);
+        }
+    }
+    out
+}
+
 /// A configuration as answers show it.
 pub(crate) fn masked(mut config: ConfigMap, plugin: Option<&dyn ConnectorPlugin>) -> ConfigMap {
     let def = plugin.map(ConnectorPlugin::config_def).unwrap_or_default();
@@ -283,6 +332,10 @@ pub(crate) fn masked(mut config: ConfigMap, plugin: Option<&dyn ConnectorPlugin>
             .is_some_and(|key| key.kind == ConfigType::Password);
         if password && !is_placeholder(value) {
             MASK.clone_into(value);
+        } else if key == URL {
+            *value = with_passwords(value, |_, password| {
+                (!is_placeholder(password)).then(|| MASK.to_owned())
+            });
         }
     }
     config
@@ -303,6 +356,14 @@ pub(crate) fn unmasked(
             .and_then(|known| known.given(stored));
         if let Some(known) = known {
             known.clone_into(value);
+        } else if let Some(stored) = stored.get(URL).filter(|_| key == URL) {
+            let known = passwords(stored);
+            *value = with_passwords(value, |name, password| {
+                let known = known.iter().find(|(known, _)| *known == name);
+                known
+                    .filter(|_| password == MASK)
+                    .map(|(_, place)| stored[place.clone()].to_owned())
+            });
         }
     }
     config
@@ -311,6 +372,57 @@ pub(crate) fn unmasked(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_within_urls_are_masked_and_kept() {
+        let config = |url: &str| ConfigMap::from([(URL.to_owned(), url.to_owned())]);
+        for (url, shown) in [
+            (
+                "jdbc:postgresql://db:5433/shop?user=me&password=p%26w&sslpassword=x&a=b",
+                "jdbc:postgresql://db:5433/shop?user=me&password=********&sslpassword=********&a=b",
+            ),
+            (
+                "postgresql://me:s3/cr:e@t@db:5433/shop?password=pw",
+                "postgresql://me:********@db:5433/shop?password=********",
+            ),
+            (
+                "jdbc:postgresql:shop?password=${env:DB_PASSWORD}",
+                "jdbc:postgresql:shop?password=${env:DB_PASSWORD}",
+            ),
+            (
+                "postgresql://me:${file:/etc/db:password}@db/shop",
+                "postgresql://me:${file:/etc/db:password}@db/shop",
+            ),
+            (
+                "postgresql://me@db:5433/shop?password=&user=a@b",
+                "postgresql://me@db:5433/shop?password=&user=a@b",
+            ),
+            ("no url", "no url"),
+        ] {
+            let answer = masked(config(url), None);
+            assert_eq!(answer[URL], shown);
+            // Sent back as it was read.
+            assert_eq!(unmasked(answer, &config(url), None)[URL], url);
+        }
+        let stored = config("postgresql://me:secret@db/shop?password=other");
+        for (sent, kept) in [
+            // Edited around the password, replaced, and where nothing is known.
+            (
+                "postgresql://you:********@db2/shop",
+                "postgresql://you:secret@db2/shop",
+            ),
+            (
+                "postgresql://me:new@db/shop?password=********",
+                "postgresql://me:new@db/shop?password=other",
+            ),
+            (
+                "postgresql://db/shop?sslpassword=********",
+                "postgresql://db/shop?sslpassword=********",
+            ),
+        ] {
+            assert_eq!(unmasked(config(sent), &stored, None)[URL], kept);
+        }
+    }
 
     fn resolved(value: &str) -> Result<String, String> {
         value_of(value)
