@@ -23,7 +23,7 @@ use connect_api::{ConfigMap, ConfigType, ConnectError, ConnectorPlugin};
 /// What is shown of a password.
 pub(crate) const MASK: &str = "********";
 /// The key whose value may have passwords in it.
-const URL: &str = "connection.url";
+pub(crate) const URL: &str = "connection.url";
 /// Shorter values stand in too many messages by chance to be told from what is secret.
 const HIDDEN_BYTES_MIN: usize = 4;
 /// Bytes of a file that a placeholder names.
@@ -333,12 +333,17 @@ pub(crate) fn masked(mut config: ConfigMap, plugin: Option<&dyn ConnectorPlugin>
         if password && !is_placeholder(value) {
             MASK.clone_into(value);
         } else if key == URL {
-            *value = with_passwords(value, |_, password| {
-                (!is_placeholder(password)).then(|| MASK.to_owned())
-            });
+            *value = masked_url(value);
         }
     }
     config
+}
+
+/// A URL as answers show it.
+pub(crate) fn masked_url(url: &str) -> String {
+    with_passwords(url, |_, password| {
+        (!is_placeholder(password)).then(|| MASK.to_owned())
+    })
 }
 
 /// A configuration that was read, edited and sent back: passwords that come as they are shown are those that are

@@ -44,6 +44,12 @@ impl ConnectorPlugin for Lines {
                 None,
                 "Secret.",
             ))
+            .with(ConfigKey::optional(
+                "connection.url",
+                ConfigType::String,
+                None,
+                "URL.",
+            ))
     }
 
     fn undeclared(&self, key: &str) -> Undeclared {
@@ -97,6 +103,18 @@ async fn refusal(more: &[(&str, &str)]) -> String {
         .nth(1)
         .unwrap_or_default()
         .to_owned()
+}
+
+#[tokio::test]
+async fn a_password_in_a_url_is_not_told() {
+    let url = ("connection.url", "postgresql://me:s3cret@h/db?password=t0p");
+    let infos = checked(&[&GOOD[..], &[url]].concat()).await.unwrap();
+    let told = infos.to_json().to_string();
+    assert!(
+        told.contains("postgresql://me:********@h/db?password=********"),
+        "{told}"
+    );
+    assert!(!told.contains("s3cret") && !told.contains("t0p"), "{told}");
 }
 
 #[tokio::test]

@@ -148,7 +148,12 @@ impl ConfigInfos {
     fn show(&mut self, stored: &ConfigMap, secrets: &Secrets) {
         for (key, value) in &mut self.keys {
             if let Some(given) = key.given(stored) {
-                value.value = Some(given.to_owned());
+                let is_url = key.name == secrets::URL;
+                value.value = Some(if is_url {
+                    secrets::masked_url(given)
+                } else {
+                    given.to_owned()
+                });
             }
             for error in &mut value.errors {
                 *error = secrets.hide(std::mem::take(error));
