@@ -157,14 +157,14 @@ impl Lowering<'_> {
     ) -> Result<Option<usize>, Diagnostic> {
         let end = bounds
             .iter()
-            .position(|bound| bound.is_some_and(|bound| bound.to_end_us == 0));
+            .position(|bound| bound.is_some_and(WindowBound::is_end));
         if end.is_some() {
             return Ok(end);
         }
-        let Some((place, bound)) = bounds
-            .iter()
-            .enumerate()
-            .find_map(|(place, bound)| bound.map(|bound| (place, bound)))
+        let Some((place, bound, to_end_us)) =
+            bounds.iter().enumerate().find_map(|(place, bound)| {
+                bound.and_then(|bound| Some((place, bound, bound.to_end_us?)))
+            })
         else {
             return Ok(None);
         };
@@ -175,13 +175,13 @@ impl Lowering<'_> {
         let field = rows.schema.field(column);
         let end: Arc<dyn BatchExpr> = Arc::new(ShiftedColumn {
             column,
-            shift_us: bound.to_end_us,
+            shift_us: to_end_us,
             name: field.name().clone(),
         });
         let hidden = Field::new(HIDDEN_WINDOW_END, field.data_type().clone(), true);
         inputs.push((end, None), hidden, None);
         bounds.push(Some(WindowBound {
-            to_end_us: 0,
+            to_end_us: Some(0),
             ..bound
         }));
         Ok(Some(bounds.len() - 1))

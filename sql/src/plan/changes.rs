@@ -71,14 +71,16 @@ impl Changes {
     }
 }
 
-/// Where a projection puts a column, or another bound of the same window, which says as much.
+/// Where a projection puts a column, or another bound of the same window that says as much.
 fn found(column: usize, places: &[Option<usize>], bounds: &[Option<WindowBound>]) -> Option<usize> {
-    let window_of = |place: usize| bounds[place].map(|bound| bound.window);
     let same = places.iter().position(|place| *place == Some(column));
     same.or_else(|| {
-        let window = window_of(column)?;
-        let same_window = |place: &Option<usize>| place.and_then(window_of) == Some(window);
-        places.iter().position(same_window)
+        let bound = bounds[column]?;
+        let says_as_much = |place: &Option<usize>| {
+            let other = place.and_then(|place| bounds[place]);
+            other.is_some_and(|other| other.tells(bound))
+        };
+        places.iter().position(says_as_much)
     })
 }
 

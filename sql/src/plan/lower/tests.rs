@@ -1,4 +1,4 @@
-//! Names of operators: what a job finds its state by.
+//! Names of operators, what a job finds its state by; and which columns tell a window.
 
 use uuid::Uuid;
 
@@ -76,4 +76,32 @@ fn operators_of_one_name_are_counted() {
     let query = "SELECT DISTINCT n FROM (SELECT count(*) AS n FROM flights GROUP BY k)";
     let names = operators(query);
     assert_eq!(names, [":flights", "::flights", "::flights#2"]);
+}
+
+/// An end tells its window, and with it any other bound that does; a start that windows of several lengths share does not.
+#[test]
+fn only_bounds_that_tell_their_window_stand_for_it() {
+    let bound = |window, to_end_us| WindowBound { window, to_end_us };
+    let (end, time, start) = (bound(0, Some(0)), bound(0, Some(1_000)), bound(0, None));
+    assert!(end.is_end() && !time.is_end() && !start.is_end());
+    assert!(end.tells(time) && time.tells(end));
+    assert!(!end.tells(start) && !start.tells(end) && !start.tells(start));
+    assert!(!end.tells(bound(1, Some(0))));
+
+    let fields = ["window_start", "window_end", "n"];
+    let fields = fields.map(|name| (None, Arc::new(Field::new(name, DataType::Int64, true))));
+    let schema = DFSchema::new_with_metadata(fields.to_vec(), Default::default()).unwrap();
+    let keyed = Changes::Keyed(vec![0, 1]);
+    let of_any_length = [Some(start), Some(end), None];
+    let of_one_length = [Some(bound(0, Some(60))), Some(end), None];
+    let start_alone = [Some(0), Some(2)];
+    assert_eq!(
+        keyed.mapped(&start_alone, &of_one_length, &schema),
+        Changes::Keyed(vec![0])
+    );
+    assert_eq!(
+        keyed.mapped(&start_alone, &of_any_length, &schema),
+        Changes::Unkeyed("window_end identifies its rows but is not selected".to_owned())
+    );
+    assert_eq!(keyed.dropped(&start_alone, &of_any_length), [1]);
 }
