@@ -7,6 +7,7 @@
 mod aggregate;
 mod chunk;
 mod decode;
+mod driver;
 mod encode;
 mod engine;
 mod expr;
@@ -29,6 +30,7 @@ mod why;
 
 pub use chunk::{Chunk, Origin};
 pub use decode::{Decoded, Decoder, RowFailure, SourceSpecError};
+pub use driver::Driver;
 pub use encode::{JsonEncoder, JsonRows, KeyEncoder, KeyEncoderError, KeyRows};
 pub use engine::{ConfigError, Engine, EngineConfig, EngineError};
 pub use expr::{BatchExpr, ColumnExpr, ExprError};

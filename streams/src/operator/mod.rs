@@ -16,6 +16,7 @@
 //! 3. Watermarks that a node sees never fall.
 
 mod aggregate;
+mod check;
 mod effects;
 mod filter;
 mod join;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use arrow::error::ArrowError;
 use thiserror::Error;
 
+pub(crate) use check::Check;
 pub(crate) use effects::{Effects, SideRecord};
 pub(crate) use late::iso8601;
 
@@ -132,11 +134,14 @@ struct Edge {
 }
 
 struct Node {
+    id: OperatorId,
     operator: Box<dyn Operator>,
     inputs: Vec<usize>,
     consumers: Vec<Edge>,
     is_output: bool,
     watermark: Watermark,
+    /// Who watches what it emits, if anybody does.
+    check: Option<Check>,
 }
 
 /// Hands chunks to whoever comes after an operator.
@@ -147,6 +152,7 @@ pub(crate) struct Emitter<'a> {
     base: usize,
     consumers: &'a [Edge],
     is_output: bool,
+    check: Option<(&'a mut Check, OperatorId)>,
 }
 
 impl Emitter<'_> {
@@ -158,6 +164,12 @@ impl Emitter<'_> {
     ) -> Result<(), OperatorError> {
         if chunk.is_empty() {
             return Ok(());
+        }
+        if let Some((check, operator)) = &mut self.check {
+            let operator = *operator;
+            check
+                .emitted(&chunk)
+                .map_err(|reason| OperatorError::Inconsistent { operator, reason })?;
         }
         let own_watermark = context.watermark;
         for edge in self.consumers {
@@ -190,6 +202,7 @@ impl Node {
             base,
             consumers: &self.consumers,
             is_output: self.is_output,
+            check: self.check.as_mut().map(|check| (check, self.id)),
         };
         self.operator.on_chunk(port, chunk, context, &mut out)
     }
@@ -258,14 +271,29 @@ impl Graph {
                 nodes[input].consumers.push(Edge { node: index, port });
             }
             nodes.push(Node {
+                id: node.id,
                 operator,
                 inputs: node.inputs.clone(),
                 consumers: Vec::new(),
                 is_output: index + 1 == plan.nodes.len(),
                 watermark: Watermark::None,
+                check: None,
             });
         }
         Self { nodes }
+    }
+
+    /// Has every operator watched from now on: `checks` says of each node what it has emitted so far.
+    pub(crate) fn watch(&mut self, checks: Vec<Check>) {
+        for (node, check) in self.nodes.iter_mut().zip(checks) {
+            node.check = Some(check);
+        }
+    }
+
+    /// What each operator has emitted, where they are watched.
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let checks = self.nodes.iter();
+        checks.filter_map(|node| node.check.clone()).collect()
     }
 
     /// Lets every operator read what it needs.
@@ -321,6 +349,7 @@ impl Graph {
                 base: index + 1,
                 consumers: &node.consumers,
                 is_output: node.is_output,
+                check: node.check.as_mut().map(|check| (check, node.id)),
             };
             let mut context = Context {
                 state,

@@ -23,6 +23,8 @@ struct Script {
     state: State,
     graph: Graph,
     effects: Effects,
+    /// What each operator had emitted at the last commit: all of them are watched.
+    checks: Vec<Check>,
 }
 
 impl Script {
@@ -33,15 +35,20 @@ impl Script {
     fn with_cache(plan: StreamPlan, cache_bytes: usize) -> Self {
         let store = Arc::new(MemoryStore::new(usize::MAX));
         let memory = Memory { cache_bytes };
+        let checks = plan
+            .nodes
+            .iter()
+            .map(|node| Check::new(node.schema.clone()));
         let mut script = Self {
             state: State::new(store.clone()),
             graph: Graph::build(&plan, memory),
             effects: Effects::recording("errors"),
+            checks: checks.collect(),
             plan,
             memory,
             store,
         };
-        script.graph.open(&script.state).unwrap();
+        script.restart();
         script
     }
 
@@ -88,12 +95,14 @@ impl Script {
             )
             .unwrap();
         self.graph.after_commit();
+        self.checks = self.graph.checks();
     }
 
     /// Forgets everything that is not in the store.
     fn restart(&mut self) {
         self.state = State::new(self.store.clone());
         self.graph = Graph::build(&self.plan, self.memory);
+        self.graph.watch(self.checks.clone());
         self.graph.open(&self.state).unwrap();
     }
 
@@ -579,6 +588,8 @@ fn an_aggregate_that_is_unknown_is_passed_over_and_a_new_one_begins() {
         panic!("it is the last node")
     };
     spec.aggregates[1].id = 7;
+    // It takes back what the other plan gave.
+    script.checks.clear();
     script.restart();
     script.push(source, "+ a 1");
     assert_eq!(script.end(None), ["- a 2 ~ 12", "+ a 3 1 13"]);
