@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::engine::EngineError;
 use crate::state::{BlockHeader, StateStore};
+use crate::tally::Tally;
 use crate::task::{
     Command, Environment, Event, JobState, Lifecycle, Names, Opened, Task, TaskError, Turn,
 };
@@ -49,20 +50,26 @@ pub struct JobStatus {
     pub state: JobState,
     /// Why it broke last; stays until the next commit.
     pub error: Option<String>,
-    /// Rows read since it was started.
+    /// Rows read since it was made; restarts do not matter to this count and those below.
     pub rows_in: u64,
-    /// Records written to the view's topic since it was started.
+    /// Records written to the view's topic.
     pub rows_out: u64,
-    /// Rows that came too late for their window, since it was started.
+    /// Rows that came too late for their window.
     pub late: u64,
-    /// Records that could not be decoded, since it was started.
+    /// Records that could not be decoded.
     pub undecodable: u64,
-    /// Rows that an expression failed on, since it was started.
+    /// Rows that an expression failed on.
     pub failed_rows: u64,
-    /// Rows that filters removed, since it was started.
+    /// Rows that filters removed.
     pub filtered: u64,
     /// Why the last undecodable or failed row was that, and where it is.
     pub last_failure: Option<String>,
+    /// Which row came too late last, and for which window.
+    pub last_late: Option<String>,
+    /// Rows that were read and are not committed yet.
+    pub uncommitted: u64,
+    /// Rows that the operators are at work on now, and for how long.
+    pub at_work: Option<(u64, Duration)>,
     /// The last commit.
     pub commit: CommitInfo,
     /// How long ago the last commit was; `None` before the first since the start.
@@ -89,13 +96,8 @@ impl std::fmt::Display for JobStatus {
 
 /// What the task tells about itself after a turn.
 pub(crate) struct Progress {
-    pub(crate) rows_in: u64,
-    pub(crate) undecodable: u64,
-    pub(crate) rows_out: u64,
-    pub(crate) late: u64,
-    pub(crate) filtered: u64,
-    pub(crate) failed: u64,
-    pub(crate) last_failure: Option<String>,
+    /// What it has counted since it was opened.
+    pub(crate) tally: Tally,
     pub(crate) watermark: Option<i64>,
     pub(crate) partitions: Vec<PartitionProgress>,
     pub(crate) times: Vec<PartitionTime>,
@@ -122,25 +124,16 @@ struct Inner {
     error: Option<String>,
     progress: Option<Progress>,
     progress_at: Option<std::time::Instant>,
-    /// Counters of tasks that were dropped, as of their last commit: a task counts from 0, and again what was not
-    /// committed.
-    base: Counters,
-    /// What the counters were at the last commit.
-    committed: Counters,
+    /// What the job had counted when its task was opened: a task counts from 0, and again what was not committed.
+    base: Tally,
+    /// Rows read up to the last commit.
+    committed_rows: u64,
+    /// Rows that the task is at work on, and since when.
+    at_work: Option<(u64, std::time::Instant)>,
     committed_at: Option<std::time::Instant>,
     /// The job broke and no task stands ready again.
     stands: bool,
     view: Option<(Arc<dyn StateStore>, SchemaRef)>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counters {
-    rows_in: u64,
-    rows_out: u64,
-    late: u64,
-    undecodable: u64,
-    failed: u64,
-    filtered: u64,
 }
 
 struct Metrics {
@@ -171,18 +164,10 @@ impl Metrics {
 }
 
 impl Inner {
-    fn counters(&self) -> Counters {
-        let base = self.base;
+    fn tally(&self) -> Tally {
         match &self.progress {
-            None => base,
-            Some(progress) => Counters {
-                rows_in: base.rows_in + progress.rows_in,
-                rows_out: base.rows_out + progress.rows_out,
-                late: base.late + progress.late,
-                undecodable: base.undecodable + progress.undecodable,
-                failed: base.failed + progress.failed,
-                filtered: base.filtered + progress.filtered,
-            },
+            None => self.base.clone(),
+            Some(progress) => self.base.plus(&progress.tally),
         }
     }
 }
@@ -196,8 +181,9 @@ impl Shared {
                 error: None,
                 progress: None,
                 progress_at: None,
-                base: Counters::default(),
-                committed: Counters::default(),
+                base: Tally::default(),
+                committed_rows: 0,
+                at_work: None,
                 committed_at: None,
                 stands: false,
                 view: None,
@@ -208,21 +194,35 @@ impl Shared {
         }
     }
 
-    /// A task stands ready: its store can be read.
-    pub(crate) fn opened(&self, store: Arc<dyn StateStore>, schema: SchemaRef, commit: CommitInfo) {
+    /// A task stands ready: its store can be read. `counted`: what the job has counted up to its last commit.
+    pub(crate) fn opened(
+        &self,
+        store: Arc<dyn StateStore>,
+        schema: SchemaRef,
+        commit: CommitInfo,
+        counted: Tally,
+    ) {
         let mut inner = self.inner.lock();
-        inner.base = inner.committed;
+        inner.committed_rows = counted.rows_in;
+        inner.base = counted;
         inner.progress = None;
         inner.progress_at = None;
+        inner.at_work = None;
         inner.view = Some((store, schema));
         inner.stands = false;
         drop(inner);
         self.commits.send_replace(commit);
     }
 
+    /// The task begins to compute on `rows` rows, however long that takes.
+    pub(crate) fn works_on(&self, rows: u64) {
+        self.inner.lock().at_work = Some((rows, std::time::Instant::now()));
+    }
+
     /// The task goes on; `progress` is only asked for when it is time.
     pub(crate) fn progressed(&self, progress: impl FnOnce() -> Progress) {
         let mut inner = self.inner.lock();
+        inner.at_work = None;
         let now = std::time::Instant::now();
         if inner
             .progress_at
@@ -241,8 +241,8 @@ impl Shared {
         inner.progress_at = Some(now);
         inner.committed_at = Some(now);
         inner.error = None;
+        inner.committed_rows = inner.base.rows_in + progress.tally.rows_in;
         self.follow(&mut inner, progress);
-        inner.committed = inner.counters();
         drop(inner);
         self.metrics.commits.increment(1);
         self.metrics.commit_seconds.record(took.as_secs_f64());
@@ -250,9 +250,9 @@ impl Shared {
     }
 
     fn follow(&self, inner: &mut Inner, progress: Progress) {
-        let before = inner.counters();
+        let before = inner.tally();
         inner.progress = Some(progress);
-        let after = inner.counters();
+        let after = inner.tally();
         self.metrics
             .rows_in
             .increment(after.rows_in.saturating_sub(before.rows_in));
@@ -277,6 +277,7 @@ impl Shared {
     fn moved(&self, state: JobState, error: Option<String>) {
         let mut inner = self.inner.lock();
         inner.state = state;
+        inner.at_work = None;
         inner.stands |= matches!(state, JobState::Failed | JobState::Recovering);
         if error.is_some() {
             inner.error = error;
@@ -291,18 +292,21 @@ impl Shared {
 
     fn status(&self) -> JobStatus {
         let inner = self.inner.lock();
-        let counters = inner.counters();
+        let tally = inner.tally();
         let progress = inner.progress.as_ref();
         JobStatus {
             state: inner.state,
             error: inner.error.clone(),
-            rows_in: counters.rows_in,
-            rows_out: counters.rows_out,
-            late: counters.late,
-            undecodable: counters.undecodable,
-            failed_rows: counters.failed,
-            filtered: counters.filtered,
-            last_failure: progress.and_then(|progress| progress.last_failure.clone()),
+            rows_in: tally.rows_in,
+            rows_out: tally.rows_out,
+            late: tally.late,
+            undecodable: tally.undecodable,
+            failed_rows: tally.failed,
+            filtered: tally.filtered,
+            last_failure: tally.last_failure,
+            last_late: tally.last_late,
+            uncommitted: tally.rows_in.saturating_sub(inner.committed_rows),
+            at_work: (inner.at_work).map(|(rows, since)| (rows, since.elapsed())),
             commit: self.commits.borrow().clone(),
             commit_age: inner.committed_at.map(|at| at.elapsed()),
             watermark: progress.and_then(|progress| progress.watermark),
@@ -385,7 +389,8 @@ impl JobHandle {
 
     /// Why it prints what it prints, or nothing.
     pub fn why(&self) -> Why {
-        Why::new(self.name(), &self.shared.status())
+        let Environment { spec, names, .. } = &self.environment;
+        Why::new(spec, &names.errors, &self.shared.status())
     }
 
     /// The view's rows at the last commit. Does not wait for the job, and the job does not wait for it.

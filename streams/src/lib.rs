@@ -19,6 +19,7 @@ mod scan;
 mod sink;
 mod source;
 pub mod state;
+mod tally;
 mod task;
 #[cfg(test)]
 mod test_log;
@@ -50,4 +51,4 @@ pub use time::{
     WatermarkTracker,
 };
 pub use view::{CommitInfo, ViewBatches, ViewSnapshot};
-pub use why::{Holder, Why};
+pub use why::{Holder, Query as WhyQuery, Why};

@@ -1,21 +1,30 @@
 //! Why a job prints what it prints, or nothing, in a few sentences.
 //!
 //! ```text
-//! delays has printed nothing: it is running, but no window has closed: event time stands at 2013-01-01T10:00:00.
-//! read 27004 rows; 0 late, 12 filtered out, 1 undecodable (last: "carrier" is missing at flights-2@17)
-//! event time 2013-01-01T10:00:00 is held back by flights-3 (active, 12 records behind)
-//! commit 7 was 0.2 s ago
+//! delays is running and has written 31 changes; 5 rows came too late (topic delays.late), 1 could not be read (topic delays.errors)
+//! read 27004 rows: 12 filtered out, 5 late, 1 undecodable, 0 failed
+//! last left out: "carrier" is missing at flights-2@17
+//! last late: flights-0@9: its window closed at 2013-01-01T10:00:00, event time was 2013-01-01T10:00:02
+//! event time 2013-01-01T10:00:00; held back by flights-3 (active, 2013-01-01T09:59:50, 12 records behind)
+//! the window that ends at 2013-01-01T11:00:00 closes when event time gets there
+//! 12 records behind; commit 7 was 0.2 s ago
 //! ```
+//!
+//! Invariant: it says what is known and never guesses. What is not known yet is said to be unknown.
 
 use std::fmt;
 use std::time::Duration;
 
 use log_api::TopicPartition;
 
-use crate::job::JobStatus;
+use crate::job::{JobSpec, JobStatus};
 use crate::operator::iso8601;
+use crate::plan::{Emit, JoinKind, LatePolicy, NodeKind, StreamPlan, TumbleSpec};
 use crate::task::JobState;
 use crate::time::PartitionStatus;
+
+/// A batch that takes longer than this is worth a word.
+const AT_WORK_MIN: Duration = Duration::from_secs(1);
 
 /// The answer to `EXPLAIN WHY <view>`.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +35,9 @@ pub struct Why {
     pub state: JobState,
     /// Why it broke last.
     pub error: Option<String>,
-    /// Rows read since the start.
+    /// Rows read since the job was made.
     pub rows_in: u64,
-    /// Records written to the view's topic since the start.
+    /// Records written to the view's topic.
     pub rows_out: u64,
     /// Rows that filters removed.
     pub filtered: u64,
@@ -40,6 +49,14 @@ pub struct Why {
     pub failed_rows: u64,
     /// The last row that failed or could not be decoded: reason and place.
     pub last_failure: Option<String>,
+    /// The last row that came too late: its place and its window.
+    pub last_late: Option<String>,
+    /// Rows that were read and are not committed yet.
+    pub uncommitted: u64,
+    /// Rows that the operators are at work on, and for how long.
+    pub at_work: Option<(u64, Duration)>,
+    /// What the query does with rows, as far as it explains silence.
+    pub query: Query,
     /// Event time, µs.
     pub watermark: Option<i64>,
     /// The partition that holds event time back.
@@ -52,8 +69,23 @@ pub struct Why {
     pub commit: u64,
     /// How long ago it was; `None` before the first since the start.
     pub commit_age: Option<Duration>,
-    /// Input partitions; 0 while the job is being opened.
+    /// Input partitions; 0 while nothing is known of them.
     pub partitions: usize,
+}
+
+/// What of a query explains that it is silent, and where it puts what it leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Where rows go that could not be read or computed.
+    pub errors_topic: String,
+    /// Where late rows go; `None`: nowhere.
+    pub late_topic: Option<String>,
+    /// Late rows are let in.
+    pub late_updates: bool,
+    /// Length of its windows and how long they take rows after their end, µs, if rows leave when a window closes.
+    pub closes: Option<(i64, i64)>,
+    /// It has a join that shows matches only.
+    pub inner_join: bool,
 }
 
 /// The partition that holds event time back.
@@ -69,8 +101,37 @@ pub struct Holder {
     pub lag: i64,
 }
 
+impl Query {
+    fn of(plan: &StreamPlan, errors_topic: &str) -> Self {
+        let mut query = Self {
+            errors_topic: errors_topic.to_owned(),
+            ..Self::default()
+        };
+        let mut window: Option<&TumbleSpec> = None;
+        let mut on_close = false;
+        for node in &plan.nodes {
+            match &node.kind {
+                NodeKind::Tumble(spec) | NodeKind::Late(spec) => {
+                    query.late_updates |= spec.late == LatePolicy::Update;
+                    if let LatePolicy::To(topic) = &spec.late {
+                        query.late_topic = Some(topic.clone());
+                    }
+                    window = Some(spec);
+                }
+                NodeKind::Join(join) => query.inner_join |= join.kind == JoinKind::Inner,
+                NodeKind::Aggregate(spec) => on_close |= spec.emit == Emit::OnWindowClose,
+                _ => {}
+            }
+        }
+        query.closes = window
+            .filter(|_| on_close)
+            .map(|spec| (spec.size_us, spec.grace_us));
+        query
+    }
+}
+
 impl Why {
-    pub(crate) fn new(job: &str, status: &JobStatus) -> Self {
+    pub(crate) fn new(spec: &JobSpec, errors_topic: &str, status: &JobStatus) -> Self {
         let holder = status
             .times
             .iter()
@@ -89,7 +150,7 @@ impl Why {
             .find(|progress| progress.last_stable_offset < progress.high_watermark)
             .map(|progress| progress.partition.clone());
         Self {
-            job: job.to_owned(),
+            job: spec.name.clone(),
             state: status.state,
             error: status.error.clone(),
             rows_in: status.rows_in,
@@ -99,6 +160,10 @@ impl Why {
             undecodable: status.undecodable,
             failed_rows: status.failed_rows,
             last_failure: status.last_failure.clone(),
+            last_late: status.last_late.clone(),
+            uncommitted: status.uncommitted,
+            at_work: status.at_work,
+            query: Query::of(&spec.plan, errors_topic),
             watermark: status.watermark,
             holder,
             lag: status
@@ -113,10 +178,35 @@ impl Why {
         }
     }
 
+    /// What was left out of the view, and where it is: `5 rows came too late (topic v.late)`; `None`: nothing.
+    pub fn left_out(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.late > 0 && !self.query.late_updates {
+            let place = match &self.query.late_topic {
+                Some(topic) => format!("topic {topic}"),
+                None => "dropped".to_owned(),
+            };
+            parts.push(format!("{} came too late ({place})", rows(self.late)));
+        }
+        let errors = &self.query.errors_topic;
+        let reasons = [
+            (self.undecodable, "record", "could not be read"),
+            (self.failed_rows, "row", "failed"),
+        ];
+        for (count, what, how) in reasons.into_iter().filter(|(count, ..)| *count > 0) {
+            parts.push(format!("{} {how} (topic {errors})", counted(count, what)));
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
     /// The first sentence: what matters most.
-    fn verdict(&self) -> String {
+    pub fn verdict(&self) -> String {
         let job = &self.job;
         let error = self.error.as_deref().unwrap_or("no cause is known");
+        let left_out = match self.left_out() {
+            Some(left_out) => format!("; {left_out}"),
+            None => String::new(),
+        };
         match self.state {
             JobState::Failed => return format!("{job} has failed and does nothing more: {error}"),
             JobState::Stopped => return format!("{job} is stopped"),
@@ -124,68 +214,137 @@ impl Why {
             JobState::Recovering => return format!("{job} starts over, because of: {error}"),
             JobState::Running => {}
         }
-        if self.rows_out > 0 {
+        if let Some((at_work, long)) = self.at_work.filter(|(_, long)| *long >= AT_WORK_MIN) {
             return format!(
-                "{job} is running and has written {} changes since it was started",
-                self.rows_out
+                "{job} has been computing on {} for {} s: a function or a join takes long{left_out}",
+                rows(at_work),
+                long.as_secs()
             );
         }
-        let nothing = format!("{job} prints nothing new because");
-        let gone = self.filtered + self.late + self.failed_rows;
-        if let Some(hidden) = &self.hidden
-            && self.rows_in == 0
-        {
-            format!("{nothing} an open transaction hides the end of {hidden}")
-        } else if self.rows_in == 0 && self.undecodable > 0 {
-            format!(
-                "{nothing} all {} records it has read are undecodable",
-                self.undecodable
-            )
-        } else if self.rows_in == 0 && self.commit > 0 && self.lag == 0 {
-            format!("{nothing} no record has come since it was started; everything before is in")
-        } else if self.rows_in == 0 && self.lag == 0 {
-            format!("{nothing} its sources hold no records")
-        } else if self.rows_in == 0 {
-            format!(
-                "{nothing} it has not read anything yet, {} records wait",
-                self.lag
-            )
-        } else if self.filtered == self.rows_in {
-            format!("{nothing} all {} rows are filtered out", self.rows_in)
-        } else if self.late == self.rows_in {
-            format!(
-                "{nothing} all {} rows are too late for their windows",
-                self.rows_in
-            )
-        } else if gone >= self.rows_in {
-            format!(
-                "{nothing} of {} rows {} are filtered out, {} too late, and {} failed",
-                self.rows_in, self.filtered, self.late, self.failed_rows
-            )
-        } else if let Some(watermark) = self.watermark {
-            format!(
-                "{nothing} its rows have changed no result yet: event time stands at {}",
-                iso8601(watermark)
-            )
-        } else {
-            format!(
-                "{nothing} its rows have changed no result yet (a join without a match on the other side?)"
-            )
+        if self.rows_out > 0 {
+            let changes = counted(self.rows_out, "change");
+            return format!("{job} is running and has written {changes}{left_out}");
         }
+        format!("{job} prints nothing because {}{left_out}", self.silence())
     }
+
+    /// Why nothing was written so far.
+    fn silence(&self) -> String {
+        let gone = self.filtered + self.late + self.failed_rows;
+        let all = |count: u64| match count {
+            1 => "the only row".to_owned(),
+            count => format!("all {count} rows"),
+        };
+        let be = |count: u64| if count == 1 { "is" } else { "are" };
+        if self.rows_in == 0 {
+            if let Some(hidden) = &self.hidden {
+                return format!("an open transaction hides the end of {hidden}");
+            }
+            return match (self.undecodable, self.lag) {
+                (1, _) => "the only record that it has read is undecodable".to_owned(),
+                (2.., _) => format!(
+                    "all {} records that it has read are undecodable",
+                    self.undecodable
+                ),
+                (0, _) if self.at_work.is_some() || self.partitions == 0 => {
+                    "it is reading its first records".to_owned()
+                }
+                (0, ..=0) => "its sources hold no records".to_owned(),
+                (0, lag) => format!(
+                    "it has not read anything yet, {} wait",
+                    counted(lag.unsigned_abs(), "record")
+                ),
+            };
+        }
+        if self.filtered == self.rows_in {
+            let rows = self.rows_in;
+            return format!("{} {} filtered out", all(rows), be(rows));
+        }
+        if self.late == self.rows_in {
+            let rows = self.rows_in;
+            let (is, their) = (
+                be(rows),
+                if rows == 1 {
+                    "its window"
+                } else {
+                    "their windows"
+                },
+            );
+            return format!("{} {is} too late for {their}", all(rows));
+        }
+        if gone >= self.rows_in {
+            return format!(
+                "of {} {} filtered out, {} too late, and {} failed",
+                rows(self.rows_in),
+                self.filtered,
+                self.late,
+                self.failed_rows
+            );
+        }
+        if self.uncommitted > 0 {
+            let (uncommitted, all) = (self.uncommitted, self.rows_in);
+            return format!("its rows are not committed yet ({uncommitted} of {all})");
+        }
+        match (self.query.closes, self.watermark) {
+            (Some(_), None) => return "no window has closed: event time has not begun".to_owned(),
+            (Some(_), Some(watermark)) => {
+                let time = iso8601(watermark);
+                return format!("no window with rows has closed: event time stands at {time}");
+            }
+            (None, _) => {}
+        }
+        let rest = "its rows have changed no result";
+        if self.query.inner_join {
+            return format!("{rest}: no row has a match on the other side of the join");
+        }
+        rest.to_owned()
+    }
+
+    /// Which window closes next, where rows leave when their window closes.
+    fn next_close(&self) -> Option<String> {
+        let (size_us, grace_us) = self.query.closes?;
+        let reached = self.watermark?.checked_sub(grace_us)?;
+        let end = reached
+            .div_euclid(size_us)
+            .checked_add(1)?
+            .checked_mul(size_us)?;
+        let at = iso8601(end.checked_add(grace_us)?);
+        let end = iso8601(end);
+        Some(if grace_us == 0 {
+            format!("the window that ends at {end} closes when event time gets there")
+        } else {
+            format!("the window that ends at {end} closes when event time gets to {at}")
+        })
+    }
+}
+
+/// A number and what it counts.
+fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
+fn rows(count: u64) -> String {
+    counted(count, "row")
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.verdict())?;
-        write!(
+        writeln!(
             f,
-            "read {} rows: {} filtered out, {} late, {} undecodable, {} failed",
-            self.rows_in, self.filtered, self.late, self.undecodable, self.failed_rows
+            "read {}: {} filtered out, {} late, {} undecodable, {} failed",
+            rows(self.rows_in),
+            self.filtered,
+            self.late,
+            self.undecodable,
+            self.failed_rows
         )?;
-        match &self.last_failure {
-            Some(failure) => writeln!(f, " (last: {failure})")?,
-            None => writeln!(f)?,
+        if let Some(failure) = &self.last_failure {
+            writeln!(f, "last left out: {failure}")?;
+        }
+        if let Some(late) = &self.last_late {
+            writeln!(f, "last late: {late}")?;
         }
         match (self.watermark, &self.holder) {
             (None, None) => {}
@@ -197,10 +356,11 @@ impl fmt::Display for Why {
                     || "event time has not begun".to_owned(),
                     |time| format!("event time {}", iso8601(time)),
                 );
+                let behind = counted(holder.lag.unsigned_abs(), "record");
                 writeln!(
                     f,
-                    "{time}; held back by {} ({}, {own}, {} records behind)",
-                    holder.partition, holder.status, holder.lag
+                    "{time}; held back by {} ({}, {own}, {behind} behind)",
+                    holder.partition, holder.status
                 )?;
             }
             (Some(watermark), None) => writeln!(
@@ -209,13 +369,16 @@ impl fmt::Display for Why {
                 iso8601(watermark)
             )?,
         }
+        if let Some(close) = self.next_close() {
+            writeln!(f, "{close}")?;
+        }
         if let Some(hidden) = &self.hidden {
             writeln!(
                 f,
                 "an open transaction hides records at the end of {hidden}"
             )?;
         }
-        write!(f, "{} records behind; ", self.lag)?;
+        write!(f, "{} behind; ", counted(self.lag.unsigned_abs(), "record"))?;
         match self.commit_age {
             Some(age) => write!(
                 f,
@@ -245,6 +408,14 @@ mod tests {
             undecodable: 0,
             failed_rows: 0,
             last_failure: None,
+            last_late: None,
+            uncommitted: 0,
+            at_work: None,
+            query: Query {
+                errors_topic: "delays.errors".to_owned(),
+                late_topic: Some("delays.late".to_owned()),
+                ..Query::default()
+            },
             watermark: None,
             holder: None,
             lag: 0,
@@ -255,44 +426,46 @@ mod tests {
         }
     }
 
+    fn first(why: &Why) -> String {
+        why.to_string().lines().next().unwrap().to_owned()
+    }
+
     #[test]
     fn names_the_reason_for_silence() {
-        let first = |why: &Why| why.to_string().lines().next().unwrap().to_owned();
-        assert_eq!(
-            first(&why()),
-            "delays prints nothing new because its sources hold no records"
-        );
+        let says = |why: Why, expected: &str| {
+            assert_eq!(
+                first(&why),
+                format!("delays prints nothing because {expected}")
+            );
+        };
+        says(why(), "its sources hold no records");
         let filtered = Why {
             rows_in: 3,
             filtered: 3,
             ..why()
         };
-        assert_eq!(
-            first(&filtered),
-            "delays prints nothing new because all 3 rows are filtered out"
-        );
+        says(filtered, "all 3 rows are filtered out");
         let late = Why {
             rows_in: 3,
             late: 3,
             ..why()
         };
-        assert_eq!(
-            first(&late),
-            "delays prints nothing new because all 3 rows are too late for their windows"
+        says(
+            late,
+            "all 3 rows are too late for their windows; 3 rows came too late (topic delays.late)",
         );
         let undecodable = Why {
             undecodable: 2,
             last_failure: Some("no JSON at flights-0@1".to_owned()),
             ..why()
         };
-        assert_eq!(
-            first(&undecodable),
-            "delays prints nothing new because all 2 records it has read are undecodable"
-        );
         assert!(
-            undecodable
-                .to_string()
-                .contains("(last: no JSON at flights-0@1)")
+            (undecodable.to_string()).contains("\nlast left out: no JSON at flights-0@1\n"),
+            "{undecodable}"
+        );
+        says(
+            undecodable,
+            "all 2 records that it has read are undecodable; 2 records could not be read (topic delays.errors)",
         );
         let failed = Why {
             state: JobState::Failed,
@@ -303,6 +476,94 @@ mod tests {
             first(&failed),
             "delays has failed and does nothing more: disk full"
         );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_guessed() {
+        let unknown = Why {
+            partitions: 0,
+            ..why()
+        };
+        assert!(first(&unknown).ends_with("it is reading its first records"));
+        let at_work = Why {
+            at_work: Some((20, Duration::from_secs(12))),
+            ..why()
+        };
+        assert_eq!(
+            first(&at_work),
+            "delays has been computing on 20 rows for 12 s: a function or a join takes long"
+        );
+        let rest = Why {
+            rows_in: 1,
+            ..why()
+        };
+        assert!(first(&rest).ends_with("its rows have changed no result"));
+        let uncommitted = Why {
+            rows_in: 1,
+            uncommitted: 1,
+            ..why()
+        };
+        assert!(first(&uncommitted).ends_with("its rows are not committed yet (1 of 1)"));
+        let mut joins = rest.clone();
+        joins.query.inner_join = true;
+        assert!(first(&joins).ends_with("no row has a match on the other side of the join"));
+        let mut closes = rest;
+        closes.query.closes = Some((60_000_000, 0));
+        assert!(first(&closes).ends_with("no window has closed: event time has not begun"));
+    }
+
+    #[test]
+    fn rows_that_were_left_out_reach_the_first_line() {
+        let mut some = Why {
+            rows_in: 6,
+            rows_out: 1,
+            late: 5,
+            undecodable: 3,
+            failed_rows: 1,
+            last_late: Some("s-0@2: its window closed".to_owned()),
+            ..why()
+        };
+        assert_eq!(
+            first(&some),
+            "delays is running and has written 1 change; 5 rows came too late (topic delays.late), \
+             3 records could not be read (topic delays.errors), 1 row failed (topic delays.errors)"
+        );
+        assert!(
+            some.to_string()
+                .contains("\nlast late: s-0@2: its window closed\n")
+        );
+        some.query.late_topic = None;
+        assert!(first(&some).contains("5 rows came too late (dropped), "));
+        some.query.late_updates = true;
+        assert!(!first(&some).contains("late"));
+    }
+
+    #[test]
+    fn says_which_window_closes_when() {
+        let mut why = Why {
+            rows_in: 1,
+            watermark: Some(1_714_557_633_000_000),
+            ..why()
+        };
+        why.query.closes = Some((60_000_000, 0));
+        let text = why.to_string();
+        assert!(
+            text.contains(
+                "\nthe window that ends at 2024-05-01T10:01:00 closes when event time gets there\n"
+            ),
+            "{text}"
+        );
+        why.query.closes = Some((60_000_000, 40_000_000));
+        let text = why.to_string();
+        assert!(
+            text.contains(
+                "\nthe window that ends at 2024-05-01T10:00:00 closes when event time gets to 2024-05-01T10:00:40\n"
+            ),
+            "{text}"
+        );
+        why.query.closes = Some((60_000_000, i64::MAX));
+        why.watermark = Some(i64::MIN);
+        assert!(!why.to_string().contains("closes"));
     }
 
     #[test]
@@ -323,10 +584,6 @@ mod tests {
         };
         let text = why.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines[0],
-            "delays prints nothing new because its rows have changed no result yet: event time stands at 2013-01-01T10:00:00"
-        );
         assert_eq!(
             lines[2],
             "event time 2013-01-01T10:00:00; held back by flights-3 (active, 2013-01-01T10:00:00.500, 12 records behind)"

@@ -170,6 +170,20 @@ async fn a_job_lives_through_restarts_and_is_dropped() {
     rig.log.push("flights", 0, None, Some("{no json"));
     rig.settled(&handle).await;
     assert!(rig.log.topics().contains(&"delays.errors".to_owned()));
+    let before = handle.why();
+    assert_eq!(before.undecodable, 1);
+
+    engine.shutdown().await;
+    let engine = rig.engine();
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    let after = handle.why();
+    assert_eq!(
+        (after.rows_in, after.rows_out, after.undecodable),
+        (before.rows_in, before.rows_out, 1),
+        "a restart forgets nothing"
+    );
+    assert!(after.last_failure.is_some());
+    assert_eq!(after.last_failure, before.last_failure);
     rig.log.create("delays.late", 1);
     handle.drop_job().await.unwrap();
     assert!(!rig.folder.path().join("delays").exists());

@@ -52,6 +52,8 @@ pub(crate) struct Effects {
     pub(crate) filtered: u64,
     /// Rows that came too late for their window.
     pub(crate) late: u64,
+    /// Which row came too late last, and for which window.
+    pub(crate) last_late: Option<String>,
     /// Rows that an expression failed on, or that had no event time.
     pub(crate) failed: u64,
     /// Why the last of them failed, and where it came from.

@@ -66,6 +66,16 @@ impl Judge {
                 }
             }
         }
+        let last = late.set_indices().filter(|&row| chunk.sign(row) > 0).last();
+        if let Some(row) = last {
+            let record = origin.rows.value(row) as usize;
+            context.effects.last_late = Some(format!(
+                "{}: its window closed at {}, event time was {}",
+                source_of(&origin.records, record),
+                iso8601(starts[row].saturating_add(self.takes_until_us)),
+                iso8601(reached(origin, row, floor)),
+            ));
+        }
         (self.late != LatePolicy::Update).then(|| BooleanArray::new(!&late, None))
     }
 

@@ -46,6 +46,8 @@ const POLL_WAIT: Duration = Duration::from_millis(500);
 const EMPTY_POLLS_MAX: usize = 120;
 /// Replaced rows that are kept before the live ones are gathered anew.
 const SLACK_ROWS: usize = 65_536;
+/// Characters of a key in a report.
+const KEY_CHARS: usize = 100;
 
 /// Which part of the topic is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,10 @@ pub struct ScanReport {
     pub first_failure: Option<(TopicPartition, i64, String)>,
     /// Records without a value in an append-only topic.
     pub skipped: u64,
+    /// Keys of an upsert topic with records in more than one partition: which of them is newer cannot be known.
+    pub scattered: u64,
+    /// The last of them, and two of its partitions.
+    pub scattered_key: Option<(String, [i32; 2])>,
     /// For each partition the offset that the scan ends at.
     pub ends: Vec<(TopicPartition, i64)>,
 }
@@ -254,6 +260,7 @@ impl Scan {
             let Some(decoded) = self.next_decoded().await? else {
                 return Ok(None);
             };
+            let decoded: Vec<Decoded> = decoded.into_iter().map(|(_, rows)| rows).collect();
             self.gather(&decoded)?;
         }
     }
@@ -288,17 +295,21 @@ impl Scan {
     /// Reads an upsert topic to its end and gives the rows that are left.
     async fn fold(mut self, mut table: Table) -> Result<Vec<RecordBatch>, ScanError> {
         while let Some(decoded) = self.next_decoded().await? {
-            for decoded in decoded {
-                table.apply(decoded)?;
+            for (partition, decoded) in decoded {
+                table.apply(partition, decoded)?;
             }
         }
+        let (scattered, scattered_key) = (table.scattered, table.scattered_key.take());
         let batches = table.finish()?;
-        self.report.lock().rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let mut report = self.report.lock();
+        report.rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        (report.scattered, report.scattered_key) = (scattered, scattered_key);
+        drop(report);
         Ok(batches)
     }
 
-    /// The next records, decoded; `None` at the end.
-    async fn next_decoded(&mut self) -> Result<Option<Vec<Decoded>>, ScanError> {
+    /// The next records, decoded, each run with its partition; `None` at the end.
+    async fn next_decoded(&mut self) -> Result<Option<Vec<(i32, Decoded)>>, ScanError> {
         let mut empty_polls = 0;
         while let Some(reader) = &mut self.reader
             && !self.left.is_empty()
@@ -326,7 +337,13 @@ impl Scan {
                 }
                 continue;
             }
-            let decoded: Vec<Decoded> = runs.iter().flat_map(|run| self.decode(run)).collect();
+            let decoded: Vec<(i32, Decoded)> = runs
+                .iter()
+                .flat_map(|run| {
+                    let decoded = self.decode(run).into_iter();
+                    decoded.map(|decoded| (run.partition.partition, decoded))
+                })
+                .collect();
             if !decoded.is_empty() {
                 return Ok(Some(decoded));
             }
@@ -377,13 +394,26 @@ impl Scan {
     }
 }
 
+/// Where the row of a key is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    batch: usize,
+    row: usize,
+    partition: i32,
+    /// Its key was seen in another partition, too.
+    scattered: bool,
+}
+
 /// The rows of an upsert topic by key: the last one wins.
 struct Table {
     topic: String,
     keys: KeyEncoder,
     batch_rows: usize,
-    /// Where the row of a key is: batch and row.
-    live: HashMap<Box<[u8]>, (usize, usize)>,
+    /// Where the row of a key is.
+    live: HashMap<Box<[u8]>, Place>,
+    /// Keys that were seen in more than one partition, and the last of them.
+    scattered: u64,
+    scattered_key: Option<(String, [i32; 2])>,
     batches: Vec<RecordBatch>,
     stored_rows: usize,
     key: Vec<u8>,
@@ -396,29 +426,46 @@ impl Table {
             keys,
             batch_rows,
             live: HashMap::new(),
+            scattered: 0,
+            scattered_key: None,
             batches: Vec::new(),
             stored_rows: 0,
             key: Vec::new(),
         }
     }
 
-    fn apply(&mut self, decoded: Decoded) -> Result<(), ScanError> {
+    fn apply(&mut self, partition: i32, decoded: Decoded) -> Result<(), ScanError> {
         let batch = decoded.batch;
         let number = self.batches.len();
         let keys = self.keys.rows(batch.columns());
         for row in 0..batch.num_rows() {
             self.key.clear();
             keys.write(row, &mut self.key);
+            let mut place = Place {
+                batch: number,
+                row,
+                partition,
+                scattered: false,
+            };
+            if let Some(before) = self.live.get(self.key.as_slice()) {
+                place.scattered = before.scattered || before.partition != partition;
+                if place.scattered && !before.scattered {
+                    let key = String::from_utf8_lossy(&self.key);
+                    let key = key.chars().take(KEY_CHARS).collect();
+                    self.scattered += 1;
+                    self.scattered_key = Some((key, [before.partition, partition]));
+                }
+            }
             if decoded
                 .deleted
                 .as_ref()
                 .is_some_and(|deleted| deleted.value(row))
             {
                 self.live.remove(self.key.as_slice());
-            } else if let Some(place) = self.live.get_mut(self.key.as_slice()) {
-                *place = (number, row);
+            } else if let Some(before) = self.live.get_mut(self.key.as_slice()) {
+                *before = place;
             } else {
-                self.live.insert(self.key.as_slice().into(), (number, row));
+                self.live.insert(self.key.as_slice().into(), place);
             }
         }
         drop(keys);
@@ -432,16 +479,16 @@ impl Table {
 
     /// Gathers the live rows into new batches and lets go of everything else, the fetched bytes too.
     fn compact(&mut self) -> Result<(), ScanError> {
-        let mut places: Vec<(usize, usize, Box<[u8]>)> = self
-            .live
-            .drain()
-            .map(|(key, (batch, row))| (batch, row, key))
-            .collect();
-        places.sort_unstable_by_key(|(batch, row, _)| (*batch, *row));
+        let mut places: Vec<(Place, Box<[u8]>)> =
+            self.live.drain().map(|(key, place)| (place, key)).collect();
+        places.sort_unstable_by_key(|(place, _)| (place.batch, place.row));
         let old: Vec<&RecordBatch> = self.batches.iter().collect();
         let mut batches = Vec::with_capacity(places.len().div_ceil(self.batch_rows));
         for chunk in places.chunks(self.batch_rows) {
-            let indices: Vec<_> = chunk.iter().map(|(batch, row, _)| (*batch, *row)).collect();
+            let indices: Vec<_> = chunk
+                .iter()
+                .map(|(place, _)| (place.batch, place.row))
+                .collect();
             let gathered = interleave_record_batch(&old, &indices)
                 .and_then(|batch| without_shared_buffers(&batch))
                 .map_err(|error| gather_error(&self.topic, &error))?;
@@ -450,7 +497,17 @@ impl Table {
         let batch_rows = self.batch_rows;
         let keys = places.into_iter().enumerate();
         self.live = keys
-            .map(|(index, (_, _, key))| (key, (index / batch_rows, index % batch_rows)))
+            .map(|(index, (place, key))| {
+                let (batch, row) = (index / batch_rows, index % batch_rows);
+                (
+                    key,
+                    Place {
+                        batch,
+                        row,
+                        ..place
+                    },
+                )
+            })
             .collect();
         self.batches = batches;
         self.stored_rows = self.live.len();

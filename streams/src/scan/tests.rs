@@ -211,7 +211,7 @@ fn a_table_lets_go_of_replaced_rows() {
             records.push(offset, 0, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
             offset += 1;
         }
-        table.apply(decoder.decode(&records.finish())).unwrap();
+        table.apply(0, decoder.decode(&records.finish())).unwrap();
         assert!(table.stored_rows <= SLACK_ROWS + 100 + 5000);
     }
     let batches = table.finish().unwrap();
@@ -222,4 +222,31 @@ fn a_table_lets_go_of_replaced_rows() {
             .collect::<Vec<_>>(),
         [7, 7, 7, 7, 7, 7, 7, 1]
     );
+}
+
+#[tokio::test]
+async fn keys_in_two_partitions_are_counted_once() {
+    let log = MemoryLog::new();
+    log.create("t", 3);
+    for (partition, key, value) in [
+        (0, "a", Some(r#"{"v":1}"#)),
+        (1, "b", Some(r#"{"v":2}"#)),
+        (1, "b", Some(r#"{"v":3}"#)),
+    ] {
+        log.push("t", partition, Some(key), value);
+    }
+    let (_, report) = content(&log, true).await;
+    assert_eq!((report.scattered, report.scattered_key), (0, None));
+    for _ in 0..3 {
+        log.push("t", 2, Some("a"), Some(r#"{"v":4}"#));
+        log.push("t", 1, Some("a"), Some(r#"{"v":5}"#));
+    }
+    let (_, report) = content(&log, true).await;
+    assert_eq!(report.scattered, 1);
+    let (key, [one, other]) = report.scattered_key.unwrap();
+    assert_eq!(key, r#"{"k":"a"}"#);
+    assert_ne!(one, other);
+    // Records of an append-only topic have no key that counts.
+    let (_, report) = content(&log, false).await;
+    assert_eq!(report.scattered, 0);
 }

@@ -25,6 +25,7 @@ use crate::state::{
     BlockHeader, Delta, ENTRY_BYTES_MAX, SinkPlace, SourcePosition, State, StateStore, Tag,
     encode_blocks,
 };
+use crate::tally::{Tally, tally_key};
 use crate::time::Watermark;
 use crate::view::CommitInfo;
 
@@ -118,6 +119,9 @@ pub(crate) struct Task {
     committed: BlockHeader,
     /// What the state looks like, until the first commit has said so.
     unwritten_manifest: Option<Vec<u8>>,
+    /// What was counted before this task was opened, and up to the last commit.
+    counted: Tally,
+    tallied: Tally,
     /// Rows read up to the last commit, and the last row read.
     rows_committed: u64,
     last_row: Option<(TopicPartition, i64)>,
@@ -209,6 +213,9 @@ impl Task {
             inputs.skip(search.found());
             inputs.limit_rows(search.step_rows().unwrap_or(environment.source.rows_max));
         }
+        let counted = store.get(&tally_key())?;
+        let counted = counted.and_then(|bytes| Tally::decode(&bytes));
+        let counted = counted.unwrap_or_default();
         let state = State::new(Arc::clone(&store));
         let mut graph = Graph::build(
             plan,
@@ -240,6 +247,8 @@ impl Task {
             committed,
             unwritten_manifest: (restored.commit == 0)
                 .then(|| StateManifest::of(plan, &environment.spec.sink).encode()),
+            tallied: counted.clone(),
+            counted,
             rows_committed: 0,
             last_row: None,
             told: BTreeMap::new(),
@@ -252,9 +261,12 @@ impl Task {
         task.end_epoch(reached)?;
         task.committed_time = task.graph.watermark();
         task.gather_output()?;
-        task.environment
-            .shared
-            .opened(store, task.sink.schema().clone(), task.commit_info());
+        task.environment.shared.opened(
+            store,
+            task.sink.schema().clone(),
+            task.commit_info(),
+            task.counted.clone(),
+        );
         tracing::info!(
             job = %task.environment.spec.name,
             commit = restored.commit,
@@ -311,6 +323,10 @@ impl Task {
         let is_searching = self.environment.search.lock().step_rows().is_some();
         let batches = self.inputs.poll(now_ms, is_searching).await?;
         let is_busy = !batches.is_empty();
+        if is_busy {
+            let rows = batches.iter().map(|(_, batch)| batch.origin.rows.len());
+            self.environment.shared.works_on(rows.sum::<usize>() as u64);
+        }
         self.process(batches)?;
         if !is_busy {
             // Event time may flow on with the clock, and close windows.
@@ -446,15 +462,23 @@ impl Task {
         }
     }
 
-    fn progress(&self) -> Progress {
-        Progress {
+    /// What this task has counted since it was opened.
+    fn tally(&self) -> Tally {
+        Tally {
             rows_in: self.inputs.rows(),
-            undecodable: self.inputs.undecodable(),
             rows_out: self.sink.rows_out,
             late: self.effects.late,
-            filtered: self.effects.filtered,
+            undecodable: self.inputs.undecodable(),
             failed: self.effects.failed,
+            filtered: self.effects.filtered,
             last_failure: self.effects.last_failure.clone(),
+            last_late: self.effects.last_late.clone(),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            tally: self.tally(),
             watermark: Watermark::least(self.told.values().copied()).reached(),
             partitions: self.inputs.progress(),
             times: self.inputs.times(),
@@ -474,6 +498,10 @@ impl Task {
         }
         let outputs = self.sink.finish(&mut self.state, &mut self.effects, now_ms);
         let side = self.effects.take_records();
+        let tally = self.counted.plus(&self.tally());
+        if tally != self.tallied {
+            self.state.put(tally_key(), tally.encode());
+        }
         let delta = self.state.take();
         let rows = self.inputs.rows() - self.rows_committed;
         self.check_sizes(&delta, rows)?;
@@ -530,6 +558,7 @@ impl Task {
         self.committed_time = self.graph.watermark();
         self.committed_ms = now_ms;
         self.rows_committed += rows;
+        self.tallied = tally;
         self.follow_search(rows);
         self.graph.after_commit();
         self.environment
