@@ -1,7 +1,7 @@
 //! The log itself: partitions on disk, group and transaction coordinators, and a server that any Kafka client can use.
 //!
 //! ```text
-//!  TCP ──▶ server/ ──▶ Broker::handle ──▶ api/ ──┬──▶ partition/ (decides) ──▶ storage/ (executes)
+//!  TCP ──▶ server/ ──────────▶ api/ ─────────┬──▶ partition/ (decides) ──▶ storage/ (executes)
 //!  this process ──▶ Embedded ────────────────────┴──▶ coordinator/{group, txn}
 //!                                                      quorum/ (topics, configs, ids)
 //! ```
@@ -25,12 +25,17 @@ mod config;
 mod coordinator;
 mod embedded;
 mod error;
+mod memory;
 mod partition;
 mod quorum;
+mod security;
 mod server;
+mod services;
 mod storage;
+mod topic_config;
+mod upkeep;
 
-pub use broker::{Broker, RequestContext};
+pub use broker::Broker;
 pub use config::{BrokerConfig, ConfigError};
 pub use embedded::Embedded;
 pub use error::{CloseError, OpenError};

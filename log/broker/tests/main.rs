@@ -3,6 +3,7 @@
 mod clients;
 mod embedded;
 mod groups;
+mod layers;
 mod node;
 mod transactions;
 mod wire;

@@ -3,20 +3,21 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
-use crate::broker::Shared;
 use crate::coordinator::txn::state::Producer;
+use crate::services::Context;
 
 pub(crate) async fn handle(
-    broker: &Shared,
+    ctx: &Context,
     request: AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
     let producer = Producer {
         id: request.producer_id,
         epoch: request.producer_epoch,
     };
-    let partition = broker.groups.partition_of(&request.group_id);
+    let partition = ctx.services.groups.partition_of(&request.group_id);
     let id = &request.transactional_id;
-    let error_code = match broker
+    let error_code = match ctx
+        .services
         .transactions
         .add_partitions(id, producer, vec![partition], 0)
         .await

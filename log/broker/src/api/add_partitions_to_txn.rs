@@ -10,29 +10,20 @@ use log_protocol::api::add_partitions_to_txn::{
 };
 use log_protocol::{ErrorCode, TopicPartition};
 
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::txn::state::Producer;
+use crate::services::Context;
 
 pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
+    ctx: &Context,
     request: AddPartitionsToTxnRequest,
 ) -> AddPartitionsToTxnResponse {
-    if context.api_version < 4 {
+    if ctx.api_version < 4 {
         let producer = Producer {
             id: request.v3_and_below_producer_id,
             epoch: request.v3_and_below_producer_epoch,
         };
         let id = request.v3_and_below_transactional_id;
-        let results = add(
-            broker,
-            context,
-            &id,
-            producer,
-            request.v3_and_below_topics,
-            false,
-        )
-        .await;
+        let results = add(ctx, &id, producer, request.v3_and_below_topics, false).await;
         return AddPartitionsToTxnResponse {
             results_by_topic_v3_and_below: results,
             ..AddPartitionsToTxnResponse::default()
@@ -45,7 +36,7 @@ pub(crate) async fn handle(
             epoch: one.producer_epoch,
         };
         let id = one.transactional_id;
-        let topic_results = add(broker, context, &id, producer, one.topics, one.verify_only).await;
+        let topic_results = add(ctx, &id, producer, one.topics, one.verify_only).await;
         results.push(AddPartitionsToTxnResult {
             transactional_id: id,
             topic_results,
@@ -59,8 +50,7 @@ pub(crate) async fn handle(
 
 /// All partitions are added, or none; partitions that do not exist are told, the others then were not attempted.
 async fn add(
-    broker: &Shared,
-    context: &RequestContext,
+    ctx: &Context,
     id: &str,
     producer: Producer,
     topics: Vec<AddPartitionsToTxnTopic>,
@@ -82,7 +72,7 @@ async fn add(
     let missing: HashSet<TopicPartition> = named_partitions
         .iter()
         .filter(|one| {
-            let topic = broker.topics.get(&one.topic);
+            let topic = ctx.services.topics.get(&one.topic);
             topic
                 .and_then(|topic| topic.partition(one.partition))
                 .is_none()
@@ -92,16 +82,16 @@ async fn add(
     let outcome = if !missing.is_empty() {
         Err(ErrorCode::OperationNotAttempted)
     } else if verify_only {
-        verify(broker, id, producer, &named_partitions)
+        verify(ctx, id, producer, &named_partitions)
     } else {
-        broker
+        ctx.services
             .transactions
             .add_partitions(id, producer, named_partitions, 0)
             .await
     };
     let outcome = match outcome {
         Ok(()) => ErrorCode::None,
-        Err(error) => for_version(error, context.api_version),
+        Err(error) => for_version(error, ctx.api_version),
     };
     let mut results = Vec::with_capacity(topics.len());
     for topic in topics {
@@ -129,12 +119,12 @@ async fn add(
 }
 
 fn verify(
-    broker: &Shared,
+    ctx: &Context,
     id: &str,
     producer: Producer,
     partitions: &[TopicPartition],
 ) -> Result<(), ErrorCode> {
-    let handle = broker.transactions.handle(id)?;
+    let handle = ctx.services.transactions.handle(id)?;
     partitions
         .iter()
         .try_for_each(|partition| handle.gate(producer, partition).map(drop))

@@ -11,10 +11,10 @@ use tracing::info;
 
 use super::describe_configs::{BROKER, TOPIC};
 use super::{Repeated, blocking};
-use crate::broker::Shared;
 use crate::quorum::Topic;
+use crate::services::Context;
 
-pub(crate) async fn handle(broker: &Shared, request: AlterConfigsRequest) -> AlterConfigsResponse {
+pub(crate) async fn handle(ctx: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     let named = request.resources.iter();
     let mut repeated = Repeated::of(
@@ -25,10 +25,10 @@ pub(crate) async fn handle(broker: &Shared, request: AlterConfigsRequest) -> Alt
         let Some(is_repeated) = repeated.first_time(&(resource_type, name.clone())) else {
             continue;
         };
-        let outcome = match alterable(broker, resource_type, &name) {
+        let outcome = match alterable(ctx, resource_type, &name) {
             _ if is_repeated => Err(named_twice(&name)),
             Ok(topic) => match collect(resource.configs) {
-                Ok(set) => replace(broker, &topic, set, request.validate_only).await,
+                Ok(set) => replace(ctx, &topic, set, request.validate_only).await,
                 Err(refused) => Err(refused),
             },
             Err(refused) => Err(refused),
@@ -73,12 +73,12 @@ fn collect(configs: Vec<AlterableConfig>) -> Result<BTreeMap<String, String>, (E
 
 /// The topic whose configs may be altered.
 pub(crate) fn alterable(
-    broker: &Shared,
+    ctx: &Context,
     resource_type: i8,
     name: &str,
 ) -> Result<Arc<Topic>, (ErrorCode, String)> {
     match resource_type {
-        TOPIC => broker.topics.get(name).ok_or_else(|| {
+        TOPIC => ctx.services.topics.get(name).ok_or_else(|| {
             (
                 ErrorCode::UnknownTopicOrPartition,
                 format!("topic {name} does not exist"),
@@ -98,7 +98,7 @@ pub(crate) fn alterable(
 
 /// Makes `set` the configs of a topic.
 pub(crate) async fn replace(
-    broker: &Shared,
+    ctx: &Context,
     topic: &Topic,
     set: BTreeMap<String, String>,
     validate_only: bool,
@@ -115,10 +115,10 @@ pub(crate) async fn replace(
         return Ok(());
     }
     if validate_only {
-        let checked = broker.topics.check_alter(&name, &changes);
+        let checked = ctx.services.topics.check_alter(&name, &changes);
         return checked.map_err(|error| (error.code(), error.to_string()));
     }
-    let topics = broker.topics.clone();
+    let topics = ctx.services.topics.clone();
     let wanted = name.clone();
     blocking(move || topics.alter(&wanted, &changes).map(drop))
         .await

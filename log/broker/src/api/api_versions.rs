@@ -5,15 +5,12 @@ use log_protocol::api::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 
-use crate::broker::RequestContext;
+use crate::services::Context;
 
 /// KIP-890: producers raise their epoch with every transaction.
 const TRANSACTION_VERSION: &str = "transaction.version";
 
-pub(crate) fn handle(
-    context: &RequestContext,
-    _request: ApiVersionsRequest,
-) -> ApiVersionsResponse {
+pub(crate) fn handle(ctx: &Context, _request: ApiVersionsRequest) -> ApiVersionsResponse {
     let api_keys = ApiKey::ALL
         .iter()
         .map(|api| {
@@ -26,7 +23,7 @@ pub(crate) fn handle(
         })
         .collect();
     // Clients of versions 0 to 3 take a minimum of 0 for an error (KAFKA-17011).
-    let supported_features = if context.api_version >= 4 {
+    let supported_features = if ctx.api_version >= 4 {
         vec![SupportedFeatureKey {
             name: TRANSACTION_VERSION.to_owned(),
             min_version: 0,

@@ -7,11 +7,11 @@ use log_protocol::api::create_partitions::{
 };
 
 use super::{Repeated, blocking};
-use crate::broker::Shared;
 use crate::config::PARTITIONS_MAX;
+use crate::services::Context;
 
 pub(crate) async fn handle(
-    broker: &Shared,
+    ctx: &Context,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
             let message = format!("topic {} is named more than once", wanted.name);
             Err((ErrorCode::InvalidRequest, message))
         } else {
-            grow(broker, &wanted, request.validate_only).await
+            grow(ctx, &wanted, request.validate_only).await
         };
         let (error_code, error_message) = match outcome {
             Ok(()) => (ErrorCode::None, None),
@@ -43,12 +43,12 @@ pub(crate) async fn handle(
 }
 
 async fn grow(
-    broker: &Shared,
+    ctx: &Context,
     wanted: &CreatePartitionsTopic,
     validate_only: bool,
 ) -> Result<(), (ErrorCode, String)> {
     let (name, total) = (wanted.name.as_str(), wanted.count);
-    let Some(topic) = broker.topics.get(name) else {
+    let Some(topic) = ctx.services.topics.get(name) else {
         return Err((
             ErrorCode::UnknownTopicOrPartition,
             format!("topic {name} does not exist"),
@@ -66,7 +66,7 @@ async fn grow(
         return Err((ErrorCode::InvalidPartitions, message));
     }
     if let Some(assignments) = &wanted.assignments {
-        let node_id = broker.config.node_id;
+        let node_id = ctx.services.config.node_id;
         let fits = assignments.len() as i64 == i64::from(total) - current
             && assignments.iter().all(|one| one.broker_ids == [node_id]);
         if !fits {
@@ -78,7 +78,7 @@ async fn grow(
     if validate_only {
         return Ok(());
     }
-    let topics = broker.topics.clone();
+    let topics = ctx.services.topics.clone();
     let owned = name.to_owned();
     blocking(move || topics.grow(&owned, total).map(drop))
         .await

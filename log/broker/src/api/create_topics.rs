@@ -10,11 +10,11 @@ use log_protocol::api::create_topics::{
 
 use super::describe_configs::topic_configs;
 use super::{Repeated, blocking};
-use crate::broker::Shared;
 use crate::config::PARTITIONS_MAX;
 use crate::quorum::Topic;
+use crate::services::Context;
 
-pub(crate) async fn handle(broker: &Shared, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let mut topics = Vec::with_capacity(request.topics.len());
     for wanted in request.topics {
@@ -28,7 +28,7 @@ pub(crate) async fn handle(broker: &Shared, request: CreateTopicsRequest) -> Cre
                 format!("topic {name} is named more than once"),
             ))
         } else {
-            create(broker, wanted, request.validate_only).await
+            create(ctx, wanted, request.validate_only).await
         };
         topics.push(
             result.unwrap_or_else(|(error_code, message)| CreatableTopicResult {
@@ -47,12 +47,12 @@ pub(crate) async fn handle(broker: &Shared, request: CreateTopicsRequest) -> Cre
 }
 
 async fn create(
-    broker: &Shared,
+    ctx: &Context,
     wanted: CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatableTopicResult, (ErrorCode, String)> {
     let name = wanted.name.clone();
-    let partitions = partition_count(broker, &wanted)?;
+    let partitions = partition_count(ctx, &wanted)?;
     let mut configs = BTreeMap::new();
     for config in wanted.configs {
         let Some(value) = config.value else {
@@ -62,7 +62,10 @@ async fn create(
         configs.insert(config.name, value);
     }
     if validate_only {
-        let checked = broker.topics.check_create(&name, partitions, &configs);
+        let checked = ctx
+            .services
+            .topics
+            .check_create(&name, partitions, &configs);
         checked.map_err(|error| (error.code(), error.to_string()))?;
         return Ok(CreatableTopicResult {
             name,
@@ -72,16 +75,16 @@ async fn create(
             ..CreatableTopicResult::default()
         });
     }
-    let topics = broker.topics.clone();
+    let topics = ctx.services.topics.clone();
     let created = blocking(move || topics.create(&wanted.name, partitions, &configs, false)).await;
     let topic = created
         .map_err(|error| (error, error.message().to_owned()))?
         .map_err(|error| (error.code(), error.to_string()))?;
-    Ok(describe(broker, &topic, partitions))
+    Ok(describe(ctx, &topic, partitions))
 }
 
-fn partition_count(broker: &Shared, wanted: &CreatableTopic) -> Result<i32, (ErrorCode, String)> {
-    let node_id = broker.config.node_id;
+fn partition_count(ctx: &Context, wanted: &CreatableTopic) -> Result<i32, (ErrorCode, String)> {
+    let node_id = ctx.services.config.node_id;
     if !wanted.assignments.is_empty() {
         if wanted.num_partitions != -1 || wanted.replication_factor != -1 {
             let message =
@@ -115,7 +118,7 @@ fn partition_count(broker: &Shared, wanted: &CreatableTopic) -> Result<i32, (Err
         return Err((ErrorCode::InvalidReplicationFactor, message));
     }
     match wanted.num_partitions {
-        -1 => Ok(broker.config.num_partitions),
+        -1 => Ok(ctx.services.config.num_partitions),
         count if (1..=PARTITIONS_MAX).contains(&count) => Ok(count),
         count => {
             let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {count}");
@@ -124,8 +127,8 @@ fn partition_count(broker: &Shared, wanted: &CreatableTopic) -> Result<i32, (Err
     }
 }
 
-fn describe(broker: &Shared, topic: &Topic, partitions: i32) -> CreatableTopicResult {
-    let configs = topic_configs(broker, topic)
+fn describe(ctx: &Context, topic: &Topic, partitions: i32) -> CreatableTopicResult {
+    let configs = topic_configs(ctx, topic)
         .into_iter()
         .map(|config| CreatableTopicConfigs {
             name: config.key.to_owned(),

@@ -7,16 +7,16 @@ use log_protocol::api::delete_groups::{
     DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
 };
 
-use crate::broker::Shared;
+use crate::services::Context;
 
-pub(crate) async fn handle(broker: &Shared, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(crate) async fn handle(ctx: &Context, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     let mut named = HashSet::new();
     for group_id in request.groups_names {
         if !named.insert(group_id.clone()) {
             continue;
         }
-        let error_code = match broker.groups.delete(&group_id).await {
+        let error_code = match ctx.services.groups.delete(&group_id).await {
             Ok(()) => ErrorCode::None,
             Err(error) => error,
         };

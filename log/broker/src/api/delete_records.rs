@@ -7,17 +7,14 @@ use log_protocol::api::delete_records::{
 };
 
 use super::blocking;
-use crate::broker::Shared;
+use crate::services::{Context, Services};
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    request: DeleteRecordsRequest,
-) -> DeleteRecordsResponse {
+pub(crate) async fn handle(ctx: &Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for one in asked.partitions {
-            let outcome = delete(broker, &asked.name, one.partition_index, one.offset).await;
+            let outcome = delete(&ctx.services, &asked.name, one.partition_index, one.offset).await;
             let (low_watermark, error_code) = match outcome {
                 Ok(start) => (start, ErrorCode::None),
                 Err(error) => (-1, error),
@@ -41,12 +38,12 @@ pub(crate) async fn handle(
 
 /// Removes what lies before `offset`; returns the new start of the log.
 pub(crate) async fn delete(
-    broker: &Shared,
+    services: &Services,
     topic: &str,
     partition: i32,
     offset: i64,
 ) -> Result<i64, ErrorCode> {
-    let topic = broker
+    let topic = services
         .topics
         .get(topic)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;

@@ -6,32 +6,29 @@ use log_protocol::api::delete_topics::{
 };
 
 use super::blocking;
-use crate::broker::{RequestContext, Shared};
+use crate::services::{Context, Services};
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: DeleteTopicsRequest,
-) -> DeleteTopicsResponse {
+pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let mut responses = Vec::new();
-    if context.api_version >= 6 {
+    if ctx.api_version >= 6 {
         for asked in request.topics {
             let name = match &asked.name {
                 Some(name) => Some(name.clone()),
-                None => broker
+                None => ctx
+                    .services
                     .topics
                     .by_id(asked.topic_id)
                     .map(|topic| topic.name().to_string()),
             };
             let outcome = match &name {
-                Some(name) => delete(broker, name).await,
+                Some(name) => delete(&ctx.services, name).await,
                 None => Err((ErrorCode::UnknownTopicId, "no topic has this id".to_owned())),
             };
             responses.push(result(name, asked.topic_id, outcome));
         }
     } else {
         for name in request.topic_names {
-            let outcome = delete(broker, &name).await;
+            let outcome = delete(&ctx.services, &name).await;
             responses.push(result(Some(name), uuid::Uuid::nil(), outcome));
         }
     }
@@ -42,8 +39,8 @@ pub(crate) async fn handle(
 }
 
 /// Deletes a topic and the offsets that groups committed for it.
-pub(crate) async fn delete(broker: &Shared, name: &str) -> Result<(), (ErrorCode, String)> {
-    let Some(topic) = broker.topics.get(name) else {
+pub(crate) async fn delete(services: &Services, name: &str) -> Result<(), (ErrorCode, String)> {
+    let Some(topic) = services.topics.get(name) else {
         return Err((
             ErrorCode::UnknownTopicOrPartition,
             format!("topic {name} does not exist"),
@@ -54,13 +51,13 @@ pub(crate) async fn delete(broker: &Shared, name: &str) -> Result<(), (ErrorCode
         return Err((ErrorCode::InvalidTopicException, message));
     }
     drop(topic);
-    let topics = broker.topics.clone();
+    let topics = services.topics.clone();
     let wanted = name.to_owned();
     blocking(move || topics.delete(&wanted))
         .await
         .map_err(|error| (error, error.message().to_owned()))?
         .map_err(|error| (error.code(), error.to_string()))?;
-    broker.groups.forget_topic(name);
+    services.groups.forget_topic(name);
     Ok(())
 }
 

@@ -6,16 +6,12 @@ use log_protocol::api::describe_cluster::{
 };
 
 use super::authorized;
-use crate::broker::{RequestContext, Shared};
+use crate::services::Context;
 
 /// Asks for brokers; 2 would ask for controllers, which are on another listener in Kafka.
 const BROKERS: i8 = 1;
 
-pub(crate) fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: DescribeClusterRequest,
-) -> DescribeClusterResponse {
+pub(crate) fn handle(ctx: &Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     if request.endpoint_type != BROKERS {
         return DescribeClusterResponse {
             error_code: ErrorCode::MismatchedEndpointType,
@@ -25,12 +21,12 @@ pub(crate) fn handle(
         };
     }
     DescribeClusterResponse {
-        cluster_id: broker.topics.cluster_id().to_string(),
-        controller_id: broker.config.node_id,
+        cluster_id: ctx.services.topics.cluster_id().to_string(),
+        controller_id: ctx.services.config.node_id,
         brokers: vec![DescribeClusterBroker {
-            broker_id: broker.config.node_id,
-            host: context.advertised_host.clone(),
-            port: context.advertised_port,
+            broker_id: ctx.services.config.node_id,
+            host: ctx.advertised_host.clone(),
+            port: ctx.advertised_port,
             rack: None,
             is_fenced: false,
         }],

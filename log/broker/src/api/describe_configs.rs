@@ -8,9 +8,10 @@ use log_protocol::api::describe_configs::{
     DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-use crate::broker::{RequestContext, Shared};
 use crate::config::{BrokerConfig, millis_i64};
-use crate::quorum::{CONFIG_KEYS, ConfigKind, Topic};
+use crate::quorum::Topic;
+use crate::services::Context;
+use crate::topic_config::{CONFIG_KEYS, ConfigKind};
 
 /// Kinds of resources.
 pub(crate) const TOPIC: i8 = 2;
@@ -31,11 +32,7 @@ pub(crate) struct Shown {
     default: String,
 }
 
-pub(crate) fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: DescribeConfigsRequest,
-) -> DescribeConfigsResponse {
+pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let mut named = HashSet::new();
     let results = request
         .resources
@@ -44,15 +41,15 @@ pub(crate) fn handle(
         .filter(|resource| named.insert((resource.resource_type, &resource.resource_name)))
         .map(|resource| {
             let shown = match resource.resource_type {
-                TOPIC => topic(broker, &resource.resource_name),
-                BROKER => broker_settings(broker, &resource.resource_name),
+                TOPIC => topic(ctx, &resource.resource_name),
+                BROKER => broker_settings(ctx, &resource.resource_name),
                 other => Err((
                     ErrorCode::InvalidRequest,
                     format!("resource type {other} has no configs here"),
                 )),
             };
             match shown {
-                Ok(shown) => described(context, &request, resource, shown),
+                Ok(shown) => described(ctx, &request, resource, shown),
                 Err((error_code, message)) => DescribeConfigsResult {
                     error_code,
                     error_message: Some(message),
@@ -70,12 +67,12 @@ pub(crate) fn handle(
 }
 
 /// Every config of a topic, by name.
-pub(crate) fn topic_configs(broker: &Shared, topic: &Topic) -> Vec<Shown> {
+pub(crate) fn topic_configs(ctx: &Context, topic: &Topic) -> Vec<Shown> {
     let set = topic.set_configs();
     CONFIG_KEYS
         .iter()
         .map(|key| {
-            let from_broker = broker.config.topic_defaults.get(key.name);
+            let from_broker = ctx.services.config.topic_defaults.get(key.name);
             let default = from_broker
                 .cloned()
                 .unwrap_or_else(|| key.default.to_owned());
@@ -96,9 +93,9 @@ pub(crate) fn topic_configs(broker: &Shared, topic: &Topic) -> Vec<Shown> {
         .collect()
 }
 
-fn topic(broker: &Shared, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
-    match broker.topics.get(name) {
-        Some(topic) => Ok(topic_configs(broker, &topic)),
+fn topic(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
+    match ctx.services.topics.get(name) {
+        Some(topic) => Ok(topic_configs(ctx, &topic)),
         None => Err((
             ErrorCode::UnknownTopicOrPartition,
             format!("topic {name} does not exist"),
@@ -106,13 +103,13 @@ fn topic(broker: &Shared, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)>
     }
 }
 
-fn broker_settings(broker: &Shared, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
-    let node_id = broker.config.node_id;
+fn broker_settings(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
+    let node_id = ctx.services.config.node_id;
     if !name.is_empty() && name.parse() != Ok(node_id) {
         let message = format!("broker {name:?} is not part of the cluster, only {node_id} is");
         return Err((ErrorCode::InvalidRequest, message));
     }
-    Ok(settings(&broker.config))
+    Ok(settings(&ctx.services.config))
 }
 
 /// The broker's settings by Kafka's names.
@@ -204,7 +201,7 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
 }
 
 fn described(
-    context: &RequestContext,
+    ctx: &Context,
     request: &DescribeConfigsRequest,
     resource: &DescribeConfigsResource,
     shown: Vec<Shown>,
@@ -212,7 +209,7 @@ fn described(
     let wanted = |key: &str| match &resource.configuration_keys {
         None => true,
         // Version 1's way to ask for all.
-        Some(keys) if keys.is_empty() => context.api_version < 2,
+        Some(keys) if keys.is_empty() => ctx.api_version < 2,
         Some(keys) => keys.iter().any(|one| one == key),
     };
     let read_only = resource.resource_type == BROKER;

@@ -8,26 +8,22 @@ use log_protocol::api::describe_groups::{
 };
 
 use super::authorized;
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::group::Description;
+use crate::services::Context;
 
-pub(crate) fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: DescribeGroupsRequest,
-) -> DescribeGroupsResponse {
+pub(crate) fn handle(ctx: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let asked = request.include_authorized_operations;
     let mut named = HashSet::new();
     let groups = request
         .groups
         .into_iter()
         .filter(|group_id| named.insert(group_id.clone()))
-        .map(|group_id| match broker.groups.describe(&group_id) {
+        .map(|group_id| match ctx.services.groups.describe(&group_id) {
             Some(description) => DescribedGroup {
                 authorized_operations: authorized::group(asked),
                 ..described(group_id, description)
             },
-            None => dead(context, group_id),
+            None => dead(ctx, group_id),
         })
         .collect();
     DescribeGroupsResponse {
@@ -59,8 +55,8 @@ fn described(group_id: String, description: Description) -> DescribedGroup {
     }
 }
 
-fn dead(context: &RequestContext, group_id: String) -> DescribedGroup {
-    let (error_code, error_message) = if context.api_version >= 6 {
+fn dead(ctx: &Context, group_id: String) -> DescribedGroup {
+    let (error_code, error_message) = if ctx.api_version >= 6 {
         (
             ErrorCode::GroupIdNotFound,
             Some(format!("group {group_id} does not exist")),

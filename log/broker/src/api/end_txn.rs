@@ -3,24 +3,21 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::end_txn::{EndTxnRequest, EndTxnResponse};
 
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::txn::state::Producer;
+use crate::services::Context;
 
 /// From this version on every end raises the epoch.
 const RAISES_EPOCH_FROM: i16 = 5;
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: EndTxnRequest,
-) -> EndTxnResponse {
+pub(crate) async fn handle(ctx: &Context, request: EndTxnRequest) -> EndTxnResponse {
     let producer = Producer {
         id: request.producer_id,
         epoch: request.producer_epoch,
     };
-    let raise_epoch = context.api_version >= RAISES_EPOCH_FROM;
+    let raise_epoch = ctx.api_version >= RAISES_EPOCH_FROM;
     let id = &request.transactional_id;
-    let ended = broker
+    let ended = ctx
+        .services
         .transactions
         .end(id, producer, request.committed, raise_epoch)
         .await;
@@ -33,7 +30,7 @@ pub(crate) async fn handle(
         },
         Err(error) => {
             // Clients before version 2 know PRODUCER_FENCED by its older name.
-            let fenced = error == ErrorCode::ProducerFenced && context.api_version < 2;
+            let fenced = error == ErrorCode::ProducerFenced && ctx.api_version < 2;
             let error_code = if fenced {
                 ErrorCode::InvalidProducerEpoch
             } else {

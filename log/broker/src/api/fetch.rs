@@ -34,8 +34,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{check_leader_epoch, is_read_committed, once};
-use crate::broker::{RequestContext, Shared};
 use crate::partition::LogEnds;
+use crate::services::Context;
 use crate::storage::{Isolation, Partition};
 
 /// Longest wait that a client may ask for.
@@ -72,11 +72,7 @@ struct Read {
     bytes: usize,
 }
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: FetchRequest,
-) -> FetchResponse {
+pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchResponse {
     if request.session_id != 0 {
         let error_code = ErrorCode::FetchSessionIdNotFound;
         return FetchResponse {
@@ -93,13 +89,13 @@ pub(crate) async fn handle(
         .into_iter()
         .filter(|topic| !topic.partitions.is_empty())
     {
-        let found = if context.api_version >= TOPIC_IDS_FROM {
-            broker
+        let found = if ctx.api_version >= TOPIC_IDS_FROM {
+            ctx.services
                 .topics
                 .by_id(topic.topic_id)
                 .ok_or(ErrorCode::UnknownTopicId)
         } else {
-            broker
+            ctx.services
                 .topics
                 .get(&topic.topic)
                 .ok_or(ErrorCode::UnknownTopicOrPartition)
@@ -120,9 +116,13 @@ pub(crate) async fn handle(
         committed: is_read_committed(request.isolation_level),
         bytes_max: usize::try_from(request.max_bytes)
             .unwrap_or(0)
-            .min(broker.config.fetch_bytes_max)
-            .min(broker.responding.room(broker.config.response_bytes_max)),
-        node_id: broker.config.node_id,
+            .min(ctx.services.config.fetch_bytes_max)
+            .min(
+                ctx.services
+                    .responding
+                    .room(ctx.services.config.response_bytes_max),
+            ),
+        node_id: ctx.services.config.node_id,
     };
     let bytes_min = usize::try_from(request.min_bytes)
         .unwrap_or(0)

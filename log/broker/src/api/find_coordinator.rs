@@ -7,31 +7,27 @@ use log_protocol::api::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
 
-use crate::broker::{RequestContext, Shared};
+use crate::services::Context;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
-pub(crate) fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: FindCoordinatorRequest,
-) -> FindCoordinatorResponse {
+pub(crate) fn handle(ctx: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let key_type = request.key_type;
-    if context.api_version >= 4 {
+    if ctx.api_version >= 4 {
         let mut named = HashSet::new();
         let coordinators = request
             .coordinator_keys
             .into_iter()
             .filter(|key| named.insert(key.clone()))
-            .map(|key| coordinator(broker, context, key_type, key))
+            .map(|key| coordinator(ctx, key_type, key))
             .collect();
         return FindCoordinatorResponse {
             coordinators,
             ..FindCoordinatorResponse::default()
         };
     }
-    let found = coordinator(broker, context, key_type, request.key);
+    let found = coordinator(ctx, key_type, request.key);
     FindCoordinatorResponse {
         error_code: found.error_code,
         error_message: found.error_message,
@@ -42,12 +38,7 @@ pub(crate) fn handle(
     }
 }
 
-fn coordinator(
-    broker: &Shared,
-    context: &RequestContext,
-    key_type: i8,
-    key: String,
-) -> Coordinator {
+fn coordinator(ctx: &Context, key_type: i8, key: String) -> Coordinator {
     let refused = |error_code, message: &str, key| Coordinator {
         key,
         node_id: -1,
@@ -59,9 +50,9 @@ fn coordinator(
     match key_type {
         GROUP | TRANSACTION => Coordinator {
             key,
-            node_id: broker.config.node_id,
-            host: context.advertised_host.clone(),
-            port: context.advertised_port,
+            node_id: ctx.services.config.node_id,
+            host: ctx.advertised_host.clone(),
+            port: ctx.advertised_port,
             error_code: ErrorCode::None,
             error_message: None,
         },

@@ -2,16 +2,16 @@
 
 use log_protocol::api::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
-use crate::broker::Shared;
 use crate::coordinator::group::state::Identity;
+use crate::services::Context;
 
-pub(crate) fn handle(broker: &Shared, request: HeartbeatRequest) -> HeartbeatResponse {
+pub(crate) fn handle(ctx: &Context, request: HeartbeatRequest) -> HeartbeatResponse {
     let member = Identity {
         member_id: request.member_id,
         instance_id: request.group_instance_id,
         generation: request.generation_id,
     };
-    let error_code = broker.groups.heartbeat(&request.group_id, &member);
+    let error_code = ctx.services.groups.heartbeat(&request.group_id, &member);
     HeartbeatResponse {
         throttle_time_ms: 0,
         error_code,

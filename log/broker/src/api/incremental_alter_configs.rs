@@ -10,8 +10,8 @@ use log_protocol::api::incremental_alter_configs::{
 
 use super::Repeated;
 use super::alter_configs::{alterable, named_twice, replace};
-use crate::broker::Shared;
-use crate::quorum::{CONFIG_KEYS, ConfigKind};
+use crate::services::Context;
+use crate::topic_config::{CONFIG_KEYS, ConfigKind};
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -19,7 +19,7 @@ const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
 pub(crate) async fn handle(
-    broker: &Shared,
+    ctx: &Context,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
@@ -32,10 +32,10 @@ pub(crate) async fn handle(
         let Some(is_repeated) = repeated.first_time(&(resource_type, name.clone())) else {
             continue;
         };
-        let outcome = match alterable(broker, resource_type, &name) {
+        let outcome = match alterable(ctx, resource_type, &name) {
             _ if is_repeated => Err(named_twice(&name)),
             Ok(topic) => match changed(topic.set_configs(), &resource.configs) {
-                Ok(set) => replace(broker, &topic, set, request.validate_only).await,
+                Ok(set) => replace(ctx, &topic, set, request.validate_only).await,
                 Err(refused) => Err(refused),
             },
             Err(refused) => Err(refused),

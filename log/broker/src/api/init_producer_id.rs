@@ -5,18 +5,18 @@ use log_protocol::api::init_producer_id::{InitProducerIdRequest, InitProducerIdR
 use tracing::error;
 
 use super::blocking;
-use crate::broker::Shared;
 use crate::coordinator::txn::state::Producer;
+use crate::services::Context;
 
 pub(crate) async fn handle(
-    broker: &Shared,
+    ctx: &Context,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     let outcome = match (&request.transactional_id, expected(&request)) {
         (_, Err(error)) => Err(error),
-        (None, Ok(_)) => fresh(broker).await,
+        (None, Ok(_)) => fresh(ctx).await,
         (Some(id), Ok(expected)) => {
-            broker
+            ctx.services
                 .transactions
                 .initialize(id, expected, request.transaction_timeout_ms)
                 .await
@@ -47,8 +47,8 @@ fn expected(request: &InitProducerIdRequest) -> Result<Option<Producer>, ErrorCo
     }
 }
 
-async fn fresh(broker: &Shared) -> Result<Producer, ErrorCode> {
-    let topics = broker.topics.clone();
+async fn fresh(ctx: &Context) -> Result<Producer, ErrorCode> {
+    let topics = ctx.services.topics.clone();
     match blocking(move || topics.next_producer_id()).await? {
         Ok(id) => Ok(Producer { id, epoch: 0 }),
         Err(error) => {

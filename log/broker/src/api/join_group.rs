@@ -7,18 +7,14 @@
 
 use log_protocol::api::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::group::state::Join;
+use crate::services::Context;
 
 /// From this version on the protocol's name may be null.
 const NULL_PROTOCOL_FROM: i16 = 7;
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: JoinGroupRequest,
-) -> JoinGroupResponse {
-    let version = context.api_version;
+pub(crate) async fn handle(ctx: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
+    let version = ctx.api_version;
     let rebalance_timeout_ms = if request.rebalance_timeout_ms < 0 {
         request.session_timeout_ms
     } else {
@@ -29,8 +25,8 @@ pub(crate) async fn handle(
         fresh_member_id: String::new(),
         member_id_required: version >= 4 && request.group_instance_id.is_none(),
         instance_id: request.group_instance_id,
-        client_id: context.client_id.clone(),
-        client_host: context.client_host.clone(),
+        client_id: ctx.client_id.clone(),
+        client_host: ctx.client_host.clone(),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms,
         protocol_type: request.protocol_type,
@@ -42,7 +38,7 @@ pub(crate) async fn handle(
         can_skip_assignment: version >= 9,
         ticket: 0,
     };
-    let reply = broker.groups.join(&request.group_id, join).await;
+    let reply = ctx.services.groups.join(&request.group_id, join).await;
     let protocol_name = if version >= NULL_PROTOCOL_FROM {
         reply.protocol
     } else {

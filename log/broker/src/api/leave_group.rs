@@ -3,23 +3,19 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
 
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::group::state::Identity;
+use crate::services::Context;
 
-pub(crate) fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: LeaveGroupRequest,
-) -> LeaveGroupResponse {
+pub(crate) fn handle(ctx: &Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
     let leave = |member_id: &str, instance_id: Option<&str>| {
         let member = Identity {
             member_id: member_id.to_owned(),
             instance_id: instance_id.map(str::to_owned),
             generation: -1,
         };
-        broker.groups.leave(&request.group_id, &member)
+        ctx.services.groups.leave(&request.group_id, &member)
     };
-    if context.api_version < 3 {
+    if ctx.api_version < 3 {
         let error_code = leave(&request.member_id, None);
         return LeaveGroupResponse {
             error_code,

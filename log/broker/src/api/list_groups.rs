@@ -3,18 +3,19 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
-use crate::broker::Shared;
+use crate::services::Context;
 
 const CLASSIC: &str = "classic";
 
-pub(crate) fn handle(broker: &Shared, request: ListGroupsRequest) -> ListGroupsResponse {
+pub(crate) fn handle(ctx: &Context, request: ListGroupsRequest) -> ListGroupsResponse {
     let takes = |filter: &[String], value: &str| {
         filter.is_empty()
             || filter
                 .iter()
                 .any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
-    let groups = broker
+    let groups = ctx
+        .services
         .groups
         .list()
         .into_iter()

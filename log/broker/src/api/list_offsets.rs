@@ -13,7 +13,7 @@ use log_protocol::api::list_offsets::{
 };
 
 use super::{blocking, check_leader_epoch, is_read_committed, once};
-use crate::broker::Shared;
+use crate::services::Context;
 use crate::storage::{Partition, StorageError};
 
 const LATEST: i64 = -1;
@@ -23,12 +23,12 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-pub(crate) async fn handle(broker: &Shared, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = is_read_committed(request.isolation_level);
     let mut named = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
-        let topic = broker.topics.get(&asked.name);
+        let topic = ctx.services.topics.get(&asked.name);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for one in asked.partitions {
             let partition = topic.as_ref().and_then(|topic| {

@@ -13,32 +13,28 @@ use log_protocol::api::metadata::{
 use tracing::warn;
 
 use super::{authorized, blocking};
-use crate::broker::{RequestContext, Shared};
 use crate::quorum::Topic;
+use crate::services::Context;
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: MetadataRequest,
-) -> MetadataResponse {
-    let may_create = broker.config.auto_create_topics && request.allow_auto_topic_creation;
+pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
+    let may_create = ctx.services.config.auto_create_topics && request.allow_auto_topic_creation;
     let shown = Shown {
-        node_id: broker.config.node_id,
+        node_id: ctx.services.config.node_id,
         operations: authorized::topic(request.include_topic_authorized_operations),
     };
     let node_id = shown.node_id;
     let mut topics = Vec::new();
     match request.topics {
         None => topics.extend(
-            broker
+            ctx.services
                 .topics
                 .list()
                 .iter()
                 .map(|topic| shown.describe(topic)),
         ),
-        Some(asked) if asked.is_empty() && context.api_version == 0 => {
+        Some(asked) if asked.is_empty() && ctx.api_version == 0 => {
             topics.extend(
-                broker
+                ctx.services
                     .topics
                     .list()
                     .iter()
@@ -51,18 +47,18 @@ pub(crate) async fn handle(
             asked.retain(|one| named.insert((one.name.clone(), one.topic_id)));
             drop(named);
             for one in asked {
-                topics.push(resolve(broker, &shown, one, may_create).await);
+                topics.push(resolve(ctx, &shown, one, may_create).await);
             }
         }
     }
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id,
-            host: context.advertised_host.clone(),
-            port: context.advertised_port,
+            host: ctx.advertised_host.clone(),
+            port: ctx.advertised_port,
             rack: None,
         }],
-        cluster_id: Some(broker.topics.cluster_id().to_string()),
+        cluster_id: Some(ctx.services.topics.cluster_id().to_string()),
         controller_id: node_id,
         topics,
         cluster_authorized_operations: authorized::cluster(
@@ -73,13 +69,13 @@ pub(crate) async fn handle(
 }
 
 async fn resolve(
-    broker: &Shared,
+    ctx: &Context,
     shown: &Shown,
     asked: MetadataRequestTopic,
     may_create: bool,
 ) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
-        return match broker.topics.by_id(asked.topic_id) {
+        return match ctx.services.topics.by_id(asked.topic_id) {
             Some(topic) => shown.describe(&topic),
             None => MetadataResponseTopic {
                 error_code: ErrorCode::UnknownTopicId,
@@ -88,13 +84,13 @@ async fn resolve(
             },
         };
     };
-    if let Some(topic) = broker.topics.get(&name) {
+    if let Some(topic) = ctx.services.topics.get(&name) {
         return shown.describe(&topic);
     }
-    let error_code = match broker.topics.check_create(&name, 1, &BTreeMap::new()) {
+    let error_code = match ctx.services.topics.check_create(&name, 1, &BTreeMap::new()) {
         Err(refused) => refused.code(),
         Ok(()) if !may_create => ErrorCode::UnknownTopicOrPartition,
-        Ok(()) => match create(broker, &name).await {
+        Ok(()) => match create(ctx, &name).await {
             Ok(topic) => return shown.describe(&topic),
             Err(error) => error,
         },
@@ -106,16 +102,16 @@ async fn resolve(
     }
 }
 
-async fn create(broker: &Shared, name: &str) -> Result<Arc<Topic>, ErrorCode> {
-    let topics = broker.topics.clone();
-    let partitions = broker.config.num_partitions;
+async fn create(ctx: &Context, name: &str) -> Result<Arc<Topic>, ErrorCode> {
+    let topics = ctx.services.topics.clone();
+    let partitions = ctx.services.config.num_partitions;
     let wanted = name.to_owned();
     let created =
         blocking(move || topics.create(&wanted, partitions, &BTreeMap::new(), false)).await?;
     match created {
         Ok(topic) => Ok(topic),
         // Somebody else was quicker.
-        Err(error) => broker.topics.get(name).ok_or_else(|| {
+        Err(error) => ctx.services.topics.get(name).ok_or_else(|| {
             warn!(topic = name, %error, "cannot create a topic that a client asked for");
             error.code()
         }),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use log_protocol::{ErrorCode, Request, Response};
 use uuid::Uuid;
 
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::txn::Channel;
 use crate::coordinator::txn::state::Producer;
+use crate::services::Context;
 use crate::storage::Partition;
 
 mod add_offsets_to_txn;
@@ -44,53 +44,57 @@ pub(crate) mod produce;
 mod sync_group;
 mod txn_offset_commit;
 
-/// Answers every request but Produce and Fetch, which [`crate::Broker::handle`] answers itself.
-pub(crate) async fn dispatch(
-    broker: &Shared,
-    context: &RequestContext,
-    request: Request,
-) -> Response {
+/// Answers one request, whatever it came through. JoinGroup, SyncGroup and Fetch may wait; dropping the future gives up the wait, and
+/// what was already begun on disk still comes to its end.
+pub(crate) async fn handle(ctx: &Context, request: Request) -> Response {
     match request {
-        Request::Produce(it) => produce::handle(broker, context, it).await.into(),
-        Request::Fetch(it) => fetch::handle(broker, context, it).await.into(),
-        Request::ListOffsets(it) => list_offsets::handle(broker, it).await.into(),
-        Request::Metadata(it) => metadata::handle(broker, context, it).await.into(),
-        Request::OffsetCommit(it) => offset_commit::handle(broker, context, it).await.into(),
-        Request::OffsetFetch(it) => offset_fetch::handle(broker, context, it).await.into(),
-        Request::FindCoordinator(it) => find_coordinator::handle(broker, context, it).into(),
-        Request::JoinGroup(it) => join_group::handle(broker, context, it).await.into(),
-        Request::Heartbeat(it) => heartbeat::handle(broker, it).into(),
-        Request::LeaveGroup(it) => leave_group::handle(broker, context, it).into(),
-        Request::SyncGroup(it) => sync_group::handle(broker, it).await.into(),
-        Request::DescribeGroups(it) => describe_groups::handle(broker, context, it).into(),
-        Request::ListGroups(it) => list_groups::handle(broker, it).into(),
-        Request::ApiVersions(it) => api_versions::handle(context, it).into(),
-        Request::CreateTopics(it) => create_topics::handle(broker, it).await.into(),
-        Request::DeleteTopics(it) => delete_topics::handle(broker, context, it).await.into(),
-        Request::DeleteRecords(it) => delete_records::handle(broker, it).await.into(),
-        Request::InitProducerId(it) => init_producer_id::handle(broker, it).await.into(),
-        Request::OffsetForLeaderEpoch(it) => offset_for_leader_epoch::handle(broker, it).into(),
-        Request::AddPartitionsToTxn(it) => add_partitions_to_txn::handle(broker, context, it)
-            .await
-            .into(),
-        Request::AddOffsetsToTxn(it) => add_offsets_to_txn::handle(broker, it).await.into(),
-        Request::EndTxn(it) => end_txn::handle(broker, context, it).await.into(),
-        Request::TxnOffsetCommit(it) => txn_offset_commit::handle(broker, context, it).await.into(),
-        Request::DescribeConfigs(it) => describe_configs::handle(broker, context, it).into(),
-        Request::AlterConfigs(it) => alter_configs::handle(broker, it).await.into(),
-        Request::CreatePartitions(it) => create_partitions::handle(broker, it).await.into(),
-        Request::DeleteGroups(it) => delete_groups::handle(broker, it).await.into(),
+        // The two hot ones are not boxed.
+        Request::Produce(it) => produce::handle(ctx, it).await.into(),
+        Request::Fetch(it) => fetch::handle(ctx, it).await.into(),
+        other => Box::pin(dispatch(ctx, other)).await,
+    }
+}
+
+async fn dispatch(ctx: &Context, request: Request) -> Response {
+    match request {
+        Request::Produce(it) => produce::handle(ctx, it).await.into(),
+        Request::Fetch(it) => fetch::handle(ctx, it).await.into(),
+        Request::ListOffsets(it) => list_offsets::handle(ctx, it).await.into(),
+        Request::Metadata(it) => metadata::handle(ctx, it).await.into(),
+        Request::OffsetCommit(it) => offset_commit::handle(ctx, it).await.into(),
+        Request::OffsetFetch(it) => offset_fetch::handle(ctx, it).await.into(),
+        Request::FindCoordinator(it) => find_coordinator::handle(ctx, it).into(),
+        Request::JoinGroup(it) => join_group::handle(ctx, it).await.into(),
+        Request::Heartbeat(it) => heartbeat::handle(ctx, it).into(),
+        Request::LeaveGroup(it) => leave_group::handle(ctx, it).into(),
+        Request::SyncGroup(it) => sync_group::handle(ctx, it).await.into(),
+        Request::DescribeGroups(it) => describe_groups::handle(ctx, it).into(),
+        Request::ListGroups(it) => list_groups::handle(ctx, it).into(),
+        Request::ApiVersions(it) => api_versions::handle(ctx, it).into(),
+        Request::CreateTopics(it) => create_topics::handle(ctx, it).await.into(),
+        Request::DeleteTopics(it) => delete_topics::handle(ctx, it).await.into(),
+        Request::DeleteRecords(it) => delete_records::handle(ctx, it).await.into(),
+        Request::InitProducerId(it) => init_producer_id::handle(ctx, it).await.into(),
+        Request::OffsetForLeaderEpoch(it) => offset_for_leader_epoch::handle(ctx, it).into(),
+        Request::AddPartitionsToTxn(it) => add_partitions_to_txn::handle(ctx, it).await.into(),
+        Request::AddOffsetsToTxn(it) => add_offsets_to_txn::handle(ctx, it).await.into(),
+        Request::EndTxn(it) => end_txn::handle(ctx, it).await.into(),
+        Request::TxnOffsetCommit(it) => txn_offset_commit::handle(ctx, it).await.into(),
+        Request::DescribeConfigs(it) => describe_configs::handle(ctx, it).into(),
+        Request::AlterConfigs(it) => alter_configs::handle(ctx, it).await.into(),
+        Request::CreatePartitions(it) => create_partitions::handle(ctx, it).await.into(),
+        Request::DeleteGroups(it) => delete_groups::handle(ctx, it).await.into(),
         Request::IncrementalAlterConfigs(it) => {
-            incremental_alter_configs::handle(broker, it).await.into()
+            incremental_alter_configs::handle(ctx, it).await.into()
         }
-        Request::OffsetDelete(it) => offset_delete::handle(broker, it).await.into(),
-        Request::DescribeCluster(it) => describe_cluster::handle(broker, context, it).into(),
+        Request::OffsetDelete(it) => offset_delete::handle(ctx, it).await.into(),
+        Request::DescribeCluster(it) => describe_cluster::handle(ctx, it).into(),
     }
 }
 
 /// Whether the producer that speaks in this request has gone on over a newer connection: the request was held up on its way and belongs to
 /// an earlier transaction.
-pub(crate) fn is_left_behind(broker: &Shared, context: &RequestContext, request: &Request) -> bool {
+pub(crate) fn is_left_behind(ctx: &Context, request: &Request) -> bool {
     let producer = |id, epoch| Producer { id, epoch };
     let (id, producer, channel) = match request {
         Request::Produce(it) => match (&it.transactional_id, produce::transactional_producer(it)) {
@@ -98,7 +102,7 @@ pub(crate) fn is_left_behind(broker: &Shared, context: &RequestContext, request:
             _ => return false,
         },
         // From version 4 on brokers speak for producers of others.
-        Request::AddPartitionsToTxn(it) if context.api_version < 4 => (
+        Request::AddPartitionsToTxn(it) if ctx.api_version < 4 => (
             &it.v3_and_below_transactional_id,
             producer(it.v3_and_below_producer_id, it.v3_and_below_producer_epoch),
             Channel::Transaction,
@@ -120,8 +124,8 @@ pub(crate) fn is_left_behind(broker: &Shared, context: &RequestContext, request:
         ),
         _ => return false,
     };
-    let transactions = &broker.transactions;
-    !transactions.may_hear(id, producer, channel, context.connection)
+    let transactions = &ctx.services.transactions;
+    !transactions.may_hear(id, producer, channel, ctx.connection)
 }
 
 /// `isolation_level` of Fetch and ListOffsets: 1 = read_committed.

@@ -10,17 +10,13 @@ use log_protocol::api::offset_commit::{
 };
 use log_protocol::{ErrorCode, TopicPartition};
 
-use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
+use crate::services::Context;
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: OffsetCommitRequest,
-) -> OffsetCommitResponse {
+pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let member = Identity {
         member_id: request.member_id,
         instance_id: request.group_instance_id,
@@ -30,8 +26,8 @@ pub(crate) async fn handle(
     let mut offsets = Vec::new();
     let mut refusals: HashMap<(usize, usize), ErrorCode> = HashMap::new();
     for (at_topic, topic) in request.topics.iter().enumerate() {
-        let name = if context.api_version >= 10 {
-            broker
+        let name = if ctx.api_version >= 10 {
+            ctx.services
                 .topics
                 .by_id(topic.topic_id)
                 .map(|found| found.name().to_string())
@@ -42,7 +38,7 @@ pub(crate) async fn handle(
             let metadata = one.committed_metadata.clone().unwrap_or_default();
             let checked = match &name {
                 None => Err(ErrorCode::UnknownTopicId),
-                Some(name) => check_partition(broker, name, one.partition_index, &metadata),
+                Some(name) => check_partition(ctx, name, one.partition_index, &metadata),
             };
             match checked {
                 Ok(partition) => offsets.push((
@@ -58,7 +54,8 @@ pub(crate) async fn handle(
             }
         }
     }
-    let outcome = match broker
+    let outcome = match ctx
+        .services
         .groups
         .commit_offsets(&request.group_id, &member, offsets)
         .await
@@ -92,12 +89,13 @@ pub(crate) async fn handle(
 
 /// Whether an offset can be kept for this partition.
 pub(crate) fn check_partition(
-    broker: &Shared,
+    ctx: &Context,
     topic: &str,
     partition: i32,
     metadata: &str,
 ) -> Result<TopicPartition, ErrorCode> {
-    let found = broker
+    let found = ctx
+        .services
         .topics
         .get(topic)
         .and_then(|topic| topic.partition(partition));

@@ -6,12 +6,12 @@ use log_protocol::api::offset_delete::{
     OffsetDeleteResponseTopic,
 };
 
-use crate::broker::Shared;
+use crate::services::Context;
 
-pub(crate) async fn handle(broker: &Shared, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub(crate) async fn handle(ctx: &Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let mut known = Vec::new();
     for topic in &request.topics {
-        let found = broker.topics.get(&topic.name);
+        let found = ctx.services.topics.get(&topic.name);
         for one in &topic.partitions {
             let partition = found
                 .as_ref()
@@ -19,7 +19,8 @@ pub(crate) async fn handle(broker: &Shared, request: OffsetDeleteRequest) -> Off
             known.extend(partition.map(|partition| partition.id().clone()));
         }
     }
-    let refused = match broker
+    let refused = match ctx
+        .services
         .groups
         .delete_offsets(&request.group_id, &known)
         .await
@@ -33,7 +34,7 @@ pub(crate) async fn handle(broker: &Shared, request: OffsetDeleteRequest) -> Off
         }
     };
     let topics = request.topics.into_iter().map(|topic| {
-        let found = broker.topics.get(&topic.name);
+        let found = ctx.services.topics.get(&topic.name);
         let code = |partition: i32| match &found {
             Some(found) if found.partition(partition).is_some() => {
                 if refused.contains(&topic.name) {

@@ -13,8 +13,8 @@ use log_protocol::api::offset_fetch::{
 use log_protocol::{ErrorCode, TopicPartition};
 use uuid::Uuid;
 
-use crate::broker::{RequestContext, Shared};
 use crate::coordinator::group::FetchedOffset;
+use crate::services::Context;
 
 /// From this version on several groups are asked for at once.
 const GROUPS_FROM: i16 = 8;
@@ -22,20 +22,16 @@ const GROUPS_FROM: i16 = 8;
 /// From this version on topics go by id.
 const TOPIC_IDS_FROM: i16 = 10;
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: OffsetFetchRequest,
-) -> OffsetFetchResponse {
+pub(crate) async fn handle(ctx: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let stable = request.require_stable;
-    if context.api_version >= GROUPS_FROM {
+    if ctx.api_version >= GROUPS_FROM {
         let mut groups = Vec::with_capacity(request.groups.len());
         let mut named = HashSet::new();
         for group in request.groups {
             if !named.insert(group.group_id.clone()) {
                 continue;
             }
-            groups.push(fetch(broker, context.api_version, group, stable).await);
+            groups.push(fetch(ctx, ctx.api_version, group, stable).await);
         }
         return OffsetFetchResponse {
             groups,
@@ -56,7 +52,7 @@ pub(crate) async fn handle(
         }),
         ..OffsetFetchRequestGroup::default()
     };
-    let fetched = fetch(broker, context.api_version, group, stable).await;
+    let fetched = fetch(ctx, ctx.api_version, group, stable).await;
     OffsetFetchResponse {
         error_code: fetched.error_code,
         topics: fetched.topics.into_iter().map(plain).collect(),
@@ -82,15 +78,15 @@ fn plain(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
 }
 
 async fn fetch(
-    broker: &Shared,
+    ctx: &Context,
     version: i16,
     group: OffsetFetchRequestGroup,
     stable: bool,
 ) -> OffsetFetchResponseGroup {
     let group_id = group.group_id;
     let topics = match group.topics {
-        None => fetch_all(broker, &group_id, stable).await,
-        Some(topics) => fetch_some(broker, version, &group_id, topics, stable).await,
+        None => fetch_all(ctx, &group_id, stable).await,
+        Some(topics) => fetch_some(ctx, version, &group_id, topics, stable).await,
     };
     match topics {
         Ok(topics) => OffsetFetchResponseGroup {
@@ -107,12 +103,17 @@ async fn fetch(
 }
 
 async fn fetch_all(
-    broker: &Shared,
+    ctx: &Context,
     group_id: &str,
     stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     let mut topics: BTreeMap<String, Vec<OffsetFetchResponsePartitions>> = BTreeMap::new();
-    for one in broker.groups.fetch_offsets(group_id, None, stable).await? {
+    for one in ctx
+        .services
+        .groups
+        .fetch_offsets(group_id, None, stable)
+        .await?
+    {
         // A partition that has only staged offsets is told of only when the caller waits for them.
         if one.record.is_some() || one.unstable {
             topics
@@ -124,7 +125,8 @@ async fn fetch_all(
     Ok(topics
         .into_iter()
         .map(|(name, partitions)| OffsetFetchResponseTopics {
-            topic_id: broker
+            topic_id: ctx
+                .services
                 .topics
                 .get(&name)
                 .map_or(Uuid::nil(), |topic| topic.id()),
@@ -135,7 +137,7 @@ async fn fetch_all(
 }
 
 async fn fetch_some(
-    broker: &Shared,
+    ctx: &Context,
     version: i16,
     group_id: &str,
     asked: Vec<OffsetFetchRequestTopics>,
@@ -146,7 +148,7 @@ async fn fetch_some(
     let mut answered: HashSet<TopicPartition> = HashSet::new();
     for topic in asked {
         let name = if version >= TOPIC_IDS_FROM {
-            broker
+            ctx.services
                 .topics
                 .by_id(topic.topic_id)
                 .map(|found| Arc::clone(found.name()))
@@ -169,7 +171,8 @@ async fn fetch_some(
                     })
                     .filter(|partition| answered.insert(partition.clone()))
                     .collect();
-                let fetched = broker
+                let fetched = ctx
+                    .services
                     .groups
                     .fetch_offsets(group_id, Some(wanted), stable)
                     .await?;

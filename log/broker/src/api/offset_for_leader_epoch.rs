@@ -7,17 +7,17 @@ use log_protocol::api::offset_for_leader_epoch::{
 };
 
 use super::check_leader_epoch;
-use crate::broker::Shared;
+use crate::services::Context;
 
 pub(crate) fn handle(
-    broker: &Shared,
+    ctx: &Context,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let topics = request
         .topics
         .into_iter()
         .map(|asked| {
-            let topic = broker.topics.get(&asked.topic);
+            let topic = ctx.services.topics.get(&asked.topic);
             let partitions = asked
                 .partitions
                 .into_iter()

@@ -18,12 +18,12 @@ use log_protocol::api::produce::{
 };
 use log_protocol::{BatchHeader, Compression, ErrorCode, TopicPartition};
 
-use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::txn::Handle;
 use crate::coordinator::txn::state::Producer;
 use crate::partition::{AppendError, AppendOrigin};
 use crate::quorum::Topic;
+use crate::services::Context;
 use crate::storage::Partition;
 
 /// From this version on a transactional batch takes its partition into the transaction.
@@ -43,14 +43,10 @@ struct Pending {
     last_offset: i64,
 }
 
-pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
-    request: ProduceRequest,
-) -> ProduceResponse {
-    let version = context.api_version;
+pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceResponse {
+    let version = ctx.api_version;
     let acks = request.acks;
-    let transaction = open_transaction(broker, version, &request).await;
+    let transaction = open_transaction(ctx, version, &request).await;
     let append = Append {
         version,
         transaction: &transaction,
@@ -60,7 +56,7 @@ pub(crate) async fn handle(
     let mut named = HashSet::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
-        let found = find_topic(broker, version, &data.name, data.topic_id);
+        let found = find_topic(ctx, version, &data.name, data.topic_id);
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for one in data.partition_data {
             let appended = match &found {
@@ -119,7 +115,7 @@ async fn await_durability(pending: Vec<Pending>, responses: &mut [TopicProduceRe
 
 /// The transaction that the request's batches belong to; `None` for a request without a transactional id.
 async fn open_transaction(
-    broker: &Shared,
+    ctx: &Context,
     version: i16,
     request: &ProduceRequest,
 ) -> Option<Result<Handle, ErrorCode>> {
@@ -128,7 +124,7 @@ async fn open_transaction(
         let mut producer = None;
         let mut partitions: Vec<TopicPartition> = Vec::new();
         for data in &request.topic_data {
-            let Ok(topic) = find_topic(broker, version, &data.name, data.topic_id) else {
+            let Ok(topic) = find_topic(ctx, version, &data.name, data.topic_id) else {
                 continue;
             };
             for one in &data.partition_data {
@@ -145,7 +141,8 @@ async fn open_transaction(
             }
         }
         if let Some(producer) = producer
-            && let Err(error) = broker
+            && let Err(error) = ctx
+                .services
                 .transactions
                 .add_partitions(id, producer, partitions, 2)
                 .await
@@ -153,7 +150,7 @@ async fn open_transaction(
             return Some(Err(error));
         }
     }
-    Some(broker.transactions.handle(id))
+    Some(ctx.services.transactions.handle(id))
 }
 
 /// The producer of a request's transactional batches.
@@ -175,15 +172,18 @@ fn header_of(data: &PartitionProduceData) -> Option<BatchHeader> {
 
 /// The topic that a request names, by id from version 13 on.
 fn find_topic(
-    broker: &Shared,
+    ctx: &Context,
     version: i16,
     name: &str,
     id: uuid::Uuid,
 ) -> Result<Arc<Topic>, ErrorCode> {
     let topic = if version >= 13 {
-        broker.topics.by_id(id).ok_or(ErrorCode::UnknownTopicId)?
+        ctx.services
+            .topics
+            .by_id(id)
+            .ok_or(ErrorCode::UnknownTopicId)?
     } else {
-        broker
+        ctx.services
             .topics
             .get(name)
             .ok_or(ErrorCode::UnknownTopicOrPartition)?

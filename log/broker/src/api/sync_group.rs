@@ -2,10 +2,10 @@
 
 use log_protocol::api::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use crate::broker::Shared;
 use crate::coordinator::group::state::{Identity, Sync};
+use crate::services::Context;
 
-pub(crate) async fn handle(broker: &Shared, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(crate) async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGroupResponse {
     let sync = Sync {
         member: Identity {
             member_id: request.member_id,
@@ -21,7 +21,7 @@ pub(crate) async fn handle(broker: &Shared, request: SyncGroupRequest) -> SyncGr
             .collect(),
         ticket: 0,
     };
-    let reply = broker.groups.sync(&request.group_id, sync).await;
+    let reply = ctx.services.groups.sync(&request.group_id, sync).await;
     SyncGroupResponse {
         throttle_time_ms: 0,
         error_code: reply.error,

@@ -9,22 +9,21 @@ use log_protocol::api::txn_offset_commit::{
 };
 
 use super::offset_commit::check_partition;
-use crate::broker::{RequestContext, Shared};
 use crate::clock::wall_ms;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
 use crate::coordinator::txn::Channel;
 use crate::coordinator::txn::state::Producer;
+use crate::services::Context;
 
 /// From this version on the offsets' partition need not be added before.
 const ADDS_PARTITION_FROM: i16 = 5;
 
 pub(crate) async fn handle(
-    broker: &Shared,
-    context: &RequestContext,
+    ctx: &Context,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let outcome = match commit(broker, context, &request).await {
+    let outcome = match commit(ctx, &request).await {
         Ok(()) => ErrorCode::None,
         // Clients know a fenced producer by this name here.
         Err(ErrorCode::ProducerFenced) => ErrorCode::InvalidProducerEpoch,
@@ -52,11 +51,7 @@ pub(crate) async fn handle(
 }
 
 /// All offsets, or none: a transaction with half of its offsets is of no use to anyone.
-async fn commit(
-    broker: &Shared,
-    context: &RequestContext,
-    request: &TxnOffsetCommitRequest,
-) -> Result<(), ErrorCode> {
+async fn commit(ctx: &Context, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
     let producer = Producer {
         id: request.producer_id,
         epoch: request.producer_epoch,
@@ -71,7 +66,7 @@ async fn commit(
     for topic in &request.topics {
         for one in &topic.partitions {
             let metadata = one.committed_metadata.clone().unwrap_or_default();
-            let partition = check_partition(broker, &topic.name, one.partition_index, &metadata)?;
+            let partition = check_partition(ctx, &topic.name, one.partition_index, &metadata)?;
             let record = OffsetRecord {
                 offset: one.committed_offset,
                 leader_epoch: one.committed_leader_epoch,
@@ -82,21 +77,22 @@ async fn commit(
         }
     }
     let (id, group_id) = (&request.transactional_id, &request.group_id);
-    let partition = broker.groups.partition_of(group_id);
-    if context.api_version >= ADDS_PARTITION_FROM {
-        broker
+    let partition = ctx.services.groups.partition_of(group_id);
+    if ctx.api_version >= ADDS_PARTITION_FROM {
+        ctx.services
             .transactions
             .add_partitions(id, producer, vec![partition.clone()], 2)
             .await?;
     }
-    let transaction = broker.transactions.handle(id)?;
-    broker
+    let transaction = ctx.services.transactions.handle(id)?;
+    ctx.services
         .groups
         .stage_offsets(group_id, &member, producer, offsets, || {
             let gate = transaction.gate(producer, &partition)?;
             // Looked at again: the wait for the disk may have outlived the transaction.
-            let (channel, connection) = (Channel::Offsets, context.connection);
-            if broker
+            let (channel, connection) = (Channel::Offsets, ctx.connection);
+            if ctx
+                .services
                 .transactions
                 .may_hear(id, producer, channel, connection)
             {

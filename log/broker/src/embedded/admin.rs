@@ -11,28 +11,27 @@ use log_protocol::{ErrorCode, TopicPartition};
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::{blocking, delete_records, delete_topics};
-use crate::broker::Broker;
 use crate::clock::wall_ms;
 use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
 use crate::quorum::{Topic, TopicError};
+use crate::services::Services;
 
 /// How long [`Admin::committed`] waits for an open transaction; then the caller is told to come back.
 const STABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct EmbeddedAdmin {
-    broker: Broker,
+    services: Arc<Services>,
 }
 
 impl EmbeddedAdmin {
-    pub(super) fn new(broker: Broker) -> Self {
-        Self { broker }
+    pub(super) fn new(services: Arc<Services>) -> Self {
+        Self { services }
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, AdminError> {
-        self.broker
-            .shared
+        self.services
             .topics
             .get(name)
             .ok_or_else(|| AdminError::UnknownTopic(name.to_owned()))
@@ -46,8 +45,8 @@ impl EmbeddedAdmin {
 #[async_trait]
 impl Admin for EmbeddedAdmin {
     async fn create_topic(&self, topic: NewTopic) -> Result<TopicDescription, AdminError> {
-        let shared = &self.broker.shared;
-        let topics = shared.topics.clone();
+        let services = &self.services;
+        let topics = services.topics.clone();
         let created =
             blocking(move || topics.create(&topic.name, topic.partitions, &topic.configs, false))
                 .await
@@ -56,7 +55,7 @@ impl Admin for EmbeddedAdmin {
     }
 
     async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
-        delete_topics::delete(&self.broker.shared, name)
+        delete_topics::delete(&self.services, name)
             .await
             .map_err(|(error, message)| match error {
                 ErrorCode::UnknownTopicOrPartition => AdminError::UnknownTopic(name.to_owned()),
@@ -65,18 +64,12 @@ impl Admin for EmbeddedAdmin {
     }
 
     async fn describe_topic(&self, name: &str) -> Result<Option<TopicDescription>, AdminError> {
-        Ok(self
-            .broker
-            .shared
-            .topics
-            .get(name)
-            .map(|topic| describe(&topic)))
+        Ok(self.services.topics.get(name).map(|topic| describe(&topic)))
     }
 
     async fn list_topics(&self) -> Result<Vec<TopicDescription>, AdminError> {
         let mut topics: Vec<TopicDescription> = self
-            .broker
-            .shared
+            .services
             .topics
             .list()
             .iter()
@@ -92,7 +85,7 @@ impl Admin for EmbeddedAdmin {
                 "topic {name} is one that the log keeps for itself"
             )));
         }
-        let topics = self.broker.shared.topics.clone();
+        let topics = self.services.topics.clone();
         let owned = name.to_owned();
         blocking(move || topics.grow(&owned, total).map(drop))
             .await
@@ -132,7 +125,7 @@ impl Admin for EmbeddedAdmin {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<CommittedOffset>, AdminError> {
-        let groups = &self.broker.shared.groups;
+        let groups = &self.services.groups;
         let deadline = Instant::now() + STABLE_WAIT_MAX;
         let mut ended = groups.watch_ended_transactions();
         loop {
@@ -182,7 +175,7 @@ impl Admin for EmbeddedAdmin {
             };
             records.push((commit.partition, record));
         }
-        let groups = &self.broker.shared.groups;
+        let groups = &self.services.groups;
         groups
             .commit_offsets(group, &Identity::standalone(), records)
             .await
@@ -195,7 +188,7 @@ impl Admin for EmbeddedAdmin {
     }
 
     async fn delete_group(&self, group: &str) -> Result<(), AdminError> {
-        match self.broker.shared.groups.delete(group).await {
+        match self.services.groups.delete(group).await {
             Ok(()) | Err(ErrorCode::GroupIdNotFound) => Ok(()),
             Err(ErrorCode::NonEmptyGroup) => Err(AdminError::Refused(format!(
                 "group {group} has members; stop them first"
@@ -207,7 +200,7 @@ impl Admin for EmbeddedAdmin {
     async fn delete_records(&self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), AdminError> {
         for (partition, before) in offsets {
             let (topic, index) = (&partition.topic, partition.partition);
-            delete_records::delete(&self.broker.shared, topic, index, before)
+            delete_records::delete(&self.services, topic, index, before)
                 .await
                 .map_err(|error| {
                     let reason = match error {

@@ -22,25 +22,25 @@ use log_api::{
 };
 use log_protocol::TopicPartition;
 
-use crate::broker::{Broker, Shared};
+use crate::services::Services;
 use crate::storage::Partition;
 
 /// The log of this process. Clones are handles to the same one; it lives as long as any of them.
 #[derive(Clone)]
 pub struct Embedded {
-    broker: Broker,
+    services: Arc<Services>,
 }
 
 impl Embedded {
-    pub(crate) fn new(broker: Broker) -> Self {
-        Self { broker }
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        Self { services }
     }
 }
 
 impl std::fmt::Debug for Embedded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Embedded")
-            .field("data_dir", &self.broker.config().data_dir)
+            .field("data_dir", &self.services.config.data_dir)
             .finish()
     }
 }
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Embedded {
 #[async_trait]
 impl Log for Embedded {
     fn admin(&self) -> Arc<dyn Admin> {
-        Arc::new(admin::EmbeddedAdmin::new(self.broker.clone()))
+        Arc::new(admin::EmbeddedAdmin::new(Arc::clone(&self.services)))
     }
 
     async fn reader(
@@ -56,12 +56,14 @@ impl Log for Embedded {
         options: ReaderOptions,
         assignment: Vec<(TopicPartition, Start)>,
     ) -> Result<Box<dyn Reader>, ReadError> {
-        let reader = reader::EmbeddedReader::open(&self.broker.shared, options, assignment)?;
+        let reader = reader::EmbeddedReader::open(&self.services, options, assignment)?;
         Ok(Box::new(reader))
     }
 
     async fn writer(&self) -> Result<Arc<dyn Writer>, WriteError> {
-        Ok(Arc::new(writer::EmbeddedWriter::new(self.broker.clone())))
+        Ok(Arc::new(writer::EmbeddedWriter::new(Arc::clone(
+            &self.services,
+        ))))
     }
 
     async fn transaction(
@@ -69,13 +71,13 @@ impl Log for Embedded {
         options: TransactionOptions,
     ) -> Result<Box<dyn Transaction>, TransactionError> {
         let transaction =
-            transaction::EmbeddedTransaction::open(self.broker.clone(), options).await?;
+            transaction::EmbeddedTransaction::open(Arc::clone(&self.services), options).await?;
         Ok(Box::new(transaction))
     }
 }
 
-fn find(shared: &Shared, partition: &TopicPartition) -> Option<Arc<Partition>> {
-    shared
+fn find(services: &Services, partition: &TopicPartition) -> Option<Arc<Partition>> {
+    services
         .topics
         .get(&partition.topic)?
         .partition(partition.partition)

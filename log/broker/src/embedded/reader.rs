@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{columns, find};
 use crate::api::fetch::any_change;
-use crate::broker::Shared;
 use crate::partition::LogEnds;
+use crate::services::Services;
 use crate::storage::{FetchError, Isolation, Partition, StorageError};
 
 /// How many times the bytes that a poll asks for its records may take decompressed; they are counted as a part of it.
@@ -31,6 +31,16 @@ struct Step {
     run: Option<Records>,
     /// There is more behind what was stepped over.
     more: bool,
+    /// The position has moved.
+    moved: bool,
+}
+
+/// What one round over the partitions gave.
+#[derive(Default)]
+struct Round {
+    runs: Vec<Records>,
+    more: bool,
+    moved: bool,
 }
 
 pub(super) struct EmbeddedReader {
@@ -51,14 +61,14 @@ struct Slot {
 
 impl EmbeddedReader {
     pub(super) fn open(
-        shared: &Shared,
+        services: &Services,
         options: ReaderOptions,
         assignment: Vec<(TopicPartition, Start)>,
     ) -> Result<Self, ReadError> {
         let mut slots = Vec::with_capacity(assignment.len());
         for (name, start) in assignment {
             let partition =
-                find(shared, &name).ok_or_else(|| ReadError::UnknownPartition(name.clone()))?;
+                find(services, &name).ok_or_else(|| ReadError::UnknownPartition(name.clone()))?;
             partition
                 .check_readable()
                 .map_err(|error| read_error(&name, 0, error.into()))?;
@@ -87,11 +97,10 @@ impl EmbeddedReader {
     }
 
     /// Reads what is there now, one run a partition. Without a run there may be more to come.
-    fn read(&mut self, bytes_max: usize) -> Result<(Vec<Records>, bool), ReadError> {
+    fn read(&mut self, bytes_max: usize) -> Result<Round, ReadError> {
         let count = self.slots.len();
-        let mut runs = Vec::new();
+        let mut round = Round::default();
         let mut bytes = 0;
-        let mut more = false;
         for ahead in 0..count {
             let index = (self.turn + ahead) % count;
             // What moves from here on wakes the next wait.
@@ -101,7 +110,7 @@ impl EmbeddedReader {
                 .min(self.partition_bytes_max);
             let step = match self.slots[index].read(self.isolation, room.max(1)) {
                 Ok(step) => step,
-                Err(error) if runs.is_empty() => return Err(error),
+                Err(error) if round.runs.is_empty() => return Err(error),
                 // What was read goes out first: its positions have moved. The next poll begins with the error.
                 Err(_) => {
                     self.turn = index;
@@ -109,14 +118,15 @@ impl EmbeddedReader {
                 }
             };
             bytes += step.bytes;
-            more |= step.more;
-            runs.extend(step.run);
-            if bytes >= bytes_max && !runs.is_empty() {
+            round.more |= step.more;
+            round.moved |= step.moved;
+            round.runs.extend(step.run);
+            if bytes >= bytes_max && !round.runs.is_empty() {
                 self.turn = (index + 1) % count;
                 break;
             }
         }
-        Ok((runs, more))
+        Ok(round)
     }
 }
 
@@ -145,6 +155,7 @@ impl Slot {
             )?;
             step.bytes += fetched.bytes.len().max(content_bytes / CONTENT_RATIO);
             let moved = records.next_offset > self.position;
+            step.moved |= moved;
             self.position = records.next_offset;
             if !records.is_empty() {
                 step.run = Some(records);
@@ -162,20 +173,23 @@ impl Slot {
 impl Reader for EmbeddedReader {
     async fn poll(&mut self, budget: PollBudget) -> Result<Vec<Records>, ReadError> {
         let deadline = Instant::now() + budget.wait_max;
+        let mut moved = false;
         loop {
-            let (runs, more) = self.read(budget.bytes_max)?;
-            if runs.is_empty() && more {
+            let round = self.read(budget.bytes_max)?;
+            moved |= round.moved;
+            if round.runs.is_empty() && round.more {
                 tokio::task::yield_now().await;
                 continue;
             }
-            if !runs.is_empty() || budget.wait_max.is_zero() {
-                return Ok(runs);
+            // Whoever waits for a place in the log, and not for a record, has to see that it is reached.
+            if !round.runs.is_empty() || moved || budget.wait_max.is_zero() {
+                return Ok(round.runs);
             }
             if timeout_at(deadline, any_change(&mut self.watches))
                 .await
                 .is_err()
             {
-                return Ok(self.read(budget.bytes_max)?.0);
+                return Ok(self.read(budget.bytes_max)?.runs);
             }
         }
     }

@@ -24,7 +24,6 @@ use log_protocol::{BatchBuilder, BatchHeader, ErrorCode, ProducerStamp, TopicPar
 
 use super::find;
 use super::writer::{storage_error, write_error};
-use crate::broker::{Broker, Shared};
 use crate::clock::wall_ms;
 use crate::config::millis_i32;
 use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
@@ -32,10 +31,11 @@ use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
 use crate::coordinator::txn::state::Producer;
 use crate::partition::{AppendError, AppendOrigin};
+use crate::services::Services;
 use crate::storage::Partition;
 
 pub(super) struct EmbeddedTransaction {
-    broker: Broker,
+    services: Arc<Services>,
     id: Arc<str>,
     producer: Producer,
     pending: Pending,
@@ -53,20 +53,19 @@ struct Pending {
 
 impl EmbeddedTransaction {
     pub(super) async fn open(
-        broker: Broker,
+        services: Arc<Services>,
         options: TransactionOptions,
     ) -> Result<Self, TransactionError> {
         let id: Arc<str> = options.transactional_id.into();
-        let longest = millis_i32(broker.config().transaction_timeout_max);
+        let longest = millis_i32(services.config.transaction_timeout_max);
         let timeout_ms = millis_i32(options.timeout).clamp(1, longest);
-        let producer = broker
-            .shared
+        let producer = services
             .transactions
             .initialize(&id, None, timeout_ms)
             .await
             .map_err(|error| refused(&id, error))?;
         Ok(Self {
-            broker,
+            services,
             id,
             producer,
             pending: Pending::default(),
@@ -91,7 +90,7 @@ impl Transaction for EmbeddedTransaction {
         batch: BatchBuilder,
     ) -> Result<(), TransactionError> {
         self.usable()?;
-        let found = find(&self.broker.shared, partition)
+        let found = find(&self.services, partition)
             .ok_or_else(|| WriteError::UnknownPartition(partition.clone()))?;
         if found.is_internal() {
             // Told now: at the commit it would take the whole transaction with it.
@@ -132,7 +131,7 @@ impl Transaction for EmbeddedTransaction {
         self.usable()?;
         let aborted = |reason: String| Err(TransactionError::Aborted(reason));
         for commit in &offsets {
-            if find(&self.broker.shared, &commit.partition).is_none() {
+            if find(&self.services, &commit.partition).is_none() {
                 return Err(WriteError::UnknownPartition(commit.partition.clone()).into());
             }
             if commit.metadata.len() > OFFSET_METADATA_BYTES_MAX {
@@ -159,7 +158,7 @@ impl Transaction for EmbeddedTransaction {
         }
         self.unknown = true;
         let commit = Commit {
-            broker: self.broker.clone(),
+            services: Arc::clone(&self.services),
             id: Arc::clone(&self.id),
             producer: self.producer,
             pending,
@@ -181,7 +180,7 @@ impl Transaction for EmbeddedTransaction {
 }
 
 struct Commit {
-    broker: Broker,
+    services: Arc<Services>,
     id: Arc<str>,
     producer: Producer,
     pending: Pending,
@@ -191,7 +190,7 @@ impl Commit {
     /// Returns the producer to go on with, and the outcome.
     async fn run(mut self) -> (Producer, Result<Vec<i64>, TransactionError>) {
         let pending = std::mem::take(&mut self.pending);
-        let transactions = self.broker.shared.transactions.clone();
+        let transactions = self.services.transactions.clone();
         // The markers of the transaction before may still be on their way to the disk.
         transactions.settled(&self.id).await;
         let written = self.write(pending).await;
@@ -216,7 +215,7 @@ impl Commit {
     }
 
     async fn write(&self, pending: Pending) -> Result<Vec<i64>, TransactionError> {
-        let shared = &*self.broker.shared;
+        let services = &*self.services;
         let staged: Vec<(String, BTreeMap<TopicPartition, OffsetCommit>)> = pending
             .offsets
             .into_iter()
@@ -230,11 +229,11 @@ impl Commit {
         targets.extend(
             staged
                 .iter()
-                .map(|(group, _)| shared.groups.partition_of(group)),
+                .map(|(group, _)| services.groups.partition_of(group)),
         );
         targets.sort();
         targets.dedup();
-        let handle = shared
+        let handle = services
             .transactions
             .begin(&self.id, self.producer, &targets)
             .map_err(|error| refused(&self.id, error))?;
@@ -243,7 +242,7 @@ impl Commit {
         let mut to_sync: BTreeMap<TopicPartition, Arc<Partition>> = BTreeMap::new();
         for (name, bytes) in pending.batches {
             let partition =
-                find(shared, &name).ok_or_else(|| WriteError::UnknownPartition(name.clone()))?;
+                find(services, &name).ok_or_else(|| WriteError::UnknownPartition(name.clone()))?;
             let size = bytes.len();
             let gate = handle
                 .gate(self.producer, &name)
@@ -257,10 +256,10 @@ impl Commit {
         }
         for (group, commits) in staged {
             let positions = commits.iter().map(|(name, commit)| (name, commit.offset));
-            for behind in shared.groups.unsynced(positions) {
+            for behind in services.groups.unsynced(positions) {
                 to_sync.insert(behind.id().clone(), behind);
             }
-            self.stage(shared, &handle, &group, commits, now_ms)?;
+            self.stage(services, &handle, &group, commits, now_ms)?;
         }
         let syncs = to_sync.iter().map(|(name, partition)| async move {
             partition
@@ -274,7 +273,7 @@ impl Commit {
 
     fn stage(
         &self,
-        shared: &Shared,
+        services: &Services,
         handle: &crate::coordinator::txn::Handle,
         group: &str,
         commits: BTreeMap<TopicPartition, OffsetCommit>,
@@ -292,11 +291,11 @@ impl Commit {
                 (partition, record)
             })
             .collect();
-        let target = shared.groups.partition_of(group);
+        let target = services.groups.partition_of(group);
         let _gate = handle
             .gate(self.producer, &target)
             .map_err(|error| refused(&self.id, error))?;
-        shared
+        services
             .groups
             .stage_offsets_synced(group, &Identity::standalone(), self.producer, offsets)
             .map_err(|error| refused(&self.id, error))

@@ -1,23 +1,25 @@
 //! Appends batches outside of transactions.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use log_api::{WriteError, Writer};
 use log_protocol::{BatchBuilder, ProducerStamp, TopicPartition};
 
 use super::find;
-use crate::broker::Broker;
 use crate::clock::wall_ms;
 use crate::partition::{AppendError, AppendOrigin};
+use crate::services::Services;
 use crate::storage::StorageError;
 
 pub(super) struct EmbeddedWriter {
-    broker: Broker,
+    services: Arc<Services>,
 }
 
 impl EmbeddedWriter {
-    pub(super) fn new(broker: Broker) -> Self {
-        Self { broker }
+    pub(super) fn new(services: Arc<Services>) -> Self {
+        Self { services }
     }
 }
 
@@ -29,7 +31,7 @@ impl Writer for EmbeddedWriter {
         batch: BatchBuilder,
     ) -> Result<i64, WriteError> {
         let unknown = || WriteError::UnknownPartition(partition.clone());
-        let found = find(&self.broker.shared, partition).ok_or_else(unknown)?;
+        let found = find(&self.services, partition).ok_or_else(unknown)?;
         if batch.is_empty() {
             return Ok(found.high_watermark());
         }
@@ -51,7 +53,7 @@ impl Writer for EmbeddedWriter {
             let unknown = || WriteError::UnknownPartition(partition.clone());
             found.push((
                 partition,
-                find(&self.broker.shared, partition).ok_or_else(unknown)?,
+                find(&self.services, partition).ok_or_else(unknown)?,
             ));
         }
         let syncs = found.iter().map(|(name, partition)| async move {

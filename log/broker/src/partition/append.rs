@@ -20,9 +20,9 @@ use log_protocol::{
 };
 use thiserror::Error;
 
+use super::storage_error::StorageError;
 use super::{MarkerError, SequenceError};
-use crate::quorum::TopicConfig;
-use crate::storage::StorageError;
+use crate::topic_config::TopicConfig;
 
 /// Who appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

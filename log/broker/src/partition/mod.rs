@@ -13,6 +13,7 @@ mod high_watermark;
 mod leader_epoch;
 mod producer_state;
 mod rewrite;
+mod storage_error;
 mod transactions;
 
 pub(crate) use append::{AppendError, AppendOrigin, Appended, CheckedBatch, check_batch};
@@ -22,4 +23,5 @@ pub(crate) use producer_state::{
     Before, MarkerError, ProducerStates, ProducerSummary, SequenceCheck, SequenceError,
 };
 pub(crate) use rewrite::rewrite;
+pub(crate) use storage_error::StorageError;
 pub(crate) use transactions::{AbortedIndex, AbortedTransaction};

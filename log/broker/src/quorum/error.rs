@@ -3,8 +3,8 @@
 use log_protocol::ErrorCode;
 use thiserror::Error;
 
-use super::ConfigError;
 use crate::storage::StorageError;
+use crate::topic_config::ConfigError;
 
 /// A change of a topic was refused.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

@@ -11,7 +11,6 @@
 //! 2. A partition's leader epoch is the number of unclean starts since its topic was made: it rises with each.
 //! 3. Only folders whose topic was deleted by a record are removed; others that no topic claims are left.
 
-mod config;
 mod error;
 mod image;
 mod metadata_log;
@@ -22,7 +21,6 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use config::{CONFIG_KEYS, ConfigError, ConfigKind, FlushLevel, TopicConfig};
 pub(crate) use error::{CloseError, TopicError};
 pub(crate) use topic::Topic;
 
@@ -45,6 +43,7 @@ use crate::storage::{
     DataFolder, OpenError, Partition, RingBudget, Shared, StartKind, StorageError, StorageOptions,
     SyncPool,
 };
+use crate::topic_config::TopicConfig;
 
 /// Producer ids that one record reserves.
 const PRODUCER_ID_BLOCK: i64 = 1000;

@@ -1,7 +1,7 @@
 //! One connection: requests in, responses out, in order, on one task.
 //!
 //! ```text
-//! socket ─▶ buffer ─▶ frame ─▶ request ─▶ Broker::handle ─▶ response ─▶ outgoing ─▶ socket
+//! socket ─▶ buffer ─▶ frame ─▶ request ─▶ api::handle ─▶ response ─▶ outgoing ─▶ socket
 //!              │ grows as bytes arrive                          │ written when no further request is at hand,
 //!              │ a size beyond the limit ends the connection    │ before a request that may wait, or from 256 KiB on
 //!              └ a large frame waits for memory (see `memory`)
@@ -18,6 +18,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -34,11 +35,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::memory::{FREE_BYTES, Reserved};
 use super::outgoing::Outgoing;
-use crate::api::is_left_behind;
-use crate::broker::{Broker, RequestContext};
+use crate::api::{self, is_left_behind};
 use crate::config::split_address;
+use crate::memory::{FREE_BYTES, Reserved};
+use crate::security::Principal;
+use crate::services::{Context, Services};
 
 /// From so many bytes on, responses are written though further requests are at hand.
 const OUTGOING_BYTES_MAX: usize = 256 << 10;
@@ -82,14 +84,14 @@ pub(super) struct Peer {
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
-    broker: Broker,
+    services: Arc<Services>,
     stream: TcpStream,
     peer: Peer,
     stopped: watch::Receiver<bool>,
 ) {
     let connections = gauge!("thalweg_log_connections");
     connections.increment(1.0);
-    let end = match Connection::new(broker, stream, peer, stopped) {
+    let end = match Connection::new(services, stream, peer, stopped) {
         Ok(mut connection) => connection.run().await,
         Err(error) => Err(End::Io(error)),
     };
@@ -106,13 +108,12 @@ pub(super) async fn serve(
 }
 
 struct Connection {
-    broker: Broker,
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     stopped: watch::Receiver<bool>,
     buffer: BytesMut,
     outgoing: Outgoing,
-    context: RequestContext,
+    context: Context,
     request_bytes_max: usize,
     idle_max: Duration,
     bytes_in: Counter,
@@ -123,19 +124,23 @@ struct Connection {
 
 impl Connection {
     fn new(
-        broker: Broker,
+        services: Arc<Services>,
         stream: TcpStream,
         peer: Peer,
         stopped: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
-        let config = broker.config();
+        let config = &services.config;
         let (host, port) = match config.advertised_address.as_deref().and_then(split_address) {
             Some((host, port)) => (host.to_owned(), port),
             None => (local.ip().to_string(), local.port()),
         };
-        let context = RequestContext {
+        let (request_bytes_max, idle_max) = (config.request_bytes_max, config.connection_idle_max);
+        let outgoing = Outgoing::new(services.responding.clone());
+        let context = Context {
+            services,
+            principal: Principal::anonymous(),
             connection: peer.number,
             api_version: 0,
             client_id: String::new(),
@@ -143,11 +148,8 @@ impl Connection {
             advertised_host: host,
             advertised_port: i32::from(port),
         };
-        let (request_bytes_max, idle_max) = (config.request_bytes_max, config.connection_idle_max);
-        let outgoing = Outgoing::new(broker.shared.responding.clone());
         let (reader, writer) = stream.into_split();
         Ok(Self {
-            broker,
             reader,
             writer,
             stopped,
@@ -193,7 +195,7 @@ impl Connection {
         if self.context.client_id != client_id {
             client_id.clone_into(&mut self.context.client_id);
         }
-        if is_left_behind(&self.broker.shared, &self.context, &request) {
+        if is_left_behind(&self.context, &request) {
             return Err(End::LeftBehind);
         }
         let silent = matches!(&request, Request::Produce(produce) if produce.acks == 0);
@@ -210,14 +212,13 @@ impl Connection {
 
     async fn handle(&mut self, api: ApiKey, request: Request) -> Result<Response, End> {
         if !may_wait(api) {
-            return Ok(self.broker.handle(&self.context, request).await);
+            return Ok(api::handle(&self.context, request).await);
         }
         if self.outgoing.has_remaining() {
             self.flush().await?;
         }
-        let broker = self.broker.clone();
         let context = self.context.clone();
-        let handled = async move { broker.handle(&context, request).await };
+        let handled = async move { api::handle(&context, request).await };
         self.watched(handled).await
     }
 
@@ -278,7 +279,7 @@ impl Connection {
     }
 
     async fn reserve(&mut self, api: i16, bytes: usize) -> Result<Reserved, End> {
-        let memory = self.broker.shared.request_memory.clone();
+        let memory = self.context.services.request_memory.clone();
         tokio::select! {
             biased;
             reserved = memory.reserve(api, bytes) => Ok(reserved),

@@ -1,21 +1,18 @@
 //! The TCP shell: accepts connections and owns their tasks.
 //!
 //! ```text
-//! listener ──accept──▶ one task a connection: read frame ▶ decode ▶ Broker::handle ▶ encode ▶ write
+//! listener ──accept──▶ one task a connection: read frame ▶ decode ▶ api::handle   ▶ encode ▶ write
 //!     │                        (connection)                        (api/)
 //!     └─ shutdown ──▶ every task is told, waited for, and cut off after a grace
 //! ```
 
 mod connection;
-mod memory;
 mod outgoing;
-
-pub(crate) use memory::RequestMemory;
-pub(crate) use outgoing::Responding;
 
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -25,7 +22,7 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use self::connection::Peer;
-use crate::broker::Broker;
+use crate::services::Services;
 
 /// How long connections may take to finish the request that they work on after a shutdown was asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
@@ -35,14 +32,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `listener` until `shutdown` resolves.
 pub(crate) async fn serve(
-    broker: Broker,
+    services: Arc<Services>,
     listener: TcpListener,
     shutdown: impl Future,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let connections_max = broker.config().connections_max;
+    let connections_max = services.config.connections_max;
     let mut full = false;
     loop {
         let accepted = tokio::select! {
@@ -59,9 +56,9 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) if connections.len() < connections_max => {
                 full = false;
-                let number = 1 + broker.shared.accepted.fetch_add(1, Ordering::Relaxed);
+                let number = 1 + services.accepted.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(connection::serve(
-                    broker.clone(),
+                    Arc::clone(&services),
                     stream,
                     Peer {
                         address: peer,

@@ -2,21 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
 
-/// Bytes of responses that wait for their readers, over all connections.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Responding(Arc<AtomicUsize>);
-
-impl Responding {
-    /// What may be added if `max` are allowed.
-    pub(crate) fn room(&self, max: usize) -> usize {
-        max.saturating_sub(self.0.load(Ordering::Relaxed))
-    }
-}
+use crate::memory::Responding;
 
 /// A queue of chunks that reads as one buffer.
 #[derive(Debug)]
@@ -40,7 +29,7 @@ impl Outgoing {
     pub(super) fn push(&mut self, chunks: Vec<Bytes>) {
         for chunk in chunks {
             self.bytes += chunk.len();
-            self.total.0.fetch_add(chunk.len(), Ordering::Relaxed);
+            self.total.add(chunk.len());
             if !chunk.is_empty() {
                 self.chunks.push_back(chunk);
             }
@@ -68,7 +57,7 @@ impl Buf for Outgoing {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.bytes, "more was written than there is");
         self.bytes -= count;
-        self.total.0.fetch_sub(count, Ordering::Relaxed);
+        self.total.take(count);
         while count > 0 {
             let front = self
                 .chunks
@@ -86,7 +75,7 @@ impl Buf for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.total.take(self.bytes);
     }
 }
 

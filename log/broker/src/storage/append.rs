@@ -30,7 +30,7 @@ use super::segment::{Segment, segment_path};
 use crate::partition::{
     AppendError, AppendOrigin, Appended, Before, CheckedBatch, SequenceCheck, check_batch,
 };
-use crate::quorum::TopicConfig;
+use crate::topic_config::TopicConfig;
 
 /// One append, checked.
 #[derive(Debug)]

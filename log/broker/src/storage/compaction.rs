@@ -39,7 +39,7 @@ use super::partition::Partition;
 use super::segment::{Segment, segment_path};
 use super::walk::{BatchWalk, WalkError};
 use crate::partition::{AbortedIndex, ProducerStates, rewrite};
-use crate::quorum::TopicConfig;
+use crate::topic_config::TopicConfig;
 
 const SWAP: &str = "compaction.swap";
 const CLEANED: &str = "log.cleaned";

@@ -26,7 +26,7 @@ use super::{OpenError, StorageOptions};
 use crate::partition::{
     AbortedIndex, LeaderEpochs, LogEnds, ProducerStates, ProducerSummary, ends,
 };
-use crate::quorum::{FlushLevel, TopicConfig};
+use crate::topic_config::{FlushLevel, TopicConfig};
 
 /// What all partitions of a log share.
 #[derive(Debug)]

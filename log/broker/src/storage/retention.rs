@@ -21,7 +21,7 @@ use super::partition::{Partition, Upkeep};
 use super::segment::Segment;
 use super::walk::WalkError;
 use crate::partition::ends;
-use crate::quorum::{FlushLevel, TopicConfig};
+use crate::topic_config::{FlushLevel, TopicConfig};
 
 /// How often `maintain` is called at least: a flush begins this much early, so that it is done in time.
 const TICK_MS: i64 = 250;

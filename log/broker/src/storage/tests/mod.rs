@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 
 use super::*;
 use crate::partition::{AppendOrigin, Appended};
-use crate::quorum::TopicConfig;
+use crate::topic_config::TopicConfig;
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 

@@ -1,4 +1,4 @@
-//! Memory for requests: one budget over all connections ("queued.max.request.bytes").
+//! Memory for requests: one budget over all connections ("queued.max.request.bytes"). And how much their answers take.
 //!
 //! ```text
 //!  size of a frame known ─▶ small? free ─▶ read
@@ -12,12 +12,13 @@
 //! 2. Nothing is reserved while a request waits for something that another request has to bring.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log_protocol::ApiKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Frames up to this size are not counted: the number of connections bounds them.
-pub(super) const FREE_BYTES: usize = 64 << 10;
+pub(crate) const FREE_BYTES: usize = 64 << 10;
 
 /// What a decoded request and its answer may take, as a multiple of the frame: a topic name of four bytes becomes a topic of sixty.
 /// The records of a Produce request stay slices of the frame.
@@ -25,6 +26,27 @@ const DECODED_RATIO: usize = 16;
 
 /// The budget is counted in pieces, as a semaphore's permits are 32 bits.
 const PIECE_BYTES: usize = 1 << 10;
+
+/// Bytes of responses that wait for their readers, over all connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Responding(Arc<AtomicUsize>);
+
+impl Responding {
+    /// Counts bytes that begin to wait.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that wait no more.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What may be added if `max` are allowed.
+    pub(crate) fn room(&self, max: usize) -> usize {
+        max.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+}
 
 /// The budget; clones share it.
 #[derive(Debug, Clone)]
@@ -35,7 +57,7 @@ pub(crate) struct RequestMemory {
 
 /// A part of the budget, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(crate) struct Reserved {
     _pieces: OwnedSemaphorePermit,
 }
 
@@ -50,7 +72,7 @@ impl RequestMemory {
     }
 
     /// Waits for the room that a frame of `api` needs; one that needs more than there is gets all of it.
-    pub(super) async fn reserve(&self, api: i16, frame_bytes: usize) -> Reserved {
+    pub(crate) async fn reserve(&self, api: i16, frame_bytes: usize) -> Reserved {
         let ratio = if api == ApiKey::Produce.code() {
             1
         } else {
