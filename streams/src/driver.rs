@@ -18,7 +18,7 @@ use log_api::{RecordsBuilder, TopicPartition};
 
 use crate::expr::evaluate;
 use crate::operator::{Check, Effects, Graph, Memory, OperatorError};
-use crate::plan::{NodeKind, PlanError, SourceSpec, StreamPlan, WatermarkSpec};
+use crate::plan::{NodeKind, SourceSpec, StreamPlan, WatermarkSpec};
 use crate::state::{MemoryStore, State, StateStore, Tag};
 use crate::time::{IdleOptions, Watermark, WatermarkState, WatermarkTracker};
 use crate::{Chunk, Origin};
@@ -46,22 +46,24 @@ impl Driver {
     /// Starts a plan whose operators keep so many bytes each of what they also have in their state.
     ///
     /// # Errors
-    /// The plan cannot run.
-    pub fn new(plan: StreamPlan, cache_bytes: usize) -> Result<Self, PlanError> {
-        plan.validate()?;
+    /// From operators.
+    ///
+    /// # Panics
+    /// If the plan is not valid.
+    pub fn new(plan: StreamPlan, cache_bytes: usize) -> Result<Self, OperatorError> {
+        plan.validate().expect("a plan that runs is valid");
         let store = Arc::new(MemoryStore::new(usize::MAX));
         let memory = Memory { cache_bytes };
         let checks = plan
             .nodes
             .iter()
             .map(|node| Check::new(node.schema.clone()));
-        let mut graph = Graph::build(&plan, memory);
+        let graph = Graph::build(&plan, memory);
         let committed = Committed {
             times: BTreeMap::new(),
             checks: checks.collect(),
         };
-        graph.watch(committed.checks.clone());
-        Ok(Self {
+        let mut driver = Self {
             state: State::new(store.clone()),
             graph,
             effects: Effects::recording("errors"),
@@ -70,7 +72,9 @@ impl Driver {
             memory,
             store,
             committed,
-        })
+        };
+        driver.restart()?;
+        Ok(driver)
     }
 
     /// The plan.
@@ -279,6 +283,7 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "a plan that runs is valid")]
     fn a_plan_that_cannot_run_is_refused() {
         let mut plan = windowed();
         plan.nodes[1].kind = NodeKind::Tumble(TumbleSpec {
@@ -287,6 +292,6 @@ mod tests {
             grace_us: 0,
             late: LatePolicy::Drop,
         });
-        assert!(Driver::new(plan, 0).is_err());
+        let _ = Driver::new(plan, 0);
     }
 }

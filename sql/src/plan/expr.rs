@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -170,6 +170,10 @@ impl BatchExpr for CastColumn {
             .ok_or_else(|| ExprError::new(format!("column {} does not exist", self.column)))?;
         if array.data_type() == &self.data_type {
             return Ok(Arc::clone(array));
+        }
+        // Arrow makes this type of none, though only NULL is of it.
+        if self.data_type == DataType::Null {
+            return Ok(new_null_array(&DataType::Null, array.len()));
         }
         cast(array, &self.data_type).map_err(|error| ExprError::new(error.to_string()))
     }

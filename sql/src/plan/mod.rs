@@ -12,11 +12,15 @@
 
 mod aggregate;
 mod binder;
+mod bounded;
 mod changes;
+#[cfg(test)]
+mod differential;
 mod exact_aggregate;
 mod exact_groups;
 mod explain;
 mod expr;
+mod filters_down;
 mod function;
 mod guard;
 mod lower;
@@ -39,6 +43,7 @@ mod view;
 mod yielding;
 
 pub(crate) use binder::{BoundQuery, Library};
+pub(crate) use bounded::bounded;
 pub(crate) use explain::{explain, key_format_name};
 pub(crate) use guard::guard_plan;
 pub(crate) use number::assign;

@@ -20,9 +20,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DataFusionError, Result as BoundResult};
-use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -44,7 +42,7 @@ use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
-use crate::plan::{BoundQuery, JoinsYield, Library, RelationSource, Tumble, guard_plan, settled};
+use crate::plan::{BoundQuery, JoinsYield, Library, bounded, guard_plan, settled};
 
 /// What a snapshot query runs with.
 pub(super) struct Pull<'a> {
@@ -147,38 +145,6 @@ fn query_state(
         .build();
     state.mark_start_execution();
     Ok(state)
-}
-
-/// Puts something to read behind every name, and a projection in the place of every window.
-fn bounded(
-    plan: LogicalPlan,
-    providers: &HashMap<String, Arc<dyn TableProvider>>,
-) -> BoundResult<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::TableScan(mut scan) => {
-            let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
-                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
-            };
-            let Some(provider) = providers.get(source.relation.name()) else {
-                return Err(DataFusionError::Internal(format!(
-                    "{} was not bound",
-                    source.relation.name()
-                )));
-            };
-            scan.source = provider_as_source(Arc::clone(provider));
-            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
-        }
-        LogicalPlan::Extension(extension) => {
-            match extension.node.as_any().downcast_ref::<Tumble>() {
-                Some(tumble) => Ok(Transformed::yes(
-                    tumble.bounded(tumble.input.as_ref().clone())?,
-                )),
-                None => Ok(Transformed::no(LogicalPlan::Extension(extension))),
-            }
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(rewritten.data)
 }
 
 /// The content of a topic up to now.

@@ -1,0 +1,45 @@
+//! A bound query over rows that are all there: relations become what holds their rows, windows become projections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DataFusionError, Result as BoundResult};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::relation_source::RelationSource;
+use super::tumble::Tumble;
+
+/// Puts something to read behind every name, and a projection in the place of every window.
+pub(crate) fn bounded(
+    plan: LogicalPlan,
+    providers: &HashMap<String, Arc<dyn TableProvider>>,
+) -> BoundResult<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::TableScan(mut scan) => {
+            let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+            };
+            let Some(provider) = providers.get(source.relation.name()) else {
+                return Err(DataFusionError::Internal(format!(
+                    "{} was not bound",
+                    source.relation.name()
+                )));
+            };
+            scan.source = provider_as_source(Arc::clone(provider));
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+        }
+        LogicalPlan::Extension(extension) => {
+            match extension.node.as_any().downcast_ref::<Tumble>() {
+                Some(tumble) => Ok(Transformed::yes(
+                    tumble.bounded(tumble.input.as_ref().clone())?,
+                )),
+                None => Ok(Transformed::no(LogicalPlan::Extension(extension))),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(rewritten.data)
+}

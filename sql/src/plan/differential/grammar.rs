@@ -1,0 +1,513 @@
+//! Queries by chance: a grammar over sources, tables, windows, joins, aggregates and expressions of every type.
+//!
+//! Every query is right in itself: what it names exists and has the type that is needed. It may still be refused, as a view
+//! that nothing identifies the rows of, and it may fail on a row (an overflow, a division by zero), more often behind a
+//! guard than not.
+
+use super::random::Random;
+
+/// What is there to read.
+pub(super) const SCHEMA: &str = "
+CREATE SOURCE clicks (k TEXT, x INT, y BIGINT, d DOUBLE, b BOOLEAN, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '5 seconds')
+  WITH (partitions = 1);
+CREATE SOURCE sales (k TEXT, x INT, p DECIMAL(10, 2), at TIMESTAMP, WATERMARK FOR at AS at) WITH (partitions = 1);
+CREATE TABLE users (x INT PRIMARY KEY, k TEXT, y BIGINT, d DOUBLE);
+CREATE TABLE shops (k TEXT PRIMARY KEY, x INT, p DECIMAL(10, 2));
+";
+
+/// The type of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Text,
+    Int,
+    Big,
+    Double,
+    Decimal,
+    Bool,
+    Time,
+}
+
+use Type::{Big, Bool, Decimal, Double, Int, Text, Time};
+
+/// The relations and their columns.
+const RELATIONS: [(&str, &[(&str, Type)]); 4] = [
+    (
+        "clicks",
+        &[
+            ("k", Text),
+            ("x", Int),
+            ("y", Big),
+            ("d", Double),
+            ("b", Bool),
+            ("at", Time),
+        ],
+    ),
+    (
+        "sales",
+        &[("k", Text), ("x", Int), ("p", Decimal), ("at", Time)],
+    ),
+    (
+        "users",
+        &[("x", Int), ("k", Text), ("y", Big), ("d", Double)],
+    ),
+    ("shops", &[("k", Text), ("x", Int), ("p", Decimal)]),
+];
+
+#[derive(Debug, Clone)]
+struct Column {
+    /// As it is named in the query around it.
+    sql: String,
+    of: Type,
+}
+
+/// Something to select from.
+#[derive(Debug, Clone)]
+struct Relation {
+    sql: String,
+    columns: Vec<Column>,
+    /// Whether it has a window's bounds.
+    windowed: bool,
+}
+
+/// A query, and what it gives: names and types.
+struct Query {
+    sql: String,
+    columns: Vec<(String, Type)>,
+    windowed: bool,
+}
+
+/// Writes queries.
+pub(super) struct Grammar<'a> {
+    random: &'a mut Random,
+    names: usize,
+}
+
+/// A view's query with its trailing clauses.
+pub(super) fn view(random: &mut Random) -> String {
+    let mut grammar = Grammar { random, names: 0 };
+    let query = grammar.query(2);
+    let clauses = match grammar.random.below(6) {
+        0 if query.windowed => " EMIT ON WINDOW CLOSE",
+        1 if query.windowed => " LATE UPDATE",
+        2 if query.windowed => " GRACE INTERVAL '4 seconds'",
+        _ => "",
+    };
+    format!("{}{clauses}", query.sql)
+}
+
+impl Grammar<'_> {
+    fn name(&mut self, letter: &str) -> String {
+        self.names += 1;
+        format!("{letter}{}", self.names)
+    }
+
+    fn query(&mut self, depth: usize) -> Query {
+        let from = self.relation(depth);
+        let filter = match self.random.below(4) {
+            0 => format!(" WHERE {}", self.expr(Bool, &from.columns, 2)),
+            _ => String::new(),
+        };
+        if from.windowed || self.random.below(2) == 0 {
+            self.grouped(&from, &filter)
+        } else {
+            self.projected(&from, &filter)
+        }
+    }
+
+    /// Columns of the input and expressions over them.
+    fn projected(&mut self, from: &Relation, filter: &str) -> Query {
+        let mut items = Vec::new();
+        let mut columns = Vec::new();
+        let count = 1 + self.random.below(4);
+        for _ in 0..count {
+            let (sql, of) = if self.random.below(3) > 0 {
+                let column = self.random.pick(&from.columns).clone();
+                (column.sql, column.of)
+            } else {
+                let of = self.any_type();
+                (self.expr(of, &from.columns, 2), of)
+            };
+            let name = self.name("c");
+            items.push(format!("{sql} AS {name}"));
+            columns.push((name, of));
+        }
+        let distinct = if self.random.below(8) == 0 {
+            "DISTINCT "
+        } else {
+            ""
+        };
+        let (items, from_sql) = (items.join(", "), &from.sql);
+        Query {
+            sql: format!("SELECT {distinct}{items} FROM {from_sql}{filter}"),
+            columns,
+            windowed: false,
+        }
+    }
+
+    fn grouped(&mut self, from: &Relation, filter: &str) -> Query {
+        let mut items = Vec::new();
+        let mut columns = Vec::new();
+        let mut groups = Vec::new();
+        if from.windowed {
+            let bounds: &[&str] = match self.random.below(3) {
+                0 => &["window_start"],
+                1 => &["window_end"],
+                _ => &["window_start", "window_end"],
+            };
+            for bound in bounds {
+                groups.push(((*bound).to_owned(), Time));
+            }
+        }
+        for _ in 0..self.random.below(3) {
+            let of = self.any_type();
+            let group = if self.random.below(3) > 0 {
+                let column = self.random.pick(&from.columns).clone();
+                (column.sql, column.of)
+            } else {
+                (self.expr(of, &from.columns, 1), of)
+            };
+            // A number would be the place of a column.
+            if group.0.parse::<f64>().is_err() {
+                groups.push(group);
+            }
+        }
+        for (sql, of) in &groups {
+            let name = self.name("c");
+            items.push(format!("{sql} AS {name}"));
+            columns.push((name, *of));
+        }
+        for _ in 0..=self.random.below(3) {
+            let (sql, of) = self.aggregate(&from.columns);
+            let name = self.name("c");
+            items.push(format!("{sql} AS {name}"));
+            columns.push((name, of));
+        }
+        // Some groups are not selected.
+        if groups.len() > 1 && self.random.below(5) == 0 {
+            items.remove(0);
+            columns.remove(0);
+        }
+        let mut sql = format!("SELECT {} FROM {}{filter}", items.join(", "), from.sql);
+        if !groups.is_empty() {
+            let groups: Vec<String> = groups.into_iter().map(|(sql, _)| sql).collect();
+            sql.push_str(&format!(" GROUP BY {}", groups.join(", ")));
+        }
+        if self.random.below(5) == 0 {
+            let (aggregate, of) = self.aggregate(&from.columns);
+            let compared = self.compared(&aggregate, of);
+            sql.push_str(&format!(" HAVING {compared}"));
+        }
+        Query {
+            sql,
+            columns,
+            windowed: from.windowed,
+        }
+    }
+
+    fn relation(&mut self, depth: usize) -> Relation {
+        match self.random.below(8) {
+            0 | 1 if depth > 0 => self.join(depth - 1),
+            2 if depth > 0 => self.subquery(depth - 1),
+            3 | 4 => self.window(depth),
+            _ => self.plain(),
+        }
+    }
+
+    fn plain(&mut self) -> Relation {
+        let (name, columns) = *self.random.pick(&RELATIONS);
+        self.named(name, columns)
+    }
+
+    fn named(&mut self, relation: &str, columns: &[(&str, Type)]) -> Relation {
+        let alias = self.name("r");
+        let column = |(name, of): &(&str, Type)| Column {
+            sql: format!("{alias}.{name}"),
+            of: *of,
+        };
+        Relation {
+            columns: columns.iter().map(column).collect(),
+            sql: format!("{relation} AS {alias}"),
+            windowed: false,
+        }
+    }
+
+    fn subquery(&mut self, depth: usize) -> Relation {
+        let query = self.query(depth);
+        let alias = self.name("q");
+        let column = |(name, of): &(String, Type)| Column {
+            sql: format!("{alias}.{name}"),
+            of: *of,
+        };
+        Relation {
+            columns: query.columns.iter().map(column).collect(),
+            sql: format!("({}) AS {alias}", query.sql),
+            windowed: false,
+        }
+    }
+
+    /// A source in windows, sometimes by way of a filter, a projection or a join.
+    fn window(&mut self, depth: usize) -> Relation {
+        let (name, columns) = RELATIONS[self.random.below(2)];
+        let size = ["10 seconds", "7 seconds", "1 minute"][self.random.below(3)];
+        let inner = self.named(name, columns);
+        let alias = self.name("w");
+        let (input, columns) = match self.random.below(4) {
+            0 => {
+                let filter = self.expr(Bool, &inner.columns, 2);
+                let input = format!("(SELECT * FROM {} WHERE {filter})", inner.sql);
+                (input, columns.to_vec())
+            }
+            1 if depth > 0 => {
+                let other = self.named("users", RELATIONS[2].1);
+                let kind = ["JOIN", "LEFT JOIN"][self.random.below(2)];
+                let (left, right) = (&inner.columns[0].sql, &other.columns[1].sql);
+                let (x, d) = (&inner.columns[1].sql, &other.columns[3].sql);
+                let at = &inner.columns[inner.columns.len() - 1].sql;
+                let (inner, other) = (&inner.sql, &other.sql);
+                let input = format!(
+                    "(SELECT {left} AS k, {x} AS x, {d} AS d, {at} AS at FROM {inner} {kind} {other} ON {left} = {right})"
+                );
+                (
+                    input,
+                    vec![("k", Text), ("x", Int), ("d", Double), ("at", Time)],
+                )
+            }
+            _ => (name.to_owned(), columns.to_vec()),
+        };
+        let column = |(name, of): &(&str, Type)| Column {
+            sql: format!("{alias}.{name}"),
+            of: *of,
+        };
+        Relation {
+            columns: columns.iter().map(column).collect(),
+            sql: format!("TUMBLE({input}, at, INTERVAL '{size}') AS {alias}"),
+            windowed: true,
+        }
+    }
+
+    fn join(&mut self, depth: usize) -> Relation {
+        let left = match self.random.below(3) {
+            0 => self.relation(depth),
+            _ => self.plain(),
+        };
+        let right = match self.random.below(4) {
+            0 if depth > 0 => self.subquery(depth - 1),
+            _ => self.plain(),
+        };
+        let kind = ["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"][self.random.below(5)];
+        let on = self.join_condition(&left, &right, kind == "JOIN");
+        let mut columns = left.columns.clone();
+        columns.extend(right.columns.iter().cloned());
+        Relation {
+            sql: format!("{} {kind} {} ON {on}", left.sql, right.sql),
+            // The window's bounds are there, but a RIGHT or FULL JOIN may pad them.
+            windowed: left.windowed && matches!(kind, "JOIN" | "LEFT JOIN"),
+            columns,
+        }
+    }
+
+    fn join_condition(&mut self, left: &Relation, right: &Relation, inner: bool) -> String {
+        let mut pairs = Vec::new();
+        for a in &left.columns {
+            for b in &right.columns {
+                if a.of == b.of && matches!(a.of, Text | Int | Big | Decimal | Time) {
+                    pairs.push((a.clone(), b.clone()));
+                }
+            }
+        }
+        if pairs.is_empty() {
+            let (a, b) = (&left.columns[0].sql, &right.columns[0].sql);
+            return format!("CAST({a} AS TEXT) = CAST({b} AS TEXT)");
+        }
+        let (a, b) = self.random.pick(&pairs).clone();
+        let mut on = match self.random.below(5) {
+            0 if a.of == Text => format!("upper({}) = upper({})", a.sql, b.sql),
+            1 if a.of == Int => format!("{} + 1 = {} + 1", a.sql, b.sql),
+            _ => format!("{} = {}", a.sql, b.sql),
+        };
+        if self.random.below(4) == 0 {
+            let (a, b) = self.random.pick(&pairs).clone();
+            let how = if inner {
+                ["=", "<", "<>"][self.random.below(3)]
+            } else {
+                "="
+            };
+            on.push_str(&format!(" AND {} {how} {}", a.sql, b.sql));
+        }
+        on
+    }
+
+    fn aggregate(&mut self, columns: &[Column]) -> (String, Type) {
+        let (sql, of) = match self.random.below(7) {
+            0 | 1 => ("count(*)".to_owned(), Big),
+            2 => {
+                let of = self.any_type();
+                let distinct = ["", "DISTINCT "][self.random.below(2)];
+                (
+                    format!("count({distinct}{})", self.expr(of, columns, 1)),
+                    Big,
+                )
+            }
+            3 => (format!("sum({})", self.expr(Int, columns, 1)), Big),
+            4 => {
+                let of = [Double, Decimal][self.random.below(2)];
+                (format!("sum({})", self.expr(of, columns, 1)), of)
+            }
+            5 => (format!("avg({})", self.expr(Double, columns, 1)), Double),
+            _ => {
+                let of = [Text, Int, Big, Double, Decimal, Time][self.random.below(6)];
+                let name = ["min", "max"][self.random.below(2)];
+                (format!("{name}({})", self.expr(of, columns, 1)), of)
+            }
+        };
+        if self.random.below(6) == 0 {
+            let filter = self.expr(Bool, columns, 1);
+            return (format!("{sql} FILTER (WHERE {filter})"), of);
+        }
+        (sql, of)
+    }
+
+    fn any_type(&mut self) -> Type {
+        *self
+            .random
+            .pick(&[Text, Text, Int, Int, Big, Double, Decimal, Bool, Time])
+    }
+
+    /// A comparison of an expression with a constant.
+    fn compared(&mut self, sql: &str, of: Type) -> String {
+        let literal = self.literal(of);
+        let how = ["=", "<>", "<", "<=", ">", ">="][self.random.below(6)];
+        format!("{sql} {how} {literal}")
+    }
+
+    fn literal(&mut self, of: Type) -> String {
+        let small = self.random.below(7) as i64 - 2;
+        match of {
+            Text => format!("'{}'", self.random.pick(&super::rows::TEXTS)),
+            Int | Big => small.to_string(),
+            Double => format!("CAST({small}.5 AS DOUBLE)"),
+            Decimal => format!("{small}.25"),
+            Bool => (*self.random.pick(&["true", "false", "NULL"])).to_owned(),
+            Time => format!("TIMESTAMP '2024-01-01 00:00:{:02}'", self.random.below(60)),
+        }
+    }
+
+    fn expr(&mut self, of: Type, columns: &[Column], depth: usize) -> String {
+        let fitting: Vec<&Column> = columns.iter().filter(|column| column.of == of).collect();
+        let choice = self.random.below(6);
+        if depth == 0 || choice == 0 {
+            return match fitting.is_empty() {
+                false if self.random.below(4) > 0 => self.random.pick(&fitting).sql.clone(),
+                _ => self.literal(of),
+            };
+        }
+        if choice == 1 {
+            let condition = self.expr(Bool, columns, depth - 1);
+            let (a, b) = (
+                self.expr(of, columns, depth - 1),
+                self.expr(of, columns, depth - 1),
+            );
+            return match self.random.below(3) {
+                0 => format!("coalesce({a}, {b})"),
+                1 => format!("CASE WHEN {condition} THEN {a} END"),
+                _ => format!("CASE WHEN {condition} THEN {a} ELSE {b} END"),
+            };
+        }
+        match of {
+            Text => self.text(columns, depth),
+            Int | Big => self.integer(of, columns, depth),
+            Double | Decimal => {
+                let (a, b) = (
+                    self.expr(of, columns, depth - 1),
+                    self.expr(of, columns, depth - 1),
+                );
+                let how = ["+", "-"][self.random.below(2)];
+                format!("({a} {how} {b})")
+            }
+            Bool => self.condition(columns, depth),
+            Time => {
+                let a = self.expr(Time, columns, depth - 1);
+                match self.random.below(3) {
+                    0 => format!("date_trunc('minute', {a})"),
+                    1 => format!("({a} - INTERVAL '90 seconds')"),
+                    _ => format!("({a} + INTERVAL '1 day')"),
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, columns: &[Column], depth: usize) -> String {
+        let a = self.expr(Text, columns, depth - 1);
+        match self.random.below(5) {
+            0 => format!("upper({a})"),
+            1 => format!("({a} || {})", self.expr(Text, columns, depth - 1)),
+            2 => format!("substring({a}, 1, 1)"),
+            3 => format!("CAST({} AS TEXT)", self.expr(Int, columns, depth - 1)),
+            _ => format!("nullif({a}, {})", self.literal(Text)),
+        }
+    }
+
+    fn integer(&mut self, of: Type, columns: &[Column], depth: usize) -> String {
+        let (a, b) = (
+            self.expr(of, columns, depth - 1),
+            self.expr(of, columns, depth - 1),
+        );
+        match self.random.below(8) {
+            0 => format!("({a} + {b})"),
+            1 => format!("({a} - {b})"),
+            2 => format!("({a} * {b})"),
+            3 => format!("({a} / nullif({b}, 0))"),
+            4 => format!("CASE WHEN {b} <> 0 THEN {a} / {b} END"),
+            5 => format!("CASE WHEN {b} = 0 THEN 0 ELSE {a} % {b} END"),
+            6 => format!("coalesce({a}, {b} / 0)"),
+            _ => format!("abs({a})"),
+        }
+    }
+
+    fn condition(&mut self, columns: &[Column], depth: usize) -> String {
+        let of = [Text, Int, Int, Big, Double, Decimal, Time][self.random.below(7)];
+        let a = self.expr(of, columns, depth - 1);
+        match self.random.below(12) {
+            0 => {
+                let (a, b) = (
+                    self.expr(Bool, columns, depth - 1),
+                    self.expr(Bool, columns, depth - 1),
+                );
+                let how = ["AND", "OR"][self.random.below(2)];
+                format!("({a} {how} {b})")
+            }
+            1 => format!("(NOT {})", self.expr(Bool, columns, depth - 1)),
+            2 => format!("({a} IS NULL)"),
+            3 => format!(
+                "({a} IS DISTINCT FROM {})",
+                self.expr(of, columns, depth - 1)
+            ),
+            4 => format!("({a} IN ({}, {}))", self.literal(of), self.literal(of)),
+            5 => format!(
+                "({a} BETWEEN {} AND {})",
+                self.literal(of),
+                self.literal(of)
+            ),
+            6 => {
+                let (a, b) = (
+                    self.expr(Int, columns, depth - 1),
+                    self.expr(Int, columns, depth - 1),
+                );
+                format!("({b} <> 0 AND {a} / {b} > 0)")
+            }
+            7 => {
+                let (a, b) = (
+                    self.expr(Int, columns, depth - 1),
+                    self.expr(Int, columns, depth - 1),
+                );
+                format!("({b} = 0 OR {a} % {b} = 1)")
+            }
+            8 => format!("({})", self.compared(&a, of)),
+            9 => format!("({} LIKE '%a%')", self.expr(Text, columns, depth - 1)),
+            _ => {
+                let how = ["=", "<>", "<", ">="][self.random.below(4)];
+                format!("({a} {how} {})", self.expr(of, columns, depth - 1))
+            }
+        }
+    }
+}
