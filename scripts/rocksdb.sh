@@ -23,7 +23,8 @@ flags=(-O2 -std=c++20 -fPIC -ffunction-sections -fdata-sections -w -include cstd
 stamp="$(for crate in "${crates[@]}"; do echo "$crate $(locked "$crate")"; done; echo "${flags[*]} $unit_files_max")"
 if [ -f "$out/librocksdb.a" ] && [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
 
-cargo fetch --locked --quiet
+echo "RocksDB: fetching the sources of crates, where they are not here yet"
+cargo fetch --locked
 folder() {
     local found
     found="$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -type d -name "$1-$(locked "$1")" -print -quit)"
@@ -54,7 +55,7 @@ cp build_version.cc "$work/version.0.cc"
 units=("$work"/*.cc)
 echo "RocksDB: compiling ${#units[@]} parts (once for this machine)"
 compile() {
-    c++ "${@:3}" -c -o "${2%.cc}.o" "$2" || { echo "rocksdb: $(basename "$2") does not compile" >&2; exit 255; }
+    ${CXX:-c++} "${@:3}" -c -o "${2%.cc}.o" "$2" || { echo "rocksdb: $(basename "$2") does not compile" >&2; exit 255; }
     done="$(find "$1" -name '*.o' | wc -l)"
     echo "RocksDB: part $done of $(find "$1" -name '*.cc' | wc -l)"
 }
