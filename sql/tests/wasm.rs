@@ -141,7 +141,7 @@ async fn a_constant_that_does_not_end_takes_one_deadline() {
     let failed = fixture.refused("SELECT evil('spin')").await;
     assert!(failed.message.contains("ran longer"), "{failed}");
     let deadline = connect_sandbox::SandboxConfig::default().call_deadline;
-    assert!(started.elapsed() < 3 * deadline, "{:?}", started.elapsed());
+    assert!(started.elapsed() < 10 * deadline, "{:?}", started.elapsed());
 }
 
 /// A guest runs against a deadline: what it said when a row came is kept until the row goes.
