@@ -103,6 +103,8 @@ pub(crate) struct StreamsSettings {
     pub commit_interval_ms: u64,
     /// Stable name of this process in transactional ids.
     pub worker: String,
+    /// Threads that all jobs share; 0: as many as the machine gives this process, at least two.
+    pub threads: usize,
     /// Bytes of uncommitted changes of a job that bring its commit forward.
     pub commit_bytes: usize,
     /// Bytes of state that one operator keeps in memory, in front of the disk.
@@ -205,6 +207,7 @@ impl Default for StreamsSettings {
         Self {
             commit_interval_ms: 200,
             worker: "worker-0".to_owned(),
+            threads: engine.threads,
             commit_bytes: engine.commit_bytes,
             operator_cache_bytes: engine.operator_cache_bytes,
             cache_bytes: engine.cache_bytes,

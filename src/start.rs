@@ -203,6 +203,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         state_dir: settings.data.join("streams"),
         worker: streams.worker.clone(),
         commit_interval: Duration::from_millis(streams.commit_interval_ms),
+        threads: streams.threads,
         commit_bytes: streams.commit_bytes,
         operator_cache_bytes: streams.operator_cache_bytes,
         cache_bytes: streams.cache_bytes,

@@ -28,6 +28,7 @@ mod test_plan;
 mod time;
 mod view;
 mod why;
+mod worker;
 
 pub use chunk::{Chunk, Origin};
 pub use decode::{Decoded, Decoder, RowFailure, SourceSpecError};

@@ -10,11 +10,11 @@ use log_api::Log;
 use tokio::sync::mpsc;
 
 use crate::engine::EngineError;
-use crate::job::STACK_BYTES;
 use crate::operator::{Effects, Graph, Memory};
 use crate::source::SourceOptions;
 use crate::state::{MemoryStore, State, StateStore, Tag};
 use crate::task::{Inputs, QueryStart, TaskError};
+use crate::worker::STACK_BYTES;
 use crate::{Chunk, StreamPlan};
 
 /// Chunks that wait for a slow reader; then the query waits.
@@ -137,7 +137,7 @@ async fn run(
         }
         if !is_busy {
             tokio::select! {
-                waited = inputs.wait(SLEEP, now_ms()) => waited.map_err(TaskError::from)?,
+                waited = inputs.wait(SLEEP) => waited.map_err(TaskError::from)?,
                 () = chunks.closed() => return Ok(()),
             }
         } else if chunks.is_closed() {

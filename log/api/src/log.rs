@@ -164,7 +164,8 @@ impl PartitionProgress {
 #[async_trait]
 pub trait Reader: Send {
     /// The next records, at most one element a partition and fetched batch run; partitions take turns. Empty when
-    /// the wait ran out. Wakes when something becomes readable.
+    /// the wait ran out, or where a position has moved past control records and gaps alone. Wakes when something becomes
+    /// readable.
     ///
     /// Cancel safe: a dropped future loses no record.
     async fn poll(&mut self, budget: PollBudget) -> Result<Vec<Records>, ReadError>;

@@ -67,12 +67,15 @@ impl Jobs {
         Ok(())
     }
 
-    /// Ends all jobs; their state stays.
+    /// Ends all jobs, and waits for that with a bound; their state stays.
     pub(crate) async fn stop(&self) {
         let handles: Vec<_> = std::mem::take(&mut *self.running.write())
             .into_values()
             .collect();
-        futures::future::join_all(handles.iter().map(JobHandle::stop)).await;
+        let stopped = futures::future::join_all(handles.iter().map(JobHandle::stop)).await;
+        for error in stopped.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "shutting down all the same");
+        }
     }
 
     fn handle(&self, name: &str) -> Result<JobHandle, Diagnostic> {

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +22,13 @@ use crate::query::ChunkStream;
 use crate::source::SourceOptions;
 use crate::state::{RocksOptions, RocksStore, StateError, StateStore};
 use crate::task::{Environment, JobState, Names, QueryStart, TaskError, job_folder};
+use crate::worker::{Pool, Wakes, watch_topics};
+use crate::{NodeKind, WatermarkSpec};
 
 /// The longest name of a job: it becomes a folder and part of topics' names.
 const NAME_BYTES_MAX: usize = 200;
+/// More threads than this are a slip.
+const THREADS_MAX: usize = 1024;
 
 /// How jobs run. Every field has a default but where state lies matters in production.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +44,8 @@ pub struct EngineConfig {
     /// text (`200ms`, `1s`) or milliseconds; 200 ms by default, as short as costs little. Since 0.1.
     #[serde(with = "duration_text")]
     pub commit_interval: Duration,
+    /// Threads that all jobs share; 0, the default: as many as the machine gives this process, at least two. Since 0.1.
+    pub threads: usize,
     /// Bytes of uncommitted changes of a job that bring the commit forward: bounds memory and the size of a
     /// transaction. Since 0.1.
     pub commit_bytes: usize,
@@ -65,6 +72,7 @@ impl Default for EngineConfig {
             state_dir: PathBuf::from("state"),
             worker: "0".to_owned(),
             commit_interval: Duration::from_millis(200),
+            threads: 0,
             commit_bytes: 16 << 20,
             operator_cache_bytes: 64 << 20,
             cache_bytes: 16 << 20,
@@ -108,6 +116,9 @@ impl EngineConfig {
         }
         if !is_name(&self.worker) {
             return fail("worker", NAME_RULE);
+        }
+        if self.threads > THREADS_MAX {
+            return fail("threads", "must be at most 1024");
         }
         if self.commit_bytes < 64 << 10 {
             return fail("commit_bytes", "must be at least 65536");
@@ -215,6 +226,16 @@ pub enum EngineError {
     /// No thread could be started.
     #[error("no thread for the job: {0}")]
     Thread(String),
+    /// The job was asked to end, and computes on.
+    #[error(
+        "job {job} has not ended within {} s: it computes one batch of rows, and an expression in it takes long; it ends as soon as that is done, so try again later", .waited.as_secs()
+    )]
+    Busy {
+        /// The job.
+        job: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
 }
 
 const NAME_RULE: &str =
@@ -239,6 +260,9 @@ struct Inner {
     log: Arc<dyn Log>,
     rocks: RocksOptions,
     jobs: Mutex<Vec<JobHandle>>,
+    /// Made for the first job.
+    pool: Mutex<Option<Arc<Pool>>>,
+    wakes: Arc<Wakes>,
 }
 
 impl fmt::Debug for Engine {
@@ -263,6 +287,8 @@ impl Engine {
                 log,
                 rocks,
                 jobs: Mutex::default(),
+                pool: Mutex::default(),
+                wakes: Arc::default(),
             }),
         })
     }
@@ -290,7 +316,7 @@ impl Engine {
         let config = &self.inner.config;
         let shared = Arc::new(Shared::new(&job.name));
         let folder = job_folder(&config.state_dir, &job.name);
-        let environment = Environment {
+        let mut environment = Environment {
             log: Arc::clone(&self.inner.log),
             names: Names::new(&job.name, &config.worker),
             spec: Arc::new(job),
@@ -300,17 +326,39 @@ impl Engine {
             source: self.source_options(),
             shared,
             search: Arc::default(),
+            stop: Arc::default(),
+            wakes: Arc::clone(&self.inner.wakes),
+            wake: Arc::default(),
         };
+        let pool = self.pool()?;
         environment.create_topics().await?;
+        let name = &environment.spec.name;
+        environment.wake = self.inner.wakes.enter(name, upstreams(&environment.spec.plan));
         let stores = Box::new(Folder {
             path: folder.clone(),
             options: self.inner.rocks.clone(),
         });
-        let handle = JobHandle::start(environment, stores, folder).await?;
+        let handle = JobHandle::start(environment, stores, folder, pool).await;
         let mut jobs = self.inner.jobs.lock();
         jobs.retain(|known| known.name() != handle.name());
         jobs.push(handle.clone());
         Ok(handle)
+    }
+
+    /// The threads of the jobs.
+    fn pool(&self) -> Result<Arc<Pool>, EngineError> {
+        let mut pool = self.inner.pool.lock();
+        if let Some(pool) = &*pool {
+            return Ok(Arc::clone(pool));
+        }
+        let threads = match self.inner.config.threads {
+            0 => std::thread::available_parallelism().map_or(2, |threads| threads.get().max(2)),
+            threads => threads,
+        };
+        let started = Pool::start(&self.inner.config.worker, threads).map_err(|error| EngineError::Thread(error.to_string()))?;
+        let admin = self.inner.log.admin();
+        started.spawn(watch_topics(admin, Arc::downgrade(&self.inner.wakes)));
+        Ok(Arc::clone(pool.insert(Arc::new(started))))
     }
 
     fn source_options(&self) -> SourceOptions {
@@ -378,12 +426,28 @@ impl Engine {
         )
     }
 
-    /// Ends all jobs, each with a last commit, and waits for them.
+    /// Ends all jobs, each with a last commit, and waits for them, but not without bound: see [`JobHandle::stop`].
     pub async fn shutdown(&self) {
         let jobs = self.jobs();
-        futures::future::join_all(jobs.iter().map(JobHandle::stop)).await;
+        let stopped = futures::future::join_all(jobs.iter().map(JobHandle::stop)).await;
+        for error in stopped.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "shutting down all the same");
+        }
         self.inner.jobs.lock().clear();
     }
+}
+
+/// The jobs whose commits tell sources of this plan their event time.
+fn upstreams(plan: &StreamPlan) -> HashSet<String> {
+    let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source(source) => source.watermark.as_ref(),
+        _ => None,
+    });
+    let names = sources.filter_map(|watermark| match watermark {
+        WatermarkSpec::Job { name, .. } => Some(name.clone()),
+        WatermarkSpec::Rows { .. } => None,
+    });
+    names.collect()
 }
 
 /// Everything that can be checked before anything is made.

@@ -321,7 +321,7 @@ async fn a_job_that_cannot_work_says_why() {
     rig.log
         .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
     rig.settled(&handle).await;
-    handle.stop().await;
+    handle.stop().await.unwrap();
     let handle = engine.start(job(plan(), vec![0])).await.unwrap();
     assert_eq!(handle.status().state, JobState::Failed);
     assert!(
@@ -382,7 +382,7 @@ async fn output_without_a_key_is_numbered() {
         .wait_for(|info| info.positions.iter().any(|(_, offset)| *offset == 5))
         .await
         .unwrap();
-    handle.stop().await;
+    handle.stop().await.unwrap();
     let handle = engine.start(job(plan, vec![])).await.unwrap();
     rig.flight(0, "UA", 5);
     handle
@@ -427,6 +427,156 @@ async fn a_push_query_follows_and_ends_when_dropped() {
     assert!(stream.next().await.is_none());
 }
 
+/// Gives its input back, and counts how often it was asked.
+#[derive(Debug)]
+struct Counted(tokio::sync::watch::Sender<u64>);
+
+impl crate::BatchExpr for Counted {
+    fn eval(
+        &self,
+        batch: &arrow::array::RecordBatch,
+    ) -> Result<arrow::array::ArrayRef, crate::ExprError> {
+        self.0.send_modify(|count| *count += 1);
+        Ok(Arc::clone(batch.column(0)))
+    }
+}
+
+/// Tens of millions of pairs of one batch each.
+#[tokio::test]
+async fn a_job_in_the_middle_of_a_batch_is_dropped() {
+    const ROWS: i64 = 8_000;
+    let rig = Rig::new();
+    let engine = rig.engine();
+    for delay in 0..ROWS {
+        rig.flight(0, "UA", delay);
+    }
+    let mut plan = PlanBuilder::default();
+    let columns = [("carrier", Utf8View), ("delay", Int64)];
+    let left = plan.source("flights", &columns, None);
+    let right = plan.source("flights", &columns, None);
+    let pairs = plan.join(JoinKind::Inner, (left, "carrier"), (right, "carrier"));
+    let (count, mut counted) = tokio::sync::watch::channel(0);
+    plan.map(pairs, vec![("x", Utf8View, Arc::new(Counted(count)))]);
+    let handle = engine.start(job(plan.build(), vec![])).await.unwrap();
+    counted.wait_for(|count| *count > 0).await.unwrap();
+    handle.drop_job().await.unwrap();
+    let chunks = *counted.borrow();
+    assert!(
+        chunks < (ROWS * ROWS / 8192) as u64,
+        "it did not compute to the end"
+    );
+    assert_eq!(handle.status().state, JobState::Stopped);
+    assert_eq!(rig.log.topics(), ["airlines", "flights"]);
+}
+
+/// Does not look up before it is let go.
+#[derive(Debug)]
+struct Blocks {
+    began: tokio::sync::watch::Sender<bool>,
+    go_on: parking_lot::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl crate::BatchExpr for Blocks {
+    fn eval(
+        &self,
+        batch: &arrow::array::RecordBatch,
+    ) -> Result<arrow::array::ArrayRef, crate::ExprError> {
+        self.began.send_replace(true);
+        let _ = self.go_on.lock().recv();
+        Ok(Arc::clone(batch.column(0)))
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_look_up_is_not_waited_for_without_bound() {
+    let rig = Rig::new();
+    let engine = rig.engine();
+    let (began, mut has_begun) = tokio::sync::watch::channel(false);
+    let (let_go, go_on) = std::sync::mpsc::channel();
+    let mut plan = PlanBuilder::default();
+    let flights = plan.source("flights", &[("carrier", Utf8View), ("delay", Int64)], None);
+    let blocks = Blocks {
+        began,
+        go_on: parking_lot::Mutex::new(go_on),
+    };
+    plan.map(flights, vec![("x", Utf8View, Arc::new(blocks))]);
+    let handle = engine.start(job(plan.build(), vec![])).await.unwrap();
+    rig.flight(0, "UA", 5);
+    has_begun.wait_for(|begun| *begun).await.unwrap();
+
+    let error = handle.end_within(Duration::from_millis(20)).await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("job delays has not ended within"),
+        "{error}"
+    );
+    assert!(rig.log.topics().contains(&"delays".to_owned()));
+    // It ends as soon as it can, and then it can be dropped.
+    drop(let_go);
+    engine.drop_job("delays").await.unwrap();
+    assert_eq!(rig.log.topics(), ["airlines", "flights"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn jobs_that_rest_cost_no_threads_and_no_turns() {
+    const JOBS: usize = 40;
+    let rig = Rig::new();
+    rig.log.create("quiet", 2);
+    let config = EngineConfig {
+        state_dir: rig.folder.path().to_owned(),
+        commit_interval: Duration::from_millis(20),
+        idle_grace_ms: 1,
+        worker: "rest".to_owned(),
+        threads: 2,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config, rig.log.shared()).unwrap();
+    let mut resting = Vec::new();
+    for number in 0..JOBS {
+        let mut plan = PlanBuilder::default();
+        plan.source("quiet", &[("carrier", Utf8View), ("at", TIMESTAMP)], None);
+        let mut spec = job(plan.build(), vec![]);
+        spec.name = format!("rests-{number}");
+        spec.sink.topic = spec.name.clone();
+        resting.push(engine.start(spec).await.unwrap());
+    }
+    for partition in 0..2 {
+        let row = r#"{"carrier":"UA","at":1}"#;
+        rig.log.push("quiet", partition, None, Some(row));
+    }
+    for handle in &resting {
+        let rows = |info: &crate::CommitInfo| info.positions.iter().all(|(_, offset)| *offset == 1);
+        handle.commits().wait_for(rows).await.unwrap();
+        handle.rests().wait_for(|rests| *rests).await.unwrap();
+    }
+    let turns = |handles: &[JobHandle]| -> Vec<u64> {
+        handles.iter().map(|handle| handle.status().turns).collect()
+    };
+    let before = turns(&resting);
+
+    let busy = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    for delay in 0..20 {
+        rig.flight(delay % 2, "UA", i64::from(delay));
+        if delay > 0 {
+            rig.settled(&busy).await;
+        }
+    }
+    assert!(busy.status().turns >= 20);
+    assert_eq!(turns(&resting), before, "nobody looks for work that is not there");
+
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let own = threads.filter(|thread| {
+        let name = thread.as_ref().unwrap().path().join("comm");
+        std::fs::read_to_string(name).is_ok_and(|name| name.trim() == "streams-rest")
+    });
+    // Those of the pool, and the few that stood in while one opened a store.
+    let own = own.count();
+    assert!((2..JOBS / 4).contains(&own), "{own} threads for {JOBS} jobs");
+    engine.shutdown().await;
+}
+
 #[test]
 fn config_is_checked() {
     assert_eq!(EngineConfig::default().validate(), Ok(()));
@@ -440,6 +590,11 @@ fn config_is_checked() {
         ..EngineConfig::default()
     };
     assert_eq!(unnamed.validate().unwrap_err().field, "worker");
+    let many = EngineConfig {
+        threads: THREADS_MAX + 1,
+        ..EngineConfig::default()
+    };
+    assert_eq!(many.validate().unwrap_err().field, "threads");
     let read: EngineConfig =
         serde_json::from_str(r#"{"commit_interval": "1s", "worker": "w"}"#).unwrap();
     assert_eq!(read.commit_interval, Duration::from_secs(1));

@@ -9,11 +9,24 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use log_api::Records;
 
+use super::OperatorError;
 use crate::Chunk;
+
+/// Asks what computes to give up between two chunks. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for it.
+    pub(crate) fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A record for a topic beside the view's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +78,18 @@ pub(crate) struct Effects {
     records: Vec<SideRecord>,
     record_bytes: usize,
     output: Vec<Chunk>,
+    cancel: Cancel,
 }
 
 impl Effects {
     /// Side records are counted and dropped.
     pub(crate) fn counting() -> Self {
         Self::default()
+    }
+
+    /// Operators give up once `cancel` asks for it.
+    pub(crate) fn ended_by(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
     }
 
     /// Row errors become records of `errors_topic`.
@@ -80,6 +99,17 @@ impl Effects {
             records_kept: true,
             ..Self::default()
         }
+    }
+
+    /// Gives up where that was asked for: called before every chunk.
+    ///
+    /// # Errors
+    /// [`OperatorError::Cancelled`].
+    pub(crate) fn check_cancelled(&self) -> Result<(), OperatorError> {
+        if self.cancel.0.load(Ordering::Relaxed) {
+            return Err(OperatorError::Cancelled);
+        }
+        Ok(())
     }
 
     /// Adds to the plan's output.

@@ -52,6 +52,8 @@ pub(super) fn passing(
     chunk: Chunk,
     context: &mut Context<'_>,
 ) -> Result<Option<(Chunk, usize)>, OperatorError> {
+    // What rejects everything never emits, and a join may ask it about very many pairs.
+    context.effects.check_cancelled()?;
     let columns_error = |error| OperatorError::columns(id, &error);
     let evaluated = evaluate(predicate, &chunk.batch).map_err(columns_error)?;
     let chunk = good_rows(chunk, &evaluated, context).map_err(columns_error)?;

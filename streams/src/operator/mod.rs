@@ -36,7 +36,7 @@ use arrow::error::ArrowError;
 use thiserror::Error;
 
 pub(crate) use check::Check;
-pub(crate) use effects::{Effects, SideRecord};
+pub(crate) use effects::{Cancel, Effects, SideRecord};
 pub(crate) use late::iso8601;
 
 use crate::state::{State, StateError};
@@ -59,6 +59,9 @@ pub enum OperatorError {
         /// What does not add up.
         reason: String,
     },
+    /// The job was asked to end at once.
+    #[error("the job was asked to end")]
+    Cancelled,
     /// Columns are not what the plan says.
     #[error("operator {operator}: columns do not fit the plan: {reason}")]
     Columns {
@@ -165,6 +168,7 @@ impl Emitter<'_> {
         if chunk.is_empty() {
             return Ok(());
         }
+        context.effects.check_cancelled()?;
         if let Some((check, operator)) = &mut self.check {
             let operator = *operator;
             check
@@ -334,6 +338,7 @@ impl Graph {
         effects: &mut Effects,
     ) -> Result<(), OperatorError> {
         for index in 0..self.nodes.len() {
+            effects.check_cancelled()?;
             let reached = if self.nodes[index].inputs.is_empty() {
                 watermarks(index)
             } else {

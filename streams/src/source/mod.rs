@@ -36,6 +36,10 @@ use crate::decode::{Decoder, SourceSpecError};
 use crate::time::{IdleOptions, PartitionTime, Watermark, WatermarkState, WatermarkTracker};
 use crate::{SourceSpec, WatermarkSpec};
 
+/// How often a source is polled that waits for what wakes nobody: the end of a foreign transaction, the commits of a job
+/// elsewhere, ms.
+const POLL_MS: i64 = 200;
+
 /// How a source reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceOptions {
@@ -197,23 +201,7 @@ impl Source {
         wait: Duration,
         now_ms: i64,
     ) -> Result<Vec<SourceBatch>, SourceError> {
-        if self.pending.is_empty() {
-            let budget = PollBudget {
-                bytes_max: self.options.bytes_max,
-                wait_max: wait,
-            };
-            let runs = self.reader.poll(budget).await?;
-            for records in runs {
-                let Some(&partition) = self.indexes.get(&records.partition.partition) else {
-                    return Err(ReadError::UnknownPartition(records.partition).into());
-                };
-                self.pending.push_back(Pending {
-                    partition,
-                    records: Arc::new(records),
-                    next: 0,
-                });
-            }
-        }
+        self.fetch(wait).await?;
         // Everything fetched lies in `pending` while this waits, so that a dropped future loses nothing.
         let interval_ms = self.options.progress_interval_ms;
         let due = self
@@ -239,6 +227,50 @@ impl Source {
             self.tracker.advance_to(time);
         }
         Ok(batches)
+    }
+
+    /// Fetches what the next [`Source::poll`] gives, unless something waits for that already; waits at most `wait` while
+    /// there is nothing. No position moves: how late it is counts when rows are handed out.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Source::poll`].
+    pub(crate) async fn fetch(&mut self, wait: Duration) -> Result<(), SourceError> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        let budget = PollBudget {
+            bytes_max: self.options.bytes_max,
+            wait_max: wait,
+        };
+        let runs = self.reader.poll(budget).await?;
+        for records in runs {
+            let Some(&partition) = self.indexes.get(&records.partition.partition) else {
+                return Err(ReadError::UnknownPartition(records.partition).into());
+            };
+            self.pending.push_back(Pending {
+                partition,
+                records: Arc::new(records),
+                next: 0,
+            });
+        }
+        Ok(())
+    }
+
+    /// In how many ms to poll again though no row comes; `None`: not before one does. `is_here` says of a job whether its
+    /// commits wake this one.
+    pub(crate) fn rest_ms(&self, now_ms: i64, is_here: &impl Fn(&str) -> bool) -> Option<i64> {
+        if !self.is_caught_up() {
+            return Some(POLL_MS);
+        }
+        match (&self.watermark, &self.upstream) {
+            (Some(WatermarkSpec::Rows { .. }), _) => self.tracker.rest_ms(now_ms),
+            (Some(WatermarkSpec::Job { name, .. }), Some(upstream)) => {
+                (upstream.is_waiting() || !is_here(name)).then_some(POLL_MS)
+            }
+            _ => None,
+        }
     }
 
     /// For each partition the next offset to be read once all batches handed out so far are processed: what is

@@ -87,6 +87,11 @@ impl Upstream {
         Ok(())
     }
 
+    /// Whether event time that was read waits for its rows.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.candidate.is_some()
+    }
+
     /// Where the topic ends, as asked for after [`Upstream::ask`].
     pub(super) fn ends_at(&mut self, progress: &[PartitionProgress]) {
         if let Some((_, ends)) = &mut self.candidate

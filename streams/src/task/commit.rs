@@ -12,7 +12,7 @@
 //!    outgrows `dirty_bytes_max`.
 //! 2. When the sources have nothing more, a commit is due [`IDLE_MS`] after the first row, but not sooner than
 //!    [`PAUSE_FACTOR`] times what the last commit took: a slow disk is not kept busy by single rows.
-//! 3. Nothing moved: no commit, but for one after [`RECOMMIT_MS`]: offsets of a group expire.
+//! 3. Nothing moved: no commit, but for one after [`RECOMMIT_MS`]: offsets of a group expire. Until then the task may rest.
 //! 4. The local store is written only after the log has said that the transaction is committed. Without an answer
 //!    nothing is applied and nothing rolled back.
 //!
@@ -24,8 +24,6 @@
 pub(crate) const IDLE_MS: i64 = 20;
 /// The pause between commits of an idle task, in multiples of the last commit's duration.
 pub(crate) const PAUSE_FACTOR: i64 = 4;
-/// How long an idle task sleeps at most, ms: idle partitions let event time flow on.
-pub(crate) const SLEEP_MS_MAX: i64 = 200;
 /// How long positions stay without being committed again, ms: a day of the seven after which a log drops them.
 const RECOMMIT_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -126,10 +124,12 @@ impl Commit {
     /// Decides what to do now.
     pub(crate) fn decide(&self, situation: Situation) -> Decision {
         let Some(moved_ms) = self.moved_ms else {
-            if situation.now_ms - self.last_end_ms >= RECOMMIT_MS {
-                return Decision::Commit;
-            }
-            return Decision::Read(SLEEP_MS_MAX);
+            let rest_ms = RECOMMIT_MS - (situation.now_ms - self.last_end_ms);
+            return if rest_ms > 0 {
+                Decision::Read(rest_ms)
+            } else {
+                Decision::Commit
+            };
         };
         let due = if situation.dirty_bytes >= self.dirty_bytes_max {
             situation.now_ms
@@ -143,7 +143,7 @@ impl Commit {
         if due <= situation.now_ms {
             Decision::Commit
         } else {
-            Decision::Read((due - situation.now_ms).min(SLEEP_MS_MAX))
+            Decision::Read(due - situation.now_ms)
         }
     }
 
@@ -206,7 +206,8 @@ mod tests {
     fn nothing_moved_no_commit_but_one_a_day() {
         let commit = Commit::new(200, 1000, 0, 0);
         for now in [0, 1_000, RECOMMIT_MS - 1] {
-            assert_eq!(commit.decide(at(now, true)), Decision::Read(SLEEP_MS_MAX));
+            let rest = Decision::Read(RECOMMIT_MS - now);
+            assert_eq!(commit.decide(at(now, true)), rest);
         }
         assert_eq!(commit.decide(at(RECOMMIT_MS, true)), Decision::Commit);
     }

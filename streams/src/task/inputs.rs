@@ -13,6 +13,7 @@ use crate::operator::{Effects, Graph, OperatorError};
 use crate::source::{Source, SourceBatch, SourceError, SourceOptions};
 use crate::state::{SourcePosition, State};
 use crate::time::{PartitionTime, Watermark, WatermarkState};
+use crate::worker::OpenTopic;
 use crate::{Chunk, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan};
 
 /// Where sources start that have no position yet.
@@ -38,8 +39,6 @@ struct Input {
 /// See the module.
 pub(crate) struct Inputs {
     inputs: Vec<Input>,
-    /// What [`Inputs::wait`] was woken by.
-    ready: Vec<(usize, SourceBatch)>,
     /// The source that is asked first where only one is.
     first: usize,
     admin: Arc<dyn Admin>,
@@ -84,7 +83,6 @@ impl Inputs {
         }
         Ok(Self {
             inputs,
-            ready: Vec::new(),
             first: 0,
             admin: log.admin(),
             topics_at_ms: None,
@@ -122,7 +120,7 @@ impl Inputs {
         one: bool,
     ) -> Result<Vec<(usize, SourceBatch)>, InputError> {
         self.check_topics(now_ms).await?;
-        let mut batches = self.take_ready();
+        let mut batches = Vec::new();
         let count = self.inputs.len();
         self.first = if one { (self.first + 1) % count } else { 0 };
         for turn in 0..count {
@@ -139,11 +137,11 @@ impl Inputs {
     /// A topic may get more partitions, and be made anew, while it is read; neither shows in the reader.
     async fn check_topics(&mut self, now_ms: i64) -> Result<(), InputError> {
         let asked_ms = *self.topics_at_ms.get_or_insert(now_ms);
-        if now_ms - asked_ms < TOPICS_INTERVAL_MS {
+        if now_ms.saturating_sub(asked_ms) < TOPICS_INTERVAL_MS {
             return Ok(());
         }
         self.topics_at_ms = Some(now_ms);
-        for Input { topic, .. } in &self.inputs {
+        for topic in self.topics() {
             // One that is gone shows in the reader.
             let Some(now) = self.admin.describe_topic(&topic.name).await? else {
                 continue;
@@ -158,34 +156,43 @@ impl Inputs {
             } else {
                 continue;
             };
-            let topic = topic.name.clone();
+            let topic = topic.name;
             return Err(SourceError::Altered { topic, change }.into());
         }
         Ok(())
     }
 
-    /// What [`Inputs::wait`] was woken by: it counts as read, so it has to be processed before the next commit.
-    pub(crate) fn take_ready(&mut self) -> Vec<(usize, SourceBatch)> {
-        std::mem::take(&mut self.ready)
+    /// The next poll asks whether the topics are as they were opened.
+    pub(crate) fn doubt_topics(&mut self) {
+        self.topics_at_ms = Some(i64::MIN);
     }
 
-    /// Waits until something can be read, at most `wait`. Cancel safe.
+    /// The topics as they were opened.
+    pub(crate) fn topics(&self) -> Vec<OpenTopic> {
+        let topics = self.inputs.iter().map(|Input { topic, .. }| OpenTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: topic.partitions,
+        });
+        topics.collect()
+    }
+
+    /// Waits until something can be polled, at most `wait`. Cancel safe: nothing counts as read by it.
     ///
     /// # Errors
     /// From the log.
-    pub(crate) async fn wait(&mut self, wait: Duration, now_ms: i64) -> Result<(), SourceError> {
-        let polls = self.inputs.iter_mut().map(|input| {
-            let node = input.node;
-            input
-                .source
-                .poll(wait, now_ms)
-                .map(move |polled| (node, polled))
-                .boxed()
-        });
-        let ((node, polled), _, _) = select_all(polls).await;
-        self.ready
-            .extend(polled?.into_iter().map(|batch| (node, batch)));
-        Ok(())
+    pub(crate) async fn wait(&mut self, wait: Duration) -> Result<(), SourceError> {
+        let sources = self.inputs.iter_mut();
+        let fetches = sources.map(|input| input.source.fetch(wait).boxed());
+        let (fetched, _, _) = select_all(fetches).await;
+        fetched
+    }
+
+    /// In how many ms the sources are to be polled again though no row comes; `None`: not before one does.
+    pub(crate) fn rest_ms(&self, now_ms: i64, is_here: impl Fn(&str) -> bool) -> Option<i64> {
+        let sources = self.inputs.iter();
+        let rests = sources.filter_map(|input| input.source.rest_ms(now_ms, &is_here));
+        rests.min()
     }
 
     /// Sends a batch through the graph.
@@ -233,18 +240,11 @@ impl Inputs {
 
     /// Whether everything that the log had was handed out.
     pub(crate) fn are_caught_up(&self) -> bool {
-        self.ready.is_empty() && self.inputs.iter().all(|input| input.source.is_caught_up())
+        self.inputs.iter().all(|input| input.source.is_caught_up())
     }
 
     /// How far each source is: what a commit says.
-    ///
-    /// # Panics
-    /// While something is ready that was not processed: its rows would be lost.
     pub(crate) fn positions(&self) -> Vec<SourcePosition> {
-        assert!(
-            self.ready.is_empty(),
-            "everything that was read is processed before positions are taken"
-        );
         self.inputs
             .iter()
             .map(|input| {

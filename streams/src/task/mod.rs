@@ -147,6 +147,11 @@ impl TaskError {
         }
     }
 
+    /// Whether it was asked to end, and did.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Operator(OperatorError::Cancelled))
+    }
+
     /// Whether the local store cannot be trusted any more.
     pub(crate) fn spoils_store(&self) -> bool {
         matches!(

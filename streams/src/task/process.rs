@@ -10,13 +10,14 @@ use log_api::{
     Transaction, TransactionError, TransactionOptions,
 };
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, group_positions};
 use super::recovery::{Restore, Restored, manifest_key, restore};
 use super::search::{BadRow, Search};
-use crate::job::{JobSpec, Progress, Shared};
+use crate::job::{JobSpec, Progress, Shared, Stop};
 use crate::operator::{Effects, Graph, Memory, SideRecord};
 use crate::plan::StateManifest;
 use crate::sink::Sink;
@@ -28,6 +29,7 @@ use crate::state::{
 use crate::tally::{Tally, tally_key};
 use crate::time::Watermark;
 use crate::view::CommitInfo;
+use crate::worker::{Wakes, compute};
 
 /// `max.message.bytes` of a topic that does not say.
 const MESSAGE_BYTES_DEFAULT: usize = 1 << 20;
@@ -39,11 +41,14 @@ const SIDE_BATCH_BYTES: usize = 900 << 10;
 /// Where nothing but event time has moved, a commit may wait so long, ms.
 const TIME_COMMIT_MS: i64 = 1_000;
 
+/// A job whose turns take so long is not to hold up others meanwhile.
+const SLOW_TURN: Duration = Duration::from_millis(20);
+
 /// What a job calls its things in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// The changelog's one partition.
-    pub(crate) changelog: TopicPartition,
+    /// The changelog's topic: a partition a token.
+    pub(crate) changelog: String,
     /// The consumer group.
     pub(crate) group: String,
     /// The transactional id.
@@ -57,12 +62,19 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new(job: &str, worker: &str) -> Self {
         Self {
-            changelog: TopicPartition::new(format!("_thalweg.{job}.changelog"), 0),
+            changelog: format!("_thalweg.{job}.changelog"),
             group: group_of(job),
             transactional_id: format!("thalweg.{job}.{worker}"),
             errors: format!("{job}.errors"),
             late: format!("{job}.late"),
         }
+    }
+}
+
+impl Names {
+    /// Where the state of a token is kept.
+    pub(crate) fn changelog_of(&self, token: i32) -> TopicPartition {
+        TopicPartition::new(self.changelog.as_str(), token)
     }
 }
 
@@ -84,6 +96,12 @@ pub(crate) struct Environment {
     pub(crate) shared: Arc<Shared>,
     /// Outlives the tasks that it makes start over.
     pub(crate) search: Arc<Mutex<Search>>,
+    /// Whether the job is to end.
+    pub(crate) stop: Arc<Stop>,
+    /// Who else is woken by what this job does.
+    pub(crate) wakes: Arc<Wakes>,
+    /// What wakes this job when it rests.
+    pub(crate) wake: Arc<Notify>,
 }
 
 /// How opening ended.
@@ -132,6 +150,8 @@ pub(crate) struct Task {
     committed_ms: i64,
     /// Side topics that are there.
     topics: HashSet<Arc<str>>,
+    /// The last turn took long.
+    is_slow: bool,
 }
 
 impl Environment {
@@ -141,7 +161,7 @@ impl Environment {
     /// # Errors
     /// From the log.
     pub(crate) async fn create_topics(&self) -> Result<(), AdminError> {
-        let changelog = &*self.names.changelog.topic;
+        let changelog = self.names.changelog.as_str();
         if self.log.admin().describe_topic(changelog).await?.is_some() {
             return Ok(());
         }
@@ -189,7 +209,7 @@ impl Task {
         let restored = match restore(
             &environment.log,
             &*store,
-            &names.changelog,
+            &names.changelog_of(0),
             &names.group,
             &environment.spec,
         )
@@ -236,7 +256,7 @@ impl Task {
             inputs,
             graph,
             state,
-            effects: Effects::recording(&names.errors),
+            effects: Effects::recording(&names.errors).ended_by(environment.stop.cancel().clone()),
             sink,
             commit: Commit::new(
                 i64::try_from(environment.commit_interval.as_millis()).unwrap_or(i64::MAX),
@@ -255,12 +275,15 @@ impl Task {
             committed_time: Watermark::None,
             committed_ms: now_ms,
             topics: HashSet::new(),
+            is_slow: false,
             environment,
         };
         let reached = task.inputs.watermarks(now_ms);
         task.end_epoch(reached)?;
         task.committed_time = task.graph.watermark();
         task.gather_output()?;
+        let name = &task.environment.spec.name;
+        task.environment.wakes.reads(name, task.inputs.topics());
         task.environment.shared.opened(
             store,
             task.sink.schema().clone(),
@@ -340,7 +363,8 @@ impl Task {
             self.commit.moved(now_ms);
         }
         let is_idle = !is_busy && self.inputs.are_caught_up();
-        self.environment.shared.progressed(|| self.progress());
+        let shared = &self.environment.shared;
+        shared.progressed(is_idle, || self.progress());
         let situation = Situation {
             now_ms,
             is_idle,
@@ -356,17 +380,31 @@ impl Task {
                 Ok(Turn::Committed)
             }
             Decision::Read(_) if is_busy => Ok(Turn::Busy),
-            Decision::Read(wait_ms) => Ok(Turn::Idle(wait_ms)),
+            Decision::Read(wait_ms) => Ok(Turn::Idle(self.rest_ms(now_ms).min(wait_ms))),
         }
+    }
+
+    /// How long nothing is to be done unless something comes, ms.
+    fn rest_ms(&self, now_ms: i64) -> i64 {
+        let wakes = &self.environment.wakes;
+        let sources = self.inputs.rest_ms(now_ms, |job| wakes.has(job));
+        let is_time_due = self.graph.watermark() != self.committed_time;
+        let time = is_time_due.then(|| (self.committed_ms + TIME_COMMIT_MS - now_ms).max(1));
+        sources.into_iter().chain(time).min().unwrap_or(i64::MAX)
     }
 
     /// Waits for rows, at most `wait_ms`. Cancel safe.
     ///
     /// # Errors
     /// From the log.
-    pub(crate) async fn wait(&mut self, wait_ms: i64, now_ms: i64) -> Result<(), TaskError> {
+    pub(crate) async fn wait(&mut self, wait_ms: i64) -> Result<(), TaskError> {
         let wait = Duration::from_millis(wait_ms.max(0).unsigned_abs());
-        Ok(self.inputs.wait(wait, now_ms).await?)
+        Ok(self.inputs.wait(wait).await?)
+    }
+
+    /// Something besides rows has come: the next turn looks for it.
+    pub(crate) fn woken(&mut self) {
+        self.inputs.doubt_topics();
     }
 
     /// Commits what there is, if there is anything.
@@ -374,11 +412,6 @@ impl Task {
     /// # Errors
     /// The task is then of no further use.
     pub(crate) async fn finish(&mut self, now_ms: i64) -> Result<(), TaskError> {
-        let batches = self.inputs.take_ready();
-        if !batches.is_empty() {
-            self.process(batches)?;
-            self.commit.moved(now_ms);
-        }
         if self.commit.has_moved() {
             self.commit(now_ms).await?;
         }
@@ -386,6 +419,13 @@ impl Task {
     }
 
     fn process(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
+        let started = Instant::now();
+        let processed = compute(self.is_slow, || self.push(batches));
+        self.is_slow = started.elapsed() >= SLOW_TURN;
+        processed
+    }
+
+    fn push(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
         for (node, batch) in batches {
             if let Some(&record) = batch.origin.rows.values().last() {
                 let records = &batch.origin.records;
@@ -564,6 +604,7 @@ impl Task {
         self.environment
             .shared
             .committed(self.commit_info(), self.progress(), started.elapsed());
+        self.environment.wakes.committed(&self.environment.spec.name);
         Ok(())
     }
 
@@ -637,7 +678,7 @@ impl Task {
             let mut batch = BatchBuilder::with_capacity(Compression::Lz4, block.len() + 64);
             batch.append(now_ms, Some(b"0"), Some(&block), &[]);
             self.transaction
-                .append(&self.environment.names.changelog, batch)
+                .append(&self.environment.names.changelog_of(0), batch)
                 .await?;
             appends += 1;
         }

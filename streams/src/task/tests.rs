@@ -104,6 +104,8 @@ struct Rig {
     now_ms: i64,
 }
 
+/// A task that waits so long has nothing to do, ms.
+const IDLE_MS: i64 = 200;
 const ID: &str = "thalweg.delays.w";
 
 impl Rig {
@@ -135,6 +137,9 @@ impl Rig {
             },
             shared: Arc::new(Shared::new("delays")),
             search: Arc::default(),
+            stop: Arc::default(),
+            wakes: Arc::default(),
+            wake: Arc::default(),
         };
         Self {
             log,
@@ -167,7 +172,7 @@ impl Rig {
             let task = self.task.as_mut().unwrap();
             match task.turn(self.now_ms).await? {
                 Turn::Busy | Turn::Committed => self.now_ms += 1,
-                Turn::Idle(commit::SLEEP_MS_MAX..) => return Ok(()),
+                Turn::Idle(IDLE_MS..) => return Ok(()),
                 Turn::Idle(wait_ms) => self.now_ms += wait_ms,
             }
         }

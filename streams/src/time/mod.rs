@@ -41,6 +41,9 @@ pub(crate) const EVENT_TIME_LIMIT_US: i64 = i64::MAX / 2;
 /// a time beyond [`EVENT_TIME_LIMIT_US`] back below this.
 const WATERMARK_LIMIT_US: i64 = EVENT_TIME_LIMIT_US / 2;
 
+/// How often event time that flows with the clock is looked at, ms.
+const FLOW_MS: i64 = 200;
+
 /// How far event time is on an edge of a plan. In this order it only rises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Watermark {
@@ -399,6 +402,22 @@ impl WatermarkTracker {
     /// Whether no partition is active: only the clock moves event time now.
     pub fn is_idle(&self) -> bool {
         !self.any(PartitionStatus::Active)
+    }
+
+    /// In how many ms the watermark may move though no row comes: a partition stops holding it, or it flows with the clock.
+    /// `None`: not before a row does.
+    pub fn rest_ms(&self, now_ms: i64) -> Option<i64> {
+        let now_ms = self.now_ms.max(now_ms);
+        let grace_ms = self.options.grace_ms;
+        let active = self.partitions.iter();
+        let active = active.filter(|tracked| tracked.status == PartitionStatus::Active);
+        let graces = active.filter_map(|tracked| tracked.caught_up_since_ms);
+        let next = graces.map(|since_ms| (since_ms + grace_ms - now_ms).max(1));
+        let flows = self.options.advance
+            && self.is_idle()
+            && self.any(PartitionStatus::Idle)
+            && (self.combined.is_some() || self.partitions.iter().any(|one| one.value.is_some()));
+        next.min().or(flows.then_some(FLOW_MS))
     }
 
     /// The active partition with the smallest value; one without a value comes first.

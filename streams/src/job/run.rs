@@ -1,0 +1,177 @@
+//! The life of a job on the pool: open, turn after turn, and open again where something broke.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use super::clock::Clock;
+use crate::state::{StateError, StateStore};
+use crate::task::{
+    Command, Environment, Event, JobState, Lifecycle, Opened, Task, TaskError, Turn,
+};
+use crate::worker::compute;
+
+/// Opens a job's local store: the one that is there, or, if `fresh`, an empty one in its place.
+pub(crate) trait Stores: Send {
+    /// # Errors
+    /// From the disk.
+    fn open(&mut self, fresh: bool) -> Result<Arc<dyn StateStore>, StateError>;
+}
+
+/// Runs a job until it is asked to end, or cannot go on.
+pub(super) async fn run(environment: Environment, stores: Box<dyn Stores>) {
+    let shared = Arc::clone(&environment.shared);
+    let (name, wakes) = (
+        environment.spec.name.clone(),
+        Arc::clone(&environment.wakes),
+    );
+    let life = AssertUnwindSafe(live(environment, stores)).catch_unwind();
+    if let Err(panic) = life.await {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let error = format!(
+            "internal error: {}",
+            text.unwrap_or("panic without a message")
+        );
+        tracing::error!(job = %name, %error, "job failed");
+        wakes.leave(&name);
+        shared.moved(JobState::Failed, Some(error));
+    }
+}
+
+async fn live(environment: Environment, mut stores: Box<dyn Stores>) {
+    let shared = Arc::clone(&environment.shared);
+    let name = environment.spec.name.clone();
+    let mut life = Lifecycle::new();
+    let clock = Clock::start();
+    let mut local = Local::default();
+    loop {
+        let ended = attempt(&environment, &mut *stores, &mut local, &mut life, &clock).await;
+        let (event, error) = match ended {
+            Ok(()) => (Event::Ended, None),
+            Err(error) if error.is_cancelled() => (Event::Ended, None),
+            Err(error) => {
+                if error.spoils_store() {
+                    // The log has everything: start over with an empty store.
+                    local.discard(&environment);
+                }
+                (error.event(), Some(error.to_string()))
+            }
+        };
+        let command = life.transition(event);
+        // Before anybody hears of it: the next start opens the same folder.
+        if life.state().is_final() {
+            drop(local.store.take());
+            shared.release();
+            environment.wakes.leave(&name);
+        }
+        match &error {
+            None => tracing::info!(job = %name, "job stopped"),
+            Some(error) if life.state() == JobState::Failed => {
+                tracing::error!(job = %name, %error, "job failed");
+            }
+            Some(error) => tracing::warn!(job = %name, %error, "job starts over"),
+        }
+        shared.moved(life.state(), error);
+        match command {
+            Command::Leave => return,
+            Command::Run => {}
+            Command::Retry(pause_ms) => {
+                shared.restarts();
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
+                    () = environment.stop.asked() => {}
+                }
+            }
+        }
+    }
+}
+
+/// The local store between attempts.
+#[derive(Default)]
+struct Local {
+    store: Option<Arc<dyn StateStore>>,
+    /// The next one is to be empty.
+    fresh: bool,
+}
+
+impl Local {
+    fn open(&mut self, stores: &mut dyn Stores) -> Result<Arc<dyn StateStore>, TaskError> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        let fresh = std::mem::take(&mut self.fresh);
+        let opened = compute(true, || stores.open(fresh)).map_err(TaskError::Open)?;
+        Ok(Arc::clone(self.store.insert(opened)))
+    }
+
+    fn discard(&mut self, environment: &Environment) {
+        self.store = None;
+        environment.shared.release();
+        self.fresh = true;
+    }
+}
+
+/// One attempt: from opening to a failure or the end.
+async fn attempt(
+    environment: &Environment,
+    stores: &mut dyn Stores,
+    local: &mut Local,
+    life: &mut Lifecycle,
+    clock: &Clock,
+) -> Result<(), TaskError> {
+    let stop = &environment.stop;
+    if stop.is_asked() {
+        return Ok(());
+    }
+    let mut task = loop {
+        let store = local.open(stores)?;
+        let opened = tokio::select! {
+            opened = Task::open(environment.clone(), store, clock.now_ms()) => opened?,
+            () = stop.asked() => return Ok(()),
+        };
+        match opened {
+            Opened::Task(task) => break task,
+            Opened::Discard(reason) => {
+                tracing::warn!(job = %environment.spec.name, %reason, "local state is discarded");
+                local.discard(environment);
+            }
+        }
+    };
+    life.transition(Event::Opened);
+    environment.shared.moved(life.state(), None);
+    loop {
+        let turn = tokio::select! {
+            biased;
+            () = stop.asked_at_once() => return Ok(()),
+            turn = task.turn(clock.now_ms()) => turn?,
+        };
+        match turn {
+            Turn::Committed => {
+                life.transition(Event::Committed);
+                tokio::task::yield_now().await;
+            }
+            // Jobs take turns.
+            Turn::Busy => tokio::task::yield_now().await,
+            Turn::Idle(wait_ms) => {
+                environment.shared.waits(wait_ms);
+                tokio::select! {
+                    waited = task.wait(wait_ms) => waited?,
+                    () = environment.wake.notified() => task.woken(),
+                    () = stop.asked() => {}
+                }
+            }
+        }
+        if stop.is_asked() {
+            return tokio::select! {
+                biased;
+                () = stop.asked_at_once() => Ok(()),
+                finished = task.finish(clock.now_ms()) => finished,
+            };
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What a job is asked to be.
+
+use crate::{SinkSpec, StreamPlan};
+
+/// A query that runs for good: what it is called, what it computes, where that goes.
+#[derive(Debug, Clone)]
+pub struct JobSpec {
+    /// Names the job's state, group and topics; the view's name. `[a-zA-Z0-9._-]`, at most 200 bytes, not starting
+    /// with a dot.
+    pub name: String,
+    /// What it computes.
+    pub plan: StreamPlan,
+    /// Where that goes.
+    pub sink: SinkSpec,
+}

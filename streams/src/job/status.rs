@@ -1,0 +1,351 @@
+//! How a job is doing: what it shares with those who ask, its counters and its view's state.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use log_api::PartitionProgress;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::engine::EngineError;
+use crate::state::{BlockHeader, StateStore};
+use crate::tally::Tally;
+use crate::task::JobState;
+use crate::time::PartitionTime;
+use crate::view::{CommitInfo, ViewSnapshot};
+
+/// How a job is doing.
+#[derive(Debug, Clone)]
+pub struct JobStatus {
+    /// Where it is in its life.
+    pub state: JobState,
+    /// Why it broke last; stays until the next commit.
+    pub error: Option<String>,
+    /// How often it has looked for something to do since it was started; a job that rests does not.
+    pub turns: u64,
+    /// Rows read since it was made; restarts do not matter to this count and those below.
+    pub rows_in: u64,
+    /// Records written to the view's topic.
+    pub rows_out: u64,
+    /// Rows that came too late for their window.
+    pub late: u64,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// Rows that an expression failed on.
+    pub failed_rows: u64,
+    /// Rows that filters removed.
+    pub filtered: u64,
+    /// Why the last undecodable or failed row was that, and where it is.
+    pub last_failure: Option<String>,
+    /// Which row came too late last, and for which window.
+    pub last_late: Option<String>,
+    /// Rows that were read and are not committed yet.
+    pub uncommitted: u64,
+    /// Rows that the operators are at work on now, and for how long.
+    pub at_work: Option<(u64, Duration)>,
+    /// The last commit.
+    pub commit: CommitInfo,
+    /// How long ago the last commit was; `None` before the first since the start.
+    pub commit_age: Option<Duration>,
+    /// Event time reached, µs since 1970; the least over the sources.
+    pub watermark: Option<i64>,
+    /// How far each input partition is read, and how far the log goes.
+    pub partitions: Vec<PartitionProgress>,
+    /// Event time of each input partition, and which one holds it back.
+    pub times: Vec<PartitionTime>,
+}
+
+impl std::fmt::Display for JobStatus {
+    /// The state, and the cause where something is wrong.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.error, self.state) {
+            (Some(error), JobState::Failed | JobState::Recovering) => {
+                write!(f, "{}: {error}", self.state)
+            }
+            _ => write!(f, "{}", self.state),
+        }
+    }
+}
+
+/// What the task tells about itself after a turn.
+pub(crate) struct Progress {
+    /// What it has counted since it was opened.
+    pub(crate) tally: Tally,
+    pub(crate) watermark: Option<i64>,
+    pub(crate) partitions: Vec<PartitionProgress>,
+    pub(crate) times: Vec<PartitionTime>,
+}
+
+/// How often the status follows the task between commits.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// A job that waits at least so long rests, ms.
+const REST_MS: i64 = 60_000;
+
+/// What the running job and its handles share.
+pub(crate) struct Shared {
+    name: String,
+    inner: Mutex<Inner>,
+    commits: watch::Sender<CommitInfo>,
+    state: watch::Sender<JobState>,
+    rests: watch::Sender<bool>,
+    metrics: Metrics,
+}
+
+struct Inner {
+    state: JobState,
+    error: Option<String>,
+    progress: Option<Progress>,
+    progress_at: Option<Instant>,
+    /// What the job had counted when its task was opened: a task counts from 0, and again what was not committed.
+    base: Tally,
+    /// Rows read up to the last commit.
+    committed_rows: u64,
+    /// Rows that the task is at work on, and since when.
+    at_work: Option<(u64, Instant)>,
+    committed_at: Option<Instant>,
+    turns: u64,
+    /// The job broke and no task stands ready again.
+    stands: bool,
+    view: Option<(Arc<dyn StateStore>, SchemaRef)>,
+}
+
+struct Metrics {
+    rows_in: metrics::Counter,
+    rows_out: metrics::Counter,
+    late: metrics::Counter,
+    undecodable: metrics::Counter,
+    commits: metrics::Counter,
+    commit_seconds: metrics::Histogram,
+    restarts: metrics::Counter,
+    watermark: metrics::Gauge,
+}
+
+impl Metrics {
+    fn new(job: &str) -> Self {
+        let job = job.to_owned();
+        Self {
+            rows_in: metrics::counter!("thalweg_job_rows_in_total", "job" => job.clone()),
+            rows_out: metrics::counter!("thalweg_job_rows_out_total", "job" => job.clone()),
+            late: metrics::counter!("thalweg_job_late_rows_total", "job" => job.clone()),
+            undecodable: metrics::counter!("thalweg_job_undecodable_records_total", "job" => job.clone()),
+            commits: metrics::counter!("thalweg_job_commits_total", "job" => job.clone()),
+            commit_seconds: metrics::histogram!("thalweg_job_commit_seconds", "job" => job.clone()),
+            restarts: metrics::counter!("thalweg_job_restarts_total", "job" => job.clone()),
+            watermark: metrics::gauge!("thalweg_job_watermark_seconds", "job" => job),
+        }
+    }
+}
+
+impl Inner {
+    fn tally(&self) -> Tally {
+        match &self.progress {
+            None => self.base.clone(),
+            Some(progress) => self.base.plus(&progress.tally),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            inner: Mutex::new(Inner {
+                state: JobState::Starting,
+                error: None,
+                progress: None,
+                progress_at: None,
+                base: Tally::default(),
+                committed_rows: 0,
+                at_work: None,
+                committed_at: None,
+                turns: 0,
+                stands: false,
+                view: None,
+            }),
+            commits: watch::Sender::new(CommitInfo::default()),
+            state: watch::Sender::new(JobState::Starting),
+            rests: watch::Sender::new(false),
+            metrics: Metrics::new(name),
+        }
+    }
+
+    /// A task stands ready: its store can be read. `counted`: what the job has counted up to its last commit.
+    pub(crate) fn opened(
+        &self,
+        store: Arc<dyn StateStore>,
+        schema: SchemaRef,
+        commit: CommitInfo,
+        counted: Tally,
+    ) {
+        let mut inner = self.inner.lock();
+        inner.committed_rows = counted.rows_in;
+        inner.base = counted;
+        inner.progress = None;
+        inner.progress_at = None;
+        inner.at_work = None;
+        inner.view = Some((store, schema));
+        inner.stands = false;
+        drop(inner);
+        self.commits.send_replace(commit);
+    }
+
+    /// The task begins to compute on `rows` rows, however long that takes.
+    pub(crate) fn works_on(&self, rows: u64) {
+        self.inner.lock().at_work = Some((rows, Instant::now()));
+    }
+
+    /// The task goes on; `progress` is asked for when it is time, or where nothing more is to be done.
+    pub(crate) fn progressed(&self, is_idle: bool, progress: impl FnOnce() -> Progress) {
+        let mut inner = self.inner.lock();
+        inner.turns += 1;
+        inner.at_work = None;
+        let now = Instant::now();
+        let is_new = |at: Instant| now.duration_since(at) < PROGRESS_INTERVAL;
+        if !is_idle && inner.progress_at.is_some_and(is_new) {
+            return;
+        }
+        inner.progress_at = Some(now);
+        self.follow(&mut inner, progress());
+    }
+
+    /// The task waits for so long, ms, unless something comes.
+    pub(crate) fn waits(&self, wait_ms: i64) {
+        self.rests.send_if_modified(|rests| {
+            let before = *rests;
+            *rests = wait_ms >= REST_MS;
+            *rests != before
+        });
+    }
+
+    /// A commit went through.
+    pub(crate) fn committed(&self, commit: CommitInfo, progress: Progress, took: Duration) {
+        let mut inner = self.inner.lock();
+        let now = Instant::now();
+        inner.progress_at = Some(now);
+        inner.committed_at = Some(now);
+        inner.error = None;
+        inner.committed_rows = inner.base.rows_in + progress.tally.rows_in;
+        self.follow(&mut inner, progress);
+        drop(inner);
+        self.metrics.commits.increment(1);
+        self.metrics.commit_seconds.record(took.as_secs_f64());
+        self.commits.send_replace(commit);
+    }
+
+    fn follow(&self, inner: &mut Inner, progress: Progress) {
+        let before = inner.tally();
+        inner.progress = Some(progress);
+        let after = inner.tally();
+        self.metrics
+            .rows_in
+            .increment(after.rows_in.saturating_sub(before.rows_in));
+        self.metrics
+            .rows_out
+            .increment(after.rows_out.saturating_sub(before.rows_out));
+        self.metrics
+            .late
+            .increment(after.late.saturating_sub(before.late));
+        self.metrics
+            .undecodable
+            .increment(after.undecodable.saturating_sub(before.undecodable));
+        if let Some(watermark) = inner
+            .progress
+            .as_ref()
+            .and_then(|progress| progress.watermark)
+        {
+            self.metrics.watermark.set(watermark as f64 / 1e6);
+        }
+    }
+
+    pub(super) fn moved(&self, state: JobState, error: Option<String>) {
+        let mut inner = self.inner.lock();
+        inner.state = state;
+        inner.at_work = None;
+        inner.stands |= matches!(state, JobState::Failed | JobState::Recovering);
+        if error.is_some() {
+            inner.error = error;
+        }
+        drop(inner);
+        self.state.send_replace(state);
+    }
+
+    /// The job starts over.
+    pub(super) fn restarts(&self) {
+        self.metrics.restarts.increment(1);
+    }
+
+    /// Lets go of the view's state.
+    pub(super) fn release(&self) {
+        self.inner.lock().view = None;
+    }
+
+    pub(super) fn commits(&self) -> watch::Receiver<CommitInfo> {
+        self.commits.subscribe()
+    }
+
+    pub(super) fn states(&self) -> watch::Receiver<JobState> {
+        self.state.subscribe()
+    }
+
+    #[cfg(test)]
+    pub(super) fn rests(&self) -> watch::Receiver<bool> {
+        self.rests.subscribe()
+    }
+
+    /// See [`crate::JobHandle::snapshot`].
+    pub(super) fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
+        let inner = self.inner.lock();
+        let Some((store, schema)) = inner.view.as_ref().filter(|_| !inner.stands) else {
+            return Err(EngineError::NotReady {
+                job: self.name.clone(),
+                state: inner.state,
+                error: inner.error.clone(),
+            });
+        };
+        let (store, schema) = (Arc::clone(store), schema.clone());
+        drop(inner);
+        let read = store.snapshot();
+        let commit = match read.tag()? {
+            None => CommitInfo::default(),
+            Some(tag) => {
+                let (number, header) = BlockHeader::decode(&tag.header)?;
+                CommitInfo {
+                    number,
+                    positions: crate::task::group_positions(&header.sources),
+                }
+            }
+        };
+        Ok(ViewSnapshot::new(read, schema, commit))
+    }
+
+    pub(super) fn status(&self) -> JobStatus {
+        let inner = self.inner.lock();
+        let tally = inner.tally();
+        let progress = inner.progress.as_ref();
+        JobStatus {
+            state: inner.state,
+            error: inner.error.clone(),
+            turns: inner.turns,
+            rows_in: tally.rows_in,
+            rows_out: tally.rows_out,
+            late: tally.late,
+            undecodable: tally.undecodable,
+            failed_rows: tally.failed,
+            filtered: tally.filtered,
+            last_failure: tally.last_failure,
+            last_late: tally.last_late,
+            uncommitted: tally.rows_in.saturating_sub(inner.committed_rows),
+            at_work: (inner.at_work).map(|(rows, since)| (rows, since.elapsed())),
+            commit: self.commits.borrow().clone(),
+            commit_age: inner.committed_at.map(|at| at.elapsed()),
+            watermark: progress.and_then(|progress| progress.watermark),
+            partitions: progress
+                .map(|progress| progress.partitions.clone())
+                .unwrap_or_default(),
+            times: progress
+                .map(|progress| progress.times.clone())
+                .unwrap_or_default(),
+        }
+    }
+}
