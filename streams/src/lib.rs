@@ -12,6 +12,7 @@ mod encode;
 mod engine;
 mod expr;
 mod job;
+mod json;
 mod operator;
 mod plan;
 mod query;
@@ -31,12 +32,19 @@ mod why;
 mod worker;
 
 pub use chunk::{Chunk, Origin};
-pub use decode::{Decoded, Decoder, RowFailure, SourceSpecError};
+pub use decode::{
+    Decoded, Decoder, RowFailure, SourceSpecError, is_json_text, json_element, json_elements,
+    json_field, json_fields, json_string,
+};
 pub use driver::Driver;
-pub use encode::{JsonEncoder, JsonRows, KeyEncoder, KeyEncoderError, KeyRows};
+pub use encode::{
+    JsonEncoder, JsonRows, KeyEncoder, KeyEncoderError, KeyRows, ValueEncoder, ValueEncoderError,
+    ValueRows,
+};
 pub use engine::{ConfigError, Engine, EngineConfig, EngineError};
 pub use expr::{BatchExpr, ColumnExpr, ExprError};
 pub use job::{JobHandle, JobSpec, JobStatus};
+pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use operator::OperatorError;
 pub use plan::{
     AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, JoinKind,

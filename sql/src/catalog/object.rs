@@ -167,7 +167,7 @@ impl Relation {
                 .map(|(_, column)| column.clone())
                 .collect(),
             key_format: self.key_format,
-            value_format: self.value_format,
+            value_format: self.value_format.clone(),
             mode,
             watermark: None,
         };

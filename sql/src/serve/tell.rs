@@ -142,6 +142,7 @@ impl Inner {
                 streams::ColumnOrigin::Partition => notes.push("partition".to_owned()),
                 streams::ColumnOrigin::Offset => notes.push("offset".to_owned()),
                 streams::ColumnOrigin::Timestamp => notes.push("the record's time".to_owned()),
+                streams::ColumnOrigin::Headers => notes.push("all headers".to_owned()),
                 streams::ColumnOrigin::Header(name) => notes.push(format!("header {name}")),
             }
             if let Some(time) = relation.times.iter().find(|time| time.column == index) {

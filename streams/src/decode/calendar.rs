@@ -33,6 +33,19 @@ pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
     if !matches!(separator, b'T' | b' ' | b't') {
         return None;
     }
+    let (clock, rest) = leading_clock(rest)?;
+    midnight.checked_add(clock - offset(rest)? * SECOND_US)
+}
+
+/// Microseconds since midnight of a time `HH:MM[:SS[.f…]]`; 24:00 is the end of the day.
+pub(super) fn time_of_day(text: &[u8]) -> Option<i64> {
+    let (clock, rest) = leading_clock(text)?;
+    (rest.is_empty() && clock <= DAY_US).then_some(clock)
+}
+
+/// Microseconds since midnight of the time in front, and what follows it.
+#[inline]
+fn leading_clock(rest: &[u8]) -> Option<(i64, &[u8])> {
     let clock: &[u8; 5] = rest.first_chunk()?;
     let (hour, minute) = (two(clock[0], clock[1])?, two(clock[3], clock[4])?);
     if clock[2] != b':' || hour > 24 || minute > 59 {
@@ -51,8 +64,8 @@ pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
     if hour == 24 && (minute, second, fraction) != (0, 0, 0) {
         return None;
     }
-    let seconds = hour * 3600 + minute * 60 + second - offset(rest)?;
-    midnight.checked_add(seconds * SECOND_US + fraction)
+    let seconds = hour * 3600 + minute * 60 + second;
+    Some((seconds * SECOND_US + fraction, rest))
 }
 
 /// The date in front and what follows it.

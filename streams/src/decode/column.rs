@@ -19,7 +19,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
     Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray,
-    TimestampMicrosecondArray, make_view,
+    Time64MicrosecondArray, TimestampMicrosecondArray, make_view,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
@@ -30,7 +30,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::calendar;
 use super::cursor::{Cursor, Span, unescape};
 use super::fault::Fault;
+use super::nested::{ListColumn, MapColumn, StructColumn};
 use super::number;
+use crate::json::{is_json, json_array};
+use crate::state::NESTING_MAX;
 
 /// Views of at most this many bytes hold the bytes themselves.
 const INLINE_MAX: usize = 12;
@@ -72,6 +75,13 @@ pub(super) enum Column {
         zone: Option<Arc<str>>,
         unit_us: Option<i64>,
     },
+    /// Time of day, µs.
+    Time(Vec<i64>),
+    /// JSON documents as their texts.
+    Json(Views),
+    List(Box<ListColumn>),
+    Struct(Box<StructColumn>),
+    Map(Box<MapColumn>),
 }
 
 /// The views of a text or bytes column and the bytes of its own that they need.
@@ -87,6 +97,16 @@ impl Column {
     /// An empty column; `None` for a type that JSON is not decoded to. `unit_us` is what an integer in a timestamp
     /// column counts.
     pub(super) fn new(data_type: &DataType, unit_us: Option<i64>) -> Option<Self> {
+        Self::within(data_type, unit_us, NESTING_MAX)
+    }
+
+    /// [`Column::new`] for what may still nest so many levels.
+    pub(super) fn within(
+        data_type: &DataType,
+        unit_us: Option<i64>,
+        levels: usize,
+    ) -> Option<Self> {
+        let below = levels.checked_sub(1);
         Some(match data_type {
             DataType::Boolean => Self::Boolean(Vec::new()),
             DataType::Int8 => Self::Int8(Vec::new()),
@@ -108,6 +128,15 @@ impl Column {
                 zone: zone.clone(),
                 unit_us,
             },
+            DataType::Time64(TimeUnit::Microsecond) => Self::Time(Vec::new()),
+            json if is_json(json) => Self::Json(Views::default()),
+            DataType::List(field) => Self::List(Box::new(ListColumn::new(field, unit_us, below?)?)),
+            DataType::Struct(fields) => {
+                Self::Struct(Box::new(StructColumn::new(fields, unit_us, below?)?))
+            }
+            DataType::Map(entries, sorted) => {
+                Self::Map(Box::new(MapColumn::new(entries, *sorted, unit_us, below?)?))
+            }
             _ => return None,
         })
     }
@@ -119,17 +148,55 @@ impl Column {
             Self::Int8(values) => *values = vec![0; rows],
             Self::Int16(values) => *values = vec![0; rows],
             Self::Int32(values) | Self::Date(values) => *values = vec![0; rows],
-            Self::Int64(values) | Self::Timestamp { values, .. } => *values = vec![0; rows],
+            Self::Int64(values) | Self::Timestamp { values, .. } | Self::Time(values) => {
+                *values = vec![0; rows];
+            }
             Self::Float32(values) => *values = vec![0.0; rows],
             Self::Float64(values) => *values = vec![0.0; rows],
             Self::Decimal { values, .. } => *values = vec![0; rows],
-            Self::Text(views) | Self::Bytes(views) => {
+            Self::Text(views) | Self::Bytes(views) | Self::Json(views) => {
                 *views = Views {
                     views: vec![0; rows],
                     own: Vec::new(),
                     shares: false,
                 };
             }
+            Self::List(column) => column.start(rows),
+            Self::Struct(column) => column.start(rows),
+            Self::Map(column) => column.start(rows),
+        }
+    }
+
+    /// Makes room for so many rows, keeping what is there.
+    pub(super) fn grow(&mut self, rows: usize) {
+        match self {
+            Self::Boolean(values) => values.resize(rows, false),
+            Self::Int8(values) => values.resize(rows, 0),
+            Self::Int16(values) => values.resize(rows, 0),
+            Self::Int32(values) | Self::Date(values) => values.resize(rows, 0),
+            Self::Int64(values) | Self::Timestamp { values, .. } | Self::Time(values) => {
+                values.resize(rows, 0);
+            }
+            Self::Float32(values) => values.resize(rows, 0.0),
+            Self::Float64(values) => values.resize(rows, 0.0),
+            Self::Decimal { values, .. } => values.resize(rows, 0),
+            Self::Text(views) | Self::Bytes(views) | Self::Json(views) => {
+                views.views.resize(rows, 0);
+            }
+            Self::List(column) => column.grow(rows),
+            Self::Struct(column) => column.grow(rows),
+            Self::Map(column) => column.grow(rows),
+        }
+    }
+
+    /// Lets go of what the rows hold beside their cells, of a column that is filled again and again.
+    pub(super) fn restart(&mut self) {
+        match self {
+            Self::Text(views) | Self::Bytes(views) | Self::Json(views) => views.own.clear(),
+            Self::List(column) => column.restart(),
+            Self::Struct(column) => column.restart(),
+            Self::Map(column) => column.restart(),
+            _ => {}
         }
     }
 
@@ -182,7 +249,7 @@ impl Column {
                 cursor.literal(b"null")?;
                 return Ok(false);
             }
-            _ => return self.read_rare(row, cursor).map(|()| true),
+            _ => return self.read_rare(row, cursor, place).map(|()| true),
         }
         Ok(true)
     }
@@ -198,22 +265,14 @@ impl Column {
         self.read(row, cursor, place)
     }
 
-    /// [`Column::read`] into a column of one cell, which is used again and again.
-    #[inline(never)]
-    pub(super) fn read_cell(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        place: TextPlace,
-    ) -> Result<bool, Fault> {
-        if let Self::Text(views) | Self::Bytes(views) = self {
-            views.own.clear();
-        }
-        self.read(0, cursor, place)
-    }
-
     /// The types and spellings that are not worth a place in the hot loop.
     #[inline(never)]
-    fn read_rare(&mut self, row: usize, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+    fn read_rare(
+        &mut self,
+        row: usize,
+        cursor: &mut Cursor<'_>,
+        place: TextPlace,
+    ) -> Result<(), Fault> {
         let start = cursor.at;
         let first = cursor.peek();
         let is_number = first == b'-' || first.is_ascii_digit();
@@ -247,6 +306,19 @@ impl Column {
                     calendar::date(text).ok_or_else(|| Fault::not_a_date(start))
                 })?;
             }
+            Self::Time(values) if first == b'"' => {
+                values[row] = quoted(cursor, |text| {
+                    calendar::time_of_day(text).ok_or_else(|| Fault::not_a_clock(start))
+                })?;
+            }
+            Self::Json(views) => {
+                cursor.check_value()?;
+                let raw = &cursor.bytes[start..cursor.at];
+                views.set_raw(row, raw, start, place)?;
+            }
+            Self::List(column) if first == b'[' => column.read(row, cursor, place)?,
+            Self::Struct(column) if first == b'{' => column.read(row, cursor, place)?,
+            Self::Map(column) if first == b'{' => column.read(row, cursor, place)?,
             Self::Bytes(views) if first == b'"' => quoted(cursor, |text| {
                 let from = views.own.len();
                 BASE64
@@ -275,6 +347,67 @@ impl Column {
         }
     }
 
+    /// Sets the row to what a text outside of JSON says: a cell of CSV, a whole value.
+    ///
+    /// # Errors
+    /// A text that is no value of the type; places are those in the text.
+    pub(super) fn set_text(&mut self, row: usize, text: &[u8]) -> Result<(), Fault> {
+        let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let is_number = digits > 0 && text.len() - digits <= usize::from(text[0] == b'-');
+        match self {
+            Self::Text(_) => self.set_bytes(row, text),
+            Self::Bytes(views) => {
+                let from = views.own.len();
+                BASE64
+                    .decode_vec(text, &mut views.own)
+                    .map_err(|_| Fault::not_base64(0))?;
+                views.set_own(row, from)
+            }
+            Self::Boolean(values) => {
+                values[row] = match text.to_ascii_lowercase().as_slice() {
+                    b"true" | b"t" | b"1" => true,
+                    b"false" | b"f" | b"0" => false,
+                    _ => return Err(Fault::does_not_fit(0)),
+                };
+                Ok(())
+            }
+            Self::Timestamp { values, .. } if !is_number => {
+                values[row] = calendar::timestamp(text).ok_or_else(|| Fault::not_a_time(0))?;
+                Ok(())
+            }
+            Self::Date(values) => {
+                values[row] = calendar::date(text).ok_or_else(|| Fault::not_a_date(0))?;
+                Ok(())
+            }
+            Self::Time(values) => {
+                values[row] = calendar::time_of_day(text).ok_or_else(|| Fault::not_a_clock(0))?;
+                Ok(())
+            }
+            Self::Json(_) | Self::List(_) | Self::Struct(_) | Self::Map(_) => {
+                self.set_json(row, text)
+            }
+            Self::Float32(_) | Self::Float64(_)
+                if matches!(text, b"NaN" | b"Infinity" | b"-Infinity") =>
+            {
+                self.set_json(row, &[b"\"", text, b"\""].concat())
+            }
+            _ => self
+                .set_json(row, text)
+                .map_err(|fault| fault.or_does_not_fit()),
+        }
+    }
+
+    /// Sets the row to the value that the text is in JSON.
+    fn set_json(&mut self, row: usize, text: &[u8]) -> Result<(), Fault> {
+        let mut cursor = Cursor::new(text);
+        cursor.skip_space();
+        if !self.read_apart(row, &mut cursor, TextPlace::Copied)? && !matches!(self, Self::Json(_))
+        {
+            return Err(Fault::does_not_fit(0));
+        }
+        cursor.end()
+    }
+
     /// Sets an integer or timestamp column; other columns stay as they are.
     pub(super) fn set_integer(&mut self, row: usize, value: i64) {
         match self {
@@ -291,11 +424,17 @@ impl Column {
             Self::Int8(values) => values[row] = 0,
             Self::Int16(values) => values[row] = 0,
             Self::Int32(values) | Self::Date(values) => values[row] = 0,
-            Self::Int64(values) | Self::Timestamp { values, .. } => values[row] = 0,
+            Self::Int64(values) | Self::Timestamp { values, .. } | Self::Time(values) => {
+                values[row] = 0;
+            }
             Self::Float32(values) => values[row] = 0.0,
             Self::Float64(values) => values[row] = 0.0,
             Self::Decimal { values, .. } => values[row] = 0,
             Self::Text(views) | Self::Bytes(views) => views.views[row] = 0,
+            Self::Json(views) => views.views[row] = make_view(b"null", 0, 0),
+            Self::List(column) => column.clear(row),
+            Self::Struct(column) => column.clear(row),
+            Self::Map(column) => column.clear(row),
         }
     }
 
@@ -309,6 +448,7 @@ impl Column {
                 a[row] == b[other_row]
             }
             (Self::Int64(a), Self::Int64(b))
+            | (Self::Time(a), Self::Time(b))
             | (Self::Timestamp { values: a, .. }, Self::Timestamp { values: b, .. }) => {
                 a[row] == b[other_row]
             }
@@ -317,10 +457,15 @@ impl Column {
             (Self::Decimal { values: a, .. }, Self::Decimal { values: b, .. }) => {
                 a[row] == b[other_row]
             }
-            (Self::Text(a), Self::Text(b)) | (Self::Bytes(a), Self::Bytes(b)) => {
+            (Self::Text(a), Self::Text(b))
+            | (Self::Bytes(a), Self::Bytes(b))
+            | (Self::Json(a), Self::Json(b)) => {
                 a.own_bytes(row, &mut [0; INLINE_MAX])
                     == b.own_bytes(other_row, &mut [0; INLINE_MAX])
             }
+            (Self::List(a), Self::List(b)) => a.equals(row, b, other_row),
+            (Self::Struct(a), Self::Struct(b)) => a.equals(row, b, other_row),
+            (Self::Map(a), Self::Map(b)) => a.equals(row, b, other_row),
             _ => false,
         }
     }
@@ -365,6 +510,14 @@ impl Column {
                 let (views, buffers) = views.finish(rows, buffers);
                 Arc::new(text_array(views, buffers, nulls))
             }
+            Self::Time(values) => Arc::new(Time64MicrosecondArray::new(take(values, rows), nulls)),
+            Self::Json(views) => {
+                let (views, buffers) = views.finish(rows, buffers);
+                json_array(text_array(views, buffers, nulls))
+            }
+            Self::List(column) => column.finish(rows, nulls, buffers),
+            Self::Struct(column) => column.finish(rows, nulls, buffers),
+            Self::Map(column) => column.finish(rows, nulls, buffers),
             Self::Bytes(views) => {
                 let (views, buffers) = views.finish(rows, buffers);
                 let array = BinaryViewArray::try_new(views, buffers, nulls);
@@ -386,6 +539,18 @@ impl Views {
             std::str::from_utf8(raw)
                 .map_err(|error| Fault::not_utf8(span.start + error.valid_up_to()))?;
         }
+        self.set_raw(row, raw, span.start, place)
+    }
+
+    /// Sets the row to these bytes, which lie at `start` in the JSON text.
+    #[inline(always)]
+    fn set_raw(
+        &mut self,
+        row: usize,
+        raw: &[u8],
+        start: usize,
+        place: TextPlace,
+    ) -> Result<(), Fault> {
         if raw.len() <= INLINE_MAX {
             self.views[row] = make_view(raw, 0, 0);
             return Ok(());
@@ -393,7 +558,7 @@ impl Views {
         match place {
             TextPlace::Shared { buffer, offset } => {
                 // The whole record lies inside its buffer, whose offsets are 32 bits wide.
-                self.views[row] = make_view(raw, buffer + 1, offset + span.start as u32);
+                self.views[row] = make_view(raw, buffer + 1, offset + start as u32);
                 self.shares = true;
                 Ok(())
             }

@@ -11,7 +11,8 @@
 //! Invariants:
 //! 1. `at` never passes the end of the bytes.
 //! 2. No input makes a move panic, recurse or allocate.
-//! 3. A skipped value is checked as far as its structure goes; the inside of a skipped string is not.
+//! 3. A skipped value is checked as far as its structure goes; the inside of a skipped string is not. A checked value
+//!    ([`Cursor::check_value`]) is JSON throughout: its strings are UTF-8, and their escapes stand for letters.
 
 use super::fault::Fault;
 
@@ -270,19 +271,29 @@ impl<'a> Cursor<'a> {
     /// Steps over one value of any kind.
     #[inline]
     pub(super) fn skip_value(&mut self) -> Result<(), Fault> {
+        self.pass_value::<false>()
+    }
+
+    /// Steps over one value of any kind and looks at every byte of it: what lies behind is JSON.
+    pub(super) fn check_value(&mut self) -> Result<(), Fault> {
+        self.pass_value::<true>()
+    }
+
+    #[inline]
+    fn pass_value<const CHECK: bool>(&mut self) -> Result<(), Fault> {
         match self.peek() {
-            b'"' => self.skip_string(),
+            b'"' => self.pass_string::<CHECK>(),
             b'-' | b'0'..=b'9' => self.skip_number(),
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
             b'n' => self.literal(b"null"),
-            b'{' | b'[' => self.skip_nested(),
+            b'{' | b'[' => self.pass_nested::<CHECK>(),
             _ => Err(Fault::syntax(self.at, "a value")),
         }
     }
 
     /// Steps over an object or array. One bit a level says which of the two it is.
-    fn skip_nested(&mut self) -> Result<(), Fault> {
+    fn pass_nested<const CHECK: bool>(&mut self) -> Result<(), Fault> {
         let (mut objects, mut depth) = (0u128, 0u32);
         loop {
             // A value begins here.
@@ -298,14 +309,14 @@ impl<'a> Cursor<'a> {
                 self.skip_space();
                 if !self.take(if open == b'{' { b'}' } else { b']' }) {
                     if open == b'{' {
-                        self.skip_name()?;
+                        self.pass_name::<CHECK>()?;
                     }
                     continue;
                 }
                 depth -= 1;
                 objects >>= 1;
             } else {
-                self.skip_value()?;
+                self.pass_value::<CHECK>()?;
             }
             // A value has ended: a comma, or brackets close.
             loop {
@@ -317,7 +328,7 @@ impl<'a> Cursor<'a> {
                 if self.take(b',') {
                     if in_object {
                         self.skip_space();
-                        self.skip_name()?;
+                        self.pass_name::<CHECK>()?;
                     }
                     break;
                 }
@@ -336,12 +347,39 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over a field's name and its colon.
-    fn skip_name(&mut self) -> Result<(), Fault> {
+    fn pass_name<const CHECK: bool>(&mut self) -> Result<(), Fault> {
         if self.peek() != b'"' {
             return Err(Fault::syntax(self.at, "a field name in quotes"));
         }
-        self.skip_string()?;
+        self.pass_string::<CHECK>()?;
         self.colon()
+    }
+
+    #[inline(always)]
+    fn pass_string<const CHECK: bool>(&mut self) -> Result<(), Fault> {
+        if CHECK {
+            self.check_string()
+        } else {
+            self.skip_string()
+        }
+    }
+
+    /// Steps over a string that stands for a text.
+    fn check_string(&mut self) -> Result<(), Fault> {
+        let span = self.string()?;
+        let raw = &self.bytes[span.start..span.end];
+        if !span.ascii {
+            std::str::from_utf8(raw)
+                .map_err(|error| Fault::not_utf8(span.start + error.valid_up_to()))?;
+        }
+        let mut at = 0;
+        while span.escaped
+            && let Some(plain) = memchr::memchr(b'\\', &raw[at..])
+        {
+            at += plain;
+            at += escape(raw, at, span.start)?.1;
+        }
+        Ok(())
     }
 
     /// Steps over the colon behind a field's name, and the space around it.
@@ -370,6 +408,21 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Whether the bytes are one JSON value, and nothing else but white space.
+pub(crate) fn is_json_text(bytes: &[u8]) -> bool {
+    let mut cursor = Cursor::new(bytes);
+    cursor.skip_space();
+    cursor.check_value().and_then(|()| cursor.end()).is_ok()
+}
+
+/// The text that the inside of a JSON string of ours stands for.
+pub(crate) fn unescaped(raw: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(raw.len());
+    // Only a string that we did not write could fail.
+    let _ = unescape(raw, 0, &mut text);
+    text
+}
+
 /// Writes the text that an escaped string stands for behind `out`; `raw` lies at `start` in its JSON text.
 ///
 /// # Errors
@@ -385,28 +438,30 @@ pub(super) fn unescape(raw: &[u8], start: usize, out: &mut Vec<u8>) -> Result<()
         if at == raw.len() {
             break;
         }
-        let bad = || Fault::syntax(start + at, "a known escape");
-        let escape = *raw.get(at + 1).ok_or_else(bad)?;
-        at += 2;
-        let byte = match escape {
-            b'"' | b'\\' | b'/' => escape,
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let (letter, length) = unicode(&raw[at..])
-                    .ok_or_else(|| Fault::syntax(start + at - 2, "a whole \\u escape"))?;
-                at += length;
-                out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-            _ => return Err(Fault::syntax(start + at - 2, "a known escape")),
-        };
-        out.push(byte);
+        let (letter, length) = escape(raw, at, start)?;
+        at += length;
+        out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
     }
     Ok(())
+}
+
+/// The letter of the escape that begins at `at`, and how many bytes it takes.
+fn escape(raw: &[u8], at: usize, start: usize) -> Result<(char, usize), Fault> {
+    let letter = match raw.get(at + 1) {
+        Some(letter @ (b'"' | b'\\' | b'/')) => char::from(*letter),
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => {
+            let (letter, length) = unicode(&raw[at + 2..])
+                .ok_or_else(|| Fault::syntax(start + at, "a whole \\u escape"))?;
+            return Ok((letter, length + 2));
+        }
+        _ => return Err(Fault::syntax(start + at, "a known escape")),
+    };
+    Ok((letter, 2))
 }
 
 /// The letter of a `\u` escape (or of a surrogate pair of them) and how many bytes it takes behind the `\u`.

@@ -6,6 +6,9 @@
 
 use arrow::datatypes::DataType;
 
+use crate::json::is_json;
+use crate::state::children;
+
 /// How much of an offending value a reason quotes.
 const QUOTE_MAX: usize = 40;
 
@@ -30,6 +33,7 @@ enum FaultKind {
     NotAnInteger,
     NotATime,
     NotADate,
+    NotAClock,
     NotBase64,
     IntegerTime,
     Missing,
@@ -39,6 +43,8 @@ enum FaultKind {
     NoHeader,
     NoTimestamp,
     Size,
+    TooMany,
+    Says(&'static str),
 }
 
 impl Fault {
@@ -85,6 +91,16 @@ impl Fault {
     }
 
     #[cold]
+    pub(super) fn not_a_clock(at: usize) -> Self {
+        Self::new(FaultKind::NotAClock, at)
+    }
+
+    #[cold]
+    pub(super) fn too_many(at: usize) -> Self {
+        Self::new(FaultKind::TooMany, at)
+    }
+
+    #[cold]
     pub(super) fn not_base64(at: usize) -> Self {
         Self::new(FaultKind::NotBase64, at)
     }
@@ -122,6 +138,26 @@ impl Fault {
 
     pub(super) fn size() -> Self {
         Self::new(FaultKind::Size, 0)
+    }
+
+    /// What a format has to say.
+    #[cold]
+    pub(super) fn says(at: usize, what: &'static str) -> Self {
+        Self::new(FaultKind::Says(what), at)
+    }
+
+    /// The same, found in a text that begins so many bytes further on.
+    pub(super) fn moved(mut self, by: usize) -> Self {
+        self.at += by;
+        self
+    }
+
+    /// Outside of JSON a text that is no JSON is one that does not fit.
+    pub(super) fn or_does_not_fit(self) -> Self {
+        match self.kind {
+            FaultKind::Syntax { .. } | FaultKind::WrongType => Self::does_not_fit(0),
+            _ => self,
+        }
     }
 
     /// Names the column, unless one is named already.
@@ -176,7 +212,15 @@ impl Fault {
             FaultKind::NotAnObject => {
                 format!("the {part} is not a JSON object but {}", found())
             }
-            FaultKind::WrongType => format!("{name} is {data_type}, found {}", found()),
+            FaultKind::WrongType => {
+                let nested = matches!(text.get(self.at), Some(b'{' | b'['));
+                let help = if nested {
+                    ": declare what it is, or JSON"
+                } else {
+                    ""
+                };
+                format!("{name} is {data_type}, found {}{help}", found())
+            }
             FaultKind::DoesNotFit => {
                 format!(
                     "{name} is {data_type}, {} does not fit",
@@ -196,6 +240,15 @@ impl Fault {
             FaultKind::NotADate => format!(
                 "{name} is DATE, {} is not an ISO 8601 date like \"2013-01-01\"",
                 token(text, self.at)
+            ),
+            FaultKind::NotAClock => format!(
+                "{name} is {data_type}, {} is not a time of day like \"10:00:00\"",
+                token(text, self.at)
+            ),
+            FaultKind::Says(what) => format!("{what} (byte {} of the {part})", self.at),
+            FaultKind::TooMany => format!(
+                "{name} is {data_type}, a list or map has too many elements at byte {}",
+                self.at
             ),
             FaultKind::NotBase64 => {
                 format!(
@@ -239,6 +292,25 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Date32 => "DATE".to_owned(),
         DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
         DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".to_owned(),
+        DataType::Time64(_) => "TIME".to_owned(),
+        json if is_json(json) => "JSON".to_owned(),
+        DataType::List(element) => format!("{}[]", type_name(element.data_type())),
+        DataType::Struct(fields) => {
+            let field = |field: &arrow::datatypes::FieldRef| {
+                format!("{} {}", field.name(), type_name(field.data_type()))
+            };
+            format!(
+                "STRUCT<{}>",
+                fields.iter().map(field).collect::<Vec<_>>().join(", ")
+            )
+        }
+        DataType::Map(entries, _) => match children(entries.data_type()) {
+            [key, value] => {
+                let (key, value) = (type_name(key.data_type()), type_name(value.data_type()));
+                format!("MAP<{key}, {value}>")
+            }
+            _ => data_type.to_string(),
+        },
         other => other.to_string(),
     }
 }

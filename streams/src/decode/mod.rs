@@ -1,13 +1,16 @@
-//! Records to typed columns: JSON straight from the fetched bytes, one pass, each bad record with its own reason.
+//! Records to typed columns: straight from the fetched bytes, one pass, each bad record with its own reason.
 //!
 //! ```text
 //! Records.values (views into fetched bytes)
 //!   {"scheduled":"2013-01-01T10:00:00Z","carrier":"UA","dep_delay":2}
 //!      │ field names foreseen from the record before        layout.rs
 //!      │ places, strings, skipping                          cursor.rs
-//!      ▼ numbers, times, text views into the same bytes     number.rs, calendar.rs, column.rs
+//!      ▼ numbers, times, text views into the same bytes     number.rs, calendar.rs, column.rs, nested.rs
 //! RecordBatch (the source's schema)   +   rows that failed, with reasons   fault.rs
 //! ```
+//!
+//! A format is a [`value::ValueDecoder`]: JSON objects (`object.rs`), Debezium's envelopes (`debezium.rs`), lines of CSV
+//! (`csv.rs`), whole values (`whole.rs`).
 //!
 //! What a record means:
 //!
@@ -34,14 +37,22 @@
 
 mod calendar;
 mod column;
+mod csv;
 mod cursor;
+mod debezium;
+mod document;
 mod fault;
 mod key;
 mod layout;
+mod metadata;
+mod nested;
 mod number;
+mod object;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod value;
+mod whole;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -52,13 +63,23 @@ use log_api::Records;
 use thiserror::Error;
 
 use self::column::{Column, TextPlace};
+use self::csv::CsvDecoder;
 use self::cursor::Cursor;
+pub(crate) use self::cursor::{is_json_text as is_json_bytes, unescaped};
+use self::debezium::{DebeziumDecoder, key_payload};
+pub use self::document::{
+    is_json_text, json_element, json_elements, json_field, json_fields, json_string,
+};
 use self::fault::Fault;
 pub(crate) use self::fault::type_name;
 use self::key::KeySource;
 pub(crate) use self::key::NULL_TEXT_KEY;
-use self::layout::{Layout, Target, Use};
+use self::layout::{Layout, Use};
+use self::metadata::{Metadata, origin_fits};
+use self::object::ObjectDecoder;
 use self::slots::{Scratch, Slots};
+use self::value::{Failed, Format, Outcome, Rows};
+use self::whole::WholeDecoder;
 use crate::{ColumnOrigin, SourceColumn, SourceMode, SourceSpec, ValueFormat};
 
 /// Columns of one source at the most.
@@ -71,12 +92,14 @@ pub struct Decoder {
     /// The spec's columns, then those that are only checked.
     columns: Vec<SourceColumn>,
     slots: Slots,
-    values: Layout,
+    values: Format,
     keys: Layout,
     key_source: KeySource,
     key_columns: Vec<usize>,
-    metadata: Vec<usize>,
+    metadata: Metadata,
     upsert: bool,
+    /// Keys may have a schema around them.
+    wrapped_keys: bool,
     scratch: Scratch,
 }
 
@@ -85,7 +108,8 @@ pub struct Decoder {
 pub struct Decoded {
     /// The rows, in the source's schema.
     pub batch: RecordBatch,
-    /// For each row the index of its record in the run; `None`: they are `first`, `first + 1`, ….
+    /// For each row the index of its record in the run, where a record may have given several; `None`: they are `first`,
+    /// `first + 1`, ….
     pub rows: Option<Vec<u32>>,
     /// Index of the first record that was looked at.
     pub first: u32,
@@ -127,6 +151,14 @@ pub enum SourceSpecError {
         /// What does not fit, and what would.
         reason: String,
     },
+    /// Columns and value format contradict each other.
+    #[error("values of topic {topic}: {reason}")]
+    Value {
+        /// The topic.
+        topic: String,
+        /// What does not fit, and what would.
+        reason: String,
+    },
     /// More columns than a source may have.
     #[error("topic {topic} has {columns} columns, at most {COLUMNS_MAX} are possible")]
     TooManyColumns {
@@ -161,9 +193,9 @@ impl Decoder {
             let (topic, columns) = (spec.topic.clone(), all.len());
             return Err(SourceSpecError::TooManyColumns { topic, columns });
         }
-        let ValueFormat::Json { timestamp_unit_us } = spec.value_format;
-        let (mut values, mut keys) = (Layout::default(), Layout::default());
-        let (mut key_columns, mut metadata) = (Vec::new(), Vec::new());
+        let timestamp_unit_us = spec.value_format.timestamp_unit_us();
+        let (mut fields, mut keys) = (Layout::default(), Layout::default());
+        let (mut key_columns, mut metadata) = (Vec::new(), Metadata::default());
         let mut columns = Vec::with_capacity(all.len());
         for (index, column) in all.iter().enumerate() {
             let number = u16::try_from(index).expect("COLUMNS_MAX fits");
@@ -175,16 +207,17 @@ impl Decoder {
                 }
             })?);
             match column.origin {
-                _ if index >= spec.columns.len() => values.add(&column.name, number, Use::Check),
-                ColumnOrigin::Value => values.add(&column.name, number, Use::Store),
+                _ if index >= spec.columns.len() => fields.add(&column.name, number, Use::Check),
+                ColumnOrigin::Value => fields.add(&column.name, number, Use::Store),
                 ColumnOrigin::Key => {
                     keys.add(&column.name, number, Use::Store);
-                    values.add(&column.name, number, Use::Agree);
+                    fields.add(&column.name, number, Use::Agree);
                     key_columns.push(index);
                 }
-                _ => metadata.push(index),
+                _ => metadata.add(index, column),
             }
         }
+        let values = value_format(spec, &all, fields, &key_columns)?;
         let key_source = KeySource::new(spec, &key_columns)?;
         let upsert_key = match &spec.mode {
             SourceMode::Append => None,
@@ -211,6 +244,7 @@ impl Decoder {
             key_columns,
             metadata,
             upsert: upsert_key.is_some(),
+            wrapped_keys: matches!(spec.value_format, ValueFormat::Debezium { .. }),
         })
     }
 
@@ -229,99 +263,57 @@ impl Decoder {
     /// # Panics
     /// If the range lies outside of the run.
     pub fn decode_range(&mut self, records: &Records, range: Range<usize>) -> Decoded {
-        self.slots.start(range.len());
+        self.slots.start(range.len() * self.values.rows_max());
         let mut outcome = Outcome::default();
         for record in range.clone() {
             let row = self.slots.rows;
             let result = match records.value(record) {
-                Some(value) => self.decode_record(records, record, value),
+                Some(value) => self.decode_record(records, record, value, &mut outcome),
                 None if self.upsert => self.decode_delete(records, record, &mut outcome),
-                None => {
-                    outcome.skipped += 1;
-                    outcome.gap(range.start, row);
-                    continue;
-                }
+                None => Ok(()),
             };
             match result {
                 Ok(()) => {
-                    self.slots.keep_row();
-                    outcome.row(record);
+                    if self.slots.rows == row {
+                        self.slots.drop_row();
+                    }
+                    outcome.record(range.start, record, row..self.slots.rows);
                 }
                 Err((part, fault)) => {
-                    self.slots.drop_row();
-                    outcome.gap(range.start, row);
-                    outcome
-                        .errors
-                        .push(self.failure(records, record, part, fault));
+                    self.slots.drop_rows(row);
+                    outcome.deleted.retain(|deleted| *deleted < row);
+                    outcome.failed(range.start, row);
+                    let failure = self.failure(records, record, part, fault);
+                    outcome.errors.push(failure);
                 }
             }
         }
         self.finish(records, range.start, outcome)
     }
 
-    /// Decodes one record with a value into the current row.
+    /// Decodes one record with a value.
     #[inline]
     fn decode_record(
         &mut self,
         records: &Records,
         record: usize,
         value: &[u8],
-    ) -> Result<(), (Part, Fault)> {
+        outcome: &mut Outcome,
+    ) -> Result<(), Failed> {
         if !self.key_source.is_none() {
             self.decode_key(records, record)
                 .map_err(|fault| (Part::Key, fault))?;
         }
         let place = place_of(records.values.views()[record]);
-        self.object(value, place)
-            .map_err(|fault| (Part::Value, fault))?;
-        if !self.metadata.is_empty() {
-            self.decode_metadata(records, record)?;
-        }
-        self.slots
-            .check_required(&self.scratch)
-            .map_err(|fault| (Part::Value, fault))
-    }
-
-    /// Reads the fields of the value into the current row.
-    fn object(&mut self, value: &[u8], place: TextPlace) -> Result<(), Fault> {
-        let row = self.slots.rows;
-        let (layout, slots, scratch) = (&mut self.values, &mut self.slots, &mut self.scratch);
-        let mut cursor = Cursor::new(value);
-        cursor.skip_space();
-        if !cursor.take(b'{') {
-            return Err(Fault::not_an_object(cursor.at));
-        }
-        scratch.record += 1;
-        cursor.skip_space();
-        if cursor.take(b'}') {
-            return cursor.end();
-        }
-        let mut step = 0;
-        loop {
-            let target = layout.next(&mut cursor, &mut step)?;
-            match target {
-                Target::Skip => cursor.skip_value()?,
-                Target::Store(column) => {
-                    let index = usize::from(column);
-                    scratch.exact[index] = scratch.record;
-                    let read = slots.columns[index].read(row, &mut cursor, place);
-                    let filled = read.map_err(|fault| fault.of(index))?;
-                    if !filled {
-                        scratch.null[index] = scratch.record;
-                    }
-                    slots.mark(index, filled);
-                }
-                rare => rare_target(rare, slots, scratch, &mut cursor, place)?,
-            }
-            cursor.skip_space();
-            if cursor.take(b',') {
-                cursor.skip_space();
-            } else if cursor.take(b'}') {
-                return cursor.end();
-            } else {
-                return Err(Fault::syntax(cursor.at, "',' or '}'"));
-            }
-        }
+        let mut rows = Rows {
+            slots: &mut self.slots,
+            scratch: &mut self.scratch,
+            metadata: &self.metadata,
+            records,
+            record,
+            deleted: &mut outcome.deleted,
+        };
+        self.values.decode(value, place, &mut rows)
     }
 
     /// Decodes the key columns of the current row.
@@ -364,6 +356,13 @@ impl Decoder {
     fn decode_json_key(&mut self, key: &[u8], bare: Option<usize>) -> Result<(), Fault> {
         let row = self.slots.rows;
         let mut cursor = Cursor::new(key);
+        // A key inside of a schema was looked through to its end.
+        let wrapped = if self.wrapped_keys {
+            key_payload(key)
+        } else {
+            0
+        };
+        cursor.at = wrapped;
         cursor.skip_space();
         if let Some(column) = bare
             && cursor.peek() != b'{'
@@ -374,38 +373,17 @@ impl Decoder {
             if !filled {
                 self.scratch.null[column] = self.scratch.record;
             }
-            return cursor.end();
+        } else {
+            let (slots, scratch) = (&mut self.slots, &mut self.scratch);
+            value::object(
+                &mut self.keys,
+                slots,
+                scratch,
+                &mut cursor,
+                TextPlace::Copied,
+            )?;
         }
-        if !cursor.take(b'{') {
-            return Err(Fault::not_an_object(cursor.at));
-        }
-        self.scratch.record += 1;
-        cursor.skip_space();
-        if cursor.take(b'}') {
-            return cursor.end();
-        }
-        let mut step = 0;
-        loop {
-            let target = self.keys.next(&mut cursor, &mut step)?;
-            match target {
-                Target::Skip => cursor.skip_value()?,
-                target => rare_target(
-                    target,
-                    &mut self.slots,
-                    &mut self.scratch,
-                    &mut cursor,
-                    TextPlace::Copied,
-                )?,
-            }
-            cursor.skip_space();
-            if cursor.take(b',') {
-                cursor.skip_space();
-            } else if cursor.take(b'}') {
-                return cursor.end();
-            } else {
-                return Err(Fault::syntax(cursor.at, "',' or '}'"));
-            }
-        }
+        if wrapped > 0 { Ok(()) } else { cursor.end() }
     }
 
     /// Decodes a record without a value: the delete of its key.
@@ -414,66 +392,18 @@ impl Decoder {
         records: &Records,
         record: usize,
         outcome: &mut Outcome,
-    ) -> Result<(), (Part, Fault)> {
+    ) -> Result<(), Failed> {
         self.decode_key(records, record)
             .map_err(|fault| (Part::Key, fault))?;
-        self.decode_metadata(records, record)?;
-        self.slots.check_key().map_err(|fault| (Part::Key, fault))?;
-        self.slots.fill_required();
-        outcome.deleted.push(self.slots.rows);
-        Ok(())
-    }
-
-    /// Fills the columns that come from neither key nor value.
-    fn decode_metadata(&mut self, records: &Records, record: usize) -> Result<(), (Part, Fault)> {
-        let row = self.slots.rows;
-        for &index in &self.metadata {
-            let column = &mut self.slots.columns[index];
-            let is_timestamp = matches!(self.columns[index].data_type, DataType::Timestamp(..));
-            let required = !self.columns[index].nullable;
-            let found = match &self.columns[index].origin {
-                ColumnOrigin::Partition => {
-                    column.set_integer(row, i64::from(records.partition.partition));
-                    true
-                }
-                ColumnOrigin::Offset => {
-                    column.set_integer(row, records.offsets.value(record));
-                    true
-                }
-                ColumnOrigin::Timestamp => {
-                    let ms = records.timestamps.value(record);
-                    let value = if is_timestamp {
-                        ms.saturating_mul(1000)
-                    } else {
-                        ms
-                    };
-                    column.set_integer(row, value);
-                    if ms < 0 && required {
-                        return Err((Part::Header, Fault::no_timestamp().of(index)));
-                    }
-                    ms >= 0
-                }
-                ColumnOrigin::Header(name) => {
-                    let last = records
-                        .headers(record)
-                        .filter(|(key, _)| key == name)
-                        .last();
-                    let value = last.and_then(|(_, value)| value);
-                    if value.is_none() && required {
-                        return Err((Part::Header, Fault::no_header().of(index)));
-                    }
-                    if let Some(bytes) = value {
-                        column
-                            .set_bytes(row, bytes)
-                            .map_err(|fault| (Part::Header, fault.of(index)))?;
-                    }
-                    value.is_some()
-                }
-                ColumnOrigin::Value | ColumnOrigin::Key => continue,
-            };
-            self.slots.mark(index, found);
-        }
-        Ok(())
+        let mut rows = Rows {
+            slots: &mut self.slots,
+            scratch: &mut self.scratch,
+            metadata: &self.metadata,
+            records,
+            record,
+            deleted: &mut outcome.deleted,
+        };
+        rows.delete()
     }
 
     #[cold]
@@ -524,80 +454,6 @@ enum Part {
     Header,
 }
 
-/// What the rows of a run have come to so far.
-#[derive(Debug, Default)]
-struct Outcome {
-    /// Indexes of the records that became rows, once one did not.
-    rows: Option<Vec<u32>>,
-    /// Rows that are deletes.
-    deleted: Vec<usize>,
-    errors: Vec<RowFailure>,
-    skipped: usize,
-}
-
-impl Outcome {
-    #[inline(always)]
-    fn row(&mut self, record: usize) {
-        if let Some(rows) = &mut self.rows {
-            rows.push(record as u32);
-        }
-    }
-
-    /// A record becomes no row: from now on rows have to name theirs. `rows` of them were kept, all from `first` on.
-    fn gap(&mut self, first: usize, rows: usize) {
-        self.rows
-            .get_or_insert_with(|| (first..first + rows).map(|record| record as u32).collect());
-    }
-}
-
-/// Takes a field that is spelled in another case, or that the record key has too.
-#[inline(never)]
-fn rare_target(
-    target: Target,
-    slots: &mut Slots,
-    scratch: &mut Scratch,
-    cursor: &mut Cursor<'_>,
-    place: TextPlace,
-) -> Result<(), Fault> {
-    let (column, loose, agree) = match target {
-        Target::Skip => return cursor.skip_value(),
-        Target::Store(column) | Target::Check(column) => (column, false, false),
-        Target::StoreLoose(column) | Target::CheckLoose(column) => (column, true, false),
-        Target::Agree(column) => (column, false, true),
-        Target::AgreeLoose(column) => (column, true, true),
-    };
-    let (index, row, start) = (usize::from(column), slots.rows, cursor.at);
-    if loose && scratch.exact[index] == scratch.record {
-        return cursor.skip_value();
-    }
-    if !loose {
-        scratch.exact[index] = scratch.record;
-    }
-    if agree
-        && let Some(cell) = &mut scratch.cells[index]
-        && (cell.null || slots.is_marked(index))
-    {
-        let found = cell
-            .field
-            .read_cell(cursor, TextPlace::Copied)
-            .map_err(|fault| fault.of(index))?;
-        if found && (cell.null || !cell.field.equals(0, &slots.columns[index], row)) {
-            return Err(Fault::key_differs(start).of(index));
-        }
-        return Ok(());
-    }
-    // The record has no key for the column: the value's field is its own, copied because texts of key columns are.
-    let place = if agree { TextPlace::Copied } else { place };
-    let filled = slots
-        .read(index, cursor, place)
-        .map_err(|fault| fault.of(index))?;
-    if !filled {
-        scratch.null[index] = scratch.record;
-    }
-    slots.mark(index, filled);
-    Ok(())
-}
-
 /// Where a value lies whose view is this one.
 #[inline(always)]
 fn place_of(view: u128) -> TextPlace {
@@ -612,17 +468,70 @@ fn place_of(view: u128) -> TextPlace {
     }
 }
 
-/// Whether the column's type can hold what its origin gives.
-fn origin_fits(column: &SourceColumn) -> bool {
-    match &column.origin {
-        ColumnOrigin::Value | ColumnOrigin::Key => true,
-        ColumnOrigin::Partition => matches!(column.data_type, DataType::Int32 | DataType::Int64),
-        ColumnOrigin::Offset => column.data_type == DataType::Int64,
-        ColumnOrigin::Timestamp => {
-            matches!(column.data_type, DataType::Timestamp(..) | DataType::Int64)
+/// The decoder of the spec's value format. `fields` are those of a JSON object, `all` the columns with those that are only
+/// checked.
+fn value_format(
+    spec: &SourceSpec,
+    all: &[SourceColumn],
+    fields: Layout,
+    key_columns: &[usize],
+) -> Result<Format, SourceSpecError> {
+    let error = |reason: String| {
+        Err(SourceSpecError::Value {
+            topic: spec.topic.clone(),
+            reason,
+        })
+    };
+    Ok(match &spec.value_format {
+        ValueFormat::Json { .. } => Format::Object(ObjectDecoder { fields }),
+        ValueFormat::Debezium { .. } if spec.mode == SourceMode::Append => {
+            return error("FORMAT DEBEZIUM needs a primary key".to_owned());
         }
-        ColumnOrigin::Header(_) => {
-            matches!(column.data_type, DataType::Utf8View | DataType::BinaryView)
+        ValueFormat::Debezium { .. } => {
+            let mut key = Layout::default();
+            for &column in key_columns {
+                let number = u16::try_from(column).expect("COLUMNS_MAX fits");
+                key.add(&all[column].name, number, Use::Store);
+            }
+            Format::Debezium(DebeziumDecoder {
+                row: fields,
+                key,
+                key_columns: key_columns.to_vec(),
+            })
         }
-    }
+        ValueFormat::Csv {
+            columns, delimiter, ..
+        } => {
+            let cell = |name: &String| {
+                let column = all.iter().position(|column| column.name == *name)?;
+                Some((column, all[column].origin == ColumnOrigin::Key))
+            };
+            Format::Csv(CsvDecoder {
+                cells: columns.iter().map(cell).collect(),
+                delimiter: *delimiter,
+                unquoted: Vec::new(),
+            })
+        }
+        ValueFormat::Text | ValueFormat::Bytes => {
+            let of_value = |column: &&SourceColumn| column.origin == ColumnOrigin::Value;
+            let mut columns = (0..all.len()).filter(|&index| of_value(&&all[index]));
+            let column = columns.next();
+            if columns.next().is_some() {
+                return error("a value that is read as a whole is one column".to_owned());
+            }
+            let text = spec.value_format == ValueFormat::Text;
+            let is_text = |column: &SourceColumn| {
+                matches!(column.data_type, DataType::Utf8View | DataType::BinaryView)
+            };
+            match column {
+                Some(column) if !text && !is_text(&all[column]) => {
+                    let (name, found) = (&all[column].name, type_name(&all[column].data_type));
+                    return error(format!(
+                        "bytes are read as BYTES or TEXT, column {name:?} is {found}"
+                    ));
+                }
+                column => Format::Whole(WholeDecoder { column, text }),
+            }
+        }
+    })
 }

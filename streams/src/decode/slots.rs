@@ -7,8 +7,7 @@
 use arrow::array::ArrayRef;
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 
-use super::column::{Column, TextPlace};
-use super::cursor::Cursor;
+use super::column::Column;
 use super::fault::Fault;
 use crate::{ColumnOrigin, SourceColumn};
 
@@ -68,16 +67,19 @@ impl Slots {
             .for_each(|column| column.start(rows));
     }
 
-    /// Reads a value into the current row, or only looks at it; `false` for null.
+    /// Lets `read` fill the column's cell of the current row, or one that nothing sees; `false` for null.
     pub(super) fn read(
         &mut self,
         column: usize,
-        cursor: &mut Cursor<'_>,
-        place: TextPlace,
+        read: impl FnOnce(&mut Column, usize) -> Result<bool, Fault>,
     ) -> Result<bool, Fault> {
         match column.checked_sub(self.columns.len()) {
-            None => self.columns[column].read_apart(self.rows, cursor, place),
-            Some(checked) => self.checked[checked].read_cell(cursor, place),
+            None => read(&mut self.columns[column], self.rows),
+            Some(checked) => {
+                let cell = &mut self.checked[checked];
+                cell.restart();
+                read(cell, 0)
+            }
         }
     }
 
@@ -107,8 +109,14 @@ impl Slots {
     }
 
     pub(super) fn drop_row(&mut self) {
-        let from = self.rows * self.words;
-        self.filled[from..from + self.words].fill(0);
+        self.drop_rows(self.rows);
+    }
+
+    /// Forgets the current row and those before it from `row` on.
+    pub(super) fn drop_rows(&mut self, row: usize) {
+        let end = ((self.rows + 1) * self.words).min(self.filled.len());
+        self.filled[row * self.words..end].fill(0);
+        self.rows = row;
     }
 
     #[inline(always)]

@@ -1,5 +1,8 @@
 //! What each record becomes: a row, printed as JSON, or a reason.
 
+mod formats;
+mod nested;
+
 use arrow::array::Array;
 use arrow::datatypes::{DataType, TimeUnit};
 use log_api::{Records, RecordsBuilder, TopicPartition};
@@ -218,7 +221,7 @@ fn integers() {
             ),
             (
                 r#"{"big":{"x":1}}"#,
-                r#"column "big" is BIGINT, found an object"#,
+                r#"column "big" is BIGINT, found an object: declare what it is, or JSON"#,
             ),
         ],
     );
@@ -301,8 +304,14 @@ fn texts_and_bytes() {
                 r#"{"b":"not base64"}"#,
                 r#"column "b" is BYTES, "not base64" is not base64"#,
             ),
-            (r#"{"t":["x"]}"#, r#"column "t" is TEXT, found an array"#),
-            (r#"{"t":{"x":1}}"#, r#"column "t" is TEXT, found an object"#),
+            (
+                r#"{"t":["x"]}"#,
+                r#"column "t" is TEXT, found an array: declare what it is, or JSON"#,
+            ),
+            (
+                r#"{"t":{"x":1}}"#,
+                r#"column "t" is TEXT, found an object: declare what it is, or JSON"#,
+            ),
             (r#"{"t":1}"#, r#"column "t" is TEXT, found the number 1"#),
             (
                 r#"{"t":"\ud83d"}"#,

@@ -3,19 +3,22 @@
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Date32Array,
     Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
-    LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, StringArray, StringViewArray,
-    StructArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, MapArray, StringArray,
+    StringViewArray, StructArray, Time64MicrosecondArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow::datatypes::{
     DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::JsonEncoder;
+use crate::decode::is_json_bytes;
+use crate::json::{is_json, json_texts};
 
 /// A column, known by its type.
 pub(super) enum Cell<'a> {
@@ -44,6 +47,14 @@ pub(super) enum Cell<'a> {
         values: &'a [i64],
         unit: TimeUnit,
         zone: bool,
+    },
+    Time(&'a Time64MicrosecondArray),
+    /// JSON documents: which are NULL, and their texts.
+    Json(&'a dyn Array, &'a StringViewArray),
+    Map {
+        array: &'a MapArray,
+        keys: Box<Cell<'a>>,
+        values: Box<Cell<'a>>,
     },
     List(&'a ListArray, Box<Cell<'a>>),
     LargeList(&'a LargeListArray, Box<Cell<'a>>),
@@ -102,6 +113,21 @@ impl<'a> Cell<'a> {
                     values,
                     unit: *unit,
                     zone: zone.is_some(),
+                }
+            }
+            DataType::Time64(TimeUnit::Microsecond) => {
+                Self::Time(array.as_primitive::<Time64MicrosecondType>())
+            }
+            json if is_json(json) => match json_texts(array) {
+                Some(texts) => Self::Json(array, texts),
+                None => Self::Null,
+            },
+            DataType::Map(..) => {
+                let array = array.as_map();
+                Self::Map {
+                    keys: Box::new(Self::new(array.keys())),
+                    values: Box::new(Self::new(array.values())),
+                    array,
                 }
             }
             DataType::List(_) => {
@@ -181,6 +207,29 @@ impl<'a> Cell<'a> {
             } => {
                 write_timestamp(values[row], *unit, *zone, out);
             }
+            Self::Time(array) => {
+                out.push(b'"');
+                write_clock(array.value(row), 1_000_000, 6, out);
+                out.push(b'"');
+            }
+            Self::Json(_, texts) => {
+                // A text that some function made and that is no JSON must not break the object around it.
+                let text = texts.value(row);
+                if is_json_bytes(text.as_bytes()) {
+                    out.extend_from_slice(text.as_bytes());
+                } else {
+                    write_text(text, out);
+                }
+            }
+            Self::Map {
+                array,
+                keys,
+                values,
+            } => {
+                let offsets = array.value_offsets();
+                let entries = offsets[row] as usize..offsets[row + 1] as usize;
+                write_entries(keys, values, entries, out);
+            }
             Self::List(array, values) => {
                 let offsets = array.value_offsets();
                 write_list(
@@ -211,6 +260,14 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// The bytes of a column of bytes.
+    pub(super) fn bytes(&self, row: usize) -> Option<&[u8]> {
+        match self {
+            Self::BytesView(array) if array.is_valid(row) => Some(array.value(row)),
+            _ => None,
+        }
+    }
+
     #[inline]
     fn is_null(&self, row: usize) -> bool {
         match self {
@@ -235,6 +292,9 @@ impl<'a> Cell<'a> {
             Self::Decimal(array) => array.is_null(row),
             Self::Date(array) => array.is_null(row),
             Self::Timestamp { array, .. } => array.is_null(row),
+            Self::Time(array) => array.is_null(row),
+            Self::Json(array, texts) => array.is_null(row) || texts.is_null(row),
+            Self::Map { array, .. } => array.is_null(row),
             Self::List(array, _) => array.is_null(row),
             Self::LargeList(array, _) => array.is_null(row),
             Self::Struct { array, .. } => array.is_null(row),
@@ -270,6 +330,31 @@ fn write_list(values: &Cell<'_>, range: std::ops::Range<usize>, out: &mut Vec<u8
         values.write(index, out);
     }
     out.push(b']');
+}
+
+/// Writes a map as an object; a key that is no text is written as the text of its JSON.
+fn write_entries(
+    keys: &Cell<'_>,
+    values: &Cell<'_>,
+    entries: std::ops::Range<usize>,
+    out: &mut Vec<u8>,
+) {
+    out.push(b'{');
+    for entry in entries.clone() {
+        if entry > entries.start {
+            out.push(b',');
+        }
+        let from = out.len();
+        keys.write(entry, out);
+        if out.get(from) != Some(&b'"') {
+            let key = String::from_utf8_lossy(&out[from..]).into_owned();
+            out.truncate(from);
+            write_text(&key, out);
+        }
+        out.push(b':');
+        values.write(entry, out);
+    }
+    out.push(b'}');
 }
 
 /// Writes a string in quotes.
@@ -351,11 +436,20 @@ fn write_timestamp(value: i64, unit: TimeUnit, zone: bool, out: &mut Vec<u8>) {
         TimeUnit::Microsecond => (1_000_000, 6),
         TimeUnit::Nanosecond => (1_000_000_000, 9),
     };
-    let (seconds, mut fraction) = (value.div_euclid(per_second), value.rem_euclid(per_second));
-    let second_of_day = seconds.rem_euclid(86_400);
+    let per_day = per_second * 86_400;
     out.push(b'"');
-    write_date(seconds.div_euclid(86_400), out);
+    write_date(value.div_euclid(per_day), out);
     out.push(b'T');
+    write_clock(value.rem_euclid(per_day), per_second, digits, out);
+    if zone {
+        out.push(b'Z');
+    }
+    out.push(b'"');
+}
+
+/// Writes `HH:MM:SS` and as much of the fraction as there is.
+fn write_clock(value: i64, per_second: i64, digits: usize, out: &mut Vec<u8>) {
+    let (second_of_day, mut fraction) = (value / per_second, value % per_second);
     write_two(second_of_day / 3600, out);
     out.push(b':');
     write_two(second_of_day / 60 % 60, out);
@@ -373,10 +467,6 @@ fn write_timestamp(value: i64, unit: TimeUnit, zone: bool, out: &mut Vec<u8>) {
             out.pop();
         }
     }
-    if zone {
-        out.push(b'Z');
-    }
-    out.push(b'"');
 }
 
 /// Writes `YYYY-MM-DD`; years before 0 and beyond 9999 have a sign, as in ISO 8601.

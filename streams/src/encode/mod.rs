@@ -14,7 +14,9 @@
 //! | date | `"2013-01-01"` |
 //! | decimal | a string |
 //! | bytes | base64 |
-//! | lists, structs | arrays, objects |
+//! | time of day | `"10:00:00.5"` |
+//! | JSON | as it is |
+//! | lists, structs, maps | arrays, objects, objects |
 //! | any other | a string, as Arrow prints it |
 //!
 //! Invariants:
@@ -25,12 +27,14 @@ mod cell;
 mod key;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Schema;
 
 use self::cell::Cell;
 pub use self::key::{KeyEncoder, KeyEncoderError, KeyRows};
+pub use self::value::{ValueEncoder, ValueEncoderError, ValueRows};
 
 /// Writes rows as JSON objects, one field a column, in the schema's order.
 ///

@@ -26,6 +26,7 @@ use super::{
     PlanNode, SinkSpec, SourceMode, SourceSpec, StreamPlan,
 };
 use crate::aggregate::keeps_values;
+use crate::json::is_json;
 use crate::state::row::{push_bytes, push_varint, read_bytes, read_varint};
 use crate::state::{StateError, VIEW};
 
@@ -377,6 +378,23 @@ fn push_type(data_type: &DataType, out: &mut Vec<u8>) {
             push_bytes(zone.as_deref().unwrap_or_default().as_bytes(), out);
         }
         DataType::Duration(unit) => out.extend_from_slice(&[20, unit_code(unit)]),
+        json if is_json(json) => out.push(21),
+        DataType::List(element) => {
+            out.push(22);
+            push_type(element.data_type(), out);
+        }
+        DataType::Struct(fields) => {
+            out.push(23);
+            push_varint(fields.len() as u64, out);
+            for field in fields {
+                push_bytes(field.name().as_bytes(), out);
+                push_type(field.data_type(), out);
+            }
+        }
+        DataType::Map(entries, _) => {
+            out.push(24);
+            push_type(entries.data_type(), out);
+        }
         // State holds no others; a plan with one is refused before.
         _ => out.push(u8::MAX),
     }

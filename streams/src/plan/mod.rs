@@ -110,7 +110,8 @@ pub struct SourceSpec {
 pub struct SourceColumn {
     /// The field's name in JSON: the declared spelling first, then without regard to case.
     pub name: String,
-    /// Arrow type: Boolean, Int8–Int64, Float32/64, Utf8View, BinaryView, Decimal128, Date32, Timestamp(µs[, "UTC"]).
+    /// Arrow type: Boolean, Int8–Int64, Float32/64, Utf8View, BinaryView, Decimal128, Date32, Time64(µs),
+    /// Timestamp(µs[, "UTC"]), [`crate::json_type`]; List, Struct and Map (with Utf8View keys) of these.
     pub data_type: DataType,
     /// Whether NULL (or a missing field) is fine; otherwise such a row is undecodable.
     pub nullable: bool,
@@ -134,6 +135,8 @@ pub enum ColumnOrigin {
     Timestamp,
     /// The last header of that name, BinaryView or Utf8View.
     Header(String),
+    /// All headers, as JSON: an array of `{"key": …, "value": …}`.
+    Headers,
 }
 
 /// How record keys are written.
@@ -148,13 +151,45 @@ pub enum KeyFormat {
 }
 
 /// How record values are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueFormat {
     /// One JSON object a record. Integers in a timestamp column need an explicit unit.
     Json {
         /// `timestamp.unit`: microseconds that one unit of an integer timestamp stands for.
         timestamp_unit_us: Option<i64>,
     },
+    /// Debezium's envelopes in JSON, with or without their schemas. Needs [`SourceMode::Upsert`].
+    Debezium {
+        /// As for JSON.
+        timestamp_unit_us: Option<i64>,
+    },
+    /// One line of CSV a record.
+    Csv {
+        /// The names of the columns that the cells are for, in their order.
+        columns: Arc<[String]>,
+        /// What stands between two cells, an ASCII character.
+        delimiter: u8,
+        /// As for JSON.
+        timestamp_unit_us: Option<i64>,
+    },
+    /// The value is the text of the only column.
+    Text,
+    /// The value is the only column as it is.
+    Bytes,
+}
+
+impl ValueFormat {
+    /// What an integer in a timestamp column counts, in microseconds.
+    pub fn timestamp_unit_us(&self) -> Option<i64> {
+        match self {
+            Self::Json { timestamp_unit_us }
+            | Self::Debezium { timestamp_unit_us }
+            | Self::Csv {
+                timestamp_unit_us, ..
+            } => *timestamp_unit_us,
+            Self::Text | Self::Bytes => None,
+        }
+    }
 }
 
 /// What a record means.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -522,15 +522,25 @@ impl Table {
 
 /// The same rows with texts that no longer hold on to the fetched bytes.
 fn without_shared_buffers(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|column| match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()) as ArrayRef,
-            _ => Arc::clone(column),
-        });
-    RecordBatch::try_new(batch.schema(), columns.collect())
+    let columns = batch.columns().iter().map(own_texts);
+    RecordBatch::try_new(batch.schema(), columns.collect::<Result<_, _>>()?)
+}
+
+/// The array with texts of its own, also inside of lists, structs and maps.
+fn own_texts(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    Ok(match array.data_type() {
+        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        DataType::List(_) | DataType::Struct(_) | DataType::Map(..) => {
+            let data = array.to_data();
+            let children = data.child_data().iter();
+            let children =
+                children.map(|child| Ok(own_texts(&make_array(child.clone()))?.to_data()));
+            let children = children.collect::<Result<Vec<_>, ArrowError>>()?;
+            make_array(data.into_builder().child_data(children).build()?)
+        }
+        _ => Arc::clone(array),
+    })
 }
 
 fn gather_error(topic: &str, error: &ArrowError) -> ScanError {

@@ -1,8 +1,9 @@
 //! Arrow columns one value at a time: what keys, rows and group tables are written from and read back into.
 //!
-//! Many Arrow types share one physical form: a timestamp, a date and an integer are all signed integers. [`Physical`]
-//! names the form, [`Column`] reads a column of it, [`ColumnBuilder`] writes one.
+//! Many Arrow types share one physical form: a timestamp, a date and an integer are all signed integers; a list and a
+//! text are both bytes. [`Physical`] names the form, [`Column`] reads a column of it, [`ColumnBuilder`] writes one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -19,6 +20,9 @@ use arrow::datatypes::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
+
+use super::nested::{self, NESTING_MAX, NestedBuilder};
+use crate::json::{is_json, json_array, json_texts};
 
 /// The form in which values of an Arrow type lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +41,12 @@ pub(crate) enum Physical {
     U64,
     F32,
     F64,
-    /// Strings and binary values, views or not.
+    /// Strings and binary values, views or not; JSON; lists, structs and maps (`nested.rs`).
     Bytes,
 }
 
 impl Physical {
-    /// The form of a type; `None` for nested and exotic types, which state does not hold.
+    /// The form of a type; `None` for exotic types, which state does not hold.
     pub(crate) fn of(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             DataType::Null => Self::Null,
@@ -63,6 +67,10 @@ impl Physical {
             DataType::Float32 => Self::F32,
             DataType::Float64 => Self::F64,
             DataType::Utf8 | DataType::Utf8View | DataType::Binary | DataType::BinaryView => {
+                Self::Bytes
+            }
+            json if is_json(json) => Self::Bytes,
+            nested if nested::is_nested(nested) && nested::is_storable(nested, NESTING_MAX) => {
                 Self::Bytes
             }
             _ => return None,
@@ -130,13 +138,14 @@ pub(crate) enum Values<'a> {
     F64(&'a [f64]),
     Utf8View(&'a StringViewArray),
     BinaryView(&'a BinaryViewArray),
-    /// Offsets and data of a string or binary array.
-    Plain(&'a OffsetBuffer<i32>, &'a [u8]),
+    /// Offsets and data of a string or binary array, or of nested values as bytes.
+    Plain(Cow<'a, OffsetBuffer<i32>>, Cow<'a, [u8]>),
 }
 
 impl<'a> Column<'a> {
     /// Opens a column; `None` where [`Physical::of`] knows no form for its type.
     pub(crate) fn of(array: &'a ArrayRef) -> Option<Self> {
+        let mut nulls = array.nulls();
         let values = match array.data_type() {
             DataType::Null => Values::Null,
             DataType::Boolean => Values::Bool(array.as_boolean().values()),
@@ -195,16 +204,31 @@ impl<'a> Column<'a> {
             DataType::BinaryView => Values::BinaryView(array.as_binary_view()),
             DataType::Utf8 => {
                 let strings = array.as_string::<i32>();
-                Values::Plain(strings.offsets(), strings.values())
+                Values::Plain(
+                    Cow::Borrowed(strings.offsets()),
+                    Cow::Borrowed(strings.values()),
+                )
             }
             DataType::Binary => {
                 let values = array.as_binary::<i32>();
-                Values::Plain(values.offsets(), values.values())
+                Values::Plain(
+                    Cow::Borrowed(values.offsets()),
+                    Cow::Borrowed(values.values()),
+                )
+            }
+            json if is_json(json) => {
+                let texts = json_texts(array)?;
+                nulls = nulls.or(texts.nulls());
+                Values::Utf8View(texts)
+            }
+            nested if nested::is_nested(nested) => {
+                let (offsets, bytes) = nested::encode(array)?;
+                Values::Plain(Cow::Owned(offsets), Cow::Owned(bytes))
             }
             _ => return None,
         };
         Some(Self {
-            nulls: array.nulls().filter(|nulls| nulls.null_count() > 0),
+            nulls: nulls.filter(|nulls| nulls.null_count() > 0),
             values,
         })
     }
@@ -217,7 +241,7 @@ impl<'a> Column<'a> {
 
     /// The value of row `row`.
     #[inline]
-    pub(crate) fn cell(&self, row: usize) -> Cell<'a> {
+    pub(crate) fn cell(&self, row: usize) -> Cell<'_> {
         if self.is_null(row) {
             return Cell::Null;
         }
@@ -289,6 +313,7 @@ enum Building {
     Binary(BinaryViewBuilder),
     PlainText(Vec<i32>, Vec<u8>),
     PlainBinary(Vec<i32>, Vec<u8>),
+    Nested(Box<NestedBuilder>),
 }
 
 /// A value that does not fit the column that it should go into.
@@ -318,6 +343,10 @@ impl ColumnBuilder {
                     Building::Binary(BinaryViewBuilder::with_capacity(capacity))
                 }
                 DataType::Utf8 => Building::PlainText(vec![0], Vec::new()),
+                json if is_json(json) => Building::Text(StringViewBuilder::with_capacity(capacity)),
+                nested if nested::is_nested(nested) => {
+                    Building::Nested(Box::new(NestedBuilder::new(nested, capacity)?))
+                }
                 _ => Building::PlainBinary(vec![0], Vec::new()),
             },
         };
@@ -328,7 +357,8 @@ impl ColumnBuilder {
         })
     }
 
-    /// Adds one value; a value of another form, out of range or no UTF-8, is a [`Misfit`], and nothing is added.
+    /// Adds one value; a value of another form, out of range or no UTF-8, is a [`Misfit`], and nothing is added (of a nested
+    /// value, perhaps parts: the column is then of no further use).
     pub(crate) fn push(&mut self, cell: Cell<'_>) -> Result<(), Misfit> {
         match (&mut self.values, cell) {
             (Building::Null(rows), Cell::Null) => {
@@ -374,6 +404,9 @@ impl ColumnBuilder {
             (Building::PlainBinary(offsets, data), Cell::Bytes(value)) => {
                 push_plain(offsets, data, value)?
             }
+            (Building::Nested(values), Cell::Bytes(value)) => {
+                return values.push(value).map_err(|_| Misfit);
+            }
             _ => return Err(Misfit),
         }
         self.nulls.append_non_null();
@@ -410,6 +443,10 @@ impl ColumnBuilder {
             Building::PlainText(offsets, _) | Building::PlainBinary(offsets, _) => {
                 offsets.push(offsets.last().copied().unwrap_or(0));
             }
+            Building::Nested(values) => {
+                values.push_null();
+                return;
+            }
         }
         self.nulls.append_null();
     }
@@ -432,7 +469,9 @@ impl ColumnBuilder {
             Building::U64(values) => fixed_array(data_type, values, nulls),
             Building::F32(values) => fixed_array(data_type, values, nulls),
             Building::F64(values) => fixed_array(data_type, values, nulls),
+            Building::Text(mut values) if is_json(data_type) => json_array(values.finish()),
             Building::Text(mut values) => Arc::new(values.finish()),
+            Building::Nested(values) => values.finish(),
             Building::Binary(mut values) => Arc::new(values.finish()),
             Building::PlainText(offsets, data) | Building::PlainBinary(offsets, data) => {
                 let data = ArrayData::builder(data_type.clone())

@@ -22,6 +22,7 @@ mod changelog;
 pub mod conformance;
 pub(crate) mod key;
 mod memory;
+mod nested;
 mod overlay;
 mod rocksdb;
 pub(crate) mod row;
@@ -41,6 +42,7 @@ pub(crate) use changelog::{
 pub use memory::MemoryStore;
 pub(crate) use overlay::State;
 pub use rocksdb::{RocksOptions, RocksStore};
+pub(crate) use nested::{NESTING_MAX, children};
 
 /// The number in place of an operator's under which it is kept what the operators of the plan keep.
 pub(crate) const MANIFEST: u16 = 0xfffd;

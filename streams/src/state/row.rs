@@ -6,7 +6,7 @@
 //!          integers, 8–64 bit zigzag varint; unsigned: varint
 //!          decimal            16 bytes little endian
 //!          float              its width, little endian
-//!          string, binary     varint length, bytes
+//!          string, binary     varint length, bytes (of a list, struct or map those of `nested.rs`)
 //! varint   7 bits a byte, low bits first, high bit = more follow (LEB128)
 //! ```
 //!
