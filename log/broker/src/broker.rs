@@ -8,7 +8,6 @@
 //! ```
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -16,13 +15,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
+use crate::access::Access;
 use crate::config::{BrokerConfig, millis_i32, millis_i64};
 use crate::coordinator::Background;
 use crate::coordinator::group::Groups;
 use crate::coordinator::group::state::Limits;
 use crate::coordinator::txn::Transactions;
 use crate::embedded::Embedded;
-use crate::error::{CloseError, OpenError, note_owner};
+use crate::error::{CloseError, OpenError, ServeError, note_owner};
 use crate::memory::{RequestMemory, Responding};
 use crate::quorum::Topics;
 use crate::server;
@@ -49,6 +49,8 @@ impl Broker {
     /// See [`OpenError`]; its text is meant for the user.
     pub fn open(config: BrokerConfig) -> Result<Self, OpenError> {
         config.validate()?;
+        server::check(&config).map_err(OpenError::Listener)?;
+        let access = Access::of(&config).map_err(OpenError::Listener)?;
         let folder = config.data_dir.clone();
         let options = StorageOptions {
             topic_defaults: config.topic_defaults.clone(),
@@ -81,6 +83,7 @@ impl Broker {
         )?;
         let upkeep = Upkeep::start(topics.clone()).map_err(OpenError::Thread)?;
         let services = Services {
+            access,
             request_memory: RequestMemory::new(config.queued_request_bytes_max),
             accepted: AtomicU64::new(0),
             config,
@@ -120,12 +123,38 @@ impl Broker {
         offline.iter().map(ToString::to_string).collect()
     }
 
-    /// Serves Kafka clients until `shutdown` resolves. Several listeners may be served at a time.
+    /// Serves Kafka clients until `shutdown` resolves, as the first listener of the configuration.
     ///
     /// # Errors
-    /// None at present; a connection that fails is its own affair.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future) -> io::Result<()> {
-        server::serve(Arc::clone(&self.services), listener, shutdown).await
+    /// See [`Broker::serve_as`].
+    pub async fn serve(
+        &self,
+        socket: TcpListener,
+        shutdown: impl Future,
+    ) -> Result<(), ServeError> {
+        let listeners = &self.services.config.listeners;
+        let first = listeners.first().ok_or(ServeError::NoListener)?;
+        self.serve_as(&first.name, socket, shutdown).await
+    }
+
+    /// Serves Kafka clients until `shutdown` resolves, as the listener of this name. Several may be served at a time.
+    ///
+    /// # Errors
+    /// [`ServeError`] if there is no such listener, or its certificates cannot be used. A connection that fails is its own affair.
+    pub async fn serve_as(
+        &self,
+        name: &str,
+        socket: TcpListener,
+        shutdown: impl Future,
+    ) -> Result<(), ServeError> {
+        let mut listeners = self.services.config.listeners.iter();
+        let listener = listeners
+            .find(|listener| listener.name == name)
+            .ok_or_else(|| ServeError::UnknownListener(name.to_owned()))?;
+        let services = Arc::clone(&self.services);
+        server::serve(services, listener, socket, shutdown)
+            .await
+            .map_err(|error| ServeError::Tls(error.to_string()))
     }
 
     /// Writes everything to disk and marks the folder as closed. Requests that come later fail.

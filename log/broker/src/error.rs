@@ -15,6 +15,9 @@ pub enum OpenError {
     /// A setting cannot be.
     #[error("invalid setting {0}")]
     Config(#[from] ConfigError),
+    /// A listener cannot serve.
+    #[error("{0}")]
+    Listener(String),
     /// The folder cannot be written to.
     #[error(
         "data folder {folder} is not writable: {reason}; choose another with --data or change its permissions"
@@ -103,3 +106,17 @@ fn owner(folder: &Path) -> Option<u32> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the log was not closed cleanly: {0}; the next start recovers it")]
 pub struct CloseError(pub String);
+
+/// A listener cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ServeError {
+    /// The configuration names none.
+    #[error("the broker has no listener; name one in listeners")]
+    NoListener,
+    /// The configuration does not name it.
+    #[error("the broker has no listener {0}; listeners names those that it has")]
+    UnknownListener(String),
+    /// Its certificates cannot be used.
+    #[error("{0}")]
+    Tls(String),
+}

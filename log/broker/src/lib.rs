@@ -18,7 +18,9 @@
 //! # }
 //! ```
 
+mod access;
 mod api;
+mod authorize;
 mod broker;
 mod clock;
 mod config;
@@ -36,6 +38,9 @@ mod topic_config;
 mod upkeep;
 
 pub use broker::Broker;
-pub use config::{BrokerConfig, ConfigError};
+pub use config::{
+    BrokerConfig, ClientAuth, ConfigError, ListenerConfig, Secret, SecurityConfig,
+    SecurityProtocol, TlsConfig, TokenConfig, parse_advertised, parse_listeners,
+};
 pub use embedded::Embedded;
-pub use error::{CloseError, OpenError};
+pub use error::{CloseError, OpenError, ServeError};

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::coordinator::Background;
 use crate::coordinator::group::Groups;
@@ -20,6 +21,7 @@ use crate::upkeep::Upkeep;
 /// The parts of a broker that is open.
 pub(crate) struct Services {
     pub(crate) config: BrokerConfig,
+    pub(crate) access: Access,
     pub(crate) topics: Topics,
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
@@ -50,4 +52,11 @@ pub(crate) struct Context {
     pub(crate) advertised_host: String,
     /// Port at which this client is to reach the broker.
     pub(crate) advertised_port: i32,
+}
+
+impl Context {
+    /// The address that the client connects from.
+    pub(crate) fn host(&self) -> &str {
+        self.client_host.trim_start_matches('/')
+    }
 }

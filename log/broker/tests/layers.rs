@@ -8,11 +8,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("memory", &[]),
     ("security", &[]),
-    ("config", &[]),
+    ("config", &["security"]),
+    ("access", &["config", "security"]),
     ("topic_config", &[]),
     ("partition", &["topic_config"]),
     ("storage", &["partition", "topic_config"]),
-    ("quorum", &["storage", "topic_config"]),
+    ("quorum", &["security", "storage", "topic_config"]),
     ("error", &["config", "storage"]),
     (
         "coordinator",
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "services",
         &[
+            "access",
             "config",
             "coordinator",
             "memory",
@@ -30,14 +32,18 @@ const LAYERS: &[(&str, &[&str])] = &[
             "upkeep",
         ],
     ),
+    ("authorize", &["security", "services"]),
     (
         "api",
         &[
+            "access",
+            "authorize",
             "clock",
             "config",
             "coordinator",
             "partition",
             "quorum",
+            "security",
             "services",
             "storage",
             "topic_config",
@@ -58,11 +64,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "server",
-        &["api", "config", "memory", "security", "services"],
+        &[
+            "access", "api", "clock", "config", "memory", "security", "services",
+        ],
     ),
     (
         "broker",
         &[
+            "access",
             "clock",
             "config",
             "coordinator",

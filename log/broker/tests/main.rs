@@ -5,5 +5,6 @@ mod embedded;
 mod groups;
 mod layers;
 mod node;
+mod security;
 mod transactions;
 mod wire;

@@ -25,6 +25,8 @@ pub(crate) struct Node {
     folder: TempDir,
     pub(crate) broker: Broker,
     pub(crate) address: SocketAddr,
+    /// What its clients of librdkafka say beside its address.
+    pub(crate) says: Vec<(&'static str, String)>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -38,7 +40,7 @@ impl Node {
         Self::open(TempDir::new().expect("a temporary folder"), change).await
     }
 
-    async fn open(folder: TempDir, change: impl FnOnce(&mut BrokerConfig)) -> Self {
+    pub(crate) async fn open(folder: TempDir, change: impl FnOnce(&mut BrokerConfig)) -> Self {
         let mut config = BrokerConfig::in_folder(folder.path());
         change(&mut config);
         let broker = Broker::open(config).expect("the broker opens");
@@ -56,6 +58,7 @@ impl Node {
             folder,
             broker,
             address,
+            says: Vec::new(),
             stop,
             serving,
         }
@@ -84,6 +87,9 @@ impl Node {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.address.to_string());
         config.set("broker.address.family", "v4");
+        for (key, value) in &self.says {
+            config.set(*key, value);
+        }
         config
     }
 

@@ -31,24 +31,43 @@ use log_protocol::{
     ApiKey, BatchBuilder, Compression, ErrorCode, ProducerStamp, Request, RequestHeader, Response,
     decode_response, encode_request,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::node::{Node, PATIENCE, consume, numbered, produce};
 
-struct Wire(TcpStream);
+/// A connection that speaks frames.
+pub(crate) struct Wire<S = TcpStream>(S);
 
 impl Wire {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.expect("connected"))
     }
+}
 
-    async fn send(&mut self, bytes: &[u8]) {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Self(stream)
+    }
+
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes).await
+    }
+
+    /// What comes next, framed or not; 0 at the end.
+    pub(crate) async fn receive_bytes(&mut self) -> usize {
+        let mut bytes = [0; 1024];
+        let receive = self.0.read(&mut bytes);
+        let received = tokio::time::timeout(PATIENCE, receive).await;
+        received.expect("bytes, or an end, in time").unwrap_or(0)
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.expect("sent");
     }
 
     /// The next frame, without its size; `None` when the broker closes the connection.
-    async fn receive(&mut self) -> Option<Bytes> {
+    pub(crate) async fn receive(&mut self) -> Option<Bytes> {
         let receive = async {
             let size = self.0.read_i32().await.ok()?;
             let mut frame = vec![0; usize::try_from(size).expect("a sound size")];
@@ -60,7 +79,7 @@ impl Wire {
             .expect("an answer, or an end, in time")
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         version: i16,
         correlation: i32,

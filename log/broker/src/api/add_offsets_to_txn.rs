@@ -3,13 +3,27 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
+use crate::authorize::{Resource, require};
 use crate::coordinator::txn::state::Producer;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(
     ctx: &Context,
     request: AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
+    let allowed = require(
+        ctx,
+        Operation::Write,
+        Resource::TransactionalId(&request.transactional_id),
+    )
+    .and_then(|()| require(ctx, Operation::Read, Resource::Group(&request.group_id)));
+    if let Err(error_code) = allowed {
+        return AddOffsetsToTxnResponse {
+            error_code,
+            ..AddOffsetsToTxnResponse::default()
+        };
+    }
     let producer = Producer {
         id: request.producer_id,
         epoch: request.producer_epoch,
@@ -26,7 +40,7 @@ pub(crate) async fn handle(
         Err(error) => error,
     };
     AddOffsetsToTxnResponse {
-        throttle_time_ms: 0,
         error_code,
+        ..AddOffsetsToTxnResponse::default()
     }
 }

@@ -10,7 +10,9 @@ use log_protocol::api::add_partitions_to_txn::{
 };
 use log_protocol::{ErrorCode, TopicPartition};
 
+use crate::authorize::{Resource, authorize, require};
 use crate::coordinator::txn::state::Producer;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(
@@ -26,6 +28,13 @@ pub(crate) async fn handle(
         let results = add(ctx, &id, producer, request.v3_and_below_topics, false).await;
         return AddPartitionsToTxnResponse {
             results_by_topic_v3_and_below: results,
+            ..AddPartitionsToTxnResponse::default()
+        };
+    }
+    // What brokers say to each other.
+    if let Err(error_code) = require(ctx, Operation::ClusterAction, Resource::Cluster) {
+        return AddPartitionsToTxnResponse {
+            error_code,
             ..AddPartitionsToTxnResponse::default()
         };
     }
@@ -79,7 +88,22 @@ async fn add(
         })
         .cloned()
         .collect();
-    let outcome = if !missing.is_empty() {
+    // Brokers were looked at as such: their word is for producers of others.
+    let is_client = ctx.api_version < 4;
+    let owns = if is_client {
+        require(ctx, Operation::Write, Resource::TransactionalId(id))
+    } else {
+        Ok(())
+    };
+    let barred: HashSet<String> = topics
+        .iter()
+        .map(|topic| &topic.name)
+        .filter(|name| is_client && !authorize(ctx, Operation::Write, Resource::Topic(name)))
+        .cloned()
+        .collect();
+    let outcome = if let Err(error) = owns {
+        Err(error)
+    } else if !missing.is_empty() || !barred.is_empty() {
         Err(ErrorCode::OperationNotAttempted)
     } else if verify_only {
         verify(ctx, id, producer, &named_partitions)
@@ -102,7 +126,11 @@ async fn add(
                 partition: partition_index,
             };
             AddPartitionsToTxnPartitionResult {
-                partition_error_code: if missing.contains(&partition) {
+                partition_error_code: if owns.is_err() {
+                    outcome
+                } else if barred.contains(&*name) {
+                    ErrorCode::TopicAuthorizationFailed
+                } else if missing.contains(&partition) {
                     ErrorCode::UnknownTopicOrPartition
                 } else {
                     outcome

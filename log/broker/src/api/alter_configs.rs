@@ -11,7 +11,9 @@ use tracing::info;
 
 use super::describe_configs::{BROKER, TOPIC};
 use super::{Repeated, blocking};
+use crate::authorize::{Resource, require};
 use crate::quorum::Topic;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
@@ -45,8 +47,8 @@ pub(crate) async fn handle(ctx: &Context, request: AlterConfigsRequest) -> Alter
         });
     }
     AlterConfigsResponse {
-        throttle_time_ms: 0,
         responses,
+        ..AlterConfigsResponse::default()
     }
 }
 
@@ -77,6 +79,12 @@ pub(crate) fn alterable(
     resource_type: i8,
     name: &str,
 ) -> Result<Arc<Topic>, (ErrorCode, String)> {
+    let guarded = match resource_type {
+        TOPIC => Resource::Topic(name),
+        _ => Resource::Cluster,
+    };
+    require(ctx, Operation::AlterConfigs, guarded)
+        .map_err(|error| (error, error.message().to_owned()))?;
     match resource_type {
         TOPIC => ctx.services.topics.get(name).ok_or_else(|| {
             (

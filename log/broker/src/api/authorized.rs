@@ -1,43 +1,73 @@
-//! What a client may do with a thing, as bits of Kafka's `AclOperation` (KIP-430). Nobody is kept from anything here, so that is all that
-//! there is to do with it, as Kafka without an authorizer says.
+//! What a client may do with a thing, as bits of Kafka's `AclOperation` (KIP-430): all that there is to do with it where no rules of access
+//! are looked at, and what the rules allow where they are.
 
-const READ: i32 = 1 << 3;
-const WRITE: i32 = 1 << 4;
-const CREATE: i32 = 1 << 5;
-const DELETE: i32 = 1 << 6;
-const ALTER: i32 = 1 << 7;
-const DESCRIBE: i32 = 1 << 8;
-const CLUSTER_ACTION: i32 = 1 << 9;
-const DESCRIBE_CONFIGS: i32 = 1 << 10;
-const ALTER_CONFIGS: i32 = 1 << 11;
-const IDEMPOTENT_WRITE: i32 = 1 << 12;
+use crate::authorize::{Resource, authorize};
+use crate::security::acl::Operation::{
+    self, Alter, AlterConfigs, ClusterAction, Create, Delete, Describe, DescribeConfigs,
+    IdempotentWrite, Read, Write,
+};
+use crate::services::Context;
+
+const OF_TOPICS: [Operation; 8] = [
+    Read,
+    Write,
+    Create,
+    Delete,
+    Alter,
+    Describe,
+    DescribeConfigs,
+    AlterConfigs,
+];
+
+const OF_GROUPS: [Operation; 5] = [Read, Delete, Describe, DescribeConfigs, AlterConfigs];
+
+const OF_CLUSTER: [Operation; 7] = [
+    Create,
+    Alter,
+    Describe,
+    ClusterAction,
+    DescribeConfigs,
+    AlterConfigs,
+    IdempotentWrite,
+];
 
 /// Nobody asked.
 const NOT_ASKED: i32 = i32::MIN;
 
 /// With a topic.
-pub(crate) fn topic(asked: bool) -> i32 {
-    let operations =
-        READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
-    if asked { operations } else { NOT_ASKED }
-}
-
-/// With the cluster.
-pub(crate) fn cluster(asked: bool) -> i32 {
-    let operations = CREATE
-        | ALTER
-        | DESCRIBE
-        | CLUSTER_ACTION
-        | DESCRIBE_CONFIGS
-        | ALTER_CONFIGS
-        | IDEMPOTENT_WRITE;
-    if asked { operations } else { NOT_ASKED }
+pub(crate) fn topic(ctx: &Context, asked: bool, name: &str) -> i32 {
+    told(asked, || bits(ctx, &OF_TOPICS, Resource::Topic(name)))
 }
 
 /// With a group.
-pub(crate) fn group(asked: bool) -> i32 {
-    let operations = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
-    if asked { operations } else { NOT_ASKED }
+pub(crate) fn group(ctx: &Context, asked: bool, name: &str) -> i32 {
+    told(asked, || bits(ctx, &OF_GROUPS, Resource::Group(name)))
+}
+
+/// With the cluster; nothing is told to those who may not see it.
+pub(crate) fn cluster(ctx: &Context, asked: bool) -> i32 {
+    told(asked, || {
+        if authorize(ctx, Describe, Resource::Cluster) {
+            bits(ctx, &OF_CLUSTER, Resource::Cluster)
+        } else {
+            0
+        }
+    })
+}
+
+fn told(asked: bool, operations: impl FnOnce() -> i32) -> i32 {
+    if asked { operations() } else { NOT_ASKED }
+}
+
+fn bits(ctx: &Context, operations: &[Operation], resource: Resource<'_>) -> i32 {
+    let allowed = operations
+        .iter()
+        .filter(|operation| authorize(ctx, **operation, resource));
+    sum(allowed)
+}
+
+fn sum<'a>(operations: impl Iterator<Item = &'a Operation>) -> i32 {
+    operations.fold(0, |bits, operation| bits | 1 << *operation as i8)
 }
 
 #[cfg(test)]
@@ -46,10 +76,11 @@ mod tests {
 
     #[test]
     fn the_bits_are_those_that_kafka_without_an_authorizer_tells() {
-        assert_eq!(
-            (topic(true), cluster(true), group(true)),
-            (3576, 8096, 3400)
-        );
-        assert_eq!(topic(false), i32::MIN);
+        let all = [
+            sum(OF_TOPICS.iter()),
+            sum(OF_CLUSTER.iter()),
+            sum(OF_GROUPS.iter()),
+        ];
+        assert_eq!(all, [3576, 8096, 3400]);
     }
 }

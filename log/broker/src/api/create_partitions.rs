@@ -7,7 +7,9 @@ use log_protocol::api::create_partitions::{
 };
 
 use super::{Repeated, blocking};
+use crate::authorize::{Resource, require};
 use crate::config::PARTITIONS_MAX;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(
@@ -37,8 +39,8 @@ pub(crate) async fn handle(
         });
     }
     CreatePartitionsResponse {
-        throttle_time_ms: 0,
         results,
+        ..CreatePartitionsResponse::default()
     }
 }
 
@@ -48,6 +50,8 @@ async fn grow(
     validate_only: bool,
 ) -> Result<(), (ErrorCode, String)> {
     let (name, total) = (wanted.name.as_str(), wanted.count);
+    require(ctx, Operation::Alter, Resource::Topic(name))
+        .map_err(|error| (error, error.message().to_owned()))?;
     let Some(topic) = ctx.services.topics.get(name) else {
         return Err((
             ErrorCode::UnknownTopicOrPartition,

@@ -10,12 +10,15 @@ use log_protocol::api::create_topics::{
 
 use super::describe_configs::topic_configs;
 use super::{Repeated, blocking};
+use crate::authorize::{Resource, authorize};
 use crate::config::PARTITIONS_MAX;
 use crate::quorum::Topic;
+use crate::security::acl::Operation::{Create, DescribeConfigs};
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
+    let makes_any = authorize(ctx, Create, Resource::Cluster);
     let mut topics = Vec::with_capacity(request.topics.len());
     for wanted in request.topics {
         let name = wanted.name.clone();
@@ -27,6 +30,9 @@ pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
                 ErrorCode::InvalidRequest,
                 format!("topic {name} is named more than once"),
             ))
+        } else if !makes_any && !authorize(ctx, Create, Resource::Topic(&name)) {
+            let error = ErrorCode::TopicAuthorizationFailed;
+            Err((error, error.message().to_owned()))
         } else {
             create(ctx, wanted, request.validate_only).await
         };
@@ -41,8 +47,8 @@ pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
         );
     }
     CreateTopicsResponse {
-        throttle_time_ms: 0,
         topics,
+        ..CreateTopicsResponse::default()
     }
 }
 
@@ -128,6 +134,14 @@ fn partition_count(ctx: &Context, wanted: &CreatableTopic) -> Result<i32, (Error
 }
 
 fn describe(ctx: &Context, topic: &Topic, partitions: i32) -> CreatableTopicResult {
+    if !authorize(ctx, DescribeConfigs, Resource::Topic(topic.name())) {
+        return CreatableTopicResult {
+            name: topic.name().to_string(),
+            topic_id: topic.id(),
+            topic_config_error_code: ErrorCode::TopicAuthorizationFailed,
+            ..CreatableTopicResult::default()
+        };
+    }
     let configs = topic_configs(ctx, topic)
         .into_iter()
         .map(|config| CreatableTopicConfigs {

@@ -7,6 +7,8 @@ use log_protocol::api::delete_groups::{
     DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
 };
 
+use crate::authorize::{Resource, require};
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
@@ -16,17 +18,18 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteGroupsRequest) -> Delet
         if !named.insert(group_id.clone()) {
             continue;
         }
-        let error_code = match ctx.services.groups.delete(&group_id).await {
-            Ok(()) => ErrorCode::None,
-            Err(error) => error,
+        let deleted = match require(ctx, Operation::Delete, Resource::Group(&group_id)) {
+            Ok(()) => ctx.services.groups.delete(&group_id).await,
+            Err(error) => Err(error),
         };
+        let error_code = deleted.err().unwrap_or(ErrorCode::None);
         results.push(DeletableGroupResult {
             group_id,
             error_code,
         });
     }
     DeleteGroupsResponse {
-        throttle_time_ms: 0,
         results,
+        ..DeleteGroupsResponse::default()
     }
 }

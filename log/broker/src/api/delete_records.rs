@@ -7,14 +7,23 @@ use log_protocol::api::delete_records::{
 };
 
 use super::blocking;
+use crate::authorize::{Resource, require};
+use crate::security::acl::Operation;
 use crate::services::{Context, Services};
 
 pub(crate) async fn handle(ctx: &Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
+        let may = require(ctx, Operation::Delete, Resource::Topic(&asked.name));
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for one in asked.partitions {
-            let outcome = delete(&ctx.services, &asked.name, one.partition_index, one.offset).await;
+            let outcome = match may {
+                Ok(()) => {
+                    let (index, before) = (one.partition_index, one.offset);
+                    delete(&ctx.services, &asked.name, index, before).await
+                }
+                Err(error) => Err(error),
+            };
             let (low_watermark, error_code) = match outcome {
                 Ok(start) => (start, ErrorCode::None),
                 Err(error) => (-1, error),
@@ -31,8 +40,8 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteRecordsRequest) -> Dele
         });
     }
     DeleteRecordsResponse {
-        throttle_time_ms: 0,
         topics,
+        ..DeleteRecordsResponse::default()
     }
 }
 

@@ -6,6 +6,8 @@ use log_protocol::api::delete_topics::{
 };
 
 use super::blocking;
+use crate::authorize::{Resource, authorize, require};
+use crate::security::acl::Operation;
 use crate::services::{Context, Services};
 
 pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
@@ -21,21 +23,37 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> Delet
                     .map(|topic| topic.name().to_string()),
             };
             let outcome = match &name {
-                Some(name) => delete(&ctx.services, name).await,
+                Some(name)
+                    if asked.name.is_none()
+                        && !authorize(ctx, Operation::Describe, Resource::Topic(name)) =>
+                {
+                    // The client gave an id: the name is not its to know.
+                    let error = ErrorCode::TopicAuthorizationFailed;
+                    let refused = Err((error, error.message().to_owned()));
+                    responses.push(result(None, asked.topic_id, refused));
+                    continue;
+                }
+                Some(name) => delete_if_allowed(ctx, name).await,
                 None => Err((ErrorCode::UnknownTopicId, "no topic has this id".to_owned())),
             };
             responses.push(result(name, asked.topic_id, outcome));
         }
     } else {
         for name in request.topic_names {
-            let outcome = delete(&ctx.services, &name).await;
+            let outcome = delete_if_allowed(ctx, &name).await;
             responses.push(result(Some(name), uuid::Uuid::nil(), outcome));
         }
     }
     DeleteTopicsResponse {
-        throttle_time_ms: 0,
         responses,
+        ..DeleteTopicsResponse::default()
     }
+}
+
+async fn delete_if_allowed(ctx: &Context, name: &str) -> Result<(), (ErrorCode, String)> {
+    require(ctx, Operation::Delete, Resource::Topic(name))
+        .map_err(|error| (error, error.message().to_owned()))?;
+    delete(&ctx.services, name).await
 }
 
 /// Deletes a topic and the offsets that groups committed for it.

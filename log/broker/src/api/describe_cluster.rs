@@ -31,6 +31,7 @@ pub(crate) fn handle(ctx: &Context, request: DescribeClusterRequest) -> Describe
             is_fenced: false,
         }],
         cluster_authorized_operations: authorized::cluster(
+            ctx,
             request.include_cluster_authorized_operations,
         ),
         ..DescribeClusterResponse::default()

@@ -8,8 +8,10 @@ use log_protocol::api::describe_configs::{
     DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
+use crate::authorize::{Resource, require};
 use crate::config::{BrokerConfig, millis_i64};
 use crate::quorum::Topic;
+use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::topic_config::{CONFIG_KEYS, ConfigKind};
 
@@ -40,14 +42,14 @@ pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> Describe
         // A resource is answered once: its configs are hundreds of times as long as its name.
         .filter(|resource| named.insert((resource.resource_type, &resource.resource_name)))
         .map(|resource| {
-            let shown = match resource.resource_type {
+            let shown = may(ctx, resource).and_then(|()| match resource.resource_type {
                 TOPIC => topic(ctx, &resource.resource_name),
                 BROKER => broker_settings(ctx, &resource.resource_name),
                 other => Err((
                     ErrorCode::InvalidRequest,
                     format!("resource type {other} has no configs here"),
                 )),
-            };
+            });
             match shown {
                 Ok(shown) => described(ctx, &request, resource, shown),
                 Err((error_code, message)) => DescribeConfigsResult {
@@ -61,9 +63,19 @@ pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> Describe
         })
         .collect();
     DescribeConfigsResponse {
-        throttle_time_ms: 0,
         results,
+        ..DescribeConfigsResponse::default()
     }
+}
+
+/// Whether the client may see the configs of a resource.
+fn may(ctx: &Context, resource: &DescribeConfigsResource) -> Result<(), (ErrorCode, String)> {
+    let guarded = match resource.resource_type {
+        TOPIC => Resource::Topic(&resource.resource_name),
+        _ => Resource::Cluster,
+    };
+    require(ctx, Operation::DescribeConfigs, guarded)
+        .map_err(|error| (error, error.message().to_owned()))
 }
 
 /// Every config of a topic, by name.
@@ -112,17 +124,26 @@ fn broker_settings(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, 
     Ok(settings(&ctx.services.config))
 }
 
+/// `advertised.listeners` as Kafka writes it.
+fn advertised(config: &BrokerConfig) -> String {
+    let listeners = config.advertised_listeners.iter();
+    let listeners = listeners.map(|(name, address)| format!("{name}://{address}"));
+    listeners.collect::<Vec<_>>().join(",")
+}
+
+/// `listeners` as Kafka writes it.
+fn listeners(config: &BrokerConfig) -> String {
+    let listeners = config.listeners.iter().map(ToString::to_string);
+    listeners.collect::<Vec<_>>().join(",")
+}
+
 /// The broker's settings by Kafka's names.
 fn settings(config: &BrokerConfig) -> Vec<Shown> {
     let ours = BrokerConfig::default();
     let pairs = |config: &BrokerConfig| {
         use ConfigKind::{Boolean, Int, Long, String as Text};
         [
-            (
-                "advertised.listeners",
-                Text,
-                config.advertised_address.clone().unwrap_or_default(),
-            ),
+            ("advertised.listeners", Text, advertised(config)),
             (
                 "auto.create.topics.enable",
                 Boolean,
@@ -153,6 +174,7 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
                 Int,
                 millis_i64(config.group_session_timeout_min).to_string(),
             ),
+            ("listeners", Text, listeners(config)),
             ("log.dirs", Text, config.data_dir.display().to_string()),
             ("max.connections", Int, config.connections_max.to_string()),
             ("node.id", Int, config.node_id.to_string()),

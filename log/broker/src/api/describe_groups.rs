@@ -8,7 +8,9 @@ use log_protocol::api::describe_groups::{
 };
 
 use super::authorized;
+use crate::authorize::{Resource, authorize};
 use crate::coordinator::group::Description;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) fn handle(ctx: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
@@ -19,16 +21,23 @@ pub(crate) fn handle(ctx: &Context, request: DescribeGroupsRequest) -> DescribeG
         .into_iter()
         .filter(|group_id| named.insert(group_id.clone()))
         .map(|group_id| match ctx.services.groups.describe(&group_id) {
+            _ if !authorize(ctx, Operation::Describe, Resource::Group(&group_id)) => {
+                DescribedGroup {
+                    error_code: ErrorCode::GroupAuthorizationFailed,
+                    group_id,
+                    ..DescribedGroup::default()
+                }
+            }
             Some(description) => DescribedGroup {
-                authorized_operations: authorized::group(asked),
+                authorized_operations: authorized::group(ctx, asked, &group_id),
                 ..described(group_id, description)
             },
             None => dead(ctx, group_id),
         })
         .collect();
     DescribeGroupsResponse {
-        throttle_time_ms: 0,
         groups,
+        ..DescribeGroupsResponse::default()
     }
 }
 

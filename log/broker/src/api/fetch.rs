@@ -32,9 +32,13 @@ use log_protocol::api::fetch::{
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::{check_leader_epoch, is_read_committed, once};
+use crate::authorize::{Resource, require};
 use crate::partition::LogEnds;
+use crate::quorum::Topic;
+use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::storage::{Isolation, Partition};
 
@@ -89,17 +93,7 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
         .into_iter()
         .filter(|topic| !topic.partitions.is_empty())
     {
-        let found = if ctx.api_version >= TOPIC_IDS_FROM {
-            ctx.services
-                .topics
-                .by_id(topic.topic_id)
-                .ok_or(ErrorCode::UnknownTopicId)
-        } else {
-            ctx.services
-                .topics
-                .get(&topic.topic)
-                .ok_or(ErrorCode::UnknownTopicOrPartition)
-        };
+        let found = find(ctx, &topic.topic, topic.topic_id);
         let partitions = topic.partitions.into_iter().map(|asked| {
             let found = found.as_ref().map_err(|error| *error).and_then(|topic| {
                 topic
@@ -142,6 +136,19 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
         responses,
         ..FetchResponse::default()
     }
+}
+
+/// The topic that a request names, by id from version 13 on, if it may be read.
+fn find(ctx: &Context, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
+    if ctx.api_version >= TOPIC_IDS_FROM {
+        let topic = ctx.services.topics.by_id(id);
+        let topic = topic.ok_or(ErrorCode::UnknownTopicId)?;
+        require(ctx, Operation::Read, Resource::Topic(topic.name()))?;
+        return Ok(topic);
+    }
+    require(ctx, Operation::Read, Resource::Topic(name))?;
+    let topic = ctx.services.topics.get(name);
+    topic.ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
 /// Looks until there is enough to answer, or until `wait` is over.

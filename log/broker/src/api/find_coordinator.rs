@@ -7,6 +7,8 @@ use log_protocol::api::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
 
+use crate::authorize::{Resource, require};
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 const GROUP: i8 = 0;
@@ -47,6 +49,14 @@ fn coordinator(ctx: &Context, key_type: i8, key: String) -> Coordinator {
         error_code,
         error_message: Some(message.to_owned()),
     };
+    let may = match key_type {
+        GROUP => require(ctx, Operation::Describe, Resource::Group(&key)),
+        TRANSACTION => require(ctx, Operation::Describe, Resource::TransactionalId(&key)),
+        _ => Ok(()),
+    };
+    if let Err(error) = may {
+        return refused(error, error.message(), key);
+    }
     match key_type {
         GROUP | TRANSACTION => Coordinator {
             key,

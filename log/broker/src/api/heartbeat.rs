@@ -2,10 +2,18 @@
 
 use log_protocol::api::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
+use crate::authorize::{Resource, require};
 use crate::coordinator::group::state::Identity;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) fn handle(ctx: &Context, request: HeartbeatRequest) -> HeartbeatResponse {
+    if let Err(error_code) = require(ctx, Operation::Read, Resource::Group(&request.group_id)) {
+        return HeartbeatResponse {
+            error_code,
+            ..HeartbeatResponse::default()
+        };
+    }
     let member = Identity {
         member_id: request.member_id,
         instance_id: request.group_instance_id,
@@ -13,7 +21,7 @@ pub(crate) fn handle(ctx: &Context, request: HeartbeatRequest) -> HeartbeatRespo
     };
     let error_code = ctx.services.groups.heartbeat(&request.group_id, &member);
     HeartbeatResponse {
-        throttle_time_ms: 0,
         error_code,
+        ..HeartbeatResponse::default()
     }
 }

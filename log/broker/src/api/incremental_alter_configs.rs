@@ -52,8 +52,8 @@ pub(crate) async fn handle(
         });
     }
     IncrementalAlterConfigsResponse {
-        throttle_time_ms: 0,
         responses,
+        ..IncrementalAlterConfigsResponse::default()
     }
 }
 

@@ -5,14 +5,17 @@ use log_protocol::api::init_producer_id::{InitProducerIdRequest, InitProducerIdR
 use tracing::error;
 
 use super::blocking;
+use crate::authorize::{Resource, authorize_some_topic, require};
 use crate::coordinator::txn::state::Producer;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(
     ctx: &Context,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let outcome = match (&request.transactional_id, expected(&request)) {
+    let allowed = may(ctx, &request).and_then(|()| expected(&request));
+    let outcome = match (&request.transactional_id, allowed) {
         (_, Err(error)) => Err(error),
         (None, Ok(_)) => fresh(ctx).await,
         (Some(id), Ok(expected)) => {
@@ -24,17 +27,26 @@ pub(crate) async fn handle(
     };
     match outcome {
         Ok(producer) => InitProducerIdResponse {
-            throttle_time_ms: 0,
             error_code: ErrorCode::None,
             producer_id: producer.id,
             producer_epoch: producer.epoch,
+            ..InitProducerIdResponse::default()
         },
         Err(error_code) => InitProducerIdResponse {
-            throttle_time_ms: 0,
             error_code,
             producer_id: -1,
             producer_epoch: -1,
+            ..InitProducerIdResponse::default()
         },
+    }
+}
+
+/// A transactional id is written under its own right, anything else with the right to write any topic.
+fn may(ctx: &Context, request: &InitProducerIdRequest) -> Result<(), ErrorCode> {
+    match &request.transactional_id {
+        Some(id) => require(ctx, Operation::Write, Resource::TransactionalId(id)),
+        None if authorize_some_topic(ctx, Operation::Write) => Ok(()),
+        None => require(ctx, Operation::IdempotentWrite, Resource::Cluster),
     }
 }
 

@@ -7,7 +7,9 @@
 
 use log_protocol::api::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
+use crate::authorize::{Resource, require};
 use crate::coordinator::group::state::Join;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 /// From this version on the protocol's name may be null.
@@ -15,6 +17,14 @@ const NULL_PROTOCOL_FROM: i16 = 7;
 
 pub(crate) async fn handle(ctx: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
     let version = ctx.api_version;
+    if let Err(error_code) = require(ctx, Operation::Read, Resource::Group(&request.group_id)) {
+        return JoinGroupResponse {
+            error_code,
+            protocol_name: (version < NULL_PROTOCOL_FROM).then(String::new),
+            member_id: request.member_id,
+            ..JoinGroupResponse::default()
+        };
+    }
     let rebalance_timeout_ms = if request.rebalance_timeout_ms < 0 {
         request.session_timeout_ms
     } else {
@@ -45,7 +55,6 @@ pub(crate) async fn handle(ctx: &Context, request: JoinGroupRequest) -> JoinGrou
         Some(reply.protocol.unwrap_or_default())
     };
     JoinGroupResponse {
-        throttle_time_ms: 0,
         error_code: reply.error,
         generation_id: reply.generation,
         protocol_type: reply.protocol_type,
@@ -62,5 +71,6 @@ pub(crate) async fn handle(ctx: &Context, request: JoinGroupRequest) -> JoinGrou
                 metadata: member.metadata,
             })
             .collect(),
+        ..JoinGroupResponse::default()
     }
 }

@@ -3,10 +3,18 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
 
+use crate::authorize::{Resource, require};
 use crate::coordinator::group::state::Identity;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) fn handle(ctx: &Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    if let Err(error_code) = require(ctx, Operation::Read, Resource::Group(&request.group_id)) {
+        return LeaveGroupResponse {
+            error_code,
+            ..LeaveGroupResponse::default()
+        };
+    }
     let leave = |member_id: &str, instance_id: Option<&str>| {
         let member = Identity {
             member_id: member_id.to_owned(),
@@ -32,8 +40,8 @@ pub(crate) fn handle(ctx: &Context, request: LeaveGroupRequest) -> LeaveGroupRes
         })
         .collect();
     LeaveGroupResponse {
-        throttle_time_ms: 0,
         error_code: ErrorCode::None,
         members,
+        ..LeaveGroupResponse::default()
     }
 }

@@ -3,6 +3,8 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
+use crate::authorize::{Resource, authorize};
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 const CLASSIC: &str = "classic";
@@ -14,11 +16,15 @@ pub(crate) fn handle(ctx: &Context, request: ListGroupsRequest) -> ListGroupsRes
                 .iter()
                 .any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
+    let sees_all = authorize(ctx, Operation::Describe, Resource::Cluster);
     let groups = ctx
         .services
         .groups
         .list()
         .into_iter()
+        .filter(|group| {
+            sees_all || authorize(ctx, Operation::Describe, Resource::Group(&group.group_id))
+        })
         .filter(|group| {
             takes(&request.states_filter, group.phase) && takes(&request.types_filter, CLASSIC)
         })
@@ -30,8 +36,8 @@ pub(crate) fn handle(ctx: &Context, request: ListGroupsRequest) -> ListGroupsRes
         })
         .collect();
     ListGroupsResponse {
-        throttle_time_ms: 0,
         error_code: ErrorCode::None,
         groups,
+        ..ListGroupsResponse::default()
     }
 }

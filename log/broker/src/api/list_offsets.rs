@@ -13,6 +13,8 @@ use log_protocol::api::list_offsets::{
 };
 
 use super::{blocking, check_leader_epoch, is_read_committed, once};
+use crate::authorize::{Resource, require};
+use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::storage::{Partition, StorageError};
 
@@ -28,6 +30,7 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
     let mut named = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
+        let may = require(ctx, Operation::Describe, Resource::Topic(&asked.name));
         let topic = ctx.services.topics.get(&asked.name);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for one in asked.partitions {
@@ -36,6 +39,7 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
                 Some(once(&mut named, topic.id(), partition))
             });
             let found = match partition {
+                _ if may.is_err() => may.and(Err(ErrorCode::TopicAuthorizationFailed)),
                 Some(Ok(partition)) => look_up(partition, &one, committed).await,
                 Some(Err(repeated)) => Err(repeated),
                 None => Err(ErrorCode::UnknownTopicOrPartition),
@@ -54,8 +58,8 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
         });
     }
     ListOffsetsResponse {
-        throttle_time_ms: 0,
         topics,
+        ..ListOffsetsResponse::default()
     }
 }
 

@@ -13,33 +13,24 @@ use log_protocol::api::metadata::{
 use tracing::warn;
 
 use super::{authorized, blocking};
+use crate::authorize::{Resource, authorize, require};
 use crate::quorum::Topic;
+use crate::security::acl::Operation::{Create, Describe};
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
     let may_create = ctx.services.config.auto_create_topics && request.allow_auto_topic_creation;
     let shown = Shown {
+        ctx,
         node_id: ctx.services.config.node_id,
-        operations: authorized::topic(request.include_topic_authorized_operations),
+        with_operations: request.include_topic_authorized_operations,
     };
     let node_id = shown.node_id;
     let mut topics = Vec::new();
     match request.topics {
-        None => topics.extend(
-            ctx.services
-                .topics
-                .list()
-                .iter()
-                .map(|topic| shown.describe(topic)),
-        ),
+        None => topics.extend(shown.all()),
         Some(asked) if asked.is_empty() && ctx.api_version == 0 => {
-            topics.extend(
-                ctx.services
-                    .topics
-                    .list()
-                    .iter()
-                    .map(|topic| shown.describe(topic)),
-            );
+            topics.extend(shown.all());
         }
         Some(mut asked) => {
             // A topic is answered once, as Kafka does: its partitions are many times as long as its name.
@@ -62,6 +53,7 @@ pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataR
         controller_id: node_id,
         topics,
         cluster_authorized_operations: authorized::cluster(
+            ctx,
             request.include_cluster_authorized_operations,
         ),
         ..MetadataResponse::default()
@@ -70,13 +62,15 @@ pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataR
 
 async fn resolve(
     ctx: &Context,
-    shown: &Shown,
+    shown: &Shown<'_>,
     asked: MetadataRequestTopic,
     may_create: bool,
 ) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
-        return match ctx.services.topics.by_id(asked.topic_id) {
+        let topic = ctx.services.topics.by_id(asked.topic_id);
+        return match topic.filter(|topic| shown.may_see(topic.name())) {
             Some(topic) => shown.describe(&topic),
+            // One that may not be seen is as good as none: its name is not the client's to know.
             None => MetadataResponseTopic {
                 error_code: ErrorCode::UnknownTopicId,
                 topic_id: asked.topic_id,
@@ -84,12 +78,25 @@ async fn resolve(
             },
         };
     };
+    if let Err(error_code) = require(ctx, Describe, Resource::Topic(&name)) {
+        return MetadataResponseTopic {
+            error_code,
+            name: Some(name),
+            ..MetadataResponseTopic::default()
+        };
+    }
     if let Some(topic) = ctx.services.topics.get(&name) {
         return shown.describe(&topic);
     }
     let error_code = match ctx.services.topics.check_create(&name, 1, &BTreeMap::new()) {
         Err(refused) => refused.code(),
         Ok(()) if !may_create => ErrorCode::UnknownTopicOrPartition,
+        Ok(())
+            if !authorize(ctx, Create, Resource::Cluster)
+                && !authorize(ctx, Create, Resource::Topic(&name)) =>
+        {
+            ErrorCode::TopicAuthorizationFailed
+        }
         Ok(()) => match create(ctx, &name).await {
             Ok(topic) => return shown.describe(&topic),
             Err(error) => error,
@@ -119,12 +126,24 @@ async fn create(ctx: &Context, name: &str) -> Result<Arc<Topic>, ErrorCode> {
 }
 
 /// What is told of every topic alike.
-struct Shown {
+struct Shown<'a> {
+    ctx: &'a Context,
     node_id: i32,
-    operations: i32,
+    with_operations: bool,
 }
 
-impl Shown {
+impl Shown<'_> {
+    fn may_see(&self, topic: &str) -> bool {
+        authorize(self.ctx, Describe, Resource::Topic(topic))
+    }
+
+    /// Every topic that the client may see.
+    fn all(&self) -> Vec<MetadataResponseTopic> {
+        let topics = self.ctx.services.topics.list();
+        let seen = topics.iter().filter(|topic| self.may_see(topic.name()));
+        seen.map(|topic| self.describe(topic)).collect()
+    }
+
     fn describe(&self, topic: &Topic) -> MetadataResponseTopic {
         let partitions = topic
             .all()
@@ -145,7 +164,11 @@ impl Shown {
             topic_id: topic.id(),
             is_internal: topic.is_internal(),
             partitions,
-            topic_authorized_operations: self.operations,
+            topic_authorized_operations: authorized::topic(
+                self.ctx,
+                self.with_operations,
+                topic.name(),
+            ),
         }
     }
 }

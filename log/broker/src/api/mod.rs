@@ -7,24 +7,37 @@ use std::sync::Arc;
 use log_protocol::{ErrorCode, Request, Response};
 use uuid::Uuid;
 
+use crate::authorize::{Resource, authorize};
 use crate::coordinator::txn::Channel;
 use crate::coordinator::txn::state::Producer;
+use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::storage::Partition;
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod authorized;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod describe_transactions;
+mod describe_user_scram_credentials;
 mod end_txn;
 pub(crate) mod fetch;
 mod find_coordinator;
@@ -33,14 +46,18 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 pub(crate) mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
 mod txn_offset_commit;
 
@@ -88,6 +105,25 @@ async fn dispatch(ctx: &Context, request: Request) -> Response {
             incremental_alter_configs::handle(ctx, it).await.into()
         }
         Request::OffsetDelete(it) => offset_delete::handle(ctx, it).await.into(),
+        Request::AlterClientQuotas(it) => alter_client_quotas::handle(ctx, it).await.into(),
+        Request::AlterUserScramCredentials(it) => {
+            alter_user_scram_credentials::handle(ctx, it).await.into()
+        }
+        Request::CreateAcls(it) => create_acls::handle(ctx, it).await.into(),
+        Request::DeleteAcls(it) => delete_acls::handle(ctx, it).await.into(),
+        Request::DescribeAcls(it) => describe_acls::handle(ctx, it).into(),
+        Request::DescribeClientQuotas(it) => describe_client_quotas::handle(ctx, it).into(),
+        Request::DescribeLogDirs(it) => describe_log_dirs::handle(ctx, it).await.into(),
+        Request::DescribeProducers(it) => describe_producers::handle(ctx, it).into(),
+        Request::DescribeTopicPartitions(it) => describe_topic_partitions::handle(ctx, it).into(),
+        Request::DescribeTransactions(it) => describe_transactions::handle(ctx, it).into(),
+        Request::DescribeUserScramCredentials(it) => {
+            describe_user_scram_credentials::handle(ctx, it).into()
+        }
+        Request::ListConfigResources(it) => list_config_resources::handle(ctx, it).into(),
+        Request::ListTransactions(it) => list_transactions::handle(ctx, it).into(),
+        Request::SaslAuthenticate(it) => sasl_authenticate::handle(ctx, it).into(),
+        Request::SaslHandshake(it) => sasl_handshake::handle(ctx, it).into(),
         Request::DescribeCluster(it) => describe_cluster::handle(ctx, it).into(),
     }
 }
@@ -124,6 +160,10 @@ pub(crate) fn is_left_behind(ctx: &Context, request: &Request) -> bool {
         ),
         _ => return false,
     };
+    // Who may not use the id is refused by the handler; here it would speak for its owner.
+    if !authorize(ctx, Operation::Write, Resource::TransactionalId(id)) {
+        return false;
+    }
     let transactions = &ctx.services.transactions;
     !transactions.may_hear(id, producer, channel, ctx.connection)
 }

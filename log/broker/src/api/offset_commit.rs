@@ -10,10 +10,12 @@ use log_protocol::api::offset_commit::{
 };
 use log_protocol::{ErrorCode, TopicPartition};
 
+use crate::authorize::{Resource, require};
 use crate::clock::wall_ms;
 use crate::coordinator::group::OFFSET_METADATA_BYTES_MAX;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
@@ -23,6 +25,7 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> Offse
         generation: request.generation_id_or_member_epoch,
     };
     let now = wall_ms();
+    let may = require(ctx, Operation::Read, Resource::Group(&request.group_id));
     let mut offsets = Vec::new();
     let mut refusals: HashMap<(usize, usize), ErrorCode> = HashMap::new();
     for (at_topic, topic) in request.topics.iter().enumerate() {
@@ -37,8 +40,10 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> Offse
         for (index, one) in topic.partitions.iter().enumerate() {
             let metadata = one.committed_metadata.clone().unwrap_or_default();
             let checked = match &name {
+                _ if may.is_err() => may.and(Err(ErrorCode::GroupAuthorizationFailed)),
                 None => Err(ErrorCode::UnknownTopicId),
-                Some(name) => check_partition(ctx, name, one.partition_index, &metadata),
+                Some(name) => require(ctx, Operation::Read, Resource::Topic(name))
+                    .and_then(|()| check_partition(ctx, name, one.partition_index, &metadata)),
             };
             match checked {
                 Ok(partition) => offsets.push((
@@ -54,15 +59,15 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> Offse
             }
         }
     }
-    let outcome = match ctx
-        .services
-        .groups
-        .commit_offsets(&request.group_id, &member, offsets)
-        .await
-    {
-        Ok(()) => ErrorCode::None,
-        Err(error) => error,
+    let committed = match may {
+        Ok(()) => {
+            let groups = &ctx.services.groups;
+            let group = &request.group_id;
+            groups.commit_offsets(group, &member, offsets).await
+        }
+        Err(error) => Err(error),
     };
+    let outcome = committed.err().unwrap_or(ErrorCode::None);
     let topics = request
         .topics
         .into_iter()
@@ -82,8 +87,8 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> Offse
         })
         .collect();
     OffsetCommitResponse {
-        throttle_time_ms: 0,
         topics,
+        ..OffsetCommitResponse::default()
     }
 }
 

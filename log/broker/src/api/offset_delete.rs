@@ -6,11 +6,20 @@ use log_protocol::api::offset_delete::{
     OffsetDeleteResponseTopic,
 };
 
+use crate::authorize::{Resource, authorize, require};
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    if let Err(error_code) = require(ctx, Operation::Delete, Resource::Group(&request.group_id)) {
+        return OffsetDeleteResponse {
+            error_code,
+            ..OffsetDeleteResponse::default()
+        };
+    }
+    let may_read = |topic: &str| authorize(ctx, Operation::Read, Resource::Topic(topic));
     let mut known = Vec::new();
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|topic| may_read(&topic.name)) {
         let found = ctx.services.topics.get(&topic.name);
         for one in &topic.partitions {
             let partition = found
@@ -36,6 +45,7 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetDeleteRequest) -> Offse
     let topics = request.topics.into_iter().map(|topic| {
         let found = ctx.services.topics.get(&topic.name);
         let code = |partition: i32| match &found {
+            _ if !may_read(&topic.name) => ErrorCode::TopicAuthorizationFailed,
             Some(found) if found.partition(partition).is_some() => {
                 if refused.contains(&topic.name) {
                     ErrorCode::GroupSubscribedToTopic

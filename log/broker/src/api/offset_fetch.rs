@@ -13,7 +13,9 @@ use log_protocol::api::offset_fetch::{
 use log_protocol::{ErrorCode, TopicPartition};
 use uuid::Uuid;
 
+use crate::authorize::{Resource, authorize, require};
 use crate::coordinator::group::FetchedOffset;
+use crate::security::acl::Operation::Describe;
 use crate::services::Context;
 
 /// From this version on several groups are asked for at once.
@@ -84,7 +86,9 @@ async fn fetch(
     stable: bool,
 ) -> OffsetFetchResponseGroup {
     let group_id = group.group_id;
+    let may = require(ctx, Describe, Resource::Group(&group_id));
     let topics = match group.topics {
+        _ if may.is_err() => may.and(Err(ErrorCode::GroupAuthorizationFailed)),
         None => fetch_all(ctx, &group_id, stable).await,
         Some(topics) => fetch_some(ctx, version, &group_id, topics, stable).await,
     };
@@ -115,7 +119,9 @@ async fn fetch_all(
         .await?
     {
         // A partition that has only staged offsets is told of only when the caller waits for them.
-        if one.record.is_some() || one.unstable {
+        if (one.record.is_some() || one.unstable)
+            && authorize(ctx, Describe, Resource::Topic(&one.partition.topic))
+        {
             topics
                 .entry(one.partition.topic.to_string())
                 .or_default()
@@ -160,6 +166,11 @@ async fn fetch_some(
                 .partition_indexes
                 .into_iter()
                 .map(unknown_topic)
+                .collect(),
+            Some(name) if !authorize(ctx, Describe, Resource::Topic(&name)) => topic
+                .partition_indexes
+                .into_iter()
+                .map(|index| none(index, ErrorCode::TopicAuthorizationFailed))
                 .collect(),
             Some(name) => {
                 let wanted: Vec<TopicPartition> = topic

@@ -7,6 +7,8 @@ use log_protocol::api::offset_for_leader_epoch::{
 };
 
 use super::check_leader_epoch;
+use crate::authorize::{Resource, require};
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) fn handle(
@@ -17,6 +19,7 @@ pub(crate) fn handle(
         .topics
         .into_iter()
         .map(|asked| {
+            let may = require(ctx, Operation::Describe, Resource::Topic(&asked.topic));
             let topic = ctx.services.topics.get(&asked.topic);
             let partitions = asked
                 .partitions
@@ -25,8 +28,8 @@ pub(crate) fn handle(
                     let partition = topic
                         .as_ref()
                         .and_then(|topic| topic.partition(one.partition));
-                    let found = partition
-                        .ok_or(ErrorCode::UnknownTopicOrPartition)
+                    let found = may
+                        .and(partition.ok_or(ErrorCode::UnknownTopicOrPartition))
                         .and_then(|partition| {
                             check_leader_epoch(one.current_leader_epoch, partition.leader_epoch())?;
                             partition.check_readable().map_err(|error| error.code())?;
@@ -51,7 +54,7 @@ pub(crate) fn handle(
         })
         .collect();
     OffsetForLeaderEpochResponse {
-        throttle_time_ms: 0,
         topics,
+        ..OffsetForLeaderEpochResponse::default()
     }
 }

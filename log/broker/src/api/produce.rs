@@ -18,11 +18,13 @@ use log_protocol::api::produce::{
 };
 use log_protocol::{BatchHeader, Compression, ErrorCode, TopicPartition};
 
+use crate::authorize::{Resource, require};
 use crate::clock::wall_ms;
 use crate::coordinator::txn::Handle;
 use crate::coordinator::txn::state::Producer;
 use crate::partition::{AppendError, AppendOrigin};
 use crate::quorum::Topic;
+use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::storage::Partition;
 
@@ -46,7 +48,13 @@ struct Pending {
 pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceResponse {
     let version = ctx.api_version;
     let acks = request.acks;
-    let transaction = open_transaction(ctx, version, &request).await;
+    let id = request.transactional_id.as_deref();
+    let barred =
+        id.and_then(|id| require(ctx, Operation::Write, Resource::TransactionalId(id)).err());
+    let transaction = match barred {
+        None => open_transaction(ctx, version, &request).await,
+        Some(_) => None,
+    };
     let append = Append {
         version,
         transaction: &transaction,
@@ -56,7 +64,10 @@ pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceRes
     let mut named = HashSet::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
-        let found = find_topic(ctx, version, &data.name, data.topic_id);
+        let found = match barred {
+            None => find_topic(ctx, version, &data.name, data.topic_id),
+            Some(error) => Err(error),
+        };
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for one in data.partition_data {
             let appended = match &found {
@@ -178,15 +189,14 @@ fn find_topic(
     id: uuid::Uuid,
 ) -> Result<Arc<Topic>, ErrorCode> {
     let topic = if version >= 13 {
-        ctx.services
-            .topics
-            .by_id(id)
-            .ok_or(ErrorCode::UnknownTopicId)?
+        let topic = ctx.services.topics.by_id(id);
+        let topic = topic.ok_or(ErrorCode::UnknownTopicId)?;
+        require(ctx, Operation::Write, Resource::Topic(topic.name()))?;
+        topic
     } else {
-        ctx.services
-            .topics
-            .get(name)
-            .ok_or(ErrorCode::UnknownTopicOrPartition)?
+        require(ctx, Operation::Write, Resource::Topic(name))?;
+        let topic = ctx.services.topics.get(name);
+        topic.ok_or(ErrorCode::UnknownTopicOrPartition)?
     };
     // Only the coordinators write there.
     if topic.is_internal() {

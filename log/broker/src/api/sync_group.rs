@@ -2,10 +2,18 @@
 
 use log_protocol::api::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
+use crate::authorize::{Resource, require};
 use crate::coordinator::group::state::{Identity, Sync};
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGroupResponse {
+    if let Err(error_code) = require(ctx, Operation::Read, Resource::Group(&request.group_id)) {
+        return SyncGroupResponse {
+            error_code,
+            ..SyncGroupResponse::default()
+        };
+    }
     let sync = Sync {
         member: Identity {
             member_id: request.member_id,
@@ -23,10 +31,10 @@ pub(crate) async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGrou
     };
     let reply = ctx.services.groups.sync(&request.group_id, sync).await;
     SyncGroupResponse {
-        throttle_time_ms: 0,
         error_code: reply.error,
         protocol_type: reply.protocol_type,
         protocol_name: reply.protocol,
         assignment: reply.assignment,
+        ..SyncGroupResponse::default()
     }
 }

@@ -9,11 +9,13 @@ use log_protocol::api::txn_offset_commit::{
 };
 
 use super::offset_commit::check_partition;
+use crate::authorize::{Resource, require};
 use crate::clock::wall_ms;
 use crate::coordinator::group::record::OffsetRecord;
 use crate::coordinator::group::state::Identity;
 use crate::coordinator::txn::Channel;
 use crate::coordinator::txn::state::Producer;
+use crate::security::acl::Operation;
 use crate::services::Context;
 
 /// From this version on the offsets' partition need not be added before.
@@ -45,13 +47,22 @@ pub(crate) async fn handle(
         })
         .collect();
     TxnOffsetCommitResponse {
-        throttle_time_ms: 0,
         topics,
+        ..TxnOffsetCommitResponse::default()
     }
 }
 
 /// All offsets, or none: a transaction with half of its offsets is of no use to anyone.
 async fn commit(ctx: &Context, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+    require(
+        ctx,
+        Operation::Write,
+        Resource::TransactionalId(&request.transactional_id),
+    )?;
+    require(ctx, Operation::Read, Resource::Group(&request.group_id))?;
+    for topic in &request.topics {
+        require(ctx, Operation::Read, Resource::Topic(&topic.name))?;
+    }
     let producer = Producer {
         id: request.producer_id,
         epoch: request.producer_epoch,

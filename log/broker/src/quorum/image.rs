@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::security::{SecurityImage, SecurityRecord};
+
 /// A topic's id; text in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -77,6 +79,11 @@ pub(super) enum MetadataRecord {
         /// One past the last.
         end: i64,
     },
+    /// Passwords, rules of access or quotas were changed.
+    Security {
+        /// How.
+        record: SecurityRecord,
+    },
     /// The image so far, in the place of all records before; the first of a rewritten log.
     Image {
         /// See [`Image`].
@@ -108,6 +115,8 @@ pub(super) struct Image {
     /// Deleted topics that may still have folders.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) deleted: BTreeSet<TopicId>,
+    #[serde(default, skip_serializing_if = "SecurityImage::is_empty")]
+    pub(super) security: SecurityImage,
 }
 
 impl Image {
@@ -150,6 +159,7 @@ impl Image {
             MetadataRecord::ProducerIds { end } => {
                 self.producer_ids_end = self.producer_ids_end.max(*end)
             }
+            MetadataRecord::Security { record } => self.security.apply(record),
             MetadataRecord::Image { image } => self.clone_from(image),
         }
     }

@@ -16,6 +16,7 @@ mod image;
 mod metadata_log;
 mod name;
 mod open;
+mod security;
 mod topic;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use uuid::Uuid;
 use self::image::{Image, MetadataRecord, TopicId, TopicImage};
 use self::metadata_log::MetadataLog;
 use self::open::{each, leftovers, open_topics, partition_folders, topics_of};
+use crate::security::SecurityView;
 use crate::storage::{
     DataFolder, OpenError, Partition, RingBudget, Shared, StartKind, StorageError, StorageOptions,
     SyncPool,
@@ -63,6 +65,7 @@ struct Inner {
     shared: Arc<Shared>,
     metadata: Mutex<Metadata>,
     index: RwLock<Index>,
+    security: RwLock<Arc<SecurityView>>,
     cluster_id: String,
     /// Folders of deleted partitions, to be removed.
     leftovers: Mutex<Vec<PathBuf>>,
@@ -131,6 +134,7 @@ impl Topics {
         let next_producer_id = image.producer_ids_end;
         let inner = Inner {
             cluster_id: image.cluster_id.clone(),
+            security: RwLock::new(Arc::new(SecurityView::of(image.security.clone()))),
             folder,
             shared,
             metadata: Mutex::new(Metadata {

@@ -12,7 +12,8 @@
 //! 2. While a request may wait (Fetch, JoinGroup, SyncGroup, ListOffsets) the socket is watched: a peer that goes away ends the wait.
 //! 3. A peer that sends nothing, or takes nothing of its answer, for the idle time is cut off.
 //! 4. A peer that begins a large request and does not send it in time is cut off: its memory is reserved.
-//! 5. Bytes that are no request end the connection with one line in the log; nothing is guessed.
+//! 5. Where clients must say who they are, nothing else is read before: small frames, few kinds of them, in limited time (see `session`).
+//! 6. Bytes that are no request end the connection with one line in the log; nothing is guessed.
 
 use std::future::Future;
 use std::io;
@@ -28,18 +29,19 @@ use log_protocol::{
     encode_response, take_frame,
 };
 use metrics::{Counter, counter, gauge};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
+use super::listener::Listener;
 use super::outgoing::Outgoing;
+use super::session::{self, Outcome, Session};
+use super::throttle;
 use crate::api::{self, is_left_behind};
-use crate::config::split_address;
 use crate::memory::{FREE_BYTES, Reserved};
-use crate::security::Principal;
+use crate::security::{Principal, subject_of};
 use crate::services::{Context, Services};
 
 /// From so many bytes on, responses are written though further requests are at hand.
@@ -52,6 +54,12 @@ const AHEAD_BYTES_MAX: usize = 64 << 10;
 const FRAME_TIME_MIN: Duration = Duration::from_secs(30);
 const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
 
+/// What a frame may have before it is known whose it is.
+const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
+
+/// How long the end of a TLS connection may take.
+const TLS_FAREWELL: Duration = Duration::from_millis(100);
+
 /// The size of a frame and the api of its request, which is what there must be to know how much memory it takes.
 const FRAME_HEAD_BYTES: usize = 6;
 
@@ -63,6 +71,8 @@ enum End {
     Malformed(String),
     /// The producer of a request has gone on over a newer connection.
     LeftBehind,
+    /// It did not become known who is at the other end.
+    Unknown(String),
     /// The socket failed.
     Io(io::Error),
 }
@@ -82,19 +92,27 @@ pub(super) struct Peer {
     pub(super) number: u64,
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. `stranger` is kept until it is known who is at the other end.
 pub(super) async fn serve(
     services: Arc<Services>,
+    listener: Arc<Listener>,
     stream: TcpStream,
     peer: Peer,
+    stranger: Option<OwnedSemaphorePermit>,
     stopped: watch::Receiver<bool>,
 ) {
     let connections = gauge!("thalweg_log_connections");
     connections.increment(1.0);
-    let end = match Connection::new(services, stream, peer, stopped) {
-        Ok(mut connection) => connection.run().await,
-        Err(error) => Err(End::Io(error)),
+    let deadline = Instant::now() + services.config.authentication_max;
+    let begin = Begin {
+        services,
+        listener,
+        peer,
+        stranger,
+        stopped,
+        deadline,
     };
+    let end = begin.serve(stream).await;
     connections.decrement(1.0);
     let peer = peer.address;
     match end {
@@ -103,13 +121,115 @@ pub(super) async fn serve(
         Err(End::LeftBehind) => {
             info!(%peer, "connection closed: its producer speaks over a newer one");
         }
+        Err(End::Unknown(reason)) => info!(%peer, reason, "connection closed: not let in"),
         Err(End::Malformed(reason)) => warn!(%peer, reason, "connection closed: not a request"),
     }
 }
 
-struct Connection {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+/// A connection that was accepted.
+struct Begin {
+    services: Arc<Services>,
+    listener: Arc<Listener>,
+    peer: Peer,
+    stranger: Option<OwnedSemaphorePermit>,
+    stopped: watch::Receiver<bool>,
+    /// Until then it must be known who is at the other end.
+    deadline: Instant,
+}
+
+impl Begin {
+    async fn serve(mut self, stream: TcpStream) -> Result<(), End> {
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let Some(acceptor) = self.listener.tls.clone() else {
+            let (reader, writer) = stream.into_split();
+            let mut connection = self.connection(local, Principal::anonymous(), reader, writer);
+            return connection.run().await;
+        };
+        let accepted = tokio::select! {
+            biased;
+            accepted = timeout_at(self.deadline, acceptor.accept(stream)) => accepted,
+            _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
+        };
+        let stream = match accepted {
+            Err(_) => return Err(End::Unknown("it took too long over TLS".to_owned())),
+            Ok(accepted) => accepted.map_err(|error| End::Unknown(error.to_string()))?,
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let subject = certificates
+            .and_then(|chain| chain.first())
+            .and_then(|certificate| subject_of(certificate));
+        let principal = subject.map_or_else(Principal::anonymous, |name| Principal::user(&name));
+        let (reader, writer) = tokio::io::split(stream);
+        let mut connection = self.connection(local, principal, reader, writer);
+        let ended = connection.run().await;
+        // A farewell that the peer does not take is no loss.
+        let _ = timeout(TLS_FAREWELL, connection.writer.shutdown()).await;
+        ended
+    }
+
+    fn connection<R, W>(
+        self,
+        local: SocketAddr,
+        principal: Principal,
+        reader: R,
+        writer: W,
+    ) -> Connection<R, W> {
+        let services = self.services;
+        let config = &services.config;
+        let (host, port) = match &self.listener.advertised {
+            Some((host, port)) => (host.clone(), *port),
+            None => (local.ip().to_string(), local.port()),
+        };
+        let (request_bytes_max, idle_max) = (config.request_bytes_max, config.connection_idle_max);
+        let outgoing = Outgoing::new(services.responding.clone());
+        let session = Session::of(&self.listener);
+        let is_known = session.is_done();
+        let context = Context {
+            services,
+            principal,
+            connection: self.peer.number,
+            api_version: 0,
+            client_id: String::new(),
+            client_host: format!("/{}", self.peer.address.ip().to_canonical()),
+            advertised_host: host,
+            advertised_port: i32::from(port),
+        };
+        Connection {
+            listener: self.listener,
+            session,
+            stranger: self.stranger.filter(|_| !is_known),
+            known_by: (!is_known).then_some(self.deadline),
+            known_until: None,
+            is_known: false,
+            reader,
+            writer,
+            stopped: self.stopped,
+            buffer: BytesMut::new(),
+            outgoing,
+            context,
+            request_bytes_max,
+            idle_max,
+            bytes_in: counter!("thalweg_log_bytes_in_total"),
+            bytes_out: counter!("thalweg_log_bytes_out_total"),
+            requests: Vec::new(),
+        }
+    }
+}
+
+struct Connection<R, W> {
+    listener: Arc<Listener>,
+    session: Session,
+    /// Counts it among those of whom it is not known who they are.
+    stranger: Option<OwnedSemaphorePermit>,
+    /// Until then it must be known; none once it is.
+    known_by: Option<Instant>,
+    /// When its token expires, if it came with one.
+    known_until: Option<Instant>,
+    /// Whether it said who it is, ever.
+    is_known: bool,
+    reader: R,
+    writer: W,
     stopped: watch::Receiver<bool>,
     buffer: BytesMut,
     outgoing: Outgoing,
@@ -122,48 +242,7 @@ struct Connection {
     requests: Vec<(ApiKey, Counter)>,
 }
 
-impl Connection {
-    fn new(
-        services: Arc<Services>,
-        stream: TcpStream,
-        peer: Peer,
-        stopped: watch::Receiver<bool>,
-    ) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        let config = &services.config;
-        let (host, port) = match config.advertised_address.as_deref().and_then(split_address) {
-            Some((host, port)) => (host.to_owned(), port),
-            None => (local.ip().to_string(), local.port()),
-        };
-        let (request_bytes_max, idle_max) = (config.request_bytes_max, config.connection_idle_max);
-        let outgoing = Outgoing::new(services.responding.clone());
-        let context = Context {
-            services,
-            principal: Principal::anonymous(),
-            connection: peer.number,
-            api_version: 0,
-            client_id: String::new(),
-            client_host: format!("/{}", peer.address.ip()),
-            advertised_host: host,
-            advertised_port: i32::from(port),
-        };
-        let (reader, writer) = stream.into_split();
-        Ok(Self {
-            reader,
-            writer,
-            stopped,
-            buffer: BytesMut::new(),
-            outgoing,
-            context,
-            request_bytes_max,
-            idle_max,
-            bytes_in: counter!("thalweg_log_bytes_in_total"),
-            bytes_out: counter!("thalweg_log_bytes_out_total"),
-            requests: Vec::new(),
-        })
-    }
-
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     async fn run(&mut self) -> Result<(), End> {
         loop {
             let (frame, reserved) = self.next_frame().await?;
@@ -179,6 +258,14 @@ impl Connection {
 
     /// Answers one frame; false when the connection is to end afterwards.
     async fn answer(&mut self, frame: Bytes, reserved: Option<Reserved>) -> Result<bool, End> {
+        if !self.session.is_done() || self.introduces_again(&frame) {
+            return self.introduce(frame).await;
+        }
+        if self.known_until.is_some_and(|end| end <= Instant::now()) {
+            let reason = "its token has expired, and it brought no other";
+            return Err(End::Unknown(reason.to_owned()));
+        }
+        let frame_bytes = frame.len();
         let (header, request) = match decode_request(frame) {
             Ok(decoded) => decoded,
             Err(RequestError::Unsupported(header)) if header.api() == Some(ApiKey::ApiVersions) => {
@@ -199,31 +286,165 @@ impl Connection {
             return Err(End::LeftBehind);
         }
         let silent = matches!(&request, Request::Produce(produce) if produce.acks == 0);
+        let produced_bytes = matches!(api, ApiKey::Produce).then_some(frame_bytes);
         let reserved = reserved.filter(|_| !may_wait(api));
-        let response = self.handle(api, request).await?;
+        let (mut response, spent) = self.handle(api, request).await?;
+        let throttle_ms = throttle::charge(&self.context, produced_bytes, &response, spent);
         if silent {
             // The producer asked for no answer: an error can only be told by closing.
+            drop(reserved);
+            self.hold_back(throttle_ms).await?;
             return Ok(!has_error(&response));
+        }
+        if throttle_ms > 0 {
+            response.set_throttle_ms(i32::try_from(throttle_ms).unwrap_or(i32::MAX));
         }
         self.respond(&header, &response)?;
         drop(reserved);
+        self.hold_back(throttle_ms).await?;
         Ok(true)
     }
 
-    async fn handle(&mut self, api: ApiKey, request: Request) -> Result<Response, End> {
+    /// Reads nothing for so long: the client was told (KIP-219).
+    async fn hold_back(&mut self, ms: i64) -> Result<(), End> {
+        let Some(ms) = u64::try_from(ms).ok().filter(|ms| *ms > 0) else {
+            return Ok(());
+        };
+        self.flush().await?;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(ms)) => Ok(()),
+            _ = self.stopped.wait_for(|stopped| *stopped) => Err(End::Closed),
+        }
+    }
+
+    /// Whether a client that is known says anew who it is (KIP-368).
+    fn introduces_again(&self, frame: &Bytes) -> bool {
+        let api = frame.first_chunk().map(|code| i16::from_be_bytes(*code));
+        !self.listener.mechanisms.is_empty() && api == Some(ApiKey::SaslHandshake.code())
+    }
+
+    /// Answers one frame of somebody who has not said who they are; false when the connection is to end afterwards.
+    async fn introduce(&mut self, frame: Bytes) -> Result<bool, End> {
+        if self.session.takes_bare_tokens() {
+            let outcome = self.token(frame).await?;
+            if let Outcome::Continue(token) | Outcome::Known(_, token, _) = &outcome {
+                let size = i32::try_from(token.len()).unwrap_or(i32::MAX);
+                let size = Bytes::copy_from_slice(&size.to_be_bytes());
+                self.outgoing.push(vec![size, token.clone()]);
+            }
+            return Ok(self.learn(outcome));
+        }
+        let api = frame.first_chunk().map(|code| i16::from_be_bytes(*code));
+        let is_introduction = [
+            ApiKey::ApiVersions,
+            ApiKey::SaslHandshake,
+            ApiKey::SaslAuthenticate,
+        ]
+        .iter()
+        .any(|known| Some(known.code()) == api);
+        if !is_introduction {
+            let reason = "its request is for those who have said who they are";
+            return Err(End::Unknown(reason.to_owned()));
+        }
+        let (header, request) = match decode_request(frame) {
+            Ok(decoded) => decoded,
+            Err(RequestError::Unsupported(header)) if header.api() == Some(ApiKey::ApiVersions) => {
+                let response = Response::ApiVersions(ApiVersionsResponse::unsupported_version());
+                self.respond(&header, &response)?;
+                return Ok(true);
+            }
+            Err(error) => return Err(End::Unknown(error.to_string())),
+        };
+        self.count(request.api_key());
+        self.context.api_version = header.api_version;
+        match request {
+            Request::SaslHandshake(request) => {
+                let version = header.api_version;
+                let response = self.session.handshake(&self.listener, version, &request);
+                let goes_on = response.error_code == ErrorCode::None;
+                if self.known_by.is_none() {
+                    self.known_by = Some(Instant::now() + self.authentication_max());
+                }
+                self.respond(&header, &response.into())?;
+                Ok(goes_on)
+            }
+            Request::SaslAuthenticate(request) => {
+                let outcome = self.token(request.auth_bytes).await?;
+                self.respond(&header, &session::answer(&outcome).into())?;
+                Ok(self.learn(outcome))
+            }
+            other => {
+                let response = api::handle(&self.context, other).await;
+                self.respond(&header, &response)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes a token. One that is wrong is answered after a pause, in which its connection counts among the strangers.
+    async fn token(&mut self, token: Bytes) -> Result<Outcome, End> {
+        let outcome = self.session.token(&self.context.services, token).await;
+        if let Outcome::Failed(error) = &outcome {
+            let host = self.context.host();
+            warn!(host, %error, listener = self.listener.name, "authentication failed");
+            counter!("thalweg_log_authentications_failed_total").increment(1);
+            let pause = self.context.services.config.authentication_failure_delay;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn authentication_max(&self) -> Duration {
+        self.context.services.config.authentication_max
+    }
+
+    /// Remembers who it is; false when the connection is to end.
+    fn learn(&mut self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Continue(_) => true,
+            Outcome::Failed(_) => false,
+            Outcome::Known(principal, _, lifetime) => {
+                // Nobody becomes somebody else on the way.
+                if self.is_known && self.context.principal != principal {
+                    return false;
+                }
+                self.is_known = true;
+                self.known_until = lifetime.map(|lifetime| Instant::now() + lifetime);
+                self.context.principal = principal;
+                self.stranger = None;
+                self.known_by = None;
+                true
+            }
+        }
+    }
+
+    /// What a frame may have: little, as long as it is not known whose it is.
+    fn frame_bytes_max(&self) -> usize {
+        if self.session.is_done() {
+            self.request_bytes_max
+        } else {
+            STRANGER_FRAME_BYTES_MAX.min(self.request_bytes_max)
+        }
+    }
+
+    /// The answer, and how long threads worked on it.
+    async fn handle(&mut self, api: ApiKey, request: Request) -> Result<(Response, Duration), End> {
         if !may_wait(api) {
-            return Ok(api::handle(&self.context, request).await);
+            return Ok(throttle::timed(api::handle(&self.context, request)).await);
         }
         if self.outgoing.has_remaining() {
             self.flush().await?;
         }
         let context = self.context.clone();
         let handled = async move { api::handle(&context, request).await };
-        self.watched(handled).await
+        self.watched(throttle::timed(handled)).await
     }
 
     /// Awaits `handled` and meanwhile sees to the peer and to the shutdown.
-    async fn watched(&mut self, handled: impl Future<Output = Response>) -> Result<Response, End> {
+    async fn watched<T>(&mut self, handled: impl Future<Output = T>) -> Result<T, End> {
         let mut handled = pin!(handled);
         loop {
             let may_read = self.buffer.len() < AHEAD_BYTES_MAX;
@@ -260,7 +481,8 @@ impl Connection {
                 let seconds = (bytes / FRAME_BYTES_PER_SECOND_MIN) as u64;
                 deadline = Some(Instant::now() + FRAME_TIME_MIN + Duration::from_secs(seconds));
             }
-            let frame = take_frame(&mut self.buffer, self.request_bytes_max)
+            let bytes_max = self.frame_bytes_max();
+            let frame = take_frame(&mut self.buffer, bytes_max)
                 .map_err(|error| End::Malformed(error.to_string()))?;
             if let Some(frame) = frame {
                 return Ok((frame, reserved));
@@ -275,7 +497,7 @@ impl Connection {
         let [a, b, c, d, e, f] = *self.buffer.first_chunk::<FRAME_HEAD_BYTES>()?;
         let bytes = usize::try_from(i32::from_be_bytes([a, b, c, d])).ok()?;
         let api = i16::from_be_bytes([e, f]);
-        (FREE_BYTES < bytes && bytes <= self.request_bytes_max).then_some((api, bytes))
+        (FREE_BYTES < bytes && bytes <= self.frame_bytes_max()).then_some((api, bytes))
     }
 
     async fn reserve(&mut self, api: i16, bytes: usize) -> Result<Reserved, End> {
@@ -289,13 +511,20 @@ impl Connection {
 
     async fn read_more(&mut self, deadline: Option<Instant>) -> Result<(), End> {
         let idle = Instant::now() + self.idle_max;
-        let until = deadline.map_or(idle, |deadline| deadline.min(idle));
+        let until = [deadline, self.known_by]
+            .into_iter()
+            .flatten()
+            .fold(idle, Instant::min);
         let read = tokio::select! {
             biased;
             read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
             _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
         };
         match read {
+            Err(_) if self.known_by == Some(until) => {
+                let reason = "it took too long to say who it is";
+                Err(End::Unknown(reason.to_owned()))
+            }
             Err(_) if deadline == Some(until) => {
                 Err(End::Malformed("it did not arrive in time".to_owned()))
             }
@@ -314,14 +543,22 @@ impl Connection {
         if self.outgoing.has_remaining() {
             self.bytes_out.increment(self.outgoing.remaining() as u64);
         }
+        let has_written = self.outgoing.has_remaining();
         while self.outgoing.has_remaining() {
             let write = self.writer.write_buf(&mut self.outgoing);
-            let Ok(written) = tokio::time::timeout(self.idle_max, write).await else {
+            let Ok(written) = timeout(self.idle_max, write).await else {
                 return Err(End::Closed);
             };
             if written? == 0 {
                 return Err(End::Io(io::ErrorKind::WriteZero.into()));
             }
+        }
+        if has_written {
+            // What TLS still holds back.
+            let Ok(flushed) = timeout(self.idle_max, self.writer.flush()).await else {
+                return Err(End::Closed);
+            };
+            flushed?;
         }
         Ok(())
     }

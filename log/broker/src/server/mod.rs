@@ -7,21 +7,28 @@
 //! ```
 
 mod connection;
+mod listener;
 mod outgoing;
+mod session;
+mod throttle;
+mod tls;
+
+pub(crate) use tls::TlsError;
 
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use self::connection::Peer;
+use self::listener::Listener;
+use crate::config::{BrokerConfig, ListenerConfig};
 use crate::services::Services;
 
 /// How long connections may take to finish the request that they work on after a shutdown was asked for.
@@ -30,12 +37,32 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 /// Pause after an accept that failed, for example because file descriptors ran out: retrying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Looks whether every listener could serve, before anything is opened.
+///
+/// # Errors
+/// What is wrong with the first that could not.
+pub(crate) fn check(config: &BrokerConfig) -> Result<(), String> {
+    let mut listeners = config.listeners.iter();
+    listeners.try_for_each(|listener| match Listener::of(config, listener) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
 /// Serves `listener` until `shutdown` resolves.
+///
+/// # Errors
+/// If the certificates of the listener cannot be used.
 pub(crate) async fn serve(
     services: Arc<Services>,
+    config: &ListenerConfig,
     listener: TcpListener,
     shutdown: impl Future,
-) -> io::Result<()> {
+) -> Result<(), TlsError> {
+    let shared = Listener::of(&services.config, config)?;
+    let strangers = Arc::new(Semaphore::new(
+        services.config.connections_unauthenticated_max,
+    ));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -55,15 +82,27 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) if connections.len() < connections_max => {
+                let permit = if shared.has_strangers() {
+                    let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else {
+                        let listener = &shared.name;
+                        debug!(%peer, listener, "connection refused: too many have not said who they are");
+                        continue;
+                    };
+                    Some(permit)
+                } else {
+                    None
+                };
                 full = false;
                 let number = 1 + services.accepted.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(connection::serve(
                     Arc::clone(&services),
+                    Arc::clone(&shared),
                     stream,
                     Peer {
                         address: peer,
                         number,
                     },
+                    permit,
                     stopped.clone(),
                 ));
             }

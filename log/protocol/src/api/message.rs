@@ -70,6 +70,9 @@ pub(crate) trait Wire: Sized {
         }
     }
 
+    /// Says for how many ms a quota held the request back, where the message has room for it.
+    fn set_throttle_ms(&mut self, _ms: i32) {}
+
     /// A value for the tests: what the form has is random, the rest is default.
     #[cfg(test)]
     fn random(random: &mut Random, form: Form) -> Self;
@@ -268,6 +271,21 @@ impl Wire for i64 {
     }
 }
 
+impl Wire for f64 {
+    fn encode(&self, out: &mut Writer<'_>, _: Form) {
+        out.out().put_f64(*self);
+    }
+
+    fn decode(from: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+        from.f64()
+    }
+
+    #[cfg(test)]
+    fn random(random: &mut Random, _: Form) -> Self {
+        random.numbers.f64()
+    }
+}
+
 impl Wire for Uuid {
     fn encode(&self, out: &mut Writer<'_>, _: Form) {
         out.out().put_slice(self.as_bytes());
@@ -388,6 +406,8 @@ macro_rules! message {
                 }
                 Ok(value)
             }
+
+            $( message!(@throttle $field); )*
 
             #[cfg(test)]
             fn random(random: &mut $crate::api::message::Random, form: $crate::api::message::Form) -> Self {
@@ -532,6 +552,11 @@ macro_rules! message {
                 match api { $( ApiKey::$api => Self::$api(Wire::random(random, $module::$response::form(version))), )+ }
             }
 
+            /// Says for how many ms a quota held the request back; a response without room for that stays as it is.
+            pub fn set_throttle_ms(&mut self, ms: i32) {
+                match self { $( Self::$api(message) => message::Wire::set_throttle_ms(message, ms), )+ }
+            }
+
             pub(crate) fn write(&self, version: i16, out: &mut Writer<'_>) {
                 match self { $( Self::$api(message) => message.write(version, out), )+ }
             }
@@ -552,6 +577,12 @@ macro_rules! message {
         )+
     };
 
+    (@throttle throttle_time_ms) => {
+        fn set_throttle_ms(&mut self, ms: i32) {
+            self.throttle_time_ms = ms;
+        }
+    };
+    (@throttle $field:ident) => {};
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
     (@tag) => { None::<u32> };

@@ -7,16 +7,27 @@ pub(crate) mod message;
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
+pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_topic_partitions;
+pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
 pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
@@ -25,14 +36,18 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod sync_group;
 pub mod txn_offset_commit;
 
@@ -115,6 +130,8 @@ message! {
         DescribeGroups = 15: describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse},
         /// List a broker's groups.
         ListGroups = 16: list_groups::{ListGroupsRequest, ListGroupsResponse},
+        /// Agree on how to say who one is.
+        SaslHandshake = 17: sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse},
         /// Learn which APIs a broker speaks.
         ApiVersions = 18: api_versions::{ApiVersionsRequest, ApiVersionsResponse},
         /// Make topics.
@@ -135,10 +152,20 @@ message! {
         EndTxn = 26: end_txn::{EndTxnRequest, EndTxnResponse},
         /// Store a group's offsets in a transaction.
         TxnOffsetCommit = 28: txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse},
+        /// Read rules of access.
+        DescribeAcls = 29: describe_acls::{DescribeAclsRequest, DescribeAclsResponse},
+        /// Add rules of access.
+        CreateAcls = 30: create_acls::{CreateAclsRequest, CreateAclsResponse},
+        /// Remove rules of access.
+        DeleteAcls = 31: delete_acls::{DeleteAclsRequest, DeleteAclsResponse},
         /// Read configurations.
         DescribeConfigs = 32: describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse},
         /// Replace configurations.
         AlterConfigs = 33: alter_configs::{AlterConfigsRequest, AlterConfigsResponse},
+        /// Learn what folders hold.
+        DescribeLogDirs = 35: describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse},
+        /// Say who one is.
+        SaslAuthenticate = 36: sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse},
         /// Give topics more partitions.
         CreatePartitions = 37: create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse},
         /// Remove empty groups.
@@ -147,8 +174,26 @@ message! {
         IncrementalAlterConfigs = 44: incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse},
         /// Forget a group's offsets.
         OffsetDelete = 47: offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
+        /// Read quotas.
+        DescribeClientQuotas = 48: describe_client_quotas::{DescribeClientQuotasRequest, DescribeClientQuotasResponse},
+        /// Change quotas.
+        AlterClientQuotas = 49: alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse},
+        /// Learn who has a password.
+        DescribeUserScramCredentials = 50: describe_user_scram_credentials::{DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse},
+        /// Change passwords.
+        AlterUserScramCredentials = 51: alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse},
         /// Learn of the brokers of a cluster.
         DescribeCluster = 60: describe_cluster::{DescribeClusterRequest, DescribeClusterResponse},
+        /// Learn who writes to partitions.
+        DescribeProducers = 61: describe_producers::{DescribeProducersRequest, DescribeProducersResponse},
+        /// Learn the state of transactions.
+        DescribeTransactions = 65: describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse},
+        /// Learn which transactions there are.
+        ListTransactions = 66: list_transactions::{ListTransactionsRequest, ListTransactionsResponse},
+        /// Learn what has configs.
+        ListConfigResources = 74: list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse},
+        /// Learn of topics, page by page.
+        DescribeTopicPartitions = 75: describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse},
     }
 }
 

@@ -195,6 +195,60 @@ fn agrees_with_the_second_codec() {
         ApiKey::DescribeCluster,
         &mut random,
     );
+    check::<theirs::SaslHandshakeRequest, theirs::SaslHandshakeResponse>(
+        ApiKey::SaslHandshake,
+        &mut random,
+    );
+    check::<theirs::DescribeAclsRequest, theirs::DescribeAclsResponse>(
+        ApiKey::DescribeAcls,
+        &mut random,
+    );
+    check::<theirs::CreateAclsRequest, theirs::CreateAclsResponse>(ApiKey::CreateAcls, &mut random);
+    check::<theirs::DeleteAclsRequest, theirs::DeleteAclsResponse>(ApiKey::DeleteAcls, &mut random);
+    check::<theirs::DescribeLogDirsRequest, theirs::DescribeLogDirsResponse>(
+        ApiKey::DescribeLogDirs,
+        &mut random,
+    );
+    check::<theirs::SaslAuthenticateRequest, theirs::SaslAuthenticateResponse>(
+        ApiKey::SaslAuthenticate,
+        &mut random,
+    );
+    check::<theirs::DescribeClientQuotasRequest, theirs::DescribeClientQuotasResponse>(
+        ApiKey::DescribeClientQuotas,
+        &mut random,
+    );
+    check::<theirs::AlterClientQuotasRequest, theirs::AlterClientQuotasResponse>(
+        ApiKey::AlterClientQuotas,
+        &mut random,
+    );
+    check::<
+        theirs::DescribeUserScramCredentialsRequest,
+        theirs::DescribeUserScramCredentialsResponse,
+    >(ApiKey::DescribeUserScramCredentials, &mut random);
+    check::<theirs::AlterUserScramCredentialsRequest, theirs::AlterUserScramCredentialsResponse>(
+        ApiKey::AlterUserScramCredentials,
+        &mut random,
+    );
+    check::<theirs::DescribeProducersRequest, theirs::DescribeProducersResponse>(
+        ApiKey::DescribeProducers,
+        &mut random,
+    );
+    check::<theirs::DescribeTransactionsRequest, theirs::DescribeTransactionsResponse>(
+        ApiKey::DescribeTransactions,
+        &mut random,
+    );
+    check::<theirs::ListTransactionsRequest, theirs::ListTransactionsResponse>(
+        ApiKey::ListTransactions,
+        &mut random,
+    );
+    check::<theirs::ListConfigResourcesRequest, theirs::ListConfigResourcesResponse>(
+        ApiKey::ListConfigResources,
+        &mut random,
+    );
+    check::<theirs::DescribeTopicPartitionsRequest, theirs::DescribeTopicPartitionsResponse>(
+        ApiKey::DescribeTopicPartitions,
+        &mut random,
+    );
 }
 
 #[test]
@@ -214,6 +268,7 @@ fn the_table_is_kafkas() {
         (14, 0, 5, 4),
         (15, 0, 6, 5),
         (16, 0, 5, 3),
+        (17, 0, 1, 2),
         (18, 0, 4, 3),
         (19, 2, 7, 5),
         (20, 1, 6, 4),
@@ -224,13 +279,28 @@ fn the_table_is_kafkas() {
         (25, 0, 4, 3),
         (26, 0, 5, 3),
         (28, 0, 5, 3),
+        (29, 1, 3, 2),
+        (30, 1, 3, 2),
+        (31, 1, 3, 2),
         (32, 1, 4, 4),
         (33, 0, 2, 2),
+        (35, 1, 5, 2),
+        (36, 0, 2, 2),
         (37, 0, 3, 2),
         (42, 0, 2, 2),
         (44, 0, 1, 1),
         (47, 0, 0, 1),
+        (48, 0, 1, 1),
+        (49, 0, 1, 1),
+        (50, 0, 0, 0),
+        (51, 0, 0, 0),
         (60, 0, 2, 0),
+        (61, 0, 0, 0),
+        (65, 0, 0, 0),
+        // 2 there, which finds ids by a pattern.
+        (66, 0, 1, 0),
+        (74, 0, 1, 0),
+        (75, 0, 0, 0),
     ];
     let ours: Vec<_> = ApiKey::ALL
         .iter()
@@ -245,7 +315,7 @@ fn the_table_is_kafkas() {
         .collect();
     assert_eq!(ours, kafka);
     assert!(!ApiKey::Produce.supports(2));
-    assert_eq!(ApiKey::from_code(17), None);
+    assert_eq!(ApiKey::from_code(4), None);
 }
 
 /// Truncated and changed messages are refused or read as something else; nothing panics.

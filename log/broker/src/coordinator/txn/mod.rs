@@ -273,6 +273,23 @@ impl Transactions {
         !is_current || entry.speakers.lock().hear(producer, channel, connection)
     }
 
+    /// Where a transactional id stands.
+    pub(crate) fn describe(&self, id: &str) -> Option<TransactionRecord> {
+        let entry = self.shared.known(id).ok()?;
+        let record = entry.record.read().clone();
+        record
+    }
+
+    /// Where all of them stand.
+    pub(crate) fn list(&self) -> Vec<(String, TransactionRecord)> {
+        let entries: Vec<Arc<Entry>> = self.shared.entries.lock().values().cloned().collect();
+        let records = entries.iter().filter_map(|entry| {
+            let record = entry.record.read().clone()?;
+            Some((entry.id.clone(), record))
+        });
+        records.collect()
+    }
+
     /// The transactional id, for [`Handle::gate`].
     pub(crate) fn handle(&self, id: &str) -> Result<Handle, Refused> {
         self.shared.known(id).map(|entry| Handle { entry })

@@ -7,6 +7,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+mod listeners;
+
+pub use self::listeners::{
+    ClientAuth, ListenerConfig, Secret, SecurityConfig, SecurityProtocol, TlsConfig, TokenConfig,
+    parse_advertised, parse_listeners,
+};
+
 /// Settings of the log. Names of other systems' settings stand in quotes where they mean the same.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,9 +22,13 @@ pub struct BrokerConfig {
     pub data_dir: PathBuf,
     /// This broker's number in Kafka's protocol ("node.id").
     pub node_id: i32,
-    /// `host:port` that clients are told to connect to ("advertised.listeners"); by default the address at which they already
-    /// reached the broker.
-    pub advertised_address: Option<String>,
+    /// Where to listen ("listeners", "listener.security.protocol.map").
+    pub listeners: Vec<ListenerConfig>,
+    /// `host:port` that clients of a listener, by its name, are told to connect to ("advertised.listeners"); by default the address at
+    /// which they already reached the broker.
+    pub advertised_listeners: BTreeMap<String, String>,
+    /// Who is let in, and what they may do.
+    pub security: SecurityConfig,
     /// Makes topics that a client asks for ("auto.create.topics.enable").
     pub auto_create_topics: bool,
     /// Partitions of topics that are made without a number ("num.partitions").
@@ -36,6 +47,14 @@ pub struct BrokerConfig {
     pub response_bytes_max: usize,
     /// Connections at a time; one more is closed at once ("max.connections").
     pub connections_max: usize,
+    /// Connections at a time that have not yet said who they are, where they must; one more is closed at once.
+    pub connections_unauthenticated_max: usize,
+    /// How long a connection may take to say who it is, TLS and SASL together; in ms.
+    #[serde(with = "millis")]
+    pub authentication_max: Duration,
+    /// How long a client that said wrongly who it is waits for the answer, in ms ("connection.failed.authentication.delay.ms").
+    #[serde(with = "millis")]
+    pub authentication_failure_delay: Duration,
     /// A connection that sends no request, or takes nothing of its response, for so long is closed ("connections.max.idle.ms");
     /// in ms.
     #[serde(with = "millis")]
@@ -68,7 +87,9 @@ impl Default for BrokerConfig {
         Self {
             data_dir: PathBuf::from("data"),
             node_id: 1,
-            advertised_address: None,
+            listeners: listeners::default_listeners(),
+            advertised_listeners: BTreeMap::new(),
+            security: SecurityConfig::default(),
             auto_create_topics: true,
             num_partitions: 1,
             topic_defaults: BTreeMap::new(),
@@ -77,6 +98,9 @@ impl Default for BrokerConfig {
             fetch_bytes_max: 55 << 20,
             response_bytes_max: 256 << 20,
             connections_max: 10_000,
+            connections_unauthenticated_max: 1000,
+            authentication_max: Duration::from_secs(10),
+            authentication_failure_delay: Duration::from_millis(100),
             connection_idle_max: Duration::from_secs(600),
             group_initial_rebalance_delay: Duration::from_millis(50),
             group_session_timeout_min: Duration::from_secs(6),
@@ -154,6 +178,10 @@ impl BrokerConfig {
         if self.connections_max == 0 {
             return refuse("connections_max", "0".to_owned(), "must be at least 1");
         }
+        if self.connections_unauthenticated_max == 0 {
+            let key = "connections_unauthenticated_max";
+            return refuse(key, "0".to_owned(), "must be at least 1");
+        }
         if self.group_session_timeout_min > self.group_session_timeout_max {
             let value = format!("{} ms", self.group_session_timeout_min.as_millis());
             return refuse(
@@ -162,12 +190,7 @@ impl BrokerConfig {
                 "must not exceed group_session_timeout_max",
             );
         }
-        if let Some(address) = &self.advertised_address
-            && split_address(address).is_none()
-        {
-            return refuse("advertised_address", address.clone(), "must be host:port");
-        }
-        Ok(())
+        listeners::validate(&self.listeners, &self.advertised_listeners, &self.security)
     }
 }
 
@@ -243,7 +266,7 @@ mod tests {
                 ..BrokerConfig::default()
             },
             BrokerConfig {
-                advertised_address: Some("nowhere".into()),
+                advertised_listeners: BTreeMap::from([("PLAINTEXT".into(), "nowhere".into())]),
                 ..BrokerConfig::default()
             },
         ] {
