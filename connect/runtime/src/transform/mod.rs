@@ -20,18 +20,24 @@
 //! | `…SetSchemaMetadata$Key` / `$Value` | names the schema |
 //! | `…TimestampConverter$Key` / `$Value` | makes times text, numbers, or logical types |
 //! | `…ValueToKey` | makes the key of fields of the value |
+//! | `io.debezium.transforms.ByLogicalTableRouter` | makes one topic of those of several tables |
 //! | `io.debezium.transforms.ExtractNewRecordState` | puts the row in place of the change event |
+//! | `io.debezium.transforms.HeaderToValue` | copies or moves headers to fields |
+//! | `io.debezium.transforms.outbox.EventRouter` | makes events of the rows of an outbox table |
 //! | `wasm`, `io.thalweg.connect.transforms.Wasm` | asks a guest |
 //!
 //! (`…` = `org.apache.kafka.connect.transforms.`, which may be left out.) Names, keys and meaning are Kafka's.
 
+mod by_logical_table_router;
 mod cast;
 mod date_format;
+mod event_router;
 mod extract_field;
 mod extract_new_record_state;
 mod field_path;
 mod fields;
 mod flatten;
+mod header_to_value;
 mod headers;
 mod hoist_field;
 mod insert_field;
@@ -62,6 +68,8 @@ pub(crate) use predicate::{Predicate, PredicateKind};
 const APACHE: &str = "org.apache.kafka.connect.transforms.";
 /// Prefix of Debezium's.
 const DEBEZIUM: &str = "io.debezium.transforms.";
+/// Behind it in the name of the outbox's.
+const OUTBOX: &str = "outbox.";
 
 /// Which half of a record a step works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +81,16 @@ pub(crate) enum Side {
 /// A kind of transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransformKind {
+    ByLogicalTableRouter,
     Cast(Side),
     DropHeaders,
+    EventRouter,
     ExtractField(Side),
     ExtractNewRecordState,
     Filter,
     Flatten(Side),
     HeaderFrom(Side),
+    HeaderToValue,
     HoistField(Side),
     InsertField(Side),
     InsertHeader,
@@ -94,10 +105,12 @@ pub(crate) enum TransformKind {
 }
 
 impl TransformKind {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 31] = [
+        Self::ByLogicalTableRouter,
         Self::Cast(Side::Key),
         Self::Cast(Side::Value),
         Self::DropHeaders,
+        Self::EventRouter,
         Self::ExtractField(Side::Key),
         Self::ExtractField(Side::Value),
         Self::ExtractNewRecordState,
@@ -106,6 +119,7 @@ impl TransformKind {
         Self::Flatten(Side::Value),
         Self::HeaderFrom(Side::Key),
         Self::HeaderFrom(Side::Value),
+        Self::HeaderToValue,
         Self::HoistField(Side::Key),
         Self::HoistField(Side::Value),
         Self::InsertField(Side::Key),
@@ -145,7 +159,10 @@ impl TransformKind {
             | Self::RegexRouter
             | Self::TimestampRouter
             | Self::ValueToKey => format!("{APACHE}{self:?}"),
-            Self::ExtractNewRecordState => format!("{DEBEZIUM}{self:?}"),
+            Self::ByLogicalTableRouter | Self::ExtractNewRecordState | Self::HeaderToValue => {
+                format!("{DEBEZIUM}{self:?}")
+            }
+            Self::EventRouter => format!("{DEBEZIUM}{OUTBOX}{self:?}"),
             Self::Wasm => "io.thalweg.connect.transforms.Wasm".to_owned(),
         }
     }
@@ -160,6 +177,7 @@ impl TransformKind {
             let short = class
                 .strip_prefix(APACHE)
                 .or_else(|| class.strip_prefix(DEBEZIUM));
+            let short = short.map(|short| short.strip_prefix(OUTBOX).unwrap_or(short));
             class == name || short == Some(name)
         })
     }
@@ -167,13 +185,16 @@ impl TransformKind {
     /// Its keys, below `transforms.<name>.`.
     pub(crate) fn config_def(self) -> ConfigDef {
         match self {
+            Self::ByLogicalTableRouter => by_logical_table_router::def(),
             Self::Cast(_) => cast::def(),
             Self::DropHeaders => headers::drop_def(),
+            Self::EventRouter => event_router::def(),
             Self::ExtractField(_) => extract_field::def(),
             Self::ExtractNewRecordState => extract_new_record_state::def(),
             Self::Filter => ConfigDef::new(),
             Self::Flatten(_) => flatten::def(),
             Self::HeaderFrom(_) => headers::from_def(),
+            Self::HeaderToValue => header_to_value::def(),
             Self::HoistField(_) => hoist_field::def(),
             Self::InsertField(_) => insert_field::def(),
             Self::InsertHeader => headers::insert_def(),
@@ -201,14 +222,19 @@ impl TransformKind {
         let parsed: Config = self.config_def().parse(config)?;
         let config = &parsed;
         let each: Box<dyn Each> = match self {
+            Self::ByLogicalTableRouter => {
+                Box::new(by_logical_table_router::ByLogicalTableRouter::new(config)?)
+            }
             Self::Cast(side) => Box::new(cast::Cast::new(side, config)?),
             Self::DropHeaders => Box::new(headers::DropHeaders::new(config)),
+            Self::EventRouter => Box::new(event_router::EventRouter::new(config)?),
             Self::ExtractField(side) => Box::new(extract_field::ExtractField::new(side, config)?),
             Self::ExtractNewRecordState => Box::new(
                 extract_new_record_state::ExtractNewRecordState::new(config)?,
             ),
             Self::Flatten(side) => Box::new(flatten::Flatten::new(side, config)),
             Self::HeaderFrom(side) => Box::new(headers::HeaderFrom::new(side, config)?),
+            Self::HeaderToValue => Box::new(header_to_value::HeaderToValue::new(config)?),
             Self::HoistField(side) => Box::new(hoist_field::HoistField::new(side, config)),
             Self::InsertField(side) => Box::new(insert_field::InsertField::new(side, config)?),
             Self::InsertHeader => Box::new(headers::InsertHeader::new(config)),

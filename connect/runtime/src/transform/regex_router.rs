@@ -5,7 +5,7 @@
 //! not have is refused before anything is routed; one that took no part in the match is empty.
 
 use connect_api::{Config, ConfigDef, ConfigKey, ConfigType, ConnectError, Record};
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::Each;
 
@@ -27,7 +27,29 @@ pub(super) struct RegexRouter {
     whole: Regex,
     /// The same without the ends: a name that matches is replaced where the first match stands.
     expression: Regex,
-    replacement: Vec<Piece>,
+    replacement: Replacement,
+}
+
+/// A replacement as Java's `Matcher` reads it.
+pub(super) struct Replacement(Vec<Piece>);
+
+impl Replacement {
+    /// Takes a replacement for matches of an expression apart.
+    ///
+    /// # Errors
+    /// What Java would say of it.
+    pub(super) fn parse(text: &str, expression: &Regex) -> Result<Self, String> {
+        pieces(text, expression).map(Self)
+    }
+
+    /// What stands in place of a match.
+    pub(super) fn of<'a>(&'a self, groups: &'a Captures<'_>) -> String {
+        let text = |piece: &'a Piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            Piece::Group(group) => groups.get(*group).map_or("", |group| group.as_str()),
+        };
+        self.0.iter().map(text).collect()
+    }
 }
 
 /// A part of a replacement.
@@ -51,7 +73,7 @@ impl RegexRouter {
     pub(super) fn new(config: &Config) -> Result<Self, ConnectError> {
         let whole = whole("regex", config.string("regex"))?;
         let expression = compiled("regex", config.string("regex"))?;
-        let replacement = pieces(config.string("replacement"), &expression)
+        let replacement = Replacement::parse(config.string("replacement"), &expression)
             .map_err(|reason| ConnectError::config("replacement", reason))?;
         Ok(Self {
             whole,
@@ -157,12 +179,7 @@ impl Each for RegexRouter {
         if let Some(groups) = self.expression.captures(&record.topic) {
             let all = groups.get_match();
             let mut topic = record.topic[..all.start()].to_owned();
-            for piece in &self.replacement {
-                topic.push_str(match piece {
-                    Piece::Text(text) => text,
-                    Piece::Group(group) => groups.get(*group).map_or("", |group| group.as_str()),
-                });
-            }
+            topic.push_str(&self.replacement.of(&groups));
             topic.push_str(&record.topic[all.end()..]);
             record.topic = topic.into();
         }
