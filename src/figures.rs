@@ -60,6 +60,12 @@ const FIGURES: &[(&str, Kind, Option<Unit>, &str)] = &[
         "Connections of Kafka clients",
     ),
     (
+        "thalweg_log_authentications_failed_total",
+        Counter,
+        None,
+        "Kafka clients that said wrongly who they are",
+    ),
+    (
         "thalweg_log_bytes_in_total",
         Counter,
         Some(Unit::Bytes),
@@ -196,6 +202,12 @@ const FIGURES: &[(&str, Kind, Option<Unit>, &str)] = &[
         Counter,
         None,
         "Records written to a dead letter topic",
+    ),
+    (
+        "thalweg_connect_task_figure",
+        Gauge,
+        None,
+        "What a task of Connect tells of itself, by figure: records, rate, lag of the slot",
     ),
     (
         "thalweg_wasm_instances_total",

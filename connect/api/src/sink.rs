@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use crate::{ConnectError, Record, TaskContext, TopicPartition};
+use crate::{ConnectError, Progress, Record, TaskContext, TopicPartition};
 
 /// A record with its place in the log. `record.partition` is always set.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +56,17 @@ pub enum PutReport {
     Rejected(Vec<RejectedRow>),
 }
 
+/// How far a sink has really come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything put so far survives a crash.
+    All,
+    /// What is before these offsets survives a crash, of each partition at most what was put; of partitions that are not
+    /// named nothing more than before. A sink that gathers records into objects holds the others back: they come again
+    /// after a restart.
+    UpTo(HashMap<TopicPartition, i64>),
+}
+
 /// Writes one share of a connector's partitions. One task owns it; calls never overlap, and may block.
 ///
 /// Rules:
@@ -80,9 +91,15 @@ pub trait SinkTask: Send {
     /// harmless): the same batch comes again.
     async fn put(&mut self, batch: &SinkBatch) -> Result<PutReport, ConnectError>;
 
-    /// Returns once everything put so far survives a crash.
-    async fn flush(&mut self) -> Result<(), ConnectError> {
-        Ok(())
+    /// Makes durable what was put, as far as it can, and says how far that is: only behind that are offsets committed
+    /// for the connector's group. Kafka Connect's `preCommit`.
+    async fn flush(&mut self) -> Result<Flushed, ConnectError> {
+        Ok(Flushed::All)
+    }
+
+    /// How far the task is; called about once a second between other calls, and MUST return at once.
+    fn progress(&self) -> Progress {
+        Progress::default()
     }
 
     /// Gives these partitions up.

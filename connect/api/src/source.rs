@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{ConnectError, Record, TaskContext};
+use crate::{ConnectError, Progress, Record, TaskContext};
 
 /// A JSON object: a source's partition or offset, in the connector's own words.
 pub type JsonMap = serde_json::Map<String, serde_json::Value>;
@@ -110,6 +110,11 @@ pub trait SourceTask: Send {
     async fn committed(&mut self, offsets: &[SourceOffset]) -> Result<(), ConnectError> {
         let _ = offsets;
         Ok(())
+    }
+
+    /// How far the task is; called about once a second between other calls, and MUST return at once.
+    fn progress(&self) -> Progress {
+        Progress::default()
     }
 
     /// Releases what the task holds.

@@ -35,6 +35,8 @@ pub struct Script {
     /// The secret of each sink task that was started.
     pub secrets: Mutex<Vec<String>>,
     pub flushes: Mutex<usize>,
+    /// How far a flush comes; all the way without it.
+    pub flushed: Mutex<Option<HashMap<TopicPartition, i64>>>,
     /// Offsets that the sink stores itself, if it is to.
     pub stored: Mutex<Option<BTreeMap<TopicPartition, i64>>>,
     /// What they were stored for.
@@ -328,8 +330,11 @@ impl SinkTask for KeepTask {
         Ok(PutReport::Taken)
     }
 
-    async fn flush(&mut self) -> Result<(), ConnectError> {
+    async fn flush(&mut self) -> Result<Flushed, ConnectError> {
         *self.0.flushes.lock() += 1;
-        Ok(())
+        Ok(match &*self.0.flushed.lock() {
+            Some(offsets) => Flushed::UpTo(offsets.clone()),
+            None => Flushed::All,
+        })
     }
 }

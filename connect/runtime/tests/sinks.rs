@@ -59,6 +59,71 @@ async fn records_are_put_in_order_and_offsets_committed() {
     harness.worker.stop().await;
 }
 
+/// What a sink holds back is not committed, and comes again after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_are_committed_as_far_as_the_sink_says() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    for n in 0..5 {
+        log.put("t", 0, None, Some(&n.to_string())).await;
+    }
+    let partition = TopicPartition::new("t", 0);
+    let harness = Harness::on(log.clone(), config()).await;
+    *harness.script.flushed.lock() = Some([(partition.clone(), 3)].into());
+    harness.configure("s", sink()).await;
+    log.until("three", |log| {
+        log.committed_by("connect-s", &partition) == Some(3)
+    })
+    .await;
+    harness
+        .until("all", |script| script.taken.lock().len() == 5)
+        .await;
+    harness.worker.stop().await;
+    assert_eq!(log.committed_by("connect-s", &partition), Some(3));
+
+    let harness = Harness::on(log.clone(), config()).await;
+    log.until("all five", |log| {
+        log.committed_by("connect-s", &partition) == Some(5)
+    })
+    .await;
+    assert_eq!(
+        *harness.script.taken.lock(),
+        ["t-0@3 null=3", "t-0@4 null=4"]
+    );
+    // More than was put cannot be durable.
+    *harness.script.flushed.lock() = Some([(partition.clone(), 9)].into());
+    log.put("t", 0, None, Some("5")).await;
+    let failed = harness.until_state("s", Some(0), "FAILED").await;
+    let trace = failed["trace"].as_str().unwrap();
+    assert!(trace.contains("contract of flush"), "{trace}");
+    harness.worker.stop().await;
+}
+
+/// Status tells what the runtime counts, where it is asked for; Kafka's own shape stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_how_far_a_sink_is() {
+    let log = MemoryLog::new();
+    topic(&log, "t", 1).await;
+    for n in 0..5 {
+        log.put("t", 0, None, Some(&n.to_string())).await;
+    }
+    let harness = Harness::on(log.clone(), config()).await;
+    harness.configure("s", sink()).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let status = harness.get("/connectors/s/status?expand=progress").await;
+        let progress = &status["tasks"][0]["progress"];
+        if progress["records"] == 5 && progress["lag_records"] == 0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status}");
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let status = harness.get("/connectors/s/status").await;
+    assert!(status["tasks"][0].get("progress").is_none(), "{status}");
+    harness.worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_stores_offsets_goes_on_at_them() {
     let log = MemoryLog::new();

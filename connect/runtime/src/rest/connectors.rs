@@ -74,13 +74,21 @@ fn info_json(inner: &Inner, view: &ConnectorView) -> Json {
     })
 }
 
-/// `ConnectorStateInfo`.
-fn status_json(inner: &Inner, view: &ConnectorView) -> Json {
-    let tasks: Vec<Json> = view
-        .tasks
-        .iter()
-        .map(|task| task_json(inner, view, task))
-        .collect();
+/// `ConnectorStateInfo`. How far tasks are is none of Kafka's fields: it is there where it is asked for.
+fn status_json(inner: &Inner, view: &ConnectorView, with_progress: bool) -> Json {
+    let task = |task: &TaskView| {
+        let mut json = task_json(inner, view, task);
+        let id = TaskId {
+            connector: view.name.clone(),
+            task: task.task,
+        };
+        let board = &inner.environment.board;
+        if let Some(progress) = board.of(&id).filter(|_| with_progress) {
+            json["progress"] = progress;
+        }
+        json
+    };
+    let tasks: Vec<Json> = view.tasks.iter().map(task).collect();
     let mut connector = Map::new();
     connector.insert("state".to_owned(), view.state.into());
     connector.insert(
@@ -126,7 +134,8 @@ pub(super) async fn list(State(inner): Shared, RawQuery(query): RawQuery) -> Ans
     for view in names.iter().filter_map(|name| herder.view(name)) {
         let mut one = Map::new();
         if status {
-            one.insert("status".to_owned(), status_json(&inner, &view));
+            let progress = expand.contains(&"progress");
+            one.insert("status".to_owned(), status_json(&inner, &view, progress));
         }
         if info {
             one.insert("info".to_owned(), info_json(&inner, &view));
@@ -320,17 +329,26 @@ pub(super) async fn patch_config(
 
 /// A connector's status.
 pub(crate) fn status(inner: &Inner, name: &str) -> Result<Json, ApiError> {
+    status_with(inner, name, false)
+}
+
+fn status_with(inner: &Inner, name: &str, progress: bool) -> Result<Json, ApiError> {
     let view = inner
         .herder
         .read()
         .view(name)
         .ok_or_else(|| ApiError::new(404, format!("No status found for connector {name}")))?;
-    Ok(status_json(inner, &view))
+    Ok(status_json(inner, &view, progress))
 }
 
-/// `GET /connectors/{name}/status`.
-pub(super) async fn get_status(State(inner): Shared, Path(name): Path<String>) -> Answer {
-    Ok(body::json(200, &status(&inner, &name)?))
+/// `GET /connectors/{name}/status[?expand=progress]`.
+pub(super) async fn get_status(
+    State(inner): Shared,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let progress = parameters(query.as_deref(), "expand").contains(&"progress");
+    Ok(body::json(200, &status_with(&inner, &name, progress)?))
 }
 
 /// `POST /connectors/{name}/restart[?includeTasks=…&onlyFailed=…]` (KIP-745).

@@ -10,6 +10,7 @@
 //! [`Pulse`]; the run is then left behind, fenced by the transactional id (sources) or the stored offsets (sinks).
 
 mod backoff;
+mod board;
 mod dead_letter;
 mod failure;
 mod letters;
@@ -34,6 +35,8 @@ use crate::herder::{End, TaskId};
 use crate::secrets::{self, Secrets};
 use crate::store::OffsetStore;
 use crate::supervisor::FailureClass;
+pub(crate) use board::Board;
+use board::Meter;
 use failure::Failure;
 use lifecycle::{Control, Phase};
 
@@ -46,6 +49,7 @@ pub(crate) struct Environment {
     pub(crate) offsets: OffsetStore,
     pub(crate) config: ConnectConfig,
     pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) board: Arc<Board>,
     /// Unbounded: a run sends a handful of events, and must not wait for the herder to end.
     pub(crate) events: mpsc::UnboundedSender<TaskEvent>,
 }
@@ -192,6 +196,7 @@ pub(crate) fn start(
         .stack_size(STACK_BYTES)
         .spawn(move || {
             let events = environment.events.clone();
+            let board = Arc::clone(&environment.board);
             let secrets = assignment.resolve();
             let hide = |trace| match &secrets {
                 Ok(secrets) => secrets.hide(trace),
@@ -213,6 +218,7 @@ pub(crate) fn start(
                     trace: hide(panic_trace(&*panic)),
                 },
             };
+            board.clear(&id, run);
             // Nobody listens any more when the worker has stopped.
             let _ = events.send(TaskEvent::Ended { id, run, end });
         })?;
@@ -272,6 +278,11 @@ impl Seat {
             task: self.assignment.id.task,
             config: self.assignment.task_config.clone(),
         }
+    }
+
+    fn meter(&self) -> Meter {
+        let assignment = &self.assignment;
+        Meter::new(&self.environment.board, &assignment.id, assignment.run)
     }
 
     fn report(&self, phase: Phase) {

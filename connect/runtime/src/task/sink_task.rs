@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use connect_api::{
-    ConnectError, ConnectorKind, OpenPartition, PutReport, Record, RejectedRow, SinkBatch,
+    ConnectError, ConnectorKind, Flushed, OpenPartition, PutReport, Record, RejectedRow, SinkBatch,
     SinkRecord, SinkTask, TopicPartition, Traced,
 };
 use log_api::{
@@ -152,6 +152,7 @@ async fn read(
     let flush_every = Duration::from_millis(seat.environment.config.offset_flush_interval_ms);
     let flush_idle_after = FLUSH_IDLE_AFTER.min(flush_every);
     let mut shown = None;
+    let mut meter = seat.meter();
     let mut refreshed = Instant::now();
     let mut flushed = Instant::now();
     loop {
@@ -211,6 +212,12 @@ async fn read(
             }
         };
         let idle = runs.iter().all(|run| run.is_empty());
+        meter.count(runs.iter().map(Records::len).sum());
+        if meter.is_due() {
+            let mut progress = task.progress();
+            progress.figures.extend(flow.lag(seat).await);
+            meter.show(progress);
+        }
         if let Err(stopped) = flow.deliver(seat, task, &runs).await? {
             return Ok(Err(stopped));
         }
@@ -237,8 +244,12 @@ struct Flow {
     resets: Resets,
     /// The open partitions' incarnations: committed as the metadata of their offsets.
     incarnations: HashMap<TopicPartition, String>,
+    /// The next offset of each open partition, once it is known.
+    positions: HashMap<TopicPartition, i64>,
     /// Positions that were put and whose offsets are not committed yet.
     moved: HashMap<TopicPartition, i64>,
+    /// The offsets that this run committed.
+    committed: HashMap<TopicPartition, i64>,
     /// Read batch by batch: one of those ahead cannot be read, but the ones before it can.
     careful: bool,
     used: std::collections::HashSet<Arc<str>>,
@@ -267,7 +278,9 @@ impl Flow {
             desk: ErrorDesk::new(settings.errors, id, seat.assignment.plugin.class()),
             resets: Resets::among(&environment.offsets.load(&id.connector).await?),
             incarnations: HashMap::new(),
+            positions: HashMap::new(),
             moved: HashMap::new(),
+            committed: HashMap::new(),
             careful: false,
             used: Default::default(),
             read: counter("kafka_connect_sink_task_metrics_sink_record_read_total"),
@@ -352,6 +365,8 @@ impl Flow {
             .collect();
         let committed = log.admin().committed(&self.group, &named).await?;
         self.moved.clear();
+        self.committed.clear();
+        self.positions.clear();
         let mut assignment = Vec::with_capacity(partitions.len());
         for (open, committed) in partitions.iter().zip(committed) {
             let partition = &open.partition;
@@ -361,6 +376,9 @@ impl Flow {
                 Some(next) => Start::Offset(next),
                 None => self.start(&*log.admin(), partition).await?,
             };
+            if let Start::Offset(next) = start {
+                self.positions.insert(partition.clone(), next);
+            }
             assignment.push((partition.clone(), start));
         }
         let options = ReaderOptions {
@@ -368,6 +386,18 @@ impl Flow {
             ..ReaderOptions::default()
         };
         Ok(Ok(log.reader(options, assignment).await?))
+    }
+
+    /// Records that are in the log and not put yet, of the partitions whose position is known; nothing where the log
+    /// cannot tell now.
+    async fn lag(&self, seat: &Seat) -> Option<(&'static str, i64)> {
+        let admin = seat.environment.log.admin();
+        let mut behind = 0_i64;
+        for (partition, position) in &self.positions {
+            let end = admin.offset(partition, OffsetSpec::Latest).await.ok()?;
+            behind = behind.saturating_add((end - position).max(0));
+        }
+        Some(("lag_records", behind))
     }
 
     /// Where to begin in a partition of which nothing is known. The end is looked up now and committed with the next
@@ -519,6 +549,7 @@ impl Flow {
         }
         self.sent.increment(count);
         for (partition, position) in batch.positions {
+            self.positions.insert(partition.clone(), position);
             self.moved.insert(partition, position);
         }
         Ok(Ok(()))
@@ -681,20 +712,29 @@ impl Flow {
         if self.moved.is_empty() {
             return Ok(());
         }
-        {
+        let flushed = {
             let _call = seat.pulse.call();
             match task.flush().await {
-                Ok(()) => {}
+                Ok(flushed) => flushed,
                 Err(error) if error.retryable() => {
                     tracing::warn!(connector = seat.assignment.id.connector, %error, "flush is tried again");
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
-        }
-        let offsets = self
-            .moved
+        };
+        let durable = durable(&self.moved, flushed).map_err(|issue| {
+            let class = seat.assignment.plugin.class();
+            Failure::fatal(format!(
+                "{class} breaks the contract of flush: {issue}; this is a defect of the connector"
+            ))
+        })?;
+        let news = |(partition, offset): &(&TopicPartition, &i64)| {
+            self.committed.get(*partition) != Some(*offset)
+        };
+        let offsets: Vec<OffsetCommit> = durable
             .iter()
+            .filter(news)
             .map(|(partition, offset)| OffsetCommit {
                 partition: partition.clone(),
                 offset: *offset,
@@ -705,6 +745,9 @@ impl Flow {
                     .unwrap_or_default(),
             })
             .collect();
+        if offsets.is_empty() {
+            return Ok(());
+        }
         match seat
             .environment
             .log
@@ -712,7 +755,12 @@ impl Flow {
             .commit_offsets(&self.group, offsets)
             .await
         {
-            Ok(()) => self.moved.clear(),
+            Ok(()) => {
+                // What the sink holds back is asked for again with the next flush.
+                self.moved
+                    .retain(|partition, put| durable.get(partition) != Some(&*put));
+                self.committed.extend(durable);
+            }
             Err(error) if error.retryable() => {
                 tracing::warn!(connector = seat.assignment.id.connector, %error, "offsets are committed later");
             }
@@ -720,6 +768,31 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// The offsets that may be committed: those that were put, as far as the sink says that they are durable.
+///
+/// # Errors
+/// What is wrong with what it says: taken at its word, records that are nowhere would never come again.
+fn durable(
+    moved: &HashMap<TopicPartition, i64>,
+    flushed: Flushed,
+) -> Result<HashMap<TopicPartition, i64>, String> {
+    let Flushed::UpTo(offsets) = flushed else {
+        return Ok(moved.clone());
+    };
+    let known = offsets
+        .into_iter()
+        .filter(|(partition, _)| moved.contains_key(partition));
+    known
+        .map(|(partition, offset)| match moved.get(&partition) {
+            Some(put) if (0..=*put).contains(&offset) => Ok((partition, offset)),
+            Some(put) => Err(format!(
+                "it says that {partition} is durable up to {offset}, and was given what is before {put}"
+            )),
+            None => Err(format!("it names {partition}, of which nothing was put")),
+        })
+        .collect()
 }
 
 /// The first offset behind a batch that cannot be read and begins at `base`: it says itself how many offsets it has, but
@@ -805,6 +878,28 @@ fn contract_issue(rows: &[RejectedRow], records: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_put_can_be_durable() {
+        let partition = |number| TopicPartition::new("t", number);
+        let moved = HashMap::from([(partition(0), 10), (partition(1), 5)]);
+        let up_to = |offsets: &[(i32, i64)]| {
+            let offsets = offsets.iter();
+            let offsets = offsets.map(|(number, offset)| (partition(*number), *offset));
+            durable(&moved, Flushed::UpTo(offsets.collect()))
+        };
+        assert_eq!(durable(&moved, Flushed::All), Ok(moved.clone()));
+        assert_eq!(up_to(&[]), Ok(HashMap::new()));
+        // Of a partition that did not move it may say what it said before.
+        let some = up_to(&[(0, 7), (2, 99)]);
+        assert_eq!(some, Ok(HashMap::from([(partition(0), 7)])));
+        for offset in [11, -1] {
+            assert!(
+                up_to(&[(0, offset)]).unwrap_err().contains("t-0"),
+                "{offset}"
+            );
+        }
+    }
 
     #[test]
     fn rejected_rows_are_ascending_and_of_the_batch() {

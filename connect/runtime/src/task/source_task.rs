@@ -92,6 +92,7 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
     }
     backoff.reset();
     let mut shown = None;
+    let mut meter = seat.meter();
     loop {
         match seat.control() {
             Control::Stop => {
@@ -130,6 +131,12 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
                 polled = task.poll(budget) => polled,
             }
         };
+        if let Ok(Poll::Batch { records, .. }) = &polled {
+            meter.count(records.len());
+        }
+        if meter.is_due() {
+            meter.show(task.progress());
+        }
         match polled {
             Ok(Poll::Batch {
                 records,

@@ -173,6 +173,7 @@ impl ConnectWorker {
             offsets,
             config: config.clone(),
             sandbox,
+            board: Arc::default(),
             events: events_in,
         });
         let inner = Arc::new(Inner {

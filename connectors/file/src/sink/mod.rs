@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin,
-    FieldIssue, JsonStyle, OpenPartition, PutReport, Record, RejectedRow, Rule, SinkBatch,
+    FieldIssue, Flushed, JsonStyle, OpenPartition, PutReport, Record, RejectedRow, Rule, SinkBatch,
     SinkTask, Task, TaskContext, TopicPartition, Value, Width,
 };
 
@@ -221,12 +221,12 @@ impl SinkTask for FileSinkTask {
         Ok(PutReport::Taken)
     }
 
-    async fn flush(&mut self) -> Result<(), ConnectError> {
+    async fn flush(&mut self) -> Result<Flushed, ConnectError> {
         let settings = self.settings()?.clone();
-        match &mut self.output {
-            Some(output) if output.dirty => output.make_durable(&settings),
-            _ => Ok(()),
+        if let Some(output) = self.output.as_mut().filter(|output| output.dirty) {
+            output.make_durable(&settings)?;
         }
+        Ok(Flushed::All)
     }
 
     async fn close(&mut self, _: &[TopicPartition]) -> Result<(), ConnectError> {
