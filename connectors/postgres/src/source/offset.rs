@@ -200,6 +200,7 @@ fn scan_to_json(scan: &Scan) -> Json {
         "high": scan.high.0,
         "upto": scan.upto,
         "done": scan.done,
+        "in_part": scan.in_part,
     })
 }
 
@@ -220,6 +221,8 @@ fn scan_from_json(scan: &Json) -> Option<Scan> {
         high: Lsn(scan.get("high")?.as_u64()?),
         upto,
         done: scan.get("done")?.as_bool()?,
+        // Offsets of earlier versions lack it.
+        in_part: scan.get("in_part").and_then(Json::as_bool).unwrap_or(false),
     })
 }
 
@@ -270,6 +273,7 @@ mod tests {
                     high: Lsn(200),
                     upto: Some(vec!["7".to_owned()]),
                     done: false,
+                    in_part: snapshot == Snapshot::Running,
                 }],
                 request: Some(Request {
                     tables: vec!["public.t".to_owned()],

@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::filter::Patterns;
 use super::pgoutput::{Cell, Tuple};
+use super::view::Scan;
 
 /// What a row of the signal table asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +134,13 @@ impl Request {
         self.asks(&format!("{schema}.{table}"))
     }
 
+    /// Whether what was read so far says nothing once this is read: an earlier reading in part, and a whole one unless
+    /// this reads in part only.
+    pub(super) fn supersedes(&self, scan: &Scan) -> bool {
+        let whole = self.condition(&scan.schema, &scan.table).is_none();
+        self.names(&scan.schema, &scan.table) && (whole || scan.in_part)
+    }
+
     fn asks(&self, name: &str) -> bool {
         Patterns::parse("data-collections", &self.tables.join(","))
             .is_ok_and(|patterns| patterns.matches(name))
@@ -186,6 +194,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::lsn::Lsn;
 
     fn row(kind: &str, data: &str) -> Tuple {
         ["1", kind, data]
@@ -251,6 +260,38 @@ mod tests {
         // Once whole it stays so.
         assert_eq!(condition(&few.clone().and(whole).and(more)), None);
         assert_eq!(condition(&few.and(elsewhere)).as_deref(), Some("id < 5"));
+    }
+
+    #[test]
+    fn what_reads_in_part_leaves_what_was_read_whole() {
+        let request = Request {
+            tables: vec!["s.t".to_owned(), "s.u".to_owned()],
+            conditions: vec![("s.t".to_owned(), "id < 5".to_owned())],
+            incremental: true,
+        };
+        let scan = |table: &str, in_part| Scan {
+            schema: "s".to_owned(),
+            table: table.to_owned(),
+            view: None,
+            high: Lsn(0),
+            upto: None,
+            done: true,
+            in_part,
+        };
+        for (table, in_part, superseded) in [
+            ("t", false, false),
+            ("t", true, true),
+            ("u", false, true),
+            ("u", true, true),
+            ("v", false, false),
+            ("v", true, false),
+        ] {
+            assert_eq!(
+                request.supersedes(&scan(table, in_part)),
+                superseded,
+                "{table} {in_part}"
+            );
+        }
     }
 
     #[test]

@@ -175,7 +175,13 @@ impl Snapshot {
                     config.capture.snapshot.takes(&name)
                 }
             })
-            .filter(|table| !is_done(&beginning.scans, table))
+            .filter(|table| {
+                let in_part = beginning
+                    .request
+                    .as_ref()
+                    .is_some_and(|request| request.condition(&table.schema, &table.name).is_some());
+                !is_done(&beginning.scans, table, in_part)
+            })
             .collect();
         Ok(Self {
             shared,
@@ -308,7 +314,7 @@ impl Snapshot {
             .iter()
             .map(|column| quoted(&column.column.name))
             .collect();
-        let (scan, behind) = self.scan_of(&table);
+        let (scan, behind) = self.scan_of(&table, is_asked);
         let Some(entry) = self.tables.pop_front() else {
             return Ok(false);
         };
@@ -339,11 +345,11 @@ impl Snapshot {
     }
 
     /// The scan that the rows of a table belong to, and the key behind which it begins.
-    fn scan_of(&mut self, table: &Table) -> (usize, Option<Vec<String>>) {
+    fn scan_of(&mut self, table: &Table, in_part: bool) -> (usize, Option<Vec<String>>) {
         let ordered = !table.primary().is_empty();
         let mut behind = None;
         for (index, scan) in self.scans.iter().enumerate() {
-            if scan.schema == table.schema && scan.table == table.name {
+            if scan.is_of(&table.schema, &table.name, in_part) {
                 if !ordered {
                     // Read anew; its changes are judged by the first reading (invariant 3).
                     return (index, None);
@@ -354,8 +360,8 @@ impl Snapshot {
         self.scans.push(Scan {
             schema: table.schema.clone(),
             table: table.name.clone(),
-            view: self.view.clone(),
-            high: self.high,
+            view: self.view.clone().filter(|_| !in_part),
+            high: if in_part { Lsn(0) } else { self.high },
             upto: None,
             done: false,
         });
@@ -412,6 +418,7 @@ impl Snapshot {
             Ok(Ok(row)) => Ok(Some(row)),
             Ok(Err(error)) if self.passes_over(&error).await => Ok(Some(None)),
             Ok(Err(error)) => Err(self.refused(error)),
+            in_part,
         }
     }
 
@@ -439,11 +446,6 @@ impl Snapshot {
             error = %server,
             "a signal's condition cannot be applied: the table is passed over"
         );
-        // Its changes behind the signal are all to come.
-        if let Some(scan) = self.scans.get_mut(reading.scan) {
-            scan.view = None;
-            scan.high = Lsn(0);
-        }
         true
     }
 
@@ -617,10 +619,10 @@ fn may_be_of_condition(code: &str) -> bool {
     )
 }
 
-fn is_done(scans: &[Scan], table: &TableEntry) -> bool {
+fn is_done(scans: &[Scan], table: &TableEntry, in_part: bool) -> bool {
     scans
         .iter()
-        .any(|scan| scan.schema == table.schema && scan.table == table.name && scan.done)
+        .any(|scan| scan.is_of(&table.schema, &table.name, in_part) && scan.done)
 }
 
 #[cfg(test)]

@@ -130,9 +130,7 @@ impl Streaming {
     fn request(&mut self, behind: Mark, request: Request) -> Offset {
         let mut offset = self.offset(behind);
         offset.snapshot = Snapshot::Running;
-        offset
-            .scans
-            .retain(|scan| !request.names(&scan.schema, &scan.table));
+        offset.scans.retain(|scan| !request.supersedes(scan));
         offset.request = Some(request);
         self.requested = Some(offset.clone());
         offset

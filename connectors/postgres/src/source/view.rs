@@ -109,11 +109,22 @@ pub(super) struct Scan {
     pub(super) upto: Option<Vec<String>>,
     /// Whether the table was read to its end.
     pub(super) done: bool,
+    /// Whether only rows of a condition were read. Nobody but the database can tell which rows these are, so that such
+    /// a scan passes over no change: it tells how far the reading is, and rows of it may come twice.
+    pub(super) in_part: bool,
 }
 
 impl Scan {
+    /// Whether it is one of this table, and of this kind.
+    pub(super) fn is_of(&self, schema: &str, table: &str, in_part: bool) -> bool {
+        self.schema == schema && self.table == table && self.in_part == in_part
+    }
+
     /// Whether a row with this key belongs to this scan, or to an earlier one.
     fn covers(&self, key: Option<&[KeyPart]>, types: &[u32]) -> bool {
+        if self.in_part {
+            return false;
+        }
         if self.done {
             return true;
         }
@@ -194,6 +205,7 @@ mod tests {
             high: Lsn(1000),
             upto: upto.map(|key| vec![key.to_owned()]),
             done,
+            in_part: false,
         };
         let scans = [
             scan("10:10:", Some("41"), false),
@@ -215,5 +227,32 @@ mod tests {
         assert!(!judge(42, 15, 1000), "nothing is passed over behind high");
         assert!(known(scans.iter(), None, &[25], 15, Lsn(1)));
         assert!(!known([].iter(), None, &[], 15, Lsn(1)));
+        // Rows outside of a condition were not read, and nobody here knows which these are.
+        let in_part = Scan {
+            in_part: true,
+            ..scan("30:30:", None, true)
+        };
+        assert!(!known(
+            [in_part.clone()].iter(),
+            Some(&[KeyPart::Integer(7)]),
+            &[23],
+            15,
+            Lsn(1)
+        ));
+        let behind_part = [in_part, scans[1].clone()];
+        assert!(known(
+            behind_part.iter(),
+            Some(&[KeyPart::Integer(7)]),
+            &[23],
+            15,
+            Lsn(1)
+        ));
+        assert!(!known(
+            behind_part.iter(),
+            Some(&[KeyPart::Integer(7)]),
+            &[23],
+            25,
+            Lsn(1)
+        ));
     }
 }

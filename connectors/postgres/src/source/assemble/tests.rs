@@ -95,6 +95,7 @@ fn what_a_snapshot_had_read_is_remembered_until_it_cannot_come_again() {
         high: Lsn(1000),
         upto: None,
         done: true,
+        in_part: false,
     };
     let mut assembler = assembler(vec![scan]);
     for (xid, commit) in [(5, 100), (6, 200), (7, 300)] {
