@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, OpenPartition, PutReport, Record, Schema, SchemaType,
-    SinkBatch, SinkRecord, SinkTask, Struct, Task, TaskContext, Text, TopicPartition, Value,
-    conformance, logical,
+    ConfigMap, ConnectError, ConnectorPlugin, Header, OpenPartition, PutReport, Record, Schema,
+    SchemaType, SinkBatch, SinkRecord, SinkTask, Struct, Task, TaskContext, Text, TopicPartition,
+    Value, conformance, logical,
 };
 use connector_postgres::PostgresSink;
 
@@ -106,6 +106,7 @@ async fn everything() {
     tables_that_cannot_grow(&server).await;
     codes_of_triggers_and_generated_columns(&server).await;
     events_of_debezium(&server).await;
+    rows_that_move(&server).await;
     fields_that_become_columns(&server).await;
     rows_of_nulls(&server).await;
     other_lives_of_a_topic(&server).await;
@@ -836,6 +837,79 @@ async fn events_of_debezium(server: &Postgres) {
         server.rows("SELECT id, name, big FROM events").await,
         ["1|c|text"]
     );
+}
+
+/// A row whose new key has a large value that nobody sent keeps it, whatever is in one batch with what.
+async fn rows_that_move(server: &Postgres) {
+    let moved = |to: &str| Header {
+        name: Text::from("__debezium.newkey"),
+        value: Value::text(to),
+    };
+    let event = |op: &str, after: &str| {
+        format!(r#"{{"before":null,"after":{after},"source":{{}},"op":"{op}"}}"#)
+    };
+    let rows = [
+        (r#"{"id":1}"#, event("c", r#"{"id":1,"n":1,"big":"one"}"#)),
+        (r#"{"id":2}"#, event("c", r#"{"id":2,"n":2,"big":"two"}"#)),
+        (r#"{"id":1}"#, event("d", "null")),
+        (r#"{"id":1}"#, "null".to_owned()),
+        (
+            r#"{"id":3}"#,
+            event(
+                "c",
+                r#"{"id":3,"n":3,"big":"__debezium_unavailable_value"}"#,
+            ),
+        ),
+        // The old key is free again, and the new one was taken by what an earlier life left.
+        (r#"{"id":1}"#, event("c", r#"{"id":1,"n":9,"big":"again"}"#)),
+        (r#"{"id":1}"#, event("d", "null")),
+        (
+            r#"{"id":2}"#,
+            event(
+                "c",
+                r#"{"id":2,"n":8,"big":"__debezium_unavailable_value"}"#,
+            ),
+        ),
+        (
+            r#"{"id":2}"#,
+            event(
+                "u",
+                r#"{"id":2,"n":7,"big":"__debezium_unavailable_value"}"#,
+            ),
+        ),
+    ];
+    for (table, at_once) in [("moving_whole", true), ("moving_single", false)] {
+        server
+            .client()
+            .await
+            .batch_execute(&format!(
+                "CREATE TABLE {table} (id int PRIMARY KEY, n int, big text NOT NULL)"
+            ))
+            .await
+            .unwrap();
+        let context = context(server, table, &[("table.name.format", table)]);
+        let mut task = open(&context, "moving").await;
+        let texts: Vec<(&str, &str)> = rows.iter().map(|(key, value)| (*key, &**value)).collect();
+        let mut all = batch("moving", 0, &texts);
+        all.records[2].record.headers.push(moved(r#"{"id":3}"#));
+        all.records[6]
+            .record
+            .headers
+            .push(moved(r#"{"schema":{"type":"struct"},"payload":{"id":2}}"#));
+        let size = if at_once { all.records.len() } else { 1 };
+        for records in all.records.chunks(size) {
+            let part = SinkBatch {
+                records: records.to_vec(),
+                positions: vec![(
+                    TopicPartition::new("moving", 0),
+                    records.last().unwrap().offset + 1,
+                )],
+            };
+            put(&mut task, &part).await;
+        }
+        let sql = format!("SELECT id, n, big FROM {table} ORDER BY id");
+        assert_eq!(server.rows(&sql).await, ["2|7|again", "3|3|one"], "{table}");
+    }
 }
 
 async fn fields_that_become_columns(server: &Postgres) {

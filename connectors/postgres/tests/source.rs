@@ -1571,12 +1571,18 @@ async fn source_and_sink_copy_a_table(server: &Postgres) {
         ],
     )
     .await;
-    let columns = "id int PRIMARY KEY, n numeric(9,2), tx text, d date, ts timestamp, tz timestamptz, b bool, j jsonb, u uuid";
+    let columns = "id int PRIMARY KEY, n numeric(9,2), tx text, d date, ts timestamp, ts3 timestamp(3), tz timestamptz, \
+                   ti time, t3 time(3), iv interval, b bool, j jsonb, u uuid, mo money, by bytea, bi bit(5), b1 bit(1), \
+                   p point, da date[], na numeric(9,2)[], ba bytea[], ta text[], ia int[], big text NOT NULL";
     scenario
         .run(&format!(
-            "CREATE TABLE t ({columns}); CREATE TABLE copy ({columns}); INSERT INTO t SELECT i, i / 7.0, 'x' || i, \
-             '2020-01-01', '2020-01-01 01:02:03.456789', '2020-01-01 01:02:03.456789+02', true, '{{\"a\": 1}}', \
-             md5(i::text)::uuid FROM generate_series(1, 50) i"
+            "CREATE TABLE t ({columns}); ALTER TABLE t ALTER big SET STORAGE EXTERNAL, ALTER ia SET STORAGE EXTERNAL; \
+             INSERT INTO t SELECT i, i / -7.0, 'x' || i, '2020-01-01', '2020-01-01 01:02:03.456789', \
+             '2020-01-01 01:02:03.456', '2020-01-01 01:02:03.456789+02', '01:02:03.000004', '24:00', '1 day 02:00', \
+             true, '{{\"a\": 1}}', md5(i::text)::uuid, i / 3.0::numeric, decode('00ff5c', 'hex'), (i % 32)::bit(5), \
+             (i % 2)::bit(1), point(i, -0.5), ARRAY['2020-01-01', NULL, 'infinity']::date[], ARRAY[1.5, -2]::numeric[], \
+             ARRAY['\\x00'::bytea], ARRAY['a\"b', NULL], ARRAY(SELECT generate_series(1, 2000)), repeat(i::text, 3000) \
+             FROM generate_series(1, 50) i"
         ))
         .await;
     let mut task = scenario.start().await;
@@ -1590,7 +1596,52 @@ async fn source_and_sink_copy_a_table(server: &Postgres) {
         unreachable!("a sink makes sink tasks");
     };
     let mut config = ConfigMap::new();
+    let records = std::mem::take(&mut scenario.records);
+    let same = |table: &str| {
+        format!(
+            "SELECT id, e.* FROM {table} AS x, jsonb_each(to_jsonb(x) || jsonb_build_object('iv', extract(epoch FROM iv), \
+             'ia', md5(ia::text), 'big', md5(big))) AS e"
+        )
+    };
+    for (number, schemas, at_once) in [
+        (1, true, true),
+        (2, true, false),
+        (3, false, true),
+        (4, false, false),
+    ] {
+        let copy = format!("copy{number}");
+        scenario
+            .run(&format!("CREATE TABLE {copy} ({columns})"))
+            .await;
+        let mut sent = records.clone();
+        if !schemas {
+            sent.iter_mut().for_each(forget_schemas);
+        }
+        write_rows(server, &copy, sent, at_once).await;
+        let difference = format!(
+            "SELECT coalesce(string_agg(d::text, ';'), '') FROM (({0} EXCEPT {1}) UNION ALL ({1} EXCEPT {0})) d",
+            same("t"),
+            same(&copy)
+        );
+        let difference = scenario.one(&difference).await;
+        assert!(difference.is_empty(), "{copy}: {difference:.1000}");
+        let rows = format!("SELECT count(*)::text FROM {copy}");
+        assert_eq!(scenario.one(&rows).await, "50");
+    }
+}
     for (key, value) in [
+/// A record as a converter without schemas reads it.
+fn forget_schemas(record: &mut Record) {
+    let plain = |value: &Value| Value::parse_json(value.to_json().as_str()).unwrap();
+    (record.key, record.key_schema) = (plain(&record.key), None);
+    (record.value, record.value_schema) = (plain(&record.value), None);
+    for header in &mut record.headers {
+        header.value = Value::String(header.value.to_json());
+    }
+}
+
+/// Puts records into a table of database `copied`, in one batch or one by one.
+async fn write_rows(server: &Postgres, table: &str, records: Vec<Record>, at_once: bool) {
         (
             "connection.url",
             format!("postgresql://postgres@127.0.0.1:{}/copied", server.port).as_str(),

@@ -272,13 +272,30 @@ async fn write(
     config: &SinkConfig,
     rows: &[(usize, Row)],
 ) -> Result<(), Failure> {
-    let steps = match config.insert_mode {
-        InsertMode::Upsert => {
-            let identities = identity::of_rows(session, rows).await?;
-            reduced(rows, &identities)
+    if config.insert_mode == InsertMode::Insert {
+        return run_steps(session, config, in_order(rows)).await;
+    }
+    // Rows that move end a part: what comes behind may be about their new key.
+    for part in rows.split_inclusive(|(_, row)| row.moved_to.is_some()) {
+        let (rest, moved) = match part.split_last() {
+            Some(((_, last), before)) if last.moved_to.is_some() => (before, Some(last)),
+            _ => (part, None),
+        };
+        let identities = identity::of_rows(session, rest, config.decimals).await?;
+        run_steps(session, config, reduced(rest, &identities)).await?;
+        if let Some((row, new)) = moved.and_then(|row| row.moved_to.as_ref().map(|new| (row, new)))
+        {
+            move_row(session, config, row, new).await?;
         }
-        InsertMode::Insert => in_order(rows),
-    };
+    }
+    Ok(())
+}
+
+async fn run_steps(
+    session: &mut Session,
+    config: &SinkConfig,
+    steps: Vec<Step>,
+) -> Result<(), Failure> {
     for step in steps {
         let Some(table) = session.tables.get(&step.table).cloned() else {
             // Deletes from a table that is not there.
@@ -290,6 +307,69 @@ async fn write(
         }
     }
     Ok(())
+}
+
+/// Gives a row another key. Where the row is there, one that has the new key already is what an earlier attempt, or an
+/// earlier life of the topic, left.
+async fn move_row(
+    session: &mut Session,
+    config: &SinkConfig,
+    row: &Row,
+    new: &Columns,
+) -> Result<(), Failure> {
+    let Some(table) = session.tables.get(&row.table).cloned() else {
+        return Ok(());
+    };
+    let name = row.table.quoted();
+    let (mut parameters, mut is_old, mut is_new, mut of_old, mut set) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((column, old), (_, new)) in row.key.iter().zip(new) {
+        let Some(described) = table.columns.get(column) else {
+            return Err(missing(&row.table, column));
+        };
+        for cell in [old, new] {
+            let cells = std::iter::once(cell);
+            parameters.push(table::sent(column, described, cells, config.decimals)?);
+        }
+        let place = parameters.len();
+        let quoted = quote(column);
+        let old = cast(&format!("u.c{}", place - 1), &described.sql_type);
+        let new = cast(&format!("u.c{place}"), &described.sql_type);
+        is_old.push(format!("t.{quoted} = {old}"));
+        is_new.push(format!("t.{quoted} = {new}"));
+        of_old.push(format!("o.{quoted} = {old}"));
+        set.push(format!("{quoted} = {new}"));
+    }
+    let from = unnested(parameters.len());
+    let (is_old, is_new, of_old) = (
+        is_old.join(" AND "),
+        is_new.join(" AND "),
+        of_old.join(" AND "),
+    );
+    let make_room = format!(
+        "DELETE FROM {name} AS t USING {from} WHERE {is_new} AND NOT ({is_old}) \
+         AND EXISTS (SELECT FROM {name} AS o WHERE {of_old})"
+    );
+    let rename = format!(
+        "UPDATE {name} AS t SET {} FROM {from} WHERE {is_old}",
+        set.join(", ")
+    );
+    session.execute(&make_room, &parameters).await?;
+    session.execute(&rename, &parameters).await?;
+    Ok(())
+}
+
+fn missing(table: &TableName, column: &str) -> Failure {
+    Failure::TableChanged(format!("table {} has no column {column}", table.quoted()))
+}
+
+/// Arrays of text as rows `u` of columns `c1`, `c2`, ….
+fn unnested(columns: usize) -> String {
+    let arrays: Vec<String> = (1..=columns)
+        .map(|number| format!("${number}::text[]"))
+        .collect();
+    let aliases: Vec<String> = (1..=columns).map(|number| format!("c{number}")).collect();
+    format!("unnest({}) AS u({})", arrays.join(", "), aliases.join(", "))
 }
 
 /// What is left of a key's changes.
@@ -413,45 +493,28 @@ fn statement(
     table: &Table,
     chunk: &[Columns],
 ) -> Result<Prepared, Failure> {
-    let mut used: Vec<(String, String)> = Vec::new();
+    let mut used: Vec<(&str, String, &str)> = Vec::new();
     let mut parameters = Vec::new();
     for (place, (column, _)) in step.rows[0].iter().enumerate() {
-        let Some(Column {
-            sql_type: column_type,
-            ..
-        }) = table.columns.get(column)
-        else {
+        let Some(described) = table.columns.get(column) else {
             // A column without a type so far: all its values are NULL, or the table was widened for them.
             if chunk.iter().all(|row| row[place].1.text.is_none()) {
                 continue;
             }
-            return Err(Failure::TableChanged(format!(
-                "table {} has no column {column}",
-                step.table.quoted()
-            )));
+            return Err(missing(&step.table, column));
         };
-        used.push((quote(column), column_type.clone()));
-        parameters.push(
-            chunk
-                .iter()
-                .map(|row| row[place].1.for_column(column_type))
-                .collect(),
-        );
+        used.push((column.as_str(), quote(column), &*described.sql_type));
+        let cells = chunk.iter().map(|row| &row[place].1);
+        parameters.push(table::sent(column, described, cells, config.decimals)?);
     }
-    let arrays: Vec<String> = (1..=used.len())
-        .map(|number| format!("${number}::text[]"))
-        .collect();
-    let aliases: Vec<String> = (1..=used.len())
-        .map(|number| format!("c{number}"))
-        .collect();
-    let from = format!("unnest({}) AS u({})", arrays.join(", "), aliases.join(", "));
+    let from = unnested(used.len());
     let casts: Vec<String> = used
         .iter()
-        .zip(&aliases)
-        .map(|((_, column_type), alias)| cast(&format!("u.{alias}"), column_type))
+        .enumerate()
+        .map(|(place, (_, _, column_type))| cast(&format!("u.c{}", place + 1), column_type))
         .collect();
     let name = step.table.quoted();
-    let columns: Vec<&str> = used.iter().map(|(column, _)| column.as_str()).collect();
+    let columns: Vec<&str> = used.iter().map(|(_, column, _)| column.as_str()).collect();
     let sql = if step.delete {
         let conditions: Vec<String> = columns
             .iter()
@@ -478,9 +541,20 @@ fn statement(
             InsertMode::Insert => insert,
             InsertMode::Upsert => {
                 let key: Vec<String> = step.key.iter().map(|column| quote(column)).collect();
-                let set: Vec<String> = columns
+                let others: Vec<&str> = columns
                     .iter()
-                    .filter(|column| !key.iter().any(|of_key| of_key == *column))
+                    .copied()
+                    .filter(|column| !key.iter().any(|of_key| of_key == column))
+                    .collect();
+                let leaves_out = |(name, column): (&String, &Column)| {
+                    column.is_required && !used.iter().any(|(used, _, _)| used == name)
+                };
+                if table.columns.iter().any(leaves_out) {
+                    let sql = update_or_insert(&name, &columns, &casts, &from, (&key, &others));
+                    return Ok((sql, parameters));
+                }
+                let set: Vec<String> = others
+                    .iter()
                     .map(|column| format!("{column} = EXCLUDED.{column}"))
                     .collect();
                 let action = match set.is_empty() {
@@ -492,4 +566,46 @@ fn statement(
         }
     };
     Ok((sql, parameters))
+}
+
+/// An upsert whose rows leave out columns that may not be NULL: PostgreSQL refuses to insert such a row before it sees
+/// that there is one to be updated.
+fn update_or_insert(
+    name: &str,
+    columns: &[&str],
+    casts: &[String],
+    from: &str,
+    (key, others): (&[String], &[&str]),
+) -> String {
+    let given: Vec<String> = casts
+        .iter()
+        .zip(columns)
+        .map(|(value, column)| format!("{value} AS {column}"))
+        .collect();
+    let same = |row: &str| -> String {
+        let pairs = key
+            .iter()
+            .map(|column| format!("{row}.{column} = g.{column}"));
+        pairs.collect::<Vec<_>>().join(" AND ")
+    };
+    let set: Vec<String> = others
+        .iter()
+        .map(|column| format!("{column} = g.{column}"))
+        .collect();
+    let update = match set.is_empty() {
+        true => String::new(),
+        false => format!(
+            ", updated AS (UPDATE {name} AS t SET {} FROM given AS g WHERE {})",
+            set.join(", "),
+            same("t")
+        ),
+    };
+    let columns = columns.join(", ");
+    // All parts see the table as it was before the statement.
+    format!(
+        "WITH given AS (SELECT {} FROM {from}){update} INSERT INTO {name} ({columns}) SELECT {columns} FROM given AS g \
+         WHERE NOT EXISTS (SELECT FROM {name} AS t WHERE {})",
+        given.join(", "),
+        same("t")
+    )
 }

@@ -1,7 +1,12 @@
 //! Values as the text that PostgreSQL casts, and the column type that a new column gets for them.
+//!
+//! A change event that comes without schemas has numbers for times and base64 for decimals and bits, and does not say
+//! so. Its values are *bare*: the column that they go to says what they are, because Debezium chose their form by the
+//! type of the column that they come from. A copy of a table therefore needs columns of the same types.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use chrono::{DateTime, Datelike, Utc};
 use connect_api::{JsonStyle, Schema, SchemaType, Struct, Value, logical};
 
@@ -24,6 +29,8 @@ pub(super) enum Kind {
     TimestampWithZone,
     Interval,
     Uuid,
+    Bits,
+    Point,
     Json,
 }
 
@@ -47,6 +54,8 @@ impl Kind {
             Self::TimestampWithZone => "timestamptz",
             Self::Interval => "interval",
             Self::Uuid => "uuid",
+            Self::Bits => "bit varying",
+            Self::Point => "point",
             Self::Json => "jsonb",
         }
     }
@@ -85,6 +94,82 @@ impl Kind {
     }
 }
 
+/// How an event without schemas has decimals, as the source's `decimal.handling.mode` made them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Decimals {
+    /// Nobody said: a text that reads as a number and as base64 is refused.
+    #[default]
+    Unsaid,
+    /// Base64 of the unscaled number.
+    Precise,
+    /// Text.
+    Text,
+}
+
+/// A column's type as `format_type` prints it, taken apart: `numeric(10,2)[]`, `time(3) without time zone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape<'a> {
+    /// `numeric`, `time without time zone`; of another schema's type the name behind the point.
+    name: &'a str,
+    /// Within the brackets: a length, or digits.
+    first: Option<i32>,
+    second: Option<i32>,
+    is_array: bool,
+}
+
+impl<'a> Shape<'a> {
+    fn of(column_type: &'a str) -> Self {
+        let plain = column_type.trim_end_matches("[]");
+        let is_array = plain.len() < column_type.len();
+        let (name, brackets) = match plain.split_once('(') {
+            Some((before, rest)) => match rest.split_once(')') {
+                // `time(3) without time zone`: these few have a name around the brackets.
+                Some((digits, " without time zone")) if before == "time" => {
+                    ("time without time zone", digits)
+                }
+                Some((digits, " without time zone")) => ("timestamp without time zone", digits),
+                Some((digits, _)) => (before, digits),
+                None => (plain, ""),
+            },
+            None => (plain, ""),
+        };
+        let mut numbers = brackets.split(',').map(|number| number.trim().parse().ok());
+        Self {
+            name: name.rsplit('.').next().unwrap_or(name),
+            first: numbers.next().flatten(),
+            second: numbers.next().flatten(),
+            is_array,
+        }
+    }
+
+    fn item(self) -> Self {
+        Self {
+            is_array: false,
+            ..self
+        }
+    }
+
+    fn is_json(self) -> bool {
+        matches!(self.name, "json" | "jsonb")
+    }
+
+    /// What a bare number of a column of this type is: Debezium's adaptive form.
+    fn time_unit(self) -> Option<TimeUnit> {
+        let per_second = if self.first.is_some_and(|digits| digits <= 3) {
+            MILLIS
+        } else {
+            MICROS
+        };
+        Some(match self.name {
+            "date" => TimeUnit::Days,
+            "time without time zone" => TimeUnit::TimeOfDay(per_second),
+            "timestamp without time zone" => TimeUnit::Instant(per_second),
+            "interval" => TimeUnit::Duration,
+            _ => return None,
+        })
+    }
+}
+
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cell {
@@ -92,77 +177,94 @@ pub(super) struct Cell {
     pub(super) text: Option<String>,
     /// `None`: a NULL that nothing is known of.
     pub(super) kind: Option<Kind>,
+    /// The items of a list, for columns of arrays.
+    items: Option<Vec<Cell>>,
+    bare: bool,
 }
 
 impl Cell {
-    /// The cell of a value.
-    pub(super) fn of(value: &Value, schema: Option<&Schema>) -> Result<Self, String> {
-        let name = schema.and_then(|schema| schema.name.as_deref());
-        let (text, kind) = match value {
-            Value::Null => {
-                return Ok(Self {
-                    text: None,
-                    kind: schema.map(kind_of),
-                });
-            }
-            Value::Boolean(value) => (value.to_string(), Kind::Boolean),
-            Value::Int8(value) => (value.to_string(), Kind::SmallInt),
-            Value::Int16(value) => (value.to_string(), Kind::SmallInt),
-            Value::Int32(value) => match name.and_then(time_of) {
-                Some(unit) => (unit.text(i64::from(*value))?, unit.kind()),
-                None => (value.to_string(), Kind::Integer),
-            },
-            Value::Int64(value) => match name.and_then(time_of) {
-                Some(unit) => (unit.text(*value)?, unit.kind()),
-                None => (value.to_string(), Kind::BigInt),
-            },
-            Value::Float32(value) => (float(value.to_string()), Kind::Real),
-            Value::Float64(value) => (float(value.to_string()), Kind::Double),
-            Value::String(text) => (text.to_string(), name.map_or(Kind::Text, kind_of_text)),
-            Value::Struct(decimal) if name == Some(VARIABLE_SCALE_DECIMAL) => {
-                (variable_scale(decimal)?, Kind::Numeric)
-            }
-            Value::Bytes(_) if name == Some(logical::DECIMAL) => {
-                (json(value, schema, true)?, Kind::Numeric)
-            }
-            Value::Bytes(bytes) => (hex(bytes), Kind::Bytea),
-            // A number of more digits than other kinds hold.
-            Value::Json(text)
-                if text
-                    .as_str()
-                    .starts_with(|c: char| c == '-' || c.is_ascii_digit()) =>
-            {
-                (text.to_string(), Kind::Numeric)
-            }
-            Value::Array(_) | Value::Map(_) | Value::Struct(_) | Value::Json(_) => {
-                (json(value, schema, true)?, Kind::Json)
-            }
+    /// The cell of a value; one without a schema is `bare` where it is of a change event.
+    ///
+    /// # Errors
+    /// What PostgreSQL cannot store.
+    pub(super) fn of(value: &Value, schema: Option<&Schema>, bare: bool) -> Result<Self, String> {
+        let bare = bare && schema.is_none();
+        let Some((text, kind)) = text_of(value, schema)? else {
+            return Ok(Self {
+                text: None,
+                kind: schema.map(kind_of),
+                items: None,
+                bare,
+            });
         };
         if text.contains('\0') {
             return Err("text with a zero character, which PostgreSQL cannot store".to_owned());
         }
+        let items = match value {
+            Value::Array(items) => {
+                let schema = schema.and_then(|schema| match &schema.kind {
+                    SchemaType::Array(item) => Some(&**item),
+                    _ => None,
+                });
+                let items = items.iter().map(|item| Self::of(item, schema, bare));
+                Some(items.collect::<Result<_, _>>()?)
+            }
+            _ => None,
+        };
         Ok(Self {
             text: Some(text),
             kind: Some(kind),
+            items,
+            bare,
         })
     }
 
-    /// The text to send for a column of this type (as `format_type` prints it).
-    pub(super) fn for_column(&self, column_type: &str) -> Option<String> {
-        let text = self.text.as_ref()?;
-        let plain = match column_type.split_once('(') {
-            Some(_) if column_type.ends_with("[]") => "[]",
-            Some((plain, _)) => plain,
-            None => column_type,
+    /// The text to send for a column of this type (as `format_type` prints it, with lengths).
+    ///
+    /// # Errors
+    /// Why the value cannot be one of that type.
+    pub(super) fn for_column(
+        &self,
+        column_type: &str,
+        decimals: Decimals,
+    ) -> Result<Option<String>, String> {
+        self.shaped(Shape::of(column_type), decimals)
+    }
+
+    fn shaped(&self, shape: Shape<'_>, decimals: Decimals) -> Result<Option<String>, String> {
+        let Some(text) = &self.text else {
+            return Ok(None);
         };
-        Some(match (self.kind, plain) {
+        if let (Some(items), true) = (&self.items, shape.is_array) {
+            let mut out = String::new();
+            write_array(items, shape.item(), decimals, &mut out)?;
+            return Ok(Some(out));
+        }
+        if self.bare
+            && let Some(bare) = self.of_bare(text, shape, decimals)?
+        {
+            return Ok(Some(bare));
+        }
+        Ok(Some(match (self.kind, shape.name) {
             // JSON has no bytes: they come as base64.
             (Some(Kind::Text), "bytea") => bytes_of(text),
-            (Some(Kind::Text), "json" | "jsonb") => {
+            (Some(Kind::Text), _) if shape.is_json() => {
                 Value::text(text.as_str()).to_json().to_string()
             }
-            (Some(Kind::Json), plain) if plain.ends_with("[]") => {
-                array(text, plain).unwrap_or_else(|| text.clone())
+            (Some(Kind::Boolean), "bit" | "bit varying") => {
+                (if text == "true" { "1" } else { "0" }).to_owned()
+            }
+            (Some(Kind::Bits), "bit" | "bit varying") => fitted(text, shape),
+            (Some(Kind::Json | Kind::Text), "hstore") => {
+                hstore(text).unwrap_or_else(|| text.clone())
+            }
+            // A column that was made for the struct.
+            (Some(Kind::Point), _) if shape.is_json() => {
+                let (x, y) = text
+                    .trim_matches(['(', ')'])
+                    .split_once(',')
+                    .unwrap_or_default();
+                format!("{{\"x\":{x},\"y\":{y}}}")
             }
             // A column that was made for the number.
             (Some(Kind::Interval), "bigint") => {
@@ -173,8 +275,94 @@ impl Cell {
                 text.strip_suffix(".0").unwrap_or(text).to_owned()
             }
             _ => text.clone(),
-        })
+        }))
     }
+
+    /// What a bare value is to a column; `None` where it is what it looks like.
+    fn of_bare(
+        &self,
+        text: &str,
+        shape: Shape<'_>,
+        decimals: Decimals,
+    ) -> Result<Option<String>, String> {
+        match (self.kind, shape.name) {
+            (Some(Kind::SmallInt | Kind::Integer | Kind::BigInt), _) => {
+                let unit = shape.time_unit().zip(text.parse().ok());
+                unit.map(|(unit, value): (TimeUnit, i64)| unit.text(value))
+                    .transpose()
+            }
+            // JSON is text in events.
+            (Some(Kind::Text), "json" | "jsonb") => {
+                Ok(Value::parse_json(text).is_ok().then(|| text.to_owned()))
+            }
+            (Some(Kind::Text), "numeric") => {
+                let scale = shape.second.or(shape.first.map(|_| 0));
+                bare_decimal(text, scale, decimals).map(Some)
+            }
+            (Some(Kind::Text), "money") => {
+                bare_decimal(text, Some(MONEY_DIGITS), decimals).map(Some)
+            }
+            (Some(Kind::Text), "bit" | "bit varying") => {
+                let bytes = STANDARD
+                    .decode(text)
+                    .map_err(|_| format!("\"{text}\", which is neither bits nor base64 of bits"))?;
+                Ok(Some(fitted(&bits_of(&bytes), shape)))
+            }
+            (Some(Kind::Json), "numeric" | "point") => {
+                let value = Value::parse_json(text).map_err(|error| error.to_string())?;
+                match shape.name {
+                    "point" => Ok(point(&value)),
+                    _ => bare_variable_scale(&value),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The text of a value that is not null, and its kind.
+fn text_of(value: &Value, schema: Option<&Schema>) -> Result<Option<(String, Kind)>, String> {
+    let name = schema.and_then(|schema| schema.name.as_deref());
+    Ok(Some(match value {
+        Value::Null => return Ok(None),
+        Value::Boolean(value) => (value.to_string(), Kind::Boolean),
+        Value::Int8(value) => (value.to_string(), Kind::SmallInt),
+        Value::Int16(value) => (value.to_string(), Kind::SmallInt),
+        Value::Int32(value) => match name.and_then(time_of) {
+            Some(unit) => (unit.text(i64::from(*value))?, unit.kind()),
+            None => (value.to_string(), Kind::Integer),
+        },
+        Value::Int64(value) => match name.and_then(time_of) {
+            Some(unit) => (unit.text(*value)?, unit.kind()),
+            None => (value.to_string(), Kind::BigInt),
+        },
+        Value::Float32(value) => (float(value.to_string()), Kind::Real),
+        Value::Float64(value) => (float(value.to_string()), Kind::Double),
+        Value::String(text) => (text.to_string(), name.map_or(Kind::Text, kind_of_text)),
+        Value::Struct(decimal) if name == Some(VARIABLE_SCALE_DECIMAL) => {
+            (variable_scale(decimal)?, Kind::Numeric)
+        }
+        Value::Struct(_) if name == Some(POINT) => {
+            let point = point(value).ok_or("a point without x and y")?;
+            (point, Kind::Point)
+        }
+        Value::Bytes(_) if name == Some(logical::DECIMAL) => {
+            (json(value, schema, true)?, Kind::Numeric)
+        }
+        Value::Bytes(bytes) if name == Some(BITS) => (bits_of(bytes), Kind::Bits),
+        Value::Bytes(bytes) => (hex(bytes), Kind::Bytea),
+        // A number of more digits than other kinds hold.
+        Value::Json(text)
+            if text
+                .as_str()
+                .starts_with(|c: char| c == '-' || c.is_ascii_digit()) =>
+        {
+            (text.to_string(), Kind::Numeric)
+        }
+        Value::Array(_) | Value::Map(_) | Value::Struct(_) | Value::Json(_) => {
+            (json(value, schema, true)?, Kind::Json)
+        }
+    }))
 }
 
 /// How text becomes a value of a column.
@@ -189,18 +377,6 @@ pub(super) fn cast(expression: &str, column_type: &str) -> String {
     format!("{expression}::{column_type}")
 }
 
-/// A JSON array as PostgreSQL writes one; `None` if it is none.
-fn array(json: &str, column_type: &str) -> Option<String> {
-    let value = Value::parse_json(json).ok()?;
-    let Value::Array(items) = &value else {
-        return None;
-    };
-    let item_type = column_type.strip_suffix("[]").unwrap_or(column_type);
-    let mut text = String::new();
-    write_array(items, item_type, &mut text);
-    Some(text)
-}
-
 fn is_whole(column_type: &str) -> bool {
     matches!(column_type, "smallint" | "integer" | "bigint")
 }
@@ -213,29 +389,28 @@ fn bytes_of(text: &str) -> String {
     }
 }
 
-fn write_array(items: &[Value], item_type: &str, out: &mut String) {
-    let of_json = matches!(item_type, "json" | "jsonb");
+/// Items as PostgreSQL writes an array.
+fn write_array(
+    items: &[Cell],
+    item: Shape<'_>,
+    decimals: Decimals,
+    out: &mut String,
+) -> Result<(), String> {
     out.push('{');
-    for (index, item) in items.iter().enumerate() {
+    for (index, cell) in items.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        match item {
-            Value::Null => out.push_str("NULL"),
-            Value::Array(inner) if !of_json => write_array(inner, item_type, out),
-            Value::String(text) if item_type == "bytea" => {
-                quoted_item(&bytes_of(text.as_str()), out);
-            }
-            Value::Float64(_) if is_whole(item_type) => {
-                let text = item.to_json();
-                let text = text.as_str();
-                quoted_item(text.strip_suffix(".0").unwrap_or(text), out);
-            }
-            Value::String(text) if !of_json => quoted_item(text.as_str(), out),
-            other => quoted_item(other.to_json().as_str(), out),
+        match &cell.items {
+            Some(inner) if !item.is_json() => write_array(inner, item, decimals, out)?,
+            _ => match cell.shaped(item, decimals)? {
+                Some(text) => quoted_item(&text, out),
+                None => out.push_str("NULL"),
+            },
         }
     }
     out.push('}');
+    Ok(())
 }
 
 fn quoted_item(text: &str, out: &mut String) {
@@ -258,6 +433,8 @@ fn kind_of(schema: &Schema) -> Kind {
     match (&schema.kind, name) {
         (Type::String, Some(name)) => kind_of_text(name),
         (Type::Struct(_), Some(VARIABLE_SCALE_DECIMAL)) => Kind::Numeric,
+        (Type::Struct(_), Some(POINT)) => Kind::Point,
+        (Type::Bytes, Some(BITS)) => Kind::Bits,
         (Type::Bytes, Some(logical::DECIMAL)) => Kind::Numeric,
         (Type::Int8 | Type::Int16, _) => Kind::SmallInt,
         (Type::Int32, _) => Kind::Integer,
@@ -428,16 +605,131 @@ fn micros_of(text: &str) -> Option<i64> {
 const VARIABLE_SCALE_DECIMAL: &str = "io.debezium.data.VariableScaleDecimal";
 
 fn variable_scale(decimal: &Struct) -> Result<String, String> {
-    let (Some(Value::Int32(scale)), Some(value @ Value::Bytes(_))) =
+    let (Some(Value::Int32(scale)), Some(Value::Bytes(value))) =
         (decimal.field("scale"), decimal.field("value"))
     else {
         return Err("a decimal without scale and value".to_owned());
     };
+    unscaled(value.clone(), *scale)
+}
+
+/// The number that a big-endian number of bytes is with its point put in front of `scale` digits.
+fn unscaled(bytes: Bytes, scale: i32) -> Result<String, String> {
     let mut schema = Schema::new(SchemaType::Bytes).named(logical::DECIMAL);
     schema
         .parameters
         .insert("scale".to_owned(), scale.to_string());
-    json(value, Some(&schema), true)
+    json(&Value::Bytes(bytes), Some(&schema), true)
+}
+
+/// `{"scale":1,"value":"ew=="}`; anything else is what it looks like.
+fn bare_variable_scale(value: &Value) -> Result<Option<String>, String> {
+    let (Some(scale), Some(Value::String(text))) = (value.field("scale"), value.field("value"))
+    else {
+        return Ok(None);
+    };
+    let scale = match scale {
+        Value::Int64(scale) => i32::try_from(*scale).ok(),
+        Value::Int32(scale) => Some(*scale),
+        _ => None,
+    };
+    match (scale, STANDARD.decode(text.as_str())) {
+        (Some(scale), Ok(bytes)) => unscaled(bytes.into(), scale).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Digits that money has behind its point.
+const MONEY_DIGITS: i32 = 2;
+
+/// A bare text in a column of decimals with `scale` digits behind the point.
+fn bare_decimal(text: &str, scale: Option<i32>, decimals: Decimals) -> Result<String, String> {
+    // Debezium's words for what is no number.
+    let word = match text {
+        "NAN" => Some("NaN"),
+        "POSITIVE_INFINITY" => Some("Infinity"),
+        "NEGATIVE_INFINITY" => Some("-Infinity"),
+        _ => None,
+    };
+    if let Some(word) = word {
+        return Ok(word.to_owned());
+    }
+    let bytes = STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty());
+    let (Some(bytes), false) = (bytes, decimals == Decimals::Text) else {
+        return Ok(text.to_owned());
+    };
+    let is_number = text.parse::<f64>().is_ok();
+    // PostgreSQL prints all digits behind the point: a number of a column that has some has a point, base64 has none.
+    if is_number && decimals == Decimals::Unsaid && scale.is_none_or(|scale| scale == 0) {
+        return Err(format!(
+            "\"{text}\", which may be a number or the base64 of one: set decimal.handling.mode to that of the source, or \
+             let the source's converter write schemas"
+        ));
+    }
+    match scale {
+        Some(scale) => unscaled(bytes.into(), scale),
+        None => Err(format!(
+            "\"{text}\", the base64 of a decimal whose scale neither a schema nor the column tells: declare the column as \
+             numeric(precision, scale), or let the source's converter write schemas"
+        )),
+    }
+}
+
+/// Debezium's bits: a little-endian number.
+const BITS: &str = "io.debezium.data.Bits";
+
+/// Bytes of a little-endian number as bits, the highest first.
+fn bits_of(bytes: &[u8]) -> String {
+    let digits = bytes.iter().rev().map(|byte| format!("{byte:08b}"));
+    digits.collect()
+}
+
+/// Bits of a number in the length that the column has, or, where that may vary, without zeros in front: how many
+/// there were is not told.
+fn fitted(bits: &str, shape: Shape<'_>) -> String {
+    let number = bits.trim_start_matches('0');
+    let length = match (shape.name, shape.first) {
+        ("bit", length) => length.and_then(|length| usize::try_from(length).ok()),
+        _ => None,
+    };
+    let length = length.unwrap_or(1);
+    format!("{number:0>length$}")
+}
+
+/// Debezium's point: a struct of `x`, `y` and more.
+const POINT: &str = "io.debezium.data.geometry.Point";
+
+fn point(value: &Value) -> Option<String> {
+    let number = |name: &str| match value.field(name)? {
+        Value::Float64(number) => Some(float(number.to_string())),
+        Value::Int64(number) => Some(number.to_string()),
+        _ => None,
+    };
+    Some(format!("({},{})", number("x")?, number("y")?))
+}
+
+/// A JSON object of texts as PostgreSQL writes an hstore.
+fn hstore(json: &str) -> Option<String> {
+    let Ok(Value::Map(entries)) = Value::parse_json(json) else {
+        return None;
+    };
+    let mut out = String::new();
+    for (key, value) in &entries {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        let text = |value: &Value| match value {
+            Value::String(text) => text.to_string(),
+            other => other.to_json().to_string(),
+        };
+        quoted_item(&text(key), &mut out);
+        out.push_str("=>");
+        match value {
+            Value::Null => out.push_str("NULL"),
+            value => quoted_item(&text(value), &mut out),
+        }
+    }
+    Some(out)
 }
 
 /// What a text is that has a name in its schema.
@@ -476,8 +768,170 @@ mod tests {
     use super::*;
 
     fn text(value: &Value, schema: Option<&Schema>) -> (String, &'static str) {
-        let cell = Cell::of(value, schema).unwrap();
+        let cell = Cell::of(value, schema, false).unwrap();
         (cell.text.unwrap(), cell.kind.unwrap().sql())
+    }
+
+    fn sent(cell: &Cell, column_type: &str) -> String {
+        let text = cell.for_column(column_type, Decimals::Unsaid).unwrap();
+        text.unwrap()
+    }
+
+    #[test]
+    fn types_of_columns_are_taken_apart() {
+        for (text, name, first, second, is_array) in [
+            ("numeric", "numeric", None, None, false),
+            ("numeric(10,2)[]", "numeric", Some(10), Some(2), true),
+            (
+                "time(3) without time zone",
+                "time without time zone",
+                Some(3),
+                None,
+                false,
+            ),
+            (
+                "timestamp(0) without time zone[]",
+                "timestamp without time zone",
+                Some(0),
+                None,
+                true,
+            ),
+            (
+                "timestamp without time zone",
+                "timestamp without time zone",
+                None,
+                None,
+                false,
+            ),
+            ("bit varying(5)", "bit varying", Some(5), None, false),
+            ("more.hstore", "hstore", None, None, false),
+            ("\"odd(type\"", "\"odd(type\"", None, None, false),
+        ] {
+            let shape = Shape {
+                name,
+                first,
+                second,
+                is_array,
+            };
+            assert_eq!(Shape::of(text), shape);
+        }
+    }
+
+    #[test]
+    fn bare_values_are_what_their_column_is() {
+        let bare = |json: &str, column_type: &str, decimals| {
+            let cell = Cell::of(&Value::parse_json(json).unwrap(), None, true).unwrap();
+            cell.for_column(column_type, decimals)
+        };
+        for (json, column_type, expected) in [
+            ("19737", "date", "2024-01-15"),
+            ("1000", "time(3) without time zone", "00:00:01.000"),
+            ("1000", "time without time zone", "00:00:00.001000"),
+            (
+                "1000",
+                "timestamp(3) without time zone",
+                "1970-01-01T00:00:01.000",
+            ),
+            (
+                "1000",
+                "timestamp without time zone",
+                "1970-01-01T00:00:00.001000",
+            ),
+            ("1000", "interval", "00:00:00.001000"),
+            ("1000", "bigint", "1000"),
+            ("1000", "numeric(10,2)", "1000"),
+            ("\"BNI=\"", "numeric(10,2)", "12.34"),
+            ("\"12.34\"", "numeric(10,2)", "12.34"),
+            ("\"1234\"", "numeric(10,2)", "-26588.24"),
+            ("\"NAN\"", "numeric", "NaN"),
+            ("\"AeIT\"", "money", "1234.11"),
+            (r#"{"scale":1,"value":"ew=="}"#, "numeric", "12.3"),
+            ("\"Aw==\"", "bit(3)", "011"),
+            ("\"Aw==\"", "bit varying", "11"),
+            ("true", "bit(1)", "1"),
+            (
+                r#"{"x":1.5,"y":-2.0,"wkb":"","srid":null}"#,
+                "point",
+                "(1.5,-2)",
+            ),
+            (r#""{\"a\": 1}""#, "jsonb", r#"{"a": 1}"#),
+            ("\"plain\"", "jsonb", "\"plain\""),
+            (r#"{"a":"1","b":null}"#, "hstore", r#""a"=>"1","b"=>NULL"#),
+            ("[19737,null]", "date[]", r#"{"2024-01-15",NULL}"#),
+            (
+                "[\"BNI=\",\"AA==\"]",
+                "numeric(10,2)[]",
+                r#"{"12.34","0.00"}"#,
+            ),
+            ("[19737]", "jsonb", "[19737]"),
+        ] {
+            let text = bare(json, column_type, Decimals::Unsaid).unwrap();
+            assert_eq!(text.as_deref(), Some(expected), "{json} {column_type}");
+        }
+        let either = ("\"1234\"", "numeric(10,0)");
+        for (decimals, expected) in [(Decimals::Text, "1234"), (Decimals::Precise, "-2658824")] {
+            let text = bare(either.0, either.1, decimals).unwrap();
+            assert_eq!(text.as_deref(), Some(expected));
+        }
+        for (json, column_type, why) in [
+            (either.0, either.1, "decimal.handling.mode"),
+            ("\"BNI=\"", "numeric", "scale"),
+            ("\"?\"", "bit(3)", "bits"),
+            ("86400001", "time(3) without time zone", "out of range"),
+        ] {
+            let error = bare(json, column_type, Decimals::Unsaid).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        // What is no change event is what it looks like.
+        let plain = Cell::of(&Value::Int64(20_240_115), None, false).unwrap();
+        assert_eq!(sent(&plain, "date"), "20240115");
+    }
+
+    #[test]
+    fn items_of_lists_are_values_too() {
+        let list = |item: Schema| Schema::new(SchemaType::Array(std::sync::Arc::new(item)));
+        let dates = list(Schema::new(SchemaType::Int32).named(logical::DATE));
+        let cell = Cell::of(
+            &Value::Array(vec![Value::Int32(15_706), Value::Null]),
+            Some(&dates),
+            false,
+        )
+        .unwrap();
+        assert_eq!(sent(&cell, "date[]"), r#"{"2013-01-01",NULL}"#);
+        assert_eq!(sent(&cell, "jsonb"), "[15706,null]");
+        let mut decimal = Schema::new(SchemaType::Bytes).named(logical::DECIMAL);
+        decimal
+            .parameters
+            .insert("scale".to_owned(), "2".to_owned());
+        let items = Value::Array(vec![Value::Bytes(vec![0x04, 0xd2].into())]);
+        let cell = Cell::of(&items, Some(&list(decimal)), false).unwrap();
+        assert_eq!(sent(&cell, "numeric(10,2)[]"), r#"{"12.34"}"#);
+        let bytes = Value::Array(vec![Value::Bytes("ab".into())]);
+        let cell = Cell::of(&bytes, Some(&list(Schema::new(SchemaType::Bytes))), false).unwrap();
+        assert_eq!(sent(&cell, "bytea[]"), r#"{"\\x6162"}"#);
+    }
+
+    #[test]
+    fn bits_and_points_have_columns_of_their_own() {
+        let bits = Schema::new(SchemaType::Bytes).named(BITS);
+        let value = Value::Bytes(vec![0x03, 0x01].into());
+        let cell = Cell::of(&value, Some(&bits), false).unwrap();
+        assert_eq!(cell.kind.map(Kind::sql), Some("bit varying"));
+        assert_eq!(sent(&cell, "bit(12)"), "000100000011");
+        assert_eq!(sent(&cell, "bit varying"), "100000011");
+        let schema = std::sync::Arc::new(
+            Schema::structure(vec![
+                ("x", Schema::new(SchemaType::Float64)),
+                ("y", Schema::new(SchemaType::Float64)),
+            ])
+            .named(POINT),
+        );
+        let parts = vec![Value::Float64(1.0), Value::Float64(-0.5)];
+        let value = Value::Struct(Struct::new(schema.clone(), parts));
+        let cell = Cell::of(&value, Some(&schema), false).unwrap();
+        assert_eq!(cell.kind.map(Kind::sql), Some("point"));
+        assert_eq!(sent(&cell, "point"), "(1,-0.5)");
+        assert_eq!(sent(&cell, "jsonb"), r#"{"x":1,"y":-0.5}"#);
     }
 
     #[test]
@@ -512,7 +966,7 @@ mod tests {
             text(&Value::Bytes(vec![0x04, 0xd2].into()), Some(&decimal)),
             ("12.34".to_owned(), "numeric")
         );
-        assert!(Cell::of(&Value::text("a\0b"), None).is_err());
+        assert!(Cell::of(&Value::text("a\0b"), None, false).is_err());
     }
 
     #[test]
@@ -520,27 +974,27 @@ mod tests {
         let cell = Cell::of(
             &Value::parse_json(r#"[1,null,"a\"b\\",[true],{"x":1}]"#).unwrap(),
             None,
+            false,
         )
         .unwrap();
         assert_eq!(
-            cell.for_column("text[]").unwrap(),
+            sent(&cell, "text[]"),
             r#"{"1",NULL,"a\"b\\",{"true"},"{\"x\":1}"}"#
         );
-        assert_eq!(cell.for_column("numeric(4,1)[]"), cell.for_column("text[]"));
+        assert_eq!(sent(&cell, "numeric(4,1)[]"), sent(&cell, "text[]"));
         assert_eq!(
-            cell.for_column("jsonb[]").unwrap(),
+            sent(&cell, "jsonb[]"),
             r#"{"1",NULL,"\"a\\\"b\\\\\"","[true]","{\"x\":1}"}"#
         );
-        assert_eq!(cell.for_column("jsonb"), cell.text);
-        let cell = Cell::of(&Value::parse_json(r#"[1.0,[2],"YWI="]"#).unwrap(), None).unwrap();
-        assert_eq!(
-            cell.for_column("integer[]").unwrap(),
-            r#"{"1",{"2"},"YWI="}"#
-        );
-        assert_eq!(
-            cell.for_column("bytea[]").unwrap(),
-            r#"{"1.0",{"2"},"\\x6162"}"#
-        );
+        assert_eq!(Some(sent(&cell, "jsonb")), cell.text);
+        let cell = Cell::of(
+            &Value::parse_json(r#"[1.0,[2],"YWI="]"#).unwrap(),
+            None,
+            false,
+        )
+        .unwrap();
+        assert_eq!(sent(&cell, "integer[]"), r#"{"1",{"2"},"YWI="}"#);
+        assert_eq!(sent(&cell, "bytea[]"), r#"{"1",{"2"},"\\x6162"}"#);
     }
 
     #[test]
@@ -557,7 +1011,7 @@ mod tests {
                 (shown.to_owned(), kind)
             );
             assert_eq!(
-                Cell::of(&Value::Null, Some(&schema))
+                Cell::of(&Value::Null, Some(&schema), false)
                     .unwrap()
                     .kind
                     .unwrap()
@@ -575,7 +1029,7 @@ mod tests {
             assert_eq!(text(&Value::Int64(value), Some(&schema)).0, shown);
         }
         let late = named(SchemaType::Int32, "io.debezium.time.Time");
-        assert!(Cell::of(&Value::Int32(86_400_001), Some(&late)).is_err());
+        assert!(Cell::of(&Value::Int32(86_400_001), Some(&late), false).is_err());
         for (name, kind) in [
             ("time.ZonedTimestamp", "timestamptz"),
             ("time.ZonedTime", "timetz"),
@@ -612,14 +1066,14 @@ mod tests {
             (i64::MAX, "infinity"),
             (i64::MIN, "-infinity"),
         ] {
-            let cell = Cell::of(&Value::Int64(micros), Some(&schema)).unwrap();
+            let cell = Cell::of(&Value::Int64(micros), Some(&schema), false).unwrap();
             assert_eq!(cell.text.as_deref(), Some(shown));
             assert_eq!(cell.kind.map(Kind::sql), Some("interval"));
-            assert_eq!(cell.for_column("interval").as_deref(), Some(shown));
+            assert_eq!(sent(&cell, "interval"), shown);
             // A column of numbers has the number.
-            assert_eq!(cell.for_column("bigint"), Some(micros.to_string()));
+            assert_eq!(sent(&cell, "bigint"), micros.to_string());
         }
-        let null = Cell::of(&Value::Null, Some(&schema)).unwrap();
+        let null = Cell::of(&Value::Null, Some(&schema), false).unwrap();
         assert_eq!(null.kind.map(Kind::sql), Some("interval"));
         let schema = Schema::new(SchemaType::String).named("io.debezium.time.Interval");
         let text_of = "P1Y2M-3DT4H-5M6.7S";

@@ -4,6 +4,7 @@ use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Width,
 };
 
+use super::cell::Decimals;
 use super::row::{TableFormat, column_issue};
 use super::url;
 
@@ -66,6 +67,7 @@ pub(super) struct SinkConfig {
     pub(super) batch_size: usize,
 }
 
+    pub(super) decimals: Decimals,
 pub(super) fn def() -> ConfigDef {
     connection(ConfigDef::new())
         .with(
@@ -157,6 +159,17 @@ pub(super) fn def() -> ConfigDef {
         ))
         .with(
             ConfigKey::optional("batch.size", ConfigType::Int, Some("2000"), "At most this many rows in one statement.")
+        .with(
+            ConfigKey::optional(
+                "decimal.handling.mode",
+                ConfigType::String,
+                None,
+                "How change events without schemas have decimals: 'precise' (base64) or 'string', as the source's key of \
+                 this name says. Without it each text shows what it is; one that may be both is refused.",
+            )
+            .rule(Rule::OneOf(&["precise", "string"]))
+            .importance(Importance::Low),
+        )
                 .rule(Rule::Between(1, 100_000))
                 .importance(Importance::Low),
         )
@@ -264,3 +277,8 @@ impl SinkConfig {
         })
     }
 }
+            decimals: match config.get("decimal.handling.mode") {
+                Some("precise") => Decimals::Precise,
+                Some(_) => Decimals::Text,
+                None => Decimals::Unsaid,
+            },

@@ -11,11 +11,11 @@
 
 use std::collections::HashMap;
 
-use super::cell::{Cell, Kind, cast};
+use super::cell::{Cell, Decimals, Kind, cast};
 use super::failure::Failure;
 use super::row::{Row, TableName};
 use super::session::Session;
-use super::table::Table;
+use super::table::{Table, sent};
 
 /// Equal for rows of a batch that have the same key in the same table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,7 @@ struct Group<'a> {
 pub(super) async fn of_rows(
     session: &mut Session,
     rows: &[(usize, Row)],
+    decimals: Decimals,
 ) -> Result<Vec<Identity>, Failure> {
     let mut groups: Vec<Group> = Vec::new();
     for (place, (_, row)) in rows.iter().enumerate() {
@@ -70,7 +71,7 @@ pub(super) async fn of_rows(
     for (number_of_group, group) in groups.iter().enumerate() {
         let numbers = match session.tables.get(group.table).cloned() {
             Some(table) if !text_decides(&group.keys, &table) => {
-                by_database(session, &group.keys, &table).await?
+                by_database(session, &group.keys, &table, decimals).await?
             }
             _ => by_text(&group.keys),
         };
@@ -120,6 +121,7 @@ async fn by_database(
     session: &mut Session,
     keys: &[Key<'_>],
     table: &Table,
+    decimals: Decimals,
 ) -> Result<Vec<i64>, Failure> {
     let mut parameters = Vec::new();
     let mut casts = Vec::new();
@@ -132,11 +134,8 @@ async fn by_database(
             Some(collation) => format!("{value} COLLATE {collation}"),
             None => value,
         });
-        parameters.push(
-            keys.iter()
-                .map(|key| key[place].1.for_column(&column.sql_type))
-                .collect(),
-        );
+        let cells = keys.iter().map(|key| &key[place].1);
+        parameters.push(sent(name, column, cells, decimals)?);
     }
     let numbers = 1..=casts.len();
     let arrays: Vec<String> = numbers.clone().map(|n| format!("${n}::text[]")).collect();

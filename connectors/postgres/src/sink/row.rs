@@ -2,9 +2,11 @@
 //!
 //! A value is the row itself, or an event of Debezium's around it (`before`, `after`, `op`, `source`): then `after` is
 //! the row, and `op` says whether it is there. A field whose value Debezium did not get
-//! (`__debezium_unavailable_value`) leaves its column as it is.
+//! (`__debezium_unavailable_value`) leaves its column as it is. For that a row whose key changed has to move: the event
+//! that deletes the old key names the new one in a header, and what follows under the new key may lack such fields.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use connect_api::{Record, Schema, Value};
 
@@ -20,6 +22,8 @@ pub(super) struct Row {
     pub(super) key: Vec<(String, Cell)>,
     /// All columns, those of the key first; `None` deletes the row.
     pub(super) columns: Option<Vec<(String, Cell)>>,
+    /// The key under which a deleted row goes on.
+    pub(super) moved_to: Option<Vec<(String, Cell)>>,
 }
 
 /// A table's name, in parts that are not quoted yet.
@@ -171,14 +175,17 @@ impl Row {
             .clone()
             .to_structured()
             .map_err(|error| format!("the value: {error}"))?;
+        let bare = is_event(&value) || has_debeziums_headers(record);
         let value = match Change::of(value)? {
             Change::Row(value) => value,
             Change::Delete if config.delete_enabled => {
-                let key = record_key(config, record)?;
+                let key = record_key(config, record, bare)?;
+                let moved_to = new_key(config, record).filter(|new| same_columns(new, &key));
                 return Ok(Some(Self {
                     table,
                     key,
                     columns: None,
+                    moved_to,
                 }));
             }
             Change::Delete | Change::Nothing => return Ok(None),
@@ -189,10 +196,11 @@ impl Row {
                 && config.key_fields.iter().any(|key| key == name);
             of_key || config.fields.take(&record.topic, name)
         };
-        let mut columns = cells(&value, taken).map_err(|error| format!("the value {error}"))?;
+        let mut columns =
+            cells(&value, taken, bare).map_err(|error| format!("the value {error}"))?;
         let key = match config.key_mode {
             KeyMode::None => Vec::new(),
-            KeyMode::RecordKey => record_key(config, record)?,
+            KeyMode::RecordKey => record_key(config, record, bare)?,
             KeyMode::RecordValue => config
                 .key_fields
                 .iter()
@@ -218,6 +226,7 @@ impl Row {
             table,
             key,
             columns: Some(all),
+            moved_to: None,
         }))
     }
 }
@@ -296,19 +305,79 @@ fn is_unavailable(value: &Value) -> bool {
     match value {
         Value::String(text) => UNAVAILABLE.contains(&text.as_str()),
         Value::Bytes(bytes) => &**bytes == UNAVAILABLE[0].as_bytes(),
+        Value::Array(items) => match items.as_slice() {
+            [only] => is_unavailable(only),
+            // A list of numbers is that of the text's bytes.
+            items => {
+                let bytes = items.iter().map(|item| match item {
+                    Value::Int32(number) => u8::try_from(*number).ok(),
+                    Value::Int64(number) => u8::try_from(*number).ok(),
+                    _ => None,
+                });
+                bytes.eq(UNAVAILABLE[0].bytes().map(Some))
+            }
+        },
+        Value::Map(entries) => {
+            matches!(entries.as_slice(), [(key, value)] if is_unavailable(key) && is_unavailable(value))
+        }
         _ => false,
     }
 }
 
-fn record_key(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>, String> {
-    let key = key_cells(config, record)?;
+/// Debezium's records have such headers also where their value is no event: a tombstone, an unwrapped row.
+fn has_debeziums_headers(record: &Record) -> bool {
+    let mut names = record.headers.iter().map(|header| header.name.as_str());
+    names.any(|name| name.starts_with("__debezium."))
+}
+
+/// The key under which a deleted row goes on, where a header tells one.
+fn new_key(config: &SinkConfig, record: &Record) -> Option<Vec<(String, Cell)>> {
+    let header = record
+        .headers
+        .iter()
+        .find(|header| header.name.as_str() == "__debezium.newkey")?;
+    let key = match &header.value {
+        Value::String(text) => Value::parse_json(text.as_str()).ok()?,
+        other => other.clone().to_structured().ok()?,
+    };
+    // With its schema beside it, as a converter writes it.
+    let key = match (key.field("schema"), key.field("payload")) {
+        (Some(_), Some(payload)) => payload.clone(),
+        _ => key,
+    };
+    let schema = match &key {
+        Value::Struct(structure) => Some(Arc::clone(structure.schema())),
+        _ => None,
+    };
+    let of_key = Record {
+        key,
+        key_schema: schema,
+        ..Record::new(Arc::clone(&record.topic), Value::Null, Value::Null)
+    };
+    record_key(config, &of_key, true).ok()
+}
+
+fn same_columns(a: &[(String, Cell)], b: &[(String, Cell)]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| a == b)
+}
+
+fn record_key(
+    config: &SinkConfig,
+    record: &Record,
+    bare: bool,
+) -> Result<Vec<(String, Cell)>, String> {
+    let key = key_cells(config, record, bare)?;
     if key.is_empty() {
         return Err("the key has no fields".to_owned());
     }
     Ok(key)
 }
 
-fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>, String> {
+fn key_cells(
+    config: &SinkConfig,
+    record: &Record,
+    bare: bool,
+) -> Result<Vec<(String, Cell)>, String> {
     let key = match &record.key {
         Value::Null => return Err("the record has no key (primary.key.mode=record_key)".to_owned()),
         // A composite key that came through a converter of text.
@@ -323,7 +392,7 @@ fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>
     if !matches!(key, Value::Map(_) | Value::Struct(_)) {
         return match config.key_fields.as_slice() {
             [name] => {
-                let cell = Cell::of(&key, record.key_schema.as_deref())
+                let cell = Cell::of(&key, record.key_schema.as_deref(), bare)
                     .map_err(|error| format!("the key: {error}"))?;
                 Ok(vec![(name.clone(), cell)])
             }
@@ -333,7 +402,7 @@ fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>
             )),
         };
     }
-    let all = cells(&key, |_| true).map_err(|error| format!("the key {error}"))?;
+    let all = cells(&key, |_| true, bare).map_err(|error| format!("the key {error}"))?;
     if config.key_fields.is_empty() {
         return Ok(all);
     }
@@ -350,12 +419,17 @@ fn key_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>
 }
 
 /// The fields of a map or struct that are taken.
-fn cells(value: &Value, taken: impl Fn(&str) -> bool) -> Result<Vec<(String, Cell)>, String> {
+fn cells(
+    value: &Value,
+    taken: impl Fn(&str) -> bool,
+    bare: bool,
+) -> Result<Vec<(String, Cell)>, String> {
     let cell = |name: &str, value: &Value, schema: Option<&Schema>| {
         if let Some(issue) = column_issue(name) {
             return Err(format!("has a field with {issue}"));
         }
-        let cell = Cell::of(value, schema).map_err(|error| format!("has in \"{name}\" {error}"))?;
+        let cell =
+            Cell::of(value, schema, bare).map_err(|error| format!("has in \"{name}\" {error}"))?;
         Ok((name.to_owned(), cell))
     };
     match value {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use connect_api::ConnectError;
 
-use super::cell::Kind;
+use super::cell::{Cell, Decimals, Kind};
 use super::config::SinkConfig;
 use super::failure::{self, Failure};
 use super::row::{Row, TableName, quote};
@@ -22,14 +22,39 @@ pub(super) struct Column {
     /// Its type as `format_type` prints it: of domains the type below, of texts and bits without their length,
     /// because a cast to a length cuts what is longer, and an assignment refuses it.
     pub(super) sql_type: String,
+    /// The same with its length.
+    pub(super) declared: String,
+    /// Whether a row that leaves the column out is refused.
+    pub(super) is_required: bool,
     /// The collation, quoted, if other bytes may be the same text under it (`deterministic = false`).
     pub(super) loose_collation: Option<String>,
+}
+
+/// The texts of a column's cells, in their order.
+///
+/// # Errors
+/// [`Failure::Rows`] where one cannot be a value of the column.
+pub(super) fn sent<'a>(
+    name: &str,
+    column: &Column,
+    cells: impl Iterator<Item = &'a Cell>,
+    decimals: Decimals,
+) -> Result<Vec<Option<String>>, Failure> {
+    cells
+        .map(|cell| {
+            cell.for_column(&column.declared, decimals)
+                .map_err(|reason| Failure::Rows(format!("column \"{name}\" gets {reason}")))
+        })
+        .collect()
 }
 
 // `collisdeterministic` came with PostgreSQL 12: looked up by name, so that older servers answer too.
 const COLUMNS: &str = "SELECT a.attname::text, format_type(b.oid, CASE WHEN coalesce(nullif(b.typelem, 0), b.oid) IN \
                        ('bpchar'::regtype, 'varchar'::regtype, '\"bit\"'::regtype, 'varbit'::regtype) THEN -1 \
                        WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END), \
+                       format_type(b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END), \
+                       (a.attnotnull OR t.typnotnull) AND NOT a.atthasdef AND t.typdefault IS NULL \
+                       AND coalesce(to_jsonb(a) ->> 'attidentity', '') = '', \
                        CASE to_jsonb(l) ->> 'collisdeterministic' \
                        WHEN 'false' THEN quote_ident(n.nspname) || '.' || quote_ident(l.collname) END \
                        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
@@ -53,7 +78,9 @@ async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Fail
         .map(|row| {
             let column = Column {
                 sql_type: row.get(1),
-                loose_collation: row.get(2),
+                declared: row.get(2),
+                is_required: row.get(3),
+                loose_collation: row.get(4),
             };
             (row.get(0), column)
         })

@@ -353,6 +353,16 @@ impl Rendering {
             SchemaType::Array(element) if element.kind == SchemaType::String => {
                 Value::Array(vec![text()])
             }
+            SchemaType::Array(element)
+                if matches!(element.kind, SchemaType::Int32 | SchemaType::Int64)
+                    && element.name.is_none() =>
+            {
+                let number = |byte: u8| match element.kind {
+                    SchemaType::Int32 => Value::Int32(byte.into()),
+                    _ => Value::Int64(byte.into()),
+                };
+                Value::Array(self.placeholder.bytes().map(number).collect())
+            }
             SchemaType::Map(..) => Value::Map(vec![(text(), text())]),
             _ if schema.optional => Value::Null,
             _ => absent(schema),
