@@ -49,7 +49,8 @@ pub use operator::OperatorError;
 pub use plan::{
     AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, JoinKind,
     JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec,
-    SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat, WatermarkSpec,
+    SlideSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
+    WatermarkSpec, WindowGrid,
 };
 pub use query::ChunkStream;
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

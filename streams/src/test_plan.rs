@@ -189,6 +189,22 @@ impl PlanBuilder {
         )
     }
 
+    /// Windows over the column `at` that overlap.
+    pub(crate) fn slide(&mut self, input: usize, grid: WindowGrid, late: LatePolicy) -> usize {
+        let schema = self.schema_of(input);
+        let bounds = ["window_start", "window_end", "window_time"];
+        let bounds = bounds.map(|name| Arc::new(Field::new(name, TIMESTAMP, false)));
+        let fields: Vec<Arc<Field>> = schema.fields().iter().cloned().chain(bounds).collect();
+        let spec = SlideSpec {
+            time_column: schema.index_of("at").unwrap(),
+            grid,
+            grace_us: 0,
+            late,
+        };
+        let schema = Arc::new(Schema::new(fields));
+        self.push(vec![input], schema, NodeKind::Slide(spec))
+    }
+
     /// Takes out what is late for windows over the column `at`.
     pub(crate) fn late(&mut self, input: usize, size_us: i64, late: LatePolicy) -> usize {
         let schema = self.schema_of(input);

@@ -118,6 +118,12 @@ impl Query {
                     }
                     window = Some(spec);
                 }
+                NodeKind::Slide(spec) => {
+                    query.late_updates |= spec.late == LatePolicy::Update;
+                    if let LatePolicy::To(topic) = &spec.late {
+                        query.late_topic = Some(topic.clone());
+                    }
+                }
                 NodeKind::Join(join) => query.inner_join |= join.kind == JoinKind::Inner,
                 NodeKind::Aggregate(spec) => on_close |= spec.emit == Emit::OnWindowClose,
                 _ => {}

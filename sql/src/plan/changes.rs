@@ -29,6 +29,16 @@ impl Changes {
         }
     }
 
+    /// The same for rows that are there once for each value of a further column.
+    pub(super) fn with(mut self, column: usize) -> Self {
+        match &mut self {
+            Self::Append(id) if id.is_empty() => {}
+            Self::Append(key) | Self::Keyed(key) => key.push(column),
+            Self::Unkeyed(_) => {}
+        }
+        self
+    }
+
     /// Which columns that identify a row a projection drops: `places[i]` is the input column that output column `i` is.
     pub(super) fn dropped(
         &self,

@@ -11,7 +11,7 @@ use arrow::datatypes::Schema;
 use streams::{
     AggregateCall, AggregateFunction, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec,
     KeyFormat, LatePolicy, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan,
-    TumbleSpec, WatermarkSpec,
+    WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -87,33 +87,65 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
         NodeKind::Filter(predicate) => format!("filter {predicate:?}"),
         NodeKind::Late(spec) => {
             let time = input(0).field(spec.time_column).name();
-            format!("judge {time} by {}{}", window(spec), late(spec))
+            let window = lasting(interval_text(spec.size_us), spec.grace_us);
+            format!("judge {time} by {window}{}", late(&spec.late))
         }
         NodeKind::Tumble(spec) => {
             let time = input(0).field(spec.time_column).name();
             // Of other rows nothing is late.
             let late = if rows(0).source_rows {
-                late(spec)
+                late(&spec.late)
             } else {
                 String::new()
             };
-            format!("tumble {id} on {time} by {}{late}", window(spec))
+            let window = lasting(interval_text(spec.size_us), spec.grace_us);
+            format!("tumble {id} on {time} by {window}{late}")
+        }
+        NodeKind::Slide(spec) => {
+            let time = input(0).field(spec.time_column).name();
+            let late = if rows(0).source_rows {
+                late(&spec.late)
+            } else {
+                String::new()
+            };
+            let (name, windows) = match spec.grid {
+                WindowGrid::Hop { slide_us, size_us } => (
+                    "hop",
+                    format!(
+                        "by {} of {}",
+                        interval_text(slide_us),
+                        interval_text(size_us)
+                    ),
+                ),
+                WindowGrid::Cumulate { step_us, size_us } => (
+                    "cumulate",
+                    format!(
+                        "by {} to {}",
+                        interval_text(step_us),
+                        interval_text(size_us)
+                    ),
+                ),
+            };
+            format!(
+                "{name} {id} on {time} {}{late}",
+                lasting(windows, spec.grace_us)
+            )
         }
         NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
         NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), rows(0)),
     }
 }
 
-fn window(spec: &TumbleSpec) -> String {
-    let size = interval_text(spec.size_us);
-    if spec.grace_us == 0 {
-        return size;
+/// Windows and their grace.
+fn lasting(windows: String, grace_us: i64) -> String {
+    if grace_us == 0 {
+        return windows;
     }
-    format!("{size}, grace {}", interval_text(spec.grace_us))
+    format!("{windows}, grace {}", interval_text(grace_us))
 }
 
-fn late(spec: &TumbleSpec) -> String {
-    match &spec.late {
+fn late(late: &LatePolicy) -> String {
+    match late {
         LatePolicy::To(topic) => format!("; late rows go to {topic}"),
         LatePolicy::Drop => "; late rows are dropped and counted".to_owned(),
         LatePolicy::Update => "; late rows still update".to_owned(),

@@ -1,9 +1,11 @@
-//! `TUMBLE(relation, time, INTERVAL …)`: the logical node, the planner of the table factor, and its meaning over
-//! bounded input.
+//! Windows: `TUMBLE(relation, time, size)`, `HOP(relation, time, slide, size)`, `CUMULATE(relation, time, step, size)`:
+//! the logical node, the planner of the table factor, and its meaning over bounded input.
 //!
 //! ```text
 //! input columns …  │ window_start │ window_end │ window_time      window_time = window_end − 1 ms
 //! ```
+//!
+//! A row of HOP and CUMULATE is there once for each window that its time lies in.
 //!
 //! Invariants:
 //! 1. The time column is a requirement of the node: no rule prunes it away.
@@ -14,11 +16,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::builder::{ListBuilder, TimestampMicrosecondBuilder};
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{
     Column, DFSchema, DFSchemaRef, DataFusionError, Result as BoundResult, ScalarValue,
-    internal_err,
+    UnnestOptions, internal_err,
 };
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -28,8 +31,10 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore, Volatility,
 };
 use sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, Spanned, TableFactor,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Spanned,
+    TableFactor,
 };
+use streams::WindowGrid;
 
 use super::sql_type::{timestamp, type_name};
 use super::trace::{Origin, origin};
@@ -41,19 +46,29 @@ pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "win
 const MILLISECOND_US: i64 = 1_000;
 const DAY_US: i64 = 86_400_000_000;
 
-/// Puts each row into the window of its time.
+/// Windows that a row lies in, at most.
+const WINDOWS_MAX: i64 = 10_000;
+
+/// Puts each row into the window, or the windows, of its time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Tumble {
     pub input: Arc<LogicalPlan>,
     /// The time column of the input.
     pub time: Column,
-    /// Length of a window, µs.
+    /// Length of a window, of the longest one, µs.
     pub size_us: i64,
+    /// Windows that overlap; `None`: one begins where the one before ends.
+    pub grid: Option<WindowGrid>,
     pub schema: DFSchemaRef,
 }
 
 impl Tumble {
-    fn over(input: LogicalPlan, time: Column, size_us: i64) -> BoundResult<Self> {
+    fn over(
+        input: LogicalPlan,
+        time: Column,
+        size_us: i64,
+        grid: Option<WindowGrid>,
+    ) -> BoundResult<Self> {
         let schema = {
             let input = input.schema();
             let mut fields: Vec<_> = input
@@ -76,6 +91,7 @@ impl Tumble {
             input: Arc::new(input),
             time,
             size_us,
+            grid,
             schema,
         })
     }
@@ -85,8 +101,45 @@ impl Tumble {
         self.input.schema().index_of_column(&self.time)
     }
 
-    /// The same over bounded input: a projection.
+    /// The same over bounded input: a projection, of rows that are repeated where windows overlap.
     pub(crate) fn bounded(&self, input: LogicalPlan) -> BoundResult<LogicalPlan> {
+        match self.grid {
+            None => self.bounded_tumbling(input),
+            Some(grid) => self.bounded_overlapping(input, grid),
+        }
+    }
+
+    fn bounded_overlapping(
+        &self,
+        input: LogicalPlan,
+        grid: WindowGrid,
+    ) -> BoundResult<LogicalPlan> {
+        let [start, end, time] = WINDOW_COLUMNS;
+        let part =
+            |part: Part, of: Expr| ScalarUDF::from(WindowPart::new(grid, part)).call(vec![of]);
+        let inputs: Vec<Expr> = (input.schema().columns().into_iter())
+            .map(Expr::Column)
+            .collect();
+        let mut listed = inputs.clone();
+        listed.push(part(Part::Ends, Expr::Column(self.time.clone())).alias(end));
+        let end_column = Column::new_unqualified(end);
+        let mut columns = inputs;
+        let of_end = || Expr::Column(end_column.clone());
+        columns.push(part(Part::Start, of_end()).alias(start));
+        columns.push(of_end());
+        columns.push(part(Part::Time, of_end()).alias(time));
+        LogicalPlanBuilder::from(input)
+            .filter(Expr::Column(self.time.clone()).is_not_null())?
+            .project(listed)?
+            .unnest_column_with_options(
+                end_column.clone(),
+                UnnestOptions::new().with_preserve_nulls(false),
+            )?
+            .project(columns)?
+            .build()
+    }
+
+    fn bounded_tumbling(&self, input: LogicalPlan) -> BoundResult<LogicalPlan> {
         let mut columns: Vec<Expr> = input
             .schema()
             .columns()
@@ -111,7 +164,8 @@ impl Tumble {
 
 impl PartialOrd for Tumble {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some((&self.time, self.size_us).cmp(&(&other.time, other.size_us)))
+        let own = (&self.time, self.size_us, self.grid);
+        Some(own.cmp(&(&other.time, other.size_us, other.grid)))
     }
 }
 
@@ -137,12 +191,18 @@ impl UserDefinedLogicalNodeCore for Tumble {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Tumble: {} by {}",
-            self.time,
-            interval_text(self.size_us)
-        )
+        let size = interval_text(self.size_us);
+        match self.grid {
+            None => write!(f, "Tumble: {} by {size}", self.time),
+            Some(WindowGrid::Hop { slide_us, .. }) => {
+                let slide = interval_text(slide_us);
+                write!(f, "Hop: {} by {slide} of {size}", self.time)
+            }
+            Some(WindowGrid::Cumulate { step_us, .. }) => {
+                let step = interval_text(step_us);
+                write!(f, "Cumulate: {} by {step} to {size}", self.time)
+            }
+        }
     }
 
     fn with_exprs_and_inputs(
@@ -159,7 +219,7 @@ impl UserDefinedLogicalNodeCore for Tumble {
             other => return internal_err!("the time of TUMBLE became {other:?}"),
         };
         match inputs.pop() {
-            Some(input) => Self::over(input, time, self.size_us),
+            Some(input) => Self::over(input, time, self.size_us, self.grid),
             None => internal_err!("TUMBLE without input"),
         }
     }
@@ -211,13 +271,12 @@ impl RelationPlanner for WindowPlanner {
         };
         let function = name.to_string().to_lowercase();
         match function.as_str() {
-            "tumble" => {}
-            "hop" | "session" | "cumulate" => {
-                let message = format!("{} windows are not available", function.to_uppercase());
+            "tumble" | "hop" | "cumulate" => {}
+            "session" => {
                 return Err(refused(
-                    Diagnostic::new(Code::Unsupported, message)
+                    Diagnostic::new(Code::Unsupported, "SESSION windows are not available")
                         .at(span)
-                        .help("TUMBLE(t, ts, INTERVAL '1 hour') works"),
+                        .help("TUMBLE(t, ts, INTERVAL '1 hour'), HOP and CUMULATE work"),
                 ));
             }
             _ => {
@@ -225,17 +284,24 @@ impl RelationPlanner for WindowPlanner {
                 return Err(refused(
                     Diagnostic::new(Code::UnknownFunction, message)
                         .at(span)
-                        .suggest_nearest(&function, ["tumble"]),
+                        .suggest_nearest(&function, ["tumble", "hop", "cumulate"]),
                 ));
             }
         }
         let alias = alias.clone();
-        let [input, time, size] = arguments(&args.args, span)?;
+        let usage = Usage::of(&function);
+        let mut arguments = usage.arguments(&args.args, span)?.into_iter();
+        let (Some(input), Some(time)) = (arguments.next(), arguments.next()) else {
+            return Err(usage.wrong(span));
+        };
+        let lengths: Vec<SqlExpr> = arguments.collect();
         let plan = context.plan(input_factor(&relation, &input)?)?;
         let time = time_column(&time, &plan, context)?;
-        let size_us = window_size(&size, context)?;
+        let lengths_us = (lengths.iter().map(|length| window_size(length, context)))
+            .collect::<BoundResult<Vec<i64>>>()?;
+        let (size_us, grid) = usage.grid(&lengths_us, span)?;
         refuse_window_columns(&plan, Span::known(input.span()))?;
-        let node = Tumble::over(plan, time, size_us)?;
+        let node = Tumble::over(plan, time, size_us, grid)?;
         let plan = LogicalPlan::Extension(Extension {
             node: Arc::new(node),
         });
@@ -249,25 +315,125 @@ fn refused(diagnostic: Diagnostic) -> DataFusionError {
     DataFusionError::External(Box::new(diagnostic))
 }
 
-fn arguments(args: &[FunctionArg], span: Option<Span>) -> BoundResult<[SqlExpr; 3]> {
-    let mut exprs = Vec::with_capacity(3);
-    for arg in args {
-        match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => exprs.push(expr.clone()),
-            _ => break,
+/// How a window function is called.
+struct Usage {
+    name: &'static str,
+    /// Flink's names of its arguments, in order.
+    arguments: &'static [&'static str],
+    example: &'static str,
+}
+
+impl Usage {
+    fn of(function: &str) -> Self {
+        match function {
+            "hop" => Self {
+                name: "HOP",
+                arguments: &["data", "timecol", "slide", "size"],
+                example: "HOP(t, ts, INTERVAL '5 minutes', INTERVAL '1 hour'): the slide, then the size",
+            },
+            "cumulate" => Self {
+                name: "CUMULATE",
+                arguments: &["data", "timecol", "step", "size"],
+                example: "CUMULATE(t, ts, INTERVAL '5 minutes', INTERVAL '1 hour'): the step, then the size",
+            },
+            _ => Self {
+                name: "TUMBLE",
+                arguments: &["data", "timecol", "size"],
+                example: "TUMBLE(t, ts, INTERVAL '1 hour')",
+            },
         }
     }
-    let complete = exprs.len() == args.len();
-    exprs.try_into().ok().filter(|_| complete).ok_or_else(|| {
+
+    fn wrong(&self, span: Option<Span>) -> DataFusionError {
+        let lengths = match self.arguments.len() {
+            3 => "an interval",
+            _ => "two intervals",
+        };
+        let message = format!(
+            "{} takes a relation, its time column and {lengths}",
+            self.name
+        );
         refused(
-            Diagnostic::new(
-                Code::Syntax,
-                "TUMBLE takes a relation, its time column and an interval",
-            )
-            .at(span)
-            .help("TUMBLE(t, ts, INTERVAL '1 hour')"),
+            Diagnostic::new(Code::Syntax, message)
+                .at(span)
+                .help(self.example),
         )
-    })
+    }
+
+    /// The arguments in order, whether they are named or not.
+    fn arguments(&self, args: &[FunctionArg], span: Option<Span>) -> BoundResult<Vec<SqlExpr>> {
+        let mut found: Vec<Option<SqlExpr>> = vec![None; self.arguments.len()];
+        for (place, arg) in args.iter().enumerate() {
+            let (place, expr) = match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (Some(place), expr),
+                FunctionArg::Named {
+                    name,
+                    arg: FunctionArgExpr::Expr(expr),
+                    ..
+                } => {
+                    let name = name.value.to_lowercase();
+                    let place = self.arguments.iter().position(|other| *other == name);
+                    (place, expr)
+                }
+                _ => return Err(self.wrong(span)),
+            };
+            let slot = place.and_then(|place| found.get_mut(place));
+            match slot.filter(|slot| slot.is_none()) {
+                Some(slot) => *slot = Some(descriptor(expr)),
+                None => return Err(self.wrong(span)),
+            }
+        }
+        let found: Option<Vec<SqlExpr>> = found.into_iter().collect();
+        found.ok_or_else(|| self.wrong(span))
+    }
+
+    /// The size of its windows, and how they overlap.
+    fn grid(
+        &self,
+        lengths_us: &[i64],
+        span: Option<Span>,
+    ) -> BoundResult<(i64, Option<WindowGrid>)> {
+        let (step_us, size_us) = match *lengths_us {
+            [size_us] => return Ok((size_us, None)),
+            [step_us, size_us] => (step_us, size_us),
+            _ => return Err(self.wrong(span)),
+        };
+        let wrong = |message: String| {
+            let diagnostic = Diagnostic::new(Code::Syntax, message).at(span);
+            Err(refused(diagnostic.help(self.example)))
+        };
+        let [step, size] = [step_us, size_us].map(interval_text);
+        let grid = if self.name == "HOP" {
+            WindowGrid::Hop {
+                slide_us: step_us,
+                size_us,
+            }
+        } else {
+            if size_us % step_us != 0 {
+                return wrong(format!("steps of {step} do not make up {size}"));
+            }
+            WindowGrid::Cumulate { step_us, size_us }
+        };
+        if grid.windows_max() > WINDOWS_MAX {
+            return wrong(format!(
+                "a row would lie in {} windows, at most {WINDOWS_MAX} are possible: {step} in {size}",
+                grid.windows_max()
+            ));
+        }
+        Ok((size_us, Some(grid)))
+    }
+}
+
+/// What Flink writes as `DESCRIPTOR(ts)`.
+fn descriptor(expr: &SqlExpr) -> SqlExpr {
+    if let SqlExpr::Function(function) = expr
+        && function.name.to_string().eq_ignore_ascii_case("descriptor")
+        && let FunctionArguments::List(list) = &function.args
+        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(column))] = list.args.as_slice()
+    {
+        return column.clone();
+    }
+    expr.clone()
 }
 
 /// The first argument as a table factor: a name, or a subquery in parentheses.
@@ -492,5 +658,95 @@ impl ScalarUDFImpl for WindowBound {
             time.iter().map(|time| time.and_then(bound)).collect();
         let bounds: ArrayRef = Arc::new(bounds.with_data_type(data_type));
         Ok(ColumnarValue::Array(bounds))
+    }
+}
+
+/// What [`WindowPart`] computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    /// Of a time: the ends of its windows, as a list.
+    Ends,
+    /// Of a window's end: its start.
+    Start,
+    /// Of a window's end: its last moment.
+    Time,
+}
+
+/// Windows that overlap, over bounded input.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WindowPart {
+    grid: WindowGrid,
+    part: Part,
+    signature: Signature,
+}
+
+impl WindowPart {
+    fn new(grid: WindowGrid, part: Part) -> Self {
+        Self {
+            grid,
+            part,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+
+    fn of_end(&self, end: i64) -> i64 {
+        match (self.part, self.grid) {
+            (Part::Start, WindowGrid::Hop { size_us, .. }) => end.saturating_sub(size_us),
+            (Part::Start, WindowGrid::Cumulate { size_us, .. }) => end
+                .saturating_sub(1)
+                .div_euclid(size_us)
+                .saturating_mul(size_us),
+            (Part::Ends | Part::Time, _) => end.saturating_sub(MILLISECOND_US),
+        }
+    }
+}
+
+impl ScalarUDFImpl for WindowPart {
+    fn name(&self) -> &str {
+        match self.part {
+            Part::Ends => "window_ends",
+            Part::Start => "start_of_window",
+            Part::Time => "time_of_window",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> BoundResult<DataType> {
+        let time = args.first().cloned().unwrap_or_else(timestamp);
+        Ok(match self.part {
+            Part::Ends => DataType::new_list(time, true),
+            Part::Start | Part::Time => time,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let data_type = args.return_type().clone();
+        let Some(time) = args.args.into_iter().next() else {
+            return internal_err!("{} without argument", self.name());
+        };
+        let time = time.into_array(rows)?;
+        let times = time.as_primitive::<TimestampMicrosecondType>();
+        let values: ArrayRef = match self.part {
+            Part::Ends => {
+                let values =
+                    TimestampMicrosecondBuilder::new().with_data_type(time.data_type().clone());
+                let mut lists = ListBuilder::new(values);
+                for time in times {
+                    let windows = time.map(|time| self.grid.windows_of(time));
+                    let ends = windows.map(|windows| windows.map(|(_, end)| Some(end)));
+                    lists.append_option(ends);
+                }
+                Arc::new(lists.finish())
+            }
+            Part::Start | Part::Time => {
+                let bounds: TimestampMicrosecondArray = times.unary(|end| self.of_end(end));
+                Arc::new(bounds.with_data_type(data_type))
+            }
+        };
+        Ok(ColumnarValue::Array(values))
     }
 }

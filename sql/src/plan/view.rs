@@ -36,6 +36,7 @@ impl ViewPlan {
         self.plan.nodes.iter().find_map(|node| match &node.kind {
             NodeKind::Late(spec) => Some(&spec.late),
             NodeKind::Tumble(spec) if properties[node.inputs[0]].source_rows => Some(&spec.late),
+            NodeKind::Slide(spec) if properties[node.inputs[0]].source_rows => Some(&spec.late),
             _ => None,
         })
     }

@@ -24,7 +24,13 @@ SELECT count(*) FROM TUMBLE(flights, sheduled, INTERVAL '1 hour') GROUP BY windo
 ----
 SELECT count(*) FROM TUMBEL(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start
 ----
-SELECT count(*) FROM HOP(flights, scheduled, INTERVAL '1 hour', INTERVAL '2 hours') GROUP BY window_start
+SELECT count(*) FROM SESSION(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start
+----
+SELECT count(*) FROM HOP(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start
+----
+SELECT count(*) FROM HOP(flights, scheduled, INTERVAL '1 millisecond', INTERVAL '1 day') GROUP BY window_start
+----
+SELECT count(*) FROM CUMULATE(flights, scheduled, INTERVAL '25 minutes', INTERVAL '1 hour') GROUP BY window_start
 ----
 SELECT count(*) FROM TUMBLE(readings, at, INTERVAL '1 hour') GROUP BY window_start
 ----

@@ -32,3 +32,7 @@ EXPLAIN by_carrier
 EXPLAIN flights
 ----
 EXPLAIN SELECT dep_delay + 1, distance * 1.5 / 2 FROM flights WHERE dep_delay > 2.5 EMIT CHANGES
+----
+EXPLAIN SELECT window_start, window_end, count(*) FROM HOP(flights, scheduled, INTERVAL '7 minutes', INTERVAL '1 hour') GROUP BY window_start, window_end EMIT CHANGES
+----
+EXPLAIN SELECT window_end, count(*) FROM CUMULATE(flights, scheduled, INTERVAL '15 minutes', INTERVAL '1 hour') GROUP BY window_end EMIT CHANGES

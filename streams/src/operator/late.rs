@@ -27,52 +27,57 @@ use crate::{Chunk, LatePolicy, OperatorId, Origin, TumbleSpec};
 
 /// Judges rows, as a window asks for it.
 pub(super) struct Judge {
-    takes_until_us: i64,
+    grace_us: i64,
     late: LatePolicy,
     topic: Option<Arc<str>>,
 }
 
 impl Judge {
-    pub(super) fn new(spec: &TumbleSpec) -> Self {
+    pub(super) fn new(grace_us: i64, late: &LatePolicy) -> Self {
         Self {
-            takes_until_us: spec.size_us.saturating_add(spec.grace_us),
-            late: spec.late.clone(),
-            topic: match &spec.late {
+            grace_us,
+            late: late.clone(),
+            topic: match late {
                 LatePolicy::To(topic) => Some(Arc::from(topic.as_str())),
                 LatePolicy::Drop | LatePolicy::Update => None,
             },
         }
     }
 
-    /// Counts and reports the late rows of a chunk, whose windows start at `starts`; gives the rows to go on with, where
-    /// these are not all.
+    /// Counts and reports the late rows of a chunk, whose windows end at `ends`; gives the rows to go on with, where
+    /// these are not all. `repeated`: the number of the row behind each, where it is there once a window; neighbours of
+    /// one number are one row to who counts.
     pub(super) fn kept(
         &self,
         chunk: &Chunk,
-        starts: &[i64],
+        ends: &[i64],
+        repeated: Option<&[u32]>,
         context: &mut Context<'_>,
     ) -> Option<BooleanArray> {
         let origin = chunk.origin.as_ref()?;
         let floor = context.watermark.reached().unwrap_or(i64::MIN);
-        let late = self.late_rows(origin, starts, floor)?;
-        for row in late.set_indices() {
-            // The old row of an update stands and falls with the new one, and is not counted twice.
-            if chunk.sign(row) > 0 {
-                context.effects.late += 1;
-                if let Some(topic) = &self.topic {
-                    context
-                        .effects
-                        .record(late_record(topic, origin, row, floor));
-                }
+        let late = self.late_rows(origin, ends, floor)?;
+        // The old row of an update stands and falls with the new one, and is not counted twice.
+        let counted: Vec<usize> = late
+            .set_indices()
+            .filter(|&row| chunk.sign(row) > 0)
+            .collect();
+        let of_one_row = |left: &usize, right: &usize| {
+            repeated.is_some_and(|repeated| repeated[*left] == repeated[*right])
+        };
+        for windows in counted.chunk_by(of_one_row) {
+            context.effects.late += 1;
+            if let Some(topic) = &self.topic {
+                let record = late_record(topic, origin, windows[0], windows.len(), floor);
+                context.effects.record(record);
             }
         }
-        let last = late.set_indices().filter(|&row| chunk.sign(row) > 0).last();
-        if let Some(row) = last {
+        if let Some(&row) = counted.last() {
             let record = origin.rows.value(row) as usize;
             context.effects.last_late = Some(format!(
                 "{}: its window closed at {}, event time was {}",
                 source_of(&origin.records, record),
-                iso8601(starts[row].saturating_add(self.takes_until_us)),
+                iso8601(ends[row].saturating_add(self.grace_us)),
                 iso8601(reached(origin, row, floor)),
             ));
         }
@@ -80,15 +85,15 @@ impl Judge {
     }
 
     /// The rows that come too late; `None`: none.
-    fn late_rows(&self, origin: &Origin, starts: &[i64], floor: i64) -> Option<BooleanBuffer> {
-        let earliest = starts.iter().copied().min()?;
+    fn late_rows(&self, origin: &Origin, ends: &[i64], floor: i64) -> Option<BooleanBuffer> {
+        let earliest = ends.iter().copied().min()?;
         // Event time only rises within a chunk: if its last value makes no row late, none is.
-        let latest = reached(origin, starts.len() - 1, floor);
-        if earliest.saturating_add(self.takes_until_us) > latest {
+        let latest = reached(origin, ends.len() - 1, floor);
+        if earliest.saturating_add(self.grace_us) > latest {
             return None;
         }
-        let late = BooleanBuffer::collect_bool(starts.len(), |row| {
-            starts[row].saturating_add(self.takes_until_us) <= reached(origin, row, floor)
+        let late = BooleanBuffer::collect_bool(ends.len(), |row| {
+            ends[row].saturating_add(self.grace_us) <= reached(origin, row, floor)
         });
         late.has_true().then_some(late)
     }
@@ -102,7 +107,13 @@ fn reached(origin: &Origin, row: usize, floor: i64) -> i64 {
     }
 }
 
-fn late_record(topic: &Arc<str>, origin: &Origin, row: usize, floor: i64) -> SideRecord {
+fn late_record(
+    topic: &Arc<str>,
+    origin: &Origin,
+    row: usize,
+    windows: usize,
+    floor: i64,
+) -> SideRecord {
     let records = &origin.records;
     let record = origin.rows.value(row) as usize;
     let watermark = iso8601(reached(origin, row, floor));
@@ -112,7 +123,7 @@ fn late_record(topic: &Arc<str>, origin: &Origin, row: usize, floor: i64) -> Sid
         key: records.key(record).map(<[u8]>::to_vec),
         value: records.value(record).map(<[u8]>::to_vec),
         headers: vec![
-            ("thalweg.late.windows", b"1".to_vec()),
+            ("thalweg.late.windows", windows.to_string().into_bytes()),
             ("thalweg.late.watermark", watermark.into_bytes()),
             (
                 "thalweg.late.source",
@@ -144,7 +155,7 @@ impl Late {
             id,
             time_column: spec.time_column,
             size_us: spec.size_us,
-            judge: Judge::new(spec),
+            judge: Judge::new(spec.grace_us, &spec.late),
         }
     }
 }
@@ -158,13 +169,16 @@ impl Operator for Late {
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         let times = times_of(&chunk.batch, self.time_column, self.id)?;
-        let mut starts = starts(times.values(), self.size_us);
+        let starts = starts(times.values(), self.size_us).into_iter();
+        let mut ends: Vec<i64> = starts
+            .map(|start| start.saturating_add(self.size_us))
+            .collect();
         if let Some(timed) = timed(times) {
             // A row without a window is for the window to refuse.
             let untimed = !timed.values();
-            untimed.set_indices().for_each(|row| starts[row] = i64::MAX);
+            untimed.set_indices().for_each(|row| ends[row] = i64::MAX);
         }
-        if let Some(kept) = self.judge.kept(&chunk, &starts, context) {
+        if let Some(kept) = self.judge.kept(&chunk, &ends, None, context) {
             chunk =
                 select(&chunk, &kept).map_err(|error| OperatorError::columns(self.id, &error))?;
         }

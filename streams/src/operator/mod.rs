@@ -24,6 +24,7 @@ mod late;
 mod map;
 mod memo;
 mod pass;
+mod slide;
 mod tumble;
 mod upsert;
 
@@ -247,6 +248,9 @@ impl Graph {
                 }
                 NodeKind::Filter(expr) => Box::new(filter::Filter::new(node.id, Arc::clone(expr))),
                 NodeKind::Late(spec) => Box::new(late::Late::new(node.id, spec)),
+                NodeKind::Slide(spec) => {
+                    Box::new(slide::Slide::new(node.id, spec, node.schema.clone()))
+                }
                 NodeKind::Tumble(spec) => {
                     Box::new(tumble::Tumble::new(node.id, spec, node.schema.clone()))
                 }
@@ -400,6 +404,7 @@ fn grace_above(plan: &StreamPlan, index: usize) -> i64 {
     let node = &plan.nodes[index];
     let own = match &node.kind {
         NodeKind::Tumble(spec) => spec.grace_us,
+        NodeKind::Slide(spec) => spec.grace_us,
         _ => 0,
     };
     node.inputs

@@ -13,7 +13,7 @@ use crate::state::{MemoryStore, StateStore, Tag};
 use crate::test_plan::{
     FnExpr, PlanBuilder, SECOND, TIMESTAMP, changes, hundredth, last_above_one, parse,
 };
-use crate::{BatchExpr, ColumnExpr, Emit, ExprError, JoinKind, LatePolicy, Origin};
+use crate::{BatchExpr, ColumnExpr, Emit, ExprError, JoinKind, LatePolicy, Origin, WindowGrid};
 
 /// A plan that is driven by hand: no log, no clock.
 struct Script {
@@ -1101,6 +1101,80 @@ fn many_matches_are_emitted_in_pieces() {
     consolidated(&changes(&chunks), &mut left);
     consolidated(&script.end(None), &mut left);
     assert!(left.is_empty());
+}
+
+#[test]
+fn a_row_is_repeated_for_every_window_and_late_for_some_of_them() {
+    let mut plan = PlanBuilder::default();
+    let source = events(&mut plan);
+    let grid = WindowGrid::Hop {
+        slide_us: 5 * SECOND,
+        size_us: 15 * SECOND,
+    };
+    plan.slide(source, grid, LatePolicy::To("events.late".to_owned()));
+    let mut script = Script::new(plan.build());
+    let schema = script.plan.nodes[source].schema.clone();
+    // Windows of 12 end at 15, 20 and 25; of 3 at 5, 10 and 15.
+    let chunk = read(
+        &schema,
+        "+ a 1 12\n+ b 1 12\n+ c 1 3\n+ d 1 ~",
+        &[i64::MIN, 20, 20, 20],
+    );
+    script.chunk(source, chunk);
+    let out = script.end(Some(20));
+    let wanted = [
+        "+ a 1 12 0 15 14.999",
+        "+ a 1 12 5 20 19.999",
+        "+ a 1 12 10 25 24.999",
+        "+ b 1 12 10 25 24.999",
+    ];
+    assert_eq!(out, wanted);
+    assert_eq!((script.effects.late, script.effects.failed), (2, 1));
+    let records = script.effects.take_records();
+    let windows: Vec<_> = (records.iter())
+        .filter(|record| &*record.topic == "events.late")
+        .map(|record| (record.value.clone().unwrap(), record.headers[0].1.clone()))
+        .collect();
+    let row = |number: usize, windows: &str| {
+        (
+            format!("row {number}").into_bytes(),
+            windows.as_bytes().to_vec(),
+        )
+    };
+    assert_eq!(windows, [row(1, "2"), row(2, "3")]);
+}
+
+#[test]
+fn rows_in_the_gaps_between_windows_are_filtered_and_cumulating_ones_share_their_start() {
+    let mut plan = PlanBuilder::default();
+    let source = events(&mut plan);
+    let gaps = WindowGrid::Hop {
+        slide_us: 10 * SECOND,
+        size_us: 4 * SECOND,
+    };
+    plan.slide(source, gaps, LatePolicy::Drop);
+    let mut script = Script::new(plan.build());
+    script.push(source, "+ a 1 13\n+ b 1 14\n+ c 1 -7");
+    assert_eq!(
+        script.end(None),
+        ["+ a 1 13 10 14 13.999", "+ c 1 -7 -10 -6 -6.001"]
+    );
+    assert_eq!(script.effects.filtered, 1);
+
+    let mut plan = PlanBuilder::default();
+    let source = events(&mut plan);
+    let grid = WindowGrid::Cumulate {
+        step_us: 5 * SECOND,
+        size_us: 15 * SECOND,
+    };
+    plan.slide(source, grid, LatePolicy::Drop);
+    let mut script = Script::new(plan.build());
+    script.push(source, "+ a 1 6");
+    let wanted = ["+ a 1 6 0 10 9.999", "+ a 1 6 0 15 14.999"];
+    assert_eq!(script.end(None), wanted);
+    // What is taken back goes from every window.
+    script.push(source, "- a 1 6");
+    assert_eq!(script.end(None), wanted.map(|row| row.replace('+', "-")));
 }
 
 #[test]

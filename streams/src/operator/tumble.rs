@@ -36,7 +36,7 @@ impl Tumble {
             id,
             time_column: spec.time_column,
             size_us: spec.size_us,
-            judge: Judge::new(spec),
+            judge: Judge::new(spec.grace_us, &spec.late),
             schema,
         }
     }
@@ -83,6 +83,23 @@ pub(super) fn timed(times: &TimestampMicrosecondArray) -> Option<BooleanArray> {
     Some(BooleanArray::new(mask, None))
 }
 
+/// The rows that have a window at all; the others are reported.
+pub(super) fn only_timed(
+    chunk: Chunk,
+    time_column: usize,
+    operator: OperatorId,
+    context: &mut Context<'_>,
+) -> Result<Chunk, OperatorError> {
+    let Some(mask) = timed(times_of(&chunk.batch, time_column, operator)?) else {
+        return Ok(chunk);
+    };
+    for row in (0..chunk.len()).filter(|&row| !mask.value(row) && chunk.sign(row) > 0) {
+        let reason = "event time is NULL or out of range";
+        context.effects.row_failed(&chunk, row, reason);
+    }
+    select(&chunk, &mask).map_err(|error| OperatorError::columns(operator, &error))
+}
+
 impl Operator for Tumble {
     fn on_chunk(
         &mut self,
@@ -92,21 +109,21 @@ impl Operator for Tumble {
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         let columns_error = |error| OperatorError::columns(self.id, &error);
-        if let Some(mask) = timed(times_of(&chunk.batch, self.time_column, self.id)?) {
-            for row in (0..chunk.len()).filter(|&row| !mask.value(row) && chunk.sign(row) > 0) {
-                context
-                    .effects
-                    .row_failed(&chunk, row, "event time is NULL or out of range");
-            }
-            chunk = select(&chunk, &mask).map_err(columns_error)?;
-        }
+        chunk = only_timed(chunk, self.time_column, self.id, context)?;
         let times = times_of(&chunk.batch, self.time_column, self.id)?;
         let mut starts = starts(times.values(), self.size_us);
-        if let Some(kept) = self.judge.kept(&chunk, &starts, context) {
+        let ends_of = |starts: &[i64]| -> Vec<i64> {
+            let ends = starts
+                .iter()
+                .map(|start| start.saturating_add(self.size_us));
+            ends.collect()
+        };
+        let mut ends = ends_of(&starts);
+        if let Some(kept) = self.judge.kept(&chunk, &ends, None, context) {
             starts = kept.values().set_indices().map(|row| starts[row]).collect();
+            ends = ends_of(&starts);
             chunk = select(&chunk, &kept).map_err(columns_error)?;
         }
-        let ends: Vec<i64> = starts.iter().map(|start| start + self.size_us).collect();
         let last: Vec<i64> = ends.iter().map(|end| end - 1000).collect();
         let mut columns: Vec<ArrayRef> = chunk.batch.columns().to_vec();
         for values in [starts, ends, last] {

@@ -239,7 +239,11 @@ fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         NodeKind::Source(_) => Some(UPSERT),
         NodeKind::Join(_) => Some(JOIN),
         NodeKind::Aggregate(_) => Some(AGGREGATE),
-        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => None,
+        NodeKind::Map(_)
+        | NodeKind::Filter(_)
+        | NodeKind::Late(_)
+        | NodeKind::Tumble(_)
+        | NodeKind::Slide(_) => None,
     }
 }
 
@@ -254,7 +258,11 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         NodeKind::Source(spec) => source(spec, &node.schema),
         NodeKind::Join(spec) => join(spec, inputs),
         NodeKind::Aggregate(spec) => aggregate(spec, inputs[0]),
-        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => {
+        NodeKind::Map(_)
+        | NodeKind::Filter(_)
+        | NodeKind::Late(_)
+        | NodeKind::Tumble(_)
+        | NodeKind::Slide(_) => {
             return None;
         }
     };

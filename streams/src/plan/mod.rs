@@ -14,6 +14,7 @@
 //! 2. Operator ids are unique: state is addressed by them. They are kept with the state, by the names of the operators.
 //! 3. Column indexes lie inside the schemas that they speak of.
 
+mod grid;
 mod manifest;
 mod properties;
 mod validate;
@@ -25,6 +26,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use thiserror::Error;
 
 use crate::BatchExpr;
+pub use grid::WindowGrid;
 pub(crate) use manifest::StateManifest;
 pub use properties::EdgeProperties;
 
@@ -70,6 +72,8 @@ pub enum NodeKind {
     /// Adds `window_start`, `window_end`, `window_time`. Takes late rows out where they are still source records; what
     /// comes from a join, an aggregation or a table is a correction, and never late.
     Tumble(TumbleSpec),
+    /// The same for windows that overlap: a row is repeated for each window of its time.
+    Slide(SlideSpec),
     /// Regular join: both sides kept, a change on either side corrects the output. Two inputs.
     Join(JoinSpec),
     /// Groups and aggregates; emits group columns, then one column an aggregate.
@@ -234,6 +238,19 @@ pub struct TumbleSpec {
     /// Window length, µs.
     pub size_us: i64,
     /// How long after its end a window takes rows, µs; a row is late when `window_end + grace <= watermark`.
+    pub grace_us: i64,
+    /// Where late rows go.
+    pub late: LatePolicy,
+}
+
+/// Windows that overlap, half-open, aligned to the Unix epoch, in UTC.
+#[derive(Debug, Clone)]
+pub struct SlideSpec {
+    /// The time column of the input, Timestamp(µs).
+    pub time_column: usize,
+    /// Which windows there are.
+    pub grid: WindowGrid,
+    /// How long after its end a window takes rows, µs; a row is late for it when `window_end + grace <= watermark`.
     pub grace_us: i64,
     /// Where late rows go.
     pub late: LatePolicy,

@@ -30,6 +30,15 @@ pub(super) fn properties(plan: &StreamPlan) -> Vec<EdgeProperties> {
     known
 }
 
+/// Rows that a window has judged, where they can be late.
+fn windowed(input: EdgeProperties, late: &LatePolicy, grace_us: i64) -> EdgeProperties {
+    let judges = input.source_rows && *late != LatePolicy::Update;
+    EdgeProperties {
+        closed_after_us: judges.then_some(grace_us),
+        ..input
+    }
+}
+
 fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
     let append_only = inputs.iter().all(|input| input.append_only);
     match &node.kind {
@@ -39,13 +48,8 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
             closed_after_us: None,
         },
         NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) => inputs[0],
-        NodeKind::Tumble(spec) => {
-            let judges = inputs[0].source_rows && spec.late != LatePolicy::Update;
-            EdgeProperties {
-                closed_after_us: judges.then_some(spec.grace_us),
-                ..inputs[0]
-            }
-        }
+        NodeKind::Tumble(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
+        NodeKind::Slide(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         // A row that waited for its match comes whenever that does.
         NodeKind::Join(spec) => EdgeProperties {
             append_only: append_only && spec.kind == JoinKind::Inner,

@@ -73,6 +73,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
+        | NodeKind::Slide(_)
         | NodeKind::Aggregate(_) => 1,
     };
     if inputs.len() != wanted {
@@ -98,7 +99,16 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             Err("taking late rows out does not change columns".to_owned())
         }
         NodeKind::Late(spec) => window_fits(spec, inputs[0]),
-        NodeKind::Tumble(spec) => tumble_fits(spec, inputs[0], &node.schema),
+        NodeKind::Tumble(spec) => {
+            window_fits(spec, inputs[0])?;
+            adds_bounds(inputs[0], &node.schema)
+        }
+        NodeKind::Slide(spec) => {
+            let (size_us, grace_us) = (spec.grid.size_us(), spec.grace_us);
+            lengths_fit(&[size_us, spec.grid.step_us()], grace_us)?;
+            is_time(spec.time_column, inputs[0])?;
+            adds_bounds(inputs[0], &node.schema)
+        }
         NodeKind::Join(spec) => join_fits(spec, inputs, &node.schema),
         NodeKind::Aggregate(spec) => aggregate_fits(spec, inputs[0], &node.schema),
     }
@@ -139,27 +149,30 @@ fn source_fits(spec: &SourceSpec, schema: &SchemaRef) -> Result<(), String> {
 }
 
 fn window_fits(spec: &TumbleSpec, input: &SchemaRef) -> Result<(), String> {
-    if spec.size_us <= 0 || spec.grace_us < 0 {
+    lengths_fit(&[spec.size_us], spec.grace_us)?;
+    is_time(spec.time_column, input)
+}
+
+fn lengths_fit(lengths_us: &[i64], grace_us: i64) -> Result<(), String> {
+    if grace_us < 0 || lengths_us.iter().any(|length| *length <= 0) {
         return Err(format!(
-            "windows of {} µs with {} µs of grace",
-            spec.size_us, spec.grace_us
+            "windows of {lengths_us:?} µs with {grace_us} µs of grace"
         ));
     }
-    match input
-        .fields()
-        .get(spec.time_column)
-        .map(|field| field.data_type())
-    {
+    Ok(())
+}
+
+fn is_time(column: usize, input: &SchemaRef) -> Result<(), String> {
+    match input.fields().get(column).map(|field| field.data_type()) {
         Some(data_type) if *data_type == TIMESTAMP => Ok(()),
         Some(data_type) => Err(format!(
             "the time column is {data_type}, it has to be {TIMESTAMP}"
         )),
-        None => Err(format!("column {} does not exist", spec.time_column)),
+        None => Err(format!("column {column} does not exist")),
     }
 }
 
-fn tumble_fits(spec: &TumbleSpec, input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
-    window_fits(spec, input)?;
+fn adds_bounds(input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
     let before = input.fields().len();
     let added = schema.fields().get(before..).unwrap_or_default();
     if added.len() != 3 || added.iter().any(|field| *field.data_type() != TIMESTAMP) {

@@ -57,7 +57,12 @@ impl Inputs {
         start: QueryStart,
         options: SourceOptions,
     ) -> Result<Self, InputError> {
-        let judges = |node: &PlanNode| matches!(node.kind, NodeKind::Late(_) | NodeKind::Tumble(_));
+        let judges = |node: &PlanNode| {
+            matches!(
+                node.kind,
+                NodeKind::Late(_) | NodeKind::Tumble(_) | NodeKind::Slide(_)
+            )
+        };
         let options = SourceOptions {
             judges_rows: plan.nodes.iter().any(judges),
             ..options

@@ -10,7 +10,9 @@ impl Lowering<'_> {
         let keeps_state = match kind {
             NodeKind::Source(_) | NodeKind::Join(_) | NodeKind::Aggregate(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
-            NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) => false,
+            NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) | NodeKind::Slide(_) => {
+                false
+            }
         };
         if !keeps_state {
             return String::new();

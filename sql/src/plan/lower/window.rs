@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use streams::{NodeKind, TumbleSpec};
+use streams::{LatePolicy, NodeKind, SlideSpec, TumbleSpec, WindowGrid};
 
 use super::{Lowering, Ordinal, Rows, plain_column, qualified};
 use crate::diagnostic::Diagnostic;
@@ -54,12 +54,7 @@ impl Lowering<'_> {
     pub(super) fn tumble(&mut self, tumble: &Tumble) -> Result<Rows, Diagnostic> {
         let time = TimeUse {
             column: tumble.time_index().map_err(|error| self.bound(&error))?,
-            window: TumbleSpec {
-                time_column: 0,
-                size_us: tumble.size_us,
-                grace_us: self.policy.grace_us,
-                late: self.policy.late.clone(),
-            },
+            window: judged_by(tumble, self.policy.grace_us, &self.policy.late),
         };
         let window_spec = time.window.clone();
         let rows = self.lower(&tumble.input, Some(time))?;
@@ -73,27 +68,37 @@ impl Lowering<'_> {
         let window = self.windows;
         self.windows += 1;
         let mut bounds = rows.bounds;
-        for to_end_us in [tumble.size_us, 0, 1_000] {
-            bounds.push(Some(WindowBound {
-                window,
-                to_end_us: Some(to_end_us),
-            }));
-        }
-        let spec = TumbleSpec {
-            time_column,
-            ..window_spec
+        let window_end = bounds.len() + 1;
+        let to_end_us = match tumble.grid {
+            Some(WindowGrid::Cumulate { .. }) => [None, Some(0), Some(1_000)],
+            _ => [Some(tumble.size_us), Some(0), Some(1_000)],
         };
-        let node = self.push(
-            Ordinal::Tumble,
-            vec![rows.node],
-            schema.inner(),
-            NodeKind::Tumble(spec),
-        );
+        bounds.extend(to_end_us.map(|to_end_us| Some(WindowBound { window, to_end_us })));
+        let (kind, changes) = match tumble.grid {
+            None => {
+                let spec = TumbleSpec {
+                    time_column,
+                    ..window_spec
+                };
+                (NodeKind::Tumble(spec), rows.changes)
+            }
+            Some(grid) => {
+                let spec = SlideSpec {
+                    time_column,
+                    grid,
+                    grace_us: self.policy.grace_us,
+                    late: self.policy.late.clone(),
+                };
+                // A row is there once a window.
+                (NodeKind::Slide(spec), rows.changes.with(window_end))
+            }
+        };
+        let node = self.push(Ordinal::Tumble, vec![rows.node], schema.inner(), kind);
         Ok(Rows {
             node,
             schema,
             bounds,
-            changes: rows.changes,
+            changes,
         })
     }
 
@@ -118,6 +123,20 @@ impl Lowering<'_> {
         let kind = NodeKind::Late(spec);
         let node = self.push(Ordinal::Stateless, vec![rows.node], &schema, kind);
         Ok(Rows { node, ..rows })
+    }
+}
+
+/// The windows that a row is late for before a join: of windows that overlap, the last one that it lies in.
+fn judged_by(tumble: &Tumble, grace_us: i64, late: &LatePolicy) -> TumbleSpec {
+    let (size_us, longer_us) = match tumble.grid {
+        Some(WindowGrid::Hop { slide_us, size_us }) => (slide_us, size_us - slide_us),
+        Some(WindowGrid::Cumulate { .. }) | None => (tumble.size_us, 0),
+    };
+    TumbleSpec {
+        time_column: 0,
+        size_us,
+        grace_us: grace_us.saturating_add(longer_us).max(0),
+        late: late.clone(),
     }
 }
 
