@@ -31,6 +31,10 @@ mod view;
 mod why;
 mod worker;
 
+pub use aggregate::{
+    Accumulator, AggregateFunction, BatchAggregate, BoundCall, Fold, Input, NativeAggregate,
+    SortOrder, StartFold, SubState, replay,
+};
 pub use chunk::{Chunk, Origin};
 pub use decode::{
     Decoded, Decoder, RowFailure, SourceSpecError, is_json_text, json_element, json_elements,
@@ -47,8 +51,8 @@ pub use job::{JobHandle, JobSpec, JobStatus};
 pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use operator::OperatorError;
 pub use plan::{
-    AggregateCall, AggregateFunction, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, JoinKind,
-    JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec,
+    AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
+    JoinKind, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, SinkSpec,
     SlideSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
     WatermarkSpec, WindowGrid,
 };

@@ -252,14 +252,6 @@ impl PlanBuilder {
         emit: Emit,
     ) -> usize {
         let schema = self.schema_of(input);
-        let group_by: Vec<usize> = group_by
-            .iter()
-            .map(|name| schema.index_of(name).unwrap())
-            .collect();
-        let mut fields: Vec<Field> = group_by
-            .iter()
-            .map(|&column| schema.field(column).clone())
-            .collect();
         let mut calls = Vec::new();
         for text in aggregates {
             let (function, argument) = text.trim_end_matches(')').split_once('(').unwrap();
@@ -267,34 +259,61 @@ impl PlanBuilder {
             let argument = argument.trim_start_matches("distinct ");
             let argument = (argument != "*").then(|| schema.index_of(argument).unwrap());
             let function = match function {
-                "count" => AggregateFunction::Count,
-                "sum" => AggregateFunction::Sum,
-                "min" => AggregateFunction::Min,
-                "max" => AggregateFunction::Max,
-                "avg" => AggregateFunction::Avg,
+                "count" => NativeAggregate::Count,
+                "sum" => NativeAggregate::Sum,
+                "min" => NativeAggregate::Min,
+                "max" => NativeAggregate::Max,
+                "avg" => NativeAggregate::Avg,
                 other => panic!("no aggregate {other}"),
             };
             let output = match (
                 function,
                 argument.map(|argument| schema.field(argument).data_type()),
             ) {
-                (AggregateFunction::Count, _) => DataType::Int64,
-                (AggregateFunction::Avg, _) => DataType::Float64,
-                (AggregateFunction::Sum, Some(DataType::Float64)) => DataType::Float64,
-                (AggregateFunction::Sum, _) => DataType::Int64,
+                (NativeAggregate::Count, _) => DataType::Int64,
+                (NativeAggregate::Avg, _) => DataType::Float64,
+                (NativeAggregate::Sum, Some(DataType::Float64)) => DataType::Float64,
+                (NativeAggregate::Sum, _) => DataType::Int64,
                 (_, Some(data_type)) => data_type.clone(),
                 (_, None) => panic!("{text} needs an argument"),
             };
-            fields.push(Field::new(*text, output.clone(), true));
-            calls.push(AggregateCall {
-                id: calls.len() as u16,
-                function,
-                argument,
-                filter: None,
-                distinct,
-                output,
-            });
+            calls.push((
+                *text,
+                AggregateCall {
+                    id: 0,
+                    function: Arc::new(function),
+                    arguments: argument.into_iter().collect(),
+                    order_by: Vec::new(),
+                    filter: None,
+                    distinct,
+                    output,
+                },
+            ));
         }
+        self.aggregate_calls(input, group_by, calls, emit)
+    }
+
+    /// Named calls, which get their numbers here.
+    pub(crate) fn aggregate_calls(
+        &mut self,
+        input: usize,
+        group_by: &[&str],
+        calls: Vec<(&str, AggregateCall)>,
+        emit: Emit,
+    ) -> usize {
+        let schema = self.schema_of(input);
+        let group_by: Vec<usize> = group_by
+            .iter()
+            .map(|name| schema.index_of(name).unwrap())
+            .collect();
+        let groups = group_by.iter().map(|&column| schema.field(column).clone());
+        let results =
+            (calls.iter()).map(|(name, call)| Field::new(*name, call.output.clone(), true));
+        let fields: Vec<Field> = groups.chain(results).collect();
+        let calls = (0..)
+            .zip(calls)
+            .map(|(id, (_, call))| AggregateCall { id, ..call })
+            .collect();
         let window_end = group_by
             .iter()
             .position(|&column| schema.field(column).name() == "window_end");

@@ -14,9 +14,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMi
 use log_api::{Log, NewTopic, OffsetSpec, TopicPartition, Writer};
 use log_broker::{Broker, BrokerConfig};
 use streams::{
-    AggregateCall, AggregateFunction, AggregateSpec, BatchExpr, ColumnOrigin, Emit, Engine,
-    EngineConfig, ExprError, JobHandle, JobSpec, KeyFormat, LatePolicy, NodeKind, OperatorId,
-    PlanNode, SinkSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
+    AggregateCall, AggregateSpec, BatchExpr, ColumnOrigin, Emit, Engine, EngineConfig, ExprError,
+    JobHandle, JobSpec, KeyFormat, LatePolicy, NativeAggregate, NodeKind, OperatorId, PlanNode,
+    SinkSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
     WatermarkSpec,
 };
 
@@ -177,10 +177,11 @@ fn plan(args: &WindowArgs) -> StreamPlan {
             column("largest", DataType::Int64),
         ])
         .collect();
-    let call = |id, function, argument| AggregateCall {
+    let call = |id, function, argument: Option<usize>| AggregateCall {
         id,
-        function,
-        argument,
+        function: Arc::new(function),
+        arguments: argument.into_iter().collect(),
+        order_by: Vec::new(),
         filter: None,
         distinct: false,
         output: DataType::Int64,
@@ -237,9 +238,9 @@ fn plan(args: &WindowArgs) -> StreamPlan {
                 kind: NodeKind::Aggregate(AggregateSpec {
                     group_by,
                     aggregates: vec![
-                        call(0, AggregateFunction::Count, None),
-                        call(1, AggregateFunction::Sum, Some(2)),
-                        call(2, AggregateFunction::Max, Some(2)),
+                        call(0, NativeAggregate::Count, None),
+                        call(1, NativeAggregate::Sum, Some(2)),
+                        call(2, NativeAggregate::Max, Some(2)),
                     ],
                     window_end: Some(1),
                     emit: Emit::Changes,

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::expr::AggregateFunction as AggregateExpr;
+use datafusion::logical_expr::expr::{
+    AggregateFunction as AggregateExpr, GroupingSet as SetsOf, NullTreatment,
+};
 use streams::{
-    AggregateCall, AggregateFunction, AggregateSpec, BatchExpr, ColumnExpr, Emit, NodeKind,
+    AggregateCall, AggregateSpec, BatchExpr, ColumnExpr, Emit, ExpandSpec, GroupingSet,
+    NativeAggregate, NodeKind, SortOrder,
 };
 
+use super::accumulator::{Argument, LibraryAggregate};
 use super::changes::Changes;
 use super::expr::ShiftedColumn;
 use super::lower::{Lowering, Ordinal, Rows, WindowBound, plain_column, qualified};
@@ -18,6 +22,24 @@ use crate::diagnostic::{Code, Diagnostic};
 /// The name of a window's end that the query itself does not group by.
 const HIDDEN_WINDOW_END: &str = "__window_end";
 
+/// Aggregates that take one row of many: without an order it may be any.
+const FIRST_OF: &[&str] = &["first_value", "last_value", "nth_value"];
+
+/// As in PostgreSQL: each column more doubles the groups.
+const CUBE_COLUMNS_MAX: usize = 12;
+
+/// What the engine computes itself.
+fn native(name: &str) -> Option<NativeAggregate> {
+    Some(match name {
+        "count" => NativeAggregate::Count,
+        "sum" => NativeAggregate::Sum,
+        "min" => NativeAggregate::Min,
+        "max" => NativeAggregate::Max,
+        "avg" => NativeAggregate::Avg,
+        _ => return None,
+    })
+}
+
 /// The columns that go into an aggregation.
 struct Inputs {
     exprs: Vec<Arc<dyn BatchExpr>>,
@@ -26,6 +48,68 @@ struct Inputs {
     known: Vec<Option<(Expr, DataType)>>,
     /// The column of the input that each one is, if it is nothing more.
     places: Vec<Option<usize>>,
+}
+
+/// What rows are grouped by.
+struct GroupBy<'a> {
+    exprs: Vec<&'a Expr>,
+    /// With GROUPING SETS, ROLLUP or CUBE: which of them each set groups by.
+    sets: Option<Vec<GroupingSet>>,
+}
+
+impl<'a> GroupBy<'a> {
+    fn of(aggregate: &'a datafusion::logical_expr::Aggregate) -> Self {
+        let [Expr::GroupingSet(of)] = aggregate.group_expr.as_slice() else {
+            return Self {
+                exprs: aggregate.group_expr.iter().collect(),
+                sets: None,
+            };
+        };
+        let exprs = of.distinct_expr();
+        let lists: Vec<Vec<&Expr>> = match of {
+            SetsOf::GroupingSets(lists) => lists.iter().map(|list| list.iter().collect()).collect(),
+            SetsOf::Rollup(list) => (0..=list.len())
+                .rev()
+                .map(|count| list[..count].iter().collect())
+                .collect(),
+            SetsOf::Cube(list) => (0..1usize << list.len())
+                .map(|bits| {
+                    let chosen = list.iter().enumerate();
+                    let chosen = chosen.filter(|(place, _)| bits >> place & 1 == 1);
+                    chosen.map(|(_, expr)| expr).collect()
+                })
+                .collect(),
+        };
+        let mut sets: Vec<GroupingSet> = Vec::with_capacity(lists.len());
+        for list in lists {
+            let kept: Vec<bool> = exprs.iter().map(|expr| list.contains(expr)).collect();
+            // As `grouping()` reads it: a bit for each column that is left out, the last one lowest; above them how often
+            // the same set came before.
+            let left_out = kept
+                .iter()
+                .fold(0, |bits, kept| bits << 1 | i64::from(!kept));
+            let before = sets.iter().filter(|set| set.kept == kept).count() as i64;
+            sets.push(GroupingSet {
+                number: left_out | before << exprs.len(),
+                kept,
+            });
+        }
+        Self {
+            exprs,
+            sets: Some(sets),
+        }
+    }
+
+    /// Columns of the result that tell the groups apart.
+    fn columns(&self) -> usize {
+        self.exprs.len() + usize::from(self.sets.is_some())
+    }
+
+    /// Whether all rows are grouped by this expression.
+    fn always_has(&self, place: usize) -> bool {
+        let mut sets = self.sets.iter().flatten();
+        sets.all(|set| set.kept[place])
+    }
 }
 
 /// A column and the relation that it is known under.
@@ -60,26 +144,30 @@ impl Lowering<'_> {
             places: Vec::new(),
         };
         let mut bounds: Vec<Option<WindowBound>> = Vec::new();
-        for (expr, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
-            if matches!(expr, Expr::GroupingSet(_)) {
-                return Err(self.refuse(
-                    "GROUPING SETS, ROLLUP or CUBE",
-                    "GROUP",
-                    "GROUP BY a, b works",
-                ));
-            }
+        if let [Expr::GroupingSet(SetsOf::Cube(columns))] = aggregate.group_expr.as_slice()
+            && columns.len() > CUBE_COLUMNS_MAX
+        {
+            let what = format!("CUBE of {} columns", columns.len());
+            let help = format!("at most {CUBE_COLUMNS_MAX} work");
+            return Err(self.refuse(&what, "CUBE", &help));
+        }
+        let by = GroupBy::of(aggregate);
+        for (expr, field) in by.exprs.iter().zip(aggregate.schema.fields()) {
             let data_type = self.settle(field)?;
             let bound = match plain_column(expr) {
                 Some(column) => rows.bounds[self.column(&rows.schema, column)?],
                 None => None,
             };
             self.add_group(&mut inputs, expr, data_type, field.name(), &rows)?;
-            bounds.push(bound);
+            bounds.push(bound.filter(|_| by.always_has(bounds.len())));
         }
-        let window_end = self.window_end(&mut inputs, &mut bounds, aggregate, &rows)?;
-        let groups = inputs.exprs.len();
+        if by.sets.is_some() {
+            bounds.push(None);
+        }
+        let window_end = self.window_end(&mut inputs, &mut bounds, &by.exprs, &rows)?;
+        let groups = bounds.len();
         let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
-        let declared = &aggregate.schema.fields()[aggregate.group_expr.len()..];
+        let declared = &aggregate.schema.fields()[by.columns()..];
         for (number, (expr, field)) in (0..).zip(aggregate.aggr_expr.iter().zip(declared)) {
             calls.push(AggregateCall {
                 id: number,
@@ -87,8 +175,12 @@ impl Lowering<'_> {
             });
         }
 
-        let input = self.aggregate_input(rows.node, inputs, groups, &mut calls);
-        let fields = self.output_fields(aggregate, groups, &bounds, &calls)?;
+        let group_inputs = groups - usize::from(by.sets.is_some());
+        let mut input = self.aggregate_input(rows.node, inputs, group_inputs, &mut calls);
+        if let Some(sets) = &by.sets {
+            input = self.expand(input, sets, by.exprs.len())?;
+        }
+        let fields = self.output_fields(aggregate, by.columns(), groups, &calls)?;
         let schema = self.schema(fields)?;
         let (unmet, emit) = match (emit, window_end) {
             (Emit::OnWindowClose, None) => (Emit::OnWindowClose, Emit::Changes),
@@ -107,14 +199,46 @@ impl Lowering<'_> {
             NodeKind::Aggregate(spec),
         );
         bounds.resize(schema.fields().len(), None);
-        let key = (0..aggregate.group_expr.len()).collect();
+        let key = (0..by.columns()).collect();
         let rows = Rows {
             node,
             schema,
             bounds,
             changes: Changes::Keyed(key),
         };
-        Ok((self.planned_types(rows, aggregate, groups)?, unmet))
+        let hidden = groups - by.columns();
+        Ok((self.planned_types(rows, aggregate, groups, hidden)?, unmet))
+    }
+
+    /// Repeats the rows for each grouping set. Gives the node, and where its group columns are: the first `exprs` of
+    /// them, the number of the set, and the others.
+    fn expand(
+        &mut self,
+        (node, columns): (usize, Vec<usize>),
+        sets: &[GroupingSet],
+        exprs: usize,
+    ) -> Result<(usize, Vec<usize>), Diagnostic> {
+        let input = Arc::clone(&self.nodes[node].schema);
+        let (copied, others) = columns.split_at(exprs);
+        let before = input.fields().len();
+        let copies = (copied.iter().enumerate()).map(|(number, &column)| {
+            let field = input.field(column).as_ref().clone();
+            Arc::new(field.with_name(format!("__set_{number}")))
+        });
+        let number = Arc::new(Field::new("__set", DataType::Int64, true));
+        let fields: Vec<Arc<Field>> = (input.fields().iter().cloned())
+            .chain(copies)
+            .chain([number])
+            .collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let spec = ExpandSpec {
+            columns: copied.to_vec(),
+            sets: sets.to_vec(),
+        };
+        let kind = NodeKind::Expand(spec);
+        let node = self.push(Ordinal::Stateless, vec![node], &schema, kind);
+        let groups = (before..=before + exprs).chain(others.iter().copied());
+        Ok((node, groups.collect()))
     }
 
     fn add_group(
@@ -152,7 +276,7 @@ impl Lowering<'_> {
         &self,
         inputs: &mut Inputs,
         bounds: &mut Vec<Option<WindowBound>>,
-        aggregate: &datafusion::logical_expr::Aggregate,
+        exprs: &[&Expr],
         rows: &Rows,
     ) -> Result<Option<usize>, Diagnostic> {
         let end = bounds
@@ -168,7 +292,7 @@ impl Lowering<'_> {
         else {
             return Ok(None);
         };
-        let Some(column) = plain_column(&aggregate.group_expr[place]) else {
+        let Some(column) = plain_column(exprs[place]) else {
             return Ok(None);
         };
         let column = self.column(&rows.schema, column)?;
@@ -204,57 +328,142 @@ impl Lowering<'_> {
                 ));
             }
         };
-        let name = call.func.name();
-        let function = match name {
-            "count" => AggregateFunction::Count,
-            "sum" => AggregateFunction::Sum,
-            "min" => AggregateFunction::Min,
-            "max" => AggregateFunction::Max,
-            "avg" => AggregateFunction::Avg,
-            _ => {
-                return Err(self.refuse(
-                    &format!("the aggregate {name}"),
-                    name,
-                    "count, sum, min, max and avg work, with DISTINCT and FILTER too",
-                ));
-            }
-        };
-        if !call.params.order_by.is_empty() || call.params.null_treatment.is_some() {
-            return Err(self.refuse("an order inside of an aggregate", name, "leave it out"));
-        }
         let output = self.settle(field)?;
+        let mut bound = match native(call.func.name()) {
+            Some(function) => self.native_call(inputs, call, function, output, rows)?,
+            None => self.library_call(inputs, call, field, output, rows)?,
+        };
+        bound.filter = match &call.params.filter {
+            Some(filter) => Some(self.input(inputs, filter, DataType::Boolean, rows)?),
+            None => None,
+        };
+        Ok(bound)
+    }
+
+    fn native_call(
+        &self,
+        inputs: &mut Inputs,
+        call: &AggregateExpr,
+        function: NativeAggregate,
+        output: DataType,
+        rows: &Rows,
+    ) -> Result<AggregateCall, Diagnostic> {
         let argument = match self.argument(call, function, &output, rows)? {
             Some((expr, data_type)) => Some(self.input(inputs, &expr, data_type, rows)?),
             None => None,
         };
-        let filter = match &call.params.filter {
-            Some(filter) => Some(self.input(inputs, filter, DataType::Boolean, rows)?),
-            None => None,
-        };
-        let distinct = call.params.distinct
-            && !matches!(function, AggregateFunction::Min | AggregateFunction::Max);
+        let is_extreme = matches!(function, NativeAggregate::Min | NativeAggregate::Max);
         Ok(AggregateCall {
             id: 0,
-            function,
-            argument,
-            filter,
-            distinct,
+            function: Arc::new(function),
+            arguments: argument.into_iter().collect(),
+            // In no order is such a result another one.
+            order_by: Vec::new(),
+            filter: None,
+            distinct: call.params.distinct && !is_extreme,
             output,
         })
+    }
+
+    /// A call of an aggregate that the engine computes by keeping its values.
+    fn library_call(
+        &self,
+        inputs: &mut Inputs,
+        call: &AggregateExpr,
+        field: &Field,
+        output: DataType,
+        rows: &Rows,
+    ) -> Result<AggregateCall, Diagnostic> {
+        let (name, params) = (call.func.name(), &call.params);
+        let is_ordered_set = call.func.supports_within_group_clause();
+        if FIRST_OF.contains(&name) && params.order_by.is_empty() {
+            return Err(self.refuse(
+                &format!("{name} without an order"),
+                name,
+                &format!("{name}(x ORDER BY ts)"),
+            ));
+        }
+        let no_column = (params.args.iter()).all(|arg| matches!(arg, Expr::Literal(..)));
+        let mut arguments = Vec::with_capacity(params.args.len());
+        let mut columns = Vec::new();
+        for (place, arg) in params.args.iter().enumerate() {
+            match arg {
+                // Rows are counted by the values of a column.
+                Expr::Literal(value, _) if !(no_column && place == 0) => {
+                    arguments.push(Argument::Constant(value.clone()));
+                }
+                arg => {
+                    let data_type = self.type_of(arg, &rows.schema)?;
+                    columns.push(self.kept_input(inputs, call, arg, &data_type, rows)?);
+                    arguments.push(Argument::Column(data_type));
+                }
+            }
+        }
+        let mut order_by = Vec::new();
+        for sort in params.order_by.iter().filter(|_| !is_ordered_set) {
+            if params.distinct && !params.args.contains(&sort.expr) {
+                let message = format!("{name}(DISTINCT …) is ordered by what it does not take");
+                return Err(Diagnostic::new(Code::TypeMismatch, message)
+                    .at(self.words.place(name))
+                    .help("with DISTINCT, ORDER BY takes the arguments themselves"));
+            }
+            let data_type = self.type_of(&sort.expr, &rows.schema)?;
+            let column = self.kept_input(inputs, call, &sort.expr, &data_type, rows)?;
+            let order = SortOrder {
+                descending: !sort.asc,
+                nulls_first: sort.nulls_first,
+            };
+            order_by.push((column, order));
+        }
+        let descending = params.order_by.first().is_some_and(|sort| !sort.asc);
+        let function = LibraryAggregate {
+            function: Arc::clone(&call.func),
+            arguments,
+            returns: field.data_type().clone(),
+            ignores_nulls: params.null_treatment == Some(NullTreatment::IgnoreNulls),
+            descending: is_ordered_set && descending,
+        };
+        Ok(AggregateCall {
+            id: 0,
+            function: Arc::new(function),
+            arguments: columns,
+            order_by,
+            filter: None,
+            distinct: params.distinct,
+            output,
+        })
+    }
+
+    /// The input column that computes what an aggregate keeps.
+    fn kept_input(
+        &self,
+        inputs: &mut Inputs,
+        call: &AggregateExpr,
+        expr: &Expr,
+        data_type: &DataType,
+        rows: &Rows,
+    ) -> Result<usize, Diagnostic> {
+        let kept = settled(data_type).ok_or_else(|| self.takes_no(call, data_type))?;
+        self.input(inputs, expr, kept, rows)
+    }
+
+    fn takes_no(&self, call: &AggregateExpr, data_type: &DataType) -> Diagnostic {
+        let message = format!("{} takes no {}", call.func.name(), type_name(data_type));
+        Diagnostic::new(Code::TypeMismatch, message).at(self.words.place(call.func.name()))
     }
 
     /// The argument and the type in which the engine takes it; `None` for rows that are only counted.
     fn argument(
         &self,
         call: &AggregateExpr,
-        function: AggregateFunction,
+        function: NativeAggregate,
         output: &DataType,
         rows: &Rows,
     ) -> Result<Option<(Expr, DataType)>, Diagnostic> {
         let argument = match call.params.args.as_slice() {
-            [] if function == AggregateFunction::Count => return Ok(None),
+            [] if function == NativeAggregate::Count => return Ok(None),
             [Expr::Literal(value, _)]
-                if function == AggregateFunction::Count
+                if function == NativeAggregate::Count
                     && !call.params.distinct
                     && !value.is_null() =>
             {
@@ -271,16 +480,12 @@ impl Lowering<'_> {
             }
         };
         let data_type = self.type_of(argument, &rows.schema)?;
-        let unsettled = || {
-            let message = format!("{} takes no {}", call.func.name(), type_name(&data_type));
-            Diagnostic::new(Code::TypeMismatch, message).at(self.words.place(call.func.name()))
-        };
         let wanted = match function {
-            AggregateFunction::Count => settled(&data_type).ok_or_else(unsettled)?,
-            AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Sum => {
-                output.clone()
+            NativeAggregate::Count => {
+                settled(&data_type).ok_or_else(|| self.takes_no(call, &data_type))?
             }
-            AggregateFunction::Avg => match settled(&data_type) {
+            NativeAggregate::Min | NativeAggregate::Max | NativeAggregate::Sum => output.clone(),
+            NativeAggregate::Avg => match settled(&data_type) {
                 Some(decimal @ DataType::Decimal128(_, _)) => decimal,
                 _ => DataType::Float64,
             },
@@ -327,7 +532,11 @@ impl Lowering<'_> {
             return (self.map(node, inputs.exprs, &schema), (0..groups).collect());
         };
         for call in calls {
-            call.argument = call.argument.map(|argument| columns[argument]);
+            let places = call.arguments.iter_mut();
+            let orders = call.order_by.iter_mut().map(|(column, _)| column);
+            places
+                .chain(orders)
+                .for_each(|place| *place = columns[*place]);
             call.filter = call.filter.map(|filter| columns[filter]);
         }
         (node, columns[..groups].to_vec())
@@ -336,21 +545,25 @@ impl Lowering<'_> {
     fn output_fields(
         &self,
         aggregate: &datafusion::logical_expr::Aggregate,
+        columns: usize,
         groups: usize,
-        bounds: &[Option<WindowBound>],
         calls: &[AggregateCall],
     ) -> Result<Vec<QualifiedField>, Diagnostic> {
         let planned = qualified(&aggregate.schema);
-        let (group_fields, call_fields) = planned.split_at(aggregate.group_expr.len());
+        let (group_fields, call_fields) = planned.split_at(columns);
         let mut fields = Vec::with_capacity(planned.len() + 1);
         for (qualifier, field) in group_fields {
-            let data_type = self.settle(field)?;
+            let is_set = field.name() == datafusion::logical_expr::Aggregate::INTERNAL_GROUPING_ID;
+            let data_type = match is_set {
+                true => DataType::Int64,
+                false => self.settle(field)?,
+            };
             fields.push((
                 qualifier.clone(),
                 Arc::new(Field::new(field.name(), data_type, true)),
             ));
         }
-        if groups > group_fields.len() && bounds.len() == groups {
+        if groups > columns {
             let time_type = super::sql_type::timestamp();
             fields.push((
                 None,
@@ -370,9 +583,9 @@ impl Lowering<'_> {
         rows: Rows,
         aggregate: &datafusion::logical_expr::Aggregate,
         groups: usize,
+        hidden: usize,
     ) -> Result<Rows, Diagnostic> {
         let planned = aggregate.schema.fields();
-        let hidden = groups - aggregate.group_expr.len();
         let mut fields = qualified(&rows.schema);
         let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(fields.len());
         let mut same = true;

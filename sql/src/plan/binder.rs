@@ -23,7 +23,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use parking_lot::Mutex;
 use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
-use super::exact_aggregate::exact;
+use super::accumulator;
 use super::function::scalar_udf;
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
@@ -156,12 +156,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
             state.register_udf(Arc::new(ScalarUDF::from(uniform)))?;
         }
     }
-    for name in ["sum", "avg", "min", "max"] {
-        if let Some(function) = state.aggregate_functions().get(name).cloned() {
-            state.register_udaf(exact(function))?;
-        }
-    }
-    Ok(())
+    accumulator::register(state)
 }
 
 /// Rows go out as JSON objects, so names are unique.

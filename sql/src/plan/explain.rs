@@ -9,9 +9,8 @@
 
 use arrow::datatypes::Schema;
 use streams::{
-    AggregateCall, AggregateFunction, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec,
-    KeyFormat, LatePolicy, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan,
-    WatermarkSpec, WindowGrid,
+    AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, KeyFormat, LatePolicy,
+    NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan, WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -100,6 +99,19 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
             };
             let window = lasting(interval_text(spec.size_us), spec.grace_us);
             format!("tumble {id} on {time} by {window}{late}")
+        }
+        NodeKind::Expand(spec) => {
+            let name = |column: usize| input(0).field(column).name().as_str();
+            let sets = spec.sets.iter().map(|set| {
+                let kept = spec
+                    .columns
+                    .iter()
+                    .zip(&set.kept)
+                    .filter(|(_, kept)| **kept);
+                let names: Vec<&str> = kept.map(|(&column, _)| name(column)).collect();
+                format!("({})", names.join(", "))
+            });
+            format!("repeat for {}", sets.collect::<Vec<_>>().join(", "))
         }
         NodeKind::Slide(spec) => {
             let time = input(0).field(spec.time_column).name();
@@ -249,18 +261,21 @@ fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema, rows: EdgePropertie
 }
 
 fn aggregate_call(call: &AggregateCall, input: &Schema) -> String {
-    let name = match call.function {
-        AggregateFunction::Count => "count",
-        AggregateFunction::Sum => "sum",
-        AggregateFunction::Min => "min",
-        AggregateFunction::Max => "max",
-        AggregateFunction::Avg => "avg",
-    };
-    let argument = call
-        .argument
-        .map_or("*", |argument| input.field(argument).name().as_str());
-    let distinct = if call.distinct { "DISTINCT " } else { "" };
-    let mut text = format!("{name}({distinct}{argument})");
+    let name = |column: usize| input.field(column).name().clone();
+    let mut arguments: Vec<String> = call.arguments.iter().copied().map(name).collect();
+    if let Some(first) = arguments.first_mut().filter(|_| call.distinct) {
+        first.insert_str(0, "DISTINCT ");
+    }
+    let order: Vec<String> = (call.order_by.iter())
+        .map(|(column, order)| {
+            let descending = if order.descending { " DESC" } else { "" };
+            format!("{}{descending}", name(*column))
+        })
+        .collect();
+    if let Some(last) = arguments.last_mut().filter(|_| !order.is_empty()) {
+        last.push_str(&format!(" ORDER BY {}", order.join(", ")));
+    }
+    let mut text = call.function.describe(&arguments);
     if let Some(filter) = call.filter {
         text.push_str(&format!(" FILTER (WHERE {})", input.field(filter).name()));
     }

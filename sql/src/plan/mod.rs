@@ -5,19 +5,18 @@
 //!                                  └── bounded ── ExecutionPlan     a snapshot (serve/pull.rs)
 //! ```
 //!
-//! Our adapters to DataFusion, the files to look at when its version changes: `binder.rs`, `exact_aggregate.rs`,
+//! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
 //! `expr.rs`, `function.rs`, `guard.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
 //! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
 //! `yielding.rs`.
 
+mod accumulator;
 mod aggregate;
 mod binder;
 mod bounded;
 mod changes;
 #[cfg(test)]
 mod differential;
-mod exact_aggregate;
-mod exact_groups;
 mod explain;
 mod expr;
 mod filters_down;

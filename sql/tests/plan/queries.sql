@@ -36,3 +36,8 @@ EXPLAIN SELECT dep_delay + 1, distance * 1.5 / 2 FROM flights WHERE dep_delay > 
 EXPLAIN SELECT window_start, window_end, count(*) FROM HOP(flights, scheduled, INTERVAL '7 minutes', INTERVAL '1 hour') GROUP BY window_start, window_end EMIT CHANGES
 ----
 EXPLAIN SELECT window_end, count(*) FROM CUMULATE(flights, scheduled, INTERVAL '15 minutes', INTERVAL '1 hour') GROUP BY window_end EMIT CHANGES
+----
+EXPLAIN SELECT carrier, string_agg(DISTINCT origin, ', ' ORDER BY origin DESC) AS origins, percentile_cont(0.9) WITHIN GROUP (ORDER BY dep_delay DESC) AS late,
+  stddev(dep_delay) FILTER (WHERE distance > 100) AS spread FROM flights GROUP BY carrier EMIT CHANGES
+----
+EXPLAIN SELECT carrier, origin, count(*), grouping(origin) FROM flights GROUP BY ROLLUP (carrier, origin) EMIT CHANGES

@@ -4,7 +4,7 @@
 //! zero, as PostgreSQL does.
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, i256};
 
 use super::sum::{ExactTotals, FloatTotals, decimal_limit};
 use super::{Accumulator, Input, SubState, nullable};
@@ -16,16 +16,16 @@ pub(super) fn of(input: &DataType, output: &DataType) -> Box<dyn Accumulator> {
     if input.is_floating() {
         return Box::new(FloatAverage::default());
     }
-    let factor = match (input, output) {
-        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => 10i128
-            .checked_pow(u32::from(to.saturating_sub(*from).unsigned_abs()))
-            .unwrap_or(i128::MAX),
-        _ => 1,
+    let digits = match (input, output) {
+        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => {
+            to.saturating_sub(*from).unsigned_abs()
+        }
+        _ => 0,
     };
     Box::new(ExactAverage {
         totals: ExactTotals::default(),
         output: output.clone(),
-        factor,
+        factor: i256::from_i128(10).wrapping_pow(u32::from(digits)),
     })
 }
 
@@ -34,20 +34,20 @@ struct ExactAverage {
     totals: ExactTotals,
     output: DataType,
     /// 10 to the power of the digits that the result has more than the input.
-    factor: i128,
+    factor: i256,
 }
 
 /// `sum · factor / count`, rounded half away from zero; `None` where it does not fit.
-fn divided(sum: i128, factor: i128, count: i64) -> Option<i128> {
-    let scaled = sum.checked_mul(factor)?;
-    let count = i128::from(count);
-    let (quotient, remainder) = (scaled / count, scaled % count);
-    let away = if remainder.unsigned_abs() * 2 >= count.unsigned_abs() {
+fn divided(sum: i128, factor: i256, count: i64) -> Option<i128> {
+    let scaled = i256::from_i128(sum).checked_mul(factor)?;
+    let count = i256::from_i128(i128::from(count));
+    let (quotient, remainder) = (scaled.checked_div(count)?, scaled.checked_rem(count)?);
+    let away = if remainder.wrapping_abs().wrapping_mul(i256::from_i128(2)) >= count {
         scaled.signum()
     } else {
-        0
+        i256::ZERO
     };
-    quotient.checked_add(away)
+    quotient.wrapping_add(away).to_i128()
 }
 
 impl Accumulator for ExactAverage {
@@ -99,16 +99,16 @@ impl Accumulator for ExactAverage {
         self.totals.save(group, out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.totals.load(group, bytes)
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.totals.merge(group, bytes)
     }
 
     fn retain(&mut self, kept: &[u32]) {
         self.totals.retain(kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        24
+    fn size_bytes(&self) -> usize {
+        self.totals.size_bytes()
     }
 }
 
@@ -144,29 +144,33 @@ impl Accumulator for FloatAverage {
         self.totals.save(group, out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.totals.load(group, bytes)
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.totals.merge(group, bytes)
     }
 
     fn retain(&mut self, kept: &[u32]) {
         self.totals.retain(kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        24
+    fn size_bytes(&self) -> usize {
+        self.totals.size_bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::i256;
+
     use super::divided;
 
     #[test]
     fn rounds_half_away_from_zero() {
+        let divided = |sum, factor, count| divided(sum, i256::from_i128(factor), count);
         assert_eq!(divided(5, 10, 4), Some(13));
         assert_eq!(divided(-5, 10, 4), Some(-13));
         assert_eq!(divided(1, 1, 3), Some(0));
         assert_eq!(divided(2, 1, 3), Some(1));
         assert_eq!(divided(i128::MAX, 10, 1), None);
+        assert_eq!(divided(i128::MAX, 10, 10), Some(i128::MAX));
     }
 }

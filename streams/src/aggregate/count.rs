@@ -41,8 +41,8 @@ impl Accumulator for Count {
         push_zigzag(self.counts[group], out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.counts[group] = read_zigzag(bytes)?;
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.counts[group] += read_zigzag(bytes)?;
         Ok(())
     }
 
@@ -50,7 +50,7 @@ impl Accumulator for Count {
         retain_at(&mut self.counts, kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        8
+    fn size_bytes(&self) -> usize {
+        8 * self.counts.len()
     }
 }

@@ -1,30 +1,25 @@
 //! `f(DISTINCT x)`: another accumulator that sees a value when its count becomes one, and takes it back when it
-//! becomes none.
-//!
-//! Counts a value lie in the state below the group, as [`super::multiset`] keeps them.
+//! becomes none. The values are in the [`ValueBag`].
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::take;
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take_arrays;
 
-use super::multiset::count_values;
-use super::{Accumulator, Input, SubState};
+use super::bag::ValueBag;
+use super::{Accumulator, BoundCall, Input, SubState};
 use crate::operator::OperatorError;
-use crate::state::{Physical, StateError};
+use crate::state::StateError;
 
 /// See the module.
 pub(super) struct Distinct {
     inner: Box<dyn Accumulator>,
-    physical: Physical,
-    number: u16,
+    bag: ValueBag,
 }
 
 impl Distinct {
-    pub(super) fn new(inner: Box<dyn Accumulator>, data_type: &DataType, number: u16) -> Self {
+    pub(super) fn new(inner: Box<dyn Accumulator>, call: &BoundCall) -> Self {
         Self {
             inner,
-            physical: Physical::of(data_type).unwrap_or(Physical::Null),
-            number,
+            bag: ValueBag::new(call.number, &call.arguments, &[]),
         }
     }
 }
@@ -35,10 +30,7 @@ impl Accumulator for Distinct {
     }
 
     fn update(&mut self, input: &Input<'_>, below: &mut SubState<'_>) -> Result<(), OperatorError> {
-        let Some(values) = input.values else {
-            return Ok(());
-        };
-        let turns = count_values(input, self.physical, self.number, below)?;
+        let turns = self.bag.add(input, below)?.turns;
         let rows: UInt32Array = turns
             .iter()
             .map(|turn| turn.row as u32)
@@ -49,12 +41,12 @@ impl Accumulator for Distinct {
             .iter()
             .map(|turn| if turn.appeared { 1 } else { -1 })
             .collect();
-        let values = take(values, &rows, None)
+        let arguments = take_arrays(input.arguments, &rows, None)
             .map_err(|error| OperatorError::columns(below.operator, &error))?;
-        debug_assert_eq!(values.null_count(), 0, "NULLs do not count");
         let input = Input {
             groups: &groups,
-            values: Some(&values),
+            arguments: &arguments,
+            order_by: &[],
             signs: Some(&signs),
             mask: None,
         };
@@ -69,15 +61,15 @@ impl Accumulator for Distinct {
         self.inner.save(group, out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.inner.load(group, bytes)
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.inner.merge(group, bytes)
     }
 
     fn retain(&mut self, kept: &[u32]) {
         self.inner.retain(kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        self.inner.group_bytes()
+    fn size_bytes(&self) -> usize {
+        self.inner.size_bytes()
     }
 }

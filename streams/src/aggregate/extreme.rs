@@ -5,12 +5,11 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::{ArrowNativeType, DataType};
 
+use super::encoded::EncodedValues;
 use super::{Accumulator, Input, SubState, nullable, retain_at};
 use crate::operator::OperatorError;
-use crate::state::row::{push_bytes, push_varint, read_bytes, read_exact, read_varint};
-use crate::state::{
-    Column, ColumnBuilder, Physical, StateError, Values, canonical_f32, canonical_f64, key,
-};
+use crate::state::row::{push_varint, read_exact, read_varint};
+use crate::state::{Column, Physical, StateError, Values, canonical_f32, canonical_f64, key};
 
 /// The accumulator for the largest (or smallest) value of a type.
 pub(super) fn of(data_type: &DataType, largest: bool) -> Box<dyn Accumulator> {
@@ -27,8 +26,7 @@ pub(super) fn of(data_type: &DataType, largest: bool) -> Box<dyn Accumulator> {
         Some(Physical::F32) => fixed::<f32>(data_type, largest),
         Some(Physical::F64) => fixed::<f64>(data_type, largest),
         physical => Box::new(EncodedExtreme {
-            best: Vec::new(),
-            data_type: data_type.clone(),
+            best: EncodedValues::new(data_type, None),
             physical: physical.unwrap_or(Physical::Null),
             largest,
         }),
@@ -130,7 +128,7 @@ impl<N: Ordered> Accumulator for FixedExtreme<N> {
         input: &Input<'_>,
         _below: &mut SubState<'_>,
     ) -> Result<(), OperatorError> {
-        let column = input.values.and_then(Column::of);
+        let column = input.argument().and_then(Column::of);
         let Some(values) = column.as_ref().and_then(|column| N::slice(&column.values)) else {
             return Ok(());
         };
@@ -156,14 +154,23 @@ impl<N: Ordered> Accumulator for FixedExtreme<N> {
         }
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.seen[group] = read_varint(bytes)? != 0;
-        if self.seen[group] {
-            let value = read_exact(size_of::<N>(), bytes)?;
-            let Ok(value) = N::Bytes::try_from(value) else {
-                unreachable!("as many bytes were read")
-            };
-            self.best[group] = N::from_bytes(value);
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        if read_varint(bytes)? == 0 {
+            return Ok(());
+        }
+        let value = read_exact(size_of::<N>(), bytes)?;
+        let Ok(value) = N::Bytes::try_from(value) else {
+            unreachable!("as many bytes were read")
+        };
+        let (value, best) = (N::from_bytes(value), self.best[group]);
+        let better = if self.largest {
+            best.before(value)
+        } else {
+            value.before(best)
+        };
+        if !self.seen[group] || better {
+            self.best[group] = value;
+            self.seen[group] = true;
         }
         Ok(())
     }
@@ -173,45 +180,22 @@ impl<N: Ordered> Accumulator for FixedExtreme<N> {
         retain_at(&mut self.seen, kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        size_of::<N>() + 1
+    fn size_bytes(&self) -> usize {
+        self.seen.len() * (size_of::<N>() + 1)
     }
 }
 
 /// For strings, binary values and booleans: the best value in the encoding of keys, whose order is theirs.
 #[derive(Debug)]
 struct EncodedExtreme {
-    best: Vec<Option<Box<[u8]>>>,
-    data_type: DataType,
+    best: EncodedValues,
     physical: Physical,
     largest: bool,
 }
 
-/// A column of values in the encoding of keys.
-pub(super) fn decoded<'a>(
-    data_type: &DataType,
-    physical: Physical,
-    values: impl Iterator<Item = Option<&'a [u8]>>,
-) -> ArrayRef {
-    let mut builder =
-        ColumnBuilder::new(data_type, 16).expect("a plan with another type is refused");
-    for value in values {
-        match value {
-            None => builder.push_null(),
-            Some(mut bytes) => {
-                // State that does not decode was refused when it was loaded.
-                if key::read_cell(physical, &mut bytes, |cell| builder.push(cell)).is_err() {
-                    builder.push_null();
-                }
-            }
-        }
-    }
-    builder.finish()
-}
-
 impl Accumulator for EncodedExtreme {
     fn resize(&mut self, groups: usize) {
-        self.best.resize(groups, None);
+        self.best.resize(groups);
     }
 
     fn update(
@@ -219,56 +203,38 @@ impl Accumulator for EncodedExtreme {
         input: &Input<'_>,
         _below: &mut SubState<'_>,
     ) -> Result<(), OperatorError> {
-        let Some(column) = input.values.and_then(Column::of) else {
+        let Some(column) = input.argument().and_then(Column::of) else {
             return Ok(());
         };
         let mut encoded = Vec::new();
         input.for_each(|row, group, _| {
             encoded.clear();
             key::push_cell(self.physical, column.cell(row), &mut encoded);
-            let better = match &self.best[group] {
-                None => true,
-                Some(best) if self.largest => **best < *encoded,
-                Some(best) => *encoded < **best,
-            };
-            if better {
-                self.best[group] = Some(encoded.as_slice().into());
-            }
+            self.best.improve(group, &encoded, self.largest);
         });
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32], _overflowed: &mut Vec<usize>) -> ArrayRef {
-        let values = groups
-            .iter()
-            .map(|&group| self.best[group as usize].as_deref());
-        decoded(&self.data_type, self.physical, values)
+        self.best.column(groups)
     }
 
     fn save(&self, group: usize, out: &mut Vec<u8>) {
-        push_bytes(self.best[group].as_deref().unwrap_or_default(), out);
+        self.best.save(group, out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        let value = read_bytes(bytes)?;
-        self.best[group] = loaded(self.physical, value)?;
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        if let Some(value) = self.best.read(bytes)? {
+            self.best.improve(group, &value, self.largest);
+        }
         Ok(())
     }
 
     fn retain(&mut self, kept: &[u32]) {
-        retain_at(&mut self.best, kept);
+        self.best.retain(kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        48
+    fn size_bytes(&self) -> usize {
+        self.best.size_bytes()
     }
-}
-
-/// Checks an encoded value that comes from disk; empty stands for none.
-pub(super) fn loaded(physical: Physical, value: &[u8]) -> Result<Option<Box<[u8]>>, StateError> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    key::read_cell(physical, &mut &*value, |_| Ok(()))?;
-    Ok(Some(value.into()))
 }

@@ -176,6 +176,32 @@ impl GroupTable {
             groups.resize(rows, 0);
             return Interned { groups, known };
         }
+        self.for_blocks(columns, rows, |table, block, columns, from| {
+            table.find_block(block, columns, from, &mut groups);
+        });
+        Interned { groups, known }
+    }
+
+    /// The groups of these rows, where there are such groups.
+    pub(crate) fn find_all(&mut self, columns: &[ArrayRef], rows: usize) -> Vec<Option<u32>> {
+        let mut found = Vec::with_capacity(rows);
+        self.for_blocks(columns, rows, |table, block, columns, from| {
+            for (row, key) in block.chunks_exact(table.width).enumerate() {
+                let hash = hash_words(key);
+                let is_short = table.is_short(key);
+                found.push(table.get(hash, key, is_short, columns, from + row));
+            }
+        });
+        found
+    }
+
+    /// Hands the keys of rows to `visit`, in blocks, with the row that a block begins with.
+    fn for_blocks(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        mut visit: impl FnMut(&mut Self, &[u64], &[Column<'_>], usize),
+    ) {
         let columns: Vec<Column<'_>> = columns.iter().filter_map(Column::of).collect();
         assert_eq!(
             columns.len(),
@@ -198,10 +224,9 @@ impl GroupTable {
                         .for_each(|key| key[null_word] |= 1 << number);
                 }
             }
-            self.find_block(&block, &columns, from, &mut groups);
+            visit(self, &block, &columns, from);
         }
         self.block = block;
-        Interned { groups, known }
     }
 
     fn find_block(
@@ -260,8 +285,23 @@ impl GroupTable {
 
     #[inline]
     fn find(&mut self, key: &[u64], is_short: bool, columns: &[Column<'_>], row: usize) -> u32 {
-        let width = self.width;
         let hash = hash_words(key);
+        match self.get(hash, key, is_short, columns, row) {
+            Some(group) => group,
+            None => self.insert(hash, key, columns, row),
+        }
+    }
+
+    #[inline]
+    fn get(
+        &self,
+        hash: u64,
+        key: &[u64],
+        is_short: bool,
+        columns: &[Column<'_>],
+        row: usize,
+    ) -> Option<u32> {
+        let width = self.width;
         let found = self.table.find(hash, |&group| {
             let at = group as usize * width;
             &self.words[at..at + width] == key
@@ -270,10 +310,7 @@ impl GroupTable {
                         .long_texts(key, columns, row)
                         .all(|(place, text)| *self.texts[place][group as usize] == *text))
         });
-        match found {
-            Some(&group) => group,
-            None => self.insert(hash, key, columns, row),
-        }
+        found.copied()
     }
 
     #[cold]

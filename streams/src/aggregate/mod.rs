@@ -1,51 +1,140 @@
-//! The native aggregates: columnar state, one slot a group.
+//! Aggregates: functions that plug in by a trait, and their columnar state, one slot a group.
 //!
 //! ```text
-//! chunk ──▶ GroupTable: row → dense group number ──▶ every Accumulator: update(groups, values, signs, mask)
-//!                                                    evaluate(groups) → a column, as often as wanted
+//! chunk ──▶ GroupTable: row → dense group number ──▶ every Accumulator: update(groups, arguments, signs, mask)
+//!                                                    settle, evaluate(groups) → a column, as often as wanted
+//!
+//! AggregateFunction ─ build ─▶ Accumulator    native: a few numbers a group       count, sum, min, max, avg
+//!                                             over a ValueBag below the group     min, max that are taken back; DISTINCT
+//!                                             replay of the bag through a Fold    whatever else a library has
 //! ```
 //!
 //! An accumulator is called once a chunk, never once a row; the loops inside are over plain vectors.
 //!
 //! Invariants:
 //! 1. `evaluate` changes nothing.
-//! 2. `load(save(x))` is `x`: a group that was written and read back goes on as if it had never left.
+//! 2. What `save` gives for a group and `merge` adds to an empty one is that group: one that was written and read back
+//!    goes on as if it had never left.
 //! 3. Results are those of a batch over the rows that are there: what was taken back leaves no trace. Sums of floats
 //!    are kept in double-double (about 106 bits), so that order and retraction do not show in the 53 that are printed.
 
 mod average;
+mod bag;
+mod batch;
 mod count;
 mod distinct;
+mod encoded;
 mod extreme;
 mod group;
 mod multiset;
+mod native;
+mod replay;
 mod sum;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema};
 
+pub use bag::SortOrder;
+pub use batch::BatchAggregate;
 pub(crate) use group::{GROUP_COLUMNS_MAX, GroupTable};
+pub use native::NativeAggregate;
+pub use replay::{Fold, StartFold, replay};
 
 use crate::operator::OperatorError;
-use crate::state::{Physical, State, StateError};
-use crate::{AggregateCall, AggregateFunction, OperatorId};
+use crate::state::{State, StateError};
+use crate::{AggregateCall, OperatorId};
+
+/// A function that makes one value of the rows of a group.
+pub trait AggregateFunction: fmt::Debug + Send + Sync {
+    /// What EXPLAIN calls it.
+    fn name(&self) -> &str;
+
+    /// A call of it over these arguments, as EXPLAIN shows it.
+    fn describe(&self, arguments: &[String]) -> String {
+        format!("{}({})", self.name(), arguments.join(", "))
+    }
+
+    /// Names the function and the layout of its accumulators' state, for as long as there are logs: a job with another
+    /// shape cannot use that state. The first byte is 1 to 5 for the native ones and 0 for all others.
+    fn shape(&self) -> Vec<u8>;
+
+    /// Whether it takes such arguments and gives such a result.
+    ///
+    /// # Errors
+    /// In words for the user.
+    fn check(&self, call: &BoundCall) -> Result<(), String>;
+
+    /// Whether its accumulator keeps values in the state below a group.
+    fn keeps_values(&self, call: &BoundCall) -> bool;
+
+    /// Whether rows with a NULL among the arguments count.
+    fn takes_nulls(&self) -> bool {
+        false
+    }
+
+    /// The accumulator of a call that was checked.
+    fn build(&self, call: &BoundCall) -> Box<dyn Accumulator>;
+}
+
+/// A call with the types of its columns.
+#[derive(Debug, Clone)]
+pub struct BoundCall {
+    /// Types of the arguments.
+    pub arguments: Vec<DataType>,
+    /// Types and orders of the columns that order the rows.
+    pub order_by: Vec<(DataType, SortOrder)>,
+    /// Over distinct arguments only.
+    pub distinct: bool,
+    /// Type of the result.
+    pub output: DataType,
+    /// No row is ever taken back.
+    pub append_only: bool,
+    /// Names its state within that of the operator.
+    pub number: u16,
+}
+
+impl BoundCall {
+    /// The types of `call` over rows of `input`.
+    pub(crate) fn of(call: &AggregateCall, input: &Schema, append_only: bool) -> Self {
+        let type_of = |column: usize| input.field(column).data_type().clone();
+        let order_by = call.order_by.iter();
+        Self {
+            arguments: call.arguments.iter().copied().map(type_of).collect(),
+            order_by: order_by
+                .map(|(column, order)| (type_of(*column), *order))
+                .collect(),
+            distinct: call.distinct,
+            output: call.output.clone(),
+            append_only,
+            number: call.id,
+        }
+    }
+}
 
 /// The rows of a chunk, as an accumulator sees them.
-pub(crate) struct Input<'a> {
+pub struct Input<'a> {
     /// The group of each row.
     pub(crate) groups: &'a [u32],
-    /// The argument, one value a row; `None` for `count(*)`.
-    pub(crate) values: Option<&'a ArrayRef>,
+    /// The arguments, one value a row; none for `count(*)`.
+    pub(crate) arguments: &'a [ArrayRef],
+    /// The columns that order the rows.
+    pub(crate) order_by: &'a [ArrayRef],
     /// The sign of each row; `None` = all +1.
     pub(crate) signs: Option<&'a [i8]>,
-    /// The rows that count: the filter holds, the argument is not NULL; `None` = all.
+    /// The rows that count: the filter holds, no argument is NULL where those do not count; `None` = all.
     pub(crate) mask: Option<BooleanBuffer>,
 }
 
 impl Input<'_> {
+    /// The first argument.
+    pub(crate) fn argument(&self) -> Option<&ArrayRef> {
+        self.arguments.first()
+    }
+
     /// Calls `visit(row, group, sign)` for every row that counts.
     #[inline]
     pub(crate) fn for_each(&self, mut visit: impl FnMut(usize, usize, i64)) {
@@ -73,8 +162,8 @@ impl Input<'_> {
     }
 }
 
-/// State below a group that is too large for one value: the counts of distinct values.
-pub(crate) struct SubState<'a> {
+/// State below a group that is too large for one value: its values with their counts.
+pub struct SubState<'a> {
     /// The task's state.
     pub(crate) state: &'a mut State,
     /// Knows the groups' keys.
@@ -84,28 +173,44 @@ pub(crate) struct SubState<'a> {
 }
 
 /// One aggregate of one operator, for all its groups.
-pub(crate) trait Accumulator: Send {
+pub trait Accumulator: Send + Sync {
     /// Makes room for groups `0..groups`; new ones are empty.
     fn resize(&mut self, groups: usize);
 
     /// Takes the rows of a chunk.
+    ///
+    /// # Errors
+    /// From the state below the groups.
     fn update(&mut self, input: &Input<'_>, below: &mut SubState<'_>) -> Result<(), OperatorError>;
+
+    /// Brings results up to date that are computed from the state below the groups. Called before the groups that have
+    /// changed are evaluated, and before a commit.
+    ///
+    /// # Errors
+    /// From the state below the groups.
+    fn settle(&mut self, _below: &SubState<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
 
     /// The results of these groups. Positions (in `groups`) whose result does not fit its type are added to
     /// `overflowed`, and are NULL in the column.
     fn evaluate(&self, groups: &[u32], overflowed: &mut Vec<usize>) -> ArrayRef;
 
-    /// Appends the state of a group.
+    /// Appends the state of a group, without what lies below it.
     fn save(&self, group: usize, out: &mut Vec<u8>);
 
-    /// Reads the state of a group off the front.
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError>;
+    /// Reads the state of a group off the front and adds it to that of `group`. One with values below it is only ever
+    /// added to an empty group.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`].
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError>;
 
     /// Keeps only these groups (rising), which become `0..kept.len()`.
     fn retain(&mut self, kept: &[u32]);
 
-    /// Bytes a group takes, about.
-    fn group_bytes(&self) -> usize;
+    /// Bytes that all groups take, about.
+    fn size_bytes(&self) -> usize;
 }
 
 /// Keeps the elements at rising positions `kept`.
@@ -116,126 +221,37 @@ pub(crate) fn retain_at<T>(values: &mut Vec<T>, kept: &[u32]) {
     values.truncate(kept.len());
 }
 
-/// Why an aggregate cannot be computed natively, in words for its user; `None` when it can.
-pub(crate) fn unsupported(call: &AggregateCall, input: &SchemaRef) -> Option<String> {
-    let data_type = match call.argument {
-        None if call.function == AggregateFunction::Count && !call.distinct => {
-            return (call.output != DataType::Int64).then(|| "count gives Int64".to_owned());
-        }
-        None => return Some(format!("{:?} needs an argument", call.function)),
-        Some(argument) => input.field(argument).data_type(),
-    };
-    let Some(physical) = Physical::of(data_type) else {
-        return Some(format!("values of type {data_type} cannot be aggregated"));
-    };
-    let fits = match call.function {
-        AggregateFunction::Count => call.output == DataType::Int64,
-        AggregateFunction::Min | AggregateFunction::Max => {
-            physical != Physical::Null && call.output == *data_type
-        }
-        AggregateFunction::Sum => matches!(
-            (data_type, &call.output),
-            (
-                DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
-                DataType::Int64
-            ) | (
-                DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64,
-                DataType::Int64 | DataType::UInt64
-            ) | (DataType::Float32 | DataType::Float64, DataType::Float64)
-                | (DataType::Decimal128(..), DataType::Decimal128(..))
-        ),
-        AggregateFunction::Avg => match (data_type, &call.output) {
-            (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => to >= from,
-            (data_type, DataType::Float64) => data_type.is_integer() || data_type.is_floating(),
-            _ => false,
-        },
-    };
-    (!fits).then(|| {
-        format!(
-            "{:?} of {data_type} cannot give {}",
-            call.function, call.output
-        )
-    })
-}
-
-/// Whether an aggregate counts values in the state below its groups.
-pub(crate) fn keeps_values(call: &AggregateCall, append_only: bool) -> bool {
-    match call.function {
-        AggregateFunction::Min | AggregateFunction::Max => !append_only,
-        AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg => call.distinct,
-    }
-}
-
-/// Builds the accumulator number `number` of an operator. `append_only`: the input never takes a row back.
-pub(crate) fn accumulator(
-    call: &AggregateCall,
-    number: u16,
-    input: &SchemaRef,
-    append_only: bool,
-) -> Box<dyn Accumulator> {
-    let Some(argument) = call.argument else {
-        return Box::new(count::Count::default());
-    };
-    let data_type = input.field(argument).data_type().clone();
-    // Smallest and largest do not depend on how often a value is there.
-    let is_extreme = matches!(
-        call.function,
-        AggregateFunction::Min | AggregateFunction::Max
-    );
-    if call.distinct && !is_extreme {
-        let plain = AggregateCall {
-            distinct: false,
-            ..call.clone()
-        };
-        return Box::new(distinct::Distinct::new(
-            accumulator(&plain, number, input, append_only),
-            &data_type,
-            number,
-        ));
-    }
-    let largest = call.function == AggregateFunction::Max;
-    match call.function {
-        AggregateFunction::Count => Box::new(count::Count::default()),
-        AggregateFunction::Sum => sum::of(&data_type, &call.output),
-        AggregateFunction::Avg => average::of(&data_type, &call.output),
-        AggregateFunction::Min | AggregateFunction::Max if append_only => {
-            extreme::of(&data_type, largest)
-        }
-        AggregateFunction::Min | AggregateFunction::Max => {
-            Box::new(multiset::OrderedMultiset::new(&data_type, largest, number))
-        }
-    }
-}
-
-/// The rows that count for a call: its filter holds and its argument is not NULL; `None` = all.
+/// The rows that count for a call: its filter holds, and no argument is NULL where those do not count; `None` = all.
 pub(crate) fn mask_of(
     call: &AggregateCall,
     columns: &[ArrayRef],
 ) -> Result<Option<BooleanBuffer>, String> {
-    let not_null = match call.argument {
-        Some(argument) => columns[argument]
-            .logical_nulls()
-            .filter(|nulls| nulls.null_count() > 0),
-        None => None,
+    let mut mask: Option<BooleanBuffer> = None;
+    let mut only = |rows: &BooleanBuffer| {
+        mask = Some(match mask.take() {
+            Some(mask) => &mask & rows,
+            None => rows.clone(),
+        });
     };
-    let not_null = not_null.map(|nulls| nulls.inner().clone());
-    let Some(filter) = call.filter else {
-        return Ok(not_null);
-    };
-    let filter: &BooleanArray = columns[filter].as_boolean_opt().ok_or_else(|| {
-        format!(
-            "the filter of an aggregate is {}, no boolean",
-            columns[filter].data_type()
-        )
-    })?;
-    let holds = match filter.nulls() {
-        Some(nulls) => filter.values() & nulls.inner(),
-        None => filter.values().clone(),
-    };
-    Ok(Some(match not_null {
-        Some(not_null) => &holds & &not_null,
-        None => holds,
-    }))
+    if !call.function.takes_nulls() {
+        for &argument in &call.arguments {
+            let nulls = columns[argument].logical_nulls();
+            if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
+                only(nulls.inner());
+            }
+        }
+    }
+    if let Some(filter) = call.filter {
+        let filter: &BooleanArray = columns[filter].as_boolean_opt().ok_or_else(|| {
+            let data_type = columns[filter].data_type();
+            format!("the filter of an aggregate is {data_type}, no boolean")
+        })?;
+        only(filter.values());
+        if let Some(nulls) = filter.nulls() {
+            only(nulls.inner());
+        }
+    }
+    Ok(mask)
 }
 
 /// An array of one `i64`-like or wider type with the given values, NULL where `None`.

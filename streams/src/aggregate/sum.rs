@@ -50,7 +50,9 @@ impl ExactTotals {
     }
 
     pub(super) fn update(&mut self, input: &Input<'_>) {
-        let Some(values) = input.values else { return };
+        let Some(values) = input.argument() else {
+            return;
+        };
         match values.data_type() {
             DataType::Int8 => self.add(input, values.as_primitive::<Int8Type>().values()),
             DataType::Int16 => self.add(input, values.as_primitive::<Int16Type>().values()),
@@ -77,12 +79,8 @@ impl ExactTotals {
             } else {
                 value
             };
-            let (sum, carried) = sums[group].overflowing_add(value);
-            sums[group] = sum;
+            add_exactly(sums, carries, group, value);
             counts[group] += sign;
-            if carried {
-                carry_over(carries, group, value);
-            }
         });
     }
 
@@ -116,10 +114,10 @@ impl ExactTotals {
         }
     }
 
-    pub(super) fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.counts[group] = read_zigzag(bytes)?;
+    pub(super) fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.counts[group] += read_zigzag(bytes)?;
         let form = read_exact(1, bytes)?;
-        self.sums[group] = match form {
+        let sum = match form {
             [0] => i128::from(read_zigzag(bytes)?),
             _ => i128::from_le_bytes(
                 read_exact(16, bytes)?
@@ -127,16 +125,36 @@ impl ExactTotals {
                     .expect("16 bytes were read"),
             ),
         };
+        add_exactly(&mut self.sums, &mut self.carries, group, sum);
         if form == [2] {
-            self.carries.insert(group as u32, read_zigzag(bytes)?);
+            *self.carries.entry(group as u32).or_default() += read_zigzag(bytes)?;
         }
         Ok(())
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        24 * self.counts.len() + 16 * self.carries.len()
     }
 
     pub(super) fn retain(&mut self, kept: &[u32]) {
         retain_at(&mut self.sums, kept);
         retain_at(&mut self.counts, kept);
         retain_keys(&mut self.carries, kept);
+    }
+}
+
+/// Adds a value to the sum of a group.
+#[inline]
+fn add_exactly(
+    sums: &mut [i128],
+    carries: &mut HashMap<u32, i64, foldhash::fast::RandomState>,
+    group: usize,
+    value: i128,
+) {
+    let (sum, carried) = sums[group].overflowing_add(value);
+    sums[group] = sum;
+    if carried {
+        carry_over(carries, group, value);
     }
 }
 
@@ -230,16 +248,16 @@ impl Accumulator for ExactSum {
         self.totals.save(group, out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.totals.load(group, bytes)
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.totals.merge(group, bytes)
     }
 
     fn retain(&mut self, kept: &[u32]) {
         self.totals.retain(kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        24
+    fn size_bytes(&self) -> usize {
+        self.totals.size_bytes()
     }
 }
 
@@ -336,7 +354,9 @@ impl FloatTotals {
     }
 
     pub(super) fn update(&mut self, input: &Input<'_>) {
-        let Some(values) = input.values else { return };
+        let Some(values) = input.argument() else {
+            return;
+        };
         match values.data_type() {
             DataType::Float32 => {
                 let values = values.as_primitive::<Float32Type>().values();
@@ -406,24 +426,30 @@ impl FloatTotals {
         }
     }
 
-    pub(super) fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.counts[group] = read_zigzag(bytes)?;
-        self.high[group] = read_float(bytes)?;
-        self.low[group] = read_float(bytes)?;
+    pub(super) fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.counts[group] += read_zigzag(bytes)?;
+        let (high, low) = (read_float(bytes)?, read_float(bytes)?);
+        add_to(&mut self.high[group], &mut self.low[group], high);
+        add_to(&mut self.high[group], &mut self.low[group], low);
         let form = read_varint(bytes)?;
-        if form != 0 {
-            let mut apart = Apart::default();
-            for count in &mut apart.specials {
-                *count = read_zigzag(bytes)?;
-            }
-            if form == 2 {
-                apart.large = read_zigzag(bytes)?;
-                apart.high = read_float(bytes)?;
-                apart.low = read_float(bytes)?;
-            }
-            self.apart.insert(group as u32, apart);
+        if form == 0 {
+            return Ok(());
+        }
+        let apart = self.apart.entry(group as u32).or_default();
+        for count in &mut apart.specials {
+            *count += read_zigzag(bytes)?;
+        }
+        if form == 2 {
+            apart.large += read_zigzag(bytes)?;
+            let (high, low) = (read_float(bytes)?, read_float(bytes)?);
+            add_to(&mut apart.high, &mut apart.low, high);
+            add_to(&mut apart.high, &mut apart.low, low);
         }
         Ok(())
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        24 * self.counts.len() + size_of::<Apart>() * self.apart.len()
     }
 
     pub(super) fn retain(&mut self, kept: &[u32]) {
@@ -471,15 +497,15 @@ impl Accumulator for FloatSum {
         self.totals.save(group, out);
     }
 
-    fn load(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
-        self.totals.load(group, bytes)
+    fn merge(&mut self, group: usize, bytes: &mut &[u8]) -> Result<(), StateError> {
+        self.totals.merge(group, bytes)
     }
 
     fn retain(&mut self, kept: &[u32]) {
         self.totals.retain(kept);
     }
 
-    fn group_bytes(&self) -> usize {
-        24
+    fn size_bytes(&self) -> usize {
+        self.totals.size_bytes()
     }
 }

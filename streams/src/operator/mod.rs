@@ -18,6 +18,7 @@
 mod aggregate;
 mod check;
 mod effects;
+mod expand;
 mod filter;
 mod join;
 mod late;
@@ -248,6 +249,9 @@ impl Graph {
                 }
                 NodeKind::Filter(expr) => Box::new(filter::Filter::new(node.id, Arc::clone(expr))),
                 NodeKind::Late(spec) => Box::new(late::Late::new(node.id, spec)),
+                NodeKind::Expand(spec) => {
+                    Box::new(expand::Expand::new(node.id, spec, node.schema.clone()))
+                }
                 NodeKind::Slide(spec) => {
                     Box::new(slide::Slide::new(node.id, spec, node.schema.clone()))
                 }

@@ -16,23 +16,23 @@ use crate::test_plan::{
 use crate::{BatchExpr, ColumnExpr, Emit, ExprError, JoinKind, LatePolicy, Origin, WindowGrid};
 
 /// A plan that is driven by hand: no log, no clock.
-struct Script {
-    plan: StreamPlan,
+pub(super) struct Script {
+    pub(super) plan: StreamPlan,
     memory: Memory,
-    store: Arc<MemoryStore>,
-    state: State,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) state: State,
     graph: Graph,
-    effects: Effects,
+    pub(super) effects: Effects,
     /// What each operator had emitted at the last commit: all of them are watched.
     checks: Vec<Check>,
 }
 
 impl Script {
-    fn new(plan: StreamPlan) -> Self {
+    pub(super) fn new(plan: StreamPlan) -> Self {
         Self::with_cache(plan, 1 << 30)
     }
 
-    fn with_cache(plan: StreamPlan, cache_bytes: usize) -> Self {
+    pub(super) fn with_cache(plan: StreamPlan, cache_bytes: usize) -> Self {
         let store = Arc::new(MemoryStore::new(usize::MAX));
         let memory = Memory { cache_bytes };
         let checks = plan
@@ -52,21 +52,21 @@ impl Script {
         script
     }
 
-    fn chunk(&mut self, node: usize, chunk: Chunk) {
+    pub(super) fn chunk(&mut self, node: usize, chunk: Chunk) {
         self.graph
             .push(node, chunk, &mut self.state, &mut self.effects)
             .unwrap();
     }
 
     /// Sends rows into a source node.
-    fn push(&mut self, node: usize, text: &str) -> &mut Self {
+    pub(super) fn push(&mut self, node: usize, text: &str) -> &mut Self {
         let chunk = parse(&self.plan.nodes[node].schema, text);
         self.chunk(node, chunk);
         self
     }
 
     /// Ends the epoch; gives the changes.
-    fn end(&mut self, watermark_seconds: Option<i64>) -> Vec<String> {
+    pub(super) fn end(&mut self, watermark_seconds: Option<i64>) -> Vec<String> {
         let watermark = match watermark_seconds {
             Some(seconds) => Watermark::At(seconds * SECOND),
             None => Watermark::None,
@@ -75,14 +75,14 @@ impl Script {
     }
 
     /// The same, with what each source node has reached.
-    fn end_with(&mut self, watermarks: impl Fn(usize) -> Watermark) -> Vec<String> {
+    pub(super) fn end_with(&mut self, watermarks: impl Fn(usize) -> Watermark) -> Vec<String> {
         self.graph
             .end_epoch(watermarks, &mut self.state, &mut self.effects)
             .unwrap();
         changes(&self.effects.take_output())
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.graph.commit(&mut self.state).unwrap();
         let delta = self.state.take();
         self.store
@@ -99,14 +99,14 @@ impl Script {
     }
 
     /// Forgets everything that is not in the store.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.state = State::new(self.store.clone());
         self.graph = Graph::build(&self.plan, self.memory);
         self.graph.watch(self.checks.clone());
         self.graph.open(&self.state).unwrap();
     }
 
-    fn keys(&self) -> usize {
+    pub(super) fn keys(&self) -> usize {
         let mut keys = 0;
         self.state
             .scan(&[], &[], crate::state::ScanOrder::Ascending, |_, _| {
@@ -891,7 +891,7 @@ fn full_join_pads_both_sides_and_keeps_their_columns_in_place() {
 }
 
 /// What is left of changes: rows and how often.
-fn consolidated(lines: &[String], into: &mut BTreeMap<String, i64>) {
+pub(super) fn consolidated(lines: &[String], into: &mut BTreeMap<String, i64>) {
     for line in lines {
         let (sign, row) = line.split_at(1);
         let count = into.entry(row.to_owned()).or_default();

@@ -22,10 +22,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateFunction, AggregateSpec, EdgeProperties, Emit, JoinSpec, NodeKind, OperatorId,
-    PlanNode, SinkSpec, SourceMode, SourceSpec, StreamPlan,
+    AggregateSpec, EdgeProperties, Emit, JoinSpec, NodeKind, OperatorId, PlanNode, SinkSpec,
+    SourceMode, SourceSpec, StreamPlan,
 };
-use crate::aggregate::keeps_values;
+use crate::aggregate::BoundCall;
 use crate::json::is_json;
 use crate::state::row::{push_bytes, push_varint, read_bytes, read_varint};
 use crate::state::{StateError, VIEW};
@@ -243,7 +243,8 @@ fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
-        | NodeKind::Slide(_) => None,
+        | NodeKind::Slide(_)
+        | NodeKind::Expand(_) => None,
     }
 }
 
@@ -262,7 +263,8 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
-        | NodeKind::Slide(_) => {
+        | NodeKind::Slide(_)
+        | NodeKind::Expand(_) => {
             return None;
         }
     };
@@ -308,21 +310,19 @@ fn aggregate(spec: &AggregateSpec, (input, rows): (&SchemaRef, EdgeProperties)) 
         (EMISSION, vec![u8::from(spec.emit == Emit::OnWindowClose)]),
     ];
     for call in &spec.aggregates {
-        let function = match call.function {
-            AggregateFunction::Count => 1,
-            AggregateFunction::Sum => 2,
-            AggregateFunction::Min => 3,
-            AggregateFunction::Max => 4,
-            AggregateFunction::Avg => 5,
-        };
-        let mut value = vec![
-            function,
+        let bound = BoundCall::of(call, input, rows.append_only);
+        let mut value = call.function.shape();
+        value.extend([
             u8::from(call.distinct),
-            u8::from(keeps_values(call, rows.append_only)),
+            u8::from(call.function.keeps_values(&bound)),
             u8::from(call.filter.is_some()),
-        ];
-        value.extend(types(input, call.argument.as_slice()));
+        ]);
+        value.extend(types(input, &call.arguments));
         push_type(&call.output, &mut value);
+        for (column, order) in &call.order_by {
+            push_type(input.field(*column).data_type(), &mut value);
+            value.push(u8::from(order.descending) | u8::from(order.nulls_first) << 1);
+        }
         fields.push((CALL + u64::from(call.id), value));
     }
     fields

@@ -26,6 +26,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use thiserror::Error;
 
 use crate::BatchExpr;
+use crate::aggregate::{AggregateFunction, SortOrder};
 pub use grid::WindowGrid;
 pub(crate) use manifest::StateManifest;
 pub use properties::EdgeProperties;
@@ -76,6 +77,8 @@ pub enum NodeKind {
     Slide(SlideSpec),
     /// Regular join: both sides kept, a change on either side corrects the output. Two inputs.
     Join(JoinSpec),
+    /// Repeats each row for every grouping set; see [`ExpandSpec`].
+    Expand(ExpandSpec),
     /// Groups and aggregates; emits group columns, then one column an aggregate.
     Aggregate(AggregateSpec),
 }
@@ -305,6 +308,25 @@ impl JoinKind {
     }
 }
 
+/// Grouping sets: adds a copy of each group column, NULL in the sets that do not group by it, and the number of the set,
+/// Int64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpandSpec {
+    /// The group columns of the input.
+    pub columns: Vec<usize>,
+    /// The sets.
+    pub sets: Vec<GroupingSet>,
+}
+
+/// One grouping set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupingSet {
+    /// Which of the group columns it groups by.
+    pub kept: Vec<bool>,
+    /// Tells it from the others.
+    pub number: i64,
+}
+
 /// Grouping and aggregation.
 #[derive(Debug, Clone)]
 pub struct AggregateSpec {
@@ -324,30 +346,17 @@ pub struct AggregateCall {
     /// Names its state within that of the operator, for as long as the job lives.
     pub id: u16,
     /// What it computes.
-    pub function: AggregateFunction,
-    /// Its input column; `None` for `count(*)`.
-    pub argument: Option<usize>,
+    pub function: Arc<dyn AggregateFunction>,
+    /// Its input columns; none for `count(*)`.
+    pub arguments: Vec<usize>,
+    /// Input columns that order the rows of a group.
+    pub order_by: Vec<(usize, SortOrder)>,
     /// Boolean input column of `FILTER (WHERE …)`.
     pub filter: Option<usize>,
     /// Over distinct values only.
     pub distinct: bool,
     /// Type of the result; sums of integers are Int64, of floats Float64, averages Float64 (or decimals).
     pub output: DataType,
-}
-
-/// The native aggregates. All but `Count` are NULL over nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AggregateFunction {
-    /// Rows, or non-null values.
-    Count,
-    /// Sum; overflow is an error of the row.
-    Sum,
-    /// Smallest.
-    Min,
-    /// Largest.
-    Max,
-    /// Mean.
-    Avg,
 }
 
 /// When rows leave an aggregation.

@@ -47,7 +47,9 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
             source_rows: spec.mode == SourceMode::Append,
             closed_after_us: None,
         },
-        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) => inputs[0],
+        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Expand(_) => {
+            inputs[0]
+        }
         NodeKind::Tumble(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Slide(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         // A row that waited for its match comes whenever that does.

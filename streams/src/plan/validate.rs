@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, Emit, JoinKind, JoinSpec, NodeKind, PlanError, PlanNode, SourceMode, SourceSpec,
-    StreamPlan, TumbleSpec,
+    AggregateSpec, Emit, ExpandSpec, JoinKind, JoinSpec, NodeKind, PlanError, PlanNode, SourceMode,
+    SourceSpec, StreamPlan, TumbleSpec,
 };
-use crate::aggregate::{GROUP_COLUMNS_MAX, unsupported};
-use crate::state::Physical;
+use crate::aggregate::{BoundCall, GROUP_COLUMNS_MAX};
+use crate::state::{Physical, is_storable};
 
 /// Operator numbers from here on are the engine's own.
 const OPERATOR_LIMIT: u16 = 0xff00;
@@ -74,6 +74,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
         | NodeKind::Slide(_)
+        | NodeKind::Expand(_)
         | NodeKind::Aggregate(_) => 1,
     };
     if inputs.len() != wanted {
@@ -103,6 +104,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             window_fits(spec, inputs[0])?;
             adds_bounds(inputs[0], &node.schema)
         }
+        NodeKind::Expand(spec) => expand_fits(spec, inputs[0], &node.schema),
         NodeKind::Slide(spec) => {
             let (size_us, grace_us) = (spec.grid.size_us(), spec.grace_us);
             lengths_fit(&[size_us, spec.grid.step_us()], grace_us)?;
@@ -172,6 +174,23 @@ fn is_time(column: usize, input: &SchemaRef) -> Result<(), String> {
     }
 }
 
+fn expand_fits(spec: &ExpandSpec, input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
+    let count = input.fields().len();
+    if let Some(column) = spec.columns.iter().find(|column| **column >= count) {
+        return Err(format!("column {column} does not exist"));
+    }
+    if (spec.sets.iter()).any(|set| set.kept.len() != spec.columns.len()) {
+        return Err("a grouping set keeps or drops each group column".to_owned());
+    }
+    let copies = spec.columns.iter().map(|&column| input.field(column));
+    let added = (copies.map(|field| field.data_type())).chain([&DataType::Int64]);
+    let found = schema.fields().iter().skip(count);
+    if !added.eq(found.map(|field| field.data_type())) {
+        return Err("grouping sets add copies of their columns and a number".to_owned());
+    }
+    Ok(())
+}
+
 fn adds_bounds(input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
     let before = input.fields().len();
     let added = schema.fields().get(before..).unwrap_or_default();
@@ -230,7 +249,8 @@ fn aggregate_fits(
         if !ids.insert(call.id) {
             return Err(format!("aggregate {} is there twice", call.id));
         }
-        storable(input, call.argument)?;
+        storable(input, call.arguments.iter().copied())?;
+        storable(input, call.order_by.iter().map(|(column, _)| *column))?;
         if let Some(filter) = call.filter {
             storable(input, [filter])?;
             if *input.field(filter).data_type() != DataType::Boolean {
@@ -240,8 +260,10 @@ fn aggregate_fits(
                 ));
             }
         }
-        if let Some(reason) = unsupported(call, input) {
-            return Err(reason);
+        // What takes rows back asks for no more than what does not.
+        call.function.check(&BoundCall::of(call, input, false))?;
+        if !is_storable(&call.output) {
+            return Err(format!("results of type {} cannot be kept", call.output));
         }
     }
     match spec.window_end {

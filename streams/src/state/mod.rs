@@ -26,6 +26,7 @@ mod nested;
 mod overlay;
 mod rocksdb;
 pub(crate) mod row;
+mod timer;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -40,9 +41,10 @@ pub(crate) use changelog::{
     Block, BlockHeader, ENTRY_BYTES_MAX, SinkPlace, SourcePosition, encode_blocks,
 };
 pub use memory::MemoryStore;
+pub(crate) use nested::{NESTING_MAX, children};
 pub(crate) use overlay::State;
 pub use rocksdb::{RocksOptions, RocksStore};
-pub(crate) use nested::{NESTING_MAX, children};
+pub(crate) use timer::{Due, Timers};
 
 /// The number in place of an operator's under which it is kept what the operators of the plan keep.
 pub(crate) const MANIFEST: u16 = 0xfffd;

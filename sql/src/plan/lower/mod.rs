@@ -183,7 +183,7 @@ pub(super) enum Ordinal {
 pub(super) struct Lowering<'a> {
     pub words: &'a Words,
     policy: WindowPolicy,
-    nodes: Vec<PlanNode>,
+    pub nodes: Vec<PlanNode>,
     counts: [u16; 5],
     windows: usize,
     /// The names of the subqueries around what is being lowered.

@@ -10,9 +10,11 @@ impl Lowering<'_> {
         let keeps_state = match kind {
             NodeKind::Source(_) | NodeKind::Join(_) | NodeKind::Aggregate(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
-            NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Tumble(_) | NodeKind::Slide(_) => {
-                false
-            }
+            NodeKind::Filter(_)
+            | NodeKind::Late(_)
+            | NodeKind::Tumble(_)
+            | NodeKind::Slide(_)
+            | NodeKind::Expand(_) => false,
         };
         if !keeps_state {
             return String::new();
