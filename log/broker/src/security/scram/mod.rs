@@ -8,7 +8,7 @@
 //!    ◀─────────────────────────────────────────── v=signature
 //! ```
 //! Invariants:
-//! 1. The nonce that comes back is the one that was sent, and the channel is the one that was named: nothing is replayed or mixed.
+//! 1. The nonce that comes back ends with the one that was sent, and the channel is the one that was named: nothing is replayed or mixed.
 //! 2. A user that does not exist gets the same answers, up to the same end, as one whose password is wrong.
 
 use std::fmt;
@@ -308,7 +308,8 @@ impl Challenge {
         if channel != self.first.header.as_bytes() {
             return Err(ScramError::Malformed("its channel is another"));
         }
-        if !is_same(nonce.as_bytes(), self.nonce.as_bytes()) {
+        // librdkafka before 2.10 puts its own part in front once more. What matters is that ours is at the end, as Kafka has it.
+        if !nonce.ends_with(&self.nonce) {
             return Err(ScramError::Malformed("its nonce is another"));
         }
         let proof = decoded(proof)?;

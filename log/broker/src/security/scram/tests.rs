@@ -77,6 +77,41 @@ fn a_proof_for_another_nonce_channel_or_password_is_refused() {
     assert!(finish(empty).is_err());
 }
 
+/// The client's last message with this nonce, by who knows the password.
+fn last_with(challenge: &Challenge, nonce: &str) -> String {
+    let mechanism = challenge.mechanism;
+    let salt = &challenge.credential.salt;
+    let salted = mechanism.salted(b"pencil", salt, ITERATIONS);
+    let client_key = mechanism.hmac(&salted, b"Client Key");
+    let without_proof = format!("c=biws,r={nonce}");
+    let (first, second) = (&challenge.first.bare, challenge.message());
+    let signed = format!("{first},{second},{without_proof}");
+    let signature = mechanism.hmac(&mechanism.hash(&client_key), signed.as_bytes());
+    let proof: Vec<u8> = client_key
+        .iter()
+        .zip(&signature)
+        .map(|(a, b)| a ^ b)
+        .collect();
+    format!("{without_proof},p={}", BASE64.encode(proof))
+}
+
+#[test]
+fn a_client_may_repeat_its_own_part_of_the_nonce_but_not_leave_out_the_servers() {
+    let challenge = rfc_7677();
+    let (ours, theirs) = ("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0", "rOprNGfwEbeRWgbNEkqO");
+    let finish = |nonce: String| challenge.finish(last_with(&challenge, &nonce).as_bytes());
+    assert!(finish(format!("{theirs}{ours}")).is_ok());
+    assert!(finish(format!("{theirs}{theirs}{ours}")).is_ok());
+    for wrong in [
+        theirs.to_owned(),
+        ours.to_owned(),
+        format!("{theirs}{ours}x"),
+        format!("{ours}{theirs}"),
+    ] {
+        assert!(finish(wrong).is_err());
+    }
+}
+
 #[test]
 fn a_user_that_does_not_exist_gets_the_same_salt_each_time_and_never_in() {
     let of = |user| ScramCredential::of_nobody(ScramMechanism::Sha256, b"secret", user);
