@@ -32,6 +32,49 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-postgres", &["connector-postgres"]),
 ];
 
+/// The folders of a crate, from the lowest on: a module uses its own level and those before it.
+const LAYERS: &[(&str, &[&[&str]])] = &[
+    (
+        "streams",
+        &[
+            &["chunk", "expr", "time", "json"],
+            &["state"],
+            &["plan"],
+            &["aggregate", "decode", "encode", "tally"],
+            &["operator", "sink"],
+            &["source", "scan", "view"],
+            &["worker"],
+            &["task"],
+            &["job", "query", "why"],
+            &["engine"],
+            &["driver"],
+        ],
+    ),
+    (
+        "sql",
+        &[
+            &["config", "stack", "diagnostic", "functions"],
+            &["parse"],
+            &["catalog"],
+            &["plan"],
+            &["serve"],
+        ],
+    ),
+];
+
+/// What still looks up: (crate, from, to). It may only become less.
+const LOOKS_UP: &[(&str, &str, &str)] = &[
+    ("sql", "catalog", "plan"),
+    ("sql", "diagnostic", "parse"),
+    ("streams", "aggregate", "operator"),
+    ("streams", "job", "engine"),
+    ("streams", "plan", "aggregate"),
+    ("streams", "query", "engine"),
+    ("streams", "source", "task"),
+    ("streams", "task", "job"),
+    ("streams", "view", "engine"),
+];
+
 /// What a PURE module never names.
 const IMPURE: &[&str] = &[
     "tokio::",
@@ -163,4 +206,138 @@ fn pure_modules_have_no_clock_no_disk_no_network_no_chance() {
         }
     }
     assert!(pure >= 5, "only {pure} modules are marked PURE");
+}
+
+/// Where a name of a crate's root is defined, by the root's text.
+fn definitions(root: &str) -> (BTreeSet<String>, BTreeMap<String, String>) {
+    let word = |text: &str| -> String {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let mut modules = BTreeSet::new();
+    for line in root.lines() {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        if let Some(name) = line.strip_prefix("mod ") {
+            modules.insert(word(name));
+        }
+    }
+    let mut names = BTreeMap::new();
+    for part in root.split("pub use ").skip(1) {
+        let module = word(part);
+        let exported = part.split(';').next().unwrap_or_default();
+        for name in exported.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            if !name.is_empty() && name != module {
+                names.insert(name.to_owned(), module.clone());
+            }
+        }
+    }
+    (modules, names)
+}
+
+/// The first names behind every `crate::` of a text, those in braces too.
+fn used(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in text.split("crate::").skip(1) {
+        let mut depth = 0_usize;
+        let mut name = String::new();
+        let mut is_first = true;
+        for c in part.chars() {
+            match c {
+                '{' => depth += 1,
+                c if (c.is_alphanumeric() || c == '_') && is_first && depth <= 1 => name.push(c),
+                c => {
+                    if !name.is_empty() {
+                        found.push(std::mem::take(&mut name));
+                        is_first = false;
+                    }
+                    match c {
+                        ',' if depth == 1 => is_first = true,
+                        '}' => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        found.extend((!name.is_empty()).then_some(name));
+    }
+    found
+}
+
+/// (from, to) of all folders of a crate that use another one, outside of tests.
+fn uses(of: &str) -> BTreeSet<(String, String)> {
+    let folder = root().join(of).join("src");
+    let lib = std::fs::read_to_string(folder.join("lib.rs")).unwrap();
+    let (modules, names) = definitions(&lib);
+    let mut files = Vec::new();
+    sources(&folder, &mut files);
+    let mut found = BTreeSet::new();
+    for path in files {
+        let place = path.strip_prefix(&folder).unwrap();
+        let parts: Vec<String> = place
+            .iter()
+            .map(|part| part.to_string_lossy().trim_end_matches(".rs").to_owned())
+            .collect();
+        let is_test =
+            |part: &String| part == "tests" || part == "differential" || part.starts_with("test_");
+        if parts[0] == "lib" || parts.iter().any(is_test) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        let code: Vec<&str> = code.lines().filter(is_code).collect();
+        for name in used(&code.join("\n")) {
+            let to = match modules.contains(&name) {
+                true => Some(&name),
+                false => names.get(&name),
+            };
+            if let Some(to) = to.filter(|to| **to != parts[0]) {
+                found.insert((parts[0].clone(), to.clone()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn folders_use_only_what_lies_below_them() {
+    let mut up = BTreeSet::new();
+    for (of, layers) in LAYERS {
+        let level = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+        for (from, to) in uses(of) {
+            let levels = (level(&from), level(&to));
+            let (Some(from_level), Some(to_level)) = levels else {
+                panic!("{of}: {from} or {to} has no place among the layers");
+            };
+            if to_level > from_level {
+                up.insert((*of, from, to));
+            }
+        }
+    }
+    let known: BTreeSet<(&str, String, String)> = LOOKS_UP
+        .iter()
+        .map(|(of, from, to)| (*of, (*from).to_owned(), (*to).to_owned()))
+        .collect();
+    let new: Vec<_> = up.difference(&known).collect();
+    assert!(new.is_empty(), "these look up: {new:?}");
+    let gone: Vec<_> = known.difference(&up).collect();
+    assert!(
+        gone.is_empty(),
+        "these need no exception any more: {gone:?}"
+    );
+}
+
+#[test]
+fn names_behind_the_root_are_found_in_all_spellings() {
+    let text = "use crate::{Chunk, state::{row, key}, time::Watermark};\nlet x = crate::plan::y(crate::BatchExpr);";
+    assert_eq!(used(text), ["Chunk", "state", "time", "plan", "BatchExpr"]);
+    let (modules, names) =
+        definitions("mod a;\npub mod b;\npub use a::{One, Two as Three};\npub use b::Four;\n");
+    assert_eq!(modules.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(names["Four"], "b");
+    assert_eq!(names["One"], "a");
 }
