@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use connect_sandbox::{Sandbox, SandboxConfig};
 use log_api::Log;
@@ -127,12 +128,29 @@ pub(crate) fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
             rows.push(
                 columns
                     .iter()
-                    .map(|column| column.value(row).to_string())
+                    .zip(batch.columns())
+                    .map(|(text, column)| match column.data_type() {
+                        nested if nested.is_nested() && column.is_valid(row) => json(column, row),
+                        _ => text.value(row).to_string(),
+                    })
                     .collect(),
             );
         }
     }
     rows
+}
+
+/// A nested value as JSON.
+fn json(column: &ArrayRef, row: usize) -> String {
+    let field = Field::new("", column.data_type().clone(), true);
+    let mut object = Vec::new();
+    streams::JsonEncoder::new(&Schema::new(vec![field])).encode_row(
+        std::slice::from_ref(column),
+        row,
+        &mut object,
+    );
+    let object = String::from_utf8(object).expect("JSON is a text");
+    object["{\"\":".len()..object.len() - 1].to_owned()
 }
 
 /// Flights, airlines, and a table without a key.

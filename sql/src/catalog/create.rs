@@ -5,12 +5,14 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema};
 use connect_sandbox::{FunctionSignature, Module};
 use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
-use streams::{ColumnOrigin, KeyFormat, SourceColumn, ValueFormat};
+use streams::{
+    ColumnOrigin, Decoder, KeyFormat, SourceColumn, SourceSpecError, ValueFormat, json_type,
+};
 
 use super::object::{Function, Identity, Relation, TimeAttribute};
 use crate::diagnostic::{Code, Diagnostic, Words};
 use crate::parse::statement::{
-    CreateFunction, CreateRelation, Format, Metadata, Name, Text, Watermark,
+    CreateFunction, CreateRelation, Encode, Format, Metadata, Name, Text, Watermark,
 };
 use crate::plan::{
     Library, arrow_type, default_key_format, interval, settled, timestamp, type_name,
@@ -27,6 +29,8 @@ const OPTIONS: &[&str] = &[
     "value.format",
     "format",
     "timestamp.unit",
+    "csv.delimiter",
+    "delimiter",
     "idle.advance",
     "scan.startup.mode",
     "kafka_topic",
@@ -50,6 +54,8 @@ struct Options {
     partitions: Option<i32>,
     key_format: Option<KeyFormat>,
     timestamp_unit_us: Option<i64>,
+    encode: Option<Encode>,
+    delimiter: Option<u8>,
     idle_advance: bool,
 }
 
@@ -71,9 +77,15 @@ pub(crate) fn bind_relation(
     let key_types: Vec<DataType> = key_columns
         .map(|(_, column)| column.data_type.clone())
         .collect();
-    let key_format = options
-        .key_format
-        .unwrap_or_else(|| default_key_format(&key_types));
+    let debezium = matches!(create.format, Some((Format::Debezium, _)));
+    let key_format = options.key_format.unwrap_or_else(|| {
+        if debezium {
+            KeyFormat::Json
+        } else {
+            default_key_format(&key_types)
+        }
+    });
+    let value_format = value_format(create, &options, &columns)?;
     if key_format == KeyFormat::String && key_types != [DataType::Utf8View] {
         return Err(Diagnostic::new(
             Code::OptionValue,
@@ -107,13 +119,12 @@ pub(crate) fn bind_relation(
         } else {
             key_format
         },
-        value_format: ValueFormat::Json {
-            timestamp_unit_us: options.timestamp_unit_us,
-        },
+        value_format,
         times,
         view: None,
         identity,
     };
+    check_decodable(create, &relation)?;
     Ok(BoundRelation {
         relation,
         partitions: options.partitions,
@@ -123,13 +134,91 @@ pub(crate) fn bind_relation(
 
 type Columns = Vec<(String, SourceColumn)>;
 
+/// What a number in a time of Debezium's counts where nothing says otherwise: it writes them with all digits.
+const DEBEZIUM_UNIT_US: i64 = 1;
+
+/// How values are written.
+fn value_format(
+    create: &CreateRelation,
+    options: &Options,
+    columns: &Columns,
+) -> Result<ValueFormat, Diagnostic> {
+    let timestamp_unit_us = options.timestamp_unit_us;
+    let encode = match (&create.encode, options.encode) {
+        (Some((declared, span)), Some(option)) if *declared != option => {
+            let message = "FORMAT … ENCODE says another format than the option of WITH";
+            return Err(Diagnostic::new(Code::OptionValue, message)
+                .at(*span)
+                .help("say it once"));
+        }
+        (declared, option) => {
+            let declared = declared.as_ref().map(|(declared, _)| *declared);
+            declared.or(option).unwrap_or(Encode::Json)
+        }
+    };
+    if options.delimiter.is_some() && encode != Encode::Csv {
+        let message = "a delimiter is for CSV";
+        return Err(Diagnostic::new(Code::OptionValue, message).help("FORMAT PLAIN ENCODE CSV"));
+    }
+    let debezium = matches!(create.format, Some((Format::Debezium, _)));
+    Ok(match encode {
+        Encode::Json if debezium => ValueFormat::Debezium {
+            timestamp_unit_us: timestamp_unit_us.or(Some(DEBEZIUM_UNIT_US)),
+        },
+        _ if debezium => {
+            let span = create.encode.as_ref().and_then(|(_, span)| *span);
+            let message = "Debezium's envelopes are read from JSON";
+            return Err(Diagnostic::new(Code::Unsupported, message)
+                .at(span)
+                .help("FORMAT DEBEZIUM ENCODE JSON"));
+        }
+        Encode::Json => ValueFormat::Json { timestamp_unit_us },
+        Encode::Csv => ValueFormat::Csv {
+            columns: (columns.iter().take(create.columns.len()))
+                .map(|(_, column)| column.name.clone())
+                .collect(),
+            delimiter: options.delimiter.unwrap_or(b','),
+            timestamp_unit_us,
+        },
+        Encode::Text => ValueFormat::Text,
+        Encode::Bytes => ValueFormat::Bytes,
+    })
+}
+
+/// That the topic can be read as it is declared.
+fn check_decodable(create: &CreateRelation, relation: &Relation) -> Result<(), Diagnostic> {
+    let all: Vec<usize> = (0..relation.columns.len()).collect();
+    let Err(error) = Decoder::new(&relation.source(&all).0) else {
+        return Ok(());
+    };
+    let span = create.encode.as_ref().and_then(|(_, span)| *span);
+    Err(match error {
+        SourceSpecError::Value { reason, .. } => {
+            let words = ["one column", "BYTES or TEXT"];
+            let whole = words.iter().any(|words| reason.contains(words));
+            let diagnostic = Diagnostic::new(Code::OptionValue, reason).at(span);
+            match whole {
+                true => {
+                    diagnostic.help("declare one column: (line TEXT) … FORMAT PLAIN ENCODE TEXT")
+                }
+                false => diagnostic,
+            }
+        }
+        SourceSpecError::Key { reason, .. } => {
+            Diagnostic::new(Code::OptionValue, reason).at(create.name.span)
+        }
+        other => Diagnostic::new(Code::UnknownType, other.to_string()).at(create.name.span),
+    })
+}
+
 fn declared_columns(create: &CreateRelation) -> Result<Columns, Diagnostic> {
     if create.columns.is_empty() {
         return Err(Diagnostic::new(
             Code::Syntax,
             format!("{} has no columns", create.name.written),
         )
-        .at(create.name.span));
+        .at(create.name.span)
+        .help("declare them: (name TYPE, …)"));
     }
     let mut columns = Vec::with_capacity(create.columns.len());
     for column in &create.columns {
@@ -177,6 +266,12 @@ fn primary_key(create: &CreateRelation, columns: &mut Columns) -> Result<Vec<usi
         )
         .at(*span)
         .help("add PRIMARY KEY (…), or use FORMAT PLAIN")),
+        (Some((Format::Debezium, span)), true) => Err(Diagnostic::new(
+            Code::Syntax,
+            "FORMAT DEBEZIUM needs a PRIMARY KEY: the columns of the record key, whose row an envelope changes",
+        )
+        .at(*span)
+        .help("add PRIMARY KEY (…), the key of the table that the connector reads")),
         _ => Ok(key),
     }
 }
@@ -189,6 +284,7 @@ fn includes(create: &CreateRelation, columns: &mut Columns) {
             Metadata::Offset => (DataType::Int64, ColumnOrigin::Offset),
             Metadata::Timestamp => (timestamp(), ColumnOrigin::Timestamp),
             Metadata::Header(name) => (DataType::Utf8View, ColumnOrigin::Header(name.clone())),
+            Metadata::Headers => (json_type(), ColumnOrigin::Headers),
         };
         let column = SourceColumn {
             name: include.name.written.clone(),
@@ -333,11 +429,23 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
                     ));
                 }
             },
-            "format" | "value.format" | "value_format" => match value.value.to_lowercase().as_str()
-            {
-                "json" => {}
-                _ => return Err(wrong("'json' works")),
-            },
+            "format" | "value.format" | "value_format" => {
+                options.encode = Some(match value.value.to_lowercase().as_str() {
+                    "json" => Encode::Json,
+                    "csv" | "delimited" => Encode::Csv,
+                    "text" | "string" => Encode::Text,
+                    "bytes" | "raw" => Encode::Bytes,
+                    _ => return Err(wrong("'json', 'csv', 'text' and 'bytes' work")),
+                });
+            }
+            "csv.delimiter" | "delimiter" => {
+                options.delimiter = Some(match value.value.as_bytes() {
+                    [b'"' | b'\n' | b'\r'] => return Err(wrong("a character like ';'")),
+                    [delimiter] if delimiter.is_ascii() => *delimiter,
+                    _ if value.value == "\\t" => b'\t',
+                    _ => return Err(wrong("one character, like ';' or '\\t'")),
+                });
+            }
             "key.format" | "key_format" => {
                 options.key_format = Some(match value.value.to_lowercase().as_str() {
                     "string" | "kafka" | "raw" => KeyFormat::String,

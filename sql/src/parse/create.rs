@@ -8,7 +8,7 @@ use super::query::clauses;
 use super::show::{option_name, option_value, unavailable};
 use super::statement::{
     ColumnDef, CreateFunction, CreateRelation, CreateView, DeclaredSignature, Drop, DropKind,
-    Format, Include, Metadata, Name, Statement, Watermark,
+    Encode, Format, Include, Metadata, Name, Statement, Text, Watermark,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
 
@@ -58,6 +58,8 @@ fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
         includes: Vec::new(),
         options: Vec::new(),
         format: None,
+        encode: None,
+        columns_at: None,
     };
     if cursor.word_ahead(0) == "AS" {
         return Err(unavailable(
@@ -66,24 +68,36 @@ fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
             "CREATE MATERIALIZED VIEW v AS SELECT … keeps the answer up to date",
         ));
     }
-    cursor.expect_token(&Token::LParen)?;
-    loop {
-        element(cursor, &mut create)?;
-        if !cursor.token(&Token::Comma) {
-            break;
+    // Without columns these are found in the topic.
+    let after_name = cursor.place_before();
+    let opened = cursor.place();
+    if cursor.token(&Token::LParen) {
+        cursor.rows_are_structs();
+        loop {
+            element(cursor, &mut create)?;
+            if !cursor.token(&Token::Comma) {
+                break;
+            }
+            if cursor.peek() == &Token::RParen {
+                break;
+            }
         }
-        if cursor.peek() == &Token::RParen {
-            break;
+        if !cursor.token(&Token::RParen) {
+            return Err(cursor.unexpected(&[",", ")"]));
         }
-    }
-    if !cursor.token(&Token::RParen) {
-        return Err(cursor.unexpected(&[",", ")"]));
+        create.columns_at = Some((opened, true));
+    } else if cursor.at_end()
+        || ["WITH", "INCLUDE", "FORMAT"].contains(&cursor.word_ahead(0).as_str())
+    {
+        create.columns_at = Some((after_name, false));
+    } else {
+        return Err(cursor.unexpected(&["("]));
     }
     while !cursor.at_end() {
         match cursor.word_ahead(0).as_str() {
             "INCLUDE" => includes(cursor, &mut create)?,
-            "WITH" => options(cursor, &mut create)?,
-            "FORMAT" => create.format = Some(format(cursor)?),
+            "WITH" => create.options.extend(options(cursor)?),
+            "FORMAT" => format(cursor, &mut create)?,
             _ => return Err(cursor.unexpected(&["WITH", "INCLUDE", "FORMAT"])),
         }
     }
@@ -112,6 +126,13 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         return add_primary_key(create, names, start);
     }
     let name = cursor.name("a column's name")?;
+    if cursor.word_ahead(0) == "AS" {
+        return Err(unavailable(
+            cursor,
+            "a computed column",
+            "compute it in a view: CREATE MATERIALIZED VIEW v AS SELECT *, … AS name FROM …",
+        ));
+    }
     let (data_type, type_span) = data_type(cursor)?;
     let mut column = ColumnDef {
         name,
@@ -158,27 +179,28 @@ fn data_type(cursor: &mut Cursor) -> Parsed<(DataType, Option<Span>)> {
     Ok((data_type, Some(cursor.since(start))))
 }
 
+/// `INCLUDE what [AS name], …`. Without a name the column is called after what it is.
 fn includes(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     cursor.expect_word("INCLUDE")?;
     loop {
+        let mut name = Name {
+            name: cursor.word_ahead(0).to_lowercase(),
+            written: cursor.word_ahead(0).to_lowercase(),
+            span: Some(cursor.place()),
+        };
         let what = match cursor.word_ahead(0).as_str() {
             "KEY" => Metadata::Key,
             "PARTITION" => Metadata::Partition,
             "OFFSET" => Metadata::Offset,
             "TIMESTAMP" => Metadata::Timestamp,
+            "HEADERS" => Metadata::Headers,
             "HEADER" => {
                 cursor.advance();
-                let header = cursor.string("the header's name in quotes")?.value;
-                cursor.expect_word("AS")?;
-                let name = cursor.name("a column's name")?;
-                create.includes.push(Include {
-                    what: Metadata::Header(header),
-                    name,
-                });
-                if cursor.token(&Token::Comma) {
-                    continue;
-                }
-                return Ok(());
+                let header = cursor.string("the header's name in quotes")?;
+                name.name = header.value.to_lowercase();
+                name.written.clone_from(&header.value);
+                name.span = header.span;
+                Metadata::Header(header.value)
             }
             _ => {
                 return Err(cursor.unexpected(&[
@@ -186,13 +208,17 @@ fn includes(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
                     "PARTITION",
                     "OFFSET",
                     "TIMESTAMP",
+                    "HEADERS",
                     "HEADER",
                 ]));
             }
         };
-        cursor.advance();
-        cursor.expect_word("AS")?;
-        let name = cursor.name("a column's name")?;
+        if !matches!(what, Metadata::Header(_)) {
+            cursor.advance();
+        }
+        if cursor.words(&["AS"]) {
+            name = cursor.name("a column's name")?;
+        }
         create.includes.push(Include { what, name });
         if !cursor.token(&Token::Comma) {
             return Ok(());
@@ -200,14 +226,20 @@ fn includes(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     }
 }
 
-fn options(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
+fn options(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
     cursor.expect_word("WITH")?;
+    option_list(cursor)
+}
+
+/// `(name = value, …)`.
+fn option_list(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
+    let mut options = Vec::new();
     cursor.expect_token(&Token::LParen)?;
     while cursor.peek() != &Token::RParen {
         let name = option_name(cursor)?;
         cursor.expect_token(&Token::Eq)?;
         let value = option_value(cursor)?;
-        create.options.push((name, value));
+        options.push((name, value));
         if !cursor.token(&Token::Comma) {
             break;
         }
@@ -215,34 +247,44 @@ fn options(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     if !cursor.token(&Token::RParen) {
         return Err(cursor.unexpected(&[",", ")"]));
     }
-    Ok(())
+    Ok(options)
 }
 
-fn format(cursor: &mut Cursor) -> Parsed<(Format, Option<Span>)> {
+/// `FORMAT what [ENCODE how [(options)]]`.
+fn format(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     let start = cursor.place();
     cursor.expect_word("FORMAT")?;
     let format = match cursor.word_ahead(0).as_str() {
         "PLAIN" => Format::Plain,
         "UPSERT" => Format::Upsert,
-        "DEBEZIUM" => {
-            return Err(unavailable(
-                cursor,
-                "FORMAT DEBEZIUM",
-                "FORMAT UPSERT reads a topic whose last record of a key counts",
-            ));
-        }
-        _ => return Err(cursor.unexpected(&["PLAIN", "UPSERT"])),
+        "DEBEZIUM" => Format::Debezium,
+        _ => return Err(cursor.unexpected(&["PLAIN", "UPSERT", "DEBEZIUM"])),
     };
     cursor.advance();
-    if cursor.words(&["ENCODE"]) && !cursor.words(&["JSON"]) {
-        return Err(match cursor.word_ahead(0).as_str() {
-            word @ ("AVRO" | "PROTOBUF" | "CSV" | "BYTES") => {
-                unavailable(cursor, &format!("ENCODE {word}"), "ENCODE JSON works")
+    if cursor.words(&["ENCODE"]) {
+        let place = cursor.place();
+        let encode = match cursor.word_ahead(0).as_str() {
+            "JSON" => Encode::Json,
+            "CSV" => Encode::Csv,
+            "TEXT" => Encode::Text,
+            "BYTES" => Encode::Bytes,
+            word @ ("AVRO" | "PROTOBUF") => {
+                return Err(unavailable(
+                    cursor,
+                    &format!("ENCODE {word}"),
+                    "JSON, CSV, TEXT and BYTES work",
+                ));
             }
-            _ => cursor.unexpected(&["JSON"]),
-        });
+            _ => return Err(cursor.unexpected(&["JSON", "CSV", "TEXT", "BYTES"])),
+        };
+        cursor.advance();
+        create.encode = Some((encode, Some(place)));
+        if cursor.peek() == &Token::LParen {
+            create.options.extend(option_list(cursor)?);
+        }
     }
-    Ok((format, Some(cursor.since(start))))
+    create.format = Some((format, Some(cursor.since(start))));
+    Ok(())
 }
 
 fn view(cursor: &mut Cursor) -> Parsed<Statement> {

@@ -72,6 +72,39 @@ impl Cursor {
         }
     }
 
+    /// From here on types are read: `ROW<` begins one that sqlparser knows as STRUCT, and `>>>` ends three. Not for where
+    /// expressions may stand.
+    pub(super) fn rows_are_structs(&mut self) {
+        let from = self.parser.index().min(self.tokens.len());
+        let mut tokens = self.tokens[..from].to_vec();
+        for token in &self.tokens[from..] {
+            match &token.token {
+                Token::CustomBinaryOperator(ends)
+                    if ends.len() > 2 && ends.bytes().all(|byte| byte == b'>') =>
+                {
+                    let end = TokenWithSpan::new(Token::Gt, token.span);
+                    tokens.extend(std::iter::repeat_n(end, ends.len()));
+                }
+                _ => tokens.push(token.clone()),
+            }
+        }
+        for at in from..tokens.len().saturating_sub(1) {
+            let begins = tokens[at + 1].token == Token::Lt;
+            if begins
+                && let Token::Word(word) = &tokens[at].token
+                && word.quote_style.is_none()
+                && word.value.eq_ignore_ascii_case("ROW")
+            {
+                tokens[at].token = Token::make_keyword("STRUCT");
+            }
+        }
+        let mut changed = Self::over(tokens, self.end);
+        for _ in 0..from {
+            changed.advance();
+        }
+        *self = changed;
+    }
+
     /// Runs a parser of sqlparser's.
     pub(super) fn run<T>(
         &mut self,

@@ -53,6 +53,9 @@ pub(crate) struct CreateRelation {
     pub includes: Vec<Include>,
     pub options: Vec<(Text, Text)>,
     pub format: Option<(Format, Option<Span>)>,
+    pub encode: Option<(Encode, Option<Span>)>,
+    /// Where columns that were not declared would stand: behind this place, and whether that is an open parenthesis.
+    pub columns_at: Option<(Span, bool)>,
 }
 
 /// A declared column.
@@ -89,6 +92,7 @@ pub(crate) enum Metadata {
     Offset,
     Timestamp,
     Header(String),
+    Headers,
 }
 
 /// What a record means, as it was declared.
@@ -96,6 +100,16 @@ pub(crate) enum Metadata {
 pub(crate) enum Format {
     Plain,
     Upsert,
+    Debezium,
+}
+
+/// How values are written, as it was declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encode {
+    Json,
+    Csv,
+    Text,
+    Bytes,
 }
 
 /// `CREATE MATERIALIZED VIEW`.

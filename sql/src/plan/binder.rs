@@ -10,6 +10,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, TableReference};
 use datafusion::execution::registry::FunctionRegistry;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
@@ -25,6 +26,7 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
 use super::function::scalar_udf;
+use super::json::{self, JsonOperators};
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
@@ -68,7 +70,10 @@ impl Library {
         options.execution.time_zone = Some("UTC".to_owned());
         let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Meaning)];
         rules.extend(Analyzer::new().rules);
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators)];
+        planners.extend(SessionStateDefaults::default_expr_planners());
         let mut state = SessionStateBuilder::new_with_default_features()
+            .with_expr_planners(planners)
             .with_config(config)
             .with_relation_planners(vec![Arc::new(WindowPlanner)])
             .with_type_planner(Arc::new(Types))
@@ -111,6 +116,7 @@ impl Library {
         let mut query = query.clone();
         name_items(&mut query);
         rewrite_exprs(&mut query);
+        json::name_dots(&mut query);
         let plan = planner
             .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
             .map_err(|error| translate(&error, words))?;
@@ -150,6 +156,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
+    json::register(state)?;
     for name in uniform::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {
             let uniform = uniform::Uniform::new(function.as_ref().clone());

@@ -32,10 +32,12 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
+use super::json;
 use super::sql_type::type_name;
 use super::time::{compared_interval, mapped};
 use super::time_text::{is_text, is_time, read};
 use crate::diagnostic::{Code, Diagnostic};
+use streams::is_json;
 
 /// Digits behind the point of a quotient of decimals, at least.
 const QUOTIENT_DIGITS: i8 = 16;
@@ -114,6 +116,9 @@ pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> 
         ..Default::default()
     };
     let from = values.data_type();
+    if is_json(to) {
+        return json::documents(values);
+    }
     if is_text(from) && is_time(to) {
         return read(values, to);
     }

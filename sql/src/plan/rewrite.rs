@@ -12,7 +12,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Case, Cast, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{number, similar, time};
+use super::{json, number, similar, time};
 
 /// The rule.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ pub(super) fn rewritten(expr: Expr, schema: &DFSchema) -> BoundResult<Transforme
     expr.transform_up(|expr| {
         time::rewrite(expr, schema)?
             .transform_data(|expr| Ok(similar::rewrite(expr)))?
+            .transform_data(|expr| json::rewrite(expr, schema))?
             .transform_data(|expr| number::rewrite(expr, schema))?
             .transform_data(|expr| Ok(only_where_filtered(expr)))
     })

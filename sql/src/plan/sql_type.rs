@@ -2,15 +2,21 @@
 //!
 //! ```text
 //! TEXT Utf8View · BYTEA BinaryView · TINYINT…BIGINT Int8…Int64 · REAL, DOUBLE Float32/64 · BOOLEAN · DATE Date32
-//! DECIMAL(p,s) Decimal128 · TIMESTAMP Timestamp(µs) · TIMESTAMPTZ Timestamp(µs, "UTC")
+//! DECIMAL(p,s) Decimal128 · TIMESTAMP Timestamp(µs) · TIMESTAMPTZ Timestamp(µs, "UTC") · TIME Time64(µs)
+//! JSON, JSONB streams::json_type() · T[], ARRAY<T> List · STRUCT<a T>, ROW<a T> Struct · MAP<TEXT, T> Map
 //! ```
+//!
+//! What lies inside of a nested type may be NULL. UUID is a TEXT that is not looked at.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::common::Result as BoundResult;
 use datafusion::logical_expr::planner::TypePlanner;
-use sqlparser::ast::{DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{
+    ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, StructField, TimezoneInfo,
+};
+use streams::{JSON_FIELD, is_json, json_type};
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 
@@ -37,7 +43,18 @@ const NAMES: &[&str] = &[
     "NUMERIC",
     "TIMESTAMP",
     "TIMESTAMPTZ",
+    "TIME",
+    "JSON",
+    "JSONB",
+    "STRUCT",
+    "ARRAY",
+    "MAP",
 ];
+
+/// Fields of one struct at the most.
+const FIELDS_MAX: usize = 1024;
+/// How deep a declared type may nest; the engine takes as much.
+const LEVELS_MAX: usize = 16;
 
 /// A timestamp without zone, µs.
 pub(crate) fn timestamp() -> DataType {
@@ -49,8 +66,83 @@ pub(crate) fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into()))
 }
 
+/// The type of lists of `element`.
+pub(crate) fn list_type(element: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", element, true)))
+}
+
+fn map_type(key: DataType, value: DataType) -> DataType {
+    let entries = Fields::from(vec![
+        Field::new("key", key, false),
+        Field::new("value", value, true),
+    ]);
+    DataType::Map(
+        Arc::new(Field::new("entries", DataType::Struct(entries), false)),
+        false,
+    )
+}
+
 /// The Arrow type of a declared one.
 pub(crate) fn arrow_type(sql: &SqlType) -> Result<DataType, Diagnostic> {
+    nested_type(sql, LEVELS_MAX)
+}
+
+/// [`arrow_type`] of what may still nest so many levels.
+fn nested_type(sql: &SqlType, levels: usize) -> Result<DataType, Diagnostic> {
+    let below = || {
+        let too_deep = format!("a type nests at most {LEVELS_MAX} levels");
+        let left = levels.checked_sub(1);
+        left.ok_or_else(|| Diagnostic::new(Code::UnknownType, too_deep).help("JSON takes any"))
+    };
+    match sql {
+        SqlType::JSON | SqlType::JSONB => Ok(json_type()),
+        SqlType::Array(
+            ArrayElemTypeDef::AngleBracket(element)
+            | ArrayElemTypeDef::SquareBracket(element, _)
+            | ArrayElemTypeDef::Parenthesis(element),
+        ) => Ok(list_type(nested_type(element, below()?)?)),
+        SqlType::Map(key, value) => {
+            let (key, value) = (nested_type(key, below()?)?, nested_type(value, below()?)?);
+            if key != DataType::Utf8View {
+                let message = format!("the keys of a map are TEXT, not {}", type_name(&key));
+                return Err(Diagnostic::new(Code::UnknownType, message)
+                    .help("MAP<TEXT, …>: names in JSON are texts"));
+            }
+            Ok(map_type(key, value))
+        }
+        SqlType::Struct(fields, _) => struct_type(fields, below()?),
+        plain => plain_type(plain),
+    }
+}
+
+fn struct_type(fields: &[StructField], levels: usize) -> Result<DataType, Diagnostic> {
+    let wrong = |message: &str| Diagnostic::new(Code::UnknownType, message);
+    if fields.is_empty() || fields.len() > FIELDS_MAX {
+        let message = format!(
+            "a struct has 1 to {FIELDS_MAX} fields, not {}",
+            fields.len()
+        );
+        return Err(wrong(&message).help("JSON takes any"));
+    }
+    let mut known: Vec<FieldRef> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let Some(name) = &field.field_name else {
+            return Err(wrong("the fields of a struct have names").help("STRUCT<a INT, b TEXT>"));
+        };
+        let name = match name.quote_style {
+            Some(_) => name.value.clone(),
+            None => name.value.to_lowercase(),
+        };
+        if name == JSON_FIELD || known.iter().any(|other| *other.name() == name) {
+            return Err(wrong(&format!("a second field {name:?}")).help("give it another name"));
+        }
+        let data_type = nested_type(&field.field_type, levels)?;
+        known.push(Arc::new(Field::new(name, data_type, true)));
+    }
+    Ok(DataType::Struct(known.into()))
+}
+
+fn plain_type(sql: &SqlType) -> Result<DataType, Diagnostic> {
     let known = match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,
         SqlType::TinyInt(_) => DataType::Int8,
@@ -66,7 +158,13 @@ pub(crate) fn arrow_type(sql: &SqlType) -> Result<DataType, Diagnostic> {
         | SqlType::CharacterVarying(_)
         | SqlType::CharVarying(_)
         | SqlType::Text
-        | SqlType::String(_) => DataType::Utf8View,
+        | SqlType::String(_)
+        | SqlType::Uuid => DataType::Utf8View,
+        SqlType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+            if precision.is_none_or(|digits| digits <= 6) =>
+        {
+            DataType::Time64(TimeUnit::Microsecond)
+        }
         SqlType::Bytea | SqlType::Bytes(_) | SqlType::Varbinary(_) => DataType::BinaryView,
         SqlType::Date => DataType::Date32,
         SqlType::Datetime(None) => timestamp(),
@@ -122,7 +220,7 @@ fn unknown(sql: &SqlType) -> Diagnostic {
     match nearest(&name, NAMES.iter().copied()) {
         Some(near) => diagnostic.help(format!("did you mean {near}?")),
         None => diagnostic.help(
-            "there are TEXT, BYTEA, BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL, DATE, TIMESTAMP and TIMESTAMPTZ",
+            "there are TEXT, BYTEA, BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, JSON, STRUCT<a T, …>, T[] and MAP<TEXT, T>",
         ),
     }
 }
@@ -144,7 +242,43 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
         DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".to_owned(),
         DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
+        json if is_json(json) => "JSON".to_owned(),
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::FixedSizeList(element, _) => format!("{}[]", type_name(element.data_type())),
+        DataType::Struct(fields) => {
+            let field = |field: &FieldRef| {
+                format!(
+                    "{} {}",
+                    name_text(field.name()),
+                    type_name(field.data_type())
+                )
+            };
+            format!(
+                "STRUCT<{}>",
+                fields.iter().map(field).collect::<Vec<_>>().join(", ")
+            )
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) if entry.len() == 2 => {
+                let (key, value) = (entry[0].data_type(), entry[1].data_type());
+                format!("MAP<{}, {}>", type_name(key), type_name(value))
+            }
+            other => other.to_string(),
+        },
         other => other.to_string(),
+    }
+}
+
+/// A name as SQL reads it back.
+pub(crate) fn name_text(name: &str) -> String {
+    let plain = |char: char| char.is_ascii_lowercase() || char == '_' || char.is_ascii_digit();
+    let starts = name.starts_with(|char: char| char.is_ascii_lowercase() || char == '_');
+    if starts && name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
     }
 }
 
@@ -174,6 +308,24 @@ pub(crate) fn settled(data_type: &DataType) -> Option<DataType> {
         DataType::Timestamp(_, None) => timestamp(),
         DataType::Timestamp(_, Some(_)) => instant(),
         DataType::Dictionary(_, values) => return settled(values),
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        json if is_json(json) => json.clone(),
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::FixedSizeList(element, _) => list_type(settled(element.data_type())?),
+        DataType::Struct(fields) => {
+            let field = |field: &FieldRef| {
+                Some(Field::new(field.name(), settled(field.data_type())?, true))
+            };
+            DataType::Struct(fields.iter().map(field).collect::<Option<Fields>>()?)
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) if entry.len() == 2 => map_type(
+                settled(entry[0].data_type())?,
+                settled(entry[1].data_type())?,
+            ),
+            _ => return None,
+        },
         _ => return None,
     };
     Some(settled)
@@ -187,7 +339,17 @@ impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &SqlType) -> BoundResult<Option<FieldRef>> {
         let ours = matches!(
             sql_type,
-            SqlType::Timestamp(..) | SqlType::Datetime(_) | SqlType::Float(_) | SqlType::Custom(..)
+            SqlType::Timestamp(..)
+                | SqlType::Datetime(_)
+                | SqlType::Float(_)
+                | SqlType::Custom(..)
+                | SqlType::JSON
+                | SqlType::JSONB
+                | SqlType::Array(_)
+                | SqlType::Struct(..)
+                | SqlType::Map(..)
+                | SqlType::Uuid
+                | SqlType::Time(..)
         );
         match arrow_type(sql_type) {
             Ok(data_type) if ours => Ok(Some(Arc::new(Field::new("", data_type, true)))),
@@ -219,6 +381,15 @@ mod tests {
             ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"),
             ("NUMERIC(10, 2)", "DECIMAL(10, 2)"),
             ("BYTEA", "BYTEA"),
+            ("JSONB", "JSON"),
+            ("TIME", "TIME"),
+            ("TEXT[]", "TEXT[]"),
+            ("ARRAY<ARRAY<INT>>", "INTEGER[][]"),
+            ("MAP<TEXT, JSON>", "MAP<TEXT, JSON>"),
+            (
+                "STRUCT<a INT, \"B c\" ARRAY<TEXT>>",
+                "STRUCT<a INTEGER, \"B c\" TEXT[]>",
+            ),
         ] {
             let data_type =
                 arrow_type(&parsed(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -42,13 +42,21 @@ impl Inner {
         if let Some(outcome) = self.taken(&create.name, kind, create.if_not_exists)? {
             return Ok(outcome);
         }
-        let identity = self.identity(&create.name, kind, context);
+        let mut identity = self.identity(&create.name, kind, context);
+        let inferred = self.inferred(create, context).await?;
+        let create = match &inferred {
+            Some(inferred) => {
+                identity.sql.clone_from(&inferred.sql);
+                &inferred.create
+            }
+            None => create,
+        };
         let bound = bind_relation(&self.library, create, identity, &context.words)?;
         let written = &bound.relation.topic;
         if create.table && (is_internal(written) || side_topic(written).is_some()) {
             return Err(internal_topic(&bound.relation.topic).at(bound.topic_span));
         }
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = inferred.iter().map(|inferred| inferred.note.clone()).collect();
         self.topic_of(
             &bound.relation,
             bound.partitions,

@@ -391,8 +391,9 @@ impl RowEncoder {
                         csv_text(column.as_string_view().value(row))
                     }
                     _ if column.data_type() == &DataType::BinaryView => {
-                        csv_text(&base64(column, row))
+                        csv_text(json_value(column, row).trim_matches('"'))
                     }
+                    _ if column.data_type().is_nested() => csv_cell(&json_value(column, row)),
                     Ok(formatter) => csv_cell(&formatter.value(row).to_string()),
                     Err(_) => String::new(),
                 });
@@ -403,20 +404,17 @@ impl RowEncoder {
     }
 }
 
-/// Bytes as JSON has them.
-fn base64(column: &ArrayRef, row: usize) -> String {
-    let encoder = JsonEncoder::new(&Schema::new(vec![Field::new(
-        "",
-        DataType::BinaryView,
-        true,
-    )]));
+/// A value as it stands in JSON.
+fn json_value(column: &ArrayRef, row: usize) -> String {
+    let field = Field::new("", column.data_type().clone(), true);
+    let encoder = JsonEncoder::new(&Schema::new(vec![field]));
     let mut object = Vec::new();
     encoder
         .rows(std::slice::from_ref(column))
         .write(row, &mut object);
     let object = String::from_utf8_lossy(&object);
-    let text = object.strip_prefix("{\"\":\"");
-    text.and_then(|text| text.strip_suffix("\"}"))
+    let text = object.strip_prefix("{\"\":");
+    text.and_then(|text| text.strip_suffix('}'))
         .unwrap_or_default()
         .to_owned()
 }

@@ -1,7 +1,7 @@
 //! INSERT and DELETE: rows become records of the table's topic.
 //!
-//! A record's value is a JSON object of the declared columns with their declared spelling; its key is the primary key
-//! in the table's key format. Deleting writes a record without a value. All records of a statement become visible
+//! A record's value has the declared columns in the table's value format, in JSON with their declared spelling; its key is
+//! the primary key in the table's key format. Deleting writes a record without a value. All records of a statement become visible
 //! together or not at all: more than one batch of them is one transaction. A row that another producer wrote keeps the
 //! spelling and the partition of its key ([`Spellings`]).
 
@@ -16,7 +16,7 @@ use log_api::{
     BatchBuilder, Compression, Log, TopicPartition, Transaction, TransactionError,
     TransactionOptions, partition_for_key,
 };
-use streams::{ColumnOrigin, JsonEncoder, KeyEncoder};
+use streams::{ColumnOrigin, KeyEncoder, ValueEncoder, ValueFormat};
 use tokio::sync::OwnedMutexGuard;
 
 use super::answer::Rows;
@@ -147,16 +147,35 @@ impl Target<'_> {
         }
         let key: Vec<usize> = self.key_places(&written);
         let keys = self.key_encoder(&value_schema, &key)?;
-        let values = JsonEncoder::new(&value_schema);
+        let whole = matches!(
+            self.relation.value_format,
+            ValueFormat::Text | ValueFormat::Bytes
+        );
+        // A value that is one column is written without the key.
+        let in_value = |place: &usize| {
+            !whole || self.relation.columns[written[*place]].origin == ColumnOrigin::Value
+        };
+        let in_value: Vec<usize> = (0..written.len()).filter(in_value).collect();
+        let value_fields = value_schema.project(&in_value);
+        let value_fields = value_fields.map_err(|error| translate_arrow(&error.to_string()))?;
+        let value_columns: Vec<ArrayRef> = in_value
+            .iter()
+            .map(|&place| Arc::clone(&columns[place]))
+            .collect();
+        let values = ValueEncoder::new(&value_fields, &self.relation.value_format)
+            .map_err(|error| Diagnostic::new(Code::Unsupported, error.to_string()))?;
         let mut records = Records::open(self, true).await?;
         {
-            let (keys, values) = (keys.rows(&columns), values.rows(&columns));
+            let (keys, values) = (keys.rows(&columns), values.rows(&value_columns));
             let (mut key, mut value) = (Vec::new(), Vec::new());
             for row in 0..batch.num_rows() {
                 key.clear();
                 value.clear();
                 let has_key = keys.write(row, &mut key);
-                values.write(row, &mut value);
+                if !values.write(row, &mut value) {
+                    let message = "a value that is one column cannot be NULL";
+                    return Err(Diagnostic::new(Code::Row, message));
+                }
                 records.insert(has_key.then_some(key.as_slice()), &value);
             }
         }

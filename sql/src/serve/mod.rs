@@ -4,6 +4,7 @@ mod answer;
 mod caller;
 mod ddl;
 mod http;
+mod infer;
 mod insert;
 mod jobs;
 mod pull;
