@@ -105,6 +105,8 @@ pub(crate) struct StreamsSettings {
     pub worker: String,
     /// Threads that all jobs share; 0: as many as the machine gives this process, at least two.
     pub threads: usize,
+    /// Tokens of a job that is made from now on: parts of its key space that threads work on at the same time.
+    pub tokens: usize,
     /// Bytes of uncommitted changes of a job that bring its commit forward.
     pub commit_bytes: usize,
     /// Bytes of state that one operator keeps in memory, in front of the disk.
@@ -208,6 +210,7 @@ impl Default for StreamsSettings {
             commit_interval_ms: 200,
             worker: "worker-0".to_owned(),
             threads: engine.threads,
+            tokens: engine.tokens,
             commit_bytes: engine.commit_bytes,
             operator_cache_bytes: engine.operator_cache_bytes,
             cache_bytes: engine.cache_bytes,

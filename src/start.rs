@@ -204,6 +204,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         worker: streams.worker.clone(),
         commit_interval: Duration::from_millis(streams.commit_interval_ms),
         threads: streams.threads,
+        tokens: streams.tokens,
         commit_bytes: streams.commit_bytes,
         operator_cache_bytes: streams.operator_cache_bytes,
         cache_bytes: streams.cache_bytes,

@@ -29,6 +29,11 @@ pub trait BatchExpr: Send + Sync + std::fmt::Debug {
     /// only if it is named, or fails by itself.
     fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef, ExprError>;
 
+    /// The column of the input that it hands on as it is, if it is no more than that.
+    fn column(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether a row may give something else the next time, a failure say: what runs against a deadline may. What such a
     /// row gave is kept where it may be taken back.
     fn may_vary(&self) -> bool {
@@ -67,6 +72,10 @@ impl BatchExpr for ColumnExpr {
             .get(self.0)
             .cloned()
             .ok_or_else(|| ExprError::new(format!("column {} does not exist", self.0)))
+    }
+
+    fn column(&self) -> Option<usize> {
+        Some(self.0)
     }
 }
 

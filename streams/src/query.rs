@@ -13,14 +13,14 @@ use crate::engine::EngineError;
 use crate::operator::{Effects, Graph, Memory};
 use crate::source::SourceOptions;
 use crate::state::{MemoryStore, State, StateStore, Tag};
-use crate::task::{Inputs, QueryStart, TaskError};
+use crate::task::{Inputs, QueryStart, TaskError, chunk_of, report};
 use crate::worker::STACK_BYTES;
 use crate::{Chunk, StreamPlan};
 
 /// Chunks that wait for a slow reader; then the query waits.
 const CHUNKS_WAITING_MAX: usize = 16;
-/// How long a query sleeps at most while nothing comes: event time flows on.
-const SLEEP: Duration = Duration::from_millis(200);
+/// How long a query sleeps at most while nothing comes, ms: then it looks whether its topics are as they were.
+const SLEEP_MS_MAX: i64 = 5_000;
 
 /// Changes of a push query's result, as they happen. Dropping it ends the query.
 #[derive(Debug)]
@@ -106,9 +106,11 @@ async fn run(
             .map_err(TaskError::from)?;
         let is_busy = !batches.is_empty();
         for (node, batch) in batches {
-            inputs
-                .process(node, batch, &mut graph, &mut state, &mut effects)
-                .map_err(TaskError::from)?;
+            report(&batch, &mut effects);
+            if let Some(chunk) = chunk_of(batch) {
+                let pushed = graph.push(node, chunk, &mut state, &mut effects);
+                pushed.map_err(TaskError::from)?;
+            }
         }
         let reached = inputs.watermarks(now_ms());
         graph
@@ -136,8 +138,12 @@ async fn run(
             }
         }
         if !is_busy {
+            // Nobody wakes a query when another job commits.
+            let rest_ms = inputs.rest_ms(now_ms(), |_| false);
+            let rest_ms = rest_ms.unwrap_or(SLEEP_MS_MAX).min(SLEEP_MS_MAX);
+            let rest = Duration::from_millis(rest_ms.unsigned_abs());
             tokio::select! {
-                waited = inputs.wait(SLEEP) => waited.map_err(TaskError::from)?,
+                waited = inputs.wait(rest) => waited.map_err(TaskError::from)?,
                 () = chunks.closed() => return Ok(()),
             }
         } else if chunks.is_closed() {

@@ -38,7 +38,6 @@ pub(crate) struct Sink {
     topic: Arc<str>,
     partitions: i32,
     key: Vec<usize>,
-    schema: SchemaRef,
     values: JsonEncoder,
     /// How many columns, from the first on, are in the value.
     visible: usize,
@@ -133,7 +132,6 @@ impl Sink {
             topic: Arc::from(spec.topic.as_str()),
             partitions,
             key: spec.key.clone(),
-            schema: schema.clone(),
             values: JsonEncoder::new(&visible(schema, spec.hidden)),
             visible: schema.fields().len() - spec.hidden,
             keys: KeyEncoder::new(schema, &spec.key, spec.key_format)?,
@@ -335,11 +333,6 @@ impl Sink {
                 state.delete_last(state_key);
             }
         }
-    }
-
-    /// The columns of the view.
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
     }
 }
 

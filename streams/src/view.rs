@@ -38,7 +38,8 @@ impl CommitInfo {
 
 /// The rows of a view, all of one commit. Holds on to that state until it is dropped; does not hold up the job.
 pub struct ViewSnapshot {
-    read: Arc<dyn StateRead>,
+    /// The state of every token.
+    reads: Vec<Arc<dyn StateRead>>,
     schema: SchemaRef,
     commit: CommitInfo,
 }
@@ -52,9 +53,13 @@ impl std::fmt::Debug for ViewSnapshot {
 }
 
 impl ViewSnapshot {
-    pub(crate) fn new(read: Arc<dyn StateRead>, schema: SchemaRef, commit: CommitInfo) -> Self {
+    pub(crate) fn new(
+        reads: Vec<Arc<dyn StateRead>>,
+        schema: SchemaRef,
+        commit: CommitInfo,
+    ) -> Self {
         Self {
-            read,
+            reads,
             schema,
             commit,
         }
@@ -75,9 +80,10 @@ impl ViewSnapshot {
     pub fn batches(&self) -> ViewBatches {
         let (from, to) = key::operator_range(VIEW);
         ViewBatches {
-            read: Arc::clone(&self.read),
+            reads: self.reads.clone().into_iter(),
+            reading: None,
             schema: self.schema.clone(),
-            from: Some(from),
+            from,
             to,
         }
     }
@@ -85,27 +91,35 @@ impl ViewSnapshot {
 
 /// See [`ViewSnapshot::batches`].
 pub struct ViewBatches {
-    read: Arc<dyn StateRead>,
+    /// The tokens that were not read yet.
+    reads: std::vec::IntoIter<Arc<dyn StateRead>>,
+    /// The one that is read, and where to go on.
+    reading: Option<(Arc<dyn StateRead>, Vec<u8>)>,
     schema: SchemaRef,
-    /// Where to go on; `None` at the end.
-    from: Option<Vec<u8>>,
+    from: Vec<u8>,
     to: Vec<u8>,
 }
 
 impl std::fmt::Debug for ViewBatches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = self.reading.as_ref().map(|(_, place)| place);
         f.debug_struct("ViewBatches")
-            .field("from", &self.from)
+            .field("from", &place)
             .finish_non_exhaustive()
     }
 }
 
 impl ViewBatches {
-    fn read_batch(&mut self, from: &[u8]) -> Result<RecordBatch, EngineError> {
+    /// A batch of one token from a place on.
+    fn read_batch(
+        &mut self,
+        read: Arc<dyn StateRead>,
+        from: &[u8],
+    ) -> Result<RecordBatch, EngineError> {
         let mut reader = RowReader::new(&self.schema)?;
         let mut failed = None;
         let mut rest = None;
-        self.read.scan(
+        read.scan(
             from,
             &self.to,
             ScanOrder::Ascending,
@@ -123,7 +137,7 @@ impl ViewBatches {
                 }
             },
         )?;
-        self.from = rest;
+        self.reading = rest.map(|rest| (read, rest));
         match failed {
             Some(error) => Err(error.into()),
             None => Ok(reader.finish()),
@@ -135,10 +149,15 @@ impl Iterator for ViewBatches {
     type Item = Result<RecordBatch, EngineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let from = self.from.take()?;
-        match self.read_batch(&from) {
-            Ok(batch) if batch.num_rows() == 0 => None,
-            batch => Some(batch),
+        loop {
+            let (read, from) = match self.reading.take() {
+                Some(reading) => reading,
+                None => (self.reads.next()?, self.from.clone()),
+            };
+            match self.read_batch(read, &from) {
+                Ok(batch) if batch.num_rows() == 0 => {}
+                batch => return Some(batch),
+            }
         }
     }
 }

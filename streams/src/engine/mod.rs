@@ -5,7 +5,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::{NodeKind, WatermarkSpec};
 
 /// The longest name of a job: it becomes a folder and part of topics' names.
 const NAME_BYTES_MAX: usize = 200;
+/// Keys lie in so many parts that a token is at least one of.
+const TOKENS_MAX: usize = 256;
 /// More threads than this are a slip.
 const THREADS_MAX: usize = 1024;
 
@@ -46,6 +48,9 @@ pub struct EngineConfig {
     pub commit_interval: Duration,
     /// Threads that all jobs share; 0, the default: as many as the machine gives this process, at least two. Since 0.1.
     pub threads: usize,
+    /// Tokens of a job that is made from now on, 1 by default: parts of the key space, each with operators and state of its
+    /// own, that threads work on at the same time. A job keeps the number that it was made with. Since 0.1.
+    pub tokens: usize,
     /// Bytes of uncommitted changes of a job that bring the commit forward: bounds memory and the size of a
     /// transaction. Since 0.1.
     pub commit_bytes: usize,
@@ -73,6 +78,7 @@ impl Default for EngineConfig {
             worker: "0".to_owned(),
             commit_interval: Duration::from_millis(200),
             threads: 0,
+            tokens: 1,
             commit_bytes: 16 << 20,
             operator_cache_bytes: 64 << 20,
             cache_bytes: 16 << 20,
@@ -119,6 +125,9 @@ impl EngineConfig {
         }
         if self.threads > THREADS_MAX {
             return fail("threads", "must be at most 1024");
+        }
+        if !(1..=TOKENS_MAX).contains(&self.tokens) {
+            return fail("tokens", "must be between 1 and 256");
         }
         if self.commit_bytes < 64 << 10 {
             return fail("commit_bytes", "must be at least 65536");
@@ -320,6 +329,7 @@ impl Engine {
             log: Arc::clone(&self.inner.log),
             names: Names::new(&job.name, &config.worker),
             spec: Arc::new(job),
+            tokens: i32::try_from(config.tokens).unwrap_or(1),
             commit_interval: config.commit_interval,
             dirty_bytes_max: config.commit_bytes,
             cache_bytes: config.operator_cache_bytes,
@@ -333,7 +343,10 @@ impl Engine {
         let pool = self.pool()?;
         environment.create_topics().await?;
         let name = &environment.spec.name;
-        environment.wake = self.inner.wakes.enter(name, upstreams(&environment.spec.plan));
+        environment.wake = self
+            .inner
+            .wakes
+            .enter(name, upstreams(&environment.spec.plan));
         let stores = Box::new(Folder {
             path: folder.clone(),
             options: self.inner.rocks.clone(),
@@ -355,7 +368,8 @@ impl Engine {
             0 => std::thread::available_parallelism().map_or(2, |threads| threads.get().max(2)),
             threads => threads,
         };
-        let started = Pool::start(&self.inner.config.worker, threads).map_err(|error| EngineError::Thread(error.to_string()))?;
+        let started = Pool::start(&self.inner.config.worker, threads)
+            .map_err(|error| EngineError::Thread(error.to_string()))?;
         let admin = self.inner.log.admin();
         started.spawn(watch_topics(admin, Arc::downgrade(&self.inner.wakes)));
         Ok(Arc::clone(pool.insert(Arc::new(started))))
@@ -410,7 +424,8 @@ impl Engine {
         let config = &self.inner.config;
         let names = Names::new(name, &config.worker);
         let folder = job_folder(&config.state_dir, name);
-        crate::job::erase(self.inner.log.admin().as_ref(), &names, name, &folder).await
+        let admin = self.inner.log.admin();
+        crate::job::erase(admin.as_ref(), &names, name, &folder).await
     }
 
     /// Runs a plan for one reader: the same operators, state in memory, nothing written to the log. It goes on until
@@ -498,39 +513,45 @@ fn check(job: &JobSpec) -> Result<(), EngineError> {
         .map_err(|error: KeyEncoderError| sink(error.to_string()))
 }
 
-/// Local stores below `<state_dir>/<job>`: `g0`, `g1`, …; the highest number is the one in use, and a discarded store
-/// is followed by the next, because readers may still hold the old one.
+/// Local stores below `<state_dir>/<job>`, of a job with several tokens below `<state_dir>/<job>/t<token>`: `g0`, `g1`, …; the
+/// highest number is the one in use, and a discarded store is followed by the next, because readers may still hold the old
+/// one.
 struct Folder {
     path: PathBuf,
     options: RocksOptions,
 }
 
-impl Folder {
-    fn generations(&self) -> Vec<u64> {
-        let entries = std::fs::read_dir(&self.path)
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut found: Vec<u64> = entries
-            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix('g')?.parse().ok())
-            .collect();
-        found.sort_unstable();
-        found
-    }
+/// The numbers of the stores in a folder, rising.
+fn generations(path: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut found: Vec<u64> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix('g')?.parse().ok())
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 impl Stores for Folder {
-    fn open(&mut self, fresh: bool) -> Result<Arc<dyn StateStore>, StateError> {
-        let mut found = self.generations();
+    fn open(
+        &mut self,
+        token: usize,
+        tokens: usize,
+        fresh: bool,
+    ) -> Result<Arc<dyn StateStore>, StateError> {
+        let path = match tokens {
+            1 => self.path.clone(),
+            _ => self.path.join(format!("t{token}")),
+        };
+        let mut found = generations(&path);
         let last = found.pop().unwrap_or(0);
         for old in found {
             // One that is still open elsewhere is left for the next start.
-            if let Err(error) = RocksStore::remove(&self.path.join(format!("g{old}"))) {
+            if let Err(error) = RocksStore::remove(&path.join(format!("g{old}"))) {
                 tracing::debug!(%error, "an old state folder stays");
             }
         }
         let number = if fresh { last + 1 } else { last };
-        let store = RocksStore::open(&self.path.join(format!("g{number}")), &self.options)?;
+        let store = RocksStore::open(&path.join(format!("g{number}")), &self.options)?;
         Ok(Arc::new(store))
     }
 }

@@ -504,9 +504,14 @@ async fn a_job_that_does_not_look_up_is_not_waited_for_without_bound() {
     rig.flight(0, "UA", 5);
     has_begun.wait_for(|begun| *begun).await.unwrap();
 
-    let error = handle.end_within(Duration::from_millis(20)).await.unwrap_err();
+    let error = handle
+        .end_within(Duration::from_millis(20))
+        .await
+        .unwrap_err();
     assert!(
-        error.to_string().starts_with("job delays has not ended within"),
+        error
+            .to_string()
+            .starts_with("job delays has not ended within"),
         "{error}"
     );
     assert!(rig.log.topics().contains(&"delays".to_owned()));
@@ -564,7 +569,11 @@ async fn jobs_that_rest_cost_no_threads_and_no_turns() {
         }
     }
     assert!(busy.status().turns >= 20);
-    assert_eq!(turns(&resting), before, "nobody looks for work that is not there");
+    assert_eq!(
+        turns(&resting),
+        before,
+        "nobody looks for work that is not there"
+    );
 
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
     let own = threads.filter(|thread| {
@@ -573,7 +582,10 @@ async fn jobs_that_rest_cost_no_threads_and_no_turns() {
     });
     // Those of the pool, and the few that stood in while one opened a store.
     let own = own.count();
-    assert!((2..JOBS / 4).contains(&own), "{own} threads for {JOBS} jobs");
+    assert!(
+        (2..JOBS / 4).contains(&own),
+        "{own} threads for {JOBS} jobs"
+    );
     engine.shutdown().await;
 }
 
@@ -590,6 +602,11 @@ fn config_is_checked() {
         ..EngineConfig::default()
     };
     assert_eq!(unnamed.validate().unwrap_err().field, "worker");
+    let shards = EngineConfig {
+        tokens: TOKENS_MAX + 1,
+        ..EngineConfig::default()
+    };
+    assert_eq!(shards.validate().unwrap_err().field, "tokens");
     let many = EngineConfig {
         threads: THREADS_MAX + 1,
         ..EngineConfig::default()

@@ -1,5 +1,6 @@
 //! The life of a job on the pool: open, turn after turn, and open again where something broke.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,20 @@ use crate::state::{StateError, StateStore};
 use crate::task::{
     Command, Environment, Event, JobState, Lifecycle, Opened, Task, TaskError, Turn,
 };
-use crate::worker::compute;
+use crate::worker::{Alive, compute};
 
-/// Opens a job's local store: the one that is there, or, if `fresh`, an empty one in its place.
+/// Opens the local stores of a job.
 pub(crate) trait Stores: Send {
+    /// The store of token `token` of `tokens`: the one that is there, or, if `fresh`, an empty one in its place.
+    ///
     /// # Errors
     /// From the disk.
-    fn open(&mut self, fresh: bool) -> Result<Arc<dyn StateStore>, StateError>;
+    fn open(
+        &mut self,
+        token: usize,
+        tokens: usize,
+        fresh: bool,
+    ) -> Result<Arc<dyn StateStore>, StateError>;
 }
 
 /// Runs a job until it is asked to end, or cannot go on.
@@ -57,7 +65,7 @@ async fn live(environment: Environment, mut stores: Box<dyn Stores>) {
             Err(error) => {
                 if error.spoils_store() {
                     // The log has everything: start over with an empty store.
-                    local.discard(&environment);
+                    local.discard_all(&environment);
                 }
                 (error.event(), Some(error.to_string()))
             }
@@ -65,7 +73,7 @@ async fn live(environment: Environment, mut stores: Box<dyn Stores>) {
         let command = life.transition(event);
         // Before anybody hears of it: the next start opens the same folder.
         if life.state().is_final() {
-            drop(local.store.take());
+            local = Local::default();
             shared.release();
             environment.wakes.leave(&name);
         }
@@ -91,32 +99,54 @@ async fn live(environment: Environment, mut stores: Box<dyn Stores>) {
     }
 }
 
-/// The local store between attempts.
+/// The local stores between attempts, by token.
 #[derive(Default)]
 struct Local {
-    store: Option<Arc<dyn StateStore>>,
-    /// The next one is to be empty.
-    fresh: bool,
+    stores: Vec<Option<Arc<dyn StateStore>>>,
+    /// The next ones of these are to be empty.
+    fresh: HashSet<usize>,
 }
 
 impl Local {
-    fn open(&mut self, stores: &mut dyn Stores) -> Result<Arc<dyn StateStore>, TaskError> {
-        if let Some(store) = &self.store {
-            return Ok(Arc::clone(store));
+    fn open(
+        &mut self,
+        stores: &mut dyn Stores,
+        tokens: usize,
+    ) -> Result<Vec<Arc<dyn StateStore>>, TaskError> {
+        self.stores.resize(tokens, None);
+        let mut opened = Vec::with_capacity(tokens);
+        for (token, known) in self.stores.iter_mut().enumerate() {
+            let store = match known {
+                Some(store) => Arc::clone(store),
+                None => {
+                    let fresh = self.fresh.contains(&token);
+                    let store = compute(true, || stores.open(token, tokens, fresh));
+                    let store = store.map_err(TaskError::Open)?;
+                    self.fresh.remove(&token);
+                    Arc::clone(known.insert(store))
+                }
+            };
+            opened.push(store);
         }
-        let fresh = std::mem::take(&mut self.fresh);
-        let opened = compute(true, || stores.open(fresh)).map_err(TaskError::Open)?;
-        Ok(Arc::clone(self.store.insert(opened)))
+        Ok(opened)
     }
 
-    fn discard(&mut self, environment: &Environment) {
-        self.store = None;
+    fn discard(&mut self, token: usize, environment: &Environment) {
         environment.shared.release();
-        self.fresh = true;
+        self.fresh.insert(token);
+        if let Some(store) = self.stores.get_mut(token) {
+            *store = None;
+        }
+    }
+
+    fn discard_all(&mut self, environment: &Environment) {
+        for token in 0..self.stores.len() {
+            self.discard(token, environment);
+        }
     }
 }
 
-/// One attempt: from opening to a failure or the end.
+/// One attempt: from opening to a failure or the end. Nothing works for it any more when this returns.
 async fn attempt(
     environment: &Environment,
     stores: &mut dyn Stores,
@@ -124,21 +154,38 @@ async fn attempt(
     life: &mut Lifecycle,
     clock: &Clock,
 ) -> Result<(), TaskError> {
+    let (alive, gone) = Alive::new();
+    let ended = work(environment, stores, local, life, clock, alive).await;
+    gone.wait().await;
+    ended
+}
+
+async fn work(
+    environment: &Environment,
+    stores: &mut dyn Stores,
+    local: &mut Local,
+    life: &mut Lifecycle,
+    clock: &Clock,
+    alive: Alive,
+) -> Result<(), TaskError> {
     let stop = &environment.stop;
     if stop.is_asked() {
         return Ok(());
     }
+    let tokens = environment.tokens().await?;
     let mut task = loop {
-        let store = local.open(stores)?;
+        let stores = local.open(stores, tokens)?;
+        let open = Task::open(environment.clone(), stores, alive.clone(), clock.now_ms());
         let opened = tokio::select! {
-            opened = Task::open(environment.clone(), store, clock.now_ms()) => opened?,
+            opened = open => opened?,
             () = stop.asked() => return Ok(()),
         };
         match opened {
             Opened::Task(task) => break task,
-            Opened::Discard(reason) => {
-                tracing::warn!(job = %environment.spec.name, %reason, "local state is discarded");
-                local.discard(environment);
+            Opened::Discard { token, reason } => {
+                let job = &environment.spec.name;
+                tracing::warn!(%job, token, %reason, "local state is discarded");
+                local.discard(token, environment);
             }
         }
     };

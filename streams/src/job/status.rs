@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use log_api::PartitionProgress;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::engine::EngineError;
-use crate::state::{BlockHeader, StateStore};
+use crate::state::{BlockHeader, StateRead, StateStore};
 use crate::tally::Tally;
 use crate::task::JobState;
 use crate::time::PartitionTime;
@@ -89,6 +89,8 @@ pub(crate) struct Shared {
     commits: watch::Sender<CommitInfo>,
     state: watch::Sender<JobState>,
     rests: watch::Sender<bool>,
+    /// Held while a commit goes into the stores: who reads sees all of it, or nothing.
+    applying: RwLock<()>,
     metrics: Metrics,
 }
 
@@ -107,7 +109,8 @@ struct Inner {
     turns: u64,
     /// The job broke and no task stands ready again.
     stands: bool,
-    view: Option<(Arc<dyn StateStore>, SchemaRef)>,
+    /// The stores of the tokens, and the columns.
+    view: Option<(Vec<Arc<dyn StateStore>>, SchemaRef)>,
 }
 
 struct Metrics {
@@ -166,6 +169,7 @@ impl Shared {
             commits: watch::Sender::new(CommitInfo::default()),
             state: watch::Sender::new(JobState::Starting),
             rests: watch::Sender::new(false),
+            applying: RwLock::default(),
             metrics: Metrics::new(name),
         }
     }
@@ -173,7 +177,7 @@ impl Shared {
     /// A task stands ready: its store can be read. `counted`: what the job has counted up to its last commit.
     pub(crate) fn opened(
         &self,
-        store: Arc<dyn StateStore>,
+        stores: Vec<Arc<dyn StateStore>>,
         schema: SchemaRef,
         commit: CommitInfo,
         counted: Tally,
@@ -184,7 +188,7 @@ impl Shared {
         inner.progress = None;
         inner.progress_at = None;
         inner.at_work = None;
-        inner.view = Some((store, schema));
+        inner.view = Some((stores, schema));
         inner.stands = false;
         drop(inner);
         self.commits.send_replace(commit);
@@ -270,6 +274,12 @@ impl Shared {
         self.state.send_replace(state);
     }
 
+    /// Applies a commit to the stores of all tokens, as one for those who read.
+    pub(crate) fn applying<T>(&self, apply: impl FnOnce() -> T) -> T {
+        let _nobody_reads = self.applying.write();
+        apply()
+    }
+
     /// The job starts over.
     pub(super) fn restarts(&self) {
         self.metrics.restarts.increment(1);
@@ -296,27 +306,33 @@ impl Shared {
     /// See [`crate::JobHandle::snapshot`].
     pub(super) fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
         let inner = self.inner.lock();
-        let Some((store, schema)) = inner.view.as_ref().filter(|_| !inner.stands) else {
+        let Some((stores, schema)) = inner.view.as_ref().filter(|_| !inner.stands) else {
             return Err(EngineError::NotReady {
                 job: self.name.clone(),
                 state: inner.state,
                 error: inner.error.clone(),
             });
         };
-        let (store, schema) = (Arc::clone(store), schema.clone());
+        let (stores, schema) = (stores.clone(), schema.clone());
         drop(inner);
-        let read = store.snapshot();
-        let commit = match read.tag()? {
-            None => CommitInfo::default(),
-            Some(tag) => {
-                let (number, header) = BlockHeader::decode(&tag.header)?;
-                CommitInfo {
-                    number,
-                    positions: crate::task::group_positions(&header.sources),
-                }
-            }
+        let reads: Vec<Arc<dyn StateRead>> = {
+            let _nothing_is_applied = self.applying.read();
+            stores.iter().map(|store| store.snapshot()).collect()
         };
-        Ok(ViewSnapshot::new(read, schema, commit))
+        let mut number = 0;
+        let mut headers = Vec::with_capacity(reads.len());
+        for read in &reads {
+            if let Some(tag) = read.tag()? {
+                let (commit, header) = BlockHeader::decode(&tag.header)?;
+                number = commit;
+                headers.push(header);
+            }
+        }
+        let commit = CommitInfo {
+            number,
+            positions: crate::task::group_positions(&BlockHeader::whole(headers).sources),
+        };
+        Ok(ViewSnapshot::new(reads, schema, commit))
     }
 
     pub(super) fn status(&self) -> JobStatus {

@@ -58,6 +58,14 @@ impl SideRecord {
     }
 }
 
+/// Rows on their way to input `port` of node `node`, at whatever token they belong to.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) node: usize,
+    pub(crate) port: usize,
+    pub(crate) chunk: Chunk,
+}
+
 /// See the module. Counters only grow; records and output are taken by the task.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
@@ -78,6 +86,7 @@ pub(crate) struct Effects {
     records: Vec<SideRecord>,
     record_bytes: usize,
     output: Vec<Chunk>,
+    sent: Vec<Sent>,
     cancel: Cancel,
 }
 
@@ -120,6 +129,16 @@ impl Effects {
     /// The plan's output since the last call.
     pub(crate) fn take_output(&mut self) -> Vec<Chunk> {
         std::mem::take(&mut self.output)
+    }
+
+    /// Rows leave for other tokens.
+    pub(crate) fn send(&mut self, node: usize, port: usize, chunk: Chunk) {
+        self.sent.push(Sent { node, port, chunk });
+    }
+
+    /// What was sent since the last call.
+    pub(crate) fn take_sent(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent)
     }
 
     /// The side records since the last call.

@@ -41,6 +41,8 @@ pub(crate) use check::Check;
 pub(crate) use effects::{Cancel, Effects, SideRecord};
 pub(crate) use late::iso8601;
 
+use crate::plan::{Fragments, Route};
+use crate::sink::Sink;
 use crate::state::{State, StateError};
 use crate::{Chunk, NodeKind, OperatorId, SourceMode, StreamPlan, Watermark};
 
@@ -87,8 +89,10 @@ impl OperatorError {
 pub(crate) struct Context<'a> {
     /// The task's state.
     pub(crate) state: &'a mut State,
-    /// Late rows, row errors, counters, the plan's output.
+    /// Late rows, row errors, counters; the plan's output where nobody takes it at once.
     pub(crate) effects: &'a mut Effects,
+    /// Who takes the plan's output as it comes.
+    sink: Option<&'a mut Sink>,
     /// Event time of the input of the running operator, as of the last end of an epoch.
     pub(crate) watermark: Watermark,
 }
@@ -136,6 +140,8 @@ pub(crate) trait Operator: Send {
 struct Edge {
     node: usize,
     port: usize,
+    /// Rows may have to go to another token.
+    is_exchange: bool,
 }
 
 struct Node {
@@ -144,6 +150,8 @@ struct Node {
     inputs: Vec<usize>,
     consumers: Vec<Edge>,
     is_output: bool,
+    /// See [`Fragments`].
+    stage: usize,
     watermark: Watermark,
     /// Who watches what it emits, if anybody does.
     check: Option<Check>,
@@ -179,6 +187,10 @@ impl Emitter<'_> {
         }
         let own_watermark = context.watermark;
         for edge in self.consumers {
+            if edge.is_exchange {
+                context.effects.send(edge.node, edge.port, chunk.clone());
+                continue;
+            }
             let (before, after) = self.downstream.split_at_mut(edge.node - self.base + 1);
             let node = before
                 .last_mut()
@@ -186,10 +198,16 @@ impl Emitter<'_> {
             node.take(edge.port, chunk.clone(), after, edge.node + 1, context)?;
         }
         context.watermark = own_watermark;
-        if self.is_output {
-            context.effects.output(chunk);
+        if !self.is_output {
+            return Ok(());
         }
-        Ok(())
+        match &mut context.sink {
+            Some(sink) => sink.absorb(chunk),
+            None => {
+                context.effects.output(chunk);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -229,12 +247,25 @@ pub(crate) struct Memory {
 impl Graph {
     /// Builds the operators of a plan that was found valid.
     pub(crate) fn build(plan: &StreamPlan, memory: Memory) -> Self {
+        Self::build_token(plan, memory, &Fragments::of(plan, &[], 1), 0)
+    }
+
+    /// Builds the operators of one token.
+    pub(crate) fn build_token(
+        plan: &StreamPlan,
+        memory: Memory,
+        fragments: &Fragments,
+        token: usize,
+    ) -> Self {
         let properties = plan.properties();
         let mut nodes: Vec<Node> = Vec::with_capacity(plan.nodes.len());
         for (index, node) in plan.nodes.iter().enumerate() {
             let input = |port: usize| properties[node.inputs[port]];
             let schema_of = |port: usize| &plan.nodes[node.inputs[port]].schema;
+            // A group without a key exists once, and speaks though no row comes.
+            let is_elsewhere = token > 0 && fragments.at_first[index];
             let operator: Box<dyn Operator> = match &node.kind {
+                _ if is_elsewhere => Box::new(pass::Pass),
                 NodeKind::Source(spec) => match &spec.mode {
                     SourceMode::Append => Box::new(pass::Pass),
                     SourceMode::Upsert { key } => {
@@ -280,7 +311,11 @@ impl Graph {
                 )),
             };
             for (port, &input) in node.inputs.iter().enumerate() {
-                nodes[input].consumers.push(Edge { node: index, port });
+                nodes[input].consumers.push(Edge {
+                    node: index,
+                    port,
+                    is_exchange: fragments.routes[index][port] != Route::Stay,
+                });
             }
             nodes.push(Node {
                 id: node.id,
@@ -288,6 +323,7 @@ impl Graph {
                 inputs: node.inputs.clone(),
                 consumers: Vec::new(),
                 is_output: index + 1 == plan.nodes.len(),
+                stage: fragments.stages[index],
                 watermark: Watermark::None,
                 check: None,
             });
@@ -323,16 +359,30 @@ impl Graph {
         state: &mut State,
         effects: &mut Effects,
     ) -> Result<(), OperatorError> {
+        self.push_into((node, 0), chunk, state, effects, None)
+    }
+
+    /// Sends a chunk through from an input of a node on. The plan's output goes into `sink`, if there is one, chunk by chunk:
+    /// however many rows one brings forth, they are not all there at once.
+    pub(crate) fn push_into(
+        &mut self,
+        (node, port): (usize, usize),
+        chunk: Chunk,
+        state: &mut State,
+        effects: &mut Effects,
+        sink: Option<&mut Sink>,
+    ) -> Result<(), OperatorError> {
         let (before, after) = self.nodes.split_at_mut(node + 1);
-        let source = before.last_mut().expect("a source is a node");
-        source.take(
-            0,
+        let taker = before.last_mut().expect("who takes a chunk is a node");
+        taker.take(
+            port,
             chunk,
             after,
             node + 1,
             &mut Context {
                 state,
                 effects,
+                sink,
                 watermark: Watermark::None,
             },
         )
@@ -345,7 +395,25 @@ impl Graph {
         state: &mut State,
         effects: &mut Effects,
     ) -> Result<(), OperatorError> {
+        let last = self.nodes.iter().map(|node| node.stage).max();
+        (0..=last.unwrap_or(0))
+            .try_for_each(|stage| self.end_stage(stage, &watermarks, state, effects, None))
+    }
+
+    /// Ends an epoch for the nodes of one stage; the stages before have ended it. All tokens have the same event time, so
+    /// that of a node whose input comes from others is known here too.
+    pub(crate) fn end_stage(
+        &mut self,
+        stage: usize,
+        watermarks: impl Fn(usize) -> Watermark,
+        state: &mut State,
+        effects: &mut Effects,
+        mut sink: Option<&mut Sink>,
+    ) -> Result<(), OperatorError> {
         for index in 0..self.nodes.len() {
+            if self.nodes[index].stage != stage {
+                continue;
+            }
             effects.check_cancelled()?;
             let reached = if self.nodes[index].inputs.is_empty() {
                 watermarks(index)
@@ -367,6 +435,7 @@ impl Graph {
             let mut context = Context {
                 state,
                 effects,
+                sink: sink.as_deref_mut(),
                 watermark: node.watermark,
             };
             node.operator.on_epoch_end(&mut context, &mut out)?;

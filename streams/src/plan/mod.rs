@@ -15,6 +15,7 @@
 //! 3. Column indexes lie inside the schemas that they speak of.
 
 mod grid;
+mod fragment;
 mod manifest;
 mod properties;
 mod validate;
@@ -28,6 +29,7 @@ use thiserror::Error;
 use crate::BatchExpr;
 use crate::aggregate::{AggregateFunction, SortOrder};
 pub use grid::WindowGrid;
+pub(crate) use fragment::{Fragments, Route};
 pub(crate) use manifest::StateManifest;
 pub use properties::EdgeProperties;
 

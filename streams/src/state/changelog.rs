@@ -1,4 +1,5 @@
-//! Changelog blocks: one commit's delta as records of `_thalweg.<job>.changelog`, version 2.
+//! Changelog blocks: one commit's delta as records of `_thalweg.<job>.changelog`, version 2. Each token has a partition of its
+//! own, and writes to it with every commit, be its delta empty.
 //!
 //! ```text
 //! record   key    "0"                                the token's number
@@ -116,6 +117,49 @@ fn read_id(bytes: &mut &[u8]) -> Result<Uuid, StateError> {
 }
 
 impl BlockHeader {
+    /// What token `token` of `tokens` says of a commit: how far the partitions are that are its own by number.
+    pub(crate) fn part(&self, token: usize, tokens: usize) -> Self {
+        let is_own = |partition: i32| partition.unsigned_abs() as usize % tokens == token;
+        let sources = self.sources.iter().map(|source| {
+            let own = source.partitions.iter();
+            SourcePosition {
+                partitions: own
+                    .filter(|(number, ..)| is_own(*number))
+                    .copied()
+                    .collect(),
+                ..source.clone()
+            }
+        });
+        Self {
+            sink: self.sink,
+            sources: sources.collect(),
+        }
+    }
+
+    /// What all tokens say of a commit together.
+    pub(crate) fn whole(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut whole = Self::default();
+        for part in parts {
+            whole.sink = part.sink;
+            for source in part.sources {
+                let known = whole.sources.iter_mut();
+                let known = known
+                    .into_iter()
+                    .find(|known| known.operator == source.operator);
+                match known {
+                    Some(known) => known.partitions.extend(source.partitions),
+                    None => whole.sources.push(source),
+                }
+            }
+        }
+        for source in &mut whole.sources {
+            source
+                .partitions
+                .sort_unstable_by_key(|(number, ..)| *number);
+        }
+        whole
+    }
+
     /// The header's bytes: commit number first, so that a store's tag is complete in itself.
     pub(crate) fn encode(&self, commit: u64) -> Vec<u8> {
         let mut out = Vec::new();

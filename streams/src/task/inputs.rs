@@ -9,9 +9,9 @@ use futures::future::{FutureExt, select_all};
 use log_api::{Admin, Log, PartitionProgress, Start, TopicDescription, TopicPartition};
 
 use super::search::BadRow;
-use crate::operator::{Effects, Graph, OperatorError};
+use crate::operator::Effects;
 use crate::source::{Source, SourceBatch, SourceError, SourceOptions};
-use crate::state::{SourcePosition, State};
+use crate::state::SourcePosition;
 use crate::time::{PartitionTime, Watermark, WatermarkState};
 use crate::worker::OpenTopic;
 use crate::{Chunk, NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan};
@@ -200,41 +200,6 @@ impl Inputs {
         rests.min()
     }
 
-    /// Sends a batch through the graph.
-    ///
-    /// # Errors
-    /// From operators.
-    pub(crate) fn process(
-        &self,
-        node: usize,
-        batch: SourceBatch,
-        graph: &mut Graph,
-        state: &mut State,
-        effects: &mut Effects,
-    ) -> Result<(), OperatorError> {
-        for failure in &batch.failures {
-            effects.record_undecodable(
-                &batch.origin.records,
-                failure.row as usize,
-                &failure.reason,
-            );
-        }
-        if batch.batch.num_rows() == 0 {
-            return Ok(());
-        }
-        let diff = batch.deleted.as_ref().map(|deleted| {
-            (0..deleted.len())
-                .map(|row| if deleted.value(row) { -1i8 } else { 1 })
-                .collect::<Int8Array>()
-        });
-        let chunk = Chunk {
-            batch: batch.batch,
-            diff,
-            origin: Some(batch.origin),
-        };
-        graph.push(node, chunk, state, effects)
-    }
-
     /// Event time of each source node now.
     pub(crate) fn watermarks(&mut self, now_ms: i64) -> BTreeMap<usize, Watermark> {
         self.inputs
@@ -308,6 +273,31 @@ impl Inputs {
             .flat_map(|input| input.source.partition_times())
             .collect()
     }
+}
+
+/// Tells of the records of a batch that could not be decoded.
+pub(crate) fn report(batch: &SourceBatch, effects: &mut Effects) {
+    for failure in &batch.failures {
+        let row = failure.row as usize;
+        effects.record_undecodable(&batch.origin.records, row, &failure.reason);
+    }
+}
+
+/// The rows of a batch, if it has any.
+pub(crate) fn chunk_of(batch: SourceBatch) -> Option<Chunk> {
+    if batch.batch.num_rows() == 0 {
+        return None;
+    }
+    let diff = batch.deleted.as_ref().map(|deleted| {
+        (0..deleted.len())
+            .map(|row| if deleted.value(row) { -1i8 } else { 1 })
+            .collect::<Int8Array>()
+    });
+    Some(Chunk {
+        batch: batch.batch,
+        diff,
+        origin: Some(batch.origin),
+    })
 }
 
 /// What is committed for the group: the least position of every partition, in order.

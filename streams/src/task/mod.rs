@@ -16,12 +16,13 @@ mod recovery;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use log_api::{AdminError, ReadError, TransactionError, WriteError};
 use thiserror::Error;
 
 pub use inputs::QueryStart;
-pub(crate) use inputs::{InputError, Inputs, group_positions};
+pub(crate) use inputs::{InputError, Inputs, chunk_of, group_positions, report};
 pub use lifecycle::JobState;
 pub(crate) use lifecycle::{Command, Event, Lifecycle};
 pub(crate) use process::{Environment, Names, Opened, Task, Turn, group_of, job_folder};

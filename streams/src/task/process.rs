@@ -14,12 +14,14 @@ use tokio::sync::Notify;
 
 use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
-use super::inputs::{Inputs, QueryStart, group_positions};
-use super::recovery::{Restore, Restored, manifest_key, restore};
+use super::inputs::{Inputs, QueryStart, chunk_of, group_positions, report};
+use super::recovery::{Restore, Restored, check_group, manifest_key, restore, together};
 use super::search::{BadRow, Search};
+use super::tokens::{Share, Token, Tokens};
+use crate::StreamPlan;
 use crate::job::{JobSpec, Progress, Shared, Stop};
 use crate::operator::{Effects, Graph, Memory, SideRecord};
-use crate::plan::StateManifest;
+use crate::plan::{Fragments, StateManifest};
 use crate::sink::Sink;
 use crate::source::{SourceBatch, SourceOptions, event_time_text};
 use crate::state::{
@@ -29,7 +31,7 @@ use crate::state::{
 use crate::tally::{Tally, tally_key};
 use crate::time::Watermark;
 use crate::view::CommitInfo;
-use crate::worker::{Wakes, compute};
+use crate::worker::{Alive, Wakes};
 
 /// `max.message.bytes` of a topic that does not say.
 const MESSAGE_BYTES_DEFAULT: usize = 1 << 20;
@@ -73,7 +75,8 @@ impl Names {
 
 impl Names {
     /// Where the state of a token is kept.
-    pub(crate) fn changelog_of(&self, token: i32) -> TopicPartition {
+    pub(crate) fn changelog_of(&self, token: usize) -> TopicPartition {
+        let token = i32::try_from(token).expect("there are few tokens");
         TopicPartition::new(self.changelog.as_str(), token)
     }
 }
@@ -89,6 +92,8 @@ pub(crate) struct Environment {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) spec: Arc<JobSpec>,
     pub(crate) names: Names,
+    /// How many tokens a job gets that is made now.
+    pub(crate) tokens: i32,
     pub(crate) commit_interval: Duration,
     pub(crate) dirty_bytes_max: usize,
     pub(crate) cache_bytes: usize,
@@ -108,8 +113,13 @@ pub(crate) struct Environment {
 pub(crate) enum Opened {
     /// Ready to run.
     Task(Box<Task>),
-    /// The local store is not of this log: open again with an empty one.
-    Discard(String),
+    /// The local store of a token is not of this log: open again with an empty one.
+    Discard {
+        /// Which token.
+        token: usize,
+        /// What does not fit.
+        reason: String,
+    },
 }
 
 /// What a turn did.
@@ -128,10 +138,7 @@ pub(crate) struct Task {
     environment: Environment,
     transaction: Box<dyn Transaction>,
     inputs: Inputs,
-    graph: Graph,
-    state: State,
-    effects: Effects,
-    sink: Sink,
+    tokens: Tokens,
     commit: Commit,
     /// What the last commit said.
     committed: BlockHeader,
@@ -171,11 +178,22 @@ impl Environment {
             topic = topic.with("cleanup.policy", "compact");
         }
         self.ensure(topic).await?;
-        let changelog = NewTopic::new(changelog, 1)
+        let changelog = NewTopic::new(changelog, self.tokens.max(1))
             .with("cleanup.policy", "delete")
             .with("retention.ms", "-1")
             .with("max.message.bytes", &CHANGELOG_MESSAGE_BYTES.to_string());
         self.ensure(changelog).await
+    }
+
+    /// How many tokens the job has: that was settled when its changelog was made.
+    ///
+    /// # Errors
+    /// From the log.
+    pub(crate) async fn tokens(&self) -> Result<usize, AdminError> {
+        let changelog = self.names.changelog.as_str();
+        let described = self.log.admin().describe_topic(changelog).await?;
+        let described = described.ok_or_else(|| AdminError::UnknownTopic(changelog.to_owned()))?;
+        Ok(usize::try_from(described.partitions).unwrap_or(1).max(1))
     }
 
     async fn ensure(&self, topic: NewTopic) -> Result<(), AdminError> {
@@ -190,6 +208,12 @@ impl Environment {
     }
 }
 
+/// What sinks have to know of the topic.
+struct Output {
+    partitions: i32,
+    message_bytes: usize,
+}
+
 impl Task {
     /// Fences whoever ran the job before, restores the state, and stands ready where the last commit ended.
     ///
@@ -197,7 +221,8 @@ impl Task {
     /// See [`TaskError`]; its `event` says whether it is worth another attempt.
     pub(crate) async fn open(
         environment: Environment,
-        store: Arc<dyn StateStore>,
+        stores: Vec<Arc<dyn StateStore>>,
+        alive: Alive,
         now_ms: i64,
     ) -> Result<Opened, TaskError> {
         let names = &environment.names;
@@ -206,18 +231,17 @@ impl Task {
             timeout: (environment.commit_interval * 10).max(Duration::from_secs(10)),
         };
         let transaction = environment.log.transaction(options).await?;
-        let restored = match restore(
-            &environment.log,
-            &*store,
-            &names.changelog_of(0),
-            &names.group,
-            &environment.spec,
-        )
-        .await?
-        {
-            Restore::Done(restored) => restored,
-            Restore::Discard { reason } => return Ok(Opened::Discard(reason)),
-        };
+        let mut parts = Vec::with_capacity(stores.len());
+        for (token, store) in stores.iter().enumerate() {
+            let changelog = names.changelog_of(token);
+            let spec = &environment.spec;
+            match restore(&environment.log, &**store, &changelog, spec).await? {
+                Restore::Done(restored) => parts.push(restored),
+                Restore::Discard { reason } => return Ok(Opened::Discard { token, reason }),
+            }
+        }
+        let restored = together(parts, &names.changelog)?;
+        check_group(&environment.log, &names.group, &restored).await?;
         let plan = &restored.plan;
         let sources = &restored.header.sources;
         let mut inputs = Inputs::open(
@@ -233,19 +257,14 @@ impl Task {
             inputs.skip(search.found());
             inputs.limit_rows(search.step_rows().unwrap_or(environment.source.rows_max));
         }
-        let counted = store.get(&tally_key())?;
+        let counted = match stores.first() {
+            Some(first) => first.get(&tally_key())?,
+            None => None,
+        };
         let counted = counted.and_then(|bytes| Tally::decode(&bytes));
         let counted = counted.unwrap_or_default();
-        let state = State::new(Arc::clone(&store));
-        let mut graph = Graph::build(
-            plan,
-            Memory {
-                cache_bytes: environment.cache_bytes,
-            },
-        );
-        graph.open(&state)?;
-        let (mut sink, place) = Self::open_sink(&environment, &restored).await?;
-        sink.open(&state)?;
+        let (sink, place) = Self::find_sink(&environment, &restored).await?;
+        let tokens = Self::open_tokens(&environment, plan, stores.clone(), &sink, alive)?;
         // Partitions that are new start where the source found their beginning.
         let committed = BlockHeader {
             sink: place,
@@ -254,10 +273,7 @@ impl Task {
         let mut task = Self {
             transaction,
             inputs,
-            graph,
-            state,
-            effects: Effects::recording(&names.errors).ended_by(environment.stop.cancel().clone()),
-            sink,
+            tokens,
             commit: Commit::new(
                 i64::try_from(environment.commit_interval.as_millis()).unwrap_or(i64::MAX),
                 environment.dirty_bytes_max,
@@ -279,14 +295,13 @@ impl Task {
             environment,
         };
         let reached = task.inputs.watermarks(now_ms);
-        task.end_epoch(reached)?;
-        task.committed_time = task.graph.watermark();
-        task.gather_output()?;
+        task.end_epoch(reached).await?;
+        task.committed_time = task.tokens.watermark();
         let name = &task.environment.spec.name;
         task.environment.wakes.reads(name, task.inputs.topics());
         task.environment.shared.opened(
-            store,
-            task.sink.schema().clone(),
+            stores,
+            task.environment.spec.plan.schema().clone(),
             task.commit_info(),
             task.counted.clone(),
         );
@@ -294,16 +309,46 @@ impl Task {
             job = %task.environment.spec.name,
             commit = restored.commit,
             replayed = restored.replayed,
+            tokens = task.tokens.count(),
             "job restored"
         );
         Ok(Opened::Task(Box::new(task)))
     }
 
-    /// The sink over the topic that the last commit wrote to.
-    async fn open_sink(
+    /// Operators and state of every token.
+    fn open_tokens(
+        environment: &Environment,
+        plan: &StreamPlan,
+        stores: Vec<Arc<dyn StateStore>>,
+        output: &Output,
+        alive: Alive,
+    ) -> Result<Tokens, TaskError> {
+        let spec = &environment.spec;
+        let fragments = Arc::new(Fragments::of(plan, &spec.sink.key, stores.len()));
+        let memory = Memory {
+            cache_bytes: environment.cache_bytes / stores.len().max(1),
+        };
+        let mut tokens = Vec::with_capacity(stores.len());
+        for (number, store) in stores.into_iter().enumerate() {
+            let state = State::new(store);
+            let mut graph = Graph::build_token(plan, memory, &fragments, number);
+            graph.open(&state)?;
+            let (partitions, message_bytes) = (output.partitions, output.message_bytes);
+            let mut sink = Sink::new(&spec.sink, spec.plan.schema(), partitions, message_bytes)?;
+            sink.open(&state)?;
+            let effects = Effects::recording(&environment.names.errors)
+                .ended_by(environment.stop.cancel().clone());
+            let fragments = Arc::clone(&fragments);
+            tokens.push(Token::new(number, fragments, graph, state, effects, sink));
+        }
+        Ok(Tokens::new(fragments, tokens, alive))
+    }
+
+    /// The topic that the last commit wrote to.
+    async fn find_sink(
         environment: &Environment,
         restored: &Restored,
-    ) -> Result<(Sink, SinkPlace), TaskError> {
+    ) -> Result<(Output, SinkPlace), TaskError> {
         let spec = &environment.spec.sink;
         let described = environment.log.admin().describe_topic(&spec.topic).await?;
         let lost = |change| TaskError::TopicLost {
@@ -328,14 +373,11 @@ impl Task {
             .configs
             .get("max.message.bytes")
             .and_then(|value| value.parse().ok());
-        let schema = environment.spec.plan.schema();
-        let sink = Sink::new(
-            spec,
-            schema,
-            place.partitions,
-            message_bytes.unwrap_or(MESSAGE_BYTES_DEFAULT),
-        )?;
-        Ok((sink, place))
+        let output = Output {
+            partitions: place.partitions,
+            message_bytes: message_bytes.unwrap_or(MESSAGE_BYTES_DEFAULT),
+        };
+        Ok((output, place))
     }
 
     /// Reads what is there, sends it through, and commits if that is due.
@@ -350,16 +392,15 @@ impl Task {
             let rows = batches.iter().map(|(_, batch)| batch.origin.rows.len());
             self.environment.shared.works_on(rows.sum::<usize>() as u64);
         }
-        self.process(batches)?;
+        self.process(batches).await?;
         if !is_busy {
             // Event time may flow on with the clock, and close windows.
-            self.tell_time(now_ms)?;
-            self.gather_output()?;
+            self.tell_time(now_ms).await?;
         }
         // Event time alone may flow with the clock, which is no reason to commit all the time.
-        let time_moved = self.graph.watermark() != self.committed_time
+        let time_moved = self.tokens.watermark() != self.committed_time
             && now_ms.saturating_sub(self.committed_ms) >= TIME_COMMIT_MS;
-        if is_busy || self.has_work() || self.has_advanced() || time_moved {
+        if is_busy || self.tokens.has_work() || self.has_advanced() || time_moved {
             self.commit.moved(now_ms);
         }
         let is_idle = !is_busy && self.inputs.are_caught_up();
@@ -368,7 +409,7 @@ impl Task {
         let situation = Situation {
             now_ms,
             is_idle,
-            dirty_bytes: self.dirty_bytes(),
+            dirty_bytes: self.tokens.dirty_bytes(),
         };
         let decision = match self.commit.decide(situation) {
             _ if is_searching && is_busy => Decision::Commit,
@@ -388,7 +429,7 @@ impl Task {
     fn rest_ms(&self, now_ms: i64) -> i64 {
         let wakes = &self.environment.wakes;
         let sources = self.inputs.rest_ms(now_ms, |job| wakes.has(job));
-        let is_time_due = self.graph.watermark() != self.committed_time;
+        let is_time_due = self.tokens.watermark() != self.committed_time;
         let time = is_time_due.then(|| (self.committed_ms + TIME_COMMIT_MS - now_ms).max(1));
         sources.into_iter().chain(time).min().unwrap_or(i64::MAX)
     }
@@ -415,57 +456,46 @@ impl Task {
         if self.commit.has_moved() {
             self.commit(now_ms).await?;
         }
-        Ok(self.state.store().flush()?)
+        for store in self.tokens.stores() {
+            store.flush()?;
+        }
+        Ok(())
     }
 
-    fn process(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
+    async fn process(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
         let started = Instant::now();
-        let processed = compute(self.is_slow, || self.push(batches));
-        self.is_slow = started.elapsed() >= SLOW_TURN;
-        processed
-    }
-
-    fn push(&mut self, batches: Vec<(usize, SourceBatch)>) -> Result<(), TaskError> {
         for (node, batch) in batches {
+            let records = &batch.origin.records;
+            let partition = records.partition.partition;
             if let Some(&record) = batch.origin.rows.values().last() {
-                let records = &batch.origin.records;
                 let offset = records.offsets.value(record as usize);
                 self.last_row = Some((records.partition.clone(), offset));
             }
-            self.inputs.process(
-                node,
-                batch,
-                &mut self.graph,
-                &mut self.state,
-                &mut self.effects,
-            )?;
+            report(&batch, &mut self.tokens.of_partition(partition).effects);
+            if let Some(chunk) = chunk_of(batch) {
+                self.tokens.take(node, partition, chunk)?;
+            }
         }
-        self.gather_output()
+        let processed = self.tokens.run(None, self.is_slow).await;
+        self.is_slow = started.elapsed() >= SLOW_TURN;
+        Ok(processed?)
     }
 
     /// Ends an epoch if event time has moved since the operators last heard of it.
-    fn tell_time(&mut self, now_ms: i64) -> Result<(), TaskError> {
+    async fn tell_time(&mut self, now_ms: i64) -> Result<(), TaskError> {
         let reached = self.inputs.watermarks(now_ms);
         if reached != self.told {
-            self.end_epoch(reached)?;
+            self.end_epoch(reached).await?;
         }
         Ok(())
     }
 
-    fn end_epoch(&mut self, reached: BTreeMap<usize, Watermark>) -> Result<(), TaskError> {
-        self.graph.end_epoch(
-            |node| reached.get(&node).copied().unwrap_or_default(),
-            &mut self.state,
-            &mut self.effects,
-        )?;
+    async fn end_epoch(&mut self, reached: BTreeMap<usize, Watermark>) -> Result<(), TaskError> {
+        self.tokens.run(Some(&reached), self.is_slow).await?;
         self.told = reached;
-        Ok(())
-    }
-
-    fn gather_output(&mut self) -> Result<(), TaskError> {
-        for chunk in self.effects.take_output() {
-            self.sink.absorb(chunk)?;
-        }
         Ok(())
     }
 
@@ -480,21 +510,6 @@ impl Task {
         offsets(&self.inputs.positions()) != offsets(&self.committed.sources)
     }
 
-    /// Whether something besides positions is to be committed.
-    fn has_work(&self) -> bool {
-        self.sink.has_pending()
-            || self.state.dirty_bytes() > 0
-            || self.effects.record_bytes() > 0
-            || self.graph.dirty_bytes() > 0
-    }
-
-    fn dirty_bytes(&self) -> usize {
-        self.state.dirty_bytes()
-            + self.sink.pending_bytes()
-            + self.effects.record_bytes()
-            + self.graph.dirty_bytes()
-    }
-
     fn commit_info(&self) -> CommitInfo {
         CommitInfo {
             number: self.commit.number(),
@@ -504,16 +519,22 @@ impl Task {
 
     /// What this task has counted since it was opened.
     fn tally(&self) -> Tally {
-        Tally {
+        let read = Tally {
             rows_in: self.inputs.rows(),
-            rows_out: self.sink.rows_out,
-            late: self.effects.late,
             undecodable: self.inputs.undecodable(),
-            failed: self.effects.failed,
-            filtered: self.effects.filtered,
-            last_failure: self.effects.last_failure.clone(),
-            last_late: self.effects.last_late.clone(),
-        }
+            ..Tally::default()
+        };
+        self.tokens.iter().fold(read, |all, token| {
+            all.plus(&Tally {
+                rows_out: token.sink.rows_out,
+                late: token.effects.late,
+                failed: token.effects.failed,
+                filtered: token.effects.filtered,
+                last_failure: token.effects.last_failure.clone(),
+                last_late: token.effects.last_late.clone(),
+                ..Tally::default()
+            })
+        })
     }
 
     fn progress(&self) -> Progress {
@@ -530,44 +551,44 @@ impl Task {
         let started = Instant::now();
         let number = self.commit.begin(now_ms);
         let reached = self.inputs.watermarks(now_ms);
-        self.end_epoch(reached)?;
-        self.gather_output()?;
-        self.graph.commit(&mut self.state)?;
+        self.end_epoch(reached).await?;
         if let Some(manifest) = self.unwritten_manifest.take() {
-            self.state.put(manifest_key(), manifest);
+            for token in self.tokens.iter_mut() {
+                token.state.put(manifest_key(), manifest.clone());
+            }
         }
-        let outputs = self.sink.finish(&mut self.state, &mut self.effects, now_ms);
-        let side = self.effects.take_records();
+        let shares = self.tokens.shares(now_ms, self.is_slow).await?;
         let tally = self.counted.plus(&self.tally());
-        if tally != self.tallied {
-            self.state.put(tally_key(), tally.encode());
+        if tally != self.tallied
+            && let Some(first) = self.tokens.iter_mut().next()
+        {
+            first.state.put(tally_key(), tally.encode());
         }
-        let delta = self.state.take();
+        let tokens = self.tokens.iter_mut();
+        let deltas: Vec<Delta> = tokens.map(|token| token.state.take()).collect();
         let rows = self.inputs.rows() - self.rows_committed;
-        self.check_sizes(&delta, rows)?;
+        self.check_sizes(&deltas, rows)?;
         let header = BlockHeader {
             sink: self.committed.sink,
             sources: self.inputs.positions(),
         };
-        let tag_header = header.encode(number);
-        let written = self
-            .write(
-                number,
-                &tag_header,
-                outputs,
-                side,
-                &delta,
-                &header.sources,
-                now_ms,
-            )
-            .await;
+        let count = self.tokens.count();
+        let headers: Vec<Vec<u8>> = (0..count)
+            .map(|token| header.part(token, count).encode(number))
+            .collect();
+        let block = Blocks {
+            number,
+            headers: &headers,
+            deltas: &deltas,
+        };
+        let written = self.write(block, shares, &header.sources, now_ms).await;
         self.commit.written(if written.is_ok() {
             Written::Committed
         } else {
             Written::NotCommitted
         });
-        let changelog_offset = match written {
-            Ok(offset) => offset,
+        let offsets = match written {
+            Ok(offsets) => offsets,
             Err(error) => {
                 // What is certainly not committed should not hold up readers until the id is opened again. Where the
                 // outcome is unknown, only opening the id may end it.
@@ -583,36 +604,42 @@ impl Task {
                 return Err(error);
             }
         };
-        let applied = self.state.store().apply(
-            &delta,
-            &Tag {
-                changelog_offset,
-                header: tag_header,
-            },
-        );
+        let applied = self.environment.shared.applying(|| {
+            let parts = offsets.into_iter().zip(headers).zip(&deltas);
+            let mut parts = self.tokens.stores().zip(parts);
+            parts.try_for_each(|(store, ((changelog_offset, header), delta))| {
+                let tag = Tag {
+                    changelog_offset,
+                    header,
+                };
+                store.apply(delta, &tag)
+            })
+        });
         let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.commit
             .applied(applied.is_ok(), now_ms.saturating_add(took_ms));
         applied?;
         self.committed = header;
-        self.committed_time = self.graph.watermark();
+        self.committed_time = self.tokens.watermark();
         self.committed_ms = now_ms;
         self.rows_committed += rows;
         self.tallied = tally;
         self.follow_search(rows);
-        self.graph.after_commit();
+        self.tokens.after_commit();
         self.environment
             .shared
             .committed(self.commit_info(), self.progress(), started.elapsed());
-        self.environment.wakes.committed(&self.environment.spec.name);
+        self.environment
+            .wakes
+            .committed(&self.environment.spec.name);
         Ok(())
     }
 
     /// Refuses what the changelog cannot take, and sees to it that the row to blame is found.
-    fn check_sizes(&self, delta: &Delta, rows: u64) -> Result<(), TaskError> {
-        let sizes = delta
-            .entries
+    fn check_sizes(&self, deltas: &[Delta], rows: u64) -> Result<(), TaskError> {
+        let sizes = deltas
             .iter()
+            .flat_map(|delta| &delta.entries)
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
         let Some(bytes) = sizes.max().filter(|&bytes| bytes > ENTRY_BYTES_MAX) else {
             return Ok(());
@@ -645,21 +672,19 @@ impl Task {
         }
     }
 
-    /// One transaction; gives the offset of the last changelog record.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a transaction, named once"
-    )]
+    /// One transaction; gives for each token the offset of its last changelog record.
     async fn write(
         &mut self,
-        number: u64,
-        header: &[u8],
-        outputs: Vec<(TopicPartition, BatchBuilder)>,
-        side: Vec<SideRecord>,
-        delta: &Delta,
+        blocks: Blocks<'_>,
+        shares: Vec<Share>,
         sources: &[SourcePosition],
         now_ms: i64,
-    ) -> Result<i64, TaskError> {
+    ) -> Result<Vec<i64>, TaskError> {
+        let (mut outputs, mut side) = (Vec::new(), Vec::new());
+        for share in shares {
+            outputs.extend(share.outputs);
+            side.extend(share.side);
+        }
         let side = side_batches(side, now_ms);
         for (partition, _) in &side {
             if !self.topics.contains(&partition.topic) {
@@ -674,16 +699,21 @@ impl Task {
             self.transaction.append(&partition, batch).await?;
             appends += 1;
         }
-        for block in encode_blocks(number, header, delta) {
-            let mut batch = BatchBuilder::with_capacity(Compression::Lz4, block.len() + 64);
-            batch.append(now_ms, Some(b"0"), Some(&block), &[]);
-            self.transaction
-                .append(&self.environment.names.changelog_of(0), batch)
-                .await?;
-            appends += 1;
+        // For each token which append was the last of its own.
+        let mut ends = Vec::with_capacity(blocks.deltas.len());
+        for (token, (header, delta)) in blocks.headers.iter().zip(blocks.deltas).enumerate() {
+            let changelog = self.environment.names.changelog_of(token);
+            let key = token.to_string();
+            for block in encode_blocks(blocks.number, header, delta) {
+                let mut batch = BatchBuilder::with_capacity(Compression::Lz4, block.len() + 64);
+                batch.append(now_ms, Some(key.as_bytes()), Some(&block), &[]);
+                self.transaction.append(&changelog, batch).await?;
+                appends += 1;
+            }
+            ends.push(appends - 1);
         }
         // Whoever reads the output learns its event time from here.
-        let metadata = event_time_text(self.graph.watermark());
+        let metadata = event_time_text(self.tokens.watermark());
         let offsets = group_positions(sources)
             .into_iter()
             .map(|(partition, offset)| OffsetCommit {
@@ -696,14 +726,20 @@ impl Task {
             .commit_offsets(&self.environment.names.group, offsets)
             .await?;
         let bases = self.transaction.commit().await?;
-        // The changelog's last part was appended last, one record a batch.
-        match bases.get(appends - 1) {
-            Some(&base) if bases.len() == appends => Ok(base),
-            _ => Err(
-                TransactionError::Unknown(self.environment.names.transactional_id.clone()).into(),
-            ),
+        if bases.len() != appends {
+            let id = self.environment.names.transactional_id.clone();
+            return Err(TransactionError::Unknown(id).into());
         }
+        // One record a batch, so its base is its offset.
+        Ok(ends.into_iter().map(|end| bases[end]).collect())
     }
+}
+
+/// What a commit writes to the changelog, by token.
+struct Blocks<'a> {
+    number: u64,
+    headers: &'a [Vec<u8>],
+    deltas: &'a [Delta],
 }
 
 /// Side records as batches for partition 0 of their topics.

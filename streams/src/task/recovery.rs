@@ -1,4 +1,5 @@
-//! Back to the last commit: the one path after a crash, a fence, an abort and an unanswered commit.
+//! Back to the last commit: the one path after a crash, a fence, an abort and an unanswered commit. Steps 2, 3 and 5 are
+//! taken for every token, each with its own store and partition of the changelog.
 //!
 //! 1. Open the transactional id: that ends whatever a predecessor left open, so the changelog's end is fixed.
 //! 2. Read the local store's tag. None: empty. Beyond the changelog's end: it comes from a future that the log has
@@ -23,7 +24,7 @@ use super::inputs::group_positions;
 use crate::StreamPlan;
 use crate::job::JobSpec;
 use crate::plan::StateManifest;
-use crate::state::{Block, BlockHeader, Delta, MANIFEST, StateStore, Tag, key};
+use crate::state::{Block, BlockHeader, Delta, MANIFEST, StateError, StateStore, Tag, key};
 
 /// Bytes of changelog read at once.
 const REPLAY_BYTES: usize = 8 << 20;
@@ -57,15 +58,14 @@ pub(crate) enum Restore {
     },
 }
 
-/// Brings the store to the last commit in the log. The transactional id was opened before.
+/// Brings the store of a token to the last commit in the log. The transactional id was opened before.
 ///
 /// # Errors
-/// From log and store; [`TaskError::Mismatch`], [`TaskError::Trimmed`], [`TaskError::PlanChanged`].
+/// From log and store; [`TaskError::Trimmed`], [`TaskError::PlanChanged`].
 pub(crate) async fn restore(
     log: &Arc<dyn Log>,
     store: &dyn StateStore,
     changelog: &TopicPartition,
-    group: &str,
     spec: &JobSpec,
 ) -> Result<Restore, TaskError> {
     let admin = log.admin();
@@ -98,14 +98,47 @@ pub(crate) async fn restore(
         0 => spec.plan.clone(),
         _ => adopted(store, spec)?,
     };
-    let restored = Restored {
+    Ok(Restore::Done(Restored {
         commit,
         header,
         plan,
         replayed,
+    }))
+}
+
+/// What the tokens of a job have restored, as one: every commit is one of all of them.
+///
+/// # Errors
+/// [`StateError::Corrupt`] where they do not end with the same commit.
+pub(crate) fn together(parts: Vec<Restored>, changelog: &str) -> Result<Restored, TaskError> {
+    let commits: Vec<u64> = parts.iter().map(|part| part.commit).collect();
+    let mut headers = Vec::with_capacity(parts.len());
+    let mut whole: Option<Restored> = None;
+    for part in parts {
+        headers.push(part.header.clone());
+        match &mut whole {
+            None => whole = Some(part),
+            Some(whole) => whole.replayed += part.replayed,
+        }
+    }
+    let Some(mut whole) = whole else {
+        return Err(corrupt(format!("{changelog} has no partition")));
     };
-    check_group(log, group, &restored).await?;
-    Ok(Restore::Done(restored))
+    if let Some(token) = commits.iter().position(|commit| *commit != whole.commit) {
+        return Err(corrupt(format!(
+            "{changelog}-{token} ends with commit {}, {changelog}-0 with commit {}",
+            commits[token], whole.commit
+        )));
+    }
+    whole.header = BlockHeader::whole(headers);
+    Ok(whole)
+}
+
+fn corrupt(reason: String) -> TaskError {
+    TaskError::State(StateError::Corrupt {
+        what: "changelog",
+        reason,
+    })
 }
 
 /// A commit of which not all parts were read yet.
@@ -189,12 +222,6 @@ async fn replay(
 impl Gathered {
     /// Adds a part; `true` when the commit is whole.
     fn add(&mut self, block: Block) -> Result<bool, TaskError> {
-        let corrupt = |reason: String| {
-            TaskError::State(crate::state::StateError::Corrupt {
-                what: "changelog",
-                reason,
-            })
-        };
         if block.part != self.next
             || (self.next > 0 && (block.commit, block.parts) != (self.commit, self.parts))
         {
@@ -234,7 +261,10 @@ fn adopted(store: &dyn StateStore, spec: &JobSpec) -> Result<StreamPlan, TaskErr
 }
 
 /// Step 4 of the module.
-async fn check_group(
+///
+/// # Errors
+/// [`TaskError::Mismatch`]; from the log.
+pub(crate) async fn check_group(
     log: &Arc<dyn Log>,
     group: &str,
     restored: &Restored,

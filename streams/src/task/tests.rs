@@ -95,11 +95,32 @@ impl StateStore for FaultyStore {
     }
 }
 
+/// The stores of all tokens.
+struct Disk(Vec<Arc<FaultyStore>>);
+
+impl Disk {
+    fn new(tokens: usize) -> Self {
+        Self((0..tokens).map(|_| FaultyStore::new()).collect())
+    }
+
+    /// What is on disk if everything is flushed now.
+    fn copy(&self) -> Self {
+        Self(self.0.iter().map(|store| store.copy()).collect())
+    }
+
+    fn stores(&self) -> Vec<Arc<dyn StateStore>> {
+        let stores = self.0.iter();
+        stores
+            .map(|store| Arc::clone(store) as Arc<dyn StateStore>)
+            .collect()
+    }
+}
+
 /// A job on a log in memory, with a clock that only the test moves.
 struct Rig {
     log: MemoryLog,
     environment: Environment,
-    store: Arc<FaultyStore>,
+    disk: Disk,
     task: Option<Box<Task>>,
     now_ms: i64,
 }
@@ -110,8 +131,13 @@ const ID: &str = "thalweg.delays.w";
 
 impl Rig {
     fn new(plan: StreamPlan) -> Self {
+        Self::with_tokens(plan, 1, 1)
+    }
+
+    /// A job of so many tokens, which reads so many partitions.
+    fn with_tokens(plan: StreamPlan, tokens: usize, partitions: i32) -> Self {
         let log = MemoryLog::new();
-        log.create("flights", 1);
+        log.create("flights", partitions);
         log.create("airlines", 2);
         let spec = JobSpec {
             name: "delays".to_owned(),
@@ -127,6 +153,7 @@ impl Rig {
         let environment = Environment {
             log: log.shared(),
             spec: Arc::new(spec),
+            tokens: tokens as i32,
             names: Names::new("delays", "w"),
             commit_interval: Duration::from_millis(100),
             dirty_bytes_max: 1 << 20,
@@ -144,7 +171,7 @@ impl Rig {
         Self {
             log,
             environment,
-            store: FaultyStore::new(),
+            disk: Disk::new(tokens),
             task: None,
             now_ms: 1_000,
         }
@@ -153,12 +180,14 @@ impl Rig {
     async fn open(&mut self) -> Result<(), TaskError> {
         loop {
             self.environment.create_topics().await?;
-            match Task::open(self.environment.clone(), self.store.clone(), self.now_ms).await? {
+            let stores = self.disk.stores();
+            let (alive, _) = crate::worker::Alive::new();
+            match Task::open(self.environment.clone(), stores, alive, self.now_ms).await? {
                 Opened::Task(task) => {
                     self.task = Some(task);
                     return Ok(());
                 }
-                Opened::Discard(_) => self.store = FaultyStore::new(),
+                Opened::Discard { token, .. } => self.disk.0[token] = FaultyStore::new(),
             }
         }
     }
@@ -190,7 +219,7 @@ impl Rig {
                     );
                     self.task = None;
                     if error.spoils_store() {
-                        self.store = FaultyStore::new();
+                        self.disk = Disk::new(self.disk.0.len());
                     }
                 }
             }
@@ -201,7 +230,8 @@ impl Rig {
     /// The rows of the view, sorted.
     fn view(&self) -> Vec<String> {
         let schema = self.environment.spec.plan.schema().clone();
-        let snapshot = ViewSnapshot::new(self.store.snapshot(), schema, Default::default());
+        let reads = self.disk.0.iter().map(|store| store.snapshot()).collect();
+        let snapshot = ViewSnapshot::new(reads, schema, Default::default());
         let mut view: Vec<String> = snapshot
             .batches()
             .flat_map(|batch| rows(&batch.unwrap()))
@@ -454,10 +484,10 @@ async fn rows_that_change_nothing_still_move_the_position() {
 }
 
 /// Runs the steps with something broken between any two of them, and gives what readers see.
-async fn run_broken(seed: u64, steps: &[Step]) -> Seen {
+async fn run_broken(seed: u64, steps: &[Step], tokens: usize) -> Seen {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut rig = Rig::new(delays());
-    let mut flushed = rig.store.copy();
+    let mut rig = Rig::with_tokens(delays(), tokens, 1);
+    let mut flushed = rig.disk.copy();
     for step in steps {
         happen(&rig, step);
         match random.u8(..12) {
@@ -465,17 +495,29 @@ async fn run_broken(seed: u64, steps: &[Step]) -> Seen {
             1 => rig.log.fail_next_commit(ID, CommitFault::UnknownApplied),
             2 => rig.log.fail_next_commit(ID, CommitFault::UnknownLost),
             3 => rig.log.fail_next_commit(ID, CommitFault::Fenced),
-            4 => rig.store.fails.store(true, Ordering::SeqCst),
+            // Some tokens have the commit, this one and those after it do not.
+            4 => {
+                let token = random.usize(..tokens);
+                rig.disk.0[token].fails.store(true, Ordering::SeqCst);
+            }
             // Crash between commits; the store is as the last flush left it.
             5 => {
                 rig.task = None;
-                rig.store = flushed.copy();
+                rig.disk = flushed.copy();
+            }
+            // Crash, and one token was flushed later than the others.
+            9 => {
+                rig.task = None;
+                let token = random.usize(..tokens);
+                let later = rig.disk.0[token].copy();
+                rig.disk = flushed.copy();
+                rig.disk.0[token] = later;
             }
             // Crash, and the disk is gone.
             6 => {
                 rig.task = None;
-                rig.store = FaultyStore::new();
-                flushed = rig.store.copy();
+                rig.disk = Disk::new(tokens);
+                flushed = rig.disk.copy();
             }
             // Crash in the middle of an epoch: rows were read, nothing was committed.
             7 => {
@@ -484,7 +526,7 @@ async fn run_broken(seed: u64, steps: &[Step]) -> Seen {
                 }
                 rig.task = None;
             }
-            8 => flushed = rig.store.copy(),
+            8 => flushed = rig.disk.copy(),
             _ => {}
         }
         if random.bool() {
@@ -511,22 +553,160 @@ async fn whatever_breaks_readers_see_an_undisturbed_run() {
         assert!(!expected.view.is_empty());
         late += expected.late.len();
         errors += expected.errors.len();
-        let mut found = run_broken(seed, &steps).await;
         // Order among late rows and errors is that of their source; both topics have one partition.
         expected.late.sort();
-        found.late.sort();
-        assert_eq!(found, expected, "seed {seed}");
-        let topic_rows = found.topic.len();
-        assert_eq!(
-            found.view.len(),
-            topic_rows,
-            "view and topic agree, seed {seed}"
-        );
+        expected.errors.sort();
+        for tokens in [1, 8] {
+            let mut found = run_broken(seed, &steps, tokens).await;
+            found.late.sort();
+            found.errors.sort();
+            assert_eq!(found, expected, "seed {seed}, {tokens} tokens");
+            let topic_rows = found.topic.len();
+            assert_eq!(
+                found.view.len(),
+                topic_rows,
+                "view and topic agree, seed {seed}, {tokens} tokens"
+            );
+        }
     }
     assert!(
         late > 0 && errors > 0,
         "the steps make late rows and errors"
     );
+}
+
+/// What a job of so many tokens makes of rows in four partitions, cut and stopped anywhere.
+async fn run_cut(plan: StreamPlan, seed: u64, tokens: usize) -> Seen {
+    let mut rig = Rig::with_tokens(plan, tokens, 4);
+    // The rows are the same for all, how they are cut is not.
+    let mut rows = fastrand::Rng::with_seed(seed);
+    let mut cuts = fastrand::Rng::with_seed(seed * 1_000 + tokens as u64);
+    rig.environment.source.rows_max = cuts.usize(1..40);
+    for _ in 0..200 {
+        let carrier = format!("C{}", rows.u8(..20));
+        if rows.u8(..4) == 0 {
+            let title = format!("T{}", rows.u8(..6));
+            rig.airline(&carrier, rows.bool().then_some(title.as_str()));
+        } else {
+            let (delay, at) = (rows.i64(-9..60), rows.i64(0..30));
+            let value = format!(r#"{{"carrier":"{carrier}","delay":{delay},"at":{at}}}"#);
+            rig.log.push("flights", rows.i32(0..4), None, Some(&value));
+        }
+        match cuts.u8(..20) {
+            0 => rig.task = None,
+            1..4 => rig.survive().await,
+            _ => {}
+        }
+    }
+    rig.survive().await;
+    rig.seen()
+}
+
+/// [`delays`], with nothing that depends on the order among partitions: late rows count.
+fn delays_of_any_order(kind: JoinKind) -> StreamPlan {
+    let mut plan = PlanBuilder::default();
+    let columns = [("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)];
+    let flights = plan.source("flights", &columns, None);
+    let windows = plan.tumble(flights, 10 * SECOND, LatePolicy::Update);
+    let columns = [("code", Utf8View), ("title", Utf8View)];
+    let airlines = plan.source("airlines", &columns, Some(vec![0]));
+    let joined = plan.join(kind, (windows, "carrier"), (airlines, "code"));
+    let aggregates = [
+        "count(*)",
+        "sum(delay)",
+        "max(delay)",
+        "count(distinct carrier)",
+    ];
+    let keys = ["window_end", "title"];
+    plan.aggregate(joined, &keys, &aggregates, Emit::Changes);
+    plan.build()
+}
+
+#[tokio::test]
+async fn what_a_job_makes_does_not_depend_on_its_tokens() {
+    for seed in 0..6 {
+        for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Full] {
+            let one = run_cut(delays_of_any_order(kind), seed, 1).await;
+            assert!(!one.view.is_empty());
+            for tokens in [2, 8] {
+                let many = run_cut(delays_of_any_order(kind), seed, tokens).await;
+                assert_eq!(many, one, "seed {seed}, {kind:?}, {tokens} tokens");
+            }
+        }
+    }
+}
+
+/// A group without a key is there before any row, and once; so is one over it.
+#[tokio::test]
+async fn a_global_group_is_at_one_token() {
+    for (nested, before, after) in [(false, "0 ~", "21 21"), (true, "1", "1")] {
+        let mut seen = Vec::new();
+        for tokens in [1, 8] {
+            let mut plan = PlanBuilder::default();
+            let columns = [("carrier", Utf8View), ("delay", Int64)];
+            let flights = plan.source("flights", &columns, None);
+            let keys = ["carrier", "delay"];
+            let groups = plan.aggregate(flights, &keys, &["count(*)"], Emit::Changes);
+            let sums = ["count(*)", "sum(delay)"];
+            let all = plan.aggregate(groups, &[], &sums, Emit::Changes);
+            if nested {
+                plan.aggregate(all, &[], &["count(*)"], Emit::Changes);
+            }
+            let mut rig = Rig::with_tokens(plan.build(), tokens, 4);
+            let mut spec = (*rig.environment.spec).clone();
+            spec.sink.key = vec![0];
+            rig.environment.spec = Arc::new(spec);
+            rig.settle().await.unwrap();
+            assert_eq!(rig.view(), [before], "{tokens} tokens");
+            for number in 0..40 {
+                let value = format!(r#"{{"carrier":"C{}","delay":{}}}"#, number % 7, number % 3);
+                rig.log.push("flights", number % 4, None, Some(&value));
+            }
+            rig.settle().await.unwrap();
+            assert_eq!(rig.view(), [after], "{tokens} tokens");
+            seen.push(rig.topic());
+        }
+        assert_eq!(seen[0], seen[1]);
+    }
+}
+
+/// The number of tokens belongs to the job: another setting is for jobs to come.
+#[tokio::test]
+async fn a_job_keeps_its_tokens() {
+    let mut rig = Rig::with_tokens(delays(), 4, 1);
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    let view = rig.view();
+    rig.task = None;
+    rig.environment.tokens = 1;
+    assert_eq!(rig.environment.tokens().await.unwrap(), 4);
+    rig.flight("UA", 6, 1);
+    rig.settle().await.unwrap();
+    assert_eq!(
+        (view, rig.view()),
+        (
+            vec!["10 ~ 1 5 5 1".to_owned()],
+            vec!["10 ~ 2 11 6 1".to_owned()]
+        )
+    );
+}
+
+#[tokio::test]
+async fn tokens_that_do_not_end_with_one_commit_are_refused() {
+    let mut rig = Rig::with_tokens(delays(), 2, 1);
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    let tag = rig.disk.0[0].tag().unwrap().unwrap();
+    let (_, header) = crate::state::BlockHeader::decode(&tag.header).unwrap();
+    let ahead = Tag {
+        header: header.encode(7),
+        ..tag
+    };
+    rig.disk.0[0].apply(&Delta::default(), &ahead).unwrap();
+    let error = rig.settle().await.unwrap_err();
+    assert!(error.to_string().contains("ends with commit"), "{error}");
+    assert_eq!(error.event(), Event::Died);
 }
 
 #[tokio::test]
@@ -545,13 +725,13 @@ async fn each_point_of_the_commit_can_break() {
         rig.flight("UA", 6, 2);
         match fault {
             Some(fault) => rig.log.fail_next_commit(ID, fault),
-            None => rig.store.fails.store(true, Ordering::SeqCst),
+            None => rig.disk.0[0].fails.store(true, Ordering::SeqCst),
         }
         let error = rig.settle().await.unwrap_err();
         let task = rig.task.take();
         assert_eq!(error.spoils_store(), fault.is_none(), "{error}");
         if error.spoils_store() {
-            rig.store = FaultyStore::new();
+            rig.disk = Disk::new(1);
         }
         drop(task);
         rig.settle().await.unwrap();
@@ -566,9 +746,9 @@ async fn a_store_from_a_lost_future_is_discarded() {
     rig.flight("UA", 5, 1);
     rig.settle().await.unwrap();
     rig.task = None;
-    let header = rig.store.tag().unwrap().unwrap().header;
+    let header = rig.disk.0[0].tag().unwrap().unwrap().header;
     let entries = vec![(b"\x00\x09\x00\x00junk".to_vec(), Some(vec![1]))];
-    rig.store
+    rig.disk.0[0]
         .apply(
             &Delta { entries },
             &Tag {
@@ -579,7 +759,7 @@ async fn a_store_from_a_lost_future_is_discarded() {
         .unwrap();
     rig.settle().await.unwrap();
     assert_eq!(rig.view(), ["10 ~ 1 5 5 1"]);
-    assert_eq!(rig.store.get(b"\x00\x09\x00\x00junk").unwrap(), None);
+    assert_eq!(rig.disk.0[0].get(b"\x00\x09\x00\x00junk").unwrap(), None);
 }
 
 #[tokio::test]
@@ -737,7 +917,7 @@ async fn large_commits_are_split_and_replayed() {
     let blocks = rig.log.committed_records("_thalweg.delays.changelog").len();
     assert!(blocks > 3, "{blocks} blocks");
     rig.task = None;
-    rig.store = FaultyStore::new();
+    rig.disk = Disk::new(1);
     rig.settle().await.unwrap();
     assert_eq!(rig.view(), expected);
 }
