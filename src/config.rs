@@ -107,6 +107,11 @@ pub(crate) struct StreamsSettings {
     pub threads: usize,
     /// Tokens of a job that is made from now on: parts of its key space that threads work on at the same time.
     pub tokens: usize,
+    /// Folder for snapshots of the state of jobs, or `off`: then none are taken, and changelogs grow. The changelog behind
+    /// snapshots goes, so they belong into a backup.
+    pub snapshots: String,
+    /// Bytes of changes between two snapshots of a job.
+    pub snapshot_bytes: u64,
     /// Bytes of uncommitted changes of a job that bring its commit forward.
     pub commit_bytes: usize,
     /// Bytes of state that one operator keeps in memory, in front of the disk.
@@ -203,6 +208,16 @@ impl Default for ListenSettings {
     }
 }
 
+/// In place of a folder: no snapshots.
+const SNAPSHOTS_OFF: &str = "off";
+
+impl StreamsSettings {
+    /// The folder for snapshots, if there are to be any.
+    pub(crate) fn snapshot_dir(&self) -> Option<PathBuf> {
+        (self.snapshots != SNAPSHOTS_OFF).then(|| PathBuf::from(&self.snapshots))
+    }
+}
+
 impl Default for StreamsSettings {
     fn default() -> Self {
         let engine = streams::EngineConfig::default();
@@ -211,6 +226,8 @@ impl Default for StreamsSettings {
             worker: "worker-0".to_owned(),
             threads: engine.threads,
             tokens: engine.tokens,
+            snapshots: SNAPSHOTS_OFF.to_owned(),
+            snapshot_bytes: engine.snapshot_bytes,
             commit_bytes: engine.commit_bytes,
             operator_cache_bytes: engine.operator_cache_bytes,
             cache_bytes: engine.cache_bytes,

@@ -205,6 +205,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         commit_interval: Duration::from_millis(streams.commit_interval_ms),
         threads: streams.threads,
         tokens: streams.tokens,
+        snapshot_dir: streams.snapshot_dir(),
+        snapshot_bytes: streams.snapshot_bytes,
         commit_bytes: streams.commit_bytes,
         operator_cache_bytes: streams.operator_cache_bytes,
         cache_bytes: streams.cache_bytes,

@@ -20,8 +20,10 @@ use crate::job::{JobHandle, JobSpec, Shared, Stores};
 use crate::plan::PlanError;
 use crate::query::ChunkStream;
 use crate::source::SourceOptions;
-use crate::state::{RocksOptions, RocksStore, StateError, StateStore};
-use crate::task::{Environment, JobState, Names, QueryStart, TaskError, job_folder};
+use crate::state::{RocksOptions, RocksStore, Snapshots, StateError, StateStore};
+use crate::task::{
+    Changelog, Environment, JobState, Names, QueryStart, SnapshotOptions, TaskError, job_folder,
+};
 use crate::worker::{Pool, Wakes, watch_topics};
 use crate::{NodeKind, WatermarkSpec};
 
@@ -51,6 +53,11 @@ pub struct EngineConfig {
     /// Tokens of a job that is made from now on, 1 by default: parts of the key space, each with operators and state of its
     /// own, that threads work on at the same time. A job keeps the number that it was made with. Since 0.1.
     pub tokens: usize,
+    /// Folder for snapshots of state, on another disk say; without one, the default, none are taken, and changelogs grow.
+    /// Once there are snapshots they are part of what a backup must hold: the changelog behind them goes. Since 0.1.
+    pub snapshot_dir: Option<PathBuf>,
+    /// Bytes of changes between two snapshots of a job. Since 0.1.
+    pub snapshot_bytes: u64,
     /// Bytes of uncommitted changes of a job that bring the commit forward: bounds memory and the size of a
     /// transaction. Since 0.1.
     pub commit_bytes: usize,
@@ -79,6 +86,8 @@ impl Default for EngineConfig {
             commit_interval: Duration::from_millis(200),
             threads: 0,
             tokens: 1,
+            snapshot_dir: None,
+            snapshot_bytes: 64 << 20,
             commit_bytes: 16 << 20,
             operator_cache_bytes: 64 << 20,
             cache_bytes: 16 << 20,
@@ -339,6 +348,13 @@ impl Engine {
             stop: Arc::default(),
             wakes: Arc::clone(&self.inner.wakes),
             wake: Arc::default(),
+            snapshots: config.snapshot_dir.as_ref().map(|snapshots| {
+                Arc::new(SnapshotOptions {
+                    folder: snapshots.clone(),
+                    work: folder.join("checkpoint"),
+                    bytes: config.snapshot_bytes,
+                })
+            }),
         };
         let pool = self.pool()?;
         environment.create_topics().await?;
@@ -348,8 +364,10 @@ impl Engine {
             .wakes
             .enter(name, upstreams(&environment.spec.plan));
         let stores = Box::new(Folder {
+            job: environment.spec.name.clone(),
             path: folder.clone(),
             options: self.inner.rocks.clone(),
+            snapshots: environment.snapshots.clone(),
         });
         let handle = JobHandle::start(environment, stores, folder, pool).await;
         let mut jobs = self.inner.jobs.lock();
@@ -425,7 +443,11 @@ impl Engine {
         let names = Names::new(name, &config.worker);
         let folder = job_folder(&config.state_dir, name);
         let admin = self.inner.log.admin();
-        crate::job::erase(admin.as_ref(), &names, name, &folder).await
+        crate::job::erase(admin.as_ref(), &names, name, &folder).await?;
+        match &config.snapshot_dir {
+            Some(snapshots) => Ok(Snapshots::remove(snapshots, name)?),
+            None => Ok(()),
+        }
     }
 
     /// Runs a plan for one reader: the same operators, state in memory, nothing written to the log. It goes on until
@@ -517,8 +539,10 @@ fn check(job: &JobSpec) -> Result<(), EngineError> {
 /// highest number is the one in use, and a discarded store is followed by the next, because readers may still hold the old
 /// one.
 struct Folder {
+    job: String,
     path: PathBuf,
     options: RocksOptions,
+    snapshots: Option<Arc<SnapshotOptions>>,
 }
 
 /// The numbers of the stores in a folder, rising.
@@ -535,14 +559,15 @@ impl Stores for Folder {
     fn open(
         &mut self,
         token: usize,
-        tokens: usize,
+        changelog: &Changelog,
         fresh: bool,
     ) -> Result<Arc<dyn StateStore>, StateError> {
-        let path = match tokens {
+        let path = match changelog.ranges.len() {
             1 => self.path.clone(),
             _ => self.path.join(format!("t{token}")),
         };
         let mut found = generations(&path);
+        let is_new = fresh || found.is_empty();
         let last = found.pop().unwrap_or(0);
         for old in found {
             // One that is still open elsewhere is left for the next start.
@@ -551,7 +576,15 @@ impl Stores for Folder {
             }
         }
         let number = if fresh { last + 1 } else { last };
-        let store = RocksStore::open(&path.join(format!("g{number}")), &self.options)?;
+        let place = path.join(format!("g{number}"));
+        if let Some(snapshots) = self.snapshots.as_ref().filter(|_| is_new) {
+            let range = changelog.ranges.get(token).copied().unwrap_or_default();
+            let snapshots = snapshots.of(&self.job, changelog.id, token);
+            if snapshots.restore(&place, range)? {
+                tracing::info!(job = %self.job, token, "state comes from a snapshot");
+            }
+        }
+        let store = RocksStore::open(&place, &self.options)?;
         Ok(Arc::new(store))
     }
 }

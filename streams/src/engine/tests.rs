@@ -589,6 +589,83 @@ async fn jobs_that_rest_cost_no_threads_and_no_turns() {
     engine.shutdown().await;
 }
 
+/// The rig's engine, with a snapshot after every few bytes.
+fn saving_engine(rig: &Rig, snapshots: &str) -> Engine {
+    let config = EngineConfig {
+        state_dir: rig.folder.path().join("state"),
+        snapshot_dir: Some(rig.folder.path().join(snapshots)),
+        snapshot_bytes: 1,
+        commit_interval: Duration::from_millis(20),
+        tokens: 2,
+        ..EngineConfig::default()
+    };
+    Engine::new(config, rig.log.shared()).unwrap()
+}
+
+#[tokio::test]
+async fn state_comes_back_from_a_snapshot_and_the_changelog_behind_it() {
+    const ROUNDS_MAX: i64 = 2_000;
+    let rig = Rig::new();
+    let admin = rig.log.shared().admin();
+    let engine = saving_engine(&rig, "snapshots");
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    rig.log
+        .push("airlines", 0, Some("UA"), Some(r#"{"title":"United"}"#));
+    rig.flight(1, "UA", 0);
+    let mut rounds = 0;
+    let mut starts = [0, 0];
+    while starts.contains(&0) {
+        rounds += 1;
+        assert!(rounds < ROUNDS_MAX, "the changelog is never trimmed");
+        rig.flight(0, "UA", 1);
+        rig.settled(&handle).await;
+        for (token, start) in (0..).zip(&mut starts) {
+            let changelog = log_api::TopicPartition::new("_thalweg.delays.changelog", token);
+            let earliest = admin
+                .offset(&changelog, log_api::OffsetSpec::Earliest)
+                .await;
+            *start = earliest.unwrap();
+        }
+    }
+    let expected = [format!("10 United {} {rounds}", rounds + 1)];
+    assert_eq!(view(&handle), expected);
+    engine.shutdown().await;
+
+    std::fs::remove_dir_all(rig.folder.path().join("state")).unwrap();
+    let engine = saving_engine(&rig, "snapshots");
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    assert_eq!(
+        handle.status().state,
+        JobState::Running,
+        "{}",
+        handle.status()
+    );
+    assert_eq!(view(&handle), expected);
+    rig.flight(0, "UA", 1);
+    rig.settled(&handle).await;
+    assert_eq!(
+        view(&handle),
+        [format!("10 United {} {}", rounds + 2, rounds + 1)]
+    );
+    engine.shutdown().await;
+
+    std::fs::remove_dir_all(rig.folder.path().join("state")).unwrap();
+    let engine = saving_engine(&rig, "elsewhere");
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+    let status = handle.status();
+    assert_eq!(status.state, JobState::Failed);
+    let error = status.error.unwrap();
+    assert!(
+        error.contains("bring the folder of snapshots back"),
+        "{error}"
+    );
+    engine.shutdown().await;
+
+    let engine = saving_engine(&rig, "snapshots");
+    engine.drop_job("delays").await.unwrap();
+    assert!(!rig.folder.path().join("snapshots").join("delays").exists());
+}
+
 #[test]
 fn config_is_checked() {
     assert_eq!(EngineConfig::default().validate(), Ok(()));

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::run::{Stores, run};
 use super::{JobSpec, JobStatus, Shared, erase};
 use crate::engine::EngineError;
+use crate::state::Snapshots;
 use crate::task::{Environment, JobState};
 use crate::view::{CommitInfo, ViewSnapshot};
 use crate::why::Why;
@@ -159,6 +160,10 @@ impl JobHandle {
             &self.environment.spec.sink.topic,
             &self.folder,
         )
-        .await
+        .await?;
+        match &self.environment.snapshots {
+            Some(snapshots) => Ok(Snapshots::remove(&snapshots.folder, self.name())?),
+            None => Ok(()),
+        }
     }
 }

@@ -10,20 +10,21 @@ use futures::FutureExt;
 use super::clock::Clock;
 use crate::state::{StateError, StateStore};
 use crate::task::{
-    Command, Environment, Event, JobState, Lifecycle, Opened, Task, TaskError, Turn,
+    Changelog, Command, Environment, Event, JobState, Lifecycle, Opened, Task, TaskError, Turn,
 };
 use crate::worker::{Alive, compute};
 
 /// Opens the local stores of a job.
 pub(crate) trait Stores: Send {
-    /// The store of token `token` of `tokens`: the one that is there, or, if `fresh`, an empty one in its place.
+    /// The store of a token: the one that is there. Where there is none, or if `fresh`, one from a snapshot that fits the
+    /// changelog, or an empty one.
     ///
     /// # Errors
     /// From the disk.
     fn open(
         &mut self,
         token: usize,
-        tokens: usize,
+        changelog: &Changelog,
         fresh: bool,
     ) -> Result<Arc<dyn StateStore>, StateError>;
 }
@@ -111,8 +112,9 @@ impl Local {
     fn open(
         &mut self,
         stores: &mut dyn Stores,
-        tokens: usize,
+        changelog: &Changelog,
     ) -> Result<Vec<Arc<dyn StateStore>>, TaskError> {
+        let tokens = changelog.ranges.len();
         self.stores.resize(tokens, None);
         let mut opened = Vec::with_capacity(tokens);
         for (token, known) in self.stores.iter_mut().enumerate() {
@@ -120,7 +122,7 @@ impl Local {
                 Some(store) => Arc::clone(store),
                 None => {
                     let fresh = self.fresh.contains(&token);
-                    let store = compute(true, || stores.open(token, tokens, fresh));
+                    let store = compute(true, || stores.open(token, changelog, fresh));
                     let store = store.map_err(TaskError::Open)?;
                     self.fresh.remove(&token);
                     Arc::clone(known.insert(store))
@@ -172,10 +174,11 @@ async fn work(
     if stop.is_asked() {
         return Ok(());
     }
-    let tokens = environment.tokens().await?;
     let mut task = loop {
-        let stores = local.open(stores, tokens)?;
-        let open = Task::open(environment.clone(), stores, alive.clone(), clock.now_ms());
+        let changelog = environment.changelog().await?;
+        let (id, now_ms) = (changelog.id, clock.now_ms());
+        let stores = local.open(stores, &changelog)?;
+        let open = Task::open(environment.clone(), stores, id, alive.clone(), now_ms);
         let opened = tokio::select! {
             opened = open => opened?,
             () = stop.asked() => return Ok(()),

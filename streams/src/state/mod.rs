@@ -26,6 +26,7 @@ mod nested;
 mod overlay;
 mod rocksdb;
 pub(crate) mod row;
+mod snapshot;
 mod timer;
 
 use std::ops::ControlFlow;
@@ -44,6 +45,7 @@ pub use memory::MemoryStore;
 pub(crate) use nested::{NESTING_MAX, children};
 pub(crate) use overlay::State;
 pub use rocksdb::{RocksOptions, RocksStore};
+pub(crate) use snapshot::Snapshots;
 pub(crate) use timer::{Due, Timers};
 
 /// The number in place of an operator's under which it is kept what the operators of the plan keep.
@@ -157,6 +159,16 @@ pub struct Delta {
     pub entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
+impl Delta {
+    /// How many bytes its keys and values have.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let sizes = self.entries.iter();
+        sizes
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+            .sum()
+    }
+}
+
 /// Ordered keys with atomic batches and snapshots. One job writes; any number of readers.
 pub trait StateStore: StateRead {
     /// Applies a delta and the tag as one step: after a crash both are there, or neither. It need not survive the
@@ -168,6 +180,15 @@ pub trait StateStore: StateRead {
 
     /// The state as it is now, for readers on other threads.
     fn snapshot(&self) -> Arc<dyn StateRead>;
+
+    /// Links the files that hold the state as it is now into `folder`, which does not exist and is on the same disk. They do
+    /// not change any more. `false`: a store that has no files.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`].
+    fn checkpoint(&self, _folder: &std::path::Path) -> Result<bool, StateError> {
+        Ok(false)
+    }
 
     /// Makes durable what was applied, so that the next recovery replays less.
     ///

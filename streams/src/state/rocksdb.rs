@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, LogLevel, Options, ReadOptions,
     Snapshot, WriteBatch, WriteOptions,
@@ -278,6 +279,15 @@ impl StateStore for RocksStore {
         Arc::new(RocksSnapshot::new(&self.db, &self.path))
     }
 
+    fn checkpoint(&self, folder: &Path) -> Result<bool, StateError> {
+        if let Some(parent) = folder.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| storage(folder, error))?;
+        }
+        let checkpoint = Checkpoint::new(&self.db).map_err(|error| storage(&self.path, error))?;
+        let linked = checkpoint.create_checkpoint(folder);
+        linked.map(|()| true).map_err(|error| storage(folder, error))
+    }
+
     fn flush(&self) -> Result<(), StateError> {
         self.db.flush().map_err(|error| storage(&self.path, error))
     }
@@ -415,6 +425,30 @@ mod tests {
         drop(store);
         let error = RocksStore::open(folder.path(), &options).unwrap_err();
         assert!(matches!(error, StateError::Corrupt { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_checkpoint_holds_what_was_never_flushed_and_nothing_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = RocksOptions::new(1 << 20, 1 << 20);
+        let store = RocksStore::open(&folder.path().join("store"), &options).unwrap();
+        let put = |value: &[u8], changelog_offset| {
+            let delta = Delta {
+                entries: vec![(b"a".to_vec(), Some(value.to_vec()))],
+            };
+            let tag = Tag {
+                changelog_offset,
+                header: Vec::new(),
+            };
+            store.apply(&delta, &tag).unwrap();
+        };
+        put(b"1", 7);
+        let copy = folder.path().join("work").join("copy");
+        assert!(store.checkpoint(&copy).unwrap());
+        put(b"2", 8);
+        let copy = RocksStore::open(&copy, &options).unwrap();
+        assert_eq!(copy.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(copy.tag().unwrap().unwrap().changelog_offset, 7);
     }
 
     #[test]

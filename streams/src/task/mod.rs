@@ -13,6 +13,7 @@ mod inputs;
 mod lifecycle;
 mod process;
 mod recovery;
+mod saving;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ pub use inputs::QueryStart;
 pub(crate) use inputs::{InputError, Inputs, chunk_of, group_positions, report};
 pub use lifecycle::JobState;
 pub(crate) use lifecycle::{Command, Event, Lifecycle};
-pub(crate) use process::{Environment, Names, Opened, Task, Turn, group_of, job_folder};
+pub(crate) use process::{Changelog, Environment, Names, Opened, Task, Turn, group_of, job_folder};
+pub(crate) use saving::SnapshotOptions;
 
 use crate::encode::KeyEncoderError;
 use crate::operator::OperatorError;
@@ -75,7 +77,7 @@ pub enum TaskError {
     },
     /// The changelog no longer holds what the local state lacks.
     #[error(
-        "{changelog} starts at offset {start}, the state needs it from {needed} on: it was trimmed or made anew; drop the view and make it again"
+        "{changelog} starts at offset {start}, the state needs it from {needed} on: what was trimmed is in a snapshot that is not there; bring the folder of snapshots back, or drop the view and make it again"
     )]
     Trimmed {
         /// The changelog.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log_api::{
-    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, TopicPartition,
+    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, OffsetSpec, TopicPartition,
     Transaction, TransactionError, TransactionOptions,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, chunk_of, group_positions, report};
 use super::recovery::{Restore, Restored, check_group, manifest_key, restore, together};
+use super::saving::{Saving, SnapshotOptions};
 use super::search::{BadRow, Search};
 use super::tokens::{Share, Token, Tokens};
 use crate::StreamPlan;
@@ -107,6 +109,17 @@ pub(crate) struct Environment {
     pub(crate) wakes: Arc<Wakes>,
     /// What wakes this job when it rests.
     pub(crate) wake: Arc<Notify>,
+    /// Where its state is saved, if anywhere.
+    pub(crate) snapshots: Option<Arc<SnapshotOptions>>,
+}
+
+/// A changelog as it was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Changelog {
+    /// Which topic of its name.
+    pub(crate) id: Uuid,
+    /// For each token where its records start, and where those end that are committed.
+    pub(crate) ranges: Vec<(i64, i64)>,
 }
 
 /// How opening ended.
@@ -159,6 +172,8 @@ pub(crate) struct Task {
     topics: HashSet<Arc<str>>,
     /// The last turn took long.
     is_slow: bool,
+    saving: Saving,
+    alive: Alive,
 }
 
 impl Environment {
@@ -185,15 +200,26 @@ impl Environment {
         self.ensure(changelog).await
     }
 
-    /// How many tokens the job has: that was settled when its changelog was made.
+    /// The changelog as it is: how many tokens the job has was settled when it was made.
     ///
     /// # Errors
     /// From the log.
-    pub(crate) async fn tokens(&self) -> Result<usize, AdminError> {
-        let changelog = self.names.changelog.as_str();
-        let described = self.log.admin().describe_topic(changelog).await?;
-        let described = described.ok_or_else(|| AdminError::UnknownTopic(changelog.to_owned()))?;
-        Ok(usize::try_from(described.partitions).unwrap_or(1).max(1))
+    pub(crate) async fn changelog(&self) -> Result<Changelog, AdminError> {
+        let (admin, topic) = (self.log.admin(), self.names.changelog.as_str());
+        let described = admin.describe_topic(topic).await?;
+        let described = described.ok_or_else(|| AdminError::UnknownTopic(topic.to_owned()))?;
+        let tokens = usize::try_from(described.partitions).unwrap_or(1).max(1);
+        let mut ranges = Vec::with_capacity(tokens);
+        for token in 0..tokens {
+            let partition = self.names.changelog_of(token);
+            let start = admin.offset(&partition, OffsetSpec::Earliest).await?;
+            let end = admin.offset(&partition, OffsetSpec::LastStable).await?;
+            ranges.push((start, end));
+        }
+        Ok(Changelog {
+            id: described.id,
+            ranges,
+        })
     }
 
     async fn ensure(&self, topic: NewTopic) -> Result<(), AdminError> {
@@ -222,6 +248,7 @@ impl Task {
     pub(crate) async fn open(
         environment: Environment,
         stores: Vec<Arc<dyn StateStore>>,
+        changelog: Uuid,
         alive: Alive,
         now_ms: i64,
     ) -> Result<Opened, TaskError> {
@@ -264,7 +291,7 @@ impl Task {
         let counted = counted.and_then(|bytes| Tally::decode(&bytes));
         let counted = counted.unwrap_or_default();
         let (sink, place) = Self::find_sink(&environment, &restored).await?;
-        let tokens = Self::open_tokens(&environment, plan, stores.clone(), &sink, alive)?;
+        let tokens = Self::open_tokens(&environment, plan, stores.clone(), &sink, alive.clone())?;
         // Partitions that are new start where the source found their beginning.
         let committed = BlockHeader {
             sink: place,
@@ -292,6 +319,12 @@ impl Task {
             committed_ms: now_ms,
             topics: HashSet::new(),
             is_slow: false,
+            saving: Saving::new(
+                environment.snapshots.clone(),
+                &environment.spec.name,
+                changelog,
+            ),
+            alive,
             environment,
         };
         let reached = task.inputs.watermarks(now_ms);
@@ -605,7 +638,7 @@ impl Task {
             }
         };
         let applied = self.environment.shared.applying(|| {
-            let parts = offsets.into_iter().zip(headers).zip(&deltas);
+            let parts = offsets.iter().copied().zip(headers).zip(&deltas);
             let mut parts = self.tokens.stores().zip(parts);
             parts.try_for_each(|(store, ((changelog_offset, header), delta))| {
                 let tag = Tag {
@@ -632,7 +665,27 @@ impl Task {
         self.environment
             .wakes
             .committed(&self.environment.spec.name);
+        let bytes = deltas.iter().map(Delta::size_bytes).sum::<usize>() as u64;
+        self.saving
+            .committed(bytes, self.tokens.stores(), &offsets, &self.alive);
+        self.trim().await;
         Ok(())
+    }
+
+    /// Removes from the changelog what snapshots have made superfluous.
+    async fn trim(&mut self) {
+        let superfluous = self.saving.superfluous().await;
+        if superfluous.is_empty() {
+            return;
+        }
+        let names = &self.environment.names;
+        let below = superfluous.into_iter();
+        let below = below.map(|(token, offset)| (names.changelog_of(token), offset));
+        let admin = self.environment.log.admin();
+        // What could not be removed now is with the next snapshot.
+        if let Err(error) = admin.delete_records(below.collect()).await {
+            tracing::warn!(job = %self.environment.spec.name, %error, "the changelog was not trimmed");
+        }
     }
 
     /// Refuses what the changelog cannot take, and sees to it that the row to blame is found.

@@ -2,8 +2,9 @@
 //! taken for every token, each with its own store and partition of the changelog.
 //!
 //! 1. Open the transactional id: that ends whatever a predecessor left open, so the changelog's end is fixed.
-//! 2. Read the local store's tag. None: empty. Beyond the changelog's end: it comes from a future that the log has
-//!    lost; it is discarded. Before the changelog's start: refuse, what lies between is gone.
+//! 2. Read the local store's tag. Beyond the changelog's end: it comes from a future that the log has lost. Before the
+//!    changelog's start: what lies between is gone. Either is discarded, and a snapshot that fits the changelog takes its
+//!    place, or an empty store. If the changelog begins behind an empty store: refuse.
 //! 3. Replay the changelog from behind the tag to its end.
 //! 4. Check: the positions of the last block are those that the group has committed. A difference means that somebody
 //!    else wrote one of them: refuse, with both. A position that the group no longer has is none: offsets of a group
@@ -82,6 +83,11 @@ pub(crate) async fn restore(
         return Ok(Restore::Discard { reason });
     }
     let from = tag.as_ref().map_or(0, |tag| tag.changelog_offset + 1);
+    if from < start && tag.is_some() {
+        let reason =
+            format!("local state needs the changelog from {from} on, it starts at {start}");
+        return Ok(Restore::Discard { reason });
+    }
     if from < start {
         return Err(TaskError::Trimmed {
             changelog: changelog.to_string(),
