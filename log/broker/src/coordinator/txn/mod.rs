@@ -276,8 +276,7 @@ impl Transactions {
     /// Where a transactional id stands.
     pub(crate) fn describe(&self, id: &str) -> Option<TransactionRecord> {
         let entry = self.shared.known(id).ok()?;
-        let record = entry.record.read().clone();
-        record
+        entry.record.read().clone()
     }
 
     /// Where all of them stand.
