@@ -17,8 +17,19 @@ use anyhow::{Context, Result, bail};
 use config::{FileFormat, Source, Value, ValueKind};
 use serde::{Deserialize, Serialize};
 
+use crate::listeners::{KAFKA_NAMES, broker_config};
+
 /// Prefix of environment variables; sections are parted by two underscores.
 const ENV_PREFIX: &str = "THALWEG_";
+
+/// Keys that name users: their values are passwords.
+const USERS: &str = "kafka.users.";
+
+/// A key whose value is never shown.
+const SECRET_KEY: &str = "kafka.ssl.keystore.key";
+
+/// What is shown in its place.
+const SECRET: &str = "********";
 
 const SECTIONS: [&str; 7] = ["kafka", "connect", "http", "sql", "streams", "wasm", "log"];
 
@@ -38,6 +49,8 @@ const NOT_ZERO: [&str; 6] = [
 pub(crate) struct Settings {
     /// The folder that holds everything: the log and the state of jobs. Made if it is missing.
     pub data: PathBuf,
+    /// Lets other machines connect where nobody is asked who they are.
+    pub insecure_bind: bool,
     /// The Kafka protocol.
     pub kafka: KafkaSettings,
     /// The Connect runtime and its REST interface.
@@ -58,8 +71,41 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct KafkaSettings {
-    /// Address of the Kafka protocol; port 0 picks a free one.
+    /// Address of the Kafka protocol, in the clear and for this machine; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Listeners in the place of that one, as `NAME://host:port` (Kafka's `listeners`).
+    pub listeners: String,
+    /// Where clients of each are to connect, if not where they did (Kafka's `advertised.listeners`).
+    pub advertised_listeners: String,
+    /// Protocols of listeners with names of their own, as `NAME:PROTOCOL` (Kafka's `listener.security.protocol.map`).
+    pub listener_security_protocol_map: String,
+    /// The server's certificate and those that vouch for it: PEM, or the path of a file (Kafka's `ssl.keystore.certificate.chain`).
+    pub ssl_keystore_certificate_chain: String,
+    /// Its private key: PEM, or the path of a file (Kafka's `ssl.keystore.key`).
+    pub ssl_keystore_key: String,
+    /// Certificates of those who vouch for clients (Kafka's `ssl.truststore.certificates`).
+    pub ssl_truststore_certificates: String,
+    /// Whether clients show certificates: `none`, `requested`, `required` (Kafka's `ssl.client.auth`).
+    pub ssl_client_auth: String,
+    /// How clients may say who they are (Kafka's `sasl.enabled.mechanisms`).
+    pub sasl_enabled_mechanisms: String,
+    /// Path of a file with the keys of who signs tokens of OAUTHBEARER (Kafka's `sasl.oauthbearer.jwks.endpoint.url`).
+    pub sasl_oauthbearer_jwks_endpoint_url: String,
+    /// Who must have issued them; empty: anyone (Kafka's `sasl.oauthbearer.expected.issuer`).
+    pub sasl_oauthbearer_expected_issuer: String,
+    /// For one of whom they must be; empty: anyone (Kafka's `sasl.oauthbearer.expected.audience`).
+    pub sasl_oauthbearer_expected_audience: String,
+    /// Which claim names the user (Kafka's `sasl.oauthbearer.sub.claim.name`).
+    pub sasl_oauthbearer_sub_claim_name: String,
+    /// Whether rules of access are looked at: `on`, `off`, or `auto`, where any listener asks who connects.
+    pub authorizer: String,
+    /// Principals that no rule keeps from anything, parted by semicolons (Kafka's `super.users`).
+    pub super_users: String,
+    /// Whether everyone may do what no rule is about (Kafka's `allow.everyone.if.no.acl.found`).
+    pub allow_everyone_if_no_acl_found: bool,
+    /// Users and their passwords: `kafka.users.NAME`.
+    #[serde(skip)]
+    pub users: BTreeMap<String, String>,
     /// Create a topic when a client asks for one that is missing (Kafka's `auto.create.topics.enable`).
     pub auto_create_topics: bool,
     /// Partitions of a topic that is created so (Kafka's `num.partitions`).
@@ -166,6 +212,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data: PathBuf::from("thalweg-data"),
+            insecure_bind: false,
             kafka: KafkaSettings::default(),
             connect: ConnectSettings::default(),
             http: ListenSettings::default(),
@@ -181,6 +228,22 @@ impl Default for KafkaSettings {
     fn default() -> Self {
         Self {
             listen: local(9092),
+            listeners: String::new(),
+            advertised_listeners: String::new(),
+            listener_security_protocol_map: String::new(),
+            ssl_keystore_certificate_chain: String::new(),
+            ssl_keystore_key: String::new(),
+            ssl_truststore_certificates: String::new(),
+            ssl_client_auth: "none".to_owned(),
+            sasl_enabled_mechanisms: "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned(),
+            sasl_oauthbearer_jwks_endpoint_url: String::new(),
+            sasl_oauthbearer_expected_issuer: String::new(),
+            sasl_oauthbearer_expected_audience: String::new(),
+            sasl_oauthbearer_sub_claim_name: "sub".to_owned(),
+            authorizer: "auto".to_owned(),
+            super_users: String::new(),
+            allow_everyone_if_no_acl_found: false,
+            users: BTreeMap::new(),
             auto_create_topics: true,
             num_partitions: 1,
             request_bytes_max: 16 << 20,
@@ -305,6 +368,9 @@ pub(crate) struct ConfigArgs {
     /// Set one value, e.g. --set kafka.listen=127.0.0.1:19092 (may be repeated)
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Let other machines connect where nobody is asked who they are
+    #[arg(long, global = true)]
+    pub insecure_bind: bool,
     /// Folder for all data (short for --set data=DIR)
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -328,6 +394,9 @@ impl ConfigArgs {
                 Origin::Flag,
             ));
         }
+        if self.insecure_bind {
+            layers.push(("insecure_bind".to_owned(), Value::from(true), Origin::Flag));
+        }
         if let Some(data) = &self.data {
             let data = data.to_string_lossy().into_owned();
             layers.push(("data".to_owned(), Value::from(data), Origin::Flag));
@@ -339,22 +408,33 @@ impl ConfigArgs {
 fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
     let mut keys = default_keys()?;
     let mut builder = config::Config::builder();
+    let mut users = BTreeMap::new();
     for (key, value, origin) in layers {
+        if let Some(user) = key.strip_prefix(USERS) {
+            users.insert(user.to_owned(), text(&value));
+            keys.insert(key, (SECRET.to_owned(), origin));
+            continue;
+        }
         if !keys.contains_key(&key) {
             let nearest = nearest(&key, keys.keys().map(String::as_str))
                 .map(|name| format!(", did you mean {name}?"))
                 .unwrap_or_default();
             bail!("unknown key {key} ({origin}){nearest}");
         }
-        keys.insert(key.clone(), (text(&value), origin));
+        let shown = if key == SECRET_KEY {
+            SECRET.to_owned()
+        } else {
+            text(&value)
+        };
+        keys.insert(key.clone(), (shown, origin));
         builder = builder
-            .set_override(&key, value)
+            .set_override(field(&key), value)
             .with_context(|| format!("key {key}"))?;
     }
-    let settings: Settings = builder.build()?.try_deserialize().map_err(|error| {
+    let mut settings: Settings = builder.build()?.try_deserialize().map_err(|error| {
         let culprit = keys
             .iter()
-            .find(|(key, _)| error.to_string().contains(&format!("`{key}`")));
+            .find(|(key, _)| error.to_string().contains(&format!("`{}`", field(key))));
         match culprit {
             Some((key, (value, origin))) => {
                 anyhow::anyhow!("{key} = {value:?} ({origin}) is not valid: {error}")
@@ -362,13 +442,27 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
             None => anyhow::anyhow!("configuration is not valid: {error}"),
         }
     })?;
+    settings.kafka.users = users;
+    if settings.kafka.listeners.is_empty()
+        && !settings.kafka.listen.ip().is_loopback()
+        && !settings.insecure_bind
+    {
+        bail!(
+            "kafka.listen = {}: other machines could connect without saying who they are; name listeners in \
+             kafka.listeners that ask them, for example SASL_SSL://0.0.0.0:9093, or say --insecure-bind",
+            settings.kafka.listen
+        );
+    }
+    broker_config(&settings.kafka, settings.insecure_bind)?;
     for (key, address) in [
-        ("kafka.listen", settings.kafka.listen),
         ("connect.listen", settings.connect.listen),
         ("http.listen", settings.http.listen),
     ] {
-        if !address.ip().is_loopback() {
-            bail!("{key} = {address}: only loopback addresses are served, use 127.0.0.1");
+        if !address.ip().is_loopback() && !settings.insecure_bind {
+            bail!(
+                "{key} = {address}: other machines could connect without saying who they are; use 127.0.0.1 with a proxy that \
+                 asks them, or say --insecure-bind"
+            );
         }
     }
     let level = &settings.log.level;
@@ -421,7 +515,10 @@ fn environment_layer(
             let key = rest.to_ascii_lowercase().replace("__", ".");
             // Others (THALWEG_CONFIG, …) belong to tools. With one underscore for two a name is meant as a setting, and refused.
             let section = key.split(['.', '_']).next().unwrap_or_default();
-            (SECTIONS.contains(&section) || key.contains('.') || key == "data")
+            (SECTIONS.contains(&section)
+                || key.contains('.')
+                || key == "data"
+                || key == "insecure_bind")
                 .then(|| (key, Value::from(value), Origin::Environment(name)))
         })
         .collect()
@@ -465,7 +562,24 @@ fn default_keys() -> Result<BTreeMap<String, (String, Origin)>> {
             }
         }
     }
+    // Keys that Kafka has are called as there.
+    for name in KAFKA_NAMES {
+        let key = format!("kafka.{name}");
+        if let Some(value) = keys.remove(&field(&key)) {
+            keys.insert(key, value);
+        }
+    }
     Ok(keys)
+}
+
+/// The field that a key is kept in.
+fn field(key: &str) -> String {
+    match key.strip_prefix("kafka.") {
+        Some(name) if KAFKA_NAMES.contains(&name) => {
+            format!("kafka.{}", name.replace('.', "_"))
+        }
+        _ => key.to_owned(),
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -631,12 +745,45 @@ mod tests {
     fn a_wrong_value_names_key_value_and_origin() {
         let error = args(&["kafka.listen=nowhere"]).load().expect_err("invalid");
         assert!(error.to_string().contains("nowhere"), "{error}");
-        let error = args(&["kafka.listen=0.0.0.0:9092"])
-            .load()
-            .expect_err("not loopback");
-        assert_eq!(
-            error.to_string(),
-            "kafka.listen = 0.0.0.0:9092: only loopback addresses are served, use 127.0.0.1"
+    }
+
+    #[test]
+    fn other_machines_connect_only_where_the_operator_says_so() {
+        for key in ["kafka.listen", "connect.listen", "http.listen"] {
+            let open = format!("{key}=0.0.0.0:1234");
+            let error = args(&[&open]).load().expect_err("not loopback").to_string();
+            let begins = format!("{key} = 0.0.0.0:1234: other machines could connect");
+            assert!(error.starts_with(&begins), "{error}");
+            assert!(error.ends_with("or say --insecure-bind"), "{error}");
+            let said = ConfigArgs {
+                insecure_bind: true,
+                ..args(&[&open])
+            };
+            assert!(said.load().is_ok(), "{key}");
+        }
+    }
+
+    #[test]
+    fn listeners_have_kafkas_names_and_secrets_are_not_shown() {
+        let file = tempfile::NamedTempFile::new().expect("temp file");
+        let text = "[kafka]\nlisteners = \"SASL_PLAINTEXT://127.0.0.1:0\"\nsuper.users = \"User:anna\"\n\
+                    ssl.keystore.key = \"hush\"\n[kafka.users]\nanna = \"hush\"\n\"b.c\" = \"hush\"\n";
+        std::fs::write(file.path(), text).expect("written");
+        let args = ConfigArgs {
+            config: Some(file.path().into()),
+            ..args(&["kafka.allow.everyone.if.no.acl.found=true"])
+        };
+        let loaded = args.load().expect("sound");
+        let kafka = &loaded.settings.kafka;
+        assert_eq!(kafka.super_users, "User:anna");
+        assert!(kafka.allow_everyone_if_no_acl_found);
+        let users: Vec<&str> = kafka.users.keys().map(String::as_str).collect();
+        assert_eq!(users, ["anna", "b.c"]);
+        assert!(
+            loaded
+                .keys
+                .values()
+                .all(|(value, _)| !value.contains("hush"))
         );
     }
 }

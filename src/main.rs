@@ -15,6 +15,7 @@ mod explain;
 mod figures;
 mod group;
 mod health;
+mod listeners;
 mod place;
 mod presence;
 mod produce;

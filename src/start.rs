@@ -6,6 +6,7 @@
 //!                       └── connect worker ───────── connect: REST
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::config::{LogFormat, LogSettings, Settings};
 use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
+use crate::listeners;
 use crate::presence::{self, Presence};
 use crate::screen;
 
@@ -36,8 +38,10 @@ const HTTP_DRAIN: Duration = Duration::from_millis(500);
 /// Where everything serves.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Addresses {
-    /// The Kafka protocol.
+    /// The Kafka protocol: the first of its listeners.
     pub kafka: SocketAddr,
+    /// All of them, by name.
+    pub listeners: BTreeMap<String, SocketAddr>,
     /// Connect's REST interface.
     pub connect: SocketAddr,
     /// SQL, health, metrics.
@@ -61,18 +65,22 @@ pub(crate) struct Running {
 impl Running {
     /// Opens the data folder and serves; returns once everything does.
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
-        let kafka = bind("kafka.listen", settings.kafka.listen).await?;
+        let broker_config = listeners::broker_config(&settings.kafka, settings.insecure_bind)?;
+        let sockets = bind_kafka(&settings, &broker_config).await?;
+        let listeners = local_addresses(&sockets)?;
+        let kafka = kafka_address(&sockets)?;
         let connect_listener = bind("connect.listen", settings.connect.listen).await?;
         let http = bind("http.listen", settings.http.listen).await?;
         let addresses = Addresses {
-            kafka: kafka.local_addr()?,
+            kafka,
+            listeners,
             connect: connect_listener.local_addr()?,
             http: http.local_addr()?,
         };
 
         // First of all, because whoever counts looks the recorder up when it starts.
         let recorder = figures::install_recorder();
-        let broker = open_broker(&settings).await?;
+        let broker = open_broker(&settings, broker_config).await?;
         let log: Arc<dyn Log> = Arc::new(broker.embedded());
         let engine = Engine::new(engine_config(&settings), Arc::clone(&log))?;
         let sandbox = Arc::new(Sandbox::new(sandbox_config(&settings))?);
@@ -103,16 +111,14 @@ impl Running {
         let readiness = Readiness::default();
         let (shutdown, stopped) = watch::channel(false);
         let mut servers = JoinSet::new();
-        servers.spawn({
+        for (name, socket) in sockets {
             let broker = broker.clone();
             let stopped = stopped.clone();
-            async move {
-                broker
-                    .serve(kafka, until(stopped))
-                    .await
-                    .context("kafka listener")
-            }
-        });
+            servers.spawn(async move {
+                let served = broker.serve_as(&name, socket, until(stopped)).await;
+                served.with_context(|| format!("kafka listener {name}"))
+            });
+        }
         let presence = Presence::new(&settings.data, &addresses);
         let pages = sql.router().merge(health::router(
             readiness.clone(),
@@ -167,7 +173,41 @@ impl Running {
     }
 }
 
-async fn open_broker(settings: &Settings) -> Result<Broker> {
+/// The sockets of all listeners of the Kafka protocol, by name.
+async fn bind_kafka(
+    settings: &Settings,
+    config: &BrokerConfig,
+) -> Result<Vec<(String, TcpListener)>> {
+    let mut sockets = Vec::with_capacity(config.listeners.len());
+    for listener in &config.listeners {
+        let socket = if settings.kafka.listeners.is_empty() {
+            bind("kafka.listen", settings.kafka.listen).await?
+        } else {
+            let at = (listener.host.as_str(), listener.port);
+            TcpListener::bind(at).await.map_err(|error| {
+                Failure::Server(format!("kafka.listeners = {listener}: {error}"))
+            })?
+        };
+        sockets.push((listener.name.clone(), socket));
+    }
+    Ok(sockets)
+}
+
+fn local_addresses(sockets: &[(String, TcpListener)]) -> Result<BTreeMap<String, SocketAddr>> {
+    let addresses = sockets.iter();
+    addresses
+        .map(|(name, socket)| Ok((name.clone(), socket.local_addr()?)))
+        .collect()
+}
+
+fn kafka_address(sockets: &[(String, TcpListener)]) -> Result<SocketAddr> {
+    let (_, first) = sockets
+        .first()
+        .context("the Kafka protocol has no listener")?;
+    Ok(first.local_addr()?)
+}
+
+async fn open_broker(settings: &Settings, config: BrokerConfig) -> Result<Broker> {
     let config = BrokerConfig {
         data_dir: settings.data.join("log"),
         auto_create_topics: settings.kafka.auto_create_topics,
@@ -177,7 +217,7 @@ async fn open_broker(settings: &Settings) -> Result<Broker> {
         response_bytes_max: settings.kafka.response_bytes_max,
         connection_idle_max: Duration::from_millis(settings.kafka.connection_idle_ms_max),
         group_initial_rebalance_delay: Duration::from_millis(settings.kafka.rebalance_delay_ms),
-        ..BrokerConfig::default()
+        ..config
     };
     let opened = tokio::task::spawn_blocking(move || Broker::open(config))
         .await

@@ -1,26 +1,28 @@
 """A foreign client's day: topics, idempotent and transactional producers, groups, offsets by time."""
 
+import json
 import sys
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-server = sys.argv[1]
+# What every client says: where the broker is, and what it asks of who connects.
+common = {"bootstrap.servers": sys.argv[1], **json.loads(sys.argv[2])}
 
-admin = AdminClient({"bootstrap.servers": server})
+admin = AdminClient(common)
 for future in admin.create_topics([NewTopic("py", 3, 1), NewTopic("tx", 1, 1)]).values():
     future.result(30)
 print("created")
 
 errors = []
-producer = Producer({"bootstrap.servers": server, "enable.idempotence": True, "compression.type": "zstd"})
+producer = Producer({**common, "enable.idempotence": True, "compression.type": "zstd"})
 for n in range(1000):
     producer.produce("py", key=str(n), value=f"v{n}", timestamp=1_000_000 + n, on_delivery=lambda e, m: e and errors.append(e))
     producer.poll(0)
 assert producer.flush(30) == 0 and not errors, errors
 print("idempotent", 1000)
 
-transactional = Producer({"bootstrap.servers": server, "transactional.id": "t1"})
+transactional = Producer({**common, "transactional.id": "t1"})
 transactional.init_transactions(30)
 for end in ("commit", "abort"):
     transactional.begin_transaction()
@@ -32,7 +34,7 @@ for end in ("commit", "abort"):
 
 def consume(topic, group, count=None):
     consumer = Consumer({
-        "bootstrap.servers": server, "group.id": group, "auto.offset.reset": "earliest",
+        **common, "group.id": group, "auto.offset.reset": "earliest",
         "enable.auto.commit": False, "isolation.level": "read_committed", "enable.partition.eof": True,
     })
     consumer.subscribe([topic])
@@ -60,7 +62,7 @@ again, _ = consume("py", "g-py")
 assert again == [], again[:3]
 print("group", len(values), "offsets", "ok" if offsets == 1000 else offsets)
 
-consumer = Consumer({"bootstrap.servers": server, "group.id": "g-time"})
+consumer = Consumer({**common, "group.id": "g-time"})
 found = consumer.offsets_for_times([TopicPartition("py", p, 1_000_500) for p in range(3)], 30)
 before = sum(p.offset for p in found)
 assert before == 500, found

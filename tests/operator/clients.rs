@@ -1,9 +1,11 @@
 //! Foreign Kafka clients over TCP: kcat, Python's confluent-kafka, and Thalweg's own commands.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::fixture::process::{Server, thalweg};
+use crate::fixture::secured::Secured;
 
 /// Runs a command with this input; returns its standard output.
 fn pipe(command: &mut Command, input: &str) -> String {
@@ -29,22 +31,51 @@ fn pipe(command: &mut Command, input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn kcat_produces_and_consumes_with_every_codec() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
+/// Sends and reads with every codec, as a client that also says this.
+fn kcat_with(server: &Server, says: &[(String, String)]) {
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let topic = format!("codec-{codec}");
         let input: String = (0..500).map(|n| format!("k{n}:value {n}\n")).collect();
         let kcat = || {
             let mut command = Command::new("kcat");
             command.args(["-b", &server.kafka, "-t", &topic]);
+            for (key, value) in says {
+                command.args(["-X", &format!("{key}={value}")]);
+            }
             command
         };
         pipe(kcat().args(["-P", "-K", ":", "-z", codec]), &input);
         let read = pipe(kcat().args(["-C", "-e", "-q", "-f", "%k:%s\n"]), "");
         assert_eq!(read, input, "{codec}");
     }
+}
+
+#[test]
+fn kcat_produces_and_consumes_with_every_codec() {
+    let folder = tempfile::tempdir().unwrap();
+    kcat_with(&Server::start(folder.path()), &[]);
+}
+
+#[test]
+fn kcat_over_tls_with_scram() {
+    let folder = tempfile::tempdir().unwrap();
+    let secured = Secured::start(folder.path());
+    kcat_with(&secured.server, &secured.librdkafka("SCRAM-SHA-512"));
+    // A wrong password is told, and nothing else.
+    let mut command = Command::new("kcat");
+    command.args(["-b", &secured.server.kafka, "-L", "-m", "5"]);
+    for (key, value) in secured.librdkafka("SCRAM-SHA-256") {
+        let value = if key == "sasl.password" {
+            "wrong".to_owned()
+        } else {
+            value
+        };
+        command.args(["-X", &format!("{key}={value}")]);
+    }
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("user or password is wrong"), "{told}");
 }
 
 #[test]
@@ -162,39 +193,82 @@ fn nothing_there_is_one_line() {
     assert!(text.contains("nothing answers at 127.0.0.1:1"), "{text}");
 }
 
-#[test]
-fn python_confluent_kafka_transactions_and_groups() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
+/// What a script prints with Python's client, which also says this.
+fn python(script: &str, server: &Server, says: &[(String, String)]) -> String {
     let python = std::env::var("THALWEG_TEST_PYTHON").unwrap_or_else(|_| {
         format!(
             "{}/.cache/thalweg/venv/bin/python3",
             std::env::var("HOME").unwrap()
         )
     });
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operator/clients.py");
-    let printed = pipe(Command::new(python).args([script, &server.kafka]), "");
+    let script = format!("{}/tests/operator/{script}", env!("CARGO_MANIFEST_DIR"));
+    let says: BTreeMap<_, _> = says.iter().cloned().collect();
+    let says = serde_json::to_string(&says).unwrap();
+    pipe(
+        Command::new(python).args([&script, &server.kafka, &says]),
+        "",
+    )
+}
+
+fn python_with(server: &Server, says: &[(String, String)]) {
     assert_eq!(
-        printed,
+        python("clients.py", server, says),
         "created\nidempotent 1000\ncommitted 10 aborted 0\ngroup 1000 offsets ok\ntimes ok\n"
+    );
+}
+
+#[test]
+fn python_confluent_kafka_transactions_and_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    python_with(&Server::start(folder.path()), &[]);
+}
+
+#[test]
+fn python_confluent_kafka_over_tls_with_scram() {
+    let folder = tempfile::tempdir().unwrap();
+    let secured = Secured::start(folder.path());
+    python_with(&secured.server, &secured.librdkafka("SCRAM-SHA-256"));
+}
+
+#[test]
+fn users_and_rules_of_access_made_by_pythons_admin_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let secured = Secured::start(folder.path());
+    let says = secured.librdkafka("SCRAM-SHA-512");
+    assert_eq!(
+        python("access.py", &secured.server, &says),
+        "user reader [8192]\nrules 2\nread one\nwrite TOPIC_AUTHORIZATION_FAILED\nremoved 2\ngone _TRANSPORT\n"
+    );
+}
+
+/// A day of Java's client, which also says this.
+fn java_with(server: &Server, says: &[(String, String)]) {
+    let jars = format!("{}/.cache/thalweg/java/*", std::env::var("HOME").unwrap());
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/operator/java/Client.java"
+    );
+    let mut command = Command::new("java");
+    command.args(["-cp", &jars, source, &server.kafka]);
+    command.args(says.iter().map(|(key, value)| format!("{key}={value}")));
+    assert_eq!(
+        pipe(&mut command, ""),
+        "partitions 3, retention.ms 3600000, nodes 1\nread 500, aborted false, first by time 0\ncommitted 3, group Empty\n"
     );
 }
 
 #[test]
 fn java_clients_of_kafka_4_3() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
-    let jars = format!("{}/.cache/thalweg/java/*", std::env::var("HOME").unwrap());
-    let source = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/operator/java/Client.java"
-    );
-    let printed = pipe(
-        Command::new("java").args(["-cp", &jars, source, &server.kafka]),
-        "",
-    );
-    assert_eq!(
-        printed,
-        "partitions 3, retention.ms 3600000, nodes 1\nread 500, aborted false, first by time 0\ncommitted 3, group Empty\n"
-    );
+    java_with(&Server::start(folder.path()), &[]);
+}
+
+#[test]
+fn java_clients_of_kafka_4_3_over_tls_with_scram_and_plain() {
+    let folder = tempfile::tempdir().unwrap();
+    let secured = Secured::start(folder.path());
+    java_with(&secured.server, &secured.java("SCRAM-SHA-512"));
+    let folder = tempfile::tempdir().unwrap();
+    let secured = Secured::start(folder.path());
+    java_with(&secured.server, &secured.java("PLAIN"));
 }

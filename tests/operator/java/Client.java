@@ -15,8 +15,12 @@ public class Client {
     static final int RECORDS = 100;
     static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
 
+    /** What every client says, as key=value: what the broker asks of who connects. */
+    static final Properties COMMON = new Properties();
+
     static Properties with(String server, Map<String, String> more) {
         Properties properties = new Properties();
+        properties.putAll(COMMON);
         properties.put("bootstrap.servers", server);
         properties.putAll(more);
         return properties;
@@ -61,6 +65,10 @@ public class Client {
 
     public static void main(String[] arguments) throws Exception {
         String server = arguments[0];
+        for (int n = 1; n < arguments.length; n++) {
+            String[] pair = arguments[n].split("=", 2);
+            COMMON.put(pair[0], pair[1]);
+        }
         try (Admin admin = Admin.create(with(server, Map.of()))) {
             admin.createTopics(List.of(new NewTopic("java", 3, (short) 1))).all().get();
             ConfigResource topic = new ConfigResource(ConfigResource.Type.TOPIC, "java");
