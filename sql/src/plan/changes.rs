@@ -21,7 +21,7 @@ pub(crate) enum Changes {
 
 impl Changes {
     /// The columns that identify a row; `None`: nothing does.
-    fn key(&self) -> Option<&[usize]> {
+    pub(super) fn key(&self) -> Option<&[usize]> {
         match self {
             Self::Append(id) if id.is_empty() => None,
             Self::Append(key) | Self::Keyed(key) => Some(key),

@@ -10,7 +10,8 @@
 use arrow::datatypes::Schema;
 use streams::{
     AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, KeyFormat, LatePolicy,
-    NodeKind, OperatorId, PlanNode, SourceMode, SourceSpec, StreamPlan, WatermarkSpec, WindowGrid,
+    NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec, StreamPlan, TopNSpec,
+    WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -145,6 +146,8 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
         }
         NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
         NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), rows(0)),
+        NodeKind::Union => "union".to_owned(),
+        NodeKind::TopN(spec) => ranking(&id, spec, input(0), rows(0)),
     }
 }
 
@@ -279,6 +282,41 @@ fn aggregate_call(call: &AggregateCall, input: &Schema) -> String {
     if let Some(filter) = call.filter {
         text.push_str(&format!(" FILTER (WHERE {})", input.field(filter).name()));
     }
+    text
+}
+
+fn ranking(id: &str, spec: &TopNSpec, input: &Schema, rows: EdgeProperties) -> String {
+    let name = |column: usize| pretty(input.field(column).name());
+    let rank = match spec.rank {
+        Rank::RowNumber => "row number",
+        Rank::Rank => "rank",
+        Rank::DenseRank => "dense rank",
+    };
+    let ranks = match (spec.ranks.start, spec.ranks.end) {
+        (1, u64::MAX) => String::new(),
+        (start, u64::MAX) => format!(" from {start} on"),
+        (start, end) => format!(" {start} to {}", end.saturating_sub(1)),
+    };
+    let mut text = format!("{rank}{ranks} {id}");
+    if !spec.partition_by.is_empty() {
+        let by: Vec<String> = spec
+            .partition_by
+            .iter()
+            .map(|&column| name(column))
+            .collect();
+        text.push_str(&format!(" for each {}", by.join(", ")));
+    }
+    if !spec.order_by.is_empty() {
+        let by = spec.order_by.iter().map(|by| {
+            let descending = if by.descending { " descending" } else { "" };
+            format!("{}{descending}", name(by.column))
+        });
+        text.push_str(&format!(" by {}", by.collect::<Vec<_>>().join(", ")));
+    }
+    text.push_str(match rows.append_only && spec.is_bounded() {
+        true => "  [keeps the rows up to the last rank]",
+        false => "  [keeps all rows: nothing bounds them]",
+    });
     text
 }
 

@@ -17,6 +17,7 @@ mod bounded;
 mod changes;
 #[cfg(test)]
 mod differential;
+mod distinct_on;
 mod explain;
 mod expr;
 mod filters_down;

@@ -3,8 +3,8 @@
 //! Every rule of DataFusion 55.2 was looked at once. Left out: `SingleDistinctToGroupBy` (nested aggregates are the
 //! wrong shape for views that change), `FilterNullJoinKeys` (the join itself matches no NULL), `PropagateEmptyRelation`
 //! (an input that is empty now may not stay so), `EliminateFilter` (what never passes is an empty view over its sources,
-//! not a query that reads none), limits and unions (no operator has them), and leaf-expression pushdown (no nested
-//! columns).
+//! not a query that reads none), limits (a ranking takes them as they stand), those that make other queries of unions, and
+//! leaf-expression pushdown (no nested columns).
 
 use std::sync::Arc;
 
@@ -18,12 +18,14 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
+use super::distinct_on::DistinctOnIsRank;
 use super::filters_down::FiltersDown;
 
 /// The optimizer of streaming plans.
 pub(super) fn optimizer() -> Optimizer {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(DistinctOnIsRank),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),

@@ -40,6 +40,15 @@ pub(crate) fn origin(plan: &LogicalPlan, index: usize) -> Origin {
         LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, index),
         LogicalPlan::Subquery(subquery) => origin(&subquery.subquery, index),
         LogicalPlan::Filter(filter) => origin(&filter.input, index),
+        LogicalPlan::Limit(limit) => origin(&limit.input, index),
+        LogicalPlan::Sort(sort) => origin(&sort.input, index),
+        LogicalPlan::Window(window) if index < window.input.schema().fields().len() => {
+            origin(&window.input, index)
+        }
+        LogicalPlan::Union(union) => {
+            let branches = union.inputs.iter().map(|input| origin(input, index));
+            branches.reduce(latest).unwrap_or(Origin::Computed)
+        }
         LogicalPlan::Projection(projection) => match projection.expr.get(index) {
             Some(expr) => origin_of_expr(expr, &projection.input),
             None => Origin::Computed,
@@ -76,6 +85,23 @@ pub(crate) fn origin(plan: &LogicalPlan, index: usize) -> Origin {
                 None => Origin::Computed,
             }
         }
+        _ => Origin::Computed,
+    }
+}
+
+/// Of two event times the one that stays behind further: whoever waits for it has waited for both.
+fn latest(one: Origin, other: Origin) -> Origin {
+    let delay = |origin: &Origin| match origin {
+        Origin::Column(relation, place) => {
+            let mut times = relation.times.iter();
+            let time = times.find(|time| time.column == *place)?;
+            Some(time.delay_us)
+        }
+        _ => None,
+    };
+    match (delay(&one), delay(&other)) {
+        (Some(first), Some(second)) if first >= second => one,
+        (Some(_), Some(_)) => other,
         _ => Origin::Computed,
     }
 }

@@ -1,12 +1,8 @@
 CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights ORDER BY carrier
 ----
-CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights LIMIT 5
-----
 CREATE MATERIALIZED VIEW v AS SELECT carrier, now() AS at FROM flights
 ----
-CREATE MATERIALIZED VIEW v AS SELECT row_number() OVER (PARTITION BY carrier ORDER BY scheduled) AS n, carrier FROM flights
-----
-CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights UNION ALL SELECT carrier FROM airlines
+CREATE MATERIALIZED VIEW v AS SELECT sum(distance) OVER (PARTITION BY carrier ORDER BY scheduled) AS n, carrier FROM flights
 ----
 CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights WHERE carrier IN (SELECT carrier FROM airlines)
 ----

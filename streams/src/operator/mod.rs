@@ -26,6 +26,7 @@ mod map;
 mod memo;
 mod pass;
 mod slide;
+mod top_n;
 mod tumble;
 mod upsert;
 
@@ -296,6 +297,14 @@ impl Graph {
                     [input(0).append_only, input(1).append_only],
                     &node.schema,
                     memory,
+                )),
+                NodeKind::Union => Box::new(pass::Pass),
+                NodeKind::TopN(spec) => Box::new(top_n::TopN::new(
+                    node.id,
+                    spec,
+                    schema_of(0),
+                    &node.schema,
+                    input(0).append_only,
                 )),
                 NodeKind::Aggregate(spec) => Box::new(aggregate::Aggregate::new(
                     node.id,

@@ -1,4 +1,4 @@
-//! An append source: rows go on as they come.
+//! An append source, or a union: rows go on as they come.
 
 use super::{Context, Emitter, Operator, OperatorError};
 use crate::Chunk;

@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, EdgeProperties, Emit, JoinSpec, NodeKind, OperatorId, PlanNode, SinkSpec,
-    SourceMode, SourceSpec, StreamPlan,
+    AggregateSpec, EdgeProperties, Emit, JoinSpec, NodeKind, OperatorId, PlanNode, Rank, SinkSpec,
+    SourceMode, SourceSpec, StreamPlan, TopNSpec,
 };
 use crate::aggregate::BoundCall;
 use crate::json::is_json;
@@ -38,6 +38,7 @@ const JOIN: u8 = 3;
 const AGGREGATE: u8 = 4;
 const SINK: u8 = 5;
 const RESULTS: u8 = 6;
+const RANKING: u8 = 8;
 
 const TOPIC: u64 = 1;
 const KEY: u64 = 2;
@@ -210,6 +211,7 @@ impl StateShape {
             AGGREGATE => "an aggregation".to_owned(),
             SINK => "the view".to_owned(),
             RESULTS => "the results of a map".to_owned(),
+            RANKING => "a ranking".to_owned(),
             kind => format!("kind {kind}"),
         }
     }
@@ -239,10 +241,12 @@ fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         NodeKind::Source(_) => Some(UPSERT),
         NodeKind::Join(_) => Some(JOIN),
         NodeKind::Aggregate(_) => Some(AGGREGATE),
+        NodeKind::TopN(_) => Some(RANKING),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
+        | NodeKind::Union
         | NodeKind::Slide(_)
         | NodeKind::Expand(_) => None,
     }
@@ -259,10 +263,12 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         NodeKind::Source(spec) => source(spec, &node.schema),
         NodeKind::Join(spec) => join(spec, inputs),
         NodeKind::Aggregate(spec) => aggregate(spec, inputs[0]),
+        NodeKind::TopN(spec) => ranking(spec, inputs[0]),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
+        | NodeKind::Union
         | NodeKind::Slide(_)
         | NodeKind::Expand(_) => {
             return None;
@@ -270,6 +276,30 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
     };
     fields.push((NAME, node.name.as_bytes().to_vec()));
     Some(StateShape::new(kind, fields))
+}
+
+fn ranking(spec: &TopNSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {
+    let mut order = Vec::new();
+    for by in &spec.order_by {
+        push_type(input.field(by.column).data_type(), &mut order);
+        order.push(u8::from(by.descending) | u8::from(by.nulls_first) << 1);
+    }
+    // What lies behind the last rank is gone where rows are only added; otherwise another range is only other output, which
+    // is taken back by these numbers.
+    let rank = match spec.rank {
+        Rank::RowNumber => 1,
+        Rank::Rank => 2,
+        Rank::DenseRank => 3,
+    };
+    let mut emission = vec![rank, u8::from(rows.append_only)];
+    push_varint(spec.ranks.start, &mut emission);
+    push_varint(spec.ranks.end, &mut emission);
+    vec![
+        (KEY, types(input, &spec.partition_by)),
+        (ROW, all_types(input)),
+        (OTHER_KEY, order),
+        (EMISSION, emission),
+    ]
 }
 
 /// Fields of a shape.

@@ -18,6 +18,7 @@ mod grid;
 mod fragment;
 mod manifest;
 mod properties;
+mod top_n;
 mod validate;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub use grid::WindowGrid;
 pub(crate) use fragment::{Fragments, Route};
 pub(crate) use manifest::StateManifest;
 pub use properties::EdgeProperties;
+pub use top_n::{Rank, RankOrder, TopNSpec};
 
 /// Names an operator's state for as long as the job lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +85,10 @@ pub enum NodeKind {
     Expand(ExpandSpec),
     /// Groups and aggregates; emits group columns, then one column an aggregate.
     Aggregate(AggregateSpec),
+    /// Rows of all inputs, which have the same columns.
+    Union,
+    /// Ranks the rows of each partition, and keeps those of the asked ranks.
+    TopN(TopNSpec),
 }
 
 impl NodeKind {

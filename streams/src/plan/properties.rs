@@ -58,7 +58,17 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
             source_rows: false,
             closed_after_us: None,
         },
-        NodeKind::Aggregate(_) => EdgeProperties {
+        NodeKind::Union => EdgeProperties {
+            append_only,
+            source_rows: inputs.iter().all(|input| input.source_rows),
+            // Closed is what is closed to all of them.
+            closed_after_us: inputs
+                .iter()
+                .map(|input| input.closed_after_us)
+                .reduce(|one, other| Some(one?.max(other?)))
+                .flatten(),
+        },
+        NodeKind::Aggregate(_) | NodeKind::TopN(_) => EdgeProperties {
             append_only: false,
             source_rows: false,
             closed_after_us: None,

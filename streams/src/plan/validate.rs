@@ -69,13 +69,15 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
     let wanted = match node.kind {
         NodeKind::Source(_) => 0,
         NodeKind::Join(_) => 2,
+        NodeKind::Union => inputs.len().max(1),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
         | NodeKind::Slide(_)
         | NodeKind::Expand(_)
-        | NodeKind::Aggregate(_) => 1,
+        | NodeKind::Aggregate(_)
+        | NodeKind::TopN(_) => 1,
     };
     if inputs.len() != wanted {
         return Err(format!("it takes {wanted} inputs, not {}", inputs.len()));
@@ -113,6 +115,11 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         }
         NodeKind::Join(spec) => join_fits(spec, inputs, &node.schema),
         NodeKind::Aggregate(spec) => aggregate_fits(spec, inputs[0], &node.schema),
+        NodeKind::Union => match inputs.iter().all(|input| *input == &node.schema) {
+            true => Ok(()),
+            false => Err("its inputs have other columns than it has".to_owned()),
+        },
+        NodeKind::TopN(spec) => spec.check(inputs[0], &node.schema),
     }
 }
 

@@ -85,7 +85,13 @@ pub(super) struct Grammar<'a> {
 /// A view's query with its trailing clauses.
 pub(super) fn view(random: &mut Random) -> String {
     let mut grammar = Grammar { random, names: 0 };
-    let query = grammar.query(2);
+    let query = match grammar.random.below(12) {
+        0 => grammar.limited(),
+        1 => grammar.ranked(true),
+        2 => grammar.first_of_each(),
+        3 => grammar.union(),
+        _ => grammar.query(2),
+    };
     let clauses = match grammar.random.below(6) {
         0 if query.windowed => " EMIT ON WINDOW CLOSE",
         1 if query.windowed => " LATE UPDATE",
@@ -209,6 +215,15 @@ impl Grammar<'_> {
             0 | 1 if depth > 0 => self.join(depth - 1),
             2 if depth > 0 => self.subquery(depth - 1),
             3 | 4 => self.window(depth),
+            5 if depth > 0 => {
+                let query = match self.random.below(4) {
+                    0 => self.union(),
+                    1 => self.ranked(false),
+                    2 => self.limited(),
+                    _ => self.first_of_each(),
+                };
+                self.aliased(query)
+            }
             _ => self.plain(),
         }
     }
@@ -233,6 +248,10 @@ impl Grammar<'_> {
 
     fn subquery(&mut self, depth: usize) -> Relation {
         let query = self.query(depth);
+        self.aliased(query)
+    }
+
+    fn aliased(&mut self, query: Query) -> Relation {
         let alias = self.name("q");
         let column = |(name, of): &(String, Type)| Column {
             sql: format!("{alias}.{name}"),
@@ -245,13 +264,164 @@ impl Grammar<'_> {
         }
     }
 
+    /// Two or three SELECTs of the same types.
+    fn union(&mut self) -> Query {
+        let count = 1 + self.random.below(3);
+        let types: Vec<Type> = (0..count).map(|_| self.any_type()).collect();
+        let names: Vec<String> = types.iter().map(|_| self.name("c")).collect();
+        let mut branches = Vec::new();
+        for _ in 0..2 + self.random.below(2) {
+            let from = match self.random.below(4) {
+                0 => self.join(0),
+                _ => self.plain(),
+            };
+            let items: Vec<String> = types
+                .iter()
+                .zip(&names)
+                .map(|(of, name)| format!("{} AS {name}", self.expr(*of, &from.columns, 1)))
+                .collect();
+            branches.push(format!("SELECT {} FROM {}", items.join(", "), from.sql));
+        }
+        let how = [" UNION ALL ", " UNION ALL ", " UNION "][self.random.below(3)];
+        Query {
+            sql: branches.join(how),
+            columns: names.into_iter().zip(types).collect(),
+            windowed: false,
+        }
+    }
+
+    /// All columns, some of them first: an order that leaves only equal rows apart.
+    fn total_order(&mut self, columns: &[Column]) -> String {
+        let first = self.random.pick(columns).clone();
+        let mut order = vec![self.directed(&first)];
+        for column in columns {
+            order.push(self.directed(column));
+        }
+        order.join(", ")
+    }
+
+    fn directed(&mut self, column: &Column) -> String {
+        let direction = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"][self.random.below(4)];
+        format!("{}{direction}", column.sql)
+    }
+
+    fn columns_of(&mut self, from: &Relation) -> (String, Vec<(String, Type)>) {
+        let mut items = Vec::new();
+        let mut columns = Vec::new();
+        for column in &from.columns {
+            let name = self.name("c");
+            items.push(format!("{} AS {name}", column.sql));
+            columns.push((name, column.of));
+        }
+        (items.join(", "), columns)
+    }
+
+    fn limited(&mut self) -> Query {
+        let from = match self.random.below(3) {
+            0 => self.join(0),
+            _ => self.plain(),
+        };
+        let (items, columns) = self.columns_of(&from);
+        let order = self.total_order(&from.columns);
+        let limit = 1 + self.random.below(5);
+        let offset = match self.random.below(3) {
+            0 => format!(" OFFSET {}", self.random.below(4)),
+            _ => String::new(),
+        };
+        Query {
+            sql: format!(
+                "SELECT {items} FROM {} ORDER BY {order} LIMIT {limit}{offset}",
+                from.sql
+            ),
+            columns,
+            windowed: false,
+        }
+    }
+
+    /// Rows with their rank in a partition, sometimes only those of some ranks.
+    fn ranked(&mut self, qualify: bool) -> Query {
+        let from = match self.random.below(3) {
+            0 => self.join(0),
+            _ => self.plain(),
+        };
+        let (items, mut columns) = self.columns_of(&from);
+        let function = ["row_number", "row_number", "rank", "dense_rank"][self.random.below(4)];
+        let order = match function {
+            "row_number" => self.total_order(&from.columns),
+            _ => {
+                let column = self.random.pick(&from.columns).clone();
+                self.directed(&column)
+            }
+        };
+        let partition = match self.random.below(4) {
+            0 => String::new(),
+            _ => format!("PARTITION BY {} ", self.random.pick(&from.columns).sql),
+        };
+        let name = self.name("c");
+        columns.push((name.clone(), Big));
+        let over = format!("{function}() OVER ({partition}ORDER BY {order})");
+        let number = 1 + self.random.below(3);
+        let condition = match self.random.below(5) {
+            0 => format!("{name} = {number}"),
+            1 => format!("{name} BETWEEN 2 AND {}", number + 1),
+            2 => format!("{number} >= {name}"),
+            3 => format!("{name} < {number} OR {name} = 4"),
+            _ => format!("{name} <= {number}"),
+        };
+        let (from, inner) = (&from.sql, self.name("q"));
+        let sql = match self.random.below(4) {
+            0 => format!("SELECT {items}, {over} AS {name} FROM {from}"),
+            1 if qualify => {
+                format!("SELECT {items}, {over} AS {name} FROM {from} QUALIFY {condition}")
+            }
+            2 => {
+                columns.pop();
+                let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                let names = names.join(", ");
+                format!(
+                    "SELECT {names} FROM (SELECT {items}, {over} AS {name} FROM {from}) AS {inner} WHERE {condition}"
+                )
+            }
+            _ => format!(
+                "SELECT * FROM (SELECT {items}, {over} AS {name} FROM {from}) AS {inner} WHERE {condition}"
+            ),
+        };
+        Query {
+            sql,
+            columns,
+            windowed: false,
+        }
+    }
+
+    fn first_of_each(&mut self) -> Query {
+        let from = self.plain();
+        let (items, columns) = self.columns_of(&from);
+        let on = self.random.pick(&from.columns).sql.clone();
+        let order = self.total_order(&from.columns);
+        Query {
+            sql: format!(
+                "SELECT DISTINCT ON ({on}) {items} FROM {} ORDER BY {on}, {order}",
+                from.sql
+            ),
+            columns,
+            windowed: false,
+        }
+    }
+
     /// A source in windows, sometimes by way of a filter, a projection or a join.
     fn window(&mut self, depth: usize) -> Relation {
         let (name, columns) = RELATIONS[self.random.below(2)];
         let size = ["10 seconds", "7 seconds", "1 minute"][self.random.below(3)];
         let inner = self.named(name, columns);
         let alias = self.name("w");
-        let (input, columns) = match self.random.below(4) {
+        let (input, columns) = match self.random.below(5) {
+            4 => {
+                let input = "(SELECT k, x, at FROM clicks UNION ALL SELECT k, x, at FROM sales)";
+                (
+                    input.to_owned(),
+                    vec![("k", Text), ("x", Int), ("at", Time)],
+                )
+            }
             0 => {
                 let filter = self.expr(Bool, &inner.columns, 2);
                 let input = format!("(SELECT * FROM {} WHERE {filter})", inner.sql);

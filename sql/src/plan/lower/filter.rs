@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Filter};
 use streams::{BatchExpr, ColumnExpr, NodeKind};
 
-use super::{Lowering, Ordinal, Rows, TimeUse};
+use super::{Lowering, Ordinal, Rows, TimeUse, rank};
 use crate::diagnostic::Diagnostic;
 use crate::plan::changes::Changes;
 
@@ -17,6 +17,7 @@ impl Lowering<'_> {
         filter: &Filter,
         time: Option<TimeUse>,
     ) -> Result<Rows, Diagnostic> {
+        self.asked = rank::asked(filter);
         let rows = self.lower(&filter.input, time)?;
         if matches!(
             &filter.predicate,

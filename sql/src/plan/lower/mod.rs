@@ -3,6 +3,7 @@
 //! ```text
 //! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
 //! Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
+//! Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map)
 //! ```
 //!
 //! A node is a file: a new operator adds its own, and a line to `Lowering::lower`.
@@ -20,10 +21,12 @@ mod filter;
 mod join;
 mod name;
 mod project;
+mod rank;
 mod refuse;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod union;
 mod window;
 
 use std::fmt;
@@ -123,9 +126,10 @@ fn attempt(
         words,
         policy,
         nodes: Vec::new(),
-        counts: [0; 5],
+        counts: [0; 6],
         windows: 0,
         scope: Vec::new(),
+        asked: None,
         hidden: 0,
         keeps_keys,
         emit,
@@ -150,6 +154,9 @@ fn attempt(
         windowed: lowering.windows > 0,
     })
 }
+
+/// A field and the relation that it is known under.
+type QualifiedField = (Option<TableReference>, Arc<Field>);
 
 /// An expression with a function of a module in it: what it gives depends on a deadline too.
 struct Guest(BoundExpr);
@@ -178,16 +185,19 @@ pub(super) enum Ordinal {
     Join = 2,
     Aggregate = 3,
     Stateless = 4,
+    TopN = 5,
 }
 
 pub(super) struct Lowering<'a> {
     pub words: &'a Words,
     policy: WindowPolicy,
     pub nodes: Vec<PlanNode>,
-    counts: [u16; 5],
+    counts: [u16; 6],
     windows: usize,
     /// The names of the subqueries around what is being lowered.
     scope: Vec<String>,
+    /// What a condition or LIMIT asks of the ranking or order right below it.
+    asked: Option<rank::Asked>,
     /// Columns that the query does not name: each has a name of its own in all of it.
     hidden: usize,
     /// Whether columns that identify rows are kept where the query drops them.
@@ -211,6 +221,10 @@ impl Lowering<'_> {
             LogicalPlan::Projection(projection) => self.projection(projection, time),
             LogicalPlan::Join(join) => self.join(join, time),
             LogicalPlan::Aggregate(aggregate) => self.group(aggregate, time),
+            LogicalPlan::Union(union) => self.union(union, time),
+            LogicalPlan::Window(window) => self.window_functions(window, time),
+            LogicalPlan::Sort(sort) => self.sort(sort, time),
+            LogicalPlan::Limit(limit) => self.limit(limit, time),
             LogicalPlan::Extension(extension) => self.extension(extension),
             other => Err(self.unsupported(other)),
         }

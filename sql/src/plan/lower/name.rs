@@ -8,11 +8,15 @@ impl Lowering<'_> {
     /// What the query itself calls an operator: the subqueries around it, and the relations that it reads.
     pub(super) fn name_of(&self, kind: &NodeKind, inputs: &[usize]) -> String {
         let keeps_state = match kind {
-            NodeKind::Source(_) | NodeKind::Join(_) | NodeKind::Aggregate(_) => true,
+            NodeKind::Source(_)
+            | NodeKind::Join(_)
+            | NodeKind::Aggregate(_)
+            | NodeKind::TopN(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
             NodeKind::Filter(_)
             | NodeKind::Late(_)
             | NodeKind::Tumble(_)
+            | NodeKind::Union
             | NodeKind::Slide(_)
             | NodeKind::Expand(_) => false,
         };

@@ -1,6 +1,6 @@
 //! What has no meaning in a query that goes on, and what is near it that has.
 
-use datafusion::logical_expr::{Distinct, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 
 use super::Lowering;
 use crate::diagnostic::{Code, Diagnostic};
@@ -8,29 +8,6 @@ use crate::diagnostic::{Code, Diagnostic};
 impl Lowering<'_> {
     pub(super) fn unsupported(&self, plan: &LogicalPlan) -> Diagnostic {
         match plan {
-            LogicalPlan::Sort(_) => self.refuse(
-                "ORDER BY",
-                "ORDER",
-                "leave it out here, and order what you read: SELECT … FROM view ORDER BY …",
-            ),
-            LogicalPlan::Limit(_) => self.refuse(
-                "LIMIT",
-                "LIMIT",
-                "leave it out here, and limit what you read: SELECT … FROM view LIMIT …",
-            ),
-            LogicalPlan::Union(_) => self.refuse(
-                "UNION",
-                "UNION",
-                "make one view for each part, and a SELECT over both",
-            ),
-            LogicalPlan::Window(_) => self.refuse(
-                "OVER (…)",
-                "OVER",
-                "GROUP BY works, and OVER in a SELECT over the view",
-            ),
-            LogicalPlan::Distinct(Distinct::On(_)) => {
-                self.refuse("DISTINCT ON", "DISTINCT", "GROUP BY with min or max works")
-            }
             LogicalPlan::Unnest(_) => self.refuse("UNNEST", "UNNEST", "columns have plain types"),
             LogicalPlan::RecursiveQuery(_) => {
                 self.refuse("WITH RECURSIVE", "RECURSIVE", "a plain WITH works")

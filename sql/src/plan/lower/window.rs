@@ -153,7 +153,7 @@ pub(super) fn time_below(
 }
 
 /// Whether the rows of `plan` are records of a topic, each as it was read.
-fn gives_records(plan: &LogicalPlan) -> bool {
+pub(super) fn gives_records(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => {
             let source = scan.source.downcast_ref::<RelationSource>();
@@ -162,6 +162,7 @@ fn gives_records(plan: &LogicalPlan) -> bool {
         LogicalPlan::SubqueryAlias(alias) => gives_records(&alias.input),
         LogicalPlan::Filter(filter) => gives_records(&filter.input),
         LogicalPlan::Projection(projection) => gives_records(&projection.input),
+        LogicalPlan::Union(union) => union.inputs.iter().all(|input| gives_records(input)),
         _ => false,
     }
 }

@@ -7,8 +7,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Distinct, LogicalPlan};
 
+use super::distinct_on::ranked;
 use super::relation_source::RelationSource;
 use super::tumble::Tumble;
 
@@ -39,6 +40,7 @@ pub(crate) fn bounded(
                 None => Ok(Transformed::no(LogicalPlan::Extension(extension))),
             }
         }
+        LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
     Ok(rewritten.data)

@@ -1,0 +1,65 @@
+//! DISTINCT ON as what it is: of the rows that are equal in some columns the first in an order, so those numbered 1.
+//!
+//! DataFusion makes it an aggregation of first values, each by itself: with ties, of different rows; and it panics where
+//! the order names a column twice.
+
+use std::sync::Arc;
+
+use datafusion::common::Result as BoundResult;
+use datafusion::common::tree_node::Transformed;
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{
+    Distinct, DistinctOn, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, ident, lit,
+};
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+/// The name of the number.
+const NUMBER: &str = "__number";
+
+/// The rule.
+#[derive(Debug)]
+pub(super) struct DistinctOnIsRank;
+
+impl OptimizerRule for DistinctOnIsRank {
+    fn name(&self) -> &str {
+        "distinct_on_is_rank"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _config: &dyn OptimizerConfig,
+    ) -> BoundResult<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+/// DISTINCT ON as the rows that are numbered 1.
+pub(super) fn ranked(distinct: DistinctOn) -> BoundResult<LogicalPlan> {
+    let number = row_number()
+        .partition_by(distinct.on_expr)
+        .order_by(distinct.sort_expr.unwrap_or_default())
+        .build()?
+        .alias(NUMBER);
+    let named = distinct.select_expr.into_iter().zip(distinct.schema.iter());
+    let columns = named.map(|(expr, (qualifier, field))| {
+        expr.alias_qualified(qualifier.cloned(), field.name().clone())
+    });
+    LogicalPlanBuilder::from(Arc::unwrap_or_clone(distinct.input))
+        .window([number])?
+        .filter(ident(NUMBER).eq(lit(1_u64)))?
+        .project(columns)?
+        .build()
+}
