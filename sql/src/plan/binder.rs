@@ -18,7 +18,7 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
 };
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use parking_lot::Mutex;
@@ -30,6 +30,7 @@ use super::json::{self, JsonOperators};
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
+use super::set_all::counted;
 use super::sql_type::Types;
 use super::time::DatesMove;
 use super::time_zone::AtTimeZone;
@@ -78,6 +79,7 @@ impl Library {
             .with_relation_planners(vec![Arc::new(WindowPlanner)])
             .with_type_planner(Arc::new(Types))
             .with_analyzer_rules(rules)
+            .with_optimizer_rules(optimizer_rules())
             .build();
         postgres_functions(&mut state).expect("functions can be replaced");
         Self { state }
@@ -120,6 +122,7 @@ impl Library {
         let plan = planner
             .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
             .map_err(|error| translate(&error, words))?;
+        let plan = counted(plan).map_err(|error| translate(&error, words))?;
         check_unique(&plan, words)?;
         Ok(BoundQuery {
             plan,
@@ -144,6 +147,15 @@ impl Library {
             .sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())
             .map_err(|error| translate(&error, words))
     }
+}
+
+/// DataFusion's rules for what is read once. One is left out: of groups that follow from others it makes columns of one
+/// name, and refuses the query (`GROUP BY x, CAST(x AS TEXT)`).
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let rules = Optimizer::new().rules.into_iter();
+    rules
+        .filter(|rule| rule.name() != "eliminate_group_by_constant")
+        .collect()
 }
 
 /// Puts PostgreSQL's functions in the place of DataFusion's that differ; its own `to_char` stays as `strftime`.

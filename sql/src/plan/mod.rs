@@ -12,6 +12,7 @@
 
 mod accumulator;
 mod aggregate;
+mod as_text;
 mod binder;
 mod bounded;
 mod changes;
@@ -30,6 +31,7 @@ mod postgres;
 mod relation_source;
 mod rewrite;
 mod rules;
+mod set_all;
 mod similar;
 mod sql_type;
 mod time;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType as SqlType, ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    Query, SelectItem, SetExpr, Value, visit_expressions_mut,
+    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr as SqlExpr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value, visit_expressions_mut,
 };
 
 /// PostgreSQL's name of a column that nothing names. Names are unique, so further ones are numbered.
@@ -31,10 +31,47 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                     }
                 }
             }
+            SqlExpr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr: power,
+            } if is_power(power) => {
+                let mut power = std::mem::replace(&mut **power, SqlExpr::Value(Value::Null.into()));
+                negate_base(&mut power);
+                *expr = power;
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     });
+}
+
+/// Whether it is a power that no parentheses hold together.
+fn is_power(expr: &SqlExpr) -> bool {
+    matches!(
+        expr,
+        SqlExpr::BinaryOp {
+            op: BinaryOperator::PGExp | BinaryOperator::BitwiseXor,
+            ..
+        }
+    )
+}
+
+/// A sign binds closer than a power: `-2 ^ 2` is 4.
+fn negate_base(power: &mut SqlExpr) {
+    let mut base = power;
+    while let SqlExpr::BinaryOp {
+        left,
+        op: BinaryOperator::PGExp | BinaryOperator::BitwiseXor,
+        ..
+    } = base
+    {
+        base = left;
+    }
+    let negated = std::mem::replace(base, SqlExpr::Value(Value::Null.into()));
+    *base = SqlExpr::UnaryOp {
+        op: UnaryOperator::Minus,
+        expr: Box::new(negated),
+    };
 }
 
 /// Lets numbers and texts of VALUES that go to a column of floats be floats, so that each is read exactly.

@@ -277,12 +277,23 @@ impl ExprPlanner for DatesMove {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> BoundResult<PlannerResult<RawBinaryExpr>> {
+        let types = [&expr.left, &expr.right].map(|side| type_of(side, schema));
+        if let Some(op) = comparison(&expr.op) {
+            // No type that the binder knows takes both.
+            let is_mixed = types.iter().any(is_interval) && types.iter().any(is_text);
+            if !is_mixed {
+                return Ok(PlannerResult::Original(expr));
+            }
+            let (mut left, mut right) = (expr.left, expr.right);
+            meet([&mut left, &mut right], schema)?;
+            let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
+            return Ok(PlannerResult::Planned(Expr::BinaryExpr(binary)));
+        }
         let op = match expr.op {
             BinaryOperator::Plus => Operator::Plus,
             BinaryOperator::Minus => Operator::Minus,
             _ => return Ok(PlannerResult::Original(expr)),
         };
-        let types = [&expr.left, &expr.right].map(|side| type_of(side, schema));
         let moves = types.contains(&DataType::Date32) && types.iter().any(is_interval);
         if !moves {
             return Ok(PlannerResult::Original(expr));
@@ -290,6 +301,18 @@ impl ExprPlanner for DatesMove {
         let binary = BinaryExpr::new(Box::new(expr.left), op, Box::new(expr.right));
         Ok(PlannerResult::Planned(arithmetic(binary, schema).data))
     }
+}
+
+fn comparison(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        _ => return None,
+    })
 }
 
 /// Makes intervals that are compared numbers.

@@ -1,5 +1,9 @@
 //! A bound query over rows that are all there: relations become what holds their rows, windows become projections.
 
+mod offset;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -43,5 +47,5 @@ pub(crate) fn bounded(
         LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
-    Ok(rewritten.data)
+    offset::numbered(rewritten.data)
 }
