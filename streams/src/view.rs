@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use log_api::TopicPartition;
 
 use crate::engine::EngineError;
 use crate::state::row::RowReader;
-use crate::state::{ScanOrder, StateRead, VIEW, key};
+use crate::state::{Column, Physical, ScanOrder, StateError, StateRead, VIEW, key};
 
 /// Rows of one batch of a snapshot.
 const BATCH_ROWS: usize = 8192;
@@ -73,6 +73,43 @@ impl ViewSnapshot {
     /// The commit that this is the state of.
     pub fn commit(&self) -> &CommitInfo {
         &self.commit
+    }
+
+    /// The rows of these keys, as far as they are there: `key` holds each column of the view's key, a row a key. Reads only
+    /// them; may touch the disk.
+    ///
+    /// # Errors
+    /// From the store; columns of other types than the key's find nothing.
+    pub fn rows_of(&self, key: &[ArrayRef]) -> Result<RecordBatch, EngineError> {
+        let columns = key.iter().map(|array| {
+            let physical = Physical::of(array.data_type());
+            physical.zip(Column::of(array))
+        });
+        let columns = columns.collect::<Option<Vec<_>>>();
+        let columns = columns.ok_or_else(|| StateError::Corrupt {
+            what: "key of a view",
+            reason: "a column is of a type that no key has".to_owned(),
+        })?;
+        let rows = key.first().map_or(0, |column| column.len());
+        let mut cells = Vec::new();
+        let encoded = (0..rows).map(|row| {
+            cells.clear();
+            key::push_row(&columns, row, &mut cells);
+            let mut state_key = Vec::with_capacity(cells.len() + 4);
+            key::start(VIEW, &cells, &mut state_key);
+            state_key.extend_from_slice(&cells);
+            state_key
+        });
+        let mut keys: Vec<Vec<u8>> = encoded.collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut reader = RowReader::new(&self.schema)?;
+        for read in &self.reads {
+            for row in read.get_many(&keys)?.into_iter().flatten() {
+                reader.push(&row)?;
+            }
+        }
+        Ok(reader.finish())
     }
 
     /// The rows, in batches of at most 8192, in no order that means something (without a key: in the order of output).

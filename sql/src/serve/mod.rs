@@ -14,6 +14,7 @@ mod server;
 mod session;
 mod spelling;
 mod tell;
+mod view_key;
 mod view_table;
 
 pub use answer::{Answer, AnswerColumn, Change, ChangeStream};

@@ -1,4 +1,5 @@
-//! A view for a snapshot query: the rows of one commit, read from its state batch by batch as the query asks for them.
+//! A view for a snapshot query: the rows of one commit, read from its state batch by batch as the query asks for them, or
+//! looked up where its conditions name their keys (`view_key.rs`).
 //!
 //! Invariants:
 //! 1. However large the view is, a reader holds one batch of it; what the query gathers counts against its memory.
@@ -6,19 +7,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream;
 use streams::ViewSnapshot;
 
+use super::view_key;
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -44,11 +46,24 @@ impl TableProvider for ViewTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> BoundResult<Vec<TableProviderFilterPushDown>> {
+        let pushed = filters.iter().map(|filter| {
+            match view_key::names_key(&self.relation, filter) {
+                true => TableProviderFilterPushDown::Inexact,
+                false => TableProviderFilterPushDown::Unsupported,
+            }
+        });
+        Ok(pushed.collect())
+    }
+
     async fn scan(
         &self,
         _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> BoundResult<Arc<dyn ExecutionPlan>> {
         let schema = match projection {
@@ -59,6 +74,7 @@ impl TableProvider for ViewTable {
             schema: Arc::clone(&schema),
             name: self.relation.name().to_owned(),
             snapshot: Arc::clone(&self.snapshot),
+            keys: view_key::keys(&self.relation, filters)?,
         };
         let plan =
             StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, [], false, limit)?;
@@ -71,6 +87,8 @@ struct ViewRows {
     schema: SchemaRef,
     name: String,
     snapshot: Arc<ViewSnapshot>,
+    /// Only the rows of these keys, if they are known.
+    keys: Option<Vec<ArrayRef>>,
 }
 
 impl fmt::Debug for ViewRows {
@@ -92,6 +110,16 @@ impl PartitionStream for ViewRows {
                     .help(format!("EXPLAIN WHY {name} says more"));
             DataFusionError::External(Box::new(diagnostic))
         };
+        let out = Arc::clone(&self.schema);
+        if let Some(keys) = self.keys.clone() {
+            let snapshot = Arc::clone(&self.snapshot);
+            let found = stream::once(async move {
+                let read = tokio::task::spawn_blocking(move || snapshot.rows_of(&keys));
+                let batch = read.await.map_err(|error| failed(&error))?;
+                project(&batch.map_err(|error| failed(&error))?, &schema)
+            });
+            return Box::pin(RecordBatchStreamAdapter::new(out, found));
+        }
         let batches = stream::try_unfold(self.snapshot.batches(), move |mut batches| {
             let (schema, failed) = (Arc::clone(&schema), failed.clone());
             async move {
@@ -106,7 +134,6 @@ impl PartitionStream for ViewRows {
                 }
             }
         });
-        let out = Arc::clone(&self.schema);
         Box::pin(RecordBatchStreamAdapter::new(out, batches))
     }
 }
