@@ -7,6 +7,7 @@ mod guards;
 mod high;
 mod http;
 mod insert;
+mod joins;
 mod logictest;
 mod restart;
 mod transcript;

@@ -52,9 +52,9 @@ pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use operator::OperatorError;
 pub use plan::{
     AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
-    JoinKind, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError, PlanNode, Rank,
-    RankOrder, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TopNSpec,
-    TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
+    JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
+    PlanNode, Rank, RankOrder, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
+    StreamPlan, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
 };
 pub use query::ChunkStream;
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

@@ -234,6 +234,8 @@ impl PlanBuilder {
             kind,
             left_keys: vec![left_schema.index_of(left.1).unwrap()],
             right_keys: vec![right_schema.index_of(right.1).unwrap()],
+            null_is_equal: false,
+            range: None,
             residual: None,
         };
         self.push(
@@ -241,6 +243,20 @@ impl PlanBuilder {
             Arc::new(Schema::new(fields)),
             NodeKind::Join(spec),
         )
+    }
+
+    /// A join of any kind.
+    pub(crate) fn join_by(&mut self, spec: JoinSpec, left: usize, right: usize) -> usize {
+        let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
+        let schemas = [self.schema_of(left), self.schema_of(right)];
+        let mut fields: Vec<Field> = schemas[0].fields().iter().map(nullable).collect();
+        match spec.kind {
+            JoinKind::Semi | JoinKind::Anti => {}
+            JoinKind::Mark => fields.push(Field::new("mark", DataType::Boolean, true)),
+            _ => fields.extend(schemas[1].fields().iter().map(nullable)),
+        }
+        let schema = Arc::new(Schema::new(fields));
+        self.push(vec![left, right], schema, NodeKind::Join(spec))
     }
 
     /// `aggregates` like `count(*)`, `sum(x)`, `count(distinct x)`; a group column `window_end` bounds the state.
@@ -391,6 +407,7 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<String> {
             let cells = batch.columns().iter().map(|column| {
                 if column.is_null(row) {
                     return "~".to_owned();
+                    DataType::Boolean => column.as_boolean().value(row).to_string(),
                 }
                 match column.data_type() {
                     DataType::Utf8View => column.as_string_view().value(row).to_owned(),

@@ -94,7 +94,7 @@ fn found(column: usize, places: &[Option<usize>], bounds: &[Option<WindowBound>]
     })
 }
 
-/// What the rows of a join do; its columns are the left ones, then the right ones.
+/// What the rows of a join do; its columns are the left ones, then the right ones where pairs come out.
 pub(super) fn joined(
     kind: JoinKind,
     left: &Rows,
@@ -106,6 +106,17 @@ pub(super) fn joined(
     let shifted = |key: &[usize]| key.iter().map(|column| column + shift).collect::<Vec<_>>();
     let at_most_one = |key: &[usize], by: &[usize]| key.iter().all(|column| by.contains(column));
     let of_both = |left: &[usize], right: &[usize]| [left, &shifted(right)].concat();
+    let only_come = matches!(
+        (&left.changes, &right.changes),
+        (Changes::Append(_), Changes::Append(_))
+    );
+    if !kind.pairs() {
+        return match key_of(left) {
+            _ if only_come && kind == JoinKind::Semi => left.changes.clone(),
+            Ok(key) => Changes::Keyed(key.to_vec()),
+            Err(unkeyed) => unkeyed,
+        };
+    }
     if let (Changes::Append(left_id), Changes::Append(right_id), JoinKind::Inner) =
         (&left.changes, &right.changes, kind)
     {
@@ -128,6 +139,22 @@ pub(super) fn joined(
     } else {
         of_both(left_key, right_key)
     })
+}
+
+/// Whether a row that only one side of a full join has may have the same key as one that only the other side has: where
+/// all columns of both keys may be NULL.
+pub(super) fn is_ambiguous(kind: JoinKind, left: &Rows, right: &Rows) -> bool {
+    let all_nullable = |rows: &Rows| {
+        let key = rows.changes.key();
+        key.is_some_and(|key| key.iter().all(|&column| rows.schema.field(column).is_nullable()))
+    };
+    kind == JoinKind::Full && all_nullable(left) && all_nullable(right)
+}
+
+/// Whether at most one row has these values in these columns.
+pub(super) fn is_unique(rows: &Rows, columns: &[usize]) -> bool {
+    let key = rows.changes.key();
+    key.is_some_and(|key| key.iter().all(|column| columns.contains(column)))
 }
 
 fn key_of(rows: &Rows) -> Result<&[usize], Changes> {

@@ -9,7 +9,7 @@
 
 use arrow::datatypes::Schema;
 use streams::{
-    AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, KeyFormat, LatePolicy,
+    AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy,
     NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec, StreamPlan, TopNSpec,
     WatermarkSpec, WindowGrid,
 };
@@ -87,8 +87,12 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
         NodeKind::Filter(predicate) => format!("filter {predicate:?}"),
         NodeKind::Late(spec) => {
             let time = input(0).field(spec.time_column).name();
-            let window = lasting(interval_text(spec.size_us), spec.grace_us);
-            format!("judge {time} by {window}{}", late(&spec.late))
+            let by = match spec.size_us {
+                // The time itself: no window takes the row.
+                ..=1 => String::new(),
+                size_us => format!(" by {}", lasting(interval_text(size_us), spec.grace_us)),
+            };
+            format!("judge {time}{by}{}", late(&spec.late))
         }
         NodeKind::Tumble(spec) => {
             let time = input(0).field(spec.time_column).name();
@@ -211,25 +215,57 @@ fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
         JoinKind::Left => "left join",
         JoinKind::Right => "right join",
         JoinKind::Full => "full join",
+        JoinKind::Semi => "semi join",
+        JoinKind::Anti => "anti join",
+        JoinKind::Mark => "mark join",
     };
-    let on: Vec<String> = spec
-        .left_keys
-        .iter()
-        .zip(&spec.right_keys)
+    let equals = if spec.null_is_equal { "is" } else { "=" };
+    let keys = spec.left_keys.iter().zip(&spec.right_keys);
+    let mut on: Vec<String> = keys
         .map(|(&left_key, &right_key)| {
-            format!(
-                "{} = {}",
-                left.field(left_key).name(),
-                right.field(right_key).name()
-            )
+            let (left, right) = (left.field(left_key).name(), right.field(right_key).name());
+            format!("{} {equals} {}", pretty(left), pretty(right))
         })
         .collect();
-    let mut text = format!("{kind} {id} on {}", on.join(" and "));
+    on.extend(spec.range.as_ref().map(|range| between(range, left, right)));
+    let mut text = format!("{kind} {id}");
+    if !on.is_empty() {
+        text.push_str(&format!(" on {}", on.join(" and ")));
+    }
     if let Some(residual) = &spec.residual {
         text.push_str(&format!(", where {residual:?}"));
     }
-    text.push_str("  [keeps all rows of both sides: nothing bounds them]");
+    if spec.left_keys.is_empty() && spec.range.is_none() {
+        text.push_str("; meets every row with every row");
+    }
+    text.push_str(match &spec.range {
+        Some(range) if range.closes_after.is_some() => {
+            "  [keeps rows of both sides until event time has passed all that they can match]"
+        }
+        Some(_) => "  [keeps all rows of both sides, by time: nothing bounds them]",
+        None => "  [keeps all rows of both sides: nothing bounds them]",
+    });
     text
+}
+
+/// What bounds the time between rows: `w.time > f.at - 1 hour and w.time <= f.at`.
+fn between(range: &JoinRange, left: &Schema, right: &Schema) -> String {
+    let (left, right) = (left.field(range.left).name(), right.field(range.right).name());
+    let moved = |by: i64| match by {
+        0 => left.clone(),
+        1.. => format!("{left} + {}", interval_text(by)),
+        _ => format!("{left} - {}", interval_text(by.saturating_neg())),
+    };
+    // A bound that its neighbour excludes: `>` reads better than 59 minutes and 59.999999 seconds.
+    let bound = |bound: i64, neighbour: i64, closed: &str, open: &str| {
+        let is_open = bound % 1000 != 0 && neighbour % 1000 == 0;
+        let (sign, by) = if is_open { (open, neighbour) } else { (closed, bound) };
+        format!("{right} {sign} {}", moved(by))
+    };
+    let least = range.least.map(|least| bound(least, least.saturating_sub(1), ">=", ">"));
+    let most = range.most.map(|most| bound(most, most.saturating_add(1), "<=", "<"));
+    let bounds: Vec<String> = least.into_iter().chain(most).collect();
+    bounds.join(" and ")
 }
 
 fn aggregate(id: &str, spec: &AggregateSpec, input: &Schema, rows: EdgeProperties) -> String {

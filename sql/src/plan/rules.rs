@@ -1,7 +1,8 @@
 //! The logical rules that a streaming plan goes through, by name.
 //!
 //! Every rule of DataFusion 55.2 was looked at once. Left out: `SingleDistinctToGroupBy` (nested aggregates are the
-//! wrong shape for views that change), `FilterNullJoinKeys` (the join itself matches no NULL), `PropagateEmptyRelation`
+//! wrong shape for views that change), `FilterNullJoinKeys` (the join itself matches no NULL), `EliminateJoin` (what
+//! matches nothing is an empty view over its sources), `PropagateEmptyRelation`
 //! (an input that is empty now may not stay so), `EliminateFilter` (what never passes is an empty view over its sources,
 //! not a query that reads none), limits (a ranking takes them as they stand), those that make other queries of unions, and
 //! leaf-expression pushdown (no nested columns).
@@ -9,12 +10,16 @@
 use std::sync::Arc;
 
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
@@ -24,9 +29,13 @@ use super::filters_down::FiltersDown;
 /// The optimizer of streaming plans.
 pub(super) fn optimizer() -> Optimizer {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(RewriteSetComparison::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DistinctOnIsRank),
         Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateCrossJoin::new()),
@@ -58,13 +67,9 @@ mod tests {
             .filter(|rule| !ours.contains(rule))
             .collect();
         let looked_at = [
-            "rewrite_set_comparison",
             "optimize_unions",
             "unions_to_filter",
             "eliminate_join",
-            "decorrelate_predicate_subquery",
-            "scalar_subquery_to_join",
-            "decorrelate_lateral_join",
             "eliminate_filter",
             "eliminate_limit",
             "propagate_empty_relation",

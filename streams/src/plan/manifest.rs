@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, EdgeProperties, Emit, JoinSpec, NodeKind, OperatorId, PlanNode, Rank, SinkSpec,
+    AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, NodeKind, OperatorId, PlanNode, Rank, SinkSpec,
     SourceMode, SourceSpec, StreamPlan, TopNSpec,
 };
 use crate::aggregate::BoundCall;
@@ -45,12 +45,16 @@ const KEY: u64 = 2;
 const ROW: u64 = 3;
 const OTHER_KEY: u64 = 4;
 const OTHER_ROW: u64 = 5;
-/// How rows are kept: for each side 0 = under a number, 1 = with a count.
+/// How rows are kept: for each side 0 = under a number, 1 = with a count; + 2 = and how many rows each matches.
 const COUNTED: u64 = 6;
 const WINDOW: u64 = 7;
 const EMISSION: u64 = 8;
 /// What the query calls the operator.
 const NAME: u64 = 9;
+/// By which times rows are kept, where a join bounds the time between them: the columns of both sides.
+const TIMES: u64 = 10;
+/// A join in which NULL equals NULL keeps rows whose key has one.
+const NULLS: u64 = 11;
 /// One field an aggregate: this and its number.
 const CALL: u64 = 64;
 
@@ -228,6 +232,8 @@ fn field_name(tag: u64) -> String {
         WINDOW => "another window".to_owned(),
         EMISSION => "another emission".to_owned(),
         NAME => "another name".to_owned(),
+        TIMES => "rows that are kept by other times".to_owned(),
+        NULLS => "NULLs that it compares in another way".to_owned(),
         CALL.. => format!("another aggregate {}", tag - CALL + 1),
         tag => format!("another field {tag}"),
     }
@@ -318,19 +324,32 @@ fn source(spec: &SourceSpec, schema: &SchemaRef) -> Fields {
 
 fn join(spec: &JoinSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> Fields {
     let [(left, left_rows), (right, right_rows)] = [inputs[0], inputs[1]];
-    let counted = [left_rows, right_rows].map(|rows| u8::from(!rows.append_only));
-    vec![
+    let rows = [left_rows, right_rows];
+    let counted = [0, 1].map(|port| {
+        u8::from(!rows[port].append_only) + 2 * u8::from(spec.counts_matches(port))
+    });
+    // What is out there depends on it: padded rows have to be taken back.
+    let emission = match spec.kind {
+        JoinKind::Semi => [2, 0],
+        JoinKind::Anti => [3, 0],
+        JoinKind::Mark => [4, 0],
+        pairs => [0, 1].map(|port| u8::from(pairs.pads(port))),
+    };
+    let mut fields = vec![
         (KEY, types(left, &spec.left_keys)),
         (ROW, all_types(left)),
         (OTHER_KEY, types(right, &spec.right_keys)),
         (OTHER_ROW, all_types(right)),
         (COUNTED, counted.to_vec()),
-        // What is out there depends on it: padded rows have to be taken back.
-        (
-            EMISSION,
-            [0, 1].map(|port| u8::from(spec.kind.pads(port))).to_vec(),
-        ),
-    ]
+        (EMISSION, emission.to_vec()),
+    ];
+    if let Some(range) = &spec.range {
+        fields.push((TIMES, numbers(&[range.left, range.right])));
+    }
+    if spec.null_is_equal {
+        fields.push((NULLS, Vec::new()));
+    }
+    fields
 }
 
 fn aggregate(spec: &AggregateSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {

@@ -278,41 +278,92 @@ pub enum LatePolicy {
     Update,
 }
 
-/// A regular join; output columns are the left ones, then the right ones.
+/// A join of two inputs that may change.
 #[derive(Debug, Clone)]
 pub struct JoinSpec {
-    /// Which unmatched rows appear padded with NULLs.
+    /// Which rows come out.
     pub kind: JoinKind,
-    /// Equal columns of the left input; NULL matches nothing.
+    /// Equal columns of the left input. None: every row meets every row.
     pub left_keys: Vec<usize>,
     /// Equal columns of the right input, of the same types in the same order.
     pub right_keys: Vec<usize>,
-    /// A further condition over the output columns (inner joins only).
+    /// NULL equals NULL in a key; otherwise NULL matches nothing.
+    pub null_is_equal: bool,
+    /// What bounds the time between two rows.
+    pub range: Option<JoinRange>,
+    /// A further condition, over the columns of the left input, then those of the right one.
     pub residual: Option<Arc<dyn BatchExpr>>,
 }
 
-/// Which unmatched rows appear.
+/// `least <= right - left <= most`, over a timestamp of each side; a row without one matches nothing. The rows of both sides
+/// are kept in the order of these columns, so that a row finds its matches without looking at others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinRange {
+    /// The column of the left input, Timestamp(µs).
+    pub left: usize,
+    /// The column of the right input, Timestamp(µs).
+    pub right: usize,
+    /// µs; `None`: the right row may be any time earlier.
+    pub least: Option<i64>,
+    /// µs; `None`: the right row may be any time later.
+    pub most: Option<i64>,
+    /// No row of either side comes whose time event time has left behind by more than this, µs, and none is taken back:
+    /// rows that can match nothing any more are forgotten. Needs both bounds. `None`: any row may come.
+    pub closes_after: Option<i64>,
+}
+
+/// Which rows come out of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinKind {
-    /// None.
+    /// Pairs that match. Columns of the left input, then those of the right one; so for the other three kinds of pairs.
     Inner,
-    /// Those of the left input.
+    /// And rows of the left input without a match, padded with NULLs.
     Left,
-    /// Those of the right input.
+    /// And those of the right input.
     Right,
-    /// Those of both inputs.
+    /// And those of both inputs.
     Full,
+    /// Rows of the left input that have a match, with its columns only.
+    Semi,
+    /// Rows of the left input that have none.
+    Anti,
+    /// All rows of the left input, and whether they have a match: a boolean behind its columns.
+    Mark,
 }
 
 impl JoinKind {
     /// Whether rows of input `port` (0 = left, 1 = right) that match nothing appear, padded with NULLs.
     pub fn pads(self, port: usize) -> bool {
+        self.pairs() && self.alone(port, false)
+    }
+
+    /// Whether pairs come out.
+    pub fn pairs(self) -> bool {
+        !matches!(self, Self::Semi | Self::Anti | Self::Mark)
+    }
+
+    /// Whether rows of input `port` come out by themselves when they have a match (`matched`), or when they have none.
+    pub fn alone(self, port: usize, matched: bool) -> bool {
         match self {
             Self::Inner => false,
-            Self::Left => port == 0,
-            Self::Right => port == 1,
-            Self::Full => true,
+            Self::Left | Self::Anti => port == 0 && !matched,
+            Self::Right => port == 1 && !matched,
+            Self::Full => !matched,
+            Self::Semi => port == 0 && matched,
+            Self::Mark => port == 0,
         }
+    }
+
+    /// Whether what comes out of a row of input `port` by itself depends on whether it has a match.
+    pub fn watches(self, port: usize) -> bool {
+        self.alone(port, true) || self.alone(port, false)
+    }
+}
+
+impl JoinSpec {
+    /// Whether it is kept with each row of input `port` how many rows it matches: something besides the key decides that.
+    pub fn counts_matches(&self, port: usize) -> bool {
+        self.kind.watches(port) && (self.residual.is_some() || self.range.is_some())
     }
 }
 

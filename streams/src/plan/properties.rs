@@ -54,7 +54,7 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
         NodeKind::Slide(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         // A row that waited for its match comes whenever that does.
         NodeKind::Join(spec) => EdgeProperties {
-            append_only: append_only && spec.kind == JoinKind::Inner,
+            append_only: append_only && matches!(spec.kind, JoinKind::Inner | JoinKind::Semi),
             source_rows: false,
             closed_after_us: None,
         },

@@ -208,8 +208,8 @@ fn adds_bounds(input: &SchemaRef, schema: &SchemaRef) -> Result<(), String> {
 }
 
 fn join_fits(spec: &JoinSpec, inputs: &[&SchemaRef], schema: &SchemaRef) -> Result<(), String> {
-    if spec.left_keys.len() != spec.right_keys.len() || spec.left_keys.is_empty() {
-        return Err("a join compares as many columns left as right, at least one".to_owned());
+    if spec.left_keys.len() != spec.right_keys.len() {
+        return Err("a join compares as many columns left as right".to_owned());
     }
     for (input, keys) in inputs.iter().zip([&spec.left_keys, &spec.right_keys]) {
         storable(input, keys.iter().copied())?;
@@ -227,11 +227,25 @@ fn join_fits(spec: &JoinSpec, inputs: &[&SchemaRef], schema: &SchemaRef) -> Resu
             ));
         }
     }
-    if spec.residual.is_some() && spec.kind != JoinKind::Inner {
-        return Err("an outer join takes no further condition".to_owned());
+    if let Some(range) = &spec.range {
+        for (input, column) in [(inputs[0], range.left), (inputs[1], range.right)] {
+            let data_type = input.fields().get(column).map(|field| field.data_type());
+            if !matches!(data_type, Some(DataType::Timestamp(TimeUnit::Microsecond, _))) {
+                return Err("a join bounds the time between two timestamps".to_owned());
+            }
+        }
+        if range.closes_after.is_some() && (range.least.is_none() || range.most.is_none()) {
+            return Err("a join that forgets rows bounds the time on both sides".to_owned());
+        }
     }
-    if schema.fields().len() != inputs[0].fields().len() + inputs[1].fields().len() {
-        return Err("a join gives the columns of both inputs".to_owned());
+    let (left, right) = (inputs[0].fields().len(), inputs[1].fields().len());
+    let (columns, what) = match spec.kind {
+        JoinKind::Semi | JoinKind::Anti => (left, "a join that only asks gives the columns of its left input"),
+        JoinKind::Mark => (left + 1, "a join that marks gives the columns of its left input and a mark"),
+        _ => (left + right, "a join gives the columns of both inputs"),
+    };
+    if schema.fields().len() != columns {
+        return Err(what.to_owned());
     }
     Ok(())
 }

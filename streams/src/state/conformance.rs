@@ -18,6 +18,7 @@ pub fn run(open: &mut Open<'_>, durable: bool) {
     a_new_store_is_empty(&*open("empty"));
     later_values_win_and_deletes_remove(&*open("values"));
     scans_are_ordered_half_open_and_stop(&*open("scans"));
+    prefixes_are_scanned_together(&*open("prefixes"));
     snapshots_do_not_change(&*open("snapshots"));
     a_model_agrees(&*open("model"));
     if durable {
@@ -158,6 +159,34 @@ fn scans_are_ordered_half_open_and_stop(store: &dyn StateStore) {
         })
         .expect("scan");
     assert_eq!(seen, 2, "Break ends the scan");
+}
+
+fn prefixes_are_scanned_together(store: &dyn StateStore) {
+    let keys = ["a", "b1", "b2", "b3", "ba", "c1", "e1", "e2"];
+    let entries = keys.map(|key| put(key.as_bytes(), b"v")).to_vec();
+    store.apply(&Delta { entries }, &tag(1)).expect("apply");
+    let prefixes: [&[u8]; 5] = [b"b", b"c", b"d", b"e1", b"e2"];
+    let mut seen: Vec<(usize, String)> = Vec::new();
+    let mut visit = |index: usize, key: &[u8], _: &[u8]| {
+        seen.push((index, String::from_utf8_lossy(key).into_owned()));
+        if key == b"b2" {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    store
+        .scan_prefixes(&prefixes, &mut visit)
+        .expect("a scan works");
+    let expected = [(0, "b1"), (0, "b2"), (1, "c1"), (3, "e1"), (4, "e2")];
+    let expected = expected.map(|(index, key)| (index, key.to_owned()));
+    assert_eq!(
+        seen, expected,
+        "each prefix has its entries, and a break ends its own only"
+    );
+    store
+        .scan_prefixes(&[], &mut |_, _, _| unreachable!("nothing was asked for"))
+        .expect("a scan works");
 }
 
 fn snapshots_do_not_change(store: &dyn StateStore) {

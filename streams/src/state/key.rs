@@ -4,7 +4,8 @@
 //! [operator u16 BE][vnode u16 BE] then, by operator,
 //!    aggregate     [window end i64, sign flipped, BE; only with a window][group columns]
 //!                     + [aggregate u16 BE][value]          for count-per-value state below the group
-//!    join          [side u8][key columns] + [sequence u64 BE], or + [row] of a side that takes deletions
+//!    join          [side u8][key columns] + [time i64, where it asks for a range] + [number u64 BE], or + [row] of a side
+//!                  that takes deletions
 //!    upsert, view  [key columns]     view without key: [number u64 BE]
 //!
 //! column   00                                   NULL, before everything

@@ -108,6 +108,9 @@ pub enum ScanOrder {
 /// Takes one entry of a scan; `Break` ends it.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// Takes one entry below the prefix of that index; `Break` goes on with the next prefix.
+pub type VisitPrefix<'a> = dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// What can be read: a store, or a snapshot of one.
 pub trait StateRead: Send + Sync {
     /// How far the store has come; `None` when nothing was ever applied.
@@ -141,6 +144,26 @@ pub trait StateRead: Send + Sync {
         order: ScanOrder,
         visit: &mut Visit<'_>,
     ) -> Result<(), StateError>;
+
+    /// Visits the entries below each of `prefixes`, in key order. The prefixes rise, and none begins with another.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`].
+    fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        visit: &mut VisitPrefix<'_>,
+    ) -> Result<(), StateError> {
+        for (index, prefix) in prefixes.iter().enumerate() {
+            self.scan(
+                prefix,
+                &prefix_end(prefix),
+                ScanOrder::Ascending,
+                &mut |key, value| visit(index, key, value),
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// How far a store has come.

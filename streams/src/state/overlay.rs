@@ -100,6 +100,39 @@ impl State {
         self.scan(prefix, &prefix_end(prefix), order, visit)
     }
 
+    /// Visits the entries below each of `prefixes`, in order; `Break` goes on with the next prefix. The prefixes rise, and
+    /// none begins with another.
+    ///
+    /// # Errors
+    /// From the store.
+    pub(crate) fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        mut visit: impl FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StateError> {
+        let is_dirty = |prefix: &[u8]| {
+            let mut from = self
+                .dirty
+                .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+            from.next().is_some_and(|(key, _)| key.starts_with(prefix))
+        };
+        let mut clean: Vec<&[u8]> = Vec::with_capacity(prefixes.len());
+        let mut indexes: Vec<usize> = Vec::with_capacity(prefixes.len());
+        for (index, prefix) in prefixes.iter().enumerate() {
+            if is_dirty(prefix) {
+                self.scan_prefix(prefix, ScanOrder::Ascending, |key, value| {
+                    visit(index, key, value)
+                })?;
+            } else {
+                clean.push(prefix);
+                indexes.push(index);
+            }
+        }
+        self.store.scan_prefixes(&clean, &mut |index, key, value| {
+            visit(indexes[index], key, value)
+        })
+    }
+
     /// Visits all entries with `from <= key < to` in order (`to` empty: without an end).
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod filter;
 mod join;
 mod name;
 mod project;
+mod range;
 mod rank;
 mod refuse;
 mod scan;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Aggregate, Expr, Extension, LogicalPlan};
@@ -117,7 +119,7 @@ fn attempt(
         .analyzer()
         .execute_and_check(plan, options, |_, _| {})
         .map_err(bound)?;
-    let context = OptimizerContext::new_with_config_options(Arc::clone(options));
+    let context = OptimizerContext::new_with_config_options(joining(options));
     let optimized = rules::optimizer()
         .optimize(analyzed, &context, |_, _| {})
         .map_err(bound)?;
@@ -157,6 +159,13 @@ fn attempt(
 
 /// A field and the relation that it is known under.
 type QualifiedField = (Option<TableReference>, Arc<Field>);
+
+/// The options for plans in which subqueries become joins: nothing else evaluates them.
+fn joining(options: &Arc<ConfigOptions>) -> Arc<ConfigOptions> {
+    let mut options = options.as_ref().clone();
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    Arc::new(options)
+}
 
 /// An expression with a function of a module in it: what it gives depends on a deadline too.
 struct Guest(BoundExpr);
