@@ -37,6 +37,7 @@ use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
 use super::uniform;
+use super::using::merge_columns;
 use crate::catalog::{Objects, Reference, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 
@@ -119,6 +120,7 @@ impl Library {
         name_items(&mut query);
         rewrite_exprs(&mut query);
         json::name_dots(&mut query);
+        merge_columns(&mut query, words)?;
         let plan = planner
             .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
             .map_err(|error| translate(&error, words))?;

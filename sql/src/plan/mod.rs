@@ -8,7 +8,7 @@
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
 //! `expr.rs`, `function.rs`, `guard.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
 //! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
-//! `yielding.rs`.
+//! `using.rs`, `yielding.rs`.
 
 mod accumulator;
 mod aggregate;
@@ -42,6 +42,7 @@ mod to_char;
 mod trace;
 mod tumble;
 mod uniform;
+mod using;
 mod view;
 mod yielding;
 
