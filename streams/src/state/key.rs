@@ -15,8 +15,8 @@
 //!               float                           its width, big endian; negative: all bits flipped, else the sign bit
 //!               decimal                         16 bytes as a signed integer
 //!               string, binary                  bytes with 00 written as 00 FF, then 00 01
-//! ```
 //!               list, struct, map               their bytes (`nested.rs`), as a binary
+//! ```
 //!
 //! The vnode is `murmur2(columns) & 0x7fff_ffff mod 256`, over the encoded key columns: Kafka's hash, so that the
 //! number can be computed by anyone. Floats are canonical (one NaN, one zero). Arrow's own row format is not used
