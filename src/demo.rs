@@ -312,6 +312,7 @@ impl<'a> Demo<'a> {
         loop {
             match rows.next().await? {
                 Next::Row(row) => held.push(row),
+                Next::Notices(_) => {}
                 Next::Refused(diagnostic) => bail!("{}", diagnostic.render(sql, false)),
                 Next::End => return Ok((rows, held)),
             }

@@ -16,6 +16,9 @@ pub struct SqlConfig {
     pub memory_bytes_max: usize,
     /// Longest time that a snapshot query may take, ms.
     pub query_timeout_ms: u64,
+    /// How long CREATE MATERIALIZED VIEW waits until what its sources hold is read, ms; 0: not at all. Where that takes
+    /// longer it goes on by itself. `SET create.wait` and `WITH (wait = …)` say otherwise.
+    pub create_wait_ms: u64,
     /// Most rows that one INSERT or DELETE writes.
     pub insert_rows_max: usize,
     /// Partitions of a topic that CREATE TABLE or CREATE MATERIALIZED VIEW makes, where the statement does not say.
@@ -32,6 +35,7 @@ impl Default for SqlConfig {
             answer_bytes_max: 1 << 30,
             memory_bytes_max: 1 << 30,
             query_timeout_ms: 300_000,
+            create_wait_ms: 10_000,
             insert_rows_max: 1_000_000,
             partitions: 4,
             push_queries_max: 64,

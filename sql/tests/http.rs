@@ -310,3 +310,45 @@ async fn an_endless_query_harms_no_other() {
     client.read_to_string(&mut last).await.expect("an answer");
     assert!(last.contains("TW2004"), "{last}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_rows_do_not_show_is_the_last_line() {
+    let web = Web::new().await;
+    web.fixture
+        .run("CREATE SOURCE n (id BIGINT) WITH (topic = 'n', partitions = 1)")
+        .await;
+    let sql = r#"{"sql": "SELECT id FROM n"}"#;
+    let (_, body) = web.post(sql, "*/*").await;
+    assert_eq!(body, "", "nothing is missing");
+    let writer = web.fixture.log().writer().await.expect("a writer");
+    for value in [r#"{"id":1}"#, r#"{"id":"two"}"#] {
+        let mut batch = log_api::BatchBuilder::new(log_api::Compression::None);
+        batch.append(1, None, Some(value.as_bytes()), &[]);
+        let partition = log_api::TopicPartition::new("n", 0);
+        writer.append(&partition, batch).await.expect("an append");
+    }
+    let (_, body) = web.post(sql, "*/*").await;
+    let (rows, last) = body.split_once('\n').expect("two lines");
+    assert_eq!(rows, r#"{"id":1}"#);
+    let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    let notice = &last["notices"][0];
+    assert_eq!(
+        (&notice["code"], &notice["severity"]),
+        (&"TW2101".into(), &"warning".into())
+    );
+    let message = notice["message"].as_str().expect("a text");
+    assert!(
+        message.starts_with("1 of 2 records of n could not be read ("),
+        "{message}"
+    );
+    let (_, body) = web.post(sql, "text/csv").await;
+    assert!(
+        body.starts_with("id\n1\n") && body.contains("NOTICE: 1 of 2 records"),
+        "{body}"
+    );
+    let (_, body) = web.post(sql, "text/event-stream").await;
+    assert!(
+        body.starts_with("data: {\"id\":1}\n\nevent: notice\ndata: {\"notices\":"),
+        "{body}"
+    );
+}

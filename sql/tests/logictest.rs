@@ -24,7 +24,9 @@ impl AsyncDB for Database {
         let answers =
             answers.map_err(|error| Failed(format!("{} {}", error.code, error.message)))?;
         match answers.into_iter().next_back() {
-            Some(Answer::Rows { columns, batches }) => Ok(DBOutput::Rows {
+            Some(Answer::Rows {
+                columns, batches, ..
+            }) => Ok(DBOutput::Rows {
                 types: vec![DefaultColumnType::Any; columns.len()],
                 rows: texts(&batches),
             }),

@@ -9,6 +9,7 @@ mod http;
 mod insert;
 mod joins;
 mod logictest;
+mod notices;
 mod restart;
 mod transcript;
 mod wasm;

@@ -45,6 +45,17 @@ pub(crate) struct Object {
     pub columns: Vec<Column>,
 }
 
+/// A view that is still reading what was there when it began.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Filling {
+    /// The view.
+    pub view: String,
+    /// Records that are in.
+    pub read: u64,
+    /// Records that were there.
+    pub records: u64,
+}
+
 /// One row, with its sign where it is a change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
@@ -82,6 +93,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Next {
     /// A row.
     Row(Row),
+    /// What the rows do not show.
+    Notices(Vec<Diagnostic>),
     /// The rest failed.
     Refused(Box<Diagnostic>),
     /// That was all.
@@ -126,6 +139,15 @@ impl Client {
     pub(crate) async fn catalog(&self) -> Option<Vec<Object>> {
         let response = self.http.get(format!("{}/v1/catalog", self.base)).send();
         response.await.ok()?.json().await.ok()
+    }
+
+    /// The views that are still reading what was there when they began; none where the server does not answer.
+    pub(crate) async fn filling(&self) -> Vec<Filling> {
+        let response = self.http.get(format!("{}/v1/filling", self.base)).send();
+        match response.await {
+            Ok(response) => response.json().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Runs one statement.
@@ -204,6 +226,14 @@ impl Rows {
             && let Some(diagnostic) = refusal(&Value::Object(object.clone()))
         {
             return Ok(Next::Refused(Box::new(diagnostic)));
+        }
+        // A row of one column of that name holds no diagnostics.
+        if object.len() == 1
+            && let Some(notices) = object
+                .get("notices")
+                .and_then(|notices| serde_json::from_value::<Vec<Diagnostic>>(notices.clone()).ok())
+        {
+            return Ok(Next::Notices(notices));
         }
         let mut diff = None;
         if self.push {

@@ -124,6 +124,8 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
                     current.apply(row);
                     dirty = true;
                 }
+                // Only answers that end have them.
+                Ok(Next::Notices(_)) => {}
                 Ok(Next::Refused(diagnostic)) => break Ok(Ended::Refused(diagnostic)),
                 Ok(Next::End) => break Ok(Ended::Complete),
                 Err(error) => break Err(error),

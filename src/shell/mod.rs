@@ -15,6 +15,7 @@ mod interactive;
 mod live;
 mod menu;
 mod output;
+mod progress;
 mod prompt;
 mod table;
 
@@ -33,6 +34,7 @@ use crate::screen;
 use crate::start::{self, Running};
 pub(crate) use client::{Client, Next, Outcome, Row, Rows};
 use output::{Kept, Output, View};
+use progress::Progress;
 pub(crate) use table::{Listing, hanging, table};
 
 /// Arguments of `thalweg sql`.
@@ -226,10 +228,15 @@ impl Session {
     async fn statement(&mut self, text: &str, statement: &StatementText<'_>) -> Result<Ended> {
         // One for the whole statement: what comes while something is printed counts too.
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut progress = Progress::of(&self.client, statement.text);
         let outcome = tokio::select! {
             outcome = self.client.query(statement.text) => outcome?,
             _ = interrupt.recv() => return Ok(Ended::Interrupted { push: false }),
+            () = async { progress.as_mut().expect("there is one").run().await }, if progress.is_some() => {
+                unreachable!("progress is drawn until the answer comes")
+            }
         };
+        drop(progress);
         let view = match &self.file {
             Some(_) => self.view.whole(),
             None => self.view,

@@ -11,7 +11,7 @@ use sql::Diagnostic;
 use tokio::signal::unix::Signal;
 
 use super::client::{Column, Next, Row, Rows};
-use super::table::{cell, expanded, fitted, hanging, wrapped};
+use super::table::{cell, expanded, fitted, hanging, visible, wrapped};
 use crate::screen;
 
 /// A table holds back its rows to know their widths; beyond this many it is printed in parts.
@@ -144,6 +144,7 @@ pub(crate) async fn print(
         held: Vec::new(),
         count: 0,
         printed: 0,
+        notices: Vec::new(),
     };
     printer.begin(&mut out)?;
     let mut all = true;
@@ -155,6 +156,7 @@ pub(crate) async fn print(
         };
         match next {
             Next::Row(row) => printer.row(row, &mut out)?,
+            Next::Notices(notices) => printer.notices = notices,
             Next::Refused(diagnostic) => break Ended::Refused(diagnostic),
             Next::End => break Ended::Complete,
         }
@@ -163,9 +165,23 @@ pub(crate) async fn print(
             break Ended::Complete;
         }
     };
+    let notices = std::mem::take(&mut printer.notices);
     let kept = printer.end(all, &mut out)?;
+    for notice in &notices {
+        // In a table they are its foot; whoever reads lines by a program gets lines only.
+        match view.output {
+            Output::Table => writeln!(out, "{}", notice_text(notice, view.width))?,
+            Output::Json | Output::Csv => screen::note(notice_text(notice, None)),
+        }
+    }
     out.flush().context("write the rows")?;
     Ok((ended, kept))
+}
+
+/// What an answer does not show, in words.
+pub(crate) fn notice_text(notice: &Diagnostic, width: Option<usize>) -> String {
+    let text = visible(&format!("notice[{}]: {notice}", notice.code));
+    hanging(&text, 2, width.unwrap_or(usize::MAX))
 }
 
 /// Writes rows in the form of the view.
@@ -178,6 +194,8 @@ struct Printer {
     count: usize,
     /// Rows that are out already.
     printed: usize,
+    /// What the rows do not show.
+    notices: Vec<Diagnostic>,
 }
 
 impl Printer {
@@ -364,6 +382,7 @@ mod tests {
                 .collect(),
             count: rows,
             printed: 0,
+            notices: Vec::new(),
         }
     }
 

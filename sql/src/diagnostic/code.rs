@@ -65,6 +65,12 @@ pub(crate) enum Code {
     Shutdown,
     /// The request may come from a page of another site.
     Caller,
+    /// Records are missing in an answer.
+    LeftOut,
+    /// A view has not read yet what was there when it began.
+    Filling,
+    /// One key lies in several partitions.
+    Scattered,
     /// The log did not do what was asked.
     Log,
     /// The engine did not do what was asked.
@@ -108,6 +114,9 @@ impl Code {
             Self::Timeout => "TW2003",
             Self::Shutdown => "TW2004",
             Self::Caller => "TW2005",
+            Self::LeftOut => "TW2101",
+            Self::Filling => "TW2102",
+            Self::Scattered => "TW2103",
             Self::Log => "TW3001",
             Self::Engine => "TW3002",
             Self::Internal => "TW9001",
@@ -139,6 +148,7 @@ impl Code {
             Self::Timeout => "57014",
             Self::Shutdown => "57P01",
             Self::Caller => "28000",
+            Self::LeftOut | Self::Filling | Self::Scattered => "01000",
             Self::Log | Self::Engine => "58000",
             Self::Internal => "XX000",
         }

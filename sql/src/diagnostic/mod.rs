@@ -138,6 +138,14 @@ impl Diagnostic {
         }
     }
 
+    /// Something to know about what was carried out.
+    pub(crate) fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::new(code, message)
+        }
+    }
+
     /// Puts it at a place; `None` leaves it as it is.
     #[must_use]
     pub(crate) fn at(mut self, span: impl Into<Option<Span>>) -> Self {

@@ -290,13 +290,11 @@ fn format(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
 fn view(cursor: &mut Cursor) -> Parsed<Statement> {
     let if_not_exists = cursor.if_not_exists();
     let name = cursor.name("a name")?;
-    if cursor.word_ahead(0) == "WITH" {
-        return Err(unavailable(
-            cursor,
-            "WITH of a view",
-            "CREATE MATERIALIZED VIEW v AS SELECT … needs no options",
-        ));
-    }
+    let options = if cursor.word_ahead(0) == "WITH" {
+        options(cursor)?
+    } else {
+        Vec::new()
+    };
     if cursor.peek() == &Token::LParen {
         return Err(unavailable(
             cursor,
@@ -309,6 +307,7 @@ fn view(cursor: &mut Cursor) -> Parsed<Statement> {
     Ok(Statement::CreateView(Box::new(CreateView {
         if_not_exists,
         name,
+        options,
         query,
     })))
 }

@@ -117,6 +117,7 @@ pub(crate) enum Encode {
 pub(crate) struct CreateView {
     pub if_not_exists: bool,
     pub name: Name,
+    pub options: Vec<(Text, Text)>,
     pub query: QueryClauses,
 }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
+use super::notice::Notices;
 use crate::diagnostic::Diagnostic;
 use crate::plan::type_name;
 
@@ -88,6 +89,8 @@ pub enum Answer {
         columns: Vec<AnswerColumn>,
         /// The rows.
         batches: Vec<RecordBatch>,
+        /// What they do not show: records that could not be read, views that are behind.
+        notices: Vec<Diagnostic>,
     },
     /// A push query: changes that go on.
     Changes {
@@ -100,9 +103,20 @@ pub enum Answer {
 
 /// The same, with rows that are still to come.
 pub(crate) enum Outcome {
-    Done { message: String, notes: Vec<String> },
-    Rows { schema: SchemaRef, rows: Rows },
-    Changes { schema: SchemaRef, changes: Changes },
+    Done {
+        message: String,
+        notes: Vec<String>,
+    },
+    Rows {
+        schema: SchemaRef,
+        rows: Rows,
+        /// Complete once the rows have ended.
+        notices: Notices,
+    },
+    Changes {
+        schema: SchemaRef,
+        changes: Changes,
+    },
 }
 
 impl Outcome {
@@ -127,6 +141,7 @@ impl Outcome {
         Self::Rows {
             schema,
             rows: stream::iter([Ok(batch)]).boxed(),
+            notices: Notices::default(),
         }
     }
 
@@ -142,7 +157,11 @@ impl Outcome {
     pub(crate) async fn collect(self) -> Result<Answer, Diagnostic> {
         match self {
             Self::Done { message, notes } => Ok(Answer::Done { message, notes }),
-            Self::Rows { schema, mut rows } => {
+            Self::Rows {
+                schema,
+                mut rows,
+                notices,
+            } => {
                 let mut batches = Vec::new();
                 while let Some(batch) = rows.next().await {
                     batches.push(batch?);
@@ -150,6 +169,7 @@ impl Outcome {
                 Ok(Answer::Rows {
                     columns: columns(&schema),
                     batches,
+                    notices: notices.take(),
                 })
             }
             Self::Changes { schema, changes } => {

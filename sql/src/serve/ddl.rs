@@ -1,13 +1,16 @@
 //! CREATE and DROP: the catalog's record first, then what it stands for; in the opposite order when it goes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use log_api::{AdminError, NewTopic};
 use streams::{Emit, LatePolicy, NodeKind, PlanNode};
+use tracing::info;
 use uuid::Uuid;
 
 use super::answer::Outcome;
 use super::server::{Inner, StatementContext};
+use super::session::{Session, duration_ms};
 use crate::catalog::{
     CatalogRecord, FunctionModule, Identity, Kind, Objects, Relation, bind_function, bind_relation,
 };
@@ -56,7 +59,10 @@ impl Inner {
         if create.table && (is_internal(written) || side_topic(written).is_some()) {
             return Err(internal_topic(&bound.relation.topic).at(bound.topic_span));
         }
-        let mut notes: Vec<String> = inferred.iter().map(|inferred| inferred.note.clone()).collect();
+        let mut notes: Vec<String> = inferred
+            .iter()
+            .map(|inferred| inferred.note.clone())
+            .collect();
         self.topic_of(
             &bound.relation,
             bound.partitions,
@@ -141,9 +147,13 @@ impl Inner {
     pub(super) async fn create_view(
         &self,
         create: &CreateView,
+        session: &Session,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
+        let wait_ms = wait_option(create)?
+            .or(session.create_wait_ms)
+            .unwrap_or(self.config.create_wait_ms);
+        let one_at_a_time = self.ddl.lock().await;
         if let Some(outcome) = self.taken(&create.name, Kind::View, create.if_not_exists)? {
             return Ok(outcome);
         }
@@ -192,12 +202,37 @@ impl Inner {
                 .map_err(catalog_error)?;
             return Err(error);
         }
+        self.begin_backlog(&relation, &objects).await;
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+        drop(one_at_a_time);
+        info!(
+            view = relation.name(),
+            topic = relation.topic,
+            "view created"
+        );
+        let mut notes = view_notes(&relation, &objects);
+        notes.extend(self.fill(&relation, wait_ms).await);
         let message = format!("created materialized view {}", relation.name());
-        Ok(Outcome::Done {
-            message,
-            notes: view_notes(&relation, &objects),
-        })
+        Ok(Outcome::Done { message, notes })
+    }
+
+    /// Waits until a new view has read what was there, so that a SELECT after its CREATE shows it; says what lacks then.
+    async fn fill(&self, relation: &Relation, wait_ms: u64) -> Option<String> {
+        let name = relation.name();
+        let ends = self.backlogs.ends(name)?;
+        let limit = Duration::from_millis(wait_ms);
+        match tokio::time::timeout(limit, self.jobs.covers(name, &ends)).await {
+            // A job that is not open yet covers nothing that it knows of.
+            Ok(Ok(())) if self.filling(name).is_none() => self
+                .jobs
+                .left_out(name)
+                .map(|left_out| format!("{left_out}; EXPLAIN WHY {name} says more")),
+            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Ok(())) | Err(_) => self.filling(name).map(|filling| {
+                let how = format!("EXPLAIN WHY {name} says how far it is");
+                format!("still reading what is there ({}); {how}", filling.text())
+            }),
+        }
     }
 
     /// CREATE FUNCTION.
@@ -343,6 +378,7 @@ impl Inner {
         match objects.relation(&name.name) {
             Some(relation) if wanted == Kind::View => {
                 self.jobs.drop(&self.engine, relation.name()).await?;
+                self.backlogs.forget(relation.name());
                 match self.log.admin().delete_topic(&relation.topic).await {
                     Ok(()) | Err(AdminError::UnknownTopic(_)) => {}
                     Err(error) => return Err(Diagnostic::new(Code::Log, error.to_string())),
@@ -576,6 +612,28 @@ fn invalid_topic(error: &AdminError, span: Option<Span>) -> Diagnostic {
         _ => Code::Log,
     };
     Diagnostic::new(code, error.to_string()).at(span)
+}
+
+/// `WITH (wait = …)` of a view, ms.
+fn wait_option(create: &CreateView) -> Result<Option<u64>, Diagnostic> {
+    let mut wait_ms = None;
+    for (name, value) in &create.options {
+        if !name.value.eq_ignore_ascii_case("wait") {
+            let message = format!("a view has no option {:?}", name.value);
+            return Err(Diagnostic::new(Code::UnknownOption, message)
+                .at(name.span)
+                .suggest_nearest(&name.value, ["wait"])
+                .note("options of a view: wait = off, or how long: '30s'"));
+        }
+        let ms = duration_ms(&value.value).ok_or_else(|| {
+            let message = format!("wait cannot be '{}'", value.value);
+            Diagnostic::new(Code::OptionValue, message)
+                .at(value.span)
+                .help("off, or a time: '500ms', '30s'")
+        })?;
+        wait_ms = Some(ms);
+    }
+    Ok(wait_ms)
 }
 
 fn catalog_error(error: crate::catalog::StoreError) -> Diagnostic {

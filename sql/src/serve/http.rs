@@ -1,4 +1,4 @@
-//! `POST /v1/query` and `GET /v1/catalog`.
+//! `POST /v1/query`, `GET /v1/catalog` and `GET /v1/filling`.
 //!
 //! | statement | `application/x-ndjson` (default) | `text/csv` | `text/event-stream` |
 //! |---|---|---|---|
@@ -9,7 +9,9 @@
 //! Columns and their SQL types stand in the header `thalweg-columns`, as JSON; `thalweg-rows` says whether the lines are
 //! `rows` or `changes`. An error is status 400 with
 //! `{"error": {code, sqlstate, message, line, column, span, notes, help, suggestion}}`; once rows have gone out, it is
-//! the last line. A body of several statements runs them in order: each but the last answers with a `{"result": …}`
+//! the last line. What the rows do not show (records that could not be read, views that are behind) is the last line
+//! `{"notices": [{code, severity: "warning", message, help}]}`, in CSV `NOTICE: …`, of an event stream an event of type
+//! `notice`; an answer without it is whole. A body of several statements runs them in order: each but the last answers with a `{"result": …}`
 //! line (of a SELECT there the number of rows), the last one as it would alone. The first error ends it; what was done
 //! before stays done. `SET` and `settings` last as long as the request. A client that goes away ends its query.
 
@@ -101,6 +103,7 @@ impl Server {
         Router::new()
             .route("/v1/query", post(query))
             .route("/v1/catalog", get(catalog))
+            .route("/v1/filling", get(filling))
             .layer(DefaultBodyLimit::max(self.body_bytes_max()))
             .with_state(self.clone())
     }
@@ -233,12 +236,18 @@ fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> 
             let line = result_line(form, &message, &notes);
             (None, stream::iter([line]).boxed())
         }
-        Outcome::Rows { schema, rows } => {
+        Outcome::Rows {
+            schema,
+            rows,
+            notices,
+        } => {
             let encoder = RowEncoder::new(form, &schema, false);
             let rows = rows.map(move |batch| match batch {
                 Ok(batch) => encoder.rows(&batch, None),
                 Err(error) => error_line(form, &error),
             });
+            let last = stream::once(async move { notice_line(form, &notices.take()) });
+            let rows = rows.chain(last);
             (Some(schema.clone()), with_head(form, &schema, false, rows))
         }
         Outcome::Changes { schema, changes } => {
@@ -320,6 +329,23 @@ fn error_line(form: Form, error: &Diagnostic) -> Bytes {
         &json!({ "error": error }).to_string(),
         &format!("ERROR {}: {error}", error.code),
     )
+}
+
+/// What the rows do not show, behind them; nothing where they are whole.
+fn notice_line(form: Form, notices: &[Diagnostic]) -> Bytes {
+    if notices.is_empty() {
+        return Bytes::new();
+    }
+    let texts: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    let plain = format!("NOTICE: {}", texts.join("; "));
+    let data = line(form, &json!({ "notices": notices }).to_string(), &plain);
+    match form {
+        // Of its own type: who reads messages only gets rows only.
+        Form::EventStream => [Bytes::from_static(b"event: notice\n"), data]
+            .concat()
+            .into(),
+        Form::Ndjson | Form::Csv => data,
+    }
 }
 
 fn line(form: Form, json: &str, plain: &str) -> Bytes {
@@ -433,6 +459,16 @@ fn csv_cell(text: &str) -> String {
         return format!("\"{}\"", text.replace('"', "\"\""));
     }
     text.to_owned()
+}
+
+/// The views that are still reading what was there when they began, and how far they are.
+async fn filling(State(server): State<Server>, headers: HeaderMap) -> Response {
+    if let Err((status, error)) = check_site(&headers) {
+        return refusal(status, &error);
+    }
+    let views = server.inner.backlogs.views();
+    let filling = views.iter().filter_map(|view| server.inner.filling(view));
+    Json(filling.collect::<Vec<_>>()).into_response()
 }
 
 async fn catalog(State(server): State<Server>, headers: HeaderMap) -> Response {

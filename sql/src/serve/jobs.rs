@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use log_api::TopicPartition;
 use parking_lot::RwLock;
-use streams::{Engine, EngineError, JobHandle, JobSpec, JobState, ViewSnapshot};
+use streams::{CommitInfo, Engine, EngineError, JobHandle, JobSpec, JobState, ViewSnapshot};
 
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
@@ -99,6 +99,21 @@ impl Jobs {
         })
     }
 
+    /// The last commit of a view that runs.
+    pub(crate) fn commit(&self, name: &str) -> Option<CommitInfo> {
+        let running = self.running.read();
+        running
+            .get(name)
+            .map(|handle| handle.commits().borrow().clone())
+    }
+
+    /// What a running view has left out because it could not take it, lateness aside: that is how it was asked for.
+    pub(crate) fn left_out(&self, name: &str) -> Option<String> {
+        let mut why = self.running.read().get(name)?.why();
+        why.late = 0;
+        why.left_out()
+    }
+
     /// Waits until a commit of the view covers `positions` of its inputs; not for one that has ended.
     pub(crate) async fn covers(
         &self,
@@ -135,12 +150,10 @@ impl Jobs {
     /// Why a view shows what it shows.
     pub(crate) fn why(&self, name: &str) -> Vec<String> {
         match self.running.read().get(name) {
-            Some(handle) => handle
-                .why()
-                .to_string()
-                .lines()
-                .map(str::to_owned)
-                .collect(),
+            Some(handle) => {
+                let text = handle.why().to_string();
+                text.lines().map(str::to_owned).collect()
+            }
             None => vec![self.state(name)],
         }
     }
@@ -151,9 +164,8 @@ impl Jobs {
         let mut list: Vec<_> = running
             .iter()
             .map(|(name, handle)| {
-                let why = handle.why().to_string();
-                let first = why.lines().next().unwrap_or_default().to_owned();
-                (name.clone(), handle.status().to_string(), first)
+                let verdict = handle.why().verdict();
+                (name.clone(), handle.status().to_string(), verdict)
             })
             .collect();
         let failed = self.failed.read();

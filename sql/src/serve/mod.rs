@@ -1,12 +1,14 @@
 //! Statements and their answers: the server, snapshot and push queries, DDL, writes, and the HTTP API.
 
 mod answer;
+mod backlog;
 mod caller;
 mod ddl;
 mod http;
 mod infer;
 mod insert;
 mod jobs;
+mod notice;
 mod pull;
 mod push;
 mod queries;
@@ -16,6 +18,7 @@ mod spelling;
 mod tell;
 mod view_key;
 mod view_table;
+mod why;
 
 pub use answer::{Answer, AnswerColumn, Change, ChangeStream};
 pub use server::{OpenError, Server};

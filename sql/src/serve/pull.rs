@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::answer::Rows;
+use super::notice::Notices;
 use super::queries::{Part, Queries};
 use super::view_table::ViewTable;
 use crate::catalog::Relation;
@@ -51,6 +52,7 @@ pub(super) struct Pull<'a> {
     pub log: &'a Arc<dyn Log>,
     pub queries: &'a Queries,
     pub words: &'a Words,
+    pub notices: &'a Notices,
 }
 
 impl Pull<'_> {
@@ -72,6 +74,7 @@ impl Pull<'_> {
                 None => Arc::new(TopicTable {
                     relation: Arc::clone(relation),
                     log: Arc::clone(self.log),
+                    notices: self.notices.clone(),
                 }),
             };
             providers.insert(relation.name().to_owned(), provider);
@@ -151,6 +154,7 @@ fn query_state(
 struct TopicTable {
     relation: Arc<Relation>,
     log: Arc<dyn Log>,
+    notices: Notices,
 }
 
 impl fmt::Debug for TopicTable {
@@ -187,6 +191,8 @@ impl TableProvider for TopicTable {
             spec,
             places,
             log: Arc::clone(&self.log),
+            name: self.relation.name().to_owned(),
+            notices: self.notices.clone(),
         };
         let plan =
             StreamingTableExec::try_new(schema, vec![Arc::new(partition)], None, [], false, limit)?;
@@ -201,6 +207,9 @@ struct TopicPartitions {
     /// Where the schema's columns are among the source's.
     places: Vec<usize>,
     log: Arc<dyn Log>,
+    /// Of the relation, and where what the scan leaves out is told.
+    name: String,
+    notices: Notices,
 }
 
 impl fmt::Debug for TopicPartitions {
@@ -221,15 +230,17 @@ impl PartitionStream for TopicPartitions {
             self.places.clone(),
             Arc::clone(&self.log),
         );
+        let (name, notices) = (self.name.clone(), self.notices.clone());
         let out = Arc::clone(&schema);
         let external = |error: streams::ScanError| {
             let diagnostic = Diagnostic::new(Code::Log, error.to_string());
             DataFusionError::External(Box::new(diagnostic))
         };
         let batches = stream::once(async move {
-            streams::scan(log, &spec, ScanRange::Now)
-                .await
-                .map_err(external)
+            let scan = streams::scan(log, &spec, ScanRange::Now).await;
+            let scan = scan.map_err(external)?;
+            notices.scan(&name, scan.report());
+            Ok(scan)
         })
         .flat_map(move |scan| {
             let (schema, places) = (Arc::clone(&schema), places.clone());

@@ -18,15 +18,17 @@ use connect_sandbox::{Module, Sandbox};
 use futures::future::join_all;
 use log_api::{Log, OffsetSpec, TopicPartition};
 use parking_lot::RwLock;
-use streams::Engine;
+use streams::{CommitInfo, Engine};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::answer::{Answer, Outcome};
+use super::backlog::{Backlog, Backlogs, Filling};
 use super::insert::{Target, Writes};
 use super::jobs::Jobs;
+use super::notice::Notices;
 use super::pull::Pull;
 use super::push::push;
 use super::queries::Queries;
@@ -79,6 +81,8 @@ pub(super) struct Inner {
     pub library: Library,
     pub store: CatalogStore,
     pub jobs: Jobs,
+    /// What views have still to read.
+    pub backlogs: Backlogs,
     /// Held by a statement that changes the catalog.
     pub ddl: tokio::sync::Mutex<()>,
     objects: RwLock<Arc<Objects>>,
@@ -132,6 +136,7 @@ impl Server {
             library: Library::new(),
             store,
             jobs: Jobs::default(),
+            backlogs: Backlogs::default(),
             ddl: tokio::sync::Mutex::new(()),
             objects: RwLock::default(),
             broken: RwLock::default(),
@@ -239,13 +244,13 @@ impl Inner {
         };
         match &statement {
             Statement::CreateRelation(create) => self.create_relation(create, &context).await,
-            Statement::CreateView(create) => self.create_view(create, &context).await,
+            Statement::CreateView(create) => self.create_view(create, session, &context).await,
             Statement::CreateFunction(create) => self.create_function(create, &context).await,
             Statement::Drop(drop) => self.drop_object(drop, &context).await,
             Statement::Insert(insert) => self.insert(insert, session, &context).await,
             Statement::Delete(delete) => self.delete(delete, session, &context).await,
             Statement::Select(select) => self.select(&select.query, session, &context).await,
-            Statement::Explain(what) => self.explain(what, &context),
+            Statement::Explain(what) => self.explain(what, &context).await,
             Statement::Show(show) => self.show(*show).await,
             Statement::ShowCreate(name) => self.show_create(name),
             Statement::Describe(name) => self.describe(name),
@@ -296,6 +301,7 @@ impl Inner {
         config.query_timeout_ms = session.timeout_ms.map_or(config.query_timeout_ms, |ms| {
             ms.min(config.query_timeout_ms)
         });
+        let notices = Notices::default();
         let mut snapshots = HashMap::new();
         for relation in bound
             .relations
@@ -318,6 +324,7 @@ impl Inner {
                 })??;
             }
             let snapshot = self.jobs.snapshot(relation.name())?;
+            self.view_notices(relation, snapshot.commit(), &notices);
             snapshots.insert(relation.name().to_owned(), snapshot);
         }
         let pull = Pull {
@@ -326,9 +333,57 @@ impl Inner {
             log: &self.log,
             queries: &self.queries,
             words: &context.words,
+            notices: &notices,
         };
         let (schema, rows) = pull.run(bound, snapshots).await?;
-        Ok(Outcome::Rows { schema, rows })
+        Ok(Outcome::Rows {
+            schema,
+            rows,
+            notices,
+        })
+    }
+
+    /// What the rows of a view at `commit` do not show: what it has still to read, and what it has left out.
+    fn view_notices(&self, relation: &Relation, commit: &CommitInfo, notices: &Notices) {
+        let name = relation.name();
+        if let Some(filling) = self.backlogs.filling(name, commit) {
+            notices.say(filling.notice());
+        }
+        for reference in &relation.identity.references {
+            // A view over a view is no further than what it reads.
+            if let Some(filling) = self.filling(&reference.name) {
+                notices.say(filling.notice());
+            }
+        }
+        if let Some(left_out) = self.jobs.left_out(name) {
+            let message = format!("view {name} is without what it could not take: {left_out}");
+            let help = format!("EXPLAIN WHY {name} says more");
+            notices.say(Diagnostic::warning(Code::LeftOut, message).help(help));
+        }
+    }
+
+    /// How far a view is that still reads what was there when it began.
+    pub(super) fn filling(&self, view: &str) -> Option<Filling> {
+        self.backlogs.filling(view, &self.jobs.commit(view)?)
+    }
+
+    /// Remembers what a view has to read before it is what a SELECT over its sources would give.
+    pub(super) async fn begin_backlog(&self, relation: &Relation, objects: &Objects) {
+        let name = relation.name();
+        let mut ends = Vec::new();
+        for reference in &relation.identity.references {
+            let Some(input) = objects.relation(&reference.name) else {
+                continue;
+            };
+            match self.ends(&input.topic).await {
+                Ok(found) => ends.extend(found),
+                // It is only told of; the job says by itself what is wrong with its inputs.
+                Err(error) => debug!(view = name, %error, "ends of a view's inputs are unknown"),
+            }
+        }
+        if let Some(commit) = self.jobs.commit(name) {
+            self.backlogs.begin(name, Backlog::new(&commit, ends));
+        }
     }
 
     /// Waits until a view covers what its inputs hold now, its inputs' inputs first.
@@ -389,7 +444,13 @@ impl Inner {
         let places = target.columns(&insert.columns)?;
         let mut query = insert.query.clone();
         floats_in(&mut query, &target.floats(&places));
-        let Outcome::Rows { schema, rows } = self.pull(&query, session, context).await? else {
+        let selected = self.pull(&query, session, context).await?;
+        let Outcome::Rows {
+            schema,
+            rows,
+            notices,
+        } = selected
+        else {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
         let written = target.insert(schema, rows, &places).await;
@@ -397,10 +458,8 @@ impl Inner {
             Some(_) => error,
             None => error.at(insert.table.span),
         })?;
-        Ok(Outcome::done(format!(
-            "inserted {count} {}",
-            plural_rows(count)
-        )))
+        let message = format!("inserted {count} {}", plural_rows(count));
+        Ok(with_notices(message, &notices))
     }
 
     async fn delete(
@@ -419,15 +478,18 @@ impl Inner {
             return Err(Diagnostic::new(Code::NoKey, message).at(delete.table.span));
         }
         let target = self.writes(relation, context);
-        let Outcome::Rows { schema, rows } = self.pull(&delete.query, session, context).await?
+        let selected = self.pull(&delete.query, session, context).await?;
+        let Outcome::Rows {
+            schema,
+            rows,
+            notices,
+        } = selected
         else {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
         let count = target.delete(schema, rows).await?;
-        Ok(Outcome::done(format!(
-            "deleted {count} {}",
-            plural_rows(count)
-        )))
+        let message = format!("deleted {count} {}", plural_rows(count));
+        Ok(with_notices(message, &notices))
     }
 
     fn target<'a>(
@@ -464,8 +526,9 @@ impl Inner {
     }
 
     async fn start_view(&self, relation: &Relation) {
-        if let Err(error) = self.jobs.start(&self.engine, relation).await {
-            warn!(name = relation.name(), %error, "view does not run");
+        match self.jobs.start(&self.engine, relation).await {
+            Ok(()) => self.begin_backlog(relation, &self.objects()).await,
+            Err(error) => warn!(name = relation.name(), %error, "view does not run"),
         }
     }
 
@@ -591,6 +654,15 @@ impl Inner {
 
     pub(super) fn forget_broken(&self, name: &str) {
         self.broken.write().remove(name);
+    }
+}
+
+/// A statement that was carried out over what could be read.
+fn with_notices(message: String, notices: &Notices) -> Outcome {
+    let notes = notices.take().into_iter().map(|notice| notice.message);
+    Outcome::Done {
+        message,
+        notes: notes.collect(),
     }
 }
 

@@ -2,7 +2,12 @@
 
 use crate::diagnostic::{Code, Diagnostic, Span};
 
-const SETTINGS: &[&str] = &["read_your_writes", "auto.offset.reset", "statement_timeout"];
+const SETTINGS: &[&str] = &[
+    "read_your_writes",
+    "auto.offset.reset",
+    "statement_timeout",
+    "create.wait",
+];
 
 /// Settings that last as long as a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +18,24 @@ pub(crate) struct Session {
     pub from_latest: bool,
     /// Shorter limit of time for snapshot queries, ms.
     pub timeout_ms: Option<u64>,
+    /// How long CREATE MATERIALIZED VIEW waits for what is there, ms; 0: not at all.
+    pub create_wait_ms: Option<u64>,
+}
+
+/// A time as settings and options have it: `off`, `500ms`, `30s`; a bare number is ms.
+pub(crate) fn duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim().to_lowercase();
+    if text == "off" {
+        return Some(0);
+    }
+    let (digits, unit_ms) = match text.strip_suffix("ms") {
+        Some(digits) => (digits, 1),
+        None => match text.strip_suffix('s') {
+            Some(digits) => (digits, 1_000),
+            None => (text.as_str(), 1),
+        },
+    };
+    digits.trim().parse::<u64>().ok()?.checked_mul(unit_ms)
 }
 
 impl Session {
@@ -46,15 +69,12 @@ impl Session {
                 };
             }
             "statement_timeout" => {
-                let digits = value_lower.trim_end_matches("ms").trim_end_matches('s');
-                let unit_ms = if value_lower.ends_with('s') && !value_lower.ends_with("ms") {
-                    1_000
-                } else {
-                    1
-                };
-                let count: Option<u64> = digits.trim().parse().ok();
-                let ms = count.and_then(|count| count.checked_mul(unit_ms));
+                let ms = duration_ms(&value_lower).filter(|_| value_lower.trim() != "off");
                 self.timeout_ms = Some(ms.ok_or_else(|| wrong("a time: 500ms, 30s"))?);
+            }
+            "create.wait" => {
+                let ms = duration_ms(&value_lower);
+                self.create_wait_ms = Some(ms.ok_or_else(|| wrong("off or a time: 500ms, 30s"))?);
             }
             other => {
                 return Err(Diagnostic::new(
@@ -62,7 +82,8 @@ impl Session {
                     format!("there is no setting {name:?}"),
                 )
                 .at(name_span)
-                .suggest_nearest(other, SETTINGS.iter().copied()));
+                .suggest_nearest(other, SETTINGS.iter().copied())
+                .note(format!("settings are {}", SETTINGS.join(", "))));
             }
         }
         Ok(())

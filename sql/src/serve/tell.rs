@@ -3,7 +3,6 @@
 use streams::LatePolicy;
 
 use super::answer::Outcome;
-use super::ddl::unknown;
 use super::pull::explain_bounded;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Kind, Relation};
@@ -167,7 +166,7 @@ impl Inner {
         Ok(Outcome::table(&["column", "type", "note"], table))
     }
 
-    pub(super) fn explain(
+    pub(super) async fn explain(
         &self,
         what: &Explain,
         context: &StatementContext<'_>,
@@ -184,26 +183,7 @@ impl Inner {
                 };
                 Ok(Outcome::lines("plan", explain_relation(relation)))
             }
-            Explain::Why(name) => {
-                let objects = self.objects();
-                match objects.relation(&name.name) {
-                    Some(relation) if relation.view.is_some() => {
-                        Ok(Outcome::lines("why", self.jobs.why(relation.name())))
-                    }
-                    Some(relation) => {
-                        let kind = relation.identity.kind;
-                        Err(
-                            Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
-                                .at(name.span)
-                                .help("EXPLAIN WHY tells what a running view does"),
-                        )
-                    }
-                    None => match self.broken_error(&name.name) {
-                        Some(error) => Ok(Outcome::lines("why", [format!("broken: {error}")])),
-                        None => Err(unknown(name, Kind::View, &objects)),
-                    },
-                }
-            }
+            Explain::Why(name) => self.why(name).await,
         }
     }
 

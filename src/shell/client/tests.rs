@@ -103,3 +103,26 @@ async fn no_server_is_one_short_sentence() {
     );
     assert!(text.to_lowercase().contains("connection refused"), "{text}");
 }
+
+#[tokio::test]
+async fn notices_are_told_apart_from_rows_of_that_name() {
+    let notice = r#"{"notices":[{"code":"TW2101","severity":"warning","sqlstate":"01000","message":"1 of 2"}]}"#;
+    let body = format!("{{\"notices\":\"a text\"}}\n{notice}\n");
+    let client = client(move || {
+        let columns = [("thalweg-columns", r#"[{"name":"notices","type":"TEXT"}]"#)];
+        (columns, body.clone()).into_response()
+    })
+    .await;
+    let Ok(Outcome::Rows(mut rows)) = client.query("SELECT 1").await else {
+        panic!("no rows");
+    };
+    let Ok(Next::Row(row)) = rows.next().await else {
+        panic!("a text is a row");
+    };
+    assert_eq!(row.values, [serde_json::json!("a text")]);
+    let Ok(Next::Notices(notices)) = rows.next().await else {
+        panic!("no notice");
+    };
+    assert_eq!(notices[0].message, "1 of 2");
+    assert!(matches!(rows.next().await, Ok(Next::End)));
+}
