@@ -237,10 +237,29 @@ impl Shared {
         self.commits.send_replace(commit);
     }
 
+    /// A line in the log for the first row that is left out, and for each tenfold of them.
+    fn tell_left_out(&self, before: &Tally, after: &Tally) {
+        let job = self.name.as_str();
+        let reason = |reason: &Option<String>| reason.clone().unwrap_or_default();
+        if is_worth_a_line(before.undecodable, after.undecodable) {
+            let (records, last) = (after.undecodable, reason(&after.last_failure));
+            tracing::warn!(job, records, last, "records cannot be read as declared");
+        }
+        if is_worth_a_line(before.failed, after.failed) {
+            let (rows, last) = (after.failed, reason(&after.last_failure));
+            tracing::warn!(job, rows, last, "rows cannot be computed");
+        }
+        if is_worth_a_line(before.late, after.late) {
+            let (rows, last) = (after.late, reason(&after.last_late));
+            tracing::warn!(job, rows, last, "rows came after their window had closed");
+        }
+    }
+
     fn follow(&self, inner: &mut Inner, progress: Progress) {
         let before = inner.tally();
         inner.progress = Some(progress);
         let after = inner.tally();
+        self.tell_left_out(&before, &after);
         self.metrics
             .rows_in
             .increment(after.rows_in.saturating_sub(before.rows_in));
@@ -363,5 +382,24 @@ impl Shared {
                 .map(|progress| progress.times.clone())
                 .unwrap_or_default(),
         }
+    }
+}
+
+/// Whether a count has gained a digit: from none to some, from 9 to 10, from 99 to 100.
+fn is_worth_a_line(before: u64, after: u64) -> bool {
+    let digits = |count: u64| count.checked_ilog10().map_or(0, |digits| digits + 1);
+    digits(after) > digits(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_worth_a_line;
+
+    #[test]
+    fn a_count_is_told_once_a_digit() {
+        let told = (1..=1000).filter(|&count| is_worth_a_line(count - 1, count));
+        assert_eq!(told.collect::<Vec<u64>>(), [1, 10, 100, 1000]);
+        assert!(!is_worth_a_line(3, 3) && !is_worth_a_line(0, 0));
+        assert!(is_worth_a_line(3, 5000));
     }
 }
