@@ -262,35 +262,40 @@ impl StateRead for RocksStore {
         scan(self.db.raw_iterator_opt(options), order, visit)
             .map_err(|error| storage(&self.path, error))
     }
+
+    /// With one iterator: to make one costs more than to move it.
+    fn scan_prefixes(
+        &self,
+        prefixes: &[&[u8]],
+        visit: &mut VisitPrefix<'_>,
+    ) -> Result<(), StateError> {
+        let (Some(first), Some(last)) = (prefixes.first(), prefixes.last()) else {
+            return Ok(());
+        };
+        let Some(options) = bounded(first, &prefix_end(last)) else {
+            return Ok(());
+        };
+        let mut iterator = self.db.raw_iterator_opt(options);
+        let mut begun = false;
+        for (index, prefix) in prefixes.iter().enumerate() {
+            // Where it stands behind the prefix before this one it need not be moved.
+            if !begun || iterator.key().is_some_and(|key| key < *prefix) {
+                iterator.seek(prefix);
+                begun = true;
+            }
+            while let Some((key, value)) = iterator.item() {
+                if !key.starts_with(prefix) || visit(index, key, value).is_break() {
+                    break;
+                }
+                iterator.next();
+            }
+        }
+        iterator
+            .status()
+            .map_err(|error| storage(&self.path, error))
+    }
 }
 
-/// With one iterator: to make one costs more than to move it.
-fn scan_prefixes(&self, prefixes: &[&[u8]], visit: &mut VisitPrefix<'_>) -> Result<(), StateError> {
-    let (Some(first), Some(last)) = (prefixes.first(), prefixes.last()) else {
-        return Ok(());
-    };
-    let Some(options) = bounded(first, &prefix_end(last)) else {
-        return Ok(());
-    };
-    let mut iterator = self.db.raw_iterator_opt(options);
-    let mut begun = false;
-    for (index, prefix) in prefixes.iter().enumerate() {
-        // Where it stands behind the prefix before this one it need not be moved.
-        if !begun || iterator.key().is_some_and(|key| key < *prefix) {
-            iterator.seek(prefix);
-            begun = true;
-        }
-        while let Some((key, value)) = iterator.item() {
-            if !key.starts_with(prefix) || visit(index, key, value).is_break() {
-                break;
-            }
-            iterator.next();
-        }
-    }
-    iterator
-        .status()
-        .map_err(|error| storage(&self.path, error))
-}
 impl StateStore for RocksStore {
     fn apply(&self, delta: &Delta, tag: &Tag) -> Result<(), StateError> {
         let mut batch = WriteBatch::default();
