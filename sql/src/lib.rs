@@ -19,6 +19,7 @@
 mod catalog;
 mod config;
 mod diagnostic;
+mod functions;
 mod parse;
 mod plan;
 mod serve;
@@ -26,5 +27,6 @@ mod stack;
 
 pub use config::SqlConfig;
 pub use diagnostic::{Diagnostic, Location, Severity, Span, Suggestion};
+pub use functions::{FUNCTIONS, Function};
 pub use parse::{StatementText, is_complete, keywords, setting, split_statements};
 pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server};

@@ -26,6 +26,12 @@ async fn errors_point_at_their_cause() {
     transcripts("errors").await;
 }
 
+/// What a new user mistypes or brings along from elsewhere: more of it in `b_more.sql`, over what `a_report.sql` makes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_of_the_first_hour_are_told_with_their_place() {
+    transcripts("first_hour").await;
+}
+
 async fn transcripts(folder: &str) {
     let fixture = Fixture::new().await;
     fixture.run(SCHEMA).await;

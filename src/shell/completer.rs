@@ -8,10 +8,10 @@
 //! ```
 
 use reedline::{Completer, CompletionResult, Span, Suggestion};
+use sql::FUNCTIONS;
 
 use super::client::Object;
 use super::command::COMMANDS;
-use super::functions::FUNCTIONS;
 use super::help;
 
 /// Suggestions shown at once.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use reedline::{Reedline, Signal};
 use serde_json::Value;
+use sql::FUNCTIONS;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{Client, Column, Row};
 use super::command::{self, Line};
-use super::functions::FUNCTIONS;
 use super::table::{fitted, wrapped};
 use super::{Ended, Session, help, prompt};
 use crate::exit::Failure;

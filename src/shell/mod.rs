@@ -8,7 +8,6 @@
 mod client;
 mod command;
 mod completer;
-mod functions;
 mod help;
 mod highlighter;
 mod interactive;

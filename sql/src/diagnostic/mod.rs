@@ -13,6 +13,7 @@
 //! 2. Codes are stable: a number never changes its meaning.
 
 mod code;
+mod foreign;
 mod nearest;
 mod render;
 mod translate;
@@ -25,7 +26,7 @@ use crate::parse::StatementText;
 
 pub(crate) use code::Code;
 pub(crate) use nearest::nearest;
-pub(crate) use translate::{Words, translate, translate_arrow};
+pub(crate) use translate::{Lexemes, Words, translate, translate_arrow};
 
 /// A place in the user's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,25 +2,54 @@
 
 use datafusion::common::{Column, DataFusionError, SchemaError};
 
+use super::foreign::{Stands, stands_for};
 use super::{Code, Diagnostic, Span, nearest};
+use crate::functions::FUNCTIONS;
 
-/// What the words of a statement are and where they stand: for errors that name a thing but not its place.
+/// The tokens of a statement by kind, each with its place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lexemes {
+    /// Words and names, without quotes.
+    pub words: Vec<(String, Span)>,
+    /// Those of them that stand in double quotes.
+    pub quoted: Vec<String>,
+    /// Texts, without quotes, and numbers.
+    pub literals: Vec<(String, Span)>,
+    /// Operators and punctuation.
+    pub signs: Vec<(String, Span)>,
+}
+
+/// What stands in a statement, and what there is to call: for errors that name a thing but not its place.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Words {
-    words: Vec<(String, Span)>,
+    lexemes: Lexemes,
     /// Names of functions, for suggestions.
     functions: Vec<String>,
+    /// Calls of functions that the catalog holds.
+    signatures: Vec<String>,
 }
 
 impl Words {
-    /// The words of a statement, and the functions that there are.
-    pub(crate) fn new(words: Vec<(String, Span)>, functions: Vec<String>) -> Self {
-        Self { words, functions }
+    /// The tokens of a statement, and the functions that there are.
+    pub(crate) fn new(lexemes: Lexemes, functions: Vec<String>) -> Self {
+        Self {
+            lexemes,
+            functions,
+            signatures: Vec::new(),
+        }
+    }
+
+    /// With the signatures of the catalog's functions: `mask(TEXT) -> TEXT`.
+    #[must_use]
+    pub(crate) fn with_signatures(mut self, signatures: Vec<String>) -> Self {
+        self.signatures = signatures;
+        self
     }
 
     /// The first place of a word, without regard to case.
     pub(crate) fn place(&self, word: &str) -> Option<Span> {
-        self.words
+        self.lexemes
+            .words
             .iter()
             .find(|(other, _)| other.eq_ignore_ascii_case(word))
             .map(|(_, span)| *span)
@@ -28,16 +57,111 @@ impl Words {
 
     fn last_place(&self, word: &str) -> Option<Span> {
         let place = self
+            .lexemes
             .words
             .iter()
             .rev()
             .find(|(other, _)| other.eq_ignore_ascii_case(word));
         place.map(|(_, span)| *span)
     }
+
+    /// The first place of an operator.
+    fn sign(&self, sign: &str) -> Option<Span> {
+        let mut signs = self.lexemes.signs.iter();
+        signs
+            .find(|(other, _)| other == sign)
+            .map(|(_, span)| *span)
+    }
+
+    /// The place of the operator that an error without a place is about, if the statement has it once.
+    fn operator_of(&self, message: &str) -> Option<Span> {
+        let named = |sign: &str| {
+            message.contains(&format!(" {sign} ")) || sign == "/" && message == "division by zero"
+        };
+        let signs = [
+            "<=", ">=", "<>", "!=", "=", "<", ">", "+", "-", "*", "/", "%", "||",
+        ];
+        let sign = signs.into_iter().find(|sign| named(sign))?;
+        let mut found = self.lexemes.signs.iter().filter(|(other, _)| other == sign);
+        let first = found.next()?;
+        found.next().is_none().then_some(first.1)
+    }
+
+    fn is_quoted(&self, name: &str) -> bool {
+        self.lexemes.quoted.iter().any(|other| other == name)
+    }
+
+    /// The place of what an error without a place quotes: a text or a number of the statement, or else its only NULL.
+    pub(crate) fn quoted_in(&self, message: &str) -> Option<Span> {
+        let quoted = |text: &str| {
+            let is_word = |char: char| char.is_alphanumeric() || matches!(char, '.' | '_');
+            ["'", "\"", "`"]
+                .iter()
+                .any(|quote| message.contains(&format!("{quote}{text}{quote}")))
+                || text.starts_with(|char: char| char.is_ascii_digit())
+                    && message.match_indices(text).any(|(at, _)| {
+                        let before = message[..at].chars().next_back();
+                        let after = message[at + text.len()..].chars().next();
+                        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+                    })
+        };
+        let mut found = self
+            .lexemes
+            .literals
+            .iter()
+            .filter(|(text, _)| !text.is_empty() && quoted(text));
+        // The longest says most: '12:00' before 12.
+        let first = found.next()?;
+        let longest = found.fold(first, |best, next| {
+            if next.0.len() > best.0.len() {
+                next
+            } else {
+                best
+            }
+        });
+        Some(longest.1)
+    }
+
+    /// The place of the only NULL.
+    pub(crate) fn only_null(&self) -> Option<Span> {
+        let words = self.lexemes.words.iter();
+        let mut nulls = words.filter(|(word, _)| word.eq_ignore_ascii_case("null"));
+        let first = nulls.next()?;
+        nulls.next().is_none().then_some(first.1)
+    }
+
+    /// How a function is called, for whoever called it otherwise.
+    fn calls_of(&self, name: &str) -> Option<String> {
+        let own = self.signatures.iter().find(|signature| {
+            let head = signature.split('(').next().unwrap_or_default();
+            head.eq_ignore_ascii_case(name)
+        });
+        if let Some(signature) = own {
+            return Some(signature.clone());
+        }
+        let function = FUNCTIONS
+            .iter()
+            .find(|function| function.name.eq_ignore_ascii_case(name))?;
+        let call = format!("{}({}): {}", function.name, function.takes, function.what);
+        Some(match function.example {
+            Some(example) => format!("{call}; for example {example}"),
+            None => call,
+        })
+    }
 }
 
 /// The diagnostic that says what `error` means to the author of the statement.
 pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
+    let diagnostic = meaning(error, words);
+    if diagnostic.span.is_some() {
+        return diagnostic;
+    }
+    let place = words.quoted_in(&diagnostic.message);
+    let place = place.or_else(|| words.operator_of(&diagnostic.message));
+    diagnostic.at(place)
+}
+
+fn meaning(error: &DataFusionError, words: &Words) -> Diagnostic {
     let bound = error
         .diagnostic()
         .or_else(|| error.find_root().diagnostic());
@@ -108,12 +232,20 @@ fn wrong_arguments(message: &str, words: &Words) -> Option<Diagnostic> {
     } else {
         let reason = reason.strip_prefix("user-defined coercion failed with: ")?;
         let reason = reason.split(". No function matches").next()?;
+        // Some begin with the name themselves.
+        let reason = reason.strip_prefix(name).unwrap_or(reason).trim_start();
         format!("{name} {}", strip_prefixes(&sql_types(&first_line(reason))))
     };
-    let diagnostic = Diagnostic::new(Code::UnknownFunction, text)
-        .at(words.place(name))
-        .help("convert the arguments: CAST(x AS type)");
-    Some(diagnostic)
+    let diagnostic = Diagnostic::new(Code::UnknownFunction, text).at(words.place(name));
+    Some(called_so(diagnostic, name, words))
+}
+
+/// Tells how a function is called.
+fn called_so(diagnostic: Diagnostic, name: &str, words: &Words) -> Diagnostic {
+    match words.calls_of(name) {
+        Some(call) => diagnostic.help(call),
+        None => diagnostic.help("convert the arguments: CAST(x AS type)"),
+    }
 }
 
 fn own(error: &DataFusionError) -> Option<Diagnostic> {
@@ -197,6 +329,17 @@ fn unknown_column(
         .filter(|column| field.relation.is_none() || column.relation == field.relation)
         .map(|column| column.name.as_str());
     let candidates: Vec<&str> = candidates.collect();
+    if field.relation.is_none()
+        && words.is_quoted(&field.name)
+        && !candidates
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&field.name))
+    {
+        let text = field.name.replace('\'', "''");
+        return diagnostic
+            .help("names stand in double quotes, text in single quotes")
+            .suggest(format!("'{text}'"));
+    }
     match nearest(&field.name, candidates.iter().copied()) {
         Some(near) => {
             let replacement = match &field.relation {
@@ -232,12 +375,35 @@ fn planning(
 ) -> Diagnostic {
     let message = first_line(message);
     if let Some(name) = between(&message, "Invalid function '", "'") {
-        return Diagnostic::new(
+        let diagnostic = Diagnostic::new(
             Code::UnknownFunction,
             format!("function {name} does not exist"),
         )
-        .at(words.place(name).or(span))
-        .suggest_nearest(name, words.functions.iter().map(String::as_str));
+        .at(words.place(name).or(span));
+        return match stands_for(name, &words.functions) {
+            Some(Stands::Name(stands)) => diagnostic.suggest(stands),
+            Some(Stands::Form(stands)) => diagnostic.help(stands),
+            None => {
+                let names = words.functions.iter().map(String::as_str);
+                diagnostic.suggest_nearest(name, names)
+            }
+        };
+    }
+    if let Some(name) = between(&message, "nsupported binary operator: ", " ").or_else(|| {
+        message
+            .split_once("nsupported binary operator: ")
+            .map(|(_, name)| name)
+    }) {
+        let (sign, help) = operator(name);
+        let mut diagnostic = Diagnostic::new(
+            Code::Unsupported,
+            format!("operator {sign} is not available"),
+        )
+        .at(words.sign(sign).or(span));
+        if let Some(help) = help {
+            diagnostic = diagnostic.help(help);
+        }
+        return diagnostic;
     }
     if message.starts_with("Column in ") && message.contains("GROUP BY") {
         let column = between(&message, "While expanding wildcard, column \"", "\"")
@@ -285,7 +451,8 @@ fn planning(
                 sql_types(&message)
             ),
         };
-        return Diagnostic::new(Code::TypeMismatch, text).at(words.place(name).or(span));
+        let diagnostic = Diagnostic::new(Code::TypeMismatch, text).at(words.place(name).or(span));
+        return called_so(diagnostic, name, words);
     }
     if message.contains("Cannot coerce")
         || message.contains("incompatible types")
@@ -299,9 +466,14 @@ fn planning(
             "(",
         );
         let place = span.or_else(|| name.and_then(|name| words.place(name)));
-        return Diagnostic::new(Code::TypeMismatch, sql_types(&strip_prefixes(&message)))
-            .at(place)
-            .help("convert one of them: CAST(x AS type)");
+        // What the function takes is told by its call.
+        let text = message.split(". No function matches").next();
+        let text = sql_types(&strip_prefixes(text.unwrap_or(&message)));
+        let diagnostic = Diagnostic::new(Code::TypeMismatch, text).at(place);
+        return match name {
+            Some(name) => called_so(diagnostic, name, words),
+            None => diagnostic.help("convert one of them: CAST(x AS type)"),
+        };
     }
     if let Some(expr) = between(&message, "non-boolean predicate '", "'") {
         let data_type = message.rsplit("returning ").next().unwrap_or_default();
@@ -314,6 +486,48 @@ fn planning(
         let place = words.last_place(name).or_else(|| words.place("WHERE"));
         return Diagnostic::new(Code::TypeMismatch, text).at(span.or(place));
     }
+    if let Some(name) = between(&message, "Unsupported SQL type ", " ").or_else(|| {
+        message
+            .split_once("Unsupported SQL type ")
+            .map(|(_, name)| name)
+    }) {
+        let text = format!("there is no type {name}");
+        let head = name.split('(').next().unwrap_or(name);
+        return Diagnostic::new(Code::UnknownType, text)
+            .at(words.last_place(head).or(span))
+            .help("types are listed in docs/reference.md: TEXT, BIGINT, DOUBLE PRECISION, DECIMAL(p, s), BOOLEAN, TIMESTAMP …");
+    }
+    if let Some((_, name)) = message.split_once("Invalid qualifier ") {
+        let text = format!("there is no relation {name:?} in this query");
+        return Diagnostic::new(Code::UnknownRelation, text).at(words.place(name).or(span));
+    }
+    if message.contains("HAVING clause references") {
+        let text = "HAVING is about groups: it takes aggregates and columns of GROUP BY";
+        return Diagnostic::new(Code::Grouping, text)
+            .at(words.place("HAVING").or(span))
+            .help("WHERE filters rows");
+    }
+    if message.contains("dot access not supported") {
+        let name = between(&message, "value: \"", "\"").unwrap_or_default();
+        return Diagnostic::new(
+            Code::TypeMismatch,
+            format!("there is no field {name:?}: what stands before the dot has none"),
+        )
+        .at(words.last_place(name).or(span))
+        .help("only columns of type STRUCT have fields");
+    }
+    if message.contains("LIMIT") && span.is_none() {
+        let text = sql_types(&strip_prefixes(&message));
+        return Diagnostic::new(Code::Syntax, text).at(words.last_place("LIMIT"));
+    }
+    // What a parser's tree looks like inside is nobody's business.
+    let message = match [": Identifier(Ident", " Ident {", " Substring {"]
+        .iter()
+        .find_map(|tree| message.find(tree))
+    {
+        Some(at) => message[..at].to_owned(),
+        None => message,
+    };
     let mut diagnostic = Diagnostic::new(
         if message.contains("not implemented")
             || message.contains("not supported")
@@ -330,6 +544,23 @@ fn planning(
         diagnostic = diagnostic.help(help.message.clone());
     }
     diagnostic
+}
+
+/// An operator as it is written, by the parser's name of it, and what to write instead.
+fn operator(name: &str) -> (&str, Option<&'static str>) {
+    match name.trim_end_matches(['.', ',']) {
+        "PGOverlap" | "&&" => ("&&", Some("AND joins conditions")),
+        "Arrow" => ("->", None),
+        "LongArrow" => ("->>", None),
+        "HashArrow" => ("#>", None),
+        "HashLongArrow" => ("#>>", None),
+        "AtArrow" => ("@>", None),
+        "ArrowAt" => ("<@", None),
+        "PGStartsWith" => ("^@", Some("starts_with(text, prefix)")),
+        "Xor" | "XOR" => ("XOR", Some("(a OR b) AND NOT (a AND b)")),
+        "DoubleAnd" => ("&&", Some("AND joins conditions")),
+        other => (other, None),
+    }
 }
 
 fn first_line(message: &str) -> String {
@@ -383,6 +614,8 @@ fn sql_types(message: &str) -> String {
         ("Float64", "DOUBLE"),
         ("Float32", "REAL"),
         ("Date32", "DATE"),
+        ("Time64(µs)", "TIME"),
+        ("Boolean", "BOOLEAN"),
     ] {
         text = text.replace(arrow, sql);
     }

@@ -11,7 +11,7 @@ use super::dialect::StreamDialect;
 use super::keyword::{CLAUSES, is_keyword};
 use super::split::StatementText;
 use super::statement::{Name, Text};
-use crate::diagnostic::{Code, Diagnostic, Location, Span, nearest};
+use crate::diagnostic::{Code, Diagnostic, Lexemes, Location, Span, nearest};
 
 /// Operators of one expression without a comma between them. The planner's time grows with the square of it.
 const OPERATORS_MAX: usize = 500;
@@ -28,6 +28,9 @@ const WITH_HEIGHT: usize = 4;
 
 /// How deep parentheses and subqueries nest; sqlparser's own limit.
 const NESTING_MAX: usize = 50;
+
+/// A shorter word is a name, never a mistyped keyword.
+const SLIP_CHARS_MIN: usize = 3;
 
 /// `NOT NOT NOT …`: beyond its limit of nesting sqlparser takes a NOT for a name, so the row ends before.
 const NOTS_MAX: usize = 25;
@@ -212,10 +215,19 @@ impl Cursor {
         }
         let message = format!("unexpected {} after the end of the statement", self.found());
         let index = self.parser.index();
-        Err(self
+        let found = self
             .misplaced(index)
-            .or_else(|| self.typo_near(index))
-            .unwrap_or_else(|| Diagnostic::new(Code::Syntax, message).at(self.place())))
+            .or_else(|| self.comma_too_many(index))
+            .or_else(|| self.typo_near(index));
+        Err(found.unwrap_or_else(|| {
+            let diagnostic = Diagnostic::new(Code::Syntax, message).at(self.place());
+            match self.word_at(index) {
+                Some(word) if !is_keyword(word) => diagnostic.help(
+                    "a comma is missing before it, or the statement should have ended: statements end with ;",
+                ),
+                _ => diagnostic,
+            }
+        }))
     }
 
     /// The next token is none of `expected`.
@@ -238,6 +250,33 @@ impl Cursor {
         }
     }
 
+    /// One comma too many: before a keyword that ends a list, or at the end.
+    fn comma_too_many(&self, index: usize) -> Option<Diagnostic> {
+        const ENDS: &[&str] = &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "EMIT"];
+        // The parser may have taken the keyword for a name, and failed at what follows.
+        let comma = [index, index.checked_sub(1)?].into_iter().find_map(|at| {
+            let ends = match self.tokens.get(at).map(|token| &token.token) {
+                None | Some(Token::EOF | Token::SemiColon | Token::RParen) => true,
+                Some(_) => self
+                    .word_at(at)
+                    .is_some_and(|word| ENDS.iter().any(|end| word.eq_ignore_ascii_case(end))),
+            };
+            let comma = at.checked_sub(1)?;
+            let before = self.tokens.get(comma)?;
+            (ends && before.token == Token::Comma).then_some(comma)
+        })?;
+        let next = match self.word_at(comma + 1) {
+            Some(word) => format!(" before {}", word.to_uppercase()),
+            None => String::new(),
+        };
+        Some(
+            Diagnostic::new(Code::Syntax, format!("a comma too many{next}"))
+                .at(self.place_of(comma))
+                .help("take it away, or write what is missing behind it")
+                .suggest(""),
+        )
+    }
+
     fn found(&self) -> String {
         match self.peek() {
             Token::EOF => "the end of the statement".to_owned(),
@@ -255,13 +294,28 @@ impl Cursor {
         }
     }
 
-    /// All words and names with their places.
-    pub(super) fn all_words(&self) -> Vec<(String, Span)> {
-        let word = |token: &TokenWithSpan| match &token.token {
-            Token::Word(word) => Some((word.value.clone(), Span::from(token.span))),
-            _ => None,
-        };
-        self.tokens.iter().filter_map(word).collect()
+    /// All tokens with their places.
+    pub(super) fn lexemes(&self) -> Lexemes {
+        let mut lexemes = Lexemes::default();
+        for token in self.tokens.iter() {
+            let span = Span::from(token.span);
+            match &token.token {
+                Token::Word(word) => {
+                    if word.quote_style.is_some() {
+                        lexemes.quoted.push(word.value.clone());
+                    }
+                    lexemes.words.push((word.value.clone(), span));
+                }
+                Token::Number(text, _)
+                | Token::SingleQuotedString(text)
+                | Token::EscapedStringLiteral(text) => lexemes.literals.push((text.clone(), span)),
+                Token::DollarQuotedString(text) => {
+                    lexemes.literals.push((text.value.clone(), span));
+                }
+                sign => lexemes.signs.push((sign.to_string(), span)),
+            }
+        }
+        lexemes
     }
 
     /// Names in parentheses.
@@ -316,7 +370,11 @@ impl Cursor {
         {
             return inner;
         }
-        if let Some(diagnostic) = self.misplaced(index).or_else(|| self.typo_near(index)) {
+        let found = self
+            .misplaced(index)
+            .or_else(|| self.comma_too_many(index))
+            .or_else(|| self.typo_near(index));
+        if let Some(diagnostic) = found {
             return diagnostic;
         }
         let message = message
@@ -347,14 +405,57 @@ impl Cursor {
         Some(found.unwrap_or_else(|| inner.unexpected(&[")"])))
     }
 
-    /// Clauses of ours that stand where they have no meaning.
+    /// Windows as Flink (`TABLE(TUMBLE(TABLE t, …))`) and ksqlDB (`WINDOW TUMBLING (…)`) have them, around `index`.
+    fn foreign_window(&self, index: usize) -> Option<Diagnostic> {
+        const HELP: &str = "a window stands in FROM: FROM TUMBLE(t, ts, INTERVAL '1 minute') GROUP BY window_start, …";
+        let upper = |at: usize| self.word_at(at).map(str::to_ascii_uppercase);
+        let from = index.saturating_sub(3);
+        for at in from..=index {
+            let (Some(word), next) = (upper(at), upper(at + 1)) else {
+                continue;
+            };
+            let ksql = word == "WINDOW"
+                && matches!(next.as_deref(), Some("TUMBLING" | "HOPPING" | "SESSION"));
+            let flink = matches!(word.as_str(), "TUMBLE" | "HOP" | "CUMULATE" | "SESSION")
+                && self.tokens.get(at + 1).map(|token| &token.token) == Some(&Token::LParen)
+                && upper(at + 2).as_deref() == Some("TABLE");
+            if ksql || flink {
+                let (whose, end) = if ksql {
+                    ("ksqlDB's", at + 1)
+                } else {
+                    ("Flink's", at)
+                };
+                let place = self.place_of(at).to(self.place_of(end));
+                let message = format!("windows are not written {whose} way");
+                return Some(
+                    Diagnostic::new(Code::Unsupported, message)
+                        .at(place)
+                        .help(HELP),
+                );
+            }
+        }
+        None
+    }
+
+    /// Clauses of ours that stand where they have no meaning, and those of others.
     fn misplaced(&self, index: usize) -> Option<Diagnostic> {
+        if let Some(window) = self.foreign_window(index) {
+            return Some(window);
+        }
         let word = self.word_at(index)?.to_ascii_uppercase();
         let next = self
             .word_at(index + 1)
             .map(str::to_ascii_uppercase)
             .unwrap_or_default();
         let at = self.place_of(index);
+        if matches!(word.as_str(), "ORDER" | "GROUP") && next != "BY" {
+            let message = format!("{word} without BY");
+            return Some(
+                Diagnostic::new(Code::Syntax, message)
+                    .at(at)
+                    .suggest(format!("{word} BY")),
+            );
+        }
         match (word.as_str(), next.as_str()) {
             ("EMIT", _) => Some(
                 Diagnostic::new(Code::Syntax, "EMIT cannot stand inside of a subquery")
@@ -392,10 +493,15 @@ impl Cursor {
             let Some(word) = self.word_at(candidate) else {
                 continue;
             };
-            if is_keyword(word) {
+            if is_keyword(word) || word.chars().count() < SLIP_CHARS_MIN {
                 continue;
             }
-            if let Some(near) = nearest(word, CLAUSES.iter().copied()) {
+            // Most short words are names: only one slip makes them keywords.
+            let near = nearest(word, CLAUSES.iter().copied()).filter(|near| {
+                word.chars().count() > 5
+                    || strsim::osa_distance(&word.to_lowercase(), &near.to_lowercase()) <= 1
+            });
+            if let Some(near) = near {
                 return Some(
                     Diagnostic::new(Code::Keyword, format!("{word} is not a keyword"))
                         .at(self.place_of(candidate))
@@ -675,7 +781,18 @@ fn split_location(text: &str) -> (&str, Option<TokenLocation>) {
 pub(super) fn list(words: &[&str]) -> String {
     match words {
         [] => String::new(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+        [one] => sign(one),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(|word| sign(word)).collect();
+            format!("{} or {}", first.join(", "), sign(last))
+        }
     }
+}
+
+/// A sign in quotes, or it could not be told from the sentence around it.
+fn sign(word: &str) -> String {
+    if word.chars().all(|char| char.is_ascii_punctuation()) {
+        return format!("'{word}'");
+    }
+    word.to_owned()
 }

@@ -22,7 +22,7 @@ mod tests;
 use cursor::{Cursor, Parsed};
 use statement::Statement;
 
-use crate::diagnostic::Span;
+use crate::diagnostic::Lexemes;
 
 pub use keyword::keywords;
 pub use split::{StatementText, is_complete, split_statements};
@@ -43,10 +43,10 @@ pub fn setting(text: &StatementText<'_>) -> Option<(String, String)> {
     }
 }
 
-/// The words of a statement and their places, for errors that only name a thing. None where the text has no tokens.
-pub(crate) fn words(text: &StatementText<'_>) -> Vec<(String, Span)> {
+/// The tokens of a statement and their places, for errors that only name a thing. None where the text has no tokens.
+pub(crate) fn words(text: &StatementText<'_>) -> Lexemes {
     Cursor::new(text)
-        .map(|cursor| cursor.all_words())
+        .map(|cursor| cursor.lexemes())
         .unwrap_or_default()
 }
 
@@ -89,6 +89,76 @@ fn statement(cursor: &mut Cursor) -> Parsed<Statement> {
             "ALTER",
             "DROP the object and CREATE it again",
         )),
-        _ => Err(cursor.unexpected(keyword::STATEMENTS)),
+        other => {
+            let known = FOREIGN.iter().find(|(word, _)| *word == other);
+            match known {
+                Some((word, help)) => Err(show::unavailable(cursor, word, help)),
+                None => Err(cursor.unexpected(keyword::STATEMENTS)),
+            }
+        }
     }
 }
+
+/// Statements of other systems, and what stands for them here.
+const FOREIGN: &[(&str, &str)] = &[
+    (
+        "ANALYZE",
+        "there are no statistics to keep: plans need none",
+    ),
+    (
+        "BEGIN",
+        "each statement is carried out whole or not at all; there is no transaction to begin",
+    ),
+    ("CALL", "there are no procedures: SELECT calls functions"),
+    (
+        "COMMIT",
+        "each statement is carried out whole or not at all; there is no transaction to end",
+    ),
+    (
+        "COPY",
+        "INSERT INTO t VALUES …, or thalweg produce, writes rows; thalweg sql -o csv -c 'SELECT …' takes them out",
+    ),
+    ("DECLARE", "SELECT … EMIT CHANGES follows a query"),
+    (
+        "FETCH",
+        "SELECT … LIMIT n, or SELECT … EMIT CHANGES LIMIT n",
+    ),
+    ("GRANT", "who may do what is told by ACLs of topics"),
+    (
+        "MERGE",
+        "INSERT INTO a table with a primary key replaces the row of that key",
+    ),
+    ("PAUSE", "a view runs until DROP MATERIALIZED VIEW"),
+    ("PREPARE", "write the values into the statement"),
+    (
+        "PRINT",
+        "thalweg consume TOPIC prints records as they are; SELECT reads them as rows",
+    ),
+    (
+        "REPLACE",
+        "INSERT INTO a table with a primary key replaces the row of that key",
+    ),
+    ("RESUME", "a view runs until DROP MATERIALIZED VIEW"),
+    ("REVOKE", "who may do what is told by ACLs of topics"),
+    (
+        "ROLLBACK",
+        "each statement is carried out whole or not at all; there is no transaction to end",
+    ),
+    (
+        "START",
+        "each statement is carried out whole or not at all; there is no transaction to begin",
+    ),
+    (
+        "TERMINATE",
+        "DROP MATERIALIZED VIEW ends a view and removes it",
+    ),
+    (
+        "TRUNCATE",
+        "DELETE FROM t empties a table; DROP and thalweg topic delete remove a source and its topic",
+    ),
+    ("USE", "there is one catalog, so there is none to choose"),
+    (
+        "VACUUM",
+        "compaction and retention of topics run by themselves: thalweg topic alter",
+    ),
+];

@@ -1,11 +1,14 @@
 //! Queries with their trailing clauses, and the statements built around one: SELECT, SUBSCRIBE, INSERT, DELETE.
 
-use sqlparser::ast::{Expr, LimitClause, Query, SetExpr, Value};
+use sqlparser::ast::{
+    Expr, JoinConstraint, JoinOperator, LimitClause, Query, SetExpr, Spanned, TableFactor,
+    TableWithJoins, Value,
+};
 use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed, made_up, made_up_name};
 use super::statement::{Delete, Emit, Insert, Late, QueryClauses, Select, Statement};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Span};
 
 pub(super) fn select(cursor: &mut Cursor) -> Parsed<Statement> {
     let query = clauses(cursor)?;
@@ -100,8 +103,62 @@ fn check_body(query: &Query, start: crate::diagnostic::Span) -> Parsed<()> {
         SetExpr::Select(_)
         | SetExpr::Query(_)
         | SetExpr::SetOperation { .. }
-        | SetExpr::Values(_) => Ok(()),
+        | SetExpr::Values(_) => check_select(&query.body),
         _ => Err(Diagnostic::new(Code::Unsupported, "only a SELECT can stand here").at(start)),
+    }
+}
+
+/// What is parsed and would be taken for something that nobody means: TOP, and a JOIN that says of no pair why.
+fn check_select(body: &SetExpr) -> Parsed<()> {
+    match body {
+        SetExpr::SetOperation { left, right, .. } => {
+            check_select(left)?;
+            check_select(right)
+        }
+        SetExpr::Query(query) => check_select(&query.body),
+        SetExpr::Select(select) => {
+            if select.top.is_some() {
+                let at = Span::known(select.select_token.0.span);
+                return Err(Diagnostic::new(Code::Unsupported, "TOP is not available")
+                    .at(at)
+                    .help("LIMIT n at the end of the query takes the first n rows"));
+            }
+            select.from.iter().try_for_each(check_joins)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_joins(from: &TableWithJoins) -> Parsed<()> {
+    check_relation(&from.relation)?;
+    for join in &from.joins {
+        check_relation(&join.relation)?;
+        let (JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)) = &join.join_operator
+        else {
+            continue;
+        };
+        if matches!(constraint, JoinConstraint::None) {
+            return Err(Diagnostic::new(Code::Syntax, "a JOIN without ON")
+                .at(Span::known(join.relation.span()))
+                .help("ON a.column = b.column or USING (column) says which rows go together; CROSS JOIN is each with each"));
+        }
+    }
+    Ok(())
+}
+
+fn check_relation(relation: &TableFactor) -> Parsed<()> {
+    match relation {
+        TableFactor::Derived { subquery, .. } => check_select(&subquery.body),
+        TableFactor::NestedJoin {
+            table_with_joins, ..
+        } => check_joins(table_with_joins),
+        _ => Ok(()),
     }
 }
 

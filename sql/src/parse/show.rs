@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, Parsed};
 use super::query::clauses;
 use super::statement::{Explain, Show, Statement, Text};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, nearest};
 
 pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("EXPLAIN")?;
@@ -32,7 +32,16 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
             ));
         }
         _ if cursor.peek() == &Token::LParen => Explain::Query(Box::new(clauses(cursor)?)),
-        _ => Explain::Object(cursor.name("a query, WHY or the name of a view")?),
+        word => {
+            let at = cursor.place();
+            let near = nearest(word, ["WHY", "SELECT", "CREATE"]);
+            let name = cursor.name("a query, WHY or the name of a view")?;
+            if let Some(near) = near.filter(|_| !cursor.at_end()) {
+                let message = format!("{} is not a keyword", name.written);
+                return Err(Diagnostic::new(Code::Keyword, message).at(at).suggest(near));
+            }
+            Explain::Object(name)
+        }
     };
     Ok(Statement::Explain(Box::new(explain)))
 }
@@ -58,6 +67,9 @@ pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
             cursor.advance();
             Show::Views
         }
+        word if let Some((_, help)) = FOREIGN_LISTS.iter().find(|(other, _)| *other == word) => {
+            return Err(unavailable(cursor, &format!("SHOW {word}"), help));
+        }
         _ => {
             return Err(cursor.unexpected(&[
                 "SOURCES",
@@ -71,8 +83,53 @@ pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
         }
     };
     cursor.advance();
+    if matches!(
+        cursor.word_ahead(0).as_str(),
+        "LIKE" | "FROM" | "IN" | "WHERE"
+    ) {
+        let help = "without it all are listed; in the shell \\df TEXT finds functions, and Tab completes names";
+        return Err(unavailable(cursor, "a filter of SHOW", help));
+    }
     Ok(Statement::Show(show))
 }
+
+/// Lists of other systems, and what stands for them here.
+const FOREIGN_LISTS: &[(&str, &str)] = &[
+    (
+        "ALL",
+        "thalweg config show lists the settings of the server",
+    ),
+    (
+        "CATALOGS",
+        "there is one catalog: SHOW SOURCES, SHOW TABLES, SHOW VIEWS",
+    ),
+    ("COLUMNS", "DESCRIBE t lists the columns of t"),
+    ("CONNECTORS", "thalweg connect list lists connectors"),
+    (
+        "DATABASES",
+        "there is one catalog: SHOW SOURCES, SHOW TABLES, SHOW VIEWS",
+    ),
+    ("FIELDS", "DESCRIBE t lists the columns of t"),
+    ("INDEX", "the key of a table is its index: DESCRIBE t"),
+    ("INDEXES", "the key of a table is its index: DESCRIBE t"),
+    ("PROCESSLIST", "SHOW JOBS lists what runs"),
+    (
+        "PROPERTIES",
+        "thalweg config show lists the settings of the server",
+    ),
+    (
+        "SCHEMAS",
+        "there is one catalog: SHOW SOURCES, SHOW TABLES, SHOW VIEWS",
+    ),
+    (
+        "SINKS",
+        "a view writes to a topic of its own name: SHOW VIEWS; thalweg connect list lists connectors",
+    ),
+    (
+        "VARIABLES",
+        "thalweg config show lists the settings of the server",
+    ),
+];
 
 pub(super) fn describe(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.advance();

@@ -18,6 +18,7 @@ use connect_sandbox::{Module, Sandbox};
 use futures::future::join_all;
 use log_api::{Log, OffsetSpec, TopicPartition};
 use parking_lot::RwLock;
+use sqlparser::ast::{SetExpr, Spanned};
 use streams::{CommitInfo, Engine};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -39,7 +40,7 @@ use crate::catalog::{
     bind_relation,
 };
 use crate::config::SqlConfig;
-use crate::diagnostic::{Code, Diagnostic, Words};
+use crate::diagnostic::{Code, Diagnostic, Span, Words};
 use crate::parse::statement::{Delete, Emit, Insert, QueryClauses, Statement};
 use crate::parse::{StatementText, parse, split_statements, words};
 use crate::plan::{Library, floats_in, view};
@@ -236,21 +237,53 @@ impl Inner {
             return Err(self.gone());
         }
         let statement = parse(text)?;
-        let words = Words::new(words(text), self.library.function_names(&self.objects()));
+        let objects = self.objects();
+        let signatures = objects.functions().map(|function| function.signature());
+        let words = Words::new(words(text), self.library.function_names(&objects))
+            .with_signatures(signatures.collect());
         let context = StatementContext {
             text,
             words,
             now_ms: now_ms(),
         };
-        match &statement {
-            Statement::CreateRelation(create) => self.create_relation(create, &context).await,
-            Statement::CreateView(create) => self.create_view(create, session, &context).await,
-            Statement::CreateFunction(create) => self.create_function(create, &context).await,
-            Statement::Drop(drop) => self.drop_object(drop, &context).await,
-            Statement::Insert(insert) => self.insert(insert, session, &context).await,
-            Statement::Delete(delete) => self.delete(delete, session, &context).await,
-            Statement::Select(select) => self.select(&select.query, session, &context).await,
-            Statement::Explain(what) => self.explain(what, &context).await,
+        let done = self.carry_out(&statement, session, &context).await;
+        match done {
+            Err(error) if error.code == Code::UnknownRelation.number() => {
+                Err(self.with_topic(error).await)
+            }
+            done => done,
+        }
+    }
+
+    /// Says of a name that is no relation's that it is a topic's, where it is.
+    async fn with_topic(&self, error: Diagnostic) -> Diagnostic {
+        let Some(name) = error.message.split('"').nth(1).map(str::to_owned) else {
+            return error;
+        };
+        match self.log.admin().describe_topic(&name).await {
+            Ok(Some(_)) => error.help(format!(
+                "there is a topic of this name: CREATE SOURCE {name} (column TYPE, …) WITH (topic = '{name}') makes it readable"
+            )),
+            // A name that cannot be a topic's, or a log that does not answer: the error stands.
+            Ok(None) | Err(_) => error,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        statement: &Statement,
+        session: &mut Session,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
+        match statement {
+            Statement::CreateRelation(create) => self.create_relation(create, context).await,
+            Statement::CreateView(create) => self.create_view(create, session, context).await,
+            Statement::CreateFunction(create) => self.create_function(create, context).await,
+            Statement::Drop(drop) => self.drop_object(drop, context).await,
+            Statement::Insert(insert) => self.insert(insert, session, context).await,
+            Statement::Delete(delete) => self.delete(delete, session, context).await,
+            Statement::Select(select) => self.select(&select.query, session, context).await,
+            Statement::Explain(what) => self.explain(what, context).await,
             Statement::Show(show) => self.show(*show).await,
             Statement::ShowCreate(name) => self.show_create(name),
             Statement::Describe(name) => self.describe(name),
@@ -454,9 +487,9 @@ impl Inner {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
         let written = target.insert(schema, rows, &places).await;
-        let count = written.map_err(|error| match error.span {
-            Some(_) => error,
-            None => error.at(insert.table.span),
+        let count = written.map_err(|error| {
+            let place = place_of_row(&error, insert, context);
+            error.at(place)
         })?;
         let message = format!("inserted {count} {}", plural_rows(count));
         Ok(with_notices(message, &notices))
@@ -655,6 +688,36 @@ impl Inner {
     pub(super) fn forget_broken(&self, name: &str) {
         self.broken.write().remove(name);
     }
+}
+
+/// Where an error of an INSERT stands: at what it quotes, at the row that has too many or too few values, at the table.
+fn place_of_row(
+    error: &Diagnostic,
+    insert: &Insert,
+    context: &StatementContext<'_>,
+) -> Option<Span> {
+    if error.span.is_some() {
+        return error.span;
+    }
+    let quoted = context.words.quoted_in(&error.message);
+    let null = || {
+        context
+            .words
+            .only_null()
+            .filter(|_| error.sqlstate == "23502")
+    };
+    let row = || match &*insert.query.body {
+        SetExpr::Values(values) if error.sqlstate == "42601" => {
+            let row = values.rows.first()?;
+            let spans: Vec<_> = row
+                .iter()
+                .filter_map(|value| Span::known(value.span()))
+                .collect();
+            Some(spans.first()?.to(*spans.last()?))
+        }
+        _ => None,
+    };
+    quoted.or_else(null).or_else(row).or(insert.table.span)
 }
 
 /// A statement that was carried out over what could be read.

@@ -1,7 +1,8 @@
-//! The built-in functions: for completion, `\df` and the guide; a test runs every example.
+//! The built-in functions: for completion, `\df`, errors about calls, and the guide; a test runs every example.
 
 /// One function.
-pub(crate) struct Function {
+#[derive(Debug)]
+pub struct Function {
     /// Its name.
     pub name: &'static str,
     /// What it takes.
@@ -36,7 +37,7 @@ const fn aggregate(name: &'static str, takes: &'static str, what: &'static str) 
 }
 
 /// The functions that people look for, by subject. Aggregates are those that views can keep.
-pub(crate) const FUNCTIONS: &[Function] = &[
+pub const FUNCTIONS: &[Function] = &[
     aggregate(
         "count",
         "* | [DISTINCT] x",
@@ -259,7 +260,7 @@ mod tests {
                 example.unwrap_or_default()
             );
         }
-        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md");
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
         let guide = std::fs::read_to_string(guide).expect("the reference");
         assert!(
             guide.contains(&expected),
