@@ -4,12 +4,14 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
+mod completions;
 mod config;
 mod config_show;
 mod connect;
 mod consume;
 #[expect(clippy::print_stdout, reason = "it is watched, not piped")]
 mod demo;
+mod doctor;
 mod exit;
 mod explain;
 mod figures;
@@ -27,7 +29,7 @@ mod topic;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -74,6 +76,10 @@ enum Command {
     Config(Configured<config_show::ConfigCommandArgs>),
     /// Tell what an error code means and what to do
     Explain(explain::ExplainArgs),
+    /// Look at a data folder: what is wrong with it, and what to do
+    Doctor(Configured<doctor::DoctorArgs>),
+    /// Print the completions of a shell: bash, zsh, fish, elvish, powershell
+    Completions(completions::CompletionsArgs),
 }
 
 /// A command that reads the configuration.
@@ -98,17 +104,38 @@ fn main() -> ExitCode {
         Command::Connect(args) => connect::run(args),
         Command::Config(command) => config_show::run(&command.config, command.args),
         Command::Explain(args) => explain::run(args),
+        Command::Doctor(command) => doctor::run(&command.config, &command.args),
+        Command::Completions(args) => completions::run(&args, Arguments::command()),
     };
     exit::code(result)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::ValueEnum;
+
+    use super::*;
 
     /// Two flags of one name would end the program only where their command is used.
     #[test]
     fn the_command_line_is_consistent() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_shell_completes_every_command() {
+        for shell in ["bash", "zsh", "fish"] {
+            let shell = clap_complete::Shell::from_str(shell, true).expect("a shell");
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "thalweg", &mut script);
+            let script = String::from_utf8(script).expect("text");
+            for command in Arguments::command().get_subcommands() {
+                assert!(
+                    script.contains(command.get_name()),
+                    "{shell}: {}",
+                    command.get_name()
+                );
+            }
+        }
     }
 }

@@ -32,6 +32,7 @@ use crate::presence;
 use crate::screen;
 use crate::start::{self, Running};
 pub(crate) use client::{Client, Next, Outcome, Row, Rows};
+use interactive::Flow;
 use output::{Kept, Output, View};
 use progress::Progress;
 pub(crate) use table::{Listing, hanging, table};
@@ -208,8 +209,22 @@ impl Session {
         }
     }
 
-    /// Runs statements in order; the first error or Ctrl-C ends it.
+    /// Runs statements and commands of the shell in order; the first error or Ctrl-C ends it.
     async fn script(&mut self, text: &str) -> Result<()> {
+        for part in parts(text) {
+            match part {
+                Part::Statements(text) => self.run_all(&text).await?,
+                Part::Command(line) => {
+                    if self.line(line).await? == Flow::Leave {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_all(&mut self, text: &str) -> Result<()> {
         let statements = sql::split_statements(text);
         for (index, statement) in statements.iter().enumerate() {
             match self.statement(text, statement).await? {
@@ -284,6 +299,39 @@ impl Session {
     }
 }
 
+/// What a script is made of.
+#[derive(Debug, PartialEq, Eq)]
+enum Part<'a> {
+    /// Statements, at the lines where they stand in the whole: what comes before is blank.
+    Statements(String),
+    /// A line that begins with a backslash.
+    Command(&'a str),
+}
+
+/// Cuts a script at the commands of the shell: lines that begin with a backslash where no statement is open.
+fn parts(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let (mut statements, mut begun) = (String::new(), false);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let command =
+            line.trim_start().starts_with('\\') && (!begun || sql::is_complete(statements.trim()));
+        if !command {
+            begun |= !line.trim().is_empty();
+            statements.push_str(line);
+            continue;
+        }
+        if begun {
+            parts.push(Part::Statements(std::mem::take(&mut statements)));
+        }
+        parts.push(Part::Command(line.trim()));
+        (statements, begun) = ("\n".repeat(number + 1), false);
+    }
+    if begun {
+        parts.push(Part::Statements(statements));
+    }
+    parts
+}
+
 /// Whether the answer is lines to be read, not rows: a plan, an explanation, a statement.
 fn is_prose(statement: &str) -> bool {
     let mut words = statement.split_whitespace().map(str::to_uppercase);
@@ -291,5 +339,28 @@ fn is_prose(statement: &str) -> bool {
         Some("EXPLAIN") => true,
         Some("SHOW") => words.next().as_deref() == Some("CREATE"),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_stand_between_statements_and_lines_keep_their_numbers() {
+        let text = "\\x on\nSELECT 1;\n  \\timing\nSELECT\n '\\q'\n;\n";
+        assert_eq!(
+            parts(text),
+            [
+                Part::Command("\\x on"),
+                Part::Statements("\nSELECT 1;\n".to_owned()),
+                Part::Command("\\timing"),
+                Part::Statements("\n\n\nSELECT\n '\\q'\n;\n".to_owned()),
+            ]
+        );
+        // Inside of a statement a line may begin with anything.
+        let open = "SELECT '\n\\q\n';";
+        assert_eq!(parts(open), [Part::Statements(open.to_owned())]);
+        assert_eq!(parts("\n \n"), []);
     }
 }
