@@ -32,7 +32,8 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr as SqlExpr, Query, Value, visit_expressions_mut,
+    AccessExpr, BinaryOperator, Expr as SqlExpr, FunctionArguments, ObjectNamePart, Query, Value,
+    visit_expressions_mut,
 };
 use streams::{is_json, is_json_text, json_array};
 
@@ -118,6 +119,7 @@ pub(crate) fn documents(values: &ArrayRef) -> BoundResult<ArrayRef> {
 pub(super) fn name_dots(query: &mut Query) {
     let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
         if let SqlExpr::CompoundFieldAccess { root, access_chain } = expr {
+            word_as_name(root);
             let is_name = |expr: &SqlExpr| {
                 matches!(
                     expr,
@@ -126,6 +128,9 @@ pub(super) fn name_dots(query: &mut Query) {
             };
             let mut behind = !is_name(root);
             for access in access_chain {
+                if let AccessExpr::Dot(name) = access {
+                    word_as_name(name);
+                }
                 match access {
                     AccessExpr::Dot(name) if behind => {
                         if let SqlExpr::Identifier(ident) = name {
@@ -143,6 +148,16 @@ pub(super) fn name_dots(query: &mut Query) {
         }
         ControlFlow::Continue(())
     });
+}
+
+/// `user.name`: in front of a dot or behind one, what PostgreSQL has as a function without parentheses is a name.
+fn word_as_name(expr: &mut SqlExpr) {
+    if let SqlExpr::Function(function) = &*expr
+        && matches!(function.args, FunctionArguments::None)
+        && let Some(ident) = function.name.0.last().and_then(ObjectNamePart::as_ident)
+    {
+        *expr = SqlExpr::Identifier(ident.clone());
+    }
 }
 
 /// How much of a bad document an error quotes.
