@@ -3,8 +3,6 @@
 //! `k = 1`, `k IN (1, 2)` and both of several columns, joined by AND, name keys where they name every column of the key. The
 //! condition itself is applied to what is found, so that what is named here may be more, never less.
 
-use std::sync::Arc;
-
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result as BoundResult, ScalarValue};

@@ -39,10 +39,7 @@ fn numbered_below(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
         if skip == 0 {
             return Ok(Transformed::no(plan));
         }
-        let end = match limit.fetch {
-            Some(_) => Some(skip.saturating_add(fetch)),
-            None => None,
-        };
+        let end = limit.fetch.as_ref().map(|_| skip.saturating_add(fetch));
         match ordered(&limit.input, skip, end)? {
             Some(numbered) => Ok(Transformed::yes(numbered)),
             None => Ok(Transformed::no(plan)),
