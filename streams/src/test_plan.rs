@@ -407,11 +407,11 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<String> {
             let cells = batch.columns().iter().map(|column| {
                 if column.is_null(row) {
                     return "~".to_owned();
-                    DataType::Boolean => column.as_boolean().value(row).to_string(),
                 }
                 match column.data_type() {
                     DataType::Utf8View => column.as_string_view().value(row).to_owned(),
                     DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+                    DataType::Boolean => column.as_boolean().value(row).to_string(),
                     DataType::Float64 => column
                         .as_primitive::<arrow::datatypes::Float64Type>()
                         .value(row)
