@@ -12,6 +12,7 @@
 
 mod sink;
 mod source;
+mod tls;
 
 pub use sink::PostgresSink;
 pub use source::PostgresSource;

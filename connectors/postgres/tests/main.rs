@@ -6,3 +6,4 @@
 mod postgres;
 mod sink;
 mod source;
+mod tls;

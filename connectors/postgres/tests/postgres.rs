@@ -4,8 +4,9 @@
 //! PostgreSQL refuses to run as root: then its programs run as user `postgres` (through `setpriv`), and the folder is
 //! that user's. Its programs are looked for in `PG_BIN`, in Debian's folders, and in `PATH`.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -14,12 +15,24 @@ use tempfile::TempDir;
 /// Attempts at a free port: another program may take it before the server does.
 const PORTS_TRIED_MAX: usize = 5;
 
+/// What a server needs to offer encryption, in PEM, and who may connect.
+pub struct Seal {
+    /// Its certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// Who signs certificates of clients.
+    pub authority: String,
+    /// `pg_hba.conf`.
+    pub hba: String,
+}
+
 /// A running server.
 pub struct Postgres {
     folder: TempDir,
     bin: PathBuf,
     owner: Option<(u32, u32)>,
-    settings: &'static str,
+    settings: String,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
 }
@@ -31,7 +44,35 @@ impl Postgres {
     }
 
     /// As [`Postgres::start`], with further settings: `-c name=value`.
-    pub fn start_with(settings: &'static str) -> Self {
+    pub fn start_with(settings: &str) -> Self {
+        let mut server = Self::made(settings);
+        server.run_at_a_free_port();
+        server
+    }
+
+    /// As [`Postgres::start_with`]; connections may be encrypted.
+    pub fn start_sealed(settings: &str, seal: &Seal) -> Self {
+        let mut server = Self::made(settings);
+        for (name, text) in [
+            ("server.crt", &seal.certificate),
+            ("server.key", &seal.key),
+            ("root.crt", &seal.authority),
+            ("pg_hba.conf", &seal.hba),
+        ] {
+            let path = Path::new(&server.data()).join(name);
+            std::fs::write(&path, text).expect("the folder can be written");
+            // The server takes no key that others may read.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+            if let Some((uid, gid)) = server.owner {
+                chown(&path, Some(uid), Some(gid)).expect("root may give files away");
+            }
+        }
+        server.settings += " -c ssl=on -c ssl_ca_file=root.crt";
+        server.run_at_a_free_port();
+        server
+    }
+
+    fn made(settings: &str) -> Self {
         let bin = bin_folder();
         let folder = tempfile::Builder::new()
             .prefix("pg-")
@@ -43,11 +84,11 @@ impl Postgres {
         if let Some((uid, gid)) = owner {
             chown(folder.path(), Some(uid), Some(gid)).expect("root may give folders away");
         }
-        let mut server = Self {
+        let server = Self {
             folder,
             bin,
             owner,
-            settings,
+            settings: settings.to_owned(),
             port: 0,
         };
         let data = server.data();
@@ -66,9 +107,12 @@ impl Postgres {
                 "-N",
             ],
         );
-        let started = (0..PORTS_TRIED_MAX).any(|_| server.try_start());
-        assert!(started, "PostgreSQL did not start: {}", server.log());
         server
+    }
+
+    fn run_at_a_free_port(&mut self) {
+        let started = (0..PORTS_TRIED_MAX).any(|_| self.try_start());
+        assert!(started, "PostgreSQL did not start: {}", self.log());
     }
 
     /// Stops the server at once, as a crash would.

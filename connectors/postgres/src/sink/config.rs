@@ -7,6 +7,7 @@ use connect_api::{
 use super::cell::Decimals;
 use super::row::{TableFormat, column_issue};
 use super::url;
+use crate::tls::Encryption;
 
 /// What a record does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,7 @@ fn fields_of(items: Vec<String>) -> Vec<(Option<String>, String)> {
 #[derive(Debug, Clone)]
 pub(super) struct SinkConfig {
     pub(super) connection: tokio_postgres::Config,
+    pub(super) encryption: Encryption,
     pub(super) insert_mode: InsertMode,
     pub(super) key_mode: KeyMode,
     pub(super) key_fields: Vec<String>,
@@ -65,9 +67,9 @@ pub(super) struct SinkConfig {
     pub(super) table_format: TableFormat,
     pub(super) fields: FieldLists,
     pub(super) batch_size: usize,
+    pub(super) decimals: Decimals,
 }
 
-    pub(super) decimals: Decimals,
 pub(super) fn def() -> ConfigDef {
     connection(ConfigDef::new())
         .with(
@@ -158,8 +160,6 @@ pub(super) fn def() -> ConfigDef {
             "Fields of the value that become no columns, as field or topic:field.",
         ))
         .with(
-            ConfigKey::optional("batch.size", ConfigType::Int, Some("2000"), "At most this many rows in one statement.")
-        .with(
             ConfigKey::optional(
                 "decimal.handling.mode",
                 ConfigType::String,
@@ -170,6 +170,8 @@ pub(super) fn def() -> ConfigDef {
             .rule(Rule::OneOf(&["precise", "string"]))
             .importance(Importance::Low),
         )
+        .with(
+            ConfigKey::optional("batch.size", ConfigType::Int, Some("2000"), "At most this many rows in one statement.")
                 .rule(Rule::Between(1, 100_000))
                 .importance(Importance::Low),
         )
@@ -180,7 +182,8 @@ fn connection(def: ConfigDef) -> ConfigDef {
         ConfigKey::required(
             "connection.url",
             ConfigType::String,
-            "jdbc:postgresql://host:port/database or postgresql://user@host:port/database.",
+            "jdbc:postgresql://host:port/database or postgresql://user@host:port/database; sslmode, sslrootcert, sslcert and \
+             sslkey may follow behind a question mark.",
         )
         .rule(Rule::NotEmpty)
         .width(Width::Long),
@@ -209,7 +212,7 @@ fn connection(def: ConfigDef) -> ConfigDef {
 impl SinkConfig {
     pub(super) fn parse(map: &ConfigMap) -> Result<Self, ConnectError> {
         let config = def().parse(map)?;
-        let mut connection = url::parse(config.string("connection.url"))
+        let (mut connection, encryption) = url::parse(config.string("connection.url"))
             .map_err(|reason| ConnectError::config("connection.url", reason))?;
         if let Some(user) = config.get("connection.username") {
             connection.user(user);
@@ -263,6 +266,7 @@ impl SinkConfig {
             .map_err(|reason| ConnectError::config("collection.name.format", reason))?;
         Ok(Self {
             connection,
+            encryption,
             insert_mode,
             key_mode,
             key_fields,
@@ -274,11 +278,11 @@ impl SinkConfig {
                 exclude: fields_of(config.list("field.exclude.list")),
             },
             batch_size: config.count("batch.size"),
-        })
-    }
-}
             decimals: match config.get("decimal.handling.mode") {
                 Some("precise") => Decimals::Precise,
                 Some(_) => Decimals::Text,
                 None => Decimals::Unsaid,
             },
+        })
+    }
+}

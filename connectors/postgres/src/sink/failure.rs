@@ -6,6 +6,8 @@ use std::io;
 use connect_api::ConnectError;
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::tls::{self, HandshakeError};
+
 /// An error of the database, classified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
@@ -65,6 +67,15 @@ pub(super) fn of_definition(error: tokio_postgres::Error) -> Failure {
     }
 }
 
+/// What tokio-postgres says of a server that answers the request for encryption with no.
+const NO_TLS: &str = "server does not support TLS";
+
+/// Whether a connection failed because it was to be encrypted.
+pub(super) fn is_of_encryption(error: &tokio_postgres::Error) -> bool {
+    let cause = error.source();
+    cause.is_some_and(|cause| cause.is::<HandshakeError>() || cause.to_string() == NO_TLS)
+}
+
 /// A connection that was not made.
 pub(super) fn of_connecting(error: tokio_postgres::Error) -> ConnectError {
     match Failure::from(error) {
@@ -82,10 +93,27 @@ pub(super) fn of_connecting(error: tokio_postgres::Error) -> ConnectError {
 }
 
 fn of_client(error: &tokio_postgres::Error) -> Failure {
+    match error.source().map(|cause| cause.downcast_ref()) {
+        Some(Some(HandshakeError::Refused(reason))) => {
+            return ConnectError::config("connection.url", reason).into();
+        }
+        Some(Some(HandshakeError::Line(_))) => {
+            return ConnectError::Transient(format!("PostgreSQL: {}", chain(error))).into();
+        }
+        _ if is_of_encryption(error) => {
+            let message = "the server offers no encryption, and sslmode asks for it: set ssl = on at the server, or \
+                           sslmode=prefer within a trusted network";
+            return ConnectError::config("connection.url", message).into();
+        }
+        _ => {}
+    }
     let message = format!("PostgreSQL: {}", chain(error));
     let line = error
         .source()
         .and_then(|cause| cause.downcast_ref::<io::Error>());
+    if let Some(issue) = line.and_then(tls::refused_client) {
+        return ConnectError::config("connection.url", issue.to_string()).into();
+    }
     match line {
         // What was to be sent is wrong (a zero character in a name), not the line.
         Some(line) if line.kind() == io::ErrorKind::InvalidInput => Failure::Rows(message),

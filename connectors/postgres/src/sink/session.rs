@@ -4,14 +4,16 @@ use std::collections::HashMap;
 
 use connect_api::{ConnectError, OpenPartition, TopicPartition};
 use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::config::SinkConfig;
 use super::failure::{self, Failure, chain};
 use super::offsets::Offsets;
 use super::row::TableName;
 use super::table::Table;
+use crate::tls::{Encryption, Mode};
 
 /// Prepared statements kept; when there are more, all are forgotten.
 const STATEMENTS_MAX: usize = 200;
@@ -30,18 +32,62 @@ impl Drop for Session {
     }
 }
 
+/// Connects in the ways that the mode of encryption has, one after the other.
+async fn connected(config: &SinkConfig) -> Result<(Client, JoinHandle<()>), ConnectError> {
+    let hosts = config.connection.get_hosts();
+    let local = hosts.iter().any(|host| matches!(host, Host::Unix(_)));
+    let mode = match local {
+        // Nobody listens in between.
+        true => Mode::Disable,
+        false => config.encryption.mode,
+    };
+    let encryption = match mode {
+        Mode::Disable => Encryption::default(),
+        _ => config.encryption.clone(),
+    };
+    let tls = encryption
+        .client()
+        .map_err(|issue| ConnectError::config("connection.url", issue.to_string()))?;
+    let mut refused = None;
+    for encrypted in mode.attempts() {
+        let mut settings = config.connection.clone();
+        settings.ssl_mode(match (encrypted, mode) {
+            (false, _) => SslMode::Disable,
+            (true, Mode::Prefer) => SslMode::Prefer,
+            (true, _) => SslMode::Require,
+        });
+        match settings.connect(tls.clone()).await {
+            Ok((client, connection)) => {
+                let connection = tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::warn!(error = chain(&error), "the connection to PostgreSQL broke");
+                    }
+                });
+                return Ok((client, connection));
+            }
+            Err(error) => {
+                let of_server = error.as_db_error().is_some();
+                let of_encryption = failure::is_of_encryption(&error);
+                let error = failure::of_connecting(error);
+                // As in `source::wire`: what the server says of the user says most.
+                refused = match refused {
+                    None | Some((_, true)) => Some((error, of_encryption)),
+                    Some(before) if !encrypted || of_encryption => Some(before),
+                    Some(_) => Some((error, of_encryption)),
+                };
+                if !of_server && !of_encryption {
+                    break;
+                }
+            }
+        }
+    }
+    let nothing = || ConnectError::Fatal("no connection was tried".to_owned());
+    Err(refused.map_or_else(nothing, |(error, _)| error))
+}
+
 impl Session {
     pub(super) async fn connect(config: &SinkConfig) -> Result<Self, ConnectError> {
-        let (client, connection) = config
-            .connection
-            .connect(NoTls)
-            .await
-            .map_err(failure::of_connecting)?;
-        let connection = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(error = chain(&error), "the connection to PostgreSQL broke");
-            }
-        });
+        let (client, connection) = connected(config).await?;
         let session = Self {
             client,
             connection,

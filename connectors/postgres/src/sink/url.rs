@@ -1,17 +1,19 @@
 //! Connection URLs: JDBC's and libpq's.
 //!
 //! `jdbc:postgresql://host:port/db?user=…`, `jdbc:postgresql:db` and `postgresql://user:password@host:port/db`; the
-//! parameters `user`, `password`, `currentSchema`, `ApplicationName`, `connectTimeout`, `loginTimeout`, `sslmode`/`ssl`
-//! are understood, others are passed over as they are about the JDBC driver's insides. Connections are not encrypted
-//! yet: `sslmode=require` and stricter are refused.
+//! parameters `user`, `password`, `currentSchema`, `ApplicationName`, `connectTimeout`, `loginTimeout`, `sslmode`,
+//! `sslrootcert`, `sslcert`, `sslkey` and JDBC's `ssl` and `sslfactory` are understood, others are passed over as they
+//! are about the JDBC driver's insides.
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::tls::{Encryption, Mode};
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The settings that a URL means, or what is wrong with it.
-pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
+pub(super) fn parse(url: &str) -> Result<(tokio_postgres::Config, Encryption), String> {
     let plain = url.strip_prefix("jdbc:").unwrap_or(url);
     let local;
     // JDBC's short form: a database of this machine.
@@ -35,6 +37,8 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
     config
         .connect_timeout(CONNECT_TIMEOUT)
         .application_name("thalweg");
+    let mut encryption = Encryption::default();
+    let mut factory = String::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decode(value)?;
@@ -49,19 +53,35 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
                     .map_err(|_| format!("{name} is no number of seconds"))?;
                 config.connect_timeout(Duration::from_secs(seconds));
             }
-            "ssl" if value == "true" => return Err(no_tls()),
-            "sslmode" if matches!(value.as_str(), "require" | "verify-ca" | "verify-full") => {
-                return Err(no_tls());
+            // JDBC's: certificates are looked at.
+            "ssl" if value == "true" || value.is_empty() => encryption.mode = Mode::VerifyFull,
+            "sslmode" => {
+                encryption.mode = Mode::of(&value).ok_or_else(|| {
+                    format!("has sslmode={value}; there are {}", Mode::WORDS.join(", "))
+                })?;
+            }
+            "sslrootcert" => encryption.root = Some(value),
+            "sslcert" => encryption.certificate = Some(value.into()),
+            "sslkey" => encryption.key = Some(value.into()),
+            "sslfactory" => factory = value,
+            "channelBinding" | "channel_binding" if value == "require" => {
+                return Err(format!("has {name}=require, which is not supported"));
             }
             _ => {}
         }
     }
-    Ok(config)
-}
-
-fn no_tls() -> String {
-    "encrypted connections are not supported yet; use sslmode=disable within a trusted network"
-        .to_owned()
+    match factory.rsplit('.').next().unwrap_or_default() {
+        // Encrypted to whomever.
+        "NonValidatingFactory" if encryption.mode >= Mode::VerifyCa => {
+            encryption.mode = Mode::Require
+        }
+        "DefaultJavaSSLFactory" if encryption.root.is_none() => {
+            encryption.root = Some("system".to_owned());
+        }
+        _ => {}
+    }
+    encryption.check().map_err(|issue| issue.to_string())?;
+    Ok((config, encryption))
 }
 
 /// Undoes %XX.
@@ -90,6 +110,7 @@ mod tests {
 
     #[test]
     fn both_kinds_of_urls() {
+        let parse = |url: &str| super::parse(url).map(|(config, _)| config);
         let config =
             parse("jdbc:postgresql://db:5433/shop?user=a%40b&password=p%26w&prepareThreshold=0")
                 .unwrap();
@@ -111,10 +132,38 @@ mod tests {
         for bad in [
             "mysql://x",
             "postgresql://h:port/x",
-            "postgresql://h/x?sslmode=require",
+            "postgresql://h/x?sslmode=always",
+            "postgresql://h/x?sslmode=verify-full",
+            "postgresql://h/x?ssl=true",
+            "postgresql://h/x?sslcert=/c",
+            "postgresql://h/x?channelBinding=require",
             "postgresql://h/x?user=%z",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn encryption_of_both_drivers() {
+        let of = |query: &str| {
+            let (_, encryption) = parse(&format!("jdbc:postgresql://h/d?{query}")).unwrap();
+            (encryption.mode, encryption.root)
+        };
+        assert_eq!(of(""), (Mode::Prefer, None));
+        assert_eq!(of("sslmode=disable"), (Mode::Disable, None));
+        let root = || Some("/r%".to_owned());
+        assert_eq!(of("ssl=true&sslrootcert=/r%25"), (Mode::VerifyFull, root()));
+        assert_eq!(
+            of("sslmode=verify-ca&sslrootcert=/r%25"),
+            (Mode::VerifyCa, root())
+        );
+        assert_eq!(
+            of("ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory"),
+            (Mode::Require, None)
+        );
+        assert_eq!(
+            of("ssl=true&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory"),
+            (Mode::VerifyFull, Some("system".to_owned()))
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Keys of the change capture source: Debezium's, with Debezium's defaults.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use connect_api::{
@@ -9,6 +10,7 @@ use connect_api::{
 use super::filter::{Capture, Filter, Mask, Patterns};
 use super::render::{BinaryMode, DecimalMode, Rendering, TimeMode};
 use super::wire::Address;
+use crate::tls::{Encryption, Mode};
 
 /// Keys of Debezium's connector that have no effect here; a task that starts with one says so.
 const UNSUPPORTED: &[&str] = &[
@@ -16,11 +18,8 @@ const UNSUPPORTED: &[&str] = &[
     "custom.metric.tags",
     "database.initial.statements",
     "database.query.timeout.ms",
-    "database.sslcert",
     "database.sslfactory",
-    "database.sslkey",
     "database.sslpassword",
-    "database.sslrootcert",
     "database.tcpKeepAlive",
     "errors.max.retries",
     "event.processing.failure.handling.mode",
@@ -216,9 +215,24 @@ fn connection() -> Vec<ConfigKey> {
         choice(
             "database.sslmode",
             "prefer",
-            &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-            "Connections are not encrypted yet: 'disable', 'allow' and 'prefer' connect in the clear, the stricter \
-             ones are refused.",
+            Mode::WORDS,
+            "Whether connections are encrypted, as libpq has it: 'allow' and 'prefer' take what the server offers, 'require' \
+             is always encrypted, 'verify-ca' looks who signed the server's certificate, 'verify-full' also whom it names.",
+        ),
+        text(
+            "database.sslrootcert",
+            None,
+            "File in PEM of the certificates that sign the server's; 'system' for those that this machine trusts.",
+        ),
+        text(
+            "database.sslcert",
+            None,
+            "File in PEM with the certificate of this client, where the server asks for one.",
+        ),
+        text(
+            "database.sslkey",
+            None,
+            "File with its key, in PEM or PKCS #8, without a password.",
         ),
         ConfigKey::required(
             "topic.prefix",
@@ -507,7 +521,7 @@ impl SourceConfig {
     pub(super) fn parse(map: &ConfigMap) -> Result<Self, ConnectError> {
         let masks = masks(map)?;
         let config = def().parse(map)?;
-        check_encryption(&config)?;
+        let encryption = encryption(&config)?;
         check_slot_name(config.string("slot.name"))?;
         let word = |key: &str| config.string(key).to_ascii_lowercase();
         let given = |key: &str| config.get(key).filter(|value| !value.trim().is_empty());
@@ -554,6 +568,7 @@ impl SourceConfig {
                 },
             },
             snapshot_mode: match word("snapshot.mode").as_str() {
+                encryption,
                 "always" => SnapshotMode::Always,
                 "initial_only" => SnapshotMode::InitialOnly,
                 "no_data" | "never" => SnapshotMode::NoData,
@@ -610,18 +625,24 @@ impl SourceConfig {
     }
 }
 
-fn check_encryption(config: &Config) -> Result<(), ConnectError> {
-    let mode = config.string("database.sslmode").to_ascii_lowercase();
-    if matches!(mode.as_str(), "disable" | "allow" | "prefer") {
-        return Ok(());
+fn encryption(config: &Config) -> Result<Encryption, ConnectError> {
+    let given = |key: &str| {
+        let value = config.get(key).map(str::trim);
+        value.filter(|value| !value.is_empty())
+    };
+    let encryption = Encryption {
+        mode: Mode::of(config.string("database.sslmode")).unwrap_or_default(),
+        root: given("database.sslrootcert").map(str::to_owned),
+        certificate: given("database.sslcert").map(PathBuf::from),
+        key: given("database.sslkey").map(PathBuf::from),
+    };
+    match encryption.check() {
+        Ok(()) => Ok(encryption),
+        Err(issue) => Err(ConnectError::config(
+            format!("database.{}", issue.parameter),
+            issue.message,
+        )),
     }
-    Err(ConnectError::config(
-        "database.sslmode",
-        format!(
-            "encrypted connections are not supported yet, and {mode} asks for one; use disable within a trusted \
-             network, or a tunnel"
-        ),
-    ))
 }
 
 /// The server's own rule.
@@ -760,7 +781,7 @@ mod tests {
     fn what_cannot_work_is_refused_with_its_key() {
         for (key, value) in [
             ("plugin.name", "decoderbufs"),
-            ("database.sslmode", "require"),
+            ("database.sslmode", "encrypted"),
             ("slot.name", "My-Slot"),
             ("skipped.operations", "c,x"),
             ("snapshot.mode", "custom"),
@@ -796,3 +817,19 @@ mod tests {
         }
     }
 }
+    #[test]
+    fn connections_are_encrypted_as_libpq_has_it() {
+        let of = |more: &[(&str, &str)]| {
+            let config = SourceConfig::parse(&map(more)).unwrap();
+            config.address.encryption
+        };
+        assert_eq!(of(&[]), Encryption::default());
+        let full = of(&[
+            ("database.sslmode", "Verify-Full"),
+            ("database.sslrootcert", "system"),
+        ]);
+        assert_eq!(full.mode, Mode::VerifyFull);
+        let lacking = refused(&[("database.sslmode", "verify-ca")]);
+        assert!(lacking.starts_with("database.sslrootcert"), "{lacking}");
+    }
+

@@ -199,6 +199,10 @@ impl From<Unhealthy> for ConnectError {
 pub(super) fn failed(what: &str, error: WireError) -> ConnectError {
     match error {
         WireError::Line(message) => ConnectError::Transient(format!("{what}: {message}")),
+        WireError::Tls(issue) => ConnectError::config(
+            format!("database.{}", issue.parameter),
+            format!("{what}: {issue}"),
+        ),
         WireError::Protocol(message) => {
             ConnectError::config("database.hostname", format!("{what}: {message}"))
         }

@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! 1. Every future may be dropped: what was read stays in the buffer, what is to be sent stays in the other. A query
-//!    whose answer was not read to its end is read to its end before the next one.
+//!    whose answer was not read to its end is read to its end before the next one. An error is told at the end of
+//!    its answer, so that whoever stops waiting in between gets it later.
 //! 2. Memory grows with the bytes that came, never with a length that was announced.
 
 use std::time::Duration;
@@ -15,8 +16,10 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::tls::{self, Encryption, Mode, TlsIssue};
 
 /// How values are printed. Both kinds of connection have the same.
 const SETTINGS: &[(&str, &str)] = &[
@@ -52,6 +55,13 @@ pub(super) struct ServerError {
     pub(super) hint: String,
 }
 
+impl ServerError {
+    /// Whether the server leaves after it, without saying that it is ready again.
+    fn ends_the_connection(&self) -> bool {
+        self.code.starts_with("28") || self.code.starts_with("57P")
+    }
+}
+
 fn section(before: &str, text: &str, after: &str) -> String {
     if text.is_empty() {
         String::new()
@@ -69,6 +79,9 @@ pub(super) enum WireError {
     /// The server refused.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The connection cannot be encrypted as it is asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsIssue),
     /// What came is not PostgreSQL's protocol, or a part of it that is not spoken here.
     #[error("{0}")]
     Protocol(String),
@@ -76,6 +89,9 @@ pub(super) enum WireError {
 
 impl From<std::io::Error> for WireError {
     fn from(error: std::io::Error) -> Self {
+        if let Some(issue) = tls::refused_client(&error) {
+            return Self::Tls(issue);
+        }
         Self::Line(format!("the connection to PostgreSQL broke: {error}"))
     }
 }
@@ -93,6 +109,8 @@ pub(super) struct Address {
     pub(super) password: String,
     /// Database.
     pub(super) database: String,
+    /// How the connection is encrypted.
+    pub(super) encryption: Encryption,
 }
 
 /// What a connection is for.
@@ -116,13 +134,20 @@ pub(super) struct Frame {
 /// A row of text values.
 pub(super) type Row = Vec<Option<Bytes>>;
 
+/// A connection's socket, in the clear or encrypted.
+trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for T {}
+
 /// A connection.
 pub(super) struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     input: BytesMut,
     output: BytesMut,
     /// Answers that were asked for and not read to their end.
     unread: u32,
+    /// What the server refused in the answer that is being read.
+    refusal: Option<ServerError>,
 }
 
 impl Connection {
@@ -141,20 +166,47 @@ impl Connection {
     }
 
     async fn open_in_time(address: &Address, purpose: Purpose) -> Result<Self, WireError> {
-        let socket = TcpStream::connect((address.host.as_str(), address.port))
-            .await
-            .map_err(|error| {
-                WireError::Line(format!(
-                    "cannot connect to {}:{}: {error}",
-                    address.host, address.port
-                ))
-            })?;
-        socket.set_nodelay(true)?;
+        let mut refused: Option<WireError> = None;
+        for encrypted in address.encryption.mode.attempts() {
+            let socket = TcpStream::connect((address.host.as_str(), address.port))
+                .await
+                .map_err(|error| {
+                    WireError::Line(format!(
+                        "cannot connect to {}:{}: {error}",
+                        address.host, address.port
+                    ))
+                })?;
+            socket.set_nodelay(true)?;
+            let error = match Self::attempt(address, purpose, socket, *encrypted).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            // What the server says of the user says more than that it offers no encryption; of two such answers the
+            // one to the encrypted attempt counts.
+            refused = match refused {
+                Some(WireError::Tls(_)) | None => Some(error),
+                Some(before) if !encrypted || matches!(error, WireError::Tls(_)) => Some(before),
+                Some(_) => Some(error),
+            };
+        }
+        Err(refused.unwrap_or_else(|| WireError::Line("no connection was tried".to_owned())))
+    }
+
+    async fn attempt(
+        address: &Address,
+        purpose: Purpose,
+        socket: TcpStream,
+        encrypted: bool,
+    ) -> Result<Self, WireError> {
         let mut connection = Self {
-            socket,
+            socket: match encrypted {
+                true => encrypt(address, socket).await?,
+                false => Box::new(socket),
+            },
             input: BytesMut::new(),
             output: BytesMut::new(),
             unread: 1,
+            refusal: None,
         };
         let mut parameters = vec![
             ("user", address.user.as_str()),
@@ -266,6 +318,7 @@ impl Connection {
         while !self.output.is_empty() {
             self.socket.write_buf(&mut self.output).await?;
         }
+        self.socket.flush().await?;
         Ok(())
     }
 
@@ -324,21 +377,41 @@ impl Connection {
         }
     }
 
+    /// The next frame of an answer, its `Z` included. What the server refused is an error in place of the `Z`, or of
+    /// what ended the connection before it came.
+    async fn answer(&mut self) -> Result<Frame, WireError> {
+        loop {
+            match self.next().await {
+                Ok(frame) if frame.tag == b'Z' => {
+                    self.unread = self.unread.saturating_sub(1);
+                    return match self.refusal.take() {
+                        Some(refusal) => Err(refusal.into()),
+                        None => Ok(frame),
+                    };
+                }
+                Ok(frame) if self.refusal.is_none() => return Ok(frame),
+                Ok(_) => {}
+                Err(WireError::Server(refusal)) => {
+                    let leaves = refusal.ends_the_connection();
+                    let first = self.refusal.take().unwrap_or(refusal);
+                    if leaves {
+                        self.unread = 0;
+                        return Err(first.into());
+                    }
+                    self.refusal = Some(first);
+                }
+                Err(other) => return Err(self.refusal.take().map_or(other, WireError::Server)),
+            }
+        }
+    }
+
     /// Reads to the end of every answer that is still to come.
     async fn finish(&mut self) -> Result<(), WireError> {
         let mut failed = None;
         while self.unread > 0 {
-            match self.next().await {
-                Ok(frame) if frame.tag == b'Z' => self.unread -= 1,
+            match self.answer().await {
                 Ok(_) => {}
-                Err(WireError::Server(error)) => {
-                    // The server leaves after a fatal one; otherwise it says that it is ready again.
-                    let fatal = error.code.starts_with("28") || error.code.starts_with("57P");
-                    failed = failed.or(Some(error));
-                    if fatal {
-                        break;
-                    }
-                }
+                Err(WireError::Server(error)) => failed = failed.or(Some(error)),
                 Err(other) => return Err(failed.map_or(other, WireError::Server)),
             }
         }
@@ -364,23 +437,16 @@ impl Connection {
         Ok(())
     }
 
-    /// The next row of the query that was sent last, or `None` at its end.
+    /// The next row of the query that was sent last, or `None` at its end. Dropping the future loses neither a row nor
+    /// an error.
     pub(super) async fn row(&mut self) -> Result<Option<Row>, WireError> {
         self.flush().await?;
         loop {
-            match self.next().await {
-                Ok(frame) if frame.tag == b'D' => return row_of(frame.body).map(Some),
-                Ok(frame) if frame.tag == b'Z' => {
-                    self.unread = self.unread.saturating_sub(1);
-                    return Ok(None);
-                }
-                Ok(_) => {}
-                Err(WireError::Server(error)) => {
-                    // Its ReadyForQuery follows, unless the connection ends.
-                    let _ = self.finish().await;
-                    return Err(error.into());
-                }
-                Err(other) => return Err(other),
+            let frame = self.answer().await?;
+            match frame.tag {
+                b'D' => return row_of(frame.body).map(Some),
+                b'Z' => return Ok(None),
+                _ => {}
             }
         }
     }
@@ -402,19 +468,14 @@ impl Connection {
         self.enqueue(command)?;
         self.flush().await?;
         loop {
-            match self.next().await {
-                Ok(frame) if frame.tag == b'W' => return Ok(()),
-                Ok(frame) if frame.tag == b'Z' => {
+            match self.answer().await?.tag {
+                b'W' => return Ok(()),
+                b'Z' => {
                     return Err(WireError::Protocol(
                         "the server did not start to stream".to_owned(),
                     ));
                 }
-                Ok(_) => {}
-                Err(WireError::Server(error)) => {
-                    let _ = self.finish().await;
-                    return Err(error.into());
-                }
-                Err(other) => return Err(other),
+                _ => {}
             }
         }
     }
@@ -438,6 +499,42 @@ impl Connection {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// Asks the server for encryption; where it offers none, an encrypted connection that is only preferred is one in the
+/// clear.
+async fn encrypt(address: &Address, mut socket: TcpStream) -> Result<Box<dyn Socket>, WireError> {
+    let client = address.encryption.client()?;
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    socket.write_all(&request).await?;
+    // Not a byte more: what follows is encrypted, or comes from somebody else.
+    match (socket.read_u8().await?, address.encryption.mode) {
+        (b'S', _) => {}
+        (b'N', Mode::Prefer) => return Ok(Box::new(socket)),
+        _ => {
+            return Err(WireError::Tls(TlsIssue {
+                parameter: "sslmode",
+                message: format!(
+                    "{}:{} offers no encryption: set ssl = on at the server, or sslmode=prefer within a trusted network",
+                    address.host, address.port
+                ),
+            }));
+        }
+    }
+    match client.handshake(&address.host, socket).await {
+        Ok(encrypted) => Ok(Box::new(encrypted)),
+        Err(error) => Err(match tls::refusal(&error, &address.host) {
+            Some(message) => WireError::Tls(TlsIssue {
+                parameter: "sslmode",
+                message,
+            }),
+            None => WireError::Line(format!(
+                "the handshake with {} broke off: {error}",
+                address.host
+            )),
+        }),
     }
 }
 
@@ -548,5 +645,104 @@ mod tests {
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), " E'a\\\\''b'");
+    }
+
+    #[tokio::test]
+    async fn an_error_outlives_a_wait_that_was_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut start = [0; 4];
+            socket.read_exact(&mut start).await.unwrap();
+            let mut rest = vec![0; u32::from_be_bytes(start) as usize - 4];
+            socket.read_exact(&mut rest).await.unwrap();
+            socket
+                .write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I")
+                .await
+                .unwrap();
+            socket
+        };
+        let address = Address {
+            host: "127.0.0.1".to_owned(),
+            port,
+            user: "u".to_owned(),
+            password: String::new(),
+            database: "d".to_owned(),
+            encryption: Encryption {
+                mode: Mode::Disable,
+                ..Encryption::default()
+            },
+        };
+        let (connection, mut socket) =
+            tokio::join!(Connection::open(&address, Purpose::Sql), server);
+        let mut connection = connection.unwrap();
+        connection.enqueue("SELECT 1/0").unwrap();
+        socket
+            .write_all(b"D\0\0\0\x0b\0\x01\0\0\0\x01aE\0\0\0\x0fC22012\0Mx\0\0")
+            .await
+            .unwrap();
+        assert!(connection.row().await.unwrap().is_some());
+        // The error is there, its end is not: the wait is given up.
+        while connection.refusal.is_none() {
+            let waited = tokio::time::timeout(Duration::from_millis(5), connection.row()).await;
+            assert!(waited.is_err(), "{waited:?}");
+        }
+        socket.write_all(b"Z\0\0\0\x05I").await.unwrap();
+        let error = connection.row().await.unwrap_err().to_string();
+        assert!(error.contains("22012"), "{error}");
+        assert_eq!(connection.unread, 0);
+    }
+
+    /// What becomes of a connection to a server that answers so to the request for encryption, and knows no user.
+    async fn opened_at(answer: u8, mode: Mode) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                loop {
+                    let Ok(length) = socket.read_u32().await else {
+                        break;
+                    };
+                    let mut body = vec![0; length as usize - 4];
+                    socket.read_exact(&mut body).await.unwrap();
+                    if length == 8 {
+                        socket.write_all(&[answer]).await.unwrap();
+                    } else {
+                        let unknown = b"E\0\0\0\x1aC28000\0Munknown user\0\0";
+                        socket.write_all(unknown).await.unwrap();
+                        break;
+                    }
+                }
+            }
+        };
+        let address = Address {
+            host: "127.0.0.1".to_owned(),
+            port,
+            user: "u".to_owned(),
+            password: String::new(),
+            database: "d".to_owned(),
+            encryption: Encryption {
+                mode,
+                ..Encryption::default()
+            },
+        };
+        tokio::select! {
+            opened = Connection::open(&address, Purpose::Sql) => {
+                opened.map(drop).unwrap_err().to_string()
+            }
+            () = server => unreachable!("the server has no end"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_encryption() {
+        for mode in [Mode::Disable, Mode::Allow, Mode::Prefer] {
+            let error = opened_at(b'N', mode).await;
+            assert!(error.contains("unknown user"), "{mode:?}: {error}");
+        }
+        let error = opened_at(b'N', Mode::Require).await;
+        assert!(error.contains("offers no encryption"), "{error}");
     }
 }
