@@ -1873,13 +1873,24 @@ async fn wrong_servers_and_rights_are_named(server: &Postgres) {
 
 /// A snapshot is cut after every batch, while rows before and behind the cut change: the folded topic is the table.
 async fn a_snapshot_that_was_cut_goes_on(server: &Postgres) {
-    let mut scenario = Scenario::new(server, "cut", &[("max.batch.size", "3")]).await;
+    let mut scenario = Scenario::new(
+        server,
+        "cut",
+        &[("max.batch.size", "3"), ("decimal.handling.mode", "double")],
+    )
+    .await;
     scenario
         .run(
             "CREATE TABLE a (id int PRIMARY KEY, n int); INSERT INTO a SELECT i * 2, 0 FROM generate_series(1, 20) i; \
              CREATE TABLE b (x uuid, y int, n int, PRIMARY KEY (x, y)); \
              INSERT INTO b SELECT md5(i::text)::uuid, i, 0 FROM generate_series(1, 10) i; \
-             CREATE TABLE c (k text PRIMARY KEY, n int); INSERT INTO c SELECT 'k' || i, 0 FROM generate_series(1, 10) i",
+             CREATE TABLE c (k text PRIMARY KEY, n int); INSERT INTO c SELECT 'k' || i, 0 FROM generate_series(1, 10) i; \
+             CREATE TYPE mood AS ENUM ('z', 'a'); \
+             CREATE TABLE d (p numeric, b bool, m mood, c char(3), n int, PRIMARY KEY (p, b, m, c)); \
+             INSERT INTO d SELECT i / 2.0, i % 2 = 0, (CASE WHEN i < 5 THEN 'z' ELSE 'a' END)::mood, i::text, 0 \
+             FROM generate_series(1, 10) i; \
+             CREATE TABLE e (name text COLLATE \"und-x-icu\" PRIMARY KEY, n int); \
+             INSERT INTO e SELECT chr(64 + i * 3) || '''' || i || '\\', 0 FROM generate_series(1, 20) i",
         )
         .await;
     let mut round = 0;
@@ -1905,7 +1916,9 @@ async fn a_snapshot_that_was_cut_goes_on(server: &Postgres) {
                 "UPDATE a SET n = n + 1; INSERT INTO a VALUES ({round} * 2 + 1, 0), (-{round}, 0); \
                  DELETE FROM a WHERE id = 42 - {round} * 4; UPDATE a SET id = 1000 + {round} WHERE id = {round} * 4; \
                  UPDATE b SET n = n + 1; DELETE FROM b WHERE y = {round}; UPDATE c SET n = n + 1; \
-                 DELETE FROM c WHERE k = 'k{round}'"
+                 DELETE FROM c WHERE k = 'k{round}'; UPDATE d SET n = n + 1; DELETE FROM d WHERE p = {round} / 3.0; \
+                 UPDATE d SET p = p + 100 WHERE p = {round} / 4.0; UPDATE e SET n = n + 1; \
+                 DELETE FROM e WHERE name LIKE '%''{round}_'"
             ))
             .await;
         if scenario.offsets[0].offset.get("snapshot_completed") == Some(&json!(true)) {
@@ -1915,12 +1928,17 @@ async fn a_snapshot_that_was_cut_goes_on(server: &Postgres) {
     }
     let reads = scenario.records.len();
     let mut task = scenario.caught_up().await;
-    let read_twice = duplicates(&scenario.records[..reads], "p.public.a");
-    assert_eq!(
-        read_twice, 0,
-        "rows of tables whose keys have an order are read once"
-    );
-    for (table, key) in [("a", "id"), ("b", "x, y"), ("c", "k")] {
+    for table in ["a", "b", "c", "d", "e"] {
+        let read_twice = duplicates(&scenario.records[..reads], &format!("p.public.{table}"));
+        assert_eq!(read_twice, 0, "rows of table {table} are read once");
+    }
+    for (table, key) in [
+        ("a", "id"),
+        ("b", "x, y"),
+        ("c", "k"),
+        ("d", "p, b, m, c"),
+        ("e", "name"),
+    ] {
         let folded = fold(&scenario.records, &format!("p.public.{table}"));
         assert_eq!(folded, table_of(&scenario, table, key).await, "{table}");
     }

@@ -10,8 +10,8 @@
 //! Invariants:
 //! 1. The scans of an offset tell exactly which rows went out with it and before.
 //! 2. Rows come as the server sends them: memory holds a batch and the row that is held back.
-//! 3. Tables without a key that can be ordered here (see `view::KeyPart`) are read anew after a crash, whole; the stream
-//!    then replays everything since the first reading, so that the table's last state is right.
+//! 3. Tables without a primary key, or with a replica identity that does not tell it, are read anew after a crash, whole;
+//!    the stream then replays everything since the first reading, so that the table's last state is right.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::pgoutput::{Cell, Tuple};
 use super::progress::Position;
 use super::signal::Request;
 use super::table::{Shapes, Table};
-use super::view::{Scan, View};
+use super::view::{KeyPart, Scan, View};
 use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
 
 /// No timeout of the database's own may cut a long reading.
@@ -390,15 +390,18 @@ impl Snapshot {
                 format!("{only}{}.{}", quoted(&entry.schema), quoted(&entry.name))
             }
         };
-        let key: Vec<&str> = table
+        let key: Vec<String> = table
             .primary()
             .iter()
-            .filter_map(|(place, _)| names.get(*place).map(String::as_str))
+            .filter_map(|(place, type_oid)| Some(KeyPart::order(*type_oid, names.get(*place)?)))
             .collect();
         let key = key.join(", ");
         let mut sql = format!("SELECT {} FROM {from}", names.join(", "));
         let behind = behind.map(|behind| {
-            let values: Vec<String> = behind.iter().map(|part| literal(part)).collect();
+            let parts = behind.iter().zip(table.primary());
+            let values: Vec<String> = parts
+                .map(|(part, (_, type_oid))| KeyPart::bound(*type_oid, &literal(part)))
+                .collect();
             format!("({key}) > ({})", values.join(", "))
         });
         let conditions: Vec<String> = filters.iter().cloned().chain(behind).collect();

@@ -47,7 +47,8 @@ pub(super) struct Table {
     key: Option<Key>,
     /// Places in the tuple that belong to the replica identity.
     identity: Vec<bool>,
-    /// Places in the tuple and types of the primary key, in its order; empty where its order is not known here.
+    /// Places in the tuple and types of the primary key, in its order; empty where there is none, or where deletes do not
+    /// tell it.
     primary: Vec<(usize, u32)>,
 }
 
@@ -113,11 +114,8 @@ impl Table {
             .filter_map(|(place, entry)| Some((entry.key_place?, place, entry.column.type_oid)))
             .collect();
         primary.sort_unstable();
-        let ordered = primary
-            .iter()
-            .all(|(_, _, type_oid)| KeyPart::comparable(*type_oid));
         // Under the identity of an index a delete does not tell the primary key.
-        if !ordered || identity == Identity::Index {
+        if identity == Identity::Index {
             primary.clear();
         }
         Self {
@@ -292,7 +290,7 @@ impl Table {
             .any(|column| one.get(column.place) != other.get(column.place))
     }
 
-    /// The primary key of a row, where keys have an order here.
+    /// The primary key of a row, where it is known here.
     pub(super) fn primary_key(&self, tuple: &Tuple) -> Option<Vec<KeyPart>> {
         let part = |(place, type_oid): &(usize, u32)| match tuple.get(*place) {
             Some(Cell::Text(bytes)) => KeyPart::parse(*type_oid, std::str::from_utf8(bytes).ok()?),
@@ -302,7 +300,7 @@ impl Table {
         key.filter(|key| !key.is_empty())
     }
 
-    /// The primary key as text, where keys have an order here.
+    /// The primary key as text, where it is known here.
     pub(super) fn primary_text(&self, tuple: &Tuple) -> Option<Vec<String>> {
         let part = |(place, _): &(usize, u32)| match tuple.get(*place) {
             Some(Cell::Text(bytes)) => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -312,7 +310,7 @@ impl Table {
         key.filter(|key| !key.is_empty())
     }
 
-    /// Places in the tuple and types of the primary key's columns, where keys have an order here.
+    /// Places in the tuple and types of the primary key's columns, where it is known here.
     pub(super) fn primary(&self) -> &[(usize, u32)] {
         &self.primary
     }

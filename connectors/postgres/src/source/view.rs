@@ -67,13 +67,16 @@ impl View {
     }
 }
 
-/// One column of a key whose order here is the database's too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One column of a key, in the order in which a snapshot reads it: that of the database for numbers and UUIDs, that of
+/// the text's bytes for every other type, because its own may depend on a collation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum KeyPart {
     /// smallint, integer, bigint.
     Integer(i64),
     /// uuid.
     Uuid(u128),
+    /// Anything else.
+    Text(String),
 }
 
 impl KeyPart {
@@ -84,14 +87,30 @@ impl KeyPart {
             2950 => u128::from_str_radix(&text.replace('-', ""), 16)
                 .ok()
                 .map(Self::Uuid),
-            _ => None,
+            _ => Some(Self::Text(text.to_owned())),
         }
     }
 
-    /// Whether keys of this type can be compared here.
-    pub(super) fn comparable(type_oid: u32) -> bool {
-        matches!(type_oid, 20 | 21 | 23 | 2950)
+    /// In SQL, what a column of this type is ordered by: `format` prints values as the stream does.
+    pub(super) fn order(type_oid: u32, column: &str) -> String {
+        match type_oid {
+            20 | 21 | 23 | 2950 => column.to_owned(),
+            _ => bytes_of(&format!("pg_catalog.format('%s', {column})")),
+        }
     }
+
+    /// In SQL, a value to compare that with; `literal` is the value's text as a literal.
+    pub(super) fn bound(type_oid: u32, literal: &str) -> String {
+        match type_oid {
+            20 | 21 | 23 | 2950 => literal.to_owned(),
+            _ => bytes_of(literal),
+        }
+    }
+}
+
+/// The bytes of a text as they are here, whatever the database's encoding.
+fn bytes_of(text: &str) -> String {
+    format!("pg_catalog.convert_to({text}, 'UTF8')")
 }
 
 /// Rows of a table that were read under one snapshot: those behind the scan before it, up to a key.
@@ -105,7 +124,7 @@ pub(super) struct Scan {
     pub(super) view: Option<String>,
     /// Behind this position nothing is passed over.
     pub(super) high: Lsn,
-    /// The last key that was read, as text; `None` before the first row and for keys that have no order here.
+    /// The last key that was read, as text; `None` before the first row and for tables without a key.
     pub(super) upto: Option<Vec<String>>,
     /// Whether the table was read to its end.
     pub(super) done: bool,
@@ -194,6 +213,25 @@ mod tests {
         let view: View = format!("{0}:{0}:", ROUND - 10).parse().unwrap();
         assert!(!view.sees(5), "of the round after");
         assert!(view.sees(u32::MAX - 20));
+    }
+
+    #[test]
+    fn keys_of_all_types_have_an_order() {
+        let part = |type_oid, text| KeyPart::parse(type_oid, text).unwrap();
+        assert!(part(23, "9") < part(23, "10"));
+        assert!(part(25, "9") > part(25, "10"));
+        // Bytes, not letters of a language.
+        assert!(part(25, "Z") < part(25, "a") && part(25, "z") < part(25, "ä"));
+        assert_eq!(KeyPart::parse(23, "x"), None);
+        assert_eq!(KeyPart::order(23, "\"id\""), "\"id\"");
+        assert_eq!(
+            KeyPart::order(25, "\"k\""),
+            "pg_catalog.convert_to(pg_catalog.format('%s', \"k\"), 'UTF8')"
+        );
+        assert_eq!(
+            KeyPart::bound(1700, "'1.0'"),
+            "pg_catalog.convert_to('1.0', 'UTF8')"
+        );
     }
 
     #[test]
