@@ -262,6 +262,7 @@ async fn capture() {
     a_snapshot_whose_connection_breaks(&server).await;
     lost_positions_are_errors(&server).await;
     wrong_servers_and_rights_are_named(&server).await;
+    progress_is_told(&server).await;
     a_snapshot_that_was_cut_goes_on(&server).await;
     folded_topics_equal_the_tables(&server).await;
     a_silent_connection_is_given_up(&server).await;
@@ -1384,7 +1385,6 @@ async fn signals_ask_for_tables(server: &Postgres) {
         ]
     );
 
-    // A table that is new to the connector; a crash behind the signal, and changes that the snapshot sees.
     // A part of a table, a crash behind the signal, and changes inside and outside of the part: of what the snapshot
     // sees nobody can tell which is which, so all of them come.
     scenario
@@ -1408,6 +1408,7 @@ async fn signals_ask_for_tables(server: &Postgres) {
         ]
     );
 
+    // A table that is new to the connector; a crash behind the signal, and changes that the snapshot sees.
     scenario
         .run("CREATE TABLE t_new (id int PRIMARY KEY); INSERT INTO t_new VALUES (1), (2)")
         .await;
@@ -1587,15 +1588,14 @@ async fn source_and_sink_copy_a_table(server: &Postgres) {
         .await;
     let mut task = scenario.start().await;
     scenario
-        .run("UPDATE t SET tx = 'y' WHERE id < 9; DELETE FROM t WHERE id = 3; UPDATE t SET id = 100 WHERE id = 4; INSERT INTO t (id) VALUES (60)")
+        .run(
+            "UPDATE t SET tx = 'y' WHERE id < 9; DELETE FROM t WHERE id = 3; UPDATE t SET id = 100 WHERE id = 4; \
+             UPDATE t SET id = 4 WHERE id = 5; UPDATE t SET id = 101, tx = 'z' WHERE id = 100; \
+             INSERT INTO t (id, big) VALUES (60, '')",
+        )
         .await;
     scenario.catch_up(&mut task).await;
     task.stop().await;
-
-    let Task::Sink(mut sink) = PostgresSink.task() else {
-        unreachable!("a sink makes sink tasks");
-    };
-    let mut config = ConfigMap::new();
     let records = std::mem::take(&mut scenario.records);
     let same = |table: &str| {
         format!(
@@ -1629,7 +1629,7 @@ async fn source_and_sink_copy_a_table(server: &Postgres) {
         assert_eq!(scenario.one(&rows).await, "50");
     }
 }
-    for (key, value) in [
+
 /// A record as a converter without schemas reads it.
 fn forget_schemas(record: &mut Record) {
     let plain = |value: &Value| Value::parse_json(value.to_json().as_str()).unwrap();
@@ -1642,6 +1642,11 @@ fn forget_schemas(record: &mut Record) {
 
 /// Puts records into a table of database `copied`, in one batch or one by one.
 async fn write_rows(server: &Postgres, table: &str, records: Vec<Record>, at_once: bool) {
+    let Task::Sink(mut sink) = PostgresSink.task() else {
+        unreachable!("a sink makes sink tasks");
+    };
+    let mut config = ConfigMap::new();
+    for (key, value) in [
         (
             "connection.url",
             format!("postgresql://postgres@127.0.0.1:{}/copied", server.port).as_str(),
@@ -1649,12 +1654,12 @@ async fn write_rows(server: &Postgres, table: &str, records: Vec<Record>, at_onc
         ("insert.mode", "upsert"),
         ("primary.key.mode", "record_key"),
         ("delete.enabled", "true"),
-        ("table.name.format", "copy"),
+        ("table.name.format", table),
     ] {
         config.insert(key.to_owned(), value.to_owned());
     }
     sink.start(TaskContext {
-        connector: "copy".to_owned(),
+        connector: table.to_owned(),
         task: 0,
         config,
     })
@@ -1667,7 +1672,7 @@ async fn write_rows(server: &Postgres, table: &str, records: Vec<Record>, at_onc
     }])
     .await
     .unwrap();
-    let records: Vec<SinkRecord> = std::mem::take(&mut scenario.records)
+    let records: Vec<SinkRecord> = records
         .into_iter()
         .zip(0..)
         .map(|(record, offset)| SinkRecord {
@@ -1676,15 +1681,15 @@ async fn write_rows(server: &Postgres, table: &str, records: Vec<Record>, at_onc
             offset,
         })
         .collect();
-    let end = i64::try_from(records.len()).unwrap();
-    let batch = SinkBatch {
-        records,
-        positions: vec![(origin, end)],
-    };
-    assert_eq!(sink.put(&batch).await.unwrap(), PutReport::Taken);
-    let difference = "SELECT count(*)::text FROM ((TABLE t EXCEPT TABLE copy) UNION ALL (TABLE copy EXCEPT TABLE t)) d";
-    assert_eq!(scenario.one(difference).await, "0");
-    assert_eq!(scenario.one("SELECT count(*)::text FROM copy").await, "50");
+    let size = if at_once { records.len() } else { 1 };
+    for records in records.chunks(size) {
+        let next = records.last().map_or(0, |record| record.offset + 1);
+        let batch = SinkBatch {
+            records: records.to_vec(),
+            positions: vec![(origin.clone(), next)],
+        };
+        assert_eq!(sink.put(&batch).await.unwrap(), PutReport::Taken);
+    }
 }
 
 async fn passwords(server: &Postgres) {
@@ -1842,6 +1847,7 @@ async fn wrong_servers_and_rights_are_named(server: &Postgres) {
     scenario.run("DROP PUBLICATION dbz_publication").await;
     let error = error_of(scenario.try_start().await);
     assert!(error.contains("[publication-refused]"), "{error}");
+    rights_are_looked_at_before_a_start(&mut scenario).await;
 
     scenario.set("database.user", "postgres");
     scenario
@@ -1869,6 +1875,94 @@ async fn wrong_servers_and_rights_are_named(server: &Postgres) {
     first.stop().await;
     second.poll(budget()).await.unwrap();
     second.stop().await;
+}
+
+/// Validation tells all that is missing at once, each with what mends it; afterwards nothing is missing.
+async fn rights_are_looked_at_before_a_start(scenario: &mut Scenario) {
+    let missing = async |scenario: &Scenario| -> Vec<String> {
+        let issues = PostgresSource.validate(&scenario.context.config).await;
+        issues.into_iter().map(|issue| issue.message).collect()
+    };
+    let all = missing(scenario).await;
+    for part in [
+        "GRANT SELECT ON \"public\".\"t\" TO \"reader\"",
+        "may not create in database \"rights\"",
+        "CREATE PUBLICATION \"dbz_publication\" FOR ALL TABLES",
+    ] {
+        assert!(
+            all.iter().any(|issue| issue.contains(part)),
+            "{part}: {all:?}"
+        );
+    }
+    scenario
+        .run("GRANT CREATE ON DATABASE rights TO reader; GRANT SELECT ON t TO reader")
+        .await;
+    let all = missing(scenario).await;
+    assert!(
+        all.len() == 1 && all[0].contains("only a superuser"),
+        "{all:?}"
+    );
+
+    // Whoever publishes tables owns them.
+    scenario.set("publication.autocreate.mode", "filtered");
+    scenario.set("table.include.list", r"public\.t");
+    let all = missing(scenario).await;
+    assert!(
+        all.len() == 1
+            && all[0].contains("does not own \"public\".\"t\"")
+            && all[0].contains("FOR TABLE"),
+        "{all:?}"
+    );
+    scenario.run("ALTER TABLE t OWNER TO reader").await;
+    assert_eq!(missing(scenario).await, Vec::<String>::new());
+    // One that is there and lacks the table has to be the user's too.
+    scenario.run("CREATE PUBLICATION dbz_publication").await;
+    let all = missing(scenario).await;
+    assert!(
+        all.len() == 1 && all[0].contains("does not own it") && all[0].contains("SET TABLE"),
+        "{all:?}"
+    );
+    // One for all tables sends what is captured.
+    scenario
+        .run("DROP PUBLICATION dbz_publication; CREATE PUBLICATION dbz_publication FOR ALL TABLES")
+        .await;
+    assert_eq!(missing(scenario).await, Vec::<String>::new());
+    let mut task = scenario.start().await;
+    task.stop().await;
+    scenario.run("DROP PUBLICATION dbz_publication").await;
+}
+
+/// What status shows: the tables of a snapshot, then how far the slot is behind.
+async fn progress_is_told(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "progress", &[("max.batch.size", "30")]).await;
+    scenario
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 100); CREATE TABLE u (n int); \
+             ANALYZE t",
+        )
+        .await;
+    let mut task = scenario.start().await;
+    scenario.step(&mut task).await;
+    let progress = task.progress();
+    assert_eq!(progress.phase, Some("snapshot"));
+    let table = &progress.parts[0];
+    assert_eq!((&*table.name, table.rows_expected), ("public.t", Some(100)));
+    assert!(table.rows >= 30 && !table.done, "{table:?}");
+    assert!(
+        table
+            .percent()
+            .is_some_and(|percent| (30..100).contains(&percent))
+    );
+    assert!(table.remaining().is_some());
+    scenario.catch_up(&mut task).await;
+    let progress = task.progress();
+    assert_eq!(progress.phase, Some("streaming"));
+    let names: Vec<&str> = progress.figures.iter().map(|(name, _)| *name).collect();
+    for figure in ["lag_ms", "slot_lag_bytes", "slot_kept_bytes"] {
+        assert!(names.contains(&figure), "{names:?}");
+    }
+    assert!(progress.parts.is_empty());
+    task.stop().await;
 }
 
 /// A snapshot is cut after every batch, while rows before and behind the cut change: the folded topic is the table.

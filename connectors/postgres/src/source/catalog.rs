@@ -22,6 +22,8 @@ pub(super) struct TableEntry {
     pub(super) has_key: bool,
     /// Whether it is the root of partitions.
     pub(super) is_root: bool,
+    /// About how many rows it has; `None` where the server never counted.
+    pub(super) rows: Option<u64>,
 }
 
 /// A column, and what a relation message does not tell of it.
@@ -54,7 +56,8 @@ pub(super) async fn tables(
     let rows = connection
         .query(&format!(
             "SELECT c.oid, n.nspname, c.relname, c.relreplident, c.relkind, \
-             EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) \
+             EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), \
+             CASE WHEN c.relkind = 'p' THEN -1 ELSE c.reltuples::bigint END \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE {which} AND c.relpersistence = 'p' \
              AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
@@ -73,6 +76,7 @@ pub(super) async fn tables(
         },
         is_root: text(row, 4) == "p",
         has_key: text(row, 5) == "t",
+        rows: text(row, 6).parse().ok(),
     };
     Ok(rows.iter().map(entry).collect())
 }

@@ -117,6 +117,15 @@ pub(super) enum Mismatch {
     TrustSlot,
 }
 
+/// How much of its log the server may keep for the slot until somebody is told; 0 for any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LagLimits {
+    /// Then a warning.
+    pub(super) warn_bytes: i64,
+    /// Then an error.
+    pub(super) critical_bytes: i64,
+}
+
 /// Operations that give no records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Skipped {
@@ -150,6 +159,7 @@ pub(super) struct SourceConfig {
     pub(super) heartbeat_topic: String,
     pub(super) heartbeat_query: Option<String>,
     pub(super) mismatch: Mismatch,
+    pub(super) lag: LagLimits,
     /// Schema and name of the signal table.
     pub(super) signals: Option<(String, String)>,
     pub(super) batch_size: usize,
@@ -280,6 +290,21 @@ fn slot_and_publication() -> Vec<ConfigKey> {
             "false",
             "Changes of partitions come as changes of the partitioned table; for a publication that is made here.",
         ),
+        ConfigKey::optional(
+            "slot.lag.warn",
+            ConfigType::Long,
+            Some("1073741824"),
+            "Once the server keeps more bytes of its log for the slot the connector warns; 0 for never.",
+        )
+        .rule(Rule::AtLeast(0)),
+        ConfigKey::optional(
+            "slot.lag.critical",
+            ConfigType::Long,
+            Some("10737418240"),
+            "Once the server keeps more bytes of its log for the slot the connector tells of an error, and goes on; 0 for \
+             never.",
+        )
+        .rule(Rule::AtLeast(0)),
         choice(
             "offset.mismatch.strategy",
             "trust_offset",
@@ -543,6 +568,7 @@ impl SourceConfig {
                     .unwrap_or_default()
                     .to_owned(),
                 database: config.string("database.dbname").to_owned(),
+                encryption,
             },
             slot: config.string("slot.name").to_owned(),
             slot_drop_on_stop: config.boolean("slot.drop.on.stop"),
@@ -568,7 +594,6 @@ impl SourceConfig {
                 },
             },
             snapshot_mode: match word("snapshot.mode").as_str() {
-                encryption,
                 "always" => SnapshotMode::Always,
                 "initial_only" => SnapshotMode::InitialOnly,
                 "no_data" | "never" => SnapshotMode::NoData,
@@ -617,6 +642,10 @@ impl SourceConfig {
             mismatch: match word("offset.mismatch.strategy").as_str() {
                 "trust_offset" => Mismatch::TrustOffset,
                 _ => Mismatch::TrustSlot,
+            },
+            lag: LagLimits {
+                warn_bytes: config.int("slot.lag.warn"),
+                critical_bytes: config.int("slot.lag.critical"),
             },
             signals: signals(&config)?,
             batch_size: config.count("max.batch.size"),
@@ -799,6 +828,22 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_encrypted_as_libpq_has_it() {
+        let of = |more: &[(&str, &str)]| {
+            let config = SourceConfig::parse(&map(more)).unwrap();
+            config.address.encryption
+        };
+        assert_eq!(of(&[]), Encryption::default());
+        let full = of(&[
+            ("database.sslmode", "Verify-Full"),
+            ("database.sslrootcert", "system"),
+        ]);
+        assert_eq!(full.mode, Mode::VerifyFull);
+        let lacking = refused(&[("database.sslmode", "verify-ca")]);
+        assert!(lacking.starts_with("database.sslrootcert"), "{lacking}");
+    }
+
+    #[test]
     fn keys_without_effect_are_known_and_are_none_of_ours() {
         for (key, expected) in [
             ("max.queue.size", Undeclared::WithoutEffect),
@@ -817,19 +862,3 @@ mod tests {
         }
     }
 }
-    #[test]
-    fn connections_are_encrypted_as_libpq_has_it() {
-        let of = |more: &[(&str, &str)]| {
-            let config = SourceConfig::parse(&map(more)).unwrap();
-            config.address.encryption
-        };
-        assert_eq!(of(&[]), Encryption::default());
-        let full = of(&[
-            ("database.sslmode", "Verify-Full"),
-            ("database.sslrootcert", "system"),
-        ]);
-        assert_eq!(full.mode, Mode::VerifyFull);
-        let lacking = refused(&[("database.sslmode", "verify-ca")]);
-        assert!(lacking.starts_with("database.sslrootcert"), "{lacking}");
-    }
-

@@ -63,13 +63,13 @@ pub(super) enum Unhealthy {
     )]
     PublicationMissing { name: String, tables: String },
     #[error(
-        "publication {name} cannot be made by user {user}: let an owner run CREATE PUBLICATION {name} FOR {tables}; \
-         ({reason})"
+        "publication {name} cannot be made or changed by user {user} ({reason}): let somebody who may run {statement}; and \
+         set publication.autocreate.mode=disabled"
     )]
     PublicationRefused {
         name: String,
         user: String,
-        tables: String,
+        statement: String,
         reason: String,
     },
     #[error(
@@ -450,42 +450,17 @@ impl Server {
         config: &SourceConfig,
         captured: &[TableEntry],
     ) -> Result<(), ConnectError> {
-        let exists = self
-            .has_publication(connection, &config.publication)
-            .await?;
-        if exists && config.autocreate == Autocreate::Filtered {
-            let published = self.published(connection, &config.publication).await?;
-            if sends_exactly(&published, captured) {
-                // Setting its tables anew would drop lists of columns and filters of rows.
-                return Ok(());
-            }
-        }
         let name = quoted(&config.publication);
-        let listed = tables_of(captured);
-        let tables = match config.autocreate {
-            Autocreate::AllTables | Autocreate::Disabled => "ALL TABLES".to_owned(),
-            Autocreate::Filtered | Autocreate::NoTables => format!("TABLE {listed}"),
-        };
-        let sql = match (config.autocreate, exists) {
-            (Autocreate::Filtered, true) if captured.is_empty() => return Ok(()),
-            (Autocreate::Filtered, true) => format!("ALTER PUBLICATION {name} SET TABLE {listed}"),
-            (_, true) => return Ok(()),
-            (Autocreate::Disabled, false) => {
+        let sql = match self
+            .publication_change(connection, config, captured)
+            .await?
+        {
+            PublicationChange::None => return Ok(()),
+            PublicationChange::Missing => {
+                let tables = "ALL TABLES".to_owned();
                 return Err(Unhealthy::PublicationMissing { name, tables }.into());
             }
-            (mode, false) => {
-                let what = match mode {
-                    Autocreate::NoTables => String::new(),
-                    Autocreate::Filtered if captured.is_empty() => String::new(),
-                    _ => format!(" FOR {tables}"),
-                };
-                let via_root = if config.via_root && self.version >= VERSION_VIA_ROOT {
-                    " WITH (publish_via_partition_root = true)"
-                } else {
-                    ""
-                };
-                format!("CREATE PUBLICATION {name}{what}{via_root}")
-            }
+            PublicationChange::Statement(sql) => sql,
         };
         match connection.query(&sql).await {
             Ok(_) => Ok(()),
@@ -493,7 +468,7 @@ impl Server {
                 Err(Unhealthy::PublicationRefused {
                     name,
                     user: quoted(&self.user),
-                    tables,
+                    statement: sql,
                     reason: error.to_string(),
                 }
                 .into())
@@ -504,39 +479,156 @@ impl Server {
         }
     }
 
-    async fn has_publication(
+    /// What is to be done about the publication.
+    async fn publication_change(
         &self,
         connection: &mut Connection,
-        name: &str,
-    ) -> Result<bool, ConnectError> {
-        let rows = connection
+        config: &SourceConfig,
+        captured: &[TableEntry],
+    ) -> Result<PublicationChange, ConnectError> {
+        let name = quoted(&config.publication);
+        let listed = tables_of(captured);
+        let found = connection
             .query(&format!(
-                "SELECT FROM pg_publication WHERE pubname = {}",
-                literal(name)
+                "SELECT puballtables FROM pg_publication WHERE pubname = {}",
+                literal(&config.publication)
             ))
             .await
             .map_err(|error| failed("looking for the publication", error))?;
-        Ok(!rows.is_empty())
+        if let Some(row) = found.first() {
+            // One for all tables sends what is captured, and its tables cannot be set.
+            let has_all = text(row, 0) == "t";
+            if config.autocreate != Autocreate::Filtered || has_all || captured.is_empty() {
+                return Ok(PublicationChange::None);
+            }
+            let published = self.published(connection, &config.publication).await?;
+            return Ok(match sends_exactly(&published, captured) {
+                // Setting its tables anew would drop lists of columns and filters of rows.
+                true => PublicationChange::None,
+                false => PublicationChange::Statement(format!(
+                    "ALTER PUBLICATION {name} SET TABLE {listed}"
+                )),
+            });
+        }
+        let what = match config.autocreate {
+            Autocreate::Disabled => return Ok(PublicationChange::Missing),
+            Autocreate::NoTables => String::new(),
+            Autocreate::Filtered if captured.is_empty() => String::new(),
+            Autocreate::Filtered => format!(" FOR TABLE {listed}"),
+            Autocreate::AllTables => " FOR ALL TABLES".to_owned(),
+        };
+        let via_root = if config.via_root && self.version >= VERSION_VIA_ROOT {
+            " WITH (publish_via_partition_root = true)"
+        } else {
+            ""
+        };
+        Ok(PublicationChange::Statement(format!(
+            "CREATE PUBLICATION {name}{what}{via_root}"
+        )))
     }
 
-    /// What can be known about a configuration without changing anything: `validate` asks for it.
+    /// What keeps the user from making or changing the publication: `validate` asks for it, and changes nothing.
     pub(super) async fn publication_issue(
         &self,
         connection: &mut Connection,
         config: &SourceConfig,
-    ) -> Result<(), ConnectError> {
-        if config.autocreate == Autocreate::Disabled
-            && !self
-                .has_publication(connection, &config.publication)
-                .await?
+        captured: &[TableEntry],
+    ) -> Result<Option<Unhealthy>, ConnectError> {
+        let name = quoted(&config.publication);
+        let statement = match self
+            .publication_change(connection, config, captured)
+            .await?
         {
-            return Err(Unhealthy::PublicationMissing {
-                name: quoted(&config.publication),
-                tables: "ALL TABLES".to_owned(),
+            PublicationChange::None => return Ok(None),
+            PublicationChange::Missing => {
+                let tables = "ALL TABLES".to_owned();
+                return Ok(Some(Unhealthy::PublicationMissing { name, tables }));
             }
-            .into());
+            PublicationChange::Statement(statement) => statement,
+        };
+        let rows = connection
+            .query(&format!(
+                "SELECT has_database_privilege(current_database(), 'CREATE'), \
+                 (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), \
+                 (SELECT pg_has_role(current_user, pubowner, 'USAGE') FROM pg_publication WHERE pubname = {})",
+                literal(&config.publication)
+            ))
+            .await
+            .map_err(|error| failed("looking for the rights to the publication", error))?;
+        let row = rows.first().cloned().unwrap_or_default();
+        let (creates, is_super, owns) = (text(&row, 0), text(&row, 1), text(&row, 2));
+        let reason = if owns == "f" {
+            "the user does not own it".to_owned()
+        } else if owns.is_empty() && creates == "f" {
+            format!(
+                "the user may not create in database {}",
+                quoted(&self.database)
+            )
+        } else if statement.contains(" FOR ALL TABLES") && is_super == "f" {
+            "only a superuser may publish all tables".to_owned()
+        } else if statement.contains(" TABLE ") {
+            let owned = "pg_has_role(current_user, c.relowner, 'USAGE')";
+            match self.lacking(connection, captured, owned).await?.as_slice() {
+                [] => return Ok(None),
+                lacking => format!("the user does not own {}", lacking.join(", ")),
+            }
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Unhealthy::PublicationRefused {
+            name,
+            user: quoted(&self.user),
+            statement,
+            reason,
+        }))
+    }
+
+    /// The tables that the user may not read.
+    pub(super) async fn unreadable(
+        &self,
+        connection: &mut Connection,
+        captured: &[TableEntry],
+    ) -> Result<Vec<Unhealthy>, ConnectError> {
+        let readable = "has_schema_privilege(c.relnamespace, 'USAGE') AND (has_table_privilege(c.oid, 'SELECT') \
+                        OR has_any_column_privilege(c.oid, 'SELECT'))";
+        let lacking = self.lacking(connection, captured, readable).await?;
+        let issue = |table: &TableEntry| Unhealthy::NoSelect {
+            user: quoted(&self.user),
+            schema: quoted(&table.schema),
+            table: shown(table),
+        };
+        let unreadable = captured
+            .iter()
+            .filter(|table| lacking.contains(&shown(table)));
+        Ok(unreadable.map(issue).collect())
+    }
+
+    /// The tables for which a right, as a condition on `pg_class c`, is not there.
+    async fn lacking(
+        &self,
+        connection: &mut Connection,
+        captured: &[TableEntry],
+        right: &str,
+    ) -> Result<Vec<String>, ConnectError> {
+        if captured.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let oids: Vec<String> = captured.iter().map(|table| table.oid.to_string()).collect();
+        let rows = connection
+            .query(&format!(
+                "SELECT c.oid FROM pg_class c WHERE c.oid IN ({}) AND NOT ({right})",
+                oids.join(", ")
+            ))
+            .await
+            .map_err(|error| failed("looking for rights to tables", error))?;
+        let lacks =
+            |table: &&TableEntry| rows.iter().any(|row| text(row, 0) == table.oid.to_string());
+        Ok(captured.iter().filter(lacks).map(shown).collect())
+    }
+
+    /// Whether the server tells `wal_status` and `safe_wal_size` of slots.
+    pub(super) fn tells_wal_status(&self) -> bool {
+        self.version >= VERSION_WAL_STATUS
     }
 
     /// The error of a stream that ended.
@@ -555,6 +647,20 @@ impl Server {
             other => failed("streaming the write-ahead log", other),
         }
     }
+}
+
+/// What is to be done about a publication.
+enum PublicationChange {
+    /// It is as it has to be, or as somebody made it.
+    None,
+    /// It has to be made, and not by the connector.
+    Missing,
+    /// This makes or changes it.
+    Statement(String),
+}
+
+fn shown(table: &TableEntry) -> String {
+    format!("{}.{}", quoted(&table.schema), quoted(&table.name))
 }
 
 fn sends_exactly(published: &[Published], captured: &[TableEntry]) -> bool {

@@ -24,6 +24,7 @@ mod envelope;
 mod filter;
 mod health;
 mod kind;
+mod lag;
 mod literal;
 mod lsn;
 mod numeric;
@@ -47,8 +48,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use connect_api::{
     AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue,
-    Header, Poll, PollBudget, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext, Text,
-    Undeclared, Value,
+    Header, Poll, PollBudget, Progress, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext,
+    Text, Undeclared, Value,
 };
 
 use assemble::Mark;
@@ -56,6 +57,7 @@ use catalog::TableEntry;
 use config::{SnapshotMode, SourceConfig};
 use envelope::Envelopes;
 use health::{Server, Unhealthy, failed};
+use lag::Watch;
 use lsn::Lsn;
 use offset::{Offset, Origin};
 use plan::{Plan, Refusal, Slot, SlotAction};
@@ -95,19 +97,20 @@ impl ConnectorPlugin for PostgresSource {
 
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
         let checked = tokio::time::timeout(VALIDATE_TIMEOUT, check(config)).await;
-        match checked.unwrap_or_else(|_| {
-            Err(ConnectError::Transient(format!(
+        let found = checked.unwrap_or_else(|_| {
+            vec![ConnectError::Transient(format!(
                 "the server did not answer within {} s",
                 VALIDATE_TIMEOUT.as_secs()
-            )))
-        }) {
-            Ok(()) => Vec::new(),
-            Err(ConnectError::Config { key, message }) => vec![FieldIssue { key, message }],
-            Err(error) => vec![FieldIssue {
+            ))]
+        });
+        let issue = |error| match error {
+            ConnectError::Config { key, message } => FieldIssue { key, message },
+            other => FieldIssue {
                 key: "database.hostname".to_owned(),
-                message: error.to_string(),
-            }],
-        }
+                message: other.to_string(),
+            },
+        };
+        found.into_iter().map(issue).collect()
     }
 
     fn task_configs(&self, config: &ConfigMap, _: u32) -> Result<Vec<ConfigMap>, ConnectError> {
@@ -147,29 +150,51 @@ impl ConnectorPlugin for PostgresSource {
             offset: None,
             stored: Lsn(0),
             phase: Phase::Idle,
+            watch: Watch::default(),
         }))
     }
 }
 
-/// Whether a configuration can work at this server; changes nothing there.
-async fn check(map: &ConfigMap) -> Result<(), ConnectError> {
+/// Everything that keeps a configuration from working at this server; changes nothing there.
+async fn check(map: &ConfigMap) -> Vec<ConnectError> {
+    let mut issues = Vec::new();
+    if let Err(error) = look(map, &mut issues).await {
+        issues.push(error);
+    }
+    issues
+}
+
+/// Collects what is wrong; an error is what keeps from looking on.
+async fn look(map: &ConfigMap, issues: &mut Vec<ConnectError>) -> Result<(), ConnectError> {
     let config = SourceConfig::parse(map)?;
     let (mut sql, server) = connect(&config).await?;
     let (captured, existing) = captured(&mut sql, &config, config.via_root).await?;
-    health::check_tables(&captured, existing, config.is_filtered())?;
-    check_keys(&mut sql, &config, &captured).await?;
+    let tables = health::check_tables(&captured, existing, config.is_filtered());
+    issues.extend(tables.err().map(ConnectError::from));
+    issues.extend(check_keys(&mut sql, &config, &captured).await.err());
+    if config.snapshot_mode != SnapshotMode::NoData {
+        let unreadable = server.unreadable(&mut sql, &captured).await?;
+        issues.extend(unreadable.into_iter().map(ConnectError::from));
+    }
     if config.snapshot_mode == SnapshotMode::InitialOnly {
         return Ok(());
     }
-    server.can_stream()?;
+    let publication = server
+        .publication_issue(&mut sql, &config, &captured)
+        .await?;
+    issues.extend(publication.map(ConnectError::from));
+    issues.extend(server.slot(&mut sql, &config.slot).await.err());
+    if let Err(error) = server.can_stream() {
+        issues.push(error.into());
+        return Ok(());
+    }
     let mut replication = Connection::open(&config.address, Purpose::Replication)
         .await
         .map_err(|error| server.no_replication(error))?;
     health::identify(&mut replication)
         .await
         .map_err(|error| server.no_replication(error))?;
-    server.slot(&mut sql, &config.slot).await?;
-    server.publication_issue(&mut sql, &config).await
+    Ok(())
 }
 
 async fn connect(config: &SourceConfig) -> Result<(Connection, Server), ConnectError> {
@@ -265,6 +290,8 @@ struct PostgresSourceTask {
     /// Everything before is in the log; `offset` may be ahead of it.
     stored: Lsn,
     phase: Phase,
+    /// Looks after the slot.
+    watch: Watch,
 }
 
 #[async_trait]
@@ -321,6 +348,11 @@ impl SourceTask for PostgresSourceTask {
             };
             let config = SourceConfig::parse(&context.config)?;
             self.begin(config).await?;
+        }
+        if let Phase::Streaming(_, shared) | Phase::Reading(_, shared) = &self.phase
+            && shared.config.snapshot_mode != SnapshotMode::InitialOnly
+        {
+            self.watch.look(shared).await;
         }
         match &mut self.phase {
             Phase::Idle => Ok(Poll::Idle),
@@ -385,7 +417,32 @@ impl SourceTask for PostgresSourceTask {
         Ok(())
     }
 
+    fn progress(&self) -> Progress {
+        let mut progress = match &self.phase {
+            Phase::Idle => Progress {
+                phase: Some("connecting"),
+                ..Progress::default()
+            },
+            Phase::Finished => Progress {
+                phase: Some("finished"),
+                ..Progress::default()
+            },
+            Phase::Reading(snapshot, _) => snapshot.progress(),
+            Phase::Streaming(streaming, _) => streaming.progress(),
+        };
+        if let Some(lag) = self.watch.found() {
+            progress
+                .figures
+                .push(("slot_lag_bytes", lag.confirmed_bytes));
+            progress.figures.push(("slot_kept_bytes", lag.kept_bytes));
+            let safe = lag.safe_bytes.map(|safe| ("slot_safe_bytes", safe));
+            progress.figures.extend(safe);
+        }
+        progress
+    }
+
     async fn stop(&mut self) {
+        self.watch.stop().await;
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Streaming(mut streaming, shared) => {
                 streaming.stop().await;

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connect_api::{ConnectError, PollBudget, Record, Rejected};
+use connect_api::{ConnectError, PartProgress, PollBudget, Progress, Record, Rejected};
 
 use super::Shared;
 use super::catalog::{self, Published, TableEntry};
@@ -36,6 +36,8 @@ use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
 /// No timeout of the database's own may cut a long reading.
 const PATIENT: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;";
 const READING: &str = "reading the tables";
+/// Tables whose progress is told; of more the last ones.
+const PARTS_MAX: usize = 100;
 
 /// A running snapshot.
 pub(super) struct Snapshot {
@@ -61,6 +63,18 @@ pub(super) struct Snapshot {
     xid: Option<u32>,
     rows: u64,
     complete: bool,
+    /// The tables that were read or are being read, the last ones.
+    parts: VecDeque<Part>,
+    tables_done: i64,
+}
+
+/// How far the reading of a table is.
+struct Part {
+    name: String,
+    rows: u64,
+    rows_expected: Option<u64>,
+    began: Instant,
+    took: Option<Duration>,
 }
 
 struct Reading {
@@ -202,6 +216,8 @@ impl Snapshot {
             xid,
             rows: 0,
             complete: false,
+            parts: VecDeque::new(),
+            tables_done: 0,
         })
     }
 
@@ -260,6 +276,33 @@ impl Snapshot {
             request: self.request.clone().filter(|_| !done),
             origin: Some(self.shared.origin.clone()),
             commit_us: self.at_us,
+        }
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        let part = |part: &Part| PartProgress {
+            name: part.name.clone(),
+            rows: part.rows,
+            rows_expected: part.rows_expected,
+            reading: Some(part.took.unwrap_or_else(|| part.began.elapsed())),
+            done: part.took.is_some(),
+        };
+        let left = self.tables.len() + usize::from(self.reading.is_some());
+        Progress {
+            phase: Some("snapshot"),
+            figures: vec![
+                (
+                    "snapshot_rows",
+                    i64::try_from(self.rows).unwrap_or(i64::MAX),
+                ),
+                ("snapshot_tables_done", self.tables_done),
+                (
+                    "snapshot_tables_left",
+                    i64::try_from(left).unwrap_or(i64::MAX),
+                ),
+            ],
+            parts: self.parts.iter().map(part).collect(),
         }
     }
 
@@ -331,10 +374,21 @@ impl Snapshot {
         }
         let sql = self.select(&entry, &table, &names, behind.as_deref(), &filters);
         self.connection.enqueue(&sql).map_err(fail)?;
-        tracing::info!(
-            table = format!("{}.{}", table.schema, table.name),
-            "reading a table"
-        );
+        let name = format!("{}.{}", table.schema, table.name);
+        tracing::info!(table = name, "reading a table");
+        if self.parts.len() == PARTS_MAX {
+            self.parts.pop_front();
+        }
+        self.parts.push_back(Part {
+            name,
+            rows: 0,
+            // Nobody knows how many rows are behind a key, or meet a condition.
+            rows_expected: entry
+                .rows
+                .filter(|_| behind.is_none() && filters.is_empty()),
+            began: Instant::now(),
+            took: None,
+        });
         self.reading = Some(Reading {
             table: Arc::new(table),
             scan,
@@ -364,6 +418,7 @@ impl Snapshot {
             high: if in_part { Lsn(0) } else { self.high },
             upto: None,
             done: false,
+            in_part,
         });
         (self.scans.len() - 1, behind)
     }
@@ -421,7 +476,6 @@ impl Snapshot {
             Ok(Ok(row)) => Ok(Some(row)),
             Ok(Err(error)) if self.passes_over(&error).await => Ok(Some(None)),
             Ok(Err(error)) => Err(self.refused(error)),
-            in_part,
         }
     }
 
@@ -483,6 +537,9 @@ impl Snapshot {
         };
         reading.is_first = false;
         self.rows += 1;
+        if let Some(part) = self.parts.back_mut() {
+            part.rows += 1;
+        }
         let same_table = self.held.as_ref().is_some_and(|held| held.ended.is_empty());
         let last = if same_table { Last::No } else { Last::OfTable };
         self.release(last);
@@ -493,6 +550,10 @@ impl Snapshot {
         let Some(reading) = self.reading.take() else {
             return;
         };
+        self.tables_done += 1;
+        if let Some(part) = self.parts.back_mut() {
+            part.took = Some(part.began.elapsed());
+        }
         match &mut self.held {
             Some(held) => held.ended.push(reading.scan),
             None => self.queue.push_back(Entry {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connect_api::{ConnectError, Poll, PollBudget, Record, Rejected, SourceOffset};
+use connect_api::{ConnectError, Poll, PollBudget, Progress, Record, Rejected, SourceOffset};
 
 use super::Shared;
 use super::assemble::{Assembler, Mark};
@@ -141,6 +141,27 @@ impl Streaming {
         let flushed = self.assembler.progress().committed(end);
         if let Some(replication) = &self.replication {
             replication.acknowledge(flushed);
+        }
+    }
+
+    /// How far it is. While something waits to go out, or comes, the stream is as late as what went out last is old.
+    pub(super) fn progress(&self) -> Progress {
+        let mut figures = Vec::new();
+        let now_us = super::now_ns() / 1000;
+        let behind_us = match self.assembler.is_waiting() || !self.backlog.is_empty() {
+            true => now_us.saturating_sub(self.assembler.last_commit_us()),
+            false => 0,
+        };
+        if self.assembler.last_commit_us() > 0 {
+            figures.push(("lag_ms", behind_us.max(0) / 1000));
+        }
+        Progress {
+            phase: Some(match self.replication {
+                Some(_) => "streaming",
+                None => "connecting",
+            }),
+            figures,
+            parts: Vec::new(),
         }
     }
 

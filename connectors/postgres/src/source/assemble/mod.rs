@@ -123,6 +123,18 @@ impl Assembler {
         &mut self.progress
     }
 
+    /// Whether something waits to go out, or a transaction is not at its end.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.open.is_some() || !self.queue.is_empty()
+    }
+
+    /// When the last transaction was committed that came, in microseconds since 1970; 0 before the first.
+    pub(super) fn last_commit_us(&self) -> i64 {
+        self.open
+            .as_ref()
+            .map_or(self.last_commit_us, |open| open.commit_us)
+    }
+
     /// The scans that still matter.
     pub(super) fn scans(&self) -> &[Scan] {
         &self.scans
