@@ -146,7 +146,10 @@ pub(super) fn joined(
 pub(super) fn is_ambiguous(kind: JoinKind, left: &Rows, right: &Rows) -> bool {
     let all_nullable = |rows: &Rows| {
         let key = rows.changes.key();
-        key.is_some_and(|key| key.iter().all(|&column| rows.schema.field(column).is_nullable()))
+        key.is_some_and(|key| {
+            key.iter()
+                .all(|&column| rows.schema.field(column).is_nullable())
+        })
     };
     kind == JoinKind::Full && all_nullable(left) && all_nullable(right)
 }

@@ -9,8 +9,8 @@
 
 use arrow::datatypes::Schema;
 use streams::{
-    AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy,
-    NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec, StreamPlan, TopNSpec,
+    AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec, KeyFormat,
+    LatePolicy, NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec, StreamPlan, TopNSpec,
     WatermarkSpec, WindowGrid,
 };
 
@@ -250,7 +250,10 @@ fn join(id: &str, spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
 
 /// What bounds the time between rows: `w.time > f.at - 1 hour and w.time <= f.at`.
 fn between(range: &JoinRange, left: &Schema, right: &Schema) -> String {
-    let (left, right) = (left.field(range.left).name(), right.field(range.right).name());
+    let (left, right) = (
+        left.field(range.left).name(),
+        right.field(range.right).name(),
+    );
     let moved = |by: i64| match by {
         0 => left.clone(),
         1.. => format!("{left} + {}", interval_text(by)),
@@ -259,11 +262,19 @@ fn between(range: &JoinRange, left: &Schema, right: &Schema) -> String {
     // A bound that its neighbour excludes: `>` reads better than 59 minutes and 59.999999 seconds.
     let bound = |bound: i64, neighbour: i64, closed: &str, open: &str| {
         let is_open = bound % 1000 != 0 && neighbour % 1000 == 0;
-        let (sign, by) = if is_open { (open, neighbour) } else { (closed, bound) };
+        let (sign, by) = if is_open {
+            (open, neighbour)
+        } else {
+            (closed, bound)
+        };
         format!("{right} {sign} {}", moved(by))
     };
-    let least = range.least.map(|least| bound(least, least.saturating_sub(1), ">=", ">"));
-    let most = range.most.map(|most| bound(most, most.saturating_add(1), "<=", "<"));
+    let least = range
+        .least
+        .map(|least| bound(least, least.saturating_sub(1), ">=", ">"));
+    let most = range
+        .most
+        .map(|most| bound(most, most.saturating_add(1), "<=", "<"));
     let bounds: Vec<String> = least.into_iter().chain(most).collect();
     bounds.join(" and ")
 }

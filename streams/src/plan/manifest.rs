@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, NodeKind, OperatorId, PlanNode, Rank, SinkSpec,
-    SourceMode, SourceSpec, StreamPlan, TopNSpec,
+    AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, NodeKind, OperatorId, PlanNode, Rank,
+    SinkSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec,
 };
 use crate::aggregate::BoundCall;
 use crate::json::is_json;
@@ -325,9 +325,8 @@ fn source(spec: &SourceSpec, schema: &SchemaRef) -> Fields {
 fn join(spec: &JoinSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> Fields {
     let [(left, left_rows), (right, right_rows)] = [inputs[0], inputs[1]];
     let rows = [left_rows, right_rows];
-    let counted = [0, 1].map(|port| {
-        u8::from(!rows[port].append_only) + 2 * u8::from(spec.counts_matches(port))
-    });
+    let counted = [0, 1]
+        .map(|port| u8::from(!rows[port].append_only) + 2 * u8::from(spec.counts_matches(port)));
     // What is out there depends on it: padded rows have to be taken back.
     let emission = match spec.kind {
         JoinKind::Semi => [2, 0],

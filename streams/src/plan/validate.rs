@@ -230,7 +230,10 @@ fn join_fits(spec: &JoinSpec, inputs: &[&SchemaRef], schema: &SchemaRef) -> Resu
     if let Some(range) = &spec.range {
         for (input, column) in [(inputs[0], range.left), (inputs[1], range.right)] {
             let data_type = input.fields().get(column).map(|field| field.data_type());
-            if !matches!(data_type, Some(DataType::Timestamp(TimeUnit::Microsecond, _))) {
+            if !matches!(
+                data_type,
+                Some(DataType::Timestamp(TimeUnit::Microsecond, _))
+            ) {
                 return Err("a join bounds the time between two timestamps".to_owned());
             }
         }
@@ -240,8 +243,14 @@ fn join_fits(spec: &JoinSpec, inputs: &[&SchemaRef], schema: &SchemaRef) -> Resu
     }
     let (left, right) = (inputs[0].fields().len(), inputs[1].fields().len());
     let (columns, what) = match spec.kind {
-        JoinKind::Semi | JoinKind::Anti => (left, "a join that only asks gives the columns of its left input"),
-        JoinKind::Mark => (left + 1, "a join that marks gives the columns of its left input and a mark"),
+        JoinKind::Semi | JoinKind::Anti => (
+            left,
+            "a join that only asks gives the columns of its left input",
+        ),
+        JoinKind::Mark => (
+            left + 1,
+            "a join that marks gives the columns of its left input and a mark",
+        ),
         _ => (left + right, "a join gives the columns of both inputs"),
     };
     if schema.fields().len() != columns {

@@ -348,7 +348,11 @@ impl Lowering<'_> {
     }
 
     /// One side of a join with settled columns, and where its keys are; keys that are computed become columns.
-    pub(super) fn join_side(&mut self, rows: Rows, keys: &[&Expr]) -> Result<(Rows, Vec<usize>), Diagnostic> {
+    pub(super) fn join_side(
+        &mut self,
+        rows: Rows,
+        keys: &[&Expr],
+    ) -> Result<(Rows, Vec<usize>), Diagnostic> {
         let mut fields = qualified(&rows.schema);
         let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(fields.len());
         let mut same = true;

@@ -163,7 +163,9 @@ type QualifiedField = (Option<TableReference>, Arc<Field>);
 /// The options for plans in which subqueries become joins: nothing else evaluates them.
 fn joining(options: &Arc<ConfigOptions>) -> Arc<ConfigOptions> {
     let mut options = options.as_ref().clone();
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    options
+        .optimizer
+        .enable_physical_uncorrelated_scalar_subquery = false;
     Arc::new(options)
 }
 
