@@ -701,10 +701,7 @@ mod tests {
         let server = async {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
-                loop {
-                    let Ok(length) = socket.read_u32().await else {
-                        break;
-                    };
+                while let Ok(length) = socket.read_u32().await {
                     let mut body = vec![0; length as usize - 4];
                     socket.read_exact(&mut body).await.unwrap();
                     if length == 8 {
