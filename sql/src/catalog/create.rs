@@ -475,16 +475,35 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
                 }
             }
             _ => {
-                return Err(Diagnostic::new(
-                    Code::UnknownOption,
-                    format!("there is no option {:?}", name.value),
-                )
-                .at(name.span)
-                .suggest_nearest(&key, OPTIONS.iter().copied()));
+                let message = format!("there is no option {:?}", name.value);
+                let unknown = Diagnostic::new(Code::UnknownOption, message)
+                    .at(name.span)
+                    .suggest_nearest(&key, OPTIONS.iter().copied());
+                return Err(match unknown.help {
+                    Some(_) => unknown,
+                    None => unknown.help(instead_of_option(&key)),
+                });
             }
         }
     }
     Ok(options)
+}
+
+/// What to write where an option of another system was written, or else the options that there are.
+fn instead_of_option(key: &str) -> String {
+    if key == "timestamp" {
+        return "WATERMARK FOR ts AS ts - INTERVAL '10 seconds' among the columns says which is the event time".to_owned();
+    }
+    if key.contains("bootstrap") || key.starts_with("properties.") {
+        return "topics are those of the log that this server works on".to_owned();
+    }
+    // Those with an underscore are other spellings.
+    let names: Vec<&str> = OPTIONS
+        .iter()
+        .copied()
+        .filter(|name| !name.contains('_'))
+        .collect();
+    format!("there are {}", names.join(", "))
 }
 
 /// A module with its bytes, on its way into the catalog.
