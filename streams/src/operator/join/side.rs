@@ -644,8 +644,7 @@ impl Side {
     /// Forgets all rows whose time lies before `time`, in memory and in the state. Everything is written.
     pub(super) fn drop_before(&mut self, state: &mut State, time: i64) -> Result<(), StateError> {
         let first = place_of_time(time);
-        for number in 0..self.slots.len() {
-            let slot = &mut self.slots[number];
+        for slot in &mut self.slots {
             if let Bucket::Whole(rows) = &mut slot.bucket {
                 rows.drop_before(&first);
                 let bytes = slot.key.len() + SLOT_BYTES + rows.bytes();
