@@ -131,8 +131,11 @@ fn wanted(node: &PlanNode) -> Vec<Route> {
 
 /// Whether an operator's answer to a row depends on that row alone, or on its own earlier coming.
 fn looks_at_single_rows(kind: &NodeKind) -> bool {
-    use NodeKind::{Filter, Late, Map, Tumble};
-    matches!(kind, Map(_) | Filter(_) | Late(_) | Tumble(_))
+    use NodeKind::{Expand, Filter, Late, Map, Slide, Tumble};
+    matches!(
+        kind,
+        Map(_) | Filter(_) | Late(_) | Tumble(_) | Slide(_) | Expand(_)
+    )
 }
 
 /// Where a node's rows lie, once its input came as it wanted.
