@@ -23,7 +23,7 @@ BEAT := $(CURDIR)/scripts/heartbeat.sh
 BUILD_WASM := cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) "building the example functions" \
 	cargo build --release --target wasm32-unknown-unknown
 
-.PHONY: demo test differential release bench lint fix wasm setup setup-test env lines help
+.PHONY: demo test differential soak-cdc release bench lint fix wasm setup setup-test env lines help
 
 demo: ## Build, run the whole job on a month of real flights, print answers
 	@echo "step 1 of 3: checking this machine, and installing what it lacks"
@@ -47,6 +47,10 @@ test: setup-test wasm ## Everything a change must pass
 differential: setup ## Views against the batch answer, by chance: SEEDS=n tries so many queries, SEED=n one and tells of it
 	$(BEAT) building cargo test -p thalweg -p sql --lib --no-run
 	cargo test -p thalweg -p sql --lib -- differential --nocapture
+
+soak-cdc: setup-test ## Captured tables against their copies under faults by chance: FAULTS=n so many, THALWEG_TEST_SEED=n the same again
+	$(BEAT) "building the tests" cargo test -p thalweg --test main --no-run
+	THALWEG_CDC_FAULTS=$(or $(FAULTS),200) cargo test -p thalweg --test main -- data_team::capture --nocapture
 
 release: setup wasm ## The optimised binary
 	$(BEAT) building cargo build --release --bin thalweg

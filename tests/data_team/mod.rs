@@ -1,3 +1,4 @@
 //! What a data team meets: connectors as JSON, wrong ones refused with the key and the nearest.
 
+mod capture;
 mod connectors;
