@@ -102,10 +102,13 @@ impl Aggregate {
         if self.emit == Emit::Changes {
             return self.emit_rows(&changed, &old, context, out);
         }
-        // Only what is out there already can be corrected now.
+        // What is out there already is corrected now. A group without rows when its window closed comes with the first
+        // that another side brings it: its end comes no more.
         let is_out = |place: &u32| {
             let group = changed[*place as usize];
+            let end = self.groups.table.window_end(group);
             self.groups.flags[group as usize] & EMITTED != 0
+                || end.is_some_and(|end| end <= self.closed_until)
         };
         let corrected: Vec<u32> = (0..changed.len() as u32).filter(is_out).collect();
         let groups: Vec<u32> = corrected
