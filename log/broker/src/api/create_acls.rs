@@ -8,7 +8,9 @@ use tracing::info;
 
 use super::blocking;
 use super::describe_acls::check;
-use crate::security::acl::{Acl, CLUSTER_NAME, Operation, Pattern, Permission, ResourceKind};
+use crate::security::acl::{
+    Acl, CLUSTER_NAME, Operation, Pattern, Permission, ResourceKind, canonical_host,
+};
 use crate::security::{ACLS_MAX, SecurityRecord};
 use crate::services::Context;
 
@@ -102,8 +104,10 @@ fn read(creation: AclCreation) -> Result<Acl, Refused> {
     if principal.strip_prefix("User:").is_none_or(str::is_empty) {
         return refuse(format!("principal {principal:?} is not User:name"));
     }
-    if host.is_empty() {
-        return refuse("the host is empty; * is any".to_owned());
+    if canonical_host(&host).is_none() {
+        return refuse(format!(
+            "host {host:?} is no address, as 127.0.0.1 or ::1 are; * is any"
+        ));
     }
     Ok(Acl {
         kind,

@@ -1,5 +1,7 @@
 //! DeleteTopics (key 20), by name, or by id from version 6 on. Committed offsets of the topic go with it.
 
+use std::collections::HashSet;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::delete_topics::{
     DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
@@ -13,7 +15,11 @@ use crate::services::{Context, Services};
 pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let mut responses = Vec::new();
     if ctx.api_version >= 6 {
+        let mut answered = HashSet::new();
         for asked in request.topics {
+            if !answered.insert((asked.name.clone(), asked.topic_id)) {
+                continue;
+            }
             let name = match &asked.name {
                 Some(name) => Some(name.clone()),
                 None => ctx
@@ -39,7 +45,12 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> Delet
             responses.push(result(name, asked.topic_id, outcome));
         }
     } else {
+        // A name that comes again has its answer.
+        let mut answered = HashSet::new();
         for name in request.topic_names {
+            if !answered.insert(name.clone()) {
+                continue;
+            }
             let outcome = delete_if_allowed(ctx, &name).await;
             responses.push(result(Some(name), uuid::Uuid::nil(), outcome));
         }

@@ -18,6 +18,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
@@ -64,7 +65,10 @@ impl DataFolder {
     /// # Errors
     /// [`OpenError::Locked`], [`OpenError::NewerFormat`], [`OpenError::NotOurs`], or a file operation's.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        fs::create_dir_all(path).map_err(OpenError::io("create", path))?;
+        // Records, and what passwords are checked against, are nobody else's to read.
+        let mut folder = fs::DirBuilder::new();
+        folder.recursive(true).mode(0o700);
+        folder.create(path).map_err(OpenError::io("create", path))?;
         let lock_path = path.join("lock");
         let lock = File::options()
             .create(true)

@@ -233,7 +233,10 @@ impl AclFilter {
                 .principal
                 .as_ref()
                 .is_none_or(|one| *one == acl.principal)
-            && self.host.as_ref().is_none_or(|one| *one == acl.host)
+            && self.host.as_ref().is_none_or(|one| {
+                let address = canonical_host(one);
+                *one == acl.host || (address.is_some() && address == canonical_host(&acl.host))
+            })
             && self.operation.is_none_or(|one| one == acl.operation)
             && self.permission.is_none_or(|one| one == acl.permission)
     }
@@ -255,6 +258,15 @@ impl AclFilter {
             Pattern::Prefixed => name.starts_with(&acl.name),
         }
     }
+}
+
+/// An address as it is compared with that of a client, whatever its spelling; `*` is any host. `None`: it is neither.
+pub(crate) fn canonical_host(host: &str) -> Option<String> {
+    if host == ANY_HOST {
+        return Some(host.to_owned());
+    }
+    let address: std::net::IpAddr = host.parse().ok()?;
+    Some(address.to_canonical().to_string())
 }
 
 /// What a rule says to those whom it is about.
@@ -316,7 +328,7 @@ impl Rules {
             };
             by_name.entry(acl.name.clone()).or_default().push(Entry {
                 principal: acl.principal.clone(),
-                host: acl.host.clone(),
+                host: canonical_host(&acl.host).unwrap_or_else(|| acl.host.clone()),
                 operation: acl.operation,
                 permission: acl.permission,
             });

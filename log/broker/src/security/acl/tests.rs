@@ -194,3 +194,26 @@ fn filters_find_by_name_by_match_and_by_anything() {
     };
     assert_eq!(found(&denied), 1);
 }
+
+#[test]
+fn addresses_are_the_same_in_every_spelling() {
+    for (spelled, canonical) in [
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("::FFFF:10.0.0.7", "10.0.0.7"),
+        ("2001:DB8::0A", "2001:db8::a"),
+        ("*", "*"),
+    ] {
+        assert_eq!(canonical_host(spelled).as_deref(), Some(canonical));
+        let acl = Acl {
+            host: spelled.to_owned(),
+            ..acl("orders", "eve", Read, Allow)
+        };
+        let rules = Rules::of(std::slice::from_ref(&acl));
+        let eve = Principal::user("eve");
+        let about = (ResourceKind::Topic, "orders");
+        assert_eq!(rules.decide(&eve, canonical, Read, about), Some(true));
+    }
+    for unknown in ["", "localhost", "10.0.0.0/8"] {
+        assert_eq!(canonical_host(unknown), None, "{unknown}");
+    }
+}

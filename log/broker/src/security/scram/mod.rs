@@ -9,7 +9,8 @@
 //! ```
 //! Invariants:
 //! 1. The nonce that comes back ends with the one that was sent, and the channel is the one that was named: nothing is replayed or mixed.
-//! 2. A user that does not exist gets the same answers, up to the same end, as one whose password is wrong.
+//! 2. A user that does not exist gets the same answers, up to the same end, as one of the configuration whose password is wrong. Where a
+//!    client has set a password, the salt and rounds are those that it chose, and may tell that the user exists.
 
 use std::fmt;
 use std::hint::black_box;
