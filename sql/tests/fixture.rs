@@ -13,10 +13,21 @@ use streams::{Engine, EngineConfig};
 use tempfile::TempDir;
 
 pub(crate) struct Fixture {
-    folder: TempDir,
-    broker: Broker,
-    engine: Engine,
     pub(crate) server: Server,
+    engine: Ended,
+    broker: Broker,
+    folder: TempDir,
+}
+
+/// Ends the jobs while their folder is there: RocksDB writes what it holds when it closes, and all stores of a process
+/// share the thread that does it.
+struct Ended(Engine);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| handle.block_on(self.0.shutdown()));
+    }
 }
 
 impl Fixture {
@@ -41,10 +52,10 @@ impl Fixture {
             .await
             .expect("the server opens");
         Self {
-            folder,
-            broker,
-            engine,
             server,
+            engine: Ended(engine),
+            broker,
+            folder,
         }
     }
 
@@ -62,7 +73,7 @@ impl Fixture {
             server,
         } = self;
         server.shutdown().await;
-        engine.shutdown().await;
+        engine.0.shutdown().await;
         broker.close().await.expect("the log closes");
         drop((server, engine, broker));
         Self::open(folder).await

@@ -45,7 +45,10 @@ fn every_example_of_a_function_runs() {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(folder.path());
         let reference = read("docs/reference.md");
-        let functions = reference.split("| function |").nth(1).unwrap();
+        let functions = reference
+            .split("| function | answers | example |")
+            .nth(1)
+            .unwrap();
         let examples: Vec<&str> = functions
             .lines()
             .filter_map(|line| line.rsplit_once(" | `")?.1.strip_suffix("` |"))

@@ -10,6 +10,8 @@ use crate::fixture::secured::Secured;
 /// Runs a command with this input; returns its standard output.
 fn pipe(command: &mut Command, input: &str) -> String {
     let mut child = command
+        // Cargo names its own librdkafka there, which a client of the system must not load.
+        .env_remove("LD_LIBRARY_PATH")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

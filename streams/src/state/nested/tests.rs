@@ -1,3 +1,5 @@
+//! Bytes of nested values: golden, by chance, torn at every place, and in their order.
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -201,14 +203,14 @@ fn what_was_written_is_read_back() {
         let columns = row::columns_of(&columns).unwrap();
         let mut reader = RowReader::new(&schema).unwrap();
         let mut rows = Vec::new();
-        for row in 0..values.len() {
+        for (row, value) in values.iter().enumerate() {
             let mut bytes = Vec::new();
             row::push_row(&columns, row, &mut bytes);
             reader.push(&bytes).unwrap();
             for end in 0..bytes.len() {
                 // Torn values are errors, whatever they are torn off from.
                 let torn = RowReader::new(&schema).unwrap().push(&bytes[..end]);
-                assert!(torn.is_err(), "{data_type}: {} at {end}", values[row]);
+                assert!(torn.is_err(), "{data_type}: {value} at {end}");
             }
             rows.push(bytes);
         }
