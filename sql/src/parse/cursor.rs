@@ -448,7 +448,8 @@ impl Cursor {
             .map(str::to_ascii_uppercase)
             .unwrap_or_default();
         let at = self.place_of(index);
-        if matches!(word.as_str(), "ORDER" | "GROUP") && next != "BY" {
+        // A mistyped BY is a slip of its own.
+        if matches!(word.as_str(), "ORDER" | "GROUP") && strsim::osa_distance(&next, "BY") > 1 {
             let message = format!("{word} without BY");
             return Some(
                 Diagnostic::new(Code::Syntax, message)
