@@ -50,12 +50,13 @@ impl TableProvider for ViewTable {
         &self,
         filters: &[&Expr],
     ) -> BoundResult<Vec<TableProviderFilterPushDown>> {
-        let pushed = filters.iter().map(|filter| {
-            match view_key::names_key(&self.relation, filter) {
-                true => TableProviderFilterPushDown::Inexact,
-                false => TableProviderFilterPushDown::Unsupported,
-            }
-        });
+        let pushed =
+            filters
+                .iter()
+                .map(|filter| match view_key::names_key(&self.relation, filter) {
+                    true => TableProviderFilterPushDown::Inexact,
+                    false => TableProviderFilterPushDown::Unsupported,
+                });
         Ok(pushed.collect())
     }
 

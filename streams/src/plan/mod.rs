@@ -14,8 +14,8 @@
 //! 2. Operator ids are unique: state is addressed by them. They are kept with the state, by the names of the operators.
 //! 3. Column indexes lie inside the schemas that they speak of.
 
-mod grid;
 mod fragment;
+mod grid;
 mod manifest;
 mod properties;
 mod top_n;
@@ -29,8 +29,8 @@ use thiserror::Error;
 
 use crate::BatchExpr;
 use crate::aggregate::{AggregateFunction, SortOrder};
-pub use grid::WindowGrid;
 pub(crate) use fragment::{Fragments, Route};
+pub use grid::WindowGrid;
 pub(crate) use manifest::StateManifest;
 pub use properties::EdgeProperties;
 pub use top_n::{Rank, RankOrder, TopNSpec};
