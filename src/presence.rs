@@ -109,6 +109,7 @@ mod tests {
         let http = listener.local_addr().expect("bound");
         let addresses = Addresses {
             kafka: http,
+            listeners: std::collections::BTreeMap::new(),
             connect: http,
             http,
         };
