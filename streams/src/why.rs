@@ -6,7 +6,7 @@
 //! last left out: "carrier" is missing at flights-2@17
 //! last late: flights-0@9: its window closed at 2013-01-01T10:00:00, event time was 2013-01-01T10:00:02
 //! event time 2013-01-01T10:00:00; held back by flights-3 (active, 2013-01-01T09:59:50, 12 records behind)
-//! the window that ends at 2013-01-01T11:00:00 closes when event time gets there
+//! a window closes when event time gets to its end
 //! 12 records behind; commit 7 was 0.2 s ago
 //! ```
 //!
@@ -82,8 +82,8 @@ pub struct Query {
     pub late_topic: Option<String>,
     /// Late rows are let in.
     pub late_updates: bool,
-    /// Length of its windows and how long they take rows after their end, µs, if rows leave when a window closes.
-    pub closes: Option<(i64, i64)>,
+    /// How long its windows take rows after their end, µs, if rows leave when a window closes.
+    pub closes: Option<i64>,
     /// It has a join that shows matches only.
     pub inner_join: bool,
 }
@@ -129,9 +129,7 @@ impl Query {
                 _ => {}
             }
         }
-        query.closes = window
-            .filter(|_| on_close)
-            .map(|spec| (spec.size_us, spec.grace_us));
+        query.closes = window.filter(|_| on_close).map(|spec| spec.grace_us);
         query
     }
 }
@@ -306,20 +304,16 @@ impl Why {
         rest.to_owned()
     }
 
-    /// Which window closes next, where rows leave when their window closes.
+    /// When windows close, where rows leave when their window closes. Which of them hold rows is not known here.
     fn next_close(&self) -> Option<String> {
-        let (size_us, grace_us) = self.query.closes?;
-        let reached = self.watermark?.checked_sub(grace_us)?;
-        let end = reached
-            .div_euclid(size_us)
-            .checked_add(1)?
-            .checked_mul(size_us)?;
-        let at = iso8601(end.checked_add(grace_us)?);
-        let end = iso8601(end);
-        Some(if grace_us == 0 {
-            format!("the window that ends at {end} closes when event time gets there")
-        } else {
-            format!("the window that ends at {end} closes when event time gets to {at}")
+        let grace_us = self.query.closes?;
+        self.watermark?;
+        Some(match grace_us {
+            0 => "a window closes when event time gets to its end".to_owned(),
+            us => format!(
+                "a window closes when event time is {} past its end",
+                length(us)
+            ),
         })
     }
 }
@@ -328,6 +322,15 @@ impl Why {
 fn counted(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {what}{s}")
+}
+
+/// `40 s`, `1500 ms`.
+fn length(us: i64) -> String {
+    match us {
+        us if us % 1_000_000 == 0 => format!("{} s", us / 1_000_000),
+        us if us % 1000 == 0 => format!("{} ms", us / 1000),
+        us => format!("{us} µs"),
+    }
 }
 
 fn rows(count: u64) -> String {
@@ -514,7 +517,7 @@ mod tests {
         joins.query.inner_join = true;
         assert!(first(&joins).ends_with("no row has a match on the other side of the join"));
         let mut closes = rest;
-        closes.query.closes = Some((60_000_000, 0));
+        closes.query.closes = Some(0);
         assert!(first(&closes).ends_with("no window has closed: event time has not begun"));
     }
 
@@ -545,31 +548,22 @@ mod tests {
     }
 
     #[test]
-    fn says_which_window_closes_when() {
+    fn says_when_windows_close() {
         let mut why = Why {
             rows_in: 1,
             watermark: Some(1_714_557_633_000_000),
             ..why()
         };
-        why.query.closes = Some((60_000_000, 0));
+        why.query.closes = Some(0);
         let text = why.to_string();
-        assert!(
-            text.contains(
-                "\nthe window that ends at 2024-05-01T10:01:00 closes when event time gets there\n"
-            ),
-            "{text}"
-        );
-        why.query.closes = Some((60_000_000, 40_000_000));
+        let at_end = "\na window closes when event time gets to its end\n";
+        assert!(text.contains(at_end), "{text}");
+        why.query.closes = Some(40_000_000);
         let text = why.to_string();
-        assert!(
-            text.contains(
-                "\nthe window that ends at 2024-05-01T10:00:00 closes when event time gets to 2024-05-01T10:00:40\n"
-            ),
-            "{text}"
-        );
-        why.query.closes = Some((60_000_000, i64::MAX));
-        why.watermark = Some(i64::MIN);
-        assert!(!why.to_string().contains("closes"));
+        let after = "\na window closes when event time is 40 s past its end\n";
+        assert!(text.contains(after), "{text}");
+        why.watermark = None;
+        assert!(!why.to_string().contains("closes when"));
     }
 
     #[test]

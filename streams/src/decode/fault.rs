@@ -210,7 +210,10 @@ impl Fault {
                 format!("the {part} is empty, expected a JSON object")
             }
             FaultKind::NotAnObject => {
-                format!("the {part} is not a JSON object but {}", found())
+                format!(
+                    "the {part} is not a JSON object but {}",
+                    describe_whole(text, self.at)
+                )
             }
             FaultKind::WrongType => {
                 let nested = matches!(text.get(self.at), Some(b'{' | b'['));
@@ -321,11 +324,35 @@ fn describe(text: &[u8], at: usize) -> String {
         Some(b'"') => format!("the text {}", token(text, at)),
         Some(b'{') => "an object".to_owned(),
         Some(b'[') => "an array".to_owned(),
-        Some(b't' | b'f') => format!("the boolean {}", token(text, at)),
-        Some(b'n') => "null".to_owned(),
+        Some(b't' | b'f') if matches!(token(text, at).as_str(), "true" | "false") => {
+            format!("the boolean {}", token(text, at))
+        }
+        Some(b'n') if token(text, at) == "null" => "null".to_owned(),
         Some(b'-' | b'0'..=b'9') => format!("the number {}", token(text, at)),
         _ => byte_words(text, at),
     }
+}
+
+/// What stands in the place of an object, up to the end: a value of JSON by its kind, anything else as it is written.
+fn describe_whole(text: &[u8], at: usize) -> String {
+    let rest = text.get(at..).unwrap_or_default().trim_ascii_end();
+    match rest.first() {
+        Some(b'"' | b'{' | b'[') | None => return describe(text, at),
+        Some(b' '..=b'~') => {}
+        Some(_) => return byte_words(text, at),
+    }
+    let word = std::str::from_utf8(rest).unwrap_or_default();
+    if matches!(word, "true" | "false" | "null") || word.parse::<f64>().is_ok_and(f64::is_finite) {
+        return describe(rest, 0);
+    }
+    let cut = &rest[..rest.len().min(QUOTE_MAX)];
+    let more = if cut.len() < rest.len() { "…" } else { "" };
+    let quoted = String::from_utf8_lossy(cut);
+    // Line breaks and the like would break the line that this is in.
+    let line: String = (quoted.chars())
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    format!("'{line}{more}'")
 }
 
 /// The token at this byte as it is written, cut after [`QUOTE_MAX`] bytes.
