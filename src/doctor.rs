@@ -10,6 +10,7 @@
 
 use std::fmt::Display;
 use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -114,8 +115,15 @@ fn look(data: &Path, served: Option<&str>) -> Result<Vec<Finding>> {
         );
         return Err(Failure::NotFound(text).into());
     }
+    if !data.is_dir() {
+        anyhow::bail!(
+            "{} is no folder; --data names the data folder",
+            data.display()
+        );
+    }
     let log = data.join("log");
     let mut findings = vec![format(&log)];
+    findings.extend(metadata(&log.join("metadata.log")));
     findings.extend(use_of(data, &log, served));
     findings.push(disk(data));
     findings.extend(open_files());
@@ -153,6 +161,43 @@ fn format(log: &Path) -> Finding {
             "log/format does not say a format of Thalweg".into(),
         )
         .fix("name the right folder with --data"),
+    }
+}
+
+/// Whether the list of topics begins as one does; a server does not start otherwise.
+fn metadata(path: &Path) -> Option<Finding> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(8).read_to_end(&mut head));
+    let finding = |grade, what: String| Finding::new(grade, "topics", what);
+    let restore = "restore the folder from its copy";
+    match read {
+        // It is made at the first start.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(
+            finding(
+                Grade::Bad,
+                format!("log/metadata.log cannot be read: {error}"),
+            )
+            .fix("give the user that runs the server the right to read and write it"),
+        ),
+        Ok(8..) if head.starts_with(b"TWML") => Some(finding(
+            Grade::Ok,
+            "log/metadata.log begins as it should".into(),
+        )),
+        Ok(8..) => Some(
+            finding(
+                Grade::Bad,
+                "log/metadata.log does not begin with TWML".into(),
+            )
+            .fix(restore),
+        ),
+        Ok(_) => Some(
+            finding(
+                Grade::Bad,
+                "log/metadata.log is cut off in its first bytes".into(),
+            )
+            .fix(restore),
+        ),
     }
 }
 
@@ -394,6 +439,28 @@ mod tests {
         let findings = look(folder.path(), None).expect("a folder");
         assert_eq!(about(&findings, "lock")[0].0, Grade::Note);
         assert!(about(&findings, "last use").is_empty(), "it is in use now");
+    }
+
+    #[test]
+    fn the_list_of_topics_begins_with_its_letters() {
+        let folder = folder();
+        let path = folder.path().join("log/metadata.log");
+        for (head, grade) in [
+            (&b"TWML\0\x01\0\0"[..], Grade::Ok),
+            (b"garbage here", Grade::Bad),
+            (b"TW", Grade::Bad),
+        ] {
+            fs::write(&path, head).expect("written");
+            let findings = look(folder.path(), None).expect("a folder");
+            assert_eq!(about(&findings, "topics")[0].0, grade, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let error = look(file.path(), None).expect_err("a file");
+        assert!(error.to_string().contains("is no folder"), "{error:#}");
     }
 
     #[test]

@@ -27,8 +27,24 @@ pub(crate) fn columns() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-    Some(columns.max(COLUMNS_MIN))
+    Some(size().0.max(COLUMNS_MIN))
+}
+
+/// Columns and rows of the terminal; what it does not know (0) is taken as of 80×24.
+pub(crate) fn size() -> (usize, usize) {
+    let (columns, rows) = terminal::size().unwrap_or_default();
+    known(columns, rows)
+}
+
+fn known(columns: u16, rows: u16) -> (usize, usize) {
+    let or = |size: u16, unknown| {
+        if size == 0 {
+            unknown
+        } else {
+            usize::from(size)
+        }
+    };
+    (or(columns, 80), or(rows, 24))
 }
 
 /// Whether colours are wanted at all (<https://no-color.org>).
@@ -55,4 +71,15 @@ pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool> {
         .read_line(&mut answer)
         .context("read standard input")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known;
+
+    #[test]
+    fn a_size_of_nothing_is_unknown() {
+        assert_eq!(known(0, 0), (80, 24));
+        assert_eq!(known(132, 50), (132, 50));
+    }
 }

@@ -96,6 +96,7 @@ impl Session {
 
     /// Runs what a line, or the lines of one statement, says.
     pub(super) async fn line(&mut self, text: &str) -> Result<Flow> {
+        self.view.measure();
         match command::parse(text) {
             Line::Empty => {}
             Line::Quit => return Ok(Flow::Leave),

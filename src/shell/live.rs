@@ -151,8 +151,7 @@ struct Screen {
 
 impl Screen {
     fn draw(&mut self, columns: &[Column], current: &mut Current, end: &str) -> Result<()> {
-        let (wide, high) = terminal::size().unwrap_or((100, 24));
-        let (wide, high) = (usize::from(wide).max(1), usize::from(high).max(1));
+        let (wide, high) = crate::screen::size();
         let changes = current.changes;
         let text = picture(columns, current.rows(), changes, end, (wide, high));
         let mut out = std::io::stdout();

@@ -251,6 +251,7 @@ impl Session {
             }
         };
         drop(progress);
+        self.view.measure();
         let view = match &self.file {
             Some(_) => self.view.whole(),
             None => self.view,

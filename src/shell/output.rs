@@ -71,6 +71,13 @@ impl View {
         }
     }
 
+    /// As wide as the screen is now.
+    pub(crate) fn measure(&mut self) {
+        if self.width.is_some() {
+            self.width = screen::columns();
+        }
+    }
+
     /// Everything, as wide as it gets: for a file or a pager.
     pub(crate) fn whole(self) -> Self {
         Self {
