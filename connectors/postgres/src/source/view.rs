@@ -2,7 +2,7 @@
 //!
 //! A table is read under one snapshot. Where the reading was cut by a crash, it goes on behind the last key under a
 //! later snapshot, while the stream still starts where it would have: it brings again what the later snapshot had seen
-//! already. Such changes are passed over, row by row:
+//! already. Such changes are passed over, row by row, up to the end of a row (see `assemble`):
 //!
 //! ```text
 //!  keys     ……… 41 │ 42 ………………………… 900 │ 901 ……………

@@ -341,7 +341,7 @@ impl Assembler {
                 continue;
             };
             if self.is_known(&table, None) {
-                continue;
+                self.tell_all(&table);
             }
             let place = self.place(lsn, || table.full_name());
             let origin = self.origin(lsn);
@@ -403,14 +403,23 @@ impl Assembler {
         table
     }
 
-    /// What is left of a change once the halves that the snapshot had read already are taken away.
-    fn not_in_snapshot(&self, table: &Table, change: Change) -> Option<Change> {
+    /// What is left of a change once what the snapshot had read already is taken away.
+    ///
+    /// A row that the snapshot no longer has may have gone out before it: with an earlier snapshot, as a change, or with
+    /// rows whose offset a crash kept from being stored. Its end is therefore told always, and everything of its table
+    /// behind that too: the row may come again, and is then in front of its end among the rows of the snapshot.
+    fn not_in_snapshot(&mut self, table: &Table, change: Change) -> Option<Change> {
         if self.scans.is_empty() {
             return Some(change);
         }
         match change {
             Change::Create(new) if self.is_known(table, Some(&new)) => None,
-            Change::Delete(old) if self.is_known(table, Some(old.tuple())) => None,
+            Change::Delete(old) => {
+                if self.is_known(table, Some(old.tuple())) {
+                    self.tell_all(table);
+                }
+                Some(Change::Delete(old))
+            }
             Change::Update { old, new } => {
                 let before = old.as_ref().map(|old| table.old_key_cells(old, &new));
                 let moved = before
@@ -420,22 +429,26 @@ impl Assembler {
                     (false, true) => None,
                     (false, false) => Some(Change::Update { old, new }),
                     (true, new_known) => {
-                        let old_known = self.is_known(table, before.as_ref());
-                        match (old_known, new_known, old) {
-                            (true, true, _) => None,
-                            (true, false, old) => {
-                                let mut new = new;
-                                table.complete(&mut new, old.as_ref());
-                                Some(Change::Create(new))
-                            }
-                            (false, true, Some(old)) => Some(Change::Delete(old)),
-                            (false, _, old) => Some(Change::Update { old, new }),
+                        if self.is_known(table, before.as_ref()) {
+                            self.tell_all(table);
+                            return Some(Change::Update { old, new });
+                        }
+                        match (new_known, old) {
+                            (true, Some(old)) => Some(Change::Delete(old)),
+                            (_, old) => Some(Change::Update { old, new }),
                         }
                     }
                 }
             }
             other => Some(other),
         }
+    }
+
+    /// Passes over nothing of this table any more. An offset in front of the change may be stored without its scans:
+    /// then more comes again after a crash, and nothing is lost.
+    fn tell_all(&mut self, table: &Table) {
+        self.scans
+            .retain(|scan| scan.schema != table.schema || scan.table != table.name);
     }
 
     fn is_known(&self, table: &Table, row: Option<&Tuple>) -> bool {

@@ -13,16 +13,23 @@ use crate::source::table::Shapes;
 
 const TABLE: u32 = 9;
 
-fn assembler(scans: Vec<Scan>) -> Assembler {
-    let config: ConfigMap = [
+fn settings() -> ConfigMap {
+    [
         ("database.hostname", "h"),
         ("database.user", "u"),
         ("database.dbname", "d"),
         ("topic.prefix", "p"),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into();
-    let config = Arc::new(SourceConfig::parse(&config).unwrap());
+    .into()
+}
+
+fn assembler(scans: Vec<Scan>) -> Assembler {
+    assembler_with(&settings(), scans)
+}
+
+fn assembler_with(config: &ConfigMap, scans: Vec<Scan>) -> Assembler {
+    let config = Arc::new(SourceConfig::parse(config).unwrap());
     let rendering = config.rendering.clone();
     let envelopes = Arc::new(Envelopes::new("p", "d", rendering, true, Vec::new()));
     let column = ColumnEntry {
@@ -75,6 +82,119 @@ fn transaction(assembler: &mut Assembler, xid: u32, commit: u64) {
     ] {
         assembler.message(Lsn(commit - 5), message, 0).unwrap();
     }
+}
+
+/// A transaction of one change.
+fn change(assembler: &mut Assembler, xid: u32, commit: u64, change: Message) {
+    let begin = Message::Begin {
+        final_lsn: Lsn(commit),
+        commit_time: 0,
+        xid,
+    };
+    let end = Message::Commit {
+        end_lsn: Lsn(commit + 10),
+        commit_time: 0,
+    };
+    for message in [begin, change, end] {
+        assembler.message(Lsn(commit - 5), message, 0).unwrap();
+    }
+}
+
+fn row(id: &str) -> Tuple {
+    vec![Cell::Text(Bytes::copy_from_slice(id.as_bytes()))]
+}
+
+fn told(assembler: &mut Assembler) -> Vec<String> {
+    let taken = std::iter::from_fn(|| assembler.take(budget(100), 0));
+    let shown = |record: &Record| {
+        let op = match record.value.field("op") {
+            Some(op) => op.to_json().to_string(),
+            None => "gone".to_owned(),
+        };
+        format!("{op} {}", record.key.to_json())
+    };
+    taken
+        .flat_map(|taken| taken.records)
+        .map(|record| shown(&record))
+        .collect()
+}
+
+/// The table was read whole by a snapshot that saw all transactions below 50.
+fn read_whole() -> Scan {
+    Scan {
+        schema: "s".to_owned(),
+        table: "t".to_owned(),
+        view: Some("50:50:".to_owned()),
+        high: Lsn(1000),
+        upto: None,
+        done: true,
+        in_part: false,
+    }
+}
+
+#[test]
+fn the_end_of_a_row_is_told_though_the_snapshot_saw_it() {
+    let mut assembler = assembler(vec![read_whole()]);
+    let insert = |id| Message::Insert {
+        relation: TABLE,
+        new: row(id),
+    };
+    let delete = |id| Message::Delete {
+        relation: TABLE,
+        old: Old::Key(row(id)),
+    };
+    // What is only there is in the snapshot.
+    change(&mut assembler, 10, 100, insert("1"));
+    assert_eq!(told(&mut assembler), Vec::<String>::new());
+    // An earlier read of the row may be in the topic.
+    change(&mut assembler, 11, 200, delete("2"));
+    assert_eq!(
+        told(&mut assembler),
+        [r#""d" {"id":2}"#, r#"gone {"id":2}"#]
+    );
+    assert!(
+        assembler.scans().is_empty(),
+        "a restart passes over nothing"
+    );
+    // It is among the snapshot's rows, which are in front of its end.
+    change(&mut assembler, 12, 300, insert("2"));
+    assert_eq!(told(&mut assembler), [r#""c" {"id":2}"#]);
+}
+
+#[test]
+fn both_halves_of_a_moved_key_are_told_though_the_snapshot_saw_them() {
+    let mut assembler = assembler(vec![read_whole()]);
+    let moved = Message::Update {
+        relation: TABLE,
+        old: Some(Old::Key(row("3"))),
+        new: row("4"),
+    };
+    change(&mut assembler, 10, 100, moved);
+    assert_eq!(
+        told(&mut assembler),
+        [r#""d" {"id":3}"#, r#"gone {"id":3}"#, r#""c" {"id":4}"#]
+    );
+}
+
+#[test]
+fn a_truncate_is_told_though_the_snapshot_saw_it() {
+    let mut config = settings();
+    config.insert("skipped.operations".to_owned(), "none".to_owned());
+    let mut assembler = assembler_with(&config, vec![read_whole()]);
+    let truncate = Message::Truncate {
+        relations: vec![TABLE],
+    };
+    change(&mut assembler, 10, 100, truncate);
+    change(
+        &mut assembler,
+        11,
+        200,
+        Message::Insert {
+            relation: TABLE,
+            new: row("1"),
+        },
+    );
+    assert_eq!(told(&mut assembler), [r#""t" null"#, r#""c" {"id":1}"#]);
 }
 
 fn budget(records_max: usize) -> PollBudget {
