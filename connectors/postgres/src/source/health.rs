@@ -87,6 +87,11 @@ pub(super) enum Unhealthy {
     )]
     NoTables { existing: usize },
     #[error(
+        "the signal table {table} does not exist: run CREATE TABLE {table} (id varchar(42) PRIMARY KEY, type varchar(32) \
+         NOT NULL, data varchar(2048)); or mend signal.data.collection"
+    )]
+    SignalsMissing { table: String },
+    #[error(
         "slot {slot} does not exist, though an offset ({stored}) is stored: what changed since is lost. Read the tables \
          again with snapshot.mode=when_needed, or name the slot that belongs to the offset"
     )]
@@ -156,6 +161,7 @@ impl Unhealthy {
             Self::PublicationRefused { .. } => "publication-refused",
             Self::PublicationYounger { .. } => "publication-younger",
             Self::NoTables { .. } => "no-tables",
+            Self::SignalsMissing { .. } => "signals-missing",
             Self::SlotMissing { .. } => "slot-missing",
             Self::SlotLost { .. } => "slot-lost",
             Self::SlotForeign { .. } => "slot-foreign",
@@ -175,6 +181,7 @@ impl Unhealthy {
             | Self::PublicationRefused { .. }
             | Self::PublicationYounger { .. } => "publication.name",
             Self::NoTables { .. } | Self::IdentityNothing { .. } => "table.include.list",
+            Self::SignalsMissing { .. } => "signal.data.collection",
             Self::SlotMissing { .. }
             | Self::SlotLost { .. }
             | Self::SlotForeign { .. }
@@ -684,13 +691,24 @@ fn tables_of(captured: &[TableEntry]) -> String {
 }
 
 /// Whether captured tables can be captured. Tables without a key are told of: their updates and deletes fail.
+///
+/// The signal table is among the tables, and is captured only where the filters take it.
 pub(super) fn check_tables(
     captured: &[TableEntry],
     existing: usize,
-    filtered: bool,
+    config: &SourceConfig,
 ) -> Result<(), Unhealthy> {
-    if captured.is_empty() && filtered {
+    let takes = |table: &TableEntry| config.capture.table(&table.schema, &table.name);
+    if config.is_filtered() && !captured.iter().any(takes) {
         return Err(Unhealthy::NoTables { existing });
+    }
+    let is_signals = |table: &TableEntry| config.is_signals(&table.schema, &table.name);
+    if let Some((schema, name)) = &config.signals
+        && !captured.iter().any(is_signals)
+    {
+        return Err(Unhealthy::SignalsMissing {
+            table: format!("{}.{}", quoted(schema), quoted(name)),
+        });
     }
     for table in captured {
         let name = || format!("{}.{}", quoted(&table.schema), quoted(&table.name));
@@ -782,6 +800,48 @@ mod tests {
             .unwrap_err()
             .into();
         assert!(error.to_string().contains("[other-timeline]"), "{error}");
+    }
+
+    #[test]
+    fn the_signal_table_is_there_and_no_captured_one() {
+        let config = SourceConfig::parse(
+            &[
+                ("database.hostname", "h"),
+                ("database.user", "u"),
+                ("database.dbname", "d"),
+                ("topic.prefix", "p"),
+                ("table.include.list", "public.t"),
+                ("signal.data.collection", "public.signals"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        )
+        .unwrap();
+        let table = |name: &str| TableEntry {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            identity: Identity::Default,
+            has_key: true,
+            is_root: false,
+            rows: None,
+        };
+        let check = |names: &[&str]| {
+            let tables: Vec<TableEntry> = names.iter().map(|name| table(name)).collect();
+            check_tables(&tables, 5, &config)
+        };
+        assert_eq!(check(&["t", "signals"]), Ok(()));
+        assert_eq!(
+            check(&["signals"]),
+            Err(Unhealthy::NoTables { existing: 5 })
+        );
+        let error: ConnectError = check(&["t"]).unwrap_err().into();
+        let shown = error.to_string();
+        assert!(
+            shown.contains("[signals-missing]")
+                && shown.contains(r#"CREATE TABLE "public"."signals""#),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -169,7 +169,7 @@ async fn look(map: &ConfigMap, issues: &mut Vec<ConnectError>) -> Result<(), Con
     let config = SourceConfig::parse(map)?;
     let (mut sql, server) = connect(&config).await?;
     let (captured, existing) = captured(&mut sql, &config, config.via_root).await?;
-    let tables = health::check_tables(&captured, existing, config.is_filtered());
+    let tables = health::check_tables(&captured, existing, &config);
     issues.extend(tables.err().map(ConnectError::from));
     issues.extend(check_keys(&mut sql, &config, &captured).await.err());
     if config.snapshot_mode != SnapshotMode::NoData {
@@ -462,7 +462,7 @@ impl PostgresSourceTask {
     async fn begin(&mut self, config: SourceConfig) -> Result<(), ConnectError> {
         let (mut sql, server) = connect(&config).await?;
         let (mut tables, existing) = captured(&mut sql, &config, config.via_root).await?;
-        health::check_tables(&tables, existing, config.is_filtered())?;
+        health::check_tables(&tables, existing, &config)?;
         check_keys(&mut sql, &config, &tables).await?;
         let streams = config.snapshot_mode != SnapshotMode::InitialOnly;
         let (replication, origin) = if streams {
