@@ -4,6 +4,8 @@
 //! so. Its values are *bare*: the column that they go to says what they are, because Debezium chose their form by the
 //! type of the column that they come from. A copy of a table therefore needs columns of the same types.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -29,14 +31,23 @@ pub(super) enum Kind {
     TimestampWithZone,
     Interval,
     Uuid,
-    Bits,
+    /// Of this length, or of any.
+    Bits(Option<u32>),
     Point,
     Json,
 }
 
 impl Kind {
-    /// The type of a new column.
-    pub(super) fn sql(self) -> &'static str {
+    /// The type of a new column, with its length.
+    pub(super) fn declared(self) -> Cow<'static, str> {
+        match self {
+            Self::Bits(Some(length)) => Cow::Owned(format!("bit({length})")),
+            other => Cow::Borrowed(other.sql()),
+        }
+    }
+
+    /// The type without a length.
+    fn sql(self) -> &'static str {
         match self {
             Self::Boolean => "boolean",
             Self::SmallInt => "smallint",
@@ -54,7 +65,8 @@ impl Kind {
             Self::TimestampWithZone => "timestamptz",
             Self::Interval => "interval",
             Self::Uuid => "uuid",
-            Self::Bits => "bit varying",
+            Self::Bits(None) => "bit varying",
+            Self::Bits(Some(_)) => "bit",
             Self::Point => "point",
             Self::Json => "jsonb",
         }
@@ -73,6 +85,7 @@ impl Kind {
         };
         match (rank(self), rank(other)) {
             _ if self == other => self,
+            _ if matches!((self, other), (Self::Bits(_), Self::Bits(_))) => Self::Bits(None),
             (Some(_), Some(_))
                 if matches!(
                     (self, other),
@@ -254,7 +267,7 @@ impl Cell {
             (Some(Kind::Boolean), "bit" | "bit varying") => {
                 (if text == "true" { "1" } else { "0" }).to_owned()
             }
-            (Some(Kind::Bits), "bit" | "bit varying") => fitted(text, shape),
+            (Some(Kind::Bits(_)), "bit" | "bit varying") => fitted(text, shape),
             (Some(Kind::Json | Kind::Text), "hstore") => {
                 hstore(text).unwrap_or_else(|| text.clone())
             }
@@ -338,7 +351,10 @@ fn text_of(value: &Value, schema: Option<&Schema>) -> Result<Option<(String, Kin
         },
         Value::Float32(value) => (float(value.to_string()), Kind::Real),
         Value::Float64(value) => (float(value.to_string()), Kind::Double),
-        Value::String(text) => (text.to_string(), name.map_or(Kind::Text, kind_of_text)),
+        Value::String(text) => match name.map_or(Kind::Text, kind_of_text) {
+            kind @ (Kind::Date | Kind::Time | Kind::Timestamp) => (of_iso(text.as_str()), kind),
+            kind => (text.to_string(), kind),
+        },
         Value::Struct(decimal) if name == Some(VARIABLE_SCALE_DECIMAL) => {
             (variable_scale(decimal)?, Kind::Numeric)
         }
@@ -349,7 +365,9 @@ fn text_of(value: &Value, schema: Option<&Schema>) -> Result<Option<(String, Kin
         Value::Bytes(_) if name == Some(logical::DECIMAL) => {
             (json(value, schema, true)?, Kind::Numeric)
         }
-        Value::Bytes(bytes) if name == Some(BITS) => (bits_of(bytes), Kind::Bits),
+        Value::Bytes(bytes) if name == Some(BITS) => {
+            (bits_of(bytes), Kind::Bits(schema.and_then(bits_length)))
+        }
         Value::Bytes(bytes) => (hex(bytes), Kind::Bytea),
         // A number of more digits than other kinds hold.
         Value::Json(text)
@@ -434,7 +452,7 @@ fn kind_of(schema: &Schema) -> Kind {
         (Type::String, Some(name)) => kind_of_text(name),
         (Type::Struct(_), Some(VARIABLE_SCALE_DECIMAL)) => Kind::Numeric,
         (Type::Struct(_), Some(POINT)) => Kind::Point,
-        (Type::Bytes, Some(BITS)) => Kind::Bits,
+        (Type::Bytes, Some(BITS)) => Kind::Bits(bits_length(schema)),
         (Type::Bytes, Some(logical::DECIMAL)) => Kind::Numeric,
         (Type::Int8 | Type::Int16, _) => Kind::SmallInt,
         (Type::Int32, _) => Kind::Integer,
@@ -678,6 +696,15 @@ fn bare_decimal(text: &str, scale: Option<i32>, decimals: Decimals) -> Result<St
 /// Debezium's bits: a little-endian number.
 const BITS: &str = "io.debezium.data.Bits";
 
+/// The most bits that a column has; Debezium gives more to bits without a limit.
+const BITS_MAX: u32 = 83_886_080;
+
+/// How many bits a schema says.
+fn bits_length(schema: &Schema) -> Option<u32> {
+    let length = schema.parameters.get("length")?.parse().ok()?;
+    (1..=BITS_MAX).contains(&length).then_some(length)
+}
+
 /// Bytes of a little-endian number as bits, the highest first.
 fn bits_of(bytes: &[u8]) -> String {
     let digits = bytes.iter().rev().map(|byte| format!("{byte:08b}"));
@@ -738,9 +765,28 @@ fn kind_of_text(name: &str) -> Kind {
         "io.debezium.time.ZonedTimestamp" => Kind::TimestampWithZone,
         "io.debezium.time.ZonedTime" => Kind::TimeWithZone,
         "io.debezium.time.Interval" => Kind::Interval,
+        // `time.precision.mode=isostring`.
+        "io.debezium.time.IsoDate" => Kind::Date,
+        "io.debezium.time.IsoTime" => Kind::Time,
+        "io.debezium.time.IsoTimestamp" => Kind::Timestamp,
         "io.debezium.data.Uuid" => Kind::Uuid,
         "io.debezium.data.Json" => Kind::Json,
         _ => Kind::Text,
+    }
+}
+
+/// A date or time of ISO 8601 in UTC as PostgreSQL reads it: dates have no zone, and years no sign.
+fn of_iso(text: &str) -> String {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let signless = text.trim_start_matches(['+', '-']);
+    match signless.split_once('-') {
+        Some((year, rest)) => match year.parse::<u32>() {
+            // There is no year zero.
+            Ok(year) if year == 0 || text.starts_with('-') => format!("{:04}-{rest} BC", year + 1),
+            _ => signless.to_owned(),
+        },
+        // A time, or the end of time.
+        None => text.to_owned(),
     }
 }
 
@@ -919,6 +965,24 @@ mod tests {
         assert_eq!(cell.kind.map(Kind::sql), Some("bit varying"));
         assert_eq!(sent(&cell, "bit(12)"), "000100000011");
         assert_eq!(sent(&cell, "bit varying"), "100000011");
+        // The source tells the length of its column, and a number without meaning where that has no limit.
+        for (length, declared) in [
+            ("12", "bit(12)"),
+            ("2147483647", "bit varying"),
+            ("0", "bit varying"),
+        ] {
+            let mut bits = bits.clone();
+            bits.parameters
+                .insert("length".to_owned(), length.to_owned());
+            for value in [&value, &Value::Null] {
+                let cell = Cell::of(value, Some(&bits), false).unwrap();
+                assert_eq!(cell.kind.unwrap().declared(), declared);
+            }
+        }
+        assert_eq!(
+            Kind::Bits(Some(3)).join(Kind::Bits(Some(4))),
+            Kind::Bits(None)
+        );
         let schema = std::sync::Arc::new(
             Schema::structure(vec![
                 ("x", Schema::new(SchemaType::Float64)),
@@ -932,6 +996,32 @@ mod tests {
         assert_eq!(cell.kind.map(Kind::sql), Some("point"));
         assert_eq!(sent(&cell, "point"), "(1,-0.5)");
         assert_eq!(sent(&cell, "jsonb"), r#"{"x":1,"y":-0.5}"#);
+    }
+
+    #[test]
+    fn times_in_iso_are_times() {
+        for (name, value, shown, kind) in [
+            ("IsoDate", "2016-11-10Z", "2016-11-10", "date"),
+            ("IsoDate", "-0043-03-15Z", "0044-03-15 BC", "date"),
+            ("IsoDate", "0000-12-31Z", "0001-12-31 BC", "date"),
+            ("IsoDate", "+12345-01-01Z", "12345-01-01", "date"),
+            ("IsoDate", "-infinity", "-infinity", "date"),
+            ("IsoTime", "13:51:30.123Z", "13:51:30.123", "time"),
+            (
+                "IsoTimestamp",
+                "2016-11-04T13:51:30Z",
+                "2016-11-04T13:51:30",
+                "timestamp",
+            ),
+            ("IsoTimestamp", "infinity", "infinity", "timestamp"),
+        ] {
+            let schema =
+                Schema::new(SchemaType::String).named(format!("io.debezium.time.{name}").as_str());
+            assert_eq!(
+                text(&Value::text(value), Some(&schema)),
+                (shown.to_owned(), kind)
+            );
+        }
     }
 
     #[test]

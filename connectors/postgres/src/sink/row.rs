@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use connect_api::{Record, Schema, Value};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use connect_api::{Record, Schema, SchemaType, Struct, Value};
 
 use super::cell::Cell;
 use super::config::{KeyMode, SinkConfig};
@@ -345,9 +347,15 @@ fn new_key(config: &SinkConfig, record: &Record) -> Option<Vec<(String, Cell)>> 
         (Some(_), Some(payload)) => payload.clone(),
         _ => key,
     };
-    let schema = match &key {
-        Value::Struct(structure) => Some(Arc::clone(structure.schema())),
-        _ => None,
+    // Headers lose the schema that the record's key has.
+    let schema = match (&key, &record.key) {
+        (Value::Struct(own), _) => Some(Arc::clone(own.schema())),
+        (_, Value::Struct(old)) => Some(Arc::clone(old.schema())),
+        _ => record.key_schema.clone(),
+    };
+    let key = match &schema {
+        Some(schema) => of_schema(key, schema),
+        None => key,
     };
     let of_key = Record {
         key,
@@ -355,6 +363,45 @@ fn new_key(config: &SinkConfig, record: &Record) -> Option<Vec<(String, Cell)>> 
         ..Record::new(Arc::clone(&record.topic), Value::Null, Value::Null)
     };
     record_key(config, &of_key, true).ok()
+}
+
+/// A value that came without its schema as one of it, as far as it is like that: base64 becomes bytes, an object with
+/// the same fields a struct.
+fn of_schema(value: Value, schema: &Arc<Schema>) -> Value {
+    match (&schema.kind, value) {
+        (SchemaType::Bytes, Value::String(text)) => match STANDARD.decode(text.as_str()) {
+            Ok(bytes) => Value::Bytes(bytes.into()),
+            Err(_) => Value::String(text),
+        },
+        (SchemaType::Int16, Value::Int64(number)) => {
+            i16::try_from(number).map_or(Value::Int64(number), Value::Int16)
+        }
+        (SchemaType::Int32, Value::Int64(number)) => {
+            i32::try_from(number).map_or(Value::Int64(number), Value::Int32)
+        }
+        (SchemaType::Array(item), Value::Array(items)) => {
+            let items = items.into_iter().map(|value| of_schema(value, item));
+            Value::Array(items.collect())
+        }
+        (SchemaType::Struct(_), Value::Map(entries)) => {
+            let whole = Value::Map(entries);
+            let values = schema.fields().iter().map(|field| {
+                let value = whole.field(&field.name)?;
+                Some(of_schema(value.clone(), &field.schema))
+            });
+            let count = match &whole {
+                Value::Map(entries) => entries.len(),
+                _ => 0,
+            };
+            match values.collect::<Option<Vec<Value>>>() {
+                Some(values) if values.len() == count => {
+                    Value::Struct(Struct::new(Arc::clone(schema), values))
+                }
+                _ => whole,
+            }
+        }
+        (_, value) => value,
+    }
 }
 
 fn same_columns(a: &[(String, Cell)], b: &[(String, Cell)]) -> bool {
@@ -472,6 +519,8 @@ fn cells(
 
 #[cfg(test)]
 mod tests {
+    use connect_api::{Header, Text, logical};
+
     use super::*;
 
     fn table(format: &str) -> Result<String, String> {
@@ -498,6 +547,67 @@ mod tests {
             let error = table(format).unwrap_err();
             assert!(error.contains(issue), "{error}");
         }
+    }
+
+    #[test]
+    fn a_new_key_in_a_header_has_the_schema_of_the_record() {
+        let mut price = Schema::new(SchemaType::Bytes).named(logical::DECIMAL);
+        price.parameters.insert("scale".to_owned(), "2".to_owned());
+        let schema = Arc::new(Schema::structure(vec![
+            ("price", price),
+            (
+                "day",
+                Schema::new(SchemaType::Int32).named("io.debezium.time.Date"),
+            ),
+            (
+                "at",
+                Schema::new(SchemaType::Int64).named("io.debezium.time.Timestamp"),
+            ),
+        ]));
+        let old = vec![
+            Value::Bytes(vec![1].into()),
+            Value::Int32(0),
+            Value::Int64(0),
+        ];
+        let topic: Arc<str> = "t".into();
+        let record = |header: Value| {
+            let mut record = Record {
+                key: Value::Struct(Struct::new(Arc::clone(&schema), old.clone())),
+                key_schema: Some(Arc::clone(&schema)),
+                ..Record::new(Arc::clone(&topic), Value::Null, Value::Null)
+            };
+            record.headers.push(Header {
+                name: Text::from("__debezium.newkey"),
+                value: header,
+            });
+            record
+        };
+        let config = SinkConfig::parse(
+            &[
+                ("connection.url", "jdbc:postgresql://h/d"),
+                ("primary.key.mode", "record_key"),
+                ("insert.mode", "upsert"),
+                ("delete.enabled", "true"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        )
+        .unwrap();
+        let moved = |header: Value| {
+            let row = Row::of(&config, &record(header)).unwrap().unwrap();
+            let moved = row.moved_to.unwrap();
+            moved
+                .into_iter()
+                .map(|(_, cell)| cell.text.unwrap())
+                .collect::<Vec<String>>()
+        };
+        // Two milliseconds, and the decimal 9.99.
+        let bare = r#"{"price":"A+c=","day":1,"at":2}"#;
+        let expected = ["9.99", "1970-01-02", "1970-01-01T00:00:00.002"];
+        assert_eq!(moved(Value::text(bare)), expected);
+        assert_eq!(moved(Value::parse_json(bare).unwrap()), expected);
+        let beside = format!(r#"{{"schema":{{"type":"struct"}},"payload":{bare}}}"#);
+        assert_eq!(moved(Value::text(beside.as_str())), expected);
     }
 
     #[test]

@@ -169,7 +169,7 @@ async fn create(
     // A column that was always NULL so far is added when its first value shows its type.
     let mut parts: Vec<String> = kinds
         .iter()
-        .filter_map(|(column, kind)| Some(format!("{} {}", quote(column), (*kind)?.sql())))
+        .filter_map(|(column, kind)| Some(format!("{} {}", quote(column), (*kind)?.declared())))
         .collect();
     let key = rows
         .iter()
@@ -208,7 +208,13 @@ async fn widen(
     }
     let parts: Vec<String> = missing
         .iter()
-        .map(|(column, kind)| format!("ADD COLUMN IF NOT EXISTS {} {}", quote(column), kind.sql()))
+        .map(|(column, kind)| {
+            format!(
+                "ADD COLUMN IF NOT EXISTS {} {}",
+                quote(column),
+                kind.declared()
+            )
+        })
         .collect();
     tracing::info!(table = name.quoted(), ?columns, "adding columns");
     let sql = format!("ALTER TABLE {} {}", name.quoted(), parts.join(", "));
