@@ -12,9 +12,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{NullEquality, ScalarValue};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, NullEquality, ScalarValue};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, lit};
+use datafusion::logical_expr::{Cast, Expr, Join, JoinType, LogicalPlan, lit};
 use streams::{
     AggregateSpec, BatchExpr, ColumnExpr, Emit, JoinKind, JoinRange, JoinSpec, LatePolicy,
     NodeKind, TumbleSpec,
@@ -208,6 +209,7 @@ impl Lowering<'_> {
             .iter()
             .map(|(left, right)| (left, right))
             .unzip();
+        let planned = [qualified(&left.schema), qualified(&right.schema)];
         let (mut left, left_keys) = self.join_side(left, &left_on)?;
         let (right, right_keys) = self.join_side(right, &right_on)?;
         self.same_types(&left, &left_keys, &right, &right_keys)?;
@@ -232,8 +234,21 @@ impl Lowering<'_> {
             }
         }
         let pairs = self.schema(fields.clone())?;
+        // For each column of the pair the type that expressions above were planned with.
+        let mut types: Vec<DataType> = fields
+            .iter()
+            .map(|(_, field)| field.data_type().clone())
+            .collect();
+        for (from, planned) in [0, left_count].into_iter().zip(&planned) {
+            for (data_type, (_, field)) in types[from..].iter_mut().zip(planned) {
+                data_type.clone_from(field.data_type());
+            }
+        }
         let residual = match conjunction(condition.others.iter().cloned()) {
-            Some(condition) => Some(self.compile(&condition, &pairs, &DataType::Boolean)?),
+            Some(condition) => {
+                let condition = self.over_settled(condition, &pairs, &types)?;
+                Some(self.compile(&condition, &pairs, &DataType::Boolean)?)
+            }
             None => None,
         };
         let range = match &condition.range {
@@ -253,6 +268,7 @@ impl Lowering<'_> {
             pairs
         } else {
             fields.truncate(left_count);
+            types.truncate(left_count);
             fields.extend(mark);
             bounds.resize(fields.len(), None);
             self.schema(fields)?
@@ -289,10 +305,38 @@ impl Lowering<'_> {
             bounds,
             changes,
         };
-        Ok(match kept {
+        let rows = match kept {
             Some(condition) => self.filter_by(rows, condition),
             None => rows,
-        })
+        };
+        self.as_planned(rows, |place| types.get(place))
+    }
+
+    /// `condition` over columns that were settled, as it was planned over those of `types`.
+    fn over_settled(
+        &self,
+        condition: Expr,
+        settled: &DFSchema,
+        types: &[DataType],
+    ) -> Result<Expr, Diagnostic> {
+        let cast = condition.transform(|expr| {
+            let Expr::Column(column) = &expr else {
+                return Ok(Transformed::no(expr));
+            };
+            let place = settled.index_of_column(column)?;
+            let planned = &types[place];
+            if planned == settled.field(place).data_type() {
+                return Ok(Transformed::no(expr));
+            }
+            let cast = Cast::new(Box::new(expr), planned.clone());
+            Ok(Transformed::new(
+                Expr::Cast(cast),
+                true,
+                TreeNodeRecursion::Jump,
+            ))
+        });
+        cast.map(|cast| cast.data)
+            .map_err(|error| self.bound(&error))
     }
 
     fn same_types(

@@ -228,7 +228,9 @@ mod tests {
         lit(ScalarValue::IntervalMonthDayNano(Some(value)))
     }
 
-    fn range(filter: Expr) -> (Option<(String, Option<i64>, Option<i64>)>, usize) {
+    type Bounds = (String, Option<i64>, Option<i64>);
+
+    fn range(filter: Expr) -> (Option<Bounds>, usize) {
         let mut conditions = conjuncts(Some(&filter));
         let range = take_range(&mut conditions, &side("a"), &side("b"));
         let range = range.map(|range| {

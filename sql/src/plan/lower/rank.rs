@@ -156,29 +156,28 @@ impl Lowering<'_> {
             changes,
         };
         self.as_planned(ranked, |place| match place {
-            place if place == number => Some(Arc::clone(&field)),
-            place => planned.fields().get(place).cloned(),
+            place if place == number => Some(field.data_type()),
+            place => planned.fields().get(place).map(|field| field.data_type()),
         })
     }
 
     /// The rows with the types that expressions above were planned with.
-    fn as_planned(
+    pub(super) fn as_planned<'t>(
         &mut self,
         rows: Rows,
-        planned: impl Fn(usize) -> Option<Arc<Field>>,
+        planned: impl Fn(usize) -> Option<&'t DataType>,
     ) -> Result<Rows, Diagnostic> {
         let mut fields = qualified(&rows.schema);
         let mut exprs: Vec<Arc<dyn streams::BatchExpr>> = Vec::with_capacity(fields.len());
         let mut same = true;
         for (place, (_, field)) in fields.iter_mut().enumerate() {
             match planned(place) {
-                Some(planned) if planned.data_type() != field.data_type() => {
+                Some(planned) if planned != field.data_type() => {
                     same = false;
-                    let data_type = planned.data_type().clone();
-                    *field = Arc::new(field.as_ref().clone().with_data_type(data_type.clone()));
+                    *field = Arc::new(field.as_ref().clone().with_data_type(planned.clone()));
                     exprs.push(Arc::new(CastColumn {
                         column: place,
-                        data_type,
+                        data_type: planned.clone(),
                         name: field.name().clone(),
                     }));
                 }
