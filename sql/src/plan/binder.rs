@@ -9,8 +9,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, TableReference};
-use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
@@ -27,6 +27,7 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 use super::accumulator;
 use super::function::scalar_udf;
 use super::json::{self, JsonOperators};
+use super::membership::refuse_open;
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
@@ -126,6 +127,7 @@ impl Library {
             .map_err(|error| translate(&error, words))?;
         let plan = counted(plan).map_err(|error| translate(&error, words))?;
         check_unique(&plan, words)?;
+        refuse_open(&plan, words)?;
         Ok(BoundQuery {
             plan,
             references: scope.used.into_inner().into_values().collect(),

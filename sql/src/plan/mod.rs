@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
-//! `expr.rs`, `function.rs`, `guard.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
+//! `expr.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
 //! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
 //! `using.rs`, `yielding.rs`.
 
@@ -26,6 +26,7 @@ mod function;
 mod guard;
 mod json;
 mod lower;
+mod membership;
 mod number;
 mod postgres;
 mod relation_source;

@@ -106,7 +106,8 @@ fn latest(one: Origin, other: Origin) -> Origin {
     }
 }
 
-fn origin_of_expr(expr: &Expr, input: &LogicalPlan) -> Origin {
+/// Where the values of `expr` over rows of `input` come from.
+pub(crate) fn origin_of_expr(expr: &Expr, input: &LogicalPlan) -> Origin {
     match expr {
         Expr::Column(column) => match input.schema().index_of_column(column) {
             Ok(index) => origin(input, index),
