@@ -31,6 +31,13 @@ async fn a_view_without_its_topic_fails_and_is_not_made_again_empty() {
         "{}",
         refused.message
     );
+    let followed = fixture.refused("SELECT * FROM v EMIT CHANGES").await;
+    assert_eq!(
+        (followed.code, followed.message),
+        (refused.code, refused.message)
+    );
+    let why = fixture.rows("EXPLAIN WHY v").await;
+    assert!(!format!("{why:?}").contains("still reading"), "{why:?}");
     let jobs = fixture.rows("SHOW JOBS").await;
     assert!(jobs[0][1].starts_with("FAILED"), "{jobs:?}");
     // The way out that the error names.

@@ -58,6 +58,23 @@ impl Jobs {
         })
     }
 
+    /// Whether the job of a view has ended by an error, or never began.
+    pub(crate) fn has_failed(&self, name: &str) -> bool {
+        match self.running.read().get(name) {
+            Some(handle) => handle.status().state == JobState::Failed,
+            None => self.failed.read().contains_key(name),
+        }
+    }
+
+    /// Refuses a view whose rows stand still, as a snapshot of it does; one that is being opened will go on.
+    pub(crate) fn goes_on(&self, name: &str) -> Result<(), Diagnostic> {
+        let state = self.handle(name)?.status().state;
+        match state {
+            JobState::Failed | JobState::Recovering => self.snapshot(name).map(drop),
+            JobState::Starting | JobState::Running | JobState::Stopped => Ok(()),
+        }
+    }
+
     /// Ends the job of a view and forgets its state.
     pub(crate) async fn drop(&self, engine: &Engine, name: &str) -> Result<(), Diagnostic> {
         let dropped = engine.drop_job(name).await;

@@ -9,7 +9,7 @@
 //! 1. Statements that change the catalog run one at a time; readers see it as it was when their statement began.
 //! 2. A record that cannot be bound any more stays, is shown with its error, and keeps its name; the others start.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -260,6 +260,10 @@ impl Inner {
         let Some(name) = error.message.split('"').nth(1).map(str::to_owned) else {
             return error;
         };
+        // It is there, or its query calls it by another name.
+        if error.message.ends_with("in this query") || self.objects().relation(&name).is_some() {
+            return error;
+        }
         match self.log.admin().describe_topic(&name).await {
             Ok(Some(_)) => error.help(format!(
                 "there is a topic of this name: CREATE SOURCE {name} (column TYPE, …) WITH (topic = '{name}') makes it readable"
@@ -305,6 +309,7 @@ impl Inner {
     ) -> Result<Outcome, Diagnostic> {
         match clauses.emit {
             Some((Emit::Changes { from_latest }, _)) => {
+                self.check_inputs(clauses, context)?;
                 push(self, clauses, from_latest || session.from_latest, context).await
             }
             Some((Emit::OnWindowClose, span)) => Err(Diagnostic::new(
@@ -321,6 +326,24 @@ impl Inner {
                 self.pull(&clauses.query, session, context).await
             }
         }
+    }
+
+    /// A push query over a view that has stopped would show old rows as if they were live.
+    fn check_inputs(
+        &self,
+        clauses: &QueryClauses,
+        context: &StatementContext<'_>,
+    ) -> Result<(), Diagnostic> {
+        // What cannot be bound is refused in the words of push queries.
+        let bound = self
+            .library
+            .bind(&clauses.query, &self.objects(), &context.words);
+        let relations = bound.map(|bound| bound.relations).unwrap_or_default();
+        let views = relations.iter().filter(|relation| relation.view.is_some());
+        for view in views {
+            self.jobs.goes_on(view.name())?;
+        }
+        Ok(())
     }
 
     async fn pull(
@@ -388,6 +411,11 @@ impl Inner {
                 notices.say(filling.notice());
             }
         }
+        for input in self.failed_inputs(relation) {
+            let message = format!("view {name} is no further than view {input}, which has FAILED");
+            let help = format!("EXPLAIN WHY {input} says why");
+            notices.say(Diagnostic::warning(Code::LeftOut, message).help(help));
+        }
         if let Some(left_out) = self.jobs.left_out(name) {
             let message = format!("view {name} is without what it could not take: {left_out}");
             let help = format!("EXPLAIN WHY {name} says more");
@@ -395,8 +423,35 @@ impl Inner {
         }
     }
 
-    /// How far a view is that still reads what was there when it began.
+    /// The views that a view reads, directly or by others, and that have failed.
+    fn failed_inputs(&self, relation: &Relation) -> BTreeSet<String> {
+        let objects = self.objects();
+        let (mut failed, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let references = |of: &Relation| -> Vec<String> {
+            let references = of.identity.references.iter();
+            references.map(|reference| reference.name.clone()).collect()
+        };
+        let mut next = references(relation);
+        while let Some(name) = next.pop() {
+            let Some(input) = objects.relation(&name) else {
+                continue;
+            };
+            if input.view.is_none() || !seen.insert(name.clone()) {
+                continue;
+            }
+            next.extend(references(input));
+            if self.jobs.has_failed(&name) {
+                failed.insert(name);
+            }
+        }
+        failed
+    }
+
+    /// How far a view is that still reads what was there when it began; one that has failed reads nothing more.
     pub(super) fn filling(&self, view: &str) -> Option<Filling> {
+        if self.jobs.has_failed(view) {
+            return None;
+        }
         self.backlogs.filling(view, &self.jobs.commit(view)?)
     }
 
