@@ -38,7 +38,7 @@ pub(super) async fn watch(worker: &Worker, output: Output, name: Option<&str>) -
     let clear = std::io::stdout().is_terminal() && output == Output::Table;
     loop {
         if clear {
-            print!("{CLEAR}");
+            write!(std::io::stdout(), "{CLEAR}")?;
             std::io::stdout().flush()?;
         }
         show(worker, output, name).await?;
