@@ -129,10 +129,19 @@ fn structure() {
             ("17", "the value is not a JSON object but the number 17"),
             ("null", "the value is not a JSON object but null"),
             ("a,b", "the value is not a JSON object but 'a,b'"),
-            ("true ", "the value is not a JSON object but the boolean true"),
+            (
+                "true ",
+                "the value is not a JSON object but the boolean true",
+            ),
             ("not json", "the value is not a JSON object but 'not json'"),
-            ("true story", "the value is not a JSON object but 'true story'"),
-            ("17 apples", "the value is not a JSON object but '17 apples'"),
+            (
+                "true story",
+                "the value is not a JSON object but 'true story'",
+            ),
+            (
+                "17 apples",
+                "the value is not a JSON object but '17 apples'",
+            ),
             (
                 r#"{"a":1"#,
                 "the value is not valid JSON at byte 6: expected ',' or '}', found the end",
