@@ -448,13 +448,15 @@ impl Cursor {
             .map(str::to_ascii_uppercase)
             .unwrap_or_default();
         let at = self.place_of(index);
-        // A mistyped BY is a slip of its own.
-        if matches!(word.as_str(), "ORDER" | "GROUP") && strsim::osa_distance(&next, "BY") > 1 {
-            let message = format!("{word} without BY");
+        if matches!(word.as_str(), "ORDER" | "GROUP") && next != "BY" {
+            let without = Diagnostic::new(Code::Syntax, format!("{word} without BY"));
+            // `GROUP BU a`: the second word is the slip.
             return Some(
-                Diagnostic::new(Code::Syntax, message)
-                    .at(at)
-                    .suggest(format!("{word} BY")),
+                if next.len() == 2 && strsim::osa_distance(&next, "BY") == 1 {
+                    without.at(self.place_of(index + 1)).suggest("BY")
+                } else {
+                    without.at(at).suggest(format!("{word} BY"))
+                },
             );
         }
         match (word.as_str(), next.as_str()) {
