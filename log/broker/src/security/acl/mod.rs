@@ -265,7 +265,7 @@ pub(crate) fn canonical_host(host: &str) -> Option<String> {
     if host == ANY_HOST {
         return Some(host.to_owned());
     }
-    let address: std::net::IpAddr = host.parse().ok()?;
+    let address: core::net::IpAddr = host.parse().ok()?;
     Some(address.to_canonical().to_string())
 }
 
