@@ -7,11 +7,16 @@ use std::process::{Command, Stdio};
 use crate::fixture::process::{Server, thalweg};
 use crate::fixture::secured::Secured;
 
+/// The system's kcat, with the system's librdkafka: cargo names its own, without TLS, in this variable.
+fn kcat() -> Command {
+    let mut command = Command::new("kcat");
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
 /// Runs a command with this input; returns its standard output.
 fn pipe(command: &mut Command, input: &str) -> String {
     let mut child = command
-        // Cargo names its own librdkafka there, which a client of the system must not load.
-        .env_remove("LD_LIBRARY_PATH")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -39,7 +44,7 @@ fn kcat_with(server: &Server, says: &[(String, String)]) {
         let topic = format!("codec-{codec}");
         let input: String = (0..500).map(|n| format!("k{n}:value {n}\n")).collect();
         let kcat = || {
-            let mut command = Command::new("kcat");
+            let mut command = kcat();
             command.args(["-b", &server.kafka, "-t", &topic]);
             for (key, value) in says {
                 command.args(["-X", &format!("{key}={value}")]);
@@ -64,7 +69,7 @@ fn kcat_over_tls_with_scram() {
     let secured = Secured::start(folder.path());
     kcat_with(&secured.server, &secured.librdkafka("SCRAM-SHA-512"));
     // A wrong password is told, and nothing else.
-    let mut command = Command::new("kcat");
+    let mut command = kcat();
     command.args(["-b", &secured.server.kafka, "-L", "-m", "5"]);
     for (key, value) in secured.librdkafka("SCRAM-SHA-256") {
         let value = if key == "sasl.password" {
