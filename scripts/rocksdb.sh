@@ -13,8 +13,8 @@ out="${ROCKSDB_LIB_DIR:-$HOME/.cache/thalweg/rocksdb}"
 [ "$(uname -s)" = Linux ] || exit 0
 locked() { awk -v name="\"$1\"" '$1 == "name" && $3 == name { getline; gsub(/"/, "", $3); print $3; exit }' Cargo.lock; }
 crates=(librocksdb-sys zstd-sys lz4-sys)
-# A file of one folder beside at most 13 others of it; small folders of one kind together.
-unit_files_max=14
+# A file of one folder beside at most 39 others of it; small folders of one kind together.
+unit_files_max=40
 flags=(-O2 -std=c++20 -fPIC -ffunction-sections -fdata-sections -w -include cstdint
     -DNDEBUG=1 -DLZ4=1 -DZSTD=1 -DHAVE_ALIGNED_NEW -DHAVE_UINT128_EXTENSION
     -DOS_LINUX -DROCKSDB_PLATFORM_POSIX -DROCKSDB_LIB_IO_POSIX -DROCKSDB_SCHED_GETCPU_PRESENT

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries scripts/setup.sh for real on fresh machines: try-fresh.sh [--demo] [VARIANT…]. By hand, as root, on Debian with
+# Tries scripts/setup.sh for real on fresh machines: try-fresh.sh [--demo [--test]] [VARIANT…]. By hand, as root, on Debian with
 # debootstrap; it takes minutes and a few GB under $TMPDIR. CI does not run it: tests/operator/setup.rs has the quick part.
 #
 # A machine is a bare Debian 12 in a folder, entered by chroot, with a clean clone of what is committed. VARIANTs:
@@ -7,14 +7,16 @@
 #   llvm       LLVM and libclang-cpp are there, libclang is not
 #   headers    a compiler and libclang are there, the C headers that libclang reads are not
 #   old-rust   Debian's Rust is on PATH
-# Each must be told what it lacks by `setup.sh check`, and lack nothing after `setup.sh`. --demo runs `make demo` in the first.
+# Each must be told what it lacks by `setup.sh check`, and lack nothing after `setup.sh`. --demo runs `make demo`
+# in the first, --test then `make lint test` too; both tell what they took.
 #
 # Mirrors, proxies, certificates and the settings of cargo, pip and Maven are those of this machine. Where sh.rustup.rs
 # cannot be reached, this machine's rustup stands in for the downloaded one, and that is said.
 set -euo pipefail
 
 demo=
-if [ "${1:-}" = --demo ]; then demo=yes; shift; fi
+if [ "${1:-}" = --demo ]; then demo=demo; shift; fi
+if [ -n "$demo" ] && [ "${1:-}" = --test ]; then demo="demo lint+test"; shift; fi
 variants=("$@")
 [ "$#" -gt 0 ] || variants=(nothing llvm headers old-rust)
 
@@ -112,7 +114,7 @@ expected() {
 }
 
 try() {
-    local variant="$1" what="build" machine="$work/$1" told line started
+    local variant="$1" what="build" machine="$work/$1" told line started goals
     [ "$variant" != nothing ] || what="test"
     say "--- $variant: preparing"
     make_machine "$variant"
@@ -130,8 +132,11 @@ try() {
     on "$machine" scripts/setup.sh check "$what"
     say "$variant: nothing is missing now (a look takes $((($(date +%s%N) - started) / 1000000)) ms)"
     if [ -n "$demo" ]; then
+        for goals in $demo; do
+            on "$machine" bash -c 'TIMEFORMAT="try-fresh: make $* took %U + %S CPU seconds in %R s"; time make "$@"' bash ${goals/+/ } ||
+                fail "$variant: make $goals failed"
+        done
         demo=
-        on "$machine" make demo || fail "$variant: make demo failed"
     fi
     leave_machine "$machine"
 }
