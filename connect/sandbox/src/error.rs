@@ -95,7 +95,7 @@ pub enum SandboxError {
 pub enum CallError {
     /// It did not return in time.
     #[error(
-        "{callee} ran longer than {limit:?}; look for a loop that does not end, or raise the call deadline"
+        "{callee} ran longer than {limit:?}; look for a loop that does not end, or raise wasm.call_deadline_ms"
     )]
     Deadline {
         /// Who was called.
@@ -105,7 +105,7 @@ pub enum CallError {
     },
     /// It wanted more memory than it may have.
     #[error(
-        "{callee} wanted {wanted} bytes of memory, at most {limit} are allowed; keep less at once, or raise the memory limit"
+        "{callee} wanted {wanted} bytes of memory, at most {limit} are allowed; keep less at once, or raise wasm.memory_bytes_max"
     )]
     Memory {
         /// Who was called.
@@ -117,7 +117,7 @@ pub enum CallError {
     },
     /// It returned more than may be copied out of it at once.
     #[error(
-        "{callee} returned more than {limit} bytes; return less a record, or raise the output limit"
+        "{callee} returned more than {limit} bytes; return less a record, or raise wasm.output_bytes_max"
     )]
     OutputSize {
         /// Who was called.

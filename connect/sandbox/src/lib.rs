@@ -49,6 +49,7 @@ mod transform;
 mod wire;
 
 pub use error::{CallError, SandboxError};
+pub use log::GuestMessage;
 pub use module::{FunctionSignature, Module, Volatility};
 pub use record::{Headers, RecordColumns};
 pub use sandbox::{Sandbox, SandboxConfig};

@@ -1,10 +1,13 @@
 //! `host-log`, the one import: a guest's messages go to the host's log, cut to size and rate.
 //!
 //! The rate is a bucket a module, shared by all its instances. What it drops is counted and told with the next message that gets
-//! through. Apart from the rate, the last error is kept in the store: a panic's message explains the trap that follows it.
+//! through. What gets through is remembered, the last few messages a module, for whoever asks what a guest has said. An error that
+//! is said again and again (a panic, while the record is looked for that causes it) makes one line. Apart from the rate, the last
+//! error is kept in the store: a panic's message explains the trap that follows it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 use wasmtime::StoreContextMut;
@@ -17,11 +20,28 @@ use crate::wire::Level;
 /// The interface's name.
 pub(crate) const HOST_LOG: &str = "thalweg:plugin/host-log@0.1.0";
 
+/// Messages of a module that are remembered.
+const SAID_MAX: usize = 16;
+
+/// A message of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestMessage {
+    /// When it was said, the first time.
+    pub at: SystemTime,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// One line, at most 1 KiB.
+    pub text: String,
+    /// How often it was said without another one between.
+    pub times: u64,
+}
+
 /// The log of one module.
 pub(crate) struct GuestLog {
     module: Arc<str>,
     bytes_per_s: usize,
     bucket: Mutex<Bucket>,
+    said: Mutex<VecDeque<GuestMessage>>,
 }
 
 struct Bucket {
@@ -42,7 +62,35 @@ impl GuestLog {
             module,
             bytes_per_s,
             bucket: Mutex::new(bucket),
+            said: Mutex::default(),
         }
+    }
+
+    /// The last messages that got through, the oldest first.
+    pub(crate) fn said(&self) -> Vec<GuestMessage> {
+        self.said.lock().iter().cloned().collect()
+    }
+
+    /// Remembers a message; whether it is one more of the last.
+    fn remember(&self, level: &'static str, text: &str) -> bool {
+        let mut said = self.said.lock();
+        if let Some(last) = said.back_mut()
+            && last.level == level
+            && last.text == text
+        {
+            last.times += 1;
+            return true;
+        }
+        if said.len() == SAID_MAX {
+            said.pop_front();
+        }
+        said.push_back(GuestMessage {
+            at: SystemTime::now(),
+            level,
+            text: text.to_owned(),
+            times: 1,
+        });
+        false
     }
 
     fn write(&self, level: Level, message: &str, now: Instant) {
@@ -58,8 +106,13 @@ impl GuestLog {
             tracing::warn!(
                 module,
                 dropped,
+                bytes_per_s = self.bytes_per_s,
                 "messages of a guest were dropped: it logs too much"
             );
+        }
+        let again = self.remember(word(level), message);
+        if again && level == Level::Error {
+            return;
         }
         match level {
             Level::Debug => tracing::debug!(module, "{message}"),
@@ -88,6 +141,15 @@ impl Bucket {
     }
 }
 
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
 /// Gives guests of `linker` their log.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.instance(HOST_LOG)?.func_wrap(
@@ -109,6 +171,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn the_last_messages_are_remembered_and_repetition_is_counted() {
+        let log = GuestLog::new("m".into(), 1 << 20);
+        let now = Instant::now();
+        for number in 0..SAID_MAX {
+            log.write(Level::Info, &format!("message {number}"), now);
+        }
+        for _ in 0..3 {
+            log.write(Level::Error, "panicked at src/lib.rs:1:1", now);
+        }
+        let said = log.said();
+        assert_eq!(said.len(), SAID_MAX);
+        assert_eq!(said[0].text, "message 1");
+        let last = said.last().expect("the last");
+        assert_eq!((last.level, last.times), ("error", 3));
+    }
 
     #[test]
     fn a_flood_is_cut_to_the_rate() {

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::error::{CallError, SandboxError};
 use crate::instance::{Export, Guest, Instance, function};
-use crate::log::GuestLog;
+use crate::log::{GuestLog, GuestMessage};
 use crate::sandbox::Shared;
 use crate::scalar::{ScalarArguments, ScalarFunction, ScalarReturn};
 use crate::transform::{
@@ -180,6 +180,11 @@ impl Module {
         self.loaded.transform.is_some()
     }
 
+    /// What its instances have said lately, the oldest first.
+    pub fn said(&self) -> Vec<GuestMessage> {
+        self.loaded.said()
+    }
+
     /// One of its functions, ready to be called.
     ///
     /// # Errors
@@ -221,6 +226,11 @@ impl Loaded {
     /// Its functions, by number.
     pub(crate) fn functions(&self) -> &[FunctionSignature] {
         &self.functions
+    }
+
+    /// What its instances have said lately.
+    pub(crate) fn said(&self) -> Vec<GuestMessage> {
+        self.log.said()
     }
 
     /// A new instance, for `callee`.

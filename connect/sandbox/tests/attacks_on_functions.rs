@@ -33,7 +33,7 @@ fn an_endless_loop_ends_at_its_deadline() {
     let message = poison("evil", "spin");
     assert_eq!(
         message,
-        "function evil of module evil.wasm ran longer than 500ms; look for a loop that does not end, or raise the call deadline"
+        "function evil of module evil.wasm ran longer than 500ms; look for a loop that does not end, or raise wasm.call_deadline_ms"
     );
     // The batch, one half of it, the row by itself; and a busy machine.
     assert!(started.elapsed() >= DEADLINE);
@@ -64,7 +64,7 @@ fn memory_is_refused_beyond_the_limit() {
         assert!(wanted.parse::<u64>().unwrap() > 64 << 20);
         assert_eq!(
             after,
-            "bytes of memory, at most 67108864 are allowed; keep less at once, or raise the memory limit"
+            "bytes of memory, at most 67108864 are allowed; keep less at once, or raise wasm.memory_bytes_max"
         );
     }
 }
@@ -156,7 +156,7 @@ fn outputs_beyond_the_limit_are_refused() {
     for attack in ["bomb", "many-buffers"] {
         assert_eq!(
             poison("evil", attack),
-            "function evil of module evil.wasm returned more than 16777216 bytes; return less a record, or raise the output limit"
+            "function evil of module evil.wasm returned more than 16777216 bytes; return less a record, or raise wasm.output_bytes_max"
         );
     }
 }

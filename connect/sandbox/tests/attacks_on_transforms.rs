@@ -51,7 +51,7 @@ fn an_endless_loop_ends_at_its_deadline() {
     let started = Instant::now();
     assert_eq!(
         poison("spin"),
-        "ran longer than 500ms; look for a loop that does not end, or raise the call deadline"
+        "ran longer than 500ms; look for a loop that does not end, or raise wasm.call_deadline_ms"
     );
     assert!(started.elapsed() < DEADLINE * 12, "{:?}", started.elapsed());
 }
@@ -61,7 +61,7 @@ fn memory_and_traps_are_told() {
     for attack in ["allocate", "grow"] {
         let message = poison(attack);
         assert!(
-            message.ends_with(" bytes of memory, at most 67108864 are allowed; keep less at once, or raise the memory limit"),
+            message.ends_with(" bytes of memory, at most 67108864 are allowed; keep less at once, or raise wasm.memory_bytes_max"),
             "{message}"
         );
     }
@@ -76,7 +76,7 @@ fn memory_and_traps_are_told() {
     );
     assert_eq!(
         poison("bomb"),
-        "returned more than 16777216 bytes; return less a record, or raise the output limit"
+        "returned more than 16777216 bytes; return less a record, or raise wasm.output_bytes_max"
     );
 }
 
@@ -180,7 +180,7 @@ fn attacks_while_opening_and_closing_end_in_time() {
     assert_eq!(
         open("spin"),
         format!(
-            "{PREFIX}ran longer than 500ms; look for a loop that does not end, or raise the call deadline"
+            "{PREFIX}ran longer than 500ms; look for a loop that does not end, or raise wasm.call_deadline_ms"
         )
     );
     assert!(open("panic").contains(" the guest gave up on purpose"));

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use crate::bisect::{self, Attempt, Parts};
 use crate::error::{CallError, brief};
 use crate::instance::{Instance, function};
+use crate::log::GuestMessage;
 use crate::module::{FunctionSignature, Loaded};
 use crate::wire::{self, BatchRef, Fault};
 
@@ -90,6 +91,11 @@ impl ScalarFunction {
     /// What the module says of it.
     pub fn signature(&self) -> &FunctionSignature {
         &self.inner.module.functions()[self.inner.index]
+    }
+
+    /// What the instances of its module have said lately, the oldest first.
+    pub fn said(&self) -> Vec<GuestMessage> {
+        self.inner.module.said()
     }
 
     /// Calls it on a batch of `rows` rows.
