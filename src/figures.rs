@@ -7,9 +7,13 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use log_broker::{Broker, GroupPosition};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use streams::Engine;
+
+/// Places of consumer groups on a page; beyond them some are left out.
+const GROUP_POSITIONS_MAX: usize = 10_000;
 
 /// What a figure does over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,18 @@ const FIGURES: &[(&str, Kind, Option<Unit>, &str)] = &[
         Gauge,
         Some(Unit::Bytes),
         "Size of the log on disk",
+    ),
+    (
+        "thalweg_consumer_group_committed_offset",
+        Gauge,
+        None,
+        "The offset that a consumer group has committed, by topic and partition",
+    ),
+    (
+        "thalweg_consumer_group_lag",
+        Gauge,
+        None,
+        "Records of a partition behind the offset that a consumer group has committed",
     ),
     (
         "thalweg_job_rows_in_total",
@@ -245,12 +261,58 @@ pub(crate) fn install_recorder() -> PrometheusHandle {
 }
 
 /// The page, with what is only known when somebody asks.
-pub(crate) fn metrics_page(metrics: &PrometheusHandle, engine: &Engine) -> String {
+pub(crate) fn metrics_page(metrics: &PrometheusHandle, engine: &Engine, broker: &Broker) -> String {
     count_jobs(engine);
     metrics.run_upkeep();
     let jobs = engine.jobs();
     let living: HashSet<&str> = jobs.iter().map(|job| job.name()).collect();
-    without_gone_jobs(&metrics.render(), &living) + &process()
+    let groups = groups(&broker.group_positions(GROUP_POSITIONS_MAX));
+    without_gone_jobs(&metrics.render(), &living) + &groups + &process()
+}
+
+/// How far the consumer groups are. They are not recorded: a group that is gone is on no page.
+fn groups(positions: &[GroupPosition]) -> String {
+    let mut page = String::new();
+    let figures: [(&str, fn(&GroupPosition) -> i64); 2] = [
+        ("thalweg_consumer_group_committed_offset", |at| at.committed),
+        // What retention has taken may lie between, and a reset may point behind the end.
+        ("thalweg_consumer_group_lag", |at| {
+            (at.end - at.committed.max(0)).max(0)
+        }),
+    ];
+    for (name, value) in figures {
+        if positions.is_empty() {
+            continue;
+        }
+        head(&mut page, name);
+        for at in positions {
+            // A string takes everything.
+            let _ = writeln!(
+                page,
+                "{name}{{group=\"{}\",topic=\"{}\",partition=\"{}\"}} {}",
+                label(&at.group),
+                label(&at.partition.topic),
+                at.partition.partition,
+                value(at)
+            );
+        }
+        page.push('\n');
+    }
+    page
+}
+
+/// The two lines above the values of a figure.
+fn head(page: &mut String, name: &str) {
+    if let Some((_, kind, _, what)) = FIGURES.iter().find(|(known, ..)| *known == name) {
+        let kind = format!("{kind:?}").to_lowercase();
+        let _ = write!(page, "# HELP {name} {what}\n# TYPE {name} {kind}\n");
+    }
+}
+
+/// A text as the value of a label.
+fn label(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    escaped.replace('\n', "\\n")
 }
 
 /// What the jobs have done.
@@ -295,16 +357,12 @@ fn without_gone_jobs(page: &str, living: &HashSet<&str>) -> String {
 fn process() -> String {
     let mut page = String::new();
     let mut figure = |name: &str, value: Option<f64>| {
-        let described = FIGURES.iter().find(|(known, ..)| *known == name);
-        let (Some(value), Some((_, kind, _, what))) = (value, described) else {
+        let Some(value) = value else {
             return;
         };
-        let kind = format!("{kind:?}").to_lowercase();
+        head(&mut page, name);
         // A string takes everything.
-        let _ = write!(
-            page,
-            "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {value}\n\n"
-        );
+        let _ = write!(page, "{name} {value}\n\n");
     };
     let stat = ProcessStat::read();
     figure(
@@ -447,6 +505,26 @@ mod tests {
              thalweg_job_rows_in_total{job=\"new\"} 4\n\
              thalweg_log_connections 1\n"
         );
+    }
+
+    #[test]
+    fn groups_are_told_with_what_they_have_to_read() {
+        let at = |group: &str, partition: i32, committed: i64, end: i64| GroupPosition {
+            group: group.to_owned(),
+            partition: log_api::TopicPartition::new("orders", partition),
+            committed,
+            end,
+        };
+        let page = groups(&[at("a \"b\"", 0, 7, 10), at("c", 1, 12, 10)]);
+        let lag = "thalweg_consumer_group_lag";
+        assert!(page.contains(&format!("# TYPE {lag} gauge\n")), "{page}");
+        for line in [
+            r#"{group="a \"b\"",topic="orders",partition="0"} 3"#,
+            r#"{group="c",topic="orders",partition="1"} 0"#,
+        ] {
+            assert!(page.contains(&format!("{lag}{line}\n")), "{page}");
+        }
+        assert_eq!(groups(&[]), "");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) fn router(
     presence: Presence,
 ) -> Router {
     let front = front_page(&presence);
+    let measured = broker.clone();
     Router::new()
         .route("/", get(|| async { front }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -60,7 +61,7 @@ pub(crate) fn router(
         .route(
             "/metrics",
             get(move || {
-                let page = metrics_page(&metrics, &engine);
+                let page = metrics_page(&metrics, &engine, &measured);
                 async move { page }
             }),
         )

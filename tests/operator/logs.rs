@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::fixture::process::{Server, server_command};
+use crate::fixture::process::{Server, server_command, thalweg};
 use crate::fixture::{block_on, until};
 
 /// Starts a server whose log goes to a file.
@@ -107,6 +107,21 @@ fn figures_are_described_and_go_with_their_job() {
                 "{name} is not described"
             );
         }
+        let reset = thalweg()
+            .args([
+                "group", "reset", "billing", "--topic", "t", "--to", "earliest", "--yes",
+            ])
+            .args(["--bootstrap-servers", &server.kafka])
+            .output()
+            .unwrap();
+        assert!(reset.status.success(), "{reset:?}");
+        let text = page().await;
+        let lag = "thalweg_consumer_group_lag{group=\"billing\",topic=\"t\",partition=";
+        let lags = text.lines().filter_map(|line| line.strip_prefix(lag));
+        let lags: Vec<f64> = lags
+            .map(|rest| rest.rsplit_once(' ').unwrap().1.parse().unwrap())
+            .collect();
+        assert_eq!(lags.iter().sum::<f64>(), 1.0, "{text}");
         for name in [
             "process_resident_memory_bytes ",
             "process_open_fds ",

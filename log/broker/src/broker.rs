@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use log_api::TopicPartition;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -40,6 +41,19 @@ const CLOSE_GRACE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Broker {
     pub(crate) services: Arc<Services>,
+}
+
+/// How far a consumer group is in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPosition {
+    /// The group.
+    pub group: String,
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset that it has committed: of the record that it reads next.
+    pub committed: i64,
+    /// The partition's high watermark.
+    pub end: i64,
 }
 
 impl Broker {
@@ -121,6 +135,26 @@ impl Broker {
     pub fn offline(&self) -> Vec<String> {
         let offline = self.services.topics.offline();
         offline.iter().map(ToString::to_string).collect()
+    }
+
+    /// How far consumer groups are, by group and partition; at most `max` places of those that there are.
+    pub fn group_positions(&self, max: usize) -> Vec<GroupPosition> {
+        let committed = self.services.groups.committed(max);
+        let mut positions: Vec<GroupPosition> = committed
+            .into_iter()
+            .filter_map(|(group, at, committed)| {
+                let topic = self.services.topics.get(&at.topic)?;
+                let partition = topic.partition(at.partition)?;
+                Some(GroupPosition {
+                    group,
+                    committed,
+                    end: partition.high_watermark(),
+                    partition: at,
+                })
+            })
+            .collect();
+        positions.sort_by(|a, b| (&a.group, &a.partition).cmp(&(&b.group, &b.partition)));
+        positions
     }
 
     /// Serves Kafka clients until `shutdown` resolves, as the first listener of the configuration.

@@ -37,7 +37,7 @@ mod storage;
 mod topic_config;
 mod upkeep;
 
-pub use broker::Broker;
+pub use broker::{Broker, GroupPosition};
 pub use config::{
     BrokerConfig, ClientAuth, ConfigError, ListenerConfig, Secret, SecurityConfig,
     SecurityProtocol, TlsConfig, TokenConfig, parse_advertised, parse_listeners,

@@ -323,6 +323,17 @@ impl Groups {
         })
     }
 
+    /// What all groups have committed, at most `max` offsets, in no order.
+    pub(crate) fn committed(&self, max: usize) -> Vec<(String, TopicPartition, i64)> {
+        let memory = self.memory.lock();
+        let groups = memory.groups.iter();
+        let all = groups.flat_map(|(group_id, entry)| {
+            let committed = entry.offsets.committed();
+            committed.map(|(partition, offset)| (group_id.clone(), partition.clone(), offset))
+        });
+        all.take(max).collect()
+    }
+
     /// ListGroups, by id.
     pub(crate) fn list(&self) -> Vec<Listing> {
         let mut memory = self.memory.lock();

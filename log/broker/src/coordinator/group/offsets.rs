@@ -83,6 +83,12 @@ impl Offsets {
         self.committed.get(partition).map(|placed| &placed.record)
     }
 
+    /// All that is committed, in order.
+    pub(crate) fn committed(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
+        let committed = self.committed.iter();
+        committed.map(|(partition, placed)| (partition, placed.record.offset))
+    }
+
     /// Whether an open transaction may still change the offset (KIP-447).
     pub(crate) fn is_unstable(&self, partition: &TopicPartition) -> bool {
         self.pending
