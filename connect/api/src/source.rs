@@ -117,6 +117,12 @@ pub trait SourceTask: Send {
         Progress::default()
     }
 
+    /// What the task waits for outside of the log, in words (`file /a does not exist yet`): asked where a poll found
+    /// nothing, and shown as the task's trace. MUST return at once.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
+
     /// Releases what the task holds.
     async fn stop(&mut self) {}
 }

@@ -147,7 +147,7 @@ impl SourceTask for CountTask {
             tokio::time::sleep(budget.wait_max.min(Duration::from_millis(5))).await;
             return Ok(Poll::Idle);
         }
-        let mut to = count.min(self.next + 4);
+        let mut to = count.min(self.next + budget.records_max.min(4) as u64);
         let mut records = Vec::new();
         let mut rejected = Vec::new();
         for n in self.next..to {

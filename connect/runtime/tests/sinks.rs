@@ -25,6 +25,14 @@ async fn records_are_put_in_order_and_offsets_committed() {
     let harness = Harness::on(log.clone(), config()).await;
     harness.configure("s", sink()).await;
     harness.until_state("s", Some(0), "RUNNING").await;
+    let waits = |harness: &Harness| {
+        let status = harness.worker.status("s").unwrap_or_default();
+        let trace = status["tasks"][0]["trace"].as_str().unwrap_or_default();
+        trace.contains("waits: topic t does not exist yet")
+    };
+    harness
+        .until("its trace says what it waits for", |_| waits(&harness))
+        .await;
     // The topic comes after the connector.
     topic(&log, "t", 2).await;
     log.put("t", 0, Some("a"), Some("{\"x\":1}")).await;
@@ -43,6 +51,7 @@ async fn records_are_put_in_order_and_offsets_committed() {
         ["t-0@0 \"a\"={\"x\":1}", "t-0@1 \"a\"=null", "t-1@0 null=[]"]
     );
     assert!(*harness.script.flushes.lock() > 0);
+    assert!(!waits(&harness), "it goes on");
     let offsets = harness.get("/connectors/s/offsets").await;
     assert_eq!(
         offsets["offsets"][0],

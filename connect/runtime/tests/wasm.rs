@@ -120,3 +120,39 @@ async fn wrong_guests_are_refused_when_the_connector_is_made() {
     }
     harness.worker.stop().await;
 }
+
+/// The poison lies in the middle of what the connector gives at once: what came before it is committed, and the trace
+/// says of exactly that record where the source was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_record_that_ends_the_run_is_committed() {
+    let harness = Harness::start().await;
+    let settings = json!({
+        "connector.class": "CountSource", "topic": "t", "count": 20,
+        "transforms": "guest",
+        "transforms.guest.type": "wasm",
+        "transforms.guest.module": GUESTS.join("evil.wasm"),
+        "transforms.guest.config.attack": "trap",
+        "transforms.guest.config.when": "\"n\":6}",
+    });
+    harness.configure("c", settings).await;
+    let task = harness.until_state("c", Some(0), "FAILED").await;
+    let values: Vec<String> = harness
+        .log
+        .records("t")
+        .iter()
+        .map(|record| record.value_text().to_owned())
+        .collect();
+    let mut expected: Vec<String> = (0..6).map(|n| format!("{{\"n\":{n}}}")).collect();
+    expected.sort();
+    let mut values = values;
+    values.sort();
+    assert_eq!(values, expected);
+    let trace = task["trace"].as_str().unwrap();
+    assert!(
+        trace.contains("transform guest: ") && trace.contains("\"next\":7"),
+        "{trace}"
+    );
+    let offsets = harness.get("/connectors/c/offsets").await;
+    assert_eq!(offsets["offsets"][0]["offset"], json!({"next": 6}));
+    harness.worker.stop().await;
+}

@@ -23,6 +23,32 @@ pub(crate) struct Listed {
     pub(crate) version: &'static str,
 }
 
+/// What a class is by its own name: `S3SinkConnector` is a sink.
+fn kind_in(class: &str) -> Option<ConnectorKind> {
+    let own = own_name(class);
+    match (own.contains("source"), own.contains("sink")) {
+        (true, false) => Some(ConnectorKind::Source),
+        (false, true) => Some(ConnectorKind::Sink),
+        _ => None,
+    }
+}
+
+/// A class without its package, in lower case.
+fn own_name(class: &str) -> String {
+    class.rsplit('.').next().unwrap_or(class).to_lowercase()
+}
+
+/// What is left of a class without package and kind: `jdbc` of `io.debezium.connector.jdbc.JdbcSinkConnector`.
+fn stem(class: &str) -> String {
+    let own = own_name(class);
+    let own = own.strip_suffix("connector").unwrap_or(&own);
+    let own = own
+        .strip_suffix("source")
+        .or(own.strip_suffix("sink"))
+        .unwrap_or(own);
+    own.to_owned()
+}
+
 impl Plugins {
     pub(crate) fn new(
         mut connectors: Vec<Arc<dyn ConnectorPlugin>>,
@@ -49,10 +75,27 @@ impl Plugins {
             .iter()
             .map(|connector| connector.class())
             .collect();
-        let known = self.connectors.iter().flat_map(|connector| {
-            std::iter::once(connector.class()).chain(connector.aliases().iter().copied())
-        });
-        let hint = match nearest(name, known) {
+        let wanted = kind_in(name);
+        let of_kind = |connector: &&Arc<dyn ConnectorPlugin>| {
+            wanted.is_none_or(|wanted| connector.kind() == wanted)
+        };
+        // What a name says beside its package and its kind has to be alike.
+        let names = self
+            .connectors
+            .iter()
+            .filter(of_kind)
+            .flat_map(|connector| {
+                let aliases = connector.aliases().iter().copied();
+                std::iter::once(connector.class()).chain(aliases)
+            });
+        let own = stem(name);
+        let alike: Vec<&str> = names
+            .filter(|known| {
+                let known = stem(known);
+                known == own || nearest(&own, [known.as_str()]).is_some()
+            })
+            .collect();
+        let hint = match nearest(name, alike.iter().copied()).or(alike.first().copied()) {
             Some(near) => format!(" (did you mean {near}?)"),
             None => String::new(),
         };

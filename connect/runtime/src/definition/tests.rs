@@ -267,6 +267,30 @@ async fn a_misspelt_required_key_is_pointed_out() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("(did you mean LinesSource?)"), "{error}");
+    // Neither a sink for a source, nor another system's connector because its package is alike.
+    for class in [
+        "org.example.LinesSourceConnectorr",
+        "org.example.LineSourceConnector",
+    ] {
+        let error = checked(&[("connector.class", class)])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("(did you mean org.example.LinesSourceConnector?)"),
+            "{error}"
+        );
+    }
+    for class in [
+        "org.example.S3SinkConnector",
+        "org.example.TablesSourceConnector",
+    ] {
+        let error = checked(&[("connector.class", class)])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(!error.contains("did you mean"), "{error}");
+    }
 }
 
 #[tokio::test]

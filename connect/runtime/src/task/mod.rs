@@ -244,6 +244,7 @@ async fn run_task(
         pulse,
         secrets,
         retrying: false,
+        waiting: None,
     };
     match seat.assignment.plugin.task() {
         Task::Source(task) => source_task::run(seat, task).await,
@@ -269,6 +270,8 @@ struct Seat {
     secrets: Secrets,
     /// Whether status shows that a call is tried again.
     retrying: bool,
+    /// What status says that the task waits for.
+    waiting: Option<String>,
 }
 
 impl Seat {
@@ -285,7 +288,9 @@ impl Seat {
         Meter::new(&self.environment.board, &assignment.id, assignment.run)
     }
 
-    fn report(&self, phase: Phase) {
+    fn report(&mut self, phase: Phase) {
+        // Whatever the trace said is gone with it.
+        self.waiting = None;
         let (id, run) = (self.assignment.id.clone(), self.assignment.run);
         let _ = self
             .environment
@@ -321,7 +326,23 @@ impl Seat {
         self.report(Phase::Running);
     }
 
-    /// What was tried again worked.
+    /// The task goes on as soon as there is what it waits for; until then its trace says what that is.
+    fn waits_for(&mut self, what: &str) {
+        if self.waiting.as_deref() == Some(what) {
+            return;
+        }
+        let id = self.assignment.id.clone();
+        tracing::info!(connector = id.connector, task = id.task, "waits: {what}");
+        let _ = self.environment.events.send(TaskEvent::Retrying {
+            id,
+            run: self.assignment.run,
+            trace: format!("the task waits: {what}"),
+        });
+        self.retrying = true;
+        self.waiting = Some(what.to_owned());
+    }
+
+    /// What was tried again worked, what was waited for is there.
     fn recovered(&mut self) {
         if std::mem::take(&mut self.retrying) {
             self.report(Phase::Running);

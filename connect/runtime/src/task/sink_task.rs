@@ -86,14 +86,17 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SinkTask) -> Unle
             },
         }
     }
+    let mut shown = None;
     loop {
         let partitions = flow.partitions(seat).await?;
         if partitions.is_empty() {
-            match idle(seat).await {
+            let absent = flow.absent(seat).await?;
+            match idle(seat, &absent, &mut shown).await {
                 Ok(()) => continue,
                 Err(stopped) => return Ok(Err(stopped)),
             }
         }
+        shown = None;
         let mut reader = match flow.assign(seat, task, &partitions).await? {
             Ok(reader) => reader,
             Err(stopped) => return Ok(Err(stopped)),
@@ -111,14 +114,20 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SinkTask) -> Unle
     }
 }
 
-/// Waits while there is nothing to read from.
-async fn idle(seat: &mut Seat) -> Result<(), Stopped> {
+/// Waits while there is nothing to read from, because of what is `absent`. `shown` is the phase that status has.
+async fn idle(seat: &mut Seat, absent: &str, shown: &mut Option<Phase>) -> Result<(), Stopped> {
     let phase = match seat.control() {
         Control::Stop => return Err(Stopped),
         Control::Pause => Phase::Paused,
         Control::Run => Phase::Running,
     };
-    seat.report(phase);
+    if *shown != Some(phase) {
+        seat.report(phase);
+        *shown = Some(phase);
+    }
+    if phase == Phase::Running {
+        seat.waits_for(absent);
+    }
     seat.pause(ABSENT_WAIT).await;
     Ok(())
 }
@@ -286,6 +295,22 @@ impl Flow {
             read: counter("kafka_connect_sink_task_metrics_sink_record_read_total"),
             sent: counter("kafka_connect_sink_task_metrics_sink_record_send_total"),
         })
+    }
+
+    /// Why this task has no partitions.
+    async fn absent(&self, seat: &Seat) -> Result<String, Failure> {
+        if let Some(regex) = &self.topics_regex {
+            return Ok(format!(
+                "no partition of a topic that matches {regex} is this task's"
+            ));
+        }
+        let admin = seat.environment.log.admin();
+        for name in &self.topics {
+            if admin.describe_topic(name).await?.is_none() {
+                return Ok(format!("topic {name} does not exist yet"));
+            }
+        }
+        Ok("all partitions are read by the connector's other tasks".to_owned())
     }
 
     /// This task's share of the partitions that there are.

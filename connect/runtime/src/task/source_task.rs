@@ -11,6 +11,8 @@
 //! 2. Records and the offsets behind them are in the same transaction.
 //! 3. `committed` is called only after the transaction is on disk.
 //! 4. A run that fails aborts what is open; the next run starts at the committed offsets.
+//! 5. What came before a record that ends the run is committed. Offsets are those of whole batches, so such a batch is
+//!    read again by a new task: first what came before the record, then the record alone, which then ends the run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use connect_api::{
     ConnectError, ConnectorKind, Poll, PollBudget, Record, Rejected, SourceOffset, SourceOffsets,
-    SourceTask, Traced,
+    SourceTask, Task, Traced,
 };
 use log_api::{
     BatchBuilder, NewTopic, TopicPartition, Transaction, TransactionOptions, partition_for_key,
@@ -52,17 +54,54 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(mut seat: Seat, mut task: Box<dyn SourceTask>) -> Result<End, Failure> {
     let mut flow = Flow::open(&seat).await?;
-    let result = work(&mut seat, &mut flow, &mut *task).await;
+    let mut budgets = Vec::new();
+    let result = loop {
+        let refused = match work(&mut seat, &mut flow, &mut *task, budgets).await {
+            Err(refused) if refused.good > 0 => refused,
+            ended => break ended,
+        };
+        let fresh = match seat.assignment.plugin.task() {
+            Task::Source(fresh) => fresh,
+            Task::Sink(_) => break Err(refused),
+        };
+        // From the end on: what is good, then the record that is not.
+        budgets = vec![1, refused.good];
+        let _call = seat.pulse.call();
+        std::mem::replace(&mut task, fresh).stop().await;
+    };
     if result.is_err() {
         // Best effort: the next owner of the id ends it in any case.
         let _ = flow.transaction.abort().await;
     }
     let _call = seat.pulse.call();
     task.stop().await;
-    result
+    result.map_err(|refused| refused.failure)
 }
 
-async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Result<End, Failure> {
+/// Why a run ends, and whether it is worth reading the batch again.
+struct Refused {
+    failure: Failure,
+    /// Records of the batch before the one that ends the run; 0 where a smaller batch commits nothing more.
+    good: usize,
+}
+
+impl<F: Into<Failure>> From<F> for Refused {
+    fn from(failure: F) -> Self {
+        Self {
+            failure: failure.into(),
+            good: 0,
+        }
+    }
+}
+
+/// Runs the task. `budgets`: how many records the first polls ask for, from the end on, each committed by itself; then
+/// as many as there is room for.
+async fn work(
+    seat: &mut Seat,
+    flow: &mut Flow,
+    task: &mut dyn SourceTask,
+    mut budgets: Vec<usize>,
+) -> Result<End, Refused> {
     let mut backoff = Backoff::new(RETRY_MAX);
     let offsets = seat
         .environment
@@ -112,8 +151,9 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
             }
             Control::Run => {}
         }
+        let records_max = budgets.last().copied().unwrap_or(POLL_RECORDS_MAX);
         let budget = PollBudget {
-            records_max: POLL_RECORDS_MAX,
+            records_max,
             bytes_max: POLL_BYTES_MAX,
             // What is pending is committed as soon as the source has nothing more.
             wait_max: if flow.pending.is_empty() {
@@ -148,18 +188,26 @@ async fn work(seat: &mut Seat, flow: &mut Flow, task: &mut dyn SourceTask) -> Re
                 let source = describe(&offsets);
                 match flow.prepare(seat, records, rejected, &source).await {
                     Ok(ready) => flow.append(ready, offsets).await?,
-                    Err(failure) => {
+                    Err(mut refused) => {
                         // What was polled before is good.
                         flow.commit(seat, task).await?;
-                        return Err(failure);
+                        // A batch that was asked for in this size, and is no better, would be no better again.
+                        if refused.good >= records_max && !budgets.is_empty() {
+                            refused.good = 0;
+                        }
+                        return Err(refused);
                     }
                 }
-                if flow.is_due() {
+                let apart = budgets.pop().is_some();
+                if apart || flow.is_due() {
                     flow.commit(seat, task).await?;
                 }
             }
             Ok(Poll::Idle) => {
-                seat.recovered();
+                match task.waits_for() {
+                    Some(what) => seat.waits_for(&what),
+                    None => seat.recovered(),
+                }
                 flow.commit(seat, task).await?;
             }
             Ok(Poll::Done) => {
@@ -294,8 +342,9 @@ impl Flow {
         records: Vec<Record>,
         rejected: Vec<Rejected>,
         source: &str,
-    ) -> Result<Vec<Ready>, Failure> {
+    ) -> Result<Vec<Ready>, Refused> {
         self.polled.increment(records.len() as u64);
+        let any_rejected = !rejected.is_empty();
         let mut ready = Vec::with_capacity(records.len());
         for bad in rejected {
             let error = ConnectError::Data(bad.message);
@@ -329,13 +378,21 @@ impl Flow {
         let output = transforming::apply(&mut self.chain, &errors, seat, traced)
             .await?
             .ok_or_else(|| Failure::fatal("stopped while a transform was tried again"))?;
-        for failure in output.failures {
+        // A batch with pieces that are no records begins with them: less of it is not offered.
+        let good = |origin: u32| if any_rejected { 0 } else { origin as usize };
+        let mut failures = output.failures;
+        failures.sort_by_key(|failure| failure.origin);
+        for failure in failures {
             let original = originals
                 .as_ref()
                 .and_then(|all| all.get(failure.origin as usize))
                 .or(first.as_ref());
             let place = (Stage::Transformation, "transforms", source);
-            ready.extend(self.fail(seat, place, &failure.error, original).await?);
+            let failed = self.fail(seat, place, &failure.error, original).await;
+            ready.extend(failed.map_err(|failure_of_run| Refused {
+                failure: failure_of_run,
+                good: good(failure.origin),
+            })?);
         }
         let now_ms = crate::now_ms();
         for Traced { origin, record, .. } in output.records {
@@ -351,7 +408,11 @@ impl Flow {
                     };
                     let original = original.or(Some(&record));
                     let place = (stage, class, source);
-                    ready.extend(self.fail(seat, place, &error, original).await?);
+                    let failed = self.fail(seat, place, &error, original).await;
+                    ready.extend(failed.map_err(|failure| Refused {
+                        failure,
+                        good: good(origin),
+                    })?);
                 }
             }
         }

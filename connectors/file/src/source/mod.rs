@@ -200,6 +200,18 @@ impl SourceTask for FileSourceTask {
             tokio::time::sleep(left.min(TAIL_WAIT)).await;
         }
     }
+
+    fn waits_for(&self) -> Option<String> {
+        let State::Waiting(reading) = &self.state else {
+            return None;
+        };
+        let file = &reading.config.file;
+        Some(if file.exists() {
+            format!("file {} has no header line yet", file.display())
+        } else {
+            format!("file {} does not exist yet", file.display())
+        })
+    }
 }
 
 impl FileSourceTask {

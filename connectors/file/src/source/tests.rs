@@ -88,6 +88,8 @@ async fn a_growing_file_is_followed_line_by_line() {
         Poll::Idle,
         "the file is not there yet"
     );
+    let waits = task.waits_for().expect("for the file");
+    assert_eq!(waits, format!("file {} does not exist yet", path.display()));
     std::fs::write(&path, "one\r\ntwo\nthr").unwrap();
     let (records, _) = read(&mut task).await;
     assert_eq!(
@@ -98,6 +100,7 @@ async fn a_growing_file_is_followed_line_by_line() {
         ]
     );
     assert!(records[0].value_schema.is_some());
+    assert_eq!(task.waits_for(), None);
     OpenOptions::new()
         .append(true)
         .open(&path)
