@@ -106,6 +106,7 @@ impl PlanBuilder {
             name: (*name).to_owned(),
             data_type: data_type.clone(),
             nullable: true,
+            length: None,
             origin: match &key {
                 Some(key) if key.contains(&index) => ColumnOrigin::Key,
                 _ => ColumnOrigin::Value,

@@ -192,6 +192,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             nullable: true,
+            length: None,
             origin: ColumnOrigin::Value,
         })
         .collect();

@@ -6,16 +6,18 @@ use arrow::datatypes::{DataType, Field, Schema};
 use connect_sandbox::{FunctionSignature, Module};
 use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
 use streams::{
-    ColumnOrigin, Decoder, KeyFormat, SourceColumn, SourceSpecError, ValueFormat, json_type,
+    ColumnOrigin, Decoder, KeyFormat, SourceColumn, SourceSpecError, TextLength, ValueFormat,
+    json_type,
 };
 
 use super::object::{Function, Identity, Relation, TimeAttribute};
 use crate::diagnostic::{Code, Diagnostic, Words};
 use crate::parse::statement::{
-    CreateFunction, CreateRelation, Encode, Format, Metadata, Name, Text, Watermark,
+    ColumnDef, CreateFunction, CreateRelation, Encode, Format, Metadata, Name, Text, Watermark,
 };
 use crate::plan::{
-    Library, arrow_type, default_key_format, interval, settled, timestamp, type_name,
+    LENGTH_MAX, Library, arrow_type, default_key_format, interval, length_of, settled, timestamp,
+    type_name,
 };
 
 /// How far the watermark stays behind the records' own time where nothing was declared, µs.
@@ -235,11 +237,28 @@ fn declared_columns(create: &CreateRelation) -> Result<Columns, Diagnostic> {
                 name: column.name.written.clone(),
                 data_type,
                 nullable: column.nullable,
+                length: text_length(column)?,
                 origin,
             },
         ));
     }
     Ok(columns)
+}
+
+/// The length that a column of texts is declared with.
+fn text_length(column: &ColumnDef) -> Result<Option<TextLength>, Diagnostic> {
+    let Some((length, pads)) = length_of(&column.data_type) else {
+        return Ok(None);
+    };
+    match u32::try_from(length) {
+        Ok(chars_max @ 1..=LENGTH_MAX) => Ok(Some(TextLength { chars_max, pads })),
+        _ => {
+            let message = format!("a length of {length} is out of range");
+            Err(Diagnostic::new(Code::UnknownType, message)
+                .at(column.type_span)
+                .help(format!("1 to {LENGTH_MAX}; TEXT has no limit")))
+        }
+    }
 }
 
 fn primary_key(create: &CreateRelation, columns: &mut Columns) -> Result<Vec<usize>, Diagnostic> {
@@ -290,6 +309,7 @@ fn includes(create: &CreateRelation, columns: &mut Columns) {
             name: include.name.written.clone(),
             data_type,
             nullable: true,
+            length: None,
             origin,
         };
         columns.push((include.name.name.clone(), column));

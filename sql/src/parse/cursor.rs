@@ -8,7 +8,9 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location as TokenLocation, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::StreamDialect;
+use super::fetch::limit_fetched;
 use super::keyword::{CLAUSES, is_keyword};
+use super::operator::signs_apart;
 use super::split::StatementText;
 use super::statement::{Name, Text};
 use crate::diagnostic::{Code, Diagnostic, Lexemes, Location, Span, nearest};
@@ -117,7 +119,16 @@ impl Cursor {
     }
 
     pub(super) fn query(&mut self) -> Parsed<Box<Query>> {
-        self.run(|parser| parser.parse_query())
+        let mut query = self.run(|parser| parser.parse_query())?;
+        let place = |word: &str| {
+            let named = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(known) if known.value.eq_ignore_ascii_case(word));
+            self.tokens
+                .iter()
+                .find(named)
+                .map(|token| token.span.into())
+        };
+        limit_fetched(&mut query).map_err(|error| error.at(place("FETCH")))?;
+        Ok(query)
     }
 
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
@@ -590,7 +601,7 @@ fn tokenize(statement: &StatementText<'_>) -> Parsed<Vec<TokenWithSpan>> {
         shift(&mut token.span.start);
         shift(&mut token.span.end);
     }
-    Ok(tokens)
+    Ok(signs_apart(tokens))
 }
 
 /// What a comma means where it stands.

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{BinaryOperator, Expr};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -36,6 +36,39 @@ impl StreamDialect {
             "TEMPORAL" | "ASOF" => matches!(next.as_str(), "JOIN" | "LEFT"),
             _ => false,
         }
+    }
+}
+
+impl StreamDialect {
+    /// `x BETWEEN SYMMETRIC a AND b`, whichever of `a` and `b` is the lower: one of the two orders holds `x`, which is said
+    /// with the operators that there are.
+    fn between_symmetric(
+        &self,
+        parser: &mut Parser,
+        x: &Expr,
+        negated: bool,
+    ) -> Result<Expr, ParserError> {
+        let precedence = self.prec_value(Precedence::Between);
+        let a = parser.parse_subexpr(precedence)?;
+        parser.expect_keyword(Keyword::AND)?;
+        let b = parser.parse_subexpr(precedence)?;
+        let between = |low: &Expr, high: &Expr| {
+            Box::new(Expr::Between {
+                expr: Box::new(x.clone()),
+                negated,
+                low: Box::new(low.clone()),
+                high: Box::new(high.clone()),
+            })
+        };
+        Ok(Expr::Nested(Box::new(Expr::BinaryOp {
+            left: between(&a, &b),
+            op: if negated {
+                BinaryOperator::And
+            } else {
+                BinaryOperator::Or
+            },
+            right: between(&b, &a),
+        })))
     }
 }
 
@@ -86,6 +119,12 @@ impl Dialect for StreamDialect {
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if parser.parse_keywords(&[Keyword::BETWEEN, Keyword::SYMMETRIC]) {
+            return Some(self.between_symmetric(parser, expr, false));
+        }
+        if parser.parse_keywords(&[Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC]) {
+            return Some(self.between_symmetric(parser, expr, true));
+        }
         // sqlparser 0.62 takes all that follows for the right side, `AND …` and `OR …` too.
         let same = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
             false
@@ -178,6 +217,11 @@ impl Dialect for StreamDialect {
     }
 
     fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    /// `?`, `?|` and `?&` are operators of JSON, too: without this they begin parameters.
+    fn supports_geometric_types(&self) -> bool {
         true
     }
 }

@@ -10,7 +10,9 @@
 mod create;
 mod cursor;
 mod dialect;
+mod fetch;
 mod keyword;
+mod operator;
 mod query;
 mod show;
 mod split;

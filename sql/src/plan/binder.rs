@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
+use super::empty_group::plain_groups;
 use super::function::scalar_udf;
 use super::json::{self, JsonOperators};
 use super::membership::refuse_open;
@@ -120,6 +121,10 @@ impl Library {
         let mut query = query.clone();
         name_items(&mut query);
         rewrite_exprs(&mut query);
+        plain_groups(&mut query, |name| {
+            self.state.aggregate_functions().contains_key(name)
+        })
+        .map_err(|error| error.at(words.place("GROUP")))?;
         json::name_dots(&mut query);
         merge_columns(&mut query, words)?;
         let plan = planner
@@ -168,6 +173,10 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
         state.register_udf(Arc::new(
             strftime.as_ref().clone().with_aliases(["strftime"]),
         ))?;
+    }
+    if let Some(signum) = state.scalar_functions().get("signum").cloned() {
+        let sign = signum.as_ref().clone().with_aliases(["sign"]);
+        state.register_udf(Arc::new(sign))?;
     }
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;

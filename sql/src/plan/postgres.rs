@@ -4,18 +4,23 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr as SqlExpr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value, visit_expressions_mut,
+    BinaryOperator, CastKind, CharacterLength, DataType as SqlType, ExactNumberInfo,
+    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, Query, SelectItem, SetExpr, UnaryOperator,
+    Value, visit_expressions_mut,
 };
 
 /// PostgreSQL's name of a column that nothing names. Names are unique, so further ones are numbered.
 const NAMELESS: &str = "?column?";
 
+/// The longest VARCHAR, characters.
+pub(crate) const LENGTH_MAX: u32 = 10_485_760;
+
 /// Digits of a number that a DECIMAL holds.
 const DECIMAL_DIGITS_MAX: usize = 38;
 
-/// Writes `ts AT TIME ZONE zone` as the function that it is, and numbers that no decimal holds as doubles.
+/// Writes `ts AT TIME ZONE zone` as the function that it is, numbers that no decimal holds as doubles, functions that
+/// PostgreSQL has by those that are there, and casts to texts of a length as the cut that they make.
 pub(super) fn rewrite_exprs(query: &mut Query) {
     let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
         match expr {
@@ -31,6 +36,28 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                     }
                 }
             }
+            SqlExpr::Function(call) => {
+                if let Some(written) = spelled_out(call) {
+                    *expr = written;
+                }
+            }
+            SqlExpr::Cast {
+                expr: value,
+                data_type,
+                kind,
+                ..
+            } => {
+                if let Some((length @ 1.., pads)) = length_of(data_type) {
+                    let text = SqlExpr::Cast {
+                        kind: kind.clone(),
+                        expr: value.clone(),
+                        data_type: SqlType::Text,
+                        array: false,
+                        format: None,
+                    };
+                    *expr = shortened(text, length, pads);
+                }
+            }
             SqlExpr::UnaryOp {
                 op: UnaryOperator::Minus,
                 expr: power,
@@ -43,6 +70,71 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
         }
         ControlFlow::Continue(())
     });
+}
+
+/// A call of a function that PostgreSQL has, by others: `mod(a, b)` is `a % b`, `json_agg(x)` is `to_json(array_agg(x))`.
+fn spelled_out(call: &Function) -> Option<SqlExpr> {
+    let [part] = call.name.0.as_slice() else {
+        return None;
+    };
+    let name = part.as_ident()?.value.to_lowercase();
+    match name.as_str() {
+        "mod" => {
+            let FunctionArguments::List(list) = &call.args else {
+                return None;
+            };
+            let [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+            ] = list.args.as_slice()
+            else {
+                return None;
+            };
+            let nested = |expr: &SqlExpr| Box::new(SqlExpr::Nested(Box::new(expr.clone())));
+            Some(SqlExpr::Nested(Box::new(SqlExpr::BinaryOp {
+                left: nested(left),
+                op: BinaryOperator::Modulo,
+                right: nested(right),
+            })))
+        }
+        "json_agg" | "jsonb_agg" => {
+            let mut list = call.clone();
+            let mut ident = part.as_ident()?.clone();
+            ident.value = "array_agg".to_owned();
+            list.name = ObjectName::from(vec![ident]);
+            Some(call_of("to_json", vec![SqlExpr::Function(list)]))
+        }
+        _ => None,
+    }
+}
+
+/// The length of a declared type of texts, and whether spaces at the end are no part of its values (CHAR).
+pub(crate) fn length_of(data_type: &SqlType) -> Option<(u64, bool)> {
+    let length = |length: &Option<CharacterLength>| match length {
+        Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
+        Some(CharacterLength::Max) | None => None,
+    };
+    match data_type {
+        SqlType::Varchar(given)
+        | SqlType::CharacterVarying(given)
+        | SqlType::CharVarying(given)
+        | SqlType::Nvarchar(given) => length(given).map(|length| (length, false)),
+        SqlType::Char(given) | SqlType::Character(given) => {
+            Some((length(given).unwrap_or(1), true))
+        }
+        _ => None,
+    }
+}
+
+/// The first `length` characters of a text; of a CHAR without spaces at its end.
+fn shortened(text: SqlExpr, length: u64, pads: bool) -> SqlExpr {
+    let length = SqlExpr::Value(Value::Number(length.to_string(), false).into());
+    let cut = call_of("left", vec![text, length]);
+    if pads {
+        call_of("rtrim", vec![cut])
+    } else {
+        cut
+    }
 }
 
 /// Whether it is a power that no parentheses hold together.
@@ -107,14 +199,18 @@ fn double(text: &str) -> SqlExpr {
 }
 
 fn function(name: &str, args: [&SqlExpr; 2]) -> SqlExpr {
-    let arg = |arg: &SqlExpr| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg.clone()));
+    call_of(name, args.map(SqlExpr::clone).to_vec())
+}
+
+fn call_of(name: &str, args: Vec<SqlExpr>) -> SqlExpr {
+    let arg = |arg: SqlExpr| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
     SqlExpr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: args.map(arg).to_vec(),
+            args: args.into_iter().map(arg).collect(),
             clauses: Vec::new(),
         }),
         filter: None,

@@ -6,18 +6,20 @@
 //! JSON, JSONB streams::json_type() · T[], ARRAY<T> List · STRUCT<a T>, ROW<a T> Struct · MAP<TEXT, T> Map
 //! ```
 //!
-//! What lies inside of a nested type may be NULL. UUID is a TEXT that is not looked at.
+//! What lies inside of a nested type may be NULL. UUID is a TEXT that is not looked at. VARCHAR(n) and CHAR(n) are TEXTs of
+//! that length: a column refuses what is longer, a cast cuts it.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
-use datafusion::common::Result as BoundResult;
+use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::logical_expr::planner::TypePlanner;
 use sqlparser::ast::{
     ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, StructField, TimezoneInfo,
 };
 use streams::{JSON_FIELD, is_json, json_type};
 
+use super::postgres::length_of;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 
 /// The zone of instants.
@@ -26,6 +28,7 @@ pub(crate) const UTC: &str = "UTC";
 const NAMES: &[&str] = &[
     "TEXT",
     "VARCHAR",
+    "CHAR",
     "STRING",
     "BYTEA",
     "BYTES",
@@ -157,6 +160,9 @@ fn plain_type(sql: &SqlType) -> Result<DataType, Diagnostic> {
         SqlType::Varchar(_)
         | SqlType::CharacterVarying(_)
         | SqlType::CharVarying(_)
+        | SqlType::Nvarchar(_)
+        | SqlType::Char(_)
+        | SqlType::Character(_)
         | SqlType::Text
         | SqlType::String(_)
         | SqlType::Uuid => DataType::Utf8View,
@@ -226,7 +232,7 @@ fn unknown(sql: &SqlType) -> Diagnostic {
 }
 
 /// SQL's name of an Arrow type.
-pub(crate) fn type_name(data_type: &DataType) -> String {
+pub fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),
@@ -351,6 +357,11 @@ impl TypePlanner for Types {
                 | SqlType::Uuid
                 | SqlType::Time(..)
         );
+        if let Some((0, _)) = length_of(sql_type) {
+            let error = Diagnostic::new(Code::UnknownType, "a text of length 0 has no characters");
+            let error = error.help("a length is at least 1; TEXT has no limit");
+            return Err(DataFusionError::External(Box::new(error)));
+        }
         match arrow_type(sql_type) {
             Ok(data_type) if ours => Ok(Some(Arc::new(Field::new("", data_type, true)))),
             _ => Ok(None),

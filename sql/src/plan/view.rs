@@ -109,6 +109,7 @@ pub(crate) fn view(
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             nullable: true,
+            length: None,
             origin: if key.contains(&index) {
                 ColumnOrigin::Key
             } else {

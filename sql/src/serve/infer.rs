@@ -116,6 +116,7 @@ impl Inner {
                 name: "value".to_owned(),
                 data_type: DataType::Utf8View,
                 nullable: true,
+                length: None,
                 origin: ColumnOrigin::Value,
             }],
             checked: Vec::new(),

@@ -150,9 +150,13 @@ impl Inner {
                 notes.push(format!("event time, {delay}"));
             }
             let notes = (!notes.is_empty()).then(|| notes.join("; "));
+            let length = relation.columns[index].length;
             vec![
                 Some(field.name().clone()),
-                Some(type_name(field.data_type())),
+                Some(
+                    length
+                        .map_or_else(|| type_name(field.data_type()), |length| length.to_string()),
+                ),
                 notes,
             ]
         };

@@ -32,6 +32,7 @@ use super::cursor::{Cursor, Span, unescape};
 use super::fault::Fault;
 use super::nested::{ListColumn, MapColumn, StructColumn};
 use super::number;
+use crate::TextLength;
 use crate::json::{is_json, json_array};
 use crate::state::NESTING_MAX;
 
@@ -91,6 +92,8 @@ pub(super) struct Views {
     own: Vec<u8>,
     /// Whether a view points into the records' buffers.
     shares: bool,
+    /// Of a text column that has a length.
+    length: Option<TextLength>,
 }
 
 impl Column {
@@ -141,6 +144,14 @@ impl Column {
         })
     }
 
+    /// The same, whose texts have a length.
+    pub(super) fn of_length(mut self, length: Option<TextLength>) -> Self {
+        if let Self::Text(views) = &mut self {
+            views.length = length;
+        }
+        self
+    }
+
     /// Forgets everything and makes room for so many rows.
     pub(super) fn start(&mut self, rows: usize) {
         match self {
@@ -159,6 +170,7 @@ impl Column {
                     views: vec![0; rows],
                     own: Vec::new(),
                     shares: false,
+                    length: views.length,
                 };
             }
             Self::List(column) => column.start(rows),
@@ -340,6 +352,7 @@ impl Column {
             Self::Text(views) => {
                 let text = std::str::from_utf8(bytes)
                     .map_err(|error| Fault::not_utf8(error.valid_up_to()))?;
+                let text = views.fit(text, 0)?;
                 views.set_copied(row, text.as_bytes())
             }
             Self::Bytes(views) => views.set_copied(row, bytes),
@@ -539,7 +552,33 @@ impl Views {
             std::str::from_utf8(raw)
                 .map_err(|error| Fault::not_utf8(span.start + error.valid_up_to()))?;
         }
+        if self.length.is_some() {
+            return self.text_of_length(row, raw, span.start, place);
+        }
         self.set_raw(row, raw, span.start, place)
+    }
+
+    /// [`Views::text`] of a column whose texts have a length; `raw` is UTF-8 without escapes.
+    #[inline(never)]
+    fn text_of_length(
+        &mut self,
+        row: usize,
+        raw: &[u8],
+        start: usize,
+        place: TextPlace,
+    ) -> Result<(), Fault> {
+        let text = std::str::from_utf8(raw).map_err(|_| Fault::not_utf8(start))?;
+        // The place of a text is that of its quote.
+        let text = self.fit(text, start.saturating_sub(1))?;
+        self.set_raw(row, text.as_bytes(), start, place)
+    }
+
+    /// The text as the column has it; `at` is where it stands in the JSON text.
+    fn fit<'a>(&self, text: &'a str, at: usize) -> Result<&'a str, Fault> {
+        match self.length {
+            None => Ok(text),
+            Some(length) => length.fit(text).ok_or_else(|| Fault::too_long(at, length)),
+        }
     }
 
     /// Sets the row to these bytes, which lie at `start` in the JSON text.
@@ -571,6 +610,18 @@ impl Views {
     fn text_escaped(&mut self, row: usize, raw: &[u8], start: usize) -> Result<(), Fault> {
         let from = self.own.len();
         unescape(raw, start, &mut self.own)?;
+        if self.length.is_some() {
+            let text =
+                std::str::from_utf8(&self.own[from..]).map_err(|_| Fault::not_utf8(start))?;
+            let fits = self.fit(text, start.saturating_sub(1)).map(str::len);
+            match fits {
+                Ok(bytes) => self.own.truncate(from + bytes),
+                Err(fault) => {
+                    self.own.truncate(from);
+                    return Err(fault);
+                }
+            }
+        }
         self.set_own(row, from)
     }
 

@@ -6,6 +6,7 @@
 
 use arrow::datatypes::DataType;
 
+use crate::TextLength;
 use crate::json::is_json;
 use crate::state::children;
 
@@ -36,6 +37,7 @@ enum FaultKind {
     NotAClock,
     NotBase64,
     IntegerTime,
+    TooLong(TextLength),
     Missing,
     Null,
     KeyDiffers,
@@ -108,6 +110,11 @@ impl Fault {
     #[cold]
     pub(super) fn integer_time(at: usize) -> Self {
         Self::new(FaultKind::IntegerTime, at)
+    }
+
+    #[cold]
+    pub(super) fn too_long(at: usize, length: TextLength) -> Self {
+        Self::new(FaultKind::TooLong(length), at)
     }
 
     /// A NOT NULL column that no field gave a value.
@@ -263,6 +270,9 @@ impl Fault {
                 "{name} is {data_type}, found the number {}: say what it counts with timestamp.unit ('s', 'ms', 'us')",
                 token(text, self.at)
             ),
+            FaultKind::TooLong(length) => {
+                format!("{name} is {length}, {} is longer", token(text, self.at))
+            }
             FaultKind::Missing => format!("{name} is NOT NULL, the record has no such field"),
             FaultKind::Null => format!("{name} is NOT NULL, the record has null there"),
             FaultKind::KeyDiffers => format!(

@@ -200,6 +200,7 @@ impl Decoder {
         for (index, column) in all.iter().enumerate() {
             let number = u16::try_from(index).expect("COLUMNS_MAX fits");
             let made = Column::new(&column.data_type, timestamp_unit_us);
+            let made = made.map(|made| made.of_length(column.length));
             columns.push(made.filter(|_| origin_fits(column)).ok_or_else(|| {
                 SourceSpecError::UnsupportedType {
                     column: column.name.clone(),

@@ -203,7 +203,8 @@ impl Scratch {
     pub(super) fn new(columns: &[SourceColumn], unit_us: Option<i64>) -> Self {
         let cells = columns.iter().map(|column| match column.origin {
             ColumnOrigin::Key => {
-                let mut field = Column::new(&column.data_type, unit_us)?;
+                let field = Column::new(&column.data_type, unit_us)?;
+                let mut field = field.of_length(column.length);
                 field.start(1);
                 Some(KeyCell { field, null: false })
             }

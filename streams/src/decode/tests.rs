@@ -17,6 +17,7 @@ fn column(name: &str, data_type: DataType) -> SourceColumn {
         name: name.to_owned(),
         data_type,
         nullable: true,
+        length: None,
         origin: ColumnOrigin::Value,
     }
 }

@@ -300,6 +300,7 @@ fn what_is_encoded_is_decoded_again() {
                 name: field.name().clone(),
                 data_type: field.data_type().clone(),
                 nullable: true,
+                length: None,
                 origin: ColumnOrigin::Value,
             })
             .collect();

@@ -130,8 +130,50 @@ pub struct SourceColumn {
     pub data_type: DataType,
     /// Whether NULL (or a missing field) is fine; otherwise such a row is undecodable.
     pub nullable: bool,
+    /// Of a text: how long it may be; a longer one is undecodable.
+    pub length: Option<TextLength>,
     /// Where its value comes from.
     pub origin: ColumnOrigin,
+}
+
+/// The length of the texts of a column, as SQL declares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextLength {
+    /// Characters at the most; spaces at the end beyond them are cut off.
+    pub chars_max: u32,
+    /// CHAR(n): spaces at the end are no part of a value.
+    pub pads: bool,
+}
+
+impl TextLength {
+    /// The text as the column has it; `None` where it is too long.
+    ///
+    /// Follows PostgreSQL's documentation, "Character Types"; the spaces that pad a CHAR are left out, as they are where
+    /// it is used as a text.
+    pub fn fit<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let text = if self.pads {
+            text.trim_end_matches(' ')
+        } else {
+            text
+        };
+        let chars_max = self.chars_max as usize;
+        // A character has at least one byte.
+        if text.len() <= chars_max {
+            return Some(text);
+        }
+        let Some((end, _)) = text.char_indices().nth(chars_max) else {
+            return Some(text);
+        };
+        let (kept, rest) = text.split_at(end);
+        rest.bytes().all(|byte| byte == b' ').then_some(kept)
+    }
+}
+
+impl std::fmt::Display for TextLength {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.pads { "CHAR" } else { "VARCHAR" };
+        write!(f, "{name}({})", self.chars_max)
+    }
 }
 
 /// Where a source column's value comes from.

@@ -15,6 +15,7 @@ fn spec(upsert: bool) -> SourceSpec {
         name: name.to_owned(),
         data_type,
         nullable: true,
+        length: None,
         origin,
     };
     SourceSpec {

@@ -21,6 +21,7 @@ fn spec() -> SourceSpec {
         name: name.to_owned(),
         data_type,
         nullable: true,
+        length: None,
         origin: ColumnOrigin::Value,
     };
     SourceSpec {

@@ -30,9 +30,11 @@ pub(super) fn register(state: &mut SessionState) -> BoundResult<()> {
     for function in ordered_set::functions() {
         state.register_udaf(Arc::new(function))?;
     }
-    if let Some(bool_and) = state.aggregate_functions().get("bool_and").cloned() {
-        let every = AggregateUDF::clone(&bool_and).with_aliases(["every"]);
-        state.register_udaf(Arc::new(every))?;
+    for (name, alias) in [("bool_and", "every"), ("var_samp", "variance")] {
+        if let Some(function) = state.aggregate_functions().get(name).cloned() {
+            let named = AggregateUDF::clone(&function).with_aliases([alias]);
+            state.register_udaf(Arc::new(named))?;
+        }
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Exists,
     Field,
     HasKey,
+    HasAny,
+    HasAll,
     Contains,
     ArrayLength,
     TypeOf,
@@ -65,6 +67,8 @@ pub(super) const FUNCTIONS: &[(Kind, &str, &[&str])] = &[
     (Kind::Exists, "json_exists", &["jsonb_path_exists"]),
     (Kind::Field, "extractjsonfield", &[]),
     (Kind::HasKey, "jsonb_exists", &["json_has_key"]),
+    (Kind::HasAny, "jsonb_exists_any", &[]),
+    (Kind::HasAll, "jsonb_exists_all", &[]),
     (Kind::Contains, "jsonb_contains", &["json_contains"]),
     (
         Kind::ArrayLength,
@@ -141,6 +145,16 @@ impl ScalarUDFImpl for JsonFunction {
                 };
                 Ok(vec![self.document(document)?, step])
             }
+            (Kind::HasAny | Kind::HasAll, [document, keys]) => match keys {
+                DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+                    let item = Field::new("item", DataType::Utf8View, true);
+                    Ok(vec![
+                        self.document(document)?,
+                        DataType::List(Arc::new(item)),
+                    ])
+                }
+                _ => Err(self.takes("JSON and an array of names: ARRAY['a', 'b']")),
+            },
             (Kind::Path | Kind::PathText, [document, path]) => {
                 let path = match path {
                     path if text(path) => DataType::Utf8View,
@@ -200,7 +214,12 @@ impl ScalarUDFImpl for JsonFunction {
             | Kind::ToJson
             | Kind::BuildObject
             | Kind::BuildArray => json_type(),
-            Kind::Exists | Kind::HasKey | Kind::Contains | Kind::Valid => DataType::Boolean,
+            Kind::Exists
+            | Kind::HasKey
+            | Kind::HasAny
+            | Kind::HasAll
+            | Kind::Contains
+            | Kind::Valid => DataType::Boolean,
             Kind::ArrayLength => DataType::Int32,
             _ => DataType::Utf8View,
         })
@@ -287,6 +306,21 @@ impl JsonFunction {
                 each_bool(rows, |row| {
                     let document = documents.get(row)?.filter(|_| keys.is_valid(row));
                     Ok(document.map(|document| has_key(document, keys.value(row))))
+                })
+            }
+            Kind::HasAny | Kind::HasAll => {
+                let lists = args[0].as_list::<i32>();
+                each_bool(rows, |row| {
+                    let Some(document) = documents.get(row)?.filter(|_| lists.is_valid(row)) else {
+                        return Ok(None);
+                    };
+                    let names = lists.value(row);
+                    // A name that is NULL is asked for by nobody.
+                    let mut names = names.as_string_view().iter().flatten();
+                    Ok(Some(match self.kind {
+                        Kind::HasAny => names.any(|name| has_key(document, name)),
+                        _ => names.all(|name| has_key(document, name)),
+                    }))
                 })
             }
             Kind::Contains => {

@@ -192,6 +192,8 @@ impl ExprPlanner for JsonOperators {
             BinaryOperator::HashArrow => Kind::Path,
             BinaryOperator::HashLongArrow => Kind::PathText,
             BinaryOperator::Question => Kind::HasKey,
+            BinaryOperator::QuestionPipe => Kind::HasAny,
+            BinaryOperator::QuestionAnd => Kind::HasAll,
             BinaryOperator::AtArrow if is_json_expr(&expr.left, schema) => Kind::Contains,
             BinaryOperator::ArrowAt if is_json_expr(&expr.right, schema) => {
                 let args = vec![expr.right, expr.left];

@@ -88,6 +88,7 @@ fn add_record_id(spec: &mut SourceSpec) -> Vec<usize> {
             name: name.to_owned(),
             data_type,
             nullable: false,
+            length: None,
             origin,
         }));
     (from..spec.columns.len()).collect()

@@ -41,6 +41,7 @@ fn column(data_type: &DataType, values: &[String]) -> ArrayRef {
             name: "v".to_owned(),
             data_type: data_type.clone(),
             nullable: true,
+            length: None,
             origin: ColumnOrigin::Value,
         }],
         checked: Vec::new(),
