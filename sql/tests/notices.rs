@@ -154,6 +154,136 @@ async fn a_key_in_two_partitions_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_where_kafka_would_not_put_them_are_counted() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run("CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't', partitions = 3)")
+        .await;
+    let record = r#"{"v":1}"#;
+    let home = |key: &str| log_api::partition_for_key(key.as_bytes(), 3);
+    put(&fixture, "t", &[(home("a"), Some("a"), record)]).await;
+    assert!(!why(&fixture, "t").await.contains("murmur2"));
+    let foreign = [
+        ((home("b") + 1) % 3, Some("b"), record),
+        ((home("c") + 2) % 3, Some("c"), record),
+    ];
+    put(&fixture, "t", &foreign).await;
+    let told = why(&fixture, "t").await;
+    assert!(
+        told.contains("2 keys lie where Kafka's partitioner"),
+        "{told}"
+    );
+    let (_, notices) = answer(&fixture, "SELECT * FROM t").await;
+    assert!(notices.is_empty(), "nothing is lost yet: {notices:?}");
+}
+
+/// A source whose second row cannot be read, a view over it, one over that, and one over that.
+const TOWER: &str = "
+    CREATE SOURCE n (id BIGINT, name TEXT) WITH (topic = 'n', partitions = 1);
+    CREATE MATERIALIZED VIEW one AS SELECT id, count(*) AS n FROM n GROUP BY id;
+    CREATE MATERIALIZED VIEW two AS SELECT id, n + 1 AS n FROM one;
+    CREATE MATERIALIZED VIEW three AS SELECT id, n + 1 AS n FROM two";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_view_left_out_is_told_by_all_above_it() {
+    let fixture = Fixture::new().await;
+    fixture.run(TOWER).await;
+    let records = [(0, None, r#"{"id":1}"#), (0, None, r#"{"id":"two"}"#)];
+    put(&fixture, "n", &records).await;
+    assert_eq!(fixture.rows("SELECT * FROM three").await, [["1", "3"]]);
+    let lost = "view one could not take: 1 record could not be read (topic one.errors)";
+    let (_, notices) = answer(&fixture, "SELECT * FROM three").await;
+    let [notice] = notices.as_slice() else {
+        panic!("{notices:?}")
+    };
+    assert_eq!(notice.message, format!("view three is without what {lost}"));
+    assert_eq!(notice.code, "TW2101");
+
+    // Who follows changes is told before the first of them.
+    let followed = fixture
+        .run("SELECT * FROM three EMIT CHANGES LIMIT 1")
+        .await;
+    let Some(Answer::Changes { mut changes, .. }) = followed.into_iter().next_back() else {
+        panic!("a query with EMIT CHANGES")
+    };
+    let notices = changes.notices();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].message.ends_with(lost), "{notices:?}");
+    assert!(changes.next().await.expect("a change").is_ok());
+    assert!(changes.notices().is_empty(), "each once");
+}
+
+/// A query that goes on over a source tells what it leaves out itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_a_source_say_what_they_leave_out() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run("CREATE SOURCE n (id BIGINT) WITH (topic = 'n', partitions = 1)")
+        .await;
+    put(&fixture, "n", &[(0, None, r#"{"id":"one"}"#)]).await;
+    let followed = fixture.run("SELECT * FROM n EMIT CHANGES LIMIT 1").await;
+    let Some(Answer::Changes { mut changes, .. }) = followed.into_iter().next_back() else {
+        panic!("a query with EMIT CHANGES")
+    };
+    assert!(changes.notices().is_empty(), "nothing is read yet");
+    // It is told though no change comes with it.
+    let first = changes.next().await.expect("a word").expect("no error");
+    assert!(first.is_empty(), "{first:?}");
+    let [notice] = changes.notices().try_into().expect("one notice");
+    assert!(
+        notice
+            .message
+            .starts_with("left out so far: 1 record could not be read (last: ")
+            && notice.message.ends_with(" at n-0@0)"),
+        "{}",
+        notice.message
+    );
+    // The second is not told before there are twice as many; the last word is.
+    let records = [(0, None, r#"{"id":"two"}"#), (0, None, r#"{"id":3}"#)];
+    put(&fixture, "n", &records).await;
+    let mut seen = 0;
+    while let Some(next) = changes.next().await {
+        seen += next.expect("no error").len();
+    }
+    assert_eq!(seen, 1);
+    let notices = changes.notices();
+    let last = notices.last().expect("the last word");
+    assert!(
+        last.message.starts_with("left out so far: 2 records"),
+        "{notices:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_rows_are_told_with_the_rows_of_their_view() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run(
+            "CREATE SOURCE s (ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH (topic = 's', partitions = 1);
+             CREATE MATERIALIZED VIEW minutes AS
+               SELECT window_start, window_end, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 minute')
+               GROUP BY window_start, window_end;
+             INSERT INTO s VALUES ('2024-05-01 10:00:10'), ('2024-05-01 10:02:00')",
+        )
+        .await;
+    assert_eq!(fixture.rows("SELECT count(*) FROM minutes").await, [["2"]]);
+    fixture
+        .run("INSERT INTO s VALUES ('2024-05-01 10:00:20')")
+        .await;
+    assert_eq!(fixture.rows("SELECT sum(n) FROM minutes").await, [["2"]]);
+    let (_, notices) = answer(&fixture, "SELECT * FROM minutes").await;
+    let [notice] = notices.as_slice() else {
+        panic!("{notices:?}")
+    };
+    assert!(
+        notice
+            .message
+            .contains("1 row came too late (topic minutes.late)"),
+        "{notice}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_view_holds_what_was_there_unless_it_is_not_waited_for() {
     let fixture = Fixture::new().await;
     fixture

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::signal::unix::Signal;
 
 use super::client::{Column, Next, Row, Rows};
-use super::output::{Ended, grouped};
+use super::output::{Ended, grouped, notice_text};
 use super::table::{cut, fitted, width};
 
 /// The screen is redrawn at most this often.
@@ -108,6 +108,7 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
     let mut told = tokio::time::interval(RATE);
     let mut dirty = true;
     let columns = rows.columns.clone();
+    let mut notices = Vec::new();
     let ended = loop {
         tokio::select! {
             biased;
@@ -115,7 +116,12 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
             _ = told.tick() => dirty = true,
             _ = redraw.tick(), if dirty => {
                 let per_second = rate.per_second(Instant::now(), current.changes);
-                let status = format!("{per_second:.0}/s · Ctrl-C to leave");
+                let told = match notices.len() {
+                    0 => String::new(),
+                    1 => " · 1 notice, told at the end".to_owned(),
+                    more => format!(" · {more} notices, told at the end"),
+                };
+                let status = format!("{per_second:.0}/s · Ctrl-C to leave{told}");
                 screen.draw(&columns, &mut current, &status)?;
                 dirty = false;
             }
@@ -124,8 +130,10 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
                     current.apply(row);
                     dirty = true;
                 }
-                // Only answers that end have them.
-                Ok(Next::Notices(_)) => {}
+                Ok(Next::Notices(more)) => {
+                    notices.extend(more);
+                    dirty = true;
+                }
                 Ok(Next::Refused(diagnostic)) => break Ok(Ended::Refused(diagnostic)),
                 Ok(Next::End) => break Ok(Ended::Complete),
                 Err(error) => break Err(error),
@@ -139,6 +147,9 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
     };
     screen.draw(&columns, &mut current, status)?;
     crate::screen::line("")?;
+    for notice in &notices {
+        crate::screen::line(notice_text(notice, Some(crate::screen::size().0)))?;
+    }
     ended
 }
 

@@ -163,7 +163,13 @@ pub(crate) async fn print(
         };
         match next {
             Next::Row(row) => printer.row(row, &mut out)?,
-            Next::Notices(notices) => printer.notices = notices,
+            // Who follows changes by a program would be told too late.
+            Next::Notices(notices) if printer.push && !matches!(view.output, Output::Table) => {
+                for notice in &notices {
+                    screen::note(notice_text(notice, None));
+                }
+            }
+            Next::Notices(notices) => printer.notices.extend(notices),
             Next::Refused(diagnostic) => break Ended::Refused(diagnostic),
             Next::End => break Ended::Complete,
         }

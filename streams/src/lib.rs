@@ -54,9 +54,9 @@ pub use plan::{
     AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
     JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
     PlanNode, Rank, RankOrder, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
-    StreamPlan, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
+    StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
 };
-pub use query::ChunkStream;
+pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};
 pub use source::{Source, SourceBatch, SourceCounters, SourceError, SourceOptions};
 pub use task::{JobState, QueryStart, TaskError};

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use futures::{FutureExt, Stream};
 use log_api::Log;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::engine::EngineError;
@@ -22,10 +24,33 @@ const CHUNKS_WAITING_MAX: usize = 16;
 /// How long a query sleeps at most while nothing comes, ms: then it looks whether its topics are as they were.
 const SLEEP_MS_MAX: i64 = 5_000;
 
+/// What a push query has left out since it began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryLosses {
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// Rows that an expression failed on.
+    pub failed_rows: u64,
+    /// Rows that came too late for their window.
+    pub late: u64,
+    /// The last record that could not be decoded, or row that failed: reason and place.
+    pub last_failure: Option<String>,
+}
+
+impl QueryLosses {
+    /// How many it has left out in all.
+    pub fn count(&self) -> u64 {
+        self.undecodable + self.failed_rows + self.late
+    }
+}
+
 /// Changes of a push query's result, as they happen. Dropping it ends the query.
+///
+/// A chunk without rows says that [`ChunkStream::losses`] has changed.
 #[derive(Debug)]
 pub struct ChunkStream {
     chunks: mpsc::Receiver<Result<Chunk, EngineError>>,
+    losses: Arc<Mutex<QueryLosses>>,
 }
 
 impl ChunkStream {
@@ -40,12 +65,18 @@ impl ChunkStream {
     ) -> Self {
         let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let failed = sender.clone();
+        let losses = Arc::new(Mutex::new(QueryLosses::default()));
+        let told = Arc::clone(&losses);
         let query = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| EngineError::Thread(error.to_string()))?;
-            let run = run(log, plan, from, options, cache_bytes, state_bytes, &sender);
+            let reader = Reader {
+                chunks: &sender,
+                losses: &told,
+            };
+            let run = run(log, plan, from, options, cache_bytes, state_bytes, reader);
             let run = std::panic::AssertUnwindSafe(run).catch_unwind();
             match runtime.block_on(run) {
                 Ok(ended) => ended,
@@ -67,7 +98,41 @@ impl ChunkStream {
         if let Err(error) = spawned {
             let _ = failed.try_send(Err(EngineError::Thread(error.to_string())));
         }
-        Self { chunks }
+        Self { chunks, losses }
+    }
+
+    /// What it has left out so far.
+    pub fn losses(&self) -> QueryLosses {
+        self.losses.lock().clone()
+    }
+}
+
+/// Who gets the chunks.
+struct Reader<'a> {
+    chunks: &'a mpsc::Sender<Result<Chunk, EngineError>>,
+    losses: &'a Mutex<QueryLosses>,
+}
+
+impl Reader<'_> {
+    /// Sends what came out, and where nothing did but more was left out, a chunk without rows; whether it is still there.
+    async fn give(&self, output: Vec<Chunk>, losses: QueryLosses, plan: &StreamPlan) -> bool {
+        let more = {
+            let mut told = self.losses.lock();
+            let more = losses.count() > told.count();
+            *told = losses;
+            more
+        };
+        let empty = (more && output.is_empty()).then(|| Chunk {
+            batch: RecordBatch::new_empty(Arc::clone(plan.schema())),
+            diff: None,
+            origin: None,
+        });
+        for chunk in output.into_iter().chain(empty) {
+            if self.chunks.send(Ok(chunk)).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -86,7 +151,7 @@ async fn run(
     options: SourceOptions,
     cache_bytes: usize,
     state_bytes: usize,
-    chunks: &mpsc::Sender<Result<Chunk, EngineError>>,
+    reader: Reader<'_>,
 ) -> Result<(), EngineError> {
     plan.validate()?;
     let started = Instant::now();
@@ -99,6 +164,7 @@ async fn run(
         .await
         .map_err(TaskError::from)?;
     graph.open(&state).map_err(TaskError::from)?;
+    let mut undecodable = 0;
     loop {
         let batches = inputs
             .poll(now_ms(), false)
@@ -107,6 +173,7 @@ async fn run(
         let is_busy = !batches.is_empty();
         for (node, batch) in batches {
             report(&batch, &mut effects);
+            undecodable += batch.failures.len() as u64;
             if let Some(chunk) = chunk_of(batch) {
                 let pushed = graph.push(node, chunk, &mut state, &mut effects);
                 pushed.map_err(TaskError::from)?;
@@ -132,10 +199,14 @@ async fn run(
             )?;
         }
         graph.after_commit();
-        for chunk in effects.take_output() {
-            if chunks.send(Ok(chunk)).await.is_err() {
-                return Ok(());
-            }
+        let losses = QueryLosses {
+            undecodable,
+            failed_rows: effects.failed,
+            late: effects.late,
+            last_failure: effects.last_failure.clone(),
+        };
+        if !reader.give(effects.take_output(), losses, &plan).await {
+            return Ok(());
         }
         if !is_busy {
             // Nobody wakes a query when another job commits.
@@ -144,9 +215,9 @@ async fn run(
             let rest = Duration::from_millis(rest_ms.unsigned_abs());
             tokio::select! {
                 waited = inputs.wait(rest) => waited.map_err(TaskError::from)?,
-                () = chunks.closed() => return Ok(()),
+                () = reader.chunks.closed() => return Ok(()),
             }
-        } else if chunks.is_closed() {
+        } else if reader.chunks.is_closed() {
             return Ok(());
         }
     }

@@ -47,6 +47,7 @@ pub(crate) type Rows = Pin<Box<dyn Stream<Item = Result<RecordBatch, Diagnostic>
 /// The changes of a push query, until it is dropped or ends.
 pub struct ChangeStream {
     changes: Changes,
+    notices: Notices,
 }
 
 impl std::fmt::Debug for ChangeStream {
@@ -56,6 +57,12 @@ impl std::fmt::Debug for ChangeStream {
 }
 
 impl ChangeStream {
+    /// What the changes do not show, and was not told before: to be asked before the first of them, and whenever a batch
+    /// came, which has no changes where it is only to be told.
+    pub fn notices(&self) -> Vec<Diagnostic> {
+        self.notices.take()
+    }
+
     /// The next changes, one batch of them; `None` at the end. Dropping the future loses none.
     ///
     /// # Errors
@@ -116,6 +123,8 @@ pub(crate) enum Outcome {
     Changes {
         schema: SchemaRef,
         changes: Changes,
+        /// What there is to say before the first change, and between them.
+        notices: Notices,
     },
 }
 
@@ -172,8 +181,12 @@ impl Outcome {
                     notices: notices.take(),
                 })
             }
-            Self::Changes { schema, changes } => {
-                let changes = ChangeStream { changes };
+            Self::Changes {
+                schema,
+                changes,
+                notices,
+            } => {
+                let changes = ChangeStream { changes, notices };
                 Ok(Answer::Changes {
                     columns: columns(&schema),
                     changes,

@@ -11,7 +11,7 @@
 //! `{"error": {code, sqlstate, message, line, column, span, notes, help, suggestion}}`; once rows have gone out, it is
 //! the last line. What the rows do not show (records that could not be read, views that are behind) is the last line
 //! `{"notices": [{code, severity: "warning", message, help}]}`, in CSV `NOTICE: …`, of an event stream an event of type
-//! `notice`; an answer without it is whole. A body of several statements runs them in order: each but the last answers with a `{"result": …}`
+//! `notice`; an answer without it is whole. Of changes it is the first line, and more such lines follow as more is left out. A body of several statements runs them in order: each but the last answers with a `{"result": …}`
 //! line (of a SELECT there the number of rows), the last one as it would alone. The first error ends it; what was done
 //! before stays done. `SET` and `settings` last as long as the request. A client that goes away ends its query.
 
@@ -250,12 +250,24 @@ fn respond(form: Form, before: Vec<(String, Vec<String>)>, outcome: Outcome) -> 
             let rows = rows.chain(last);
             (Some(schema.clone()), with_head(form, &schema, false, rows))
         }
-        Outcome::Changes { schema, changes } => {
+        Outcome::Changes {
+            schema,
+            changes,
+            notices,
+        } => {
             let encoder = RowEncoder::new(form, &schema, true);
-            let rows = changes.map(move |change| match change {
-                Ok((batch, diff)) => encoder.rows(&batch, Some(diff.as_ref())),
-                Err(error) => error_line(form, &error),
+            let first = notice_line(form, &notices.take());
+            let at_end = notices.clone();
+            let last = stream::once(async move { notice_line(form, &at_end.take()) });
+            let rows = changes.map(move |change| {
+                let notice = notice_line(form, &notices.take());
+                let rows = match change {
+                    Ok((batch, diff)) => encoder.rows(&batch, Some(diff.as_ref())),
+                    Err(error) => error_line(form, &error),
+                };
+                [rows, notice].concat().into()
             });
+            let rows = stream::once(async move { first }).chain(rows).chain(last);
             (Some(schema.clone()), with_head(form, &schema, true, rows))
         }
     };

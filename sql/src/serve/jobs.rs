@@ -1,11 +1,12 @@
 //! The running views: one job of the engine each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use log_api::TopicPartition;
 use parking_lot::RwLock;
 use streams::{CommitInfo, Engine, EngineError, JobHandle, JobSpec, JobState, ViewSnapshot};
+use tokio::sync::watch;
 
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
@@ -16,9 +17,34 @@ pub(crate) struct Jobs {
     running: RwLock<BTreeMap<String, JobHandle>>,
     /// Views whose job did not start, and why.
     failed: RwLock<BTreeMap<String, String>>,
+    /// Views of the catalog whose job has yet to be opened, after a start of the server.
+    opening: watch::Sender<BTreeSet<String>>,
 }
 
 impl Jobs {
+    /// These are about to be started.
+    pub(crate) fn will_open(&self, names: BTreeSet<String>) {
+        self.opening.send_replace(names);
+    }
+
+    /// The job of a view was opened, or could not be.
+    pub(crate) fn has_opened(&self, name: &str) {
+        self.opening.send_modify(|opening| {
+            opening.remove(name);
+        });
+    }
+
+    fn is_opening(&self, name: &str) -> bool {
+        self.opening.borrow().contains(name)
+    }
+
+    /// Returns once a view is not one that has yet to be opened.
+    pub(crate) async fn opened(&self, name: &str) {
+        let mut opening = self.opening.subscribe();
+        // The sender is `self`, so it is there.
+        let _ = opening.wait_for(|opening| !opening.contains(name)).await;
+    }
+
     /// Starts the job of a view.
     pub(crate) async fn start(
         &self,
@@ -49,6 +75,20 @@ impl Jobs {
         }
     }
 
+    /// Ends the job of a view after a commit, and lets it go on there as `relation` has it now.
+    pub(crate) async fn restart(
+        &self,
+        engine: &Engine,
+        relation: &Relation,
+    ) -> Result<(), Diagnostic> {
+        let running = self.running.read().get(relation.name()).cloned();
+        if let Some(handle) = running {
+            let stopped = handle.stop().await;
+            stopped.map_err(|error| Diagnostic::new(Code::Engine, error.to_string()))?;
+        }
+        self.start(engine, relation).await
+    }
+
     /// Why the job of a view has failed, if it has.
     pub(crate) fn failure(&self, name: &str) -> Option<Diagnostic> {
         let status = self.running.read().get(name)?.status();
@@ -64,6 +104,15 @@ impl Jobs {
             Some(handle) => handle.status().state == JobState::Failed,
             None => self.failed.read().contains_key(name),
         }
+    }
+
+    /// Why the rows of a view stand still, to be said behind its name; `None`: they do not.
+    pub(crate) fn stands_still(&self, name: &str) -> Option<&'static str> {
+        if self.has_failed(name) {
+            return Some("has FAILED");
+        }
+        let state = self.running.read().get(name)?.status().state;
+        (state == JobState::Recovering).then_some("is RECOVERING")
     }
 
     /// Refuses a view whose rows stand still, as a snapshot of it does; one that is being opened will go on.
@@ -124,11 +173,9 @@ impl Jobs {
             .map(|handle| handle.commits().borrow().clone())
     }
 
-    /// What a running view has left out because it could not take it, lateness aside: that is how it was asked for.
+    /// What a running view has left out: records it could not read, rows that failed or came too late.
     pub(crate) fn left_out(&self, name: &str) -> Option<String> {
-        let mut why = self.running.read().get(name)?.why();
-        why.late = 0;
-        why.left_out()
+        self.running.read().get(name)?.why().left_out()
     }
 
     /// Waits until a commit of the view covers `positions` of its inputs; not for one that has ended.
@@ -137,6 +184,7 @@ impl Jobs {
         name: &str,
         positions: &[(TopicPartition, i64)],
     ) -> Result<(), Diagnostic> {
+        self.opened(name).await;
         let handle = self.handle(name)?;
         let (mut commits, mut states) = (handle.commits(), handle.states());
         let covered = tokio::select! {
@@ -153,6 +201,9 @@ impl Jobs {
 
     /// The state of a view in words.
     pub(crate) fn state(&self, name: &str) -> String {
+        if self.is_opening(name) {
+            return "STARTING: its state is being restored".to_owned();
+        }
         match self.running.read().get(name) {
             Some(handle) => handle.status().to_string(),
             None => self
@@ -192,6 +243,12 @@ impl Jobs {
                 .filter(|(name, _)| !running.contains_key(*name))
                 .map(|(name, error)| (name.clone(), "failed".to_owned(), error.clone())),
         );
+        let opening = self.opening.borrow();
+        let opening = opening.iter().filter(|name| !running.contains_key(*name));
+        list.extend(opening.map(|name| {
+            let why = format!("{name} is starting: its state is being restored");
+            (name.clone(), "STARTING".to_owned(), why)
+        }));
         list.sort();
         list
     }

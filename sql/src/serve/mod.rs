@@ -4,6 +4,7 @@ mod answer;
 mod backlog;
 mod caller;
 mod ddl;
+mod function;
 mod http;
 mod infer;
 mod insert;

@@ -1,8 +1,8 @@
 //! The server: the catalog in memory, the jobs, and one statement after another.
 //!
 //! ```text
-//! open:  topics of the catalog ── records in order ── bind each ── start the views' jobs
-//! serve: text ── statements ── parse ── bind ── answer
+//! open:  topics of the catalog ── records in order ── bind each ──┬── start the views' jobs, meanwhile
+//! serve:                                                          └── text ── statements ── parse ── bind ── answer
 //! ```
 //!
 //! Invariants:
@@ -17,11 +17,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use connect_sandbox::{Module, Sandbox};
 use futures::future::join_all;
 use log_api::{Log, OffsetSpec, TopicPartition};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sqlparser::ast::{SetExpr, Spanned};
 use streams::{CommitInfo, Engine};
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -84,8 +85,10 @@ pub(super) struct Inner {
     pub jobs: Jobs,
     /// What views have still to read.
     pub backlogs: Backlogs,
-    /// Held by a statement that changes the catalog.
-    pub ddl: tokio::sync::Mutex<()>,
+    /// Held by a statement that changes the catalog, and while the catalog's views are started.
+    pub ddl: Arc<tokio::sync::Mutex<()>>,
+    /// Starts the catalog's views.
+    starting: Mutex<Option<JoinHandle<()>>>,
     objects: RwLock<Arc<Objects>>,
     /// Records that could not be bound at start, by name.
     broken: RwLock<BTreeMap<String, Broken>>,
@@ -138,7 +141,8 @@ impl Server {
             store,
             jobs: Jobs::default(),
             backlogs: Backlogs::default(),
-            ddl: tokio::sync::Mutex::new(()),
+            ddl: Arc::default(),
+            starting: Mutex::default(),
             objects: RwLock::default(),
             broken: RwLock::default(),
             stopping: AtomicBool::new(false),
@@ -154,11 +158,10 @@ impl Server {
         });
         let relations = (replayed.await)
             .ok_or_else(|| OpenError::Catalog("its objects could not be bound".to_owned()))?;
-        // All at once: each waits for its state to be restored.
-        join_all(relations.iter().map(|relation| inner.start_view(relation))).await;
         if count > 0 {
             info!(objects = count, "catalog replayed");
         }
+        inner.start_views(relations).await;
         Ok(Self { inner })
     }
 
@@ -194,6 +197,11 @@ impl Server {
     pub async fn shutdown(&self) {
         self.inner.stopping.store(true, Ordering::Release);
         self.inner.queries.stop();
+        let starting = self.inner.starting.lock().take();
+        if let Some(starting) = starting {
+            // One that panicked has started what it could.
+            let _ = starting.await;
+        }
         self.inner.jobs.stop().await;
     }
 }
@@ -309,8 +317,9 @@ impl Inner {
     ) -> Result<Outcome, Diagnostic> {
         match clauses.emit {
             Some((Emit::Changes { from_latest }, _)) => {
-                self.check_inputs(clauses, context)?;
-                push(self, clauses, from_latest || session.from_latest, context).await
+                let notices = self.check_inputs(clauses, context).await?;
+                let from_latest = from_latest || session.from_latest;
+                push(self, clauses, from_latest, notices, context).await
             }
             Some((Emit::OnWindowClose, span)) => Err(Diagnostic::new(
                 Code::Unsupported,
@@ -328,22 +337,28 @@ impl Inner {
         }
     }
 
-    /// A push query over a view that has stopped would show old rows as if they were live.
-    fn check_inputs(
+    /// A push query over a view that has stopped would show old rows as if they were live. Gives what there is to say of
+    /// those that go on.
+    async fn check_inputs(
         &self,
         clauses: &QueryClauses,
         context: &StatementContext<'_>,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<Notices, Diagnostic> {
         // What cannot be bound is refused in the words of push queries.
         let bound = self
             .library
             .bind(&clauses.query, &self.objects(), &context.words);
         let relations = bound.map(|bound| bound.relations).unwrap_or_default();
         let views = relations.iter().filter(|relation| relation.view.is_some());
+        let notices = Notices::default();
         for view in views {
+            self.jobs.opened(view.name()).await;
             self.jobs.goes_on(view.name())?;
+            if let Some(commit) = self.jobs.commit(view.name()) {
+                self.view_notices(view, &commit, &notices);
+            }
         }
-        Ok(())
+        Ok(notices)
     }
 
     async fn pull(
@@ -364,8 +379,18 @@ impl Inner {
             .iter()
             .filter(|relation| relation.view.is_some())
         {
+            let limit = Duration::from_millis(config.query_timeout_ms);
+            let opened = tokio::time::timeout(limit, self.jobs.opened(relation.name())).await;
+            opened.map_err(|_| {
+                let name = relation.name();
+                let message = format!(
+                    "the state of view {name} was not restored within {} ms",
+                    config.query_timeout_ms
+                );
+                Diagnostic::new(Code::Timeout, message)
+                    .help(format!("EXPLAIN WHY {name} says how it is doing"))
+            })?;
             if session.read_your_writes {
-                let limit = Duration::from_millis(config.query_timeout_ms);
                 let waited = tokio::time::timeout(limit, self.catch_up(Arc::clone(relation))).await;
                 waited.map_err(|_| {
                     let message = format!(
@@ -399,52 +424,55 @@ impl Inner {
         })
     }
 
-    /// What the rows of a view at `commit` do not show: what it has still to read, and what it has left out.
+    /// What the rows of a view at `commit` do not show: what it has still to read, and what it and the views below it have
+    /// left out. A view over a view is no further, and no more whole, than what it reads.
     fn view_notices(&self, relation: &Relation, commit: &CommitInfo, notices: &Notices) {
         let name = relation.name();
         if let Some(filling) = self.backlogs.filling(name, commit) {
             notices.say(filling.notice());
         }
-        for reference in &relation.identity.references {
-            // A view over a view is no further than what it reads.
-            if let Some(filling) = self.filling(&reference.name) {
-                notices.say(filling.notice());
-            }
-        }
-        for input in self.failed_inputs(relation) {
-            let message = format!("view {name} is no further than view {input}, which has FAILED");
-            let help = format!("EXPLAIN WHY {input} says why");
+        let warn = |message: String, view: &str, what: &str| {
+            let help = format!("EXPLAIN WHY {view} says {what}");
             notices.say(Diagnostic::warning(Code::LeftOut, message).help(help));
-        }
+        };
         if let Some(left_out) = self.jobs.left_out(name) {
             let message = format!("view {name} is without what it could not take: {left_out}");
-            let help = format!("EXPLAIN WHY {name} says more");
-            notices.say(Diagnostic::warning(Code::LeftOut, message).help(help));
+            warn(message, name, "more");
+        }
+        for input in self.views_below(relation) {
+            if let Some(filling) = self.filling(&input) {
+                notices.say(filling.notice());
+            }
+            if let Some(state) = self.jobs.stands_still(&input) {
+                let message = format!("view {name} is no further than view {input}, which {state}");
+                warn(message, &input, "why");
+            }
+            if let Some(left_out) = self.jobs.left_out(&input) {
+                let message =
+                    format!("view {name} is without what view {input} could not take: {left_out}");
+                warn(message, &input, "more");
+            }
         }
     }
 
-    /// The views that a view reads, directly or by others, and that have failed.
-    fn failed_inputs(&self, relation: &Relation) -> BTreeSet<String> {
+    /// The views that a view reads, directly or by others.
+    fn views_below(&self, relation: &Relation) -> BTreeSet<String> {
         let objects = self.objects();
-        let (mut failed, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut below = BTreeSet::new();
         let references = |of: &Relation| -> Vec<String> {
             let references = of.identity.references.iter();
             references.map(|reference| reference.name.clone()).collect()
         };
         let mut next = references(relation);
         while let Some(name) = next.pop() {
-            let Some(input) = objects.relation(&name) else {
-                continue;
-            };
-            if input.view.is_none() || !seen.insert(name.clone()) {
-                continue;
-            }
-            next.extend(references(input));
-            if self.jobs.has_failed(&name) {
-                failed.insert(name);
+            if let Some(input) = objects.relation(&name)
+                && input.view.is_some()
+                && below.insert(name)
+            {
+                next.extend(references(input));
             }
         }
-        failed
+        below
     }
 
     /// How far a view is that still reads what was there when it began; one that has failed reads nothing more.
@@ -613,11 +641,30 @@ impl Inner {
         change(Arc::make_mut(&mut objects));
     }
 
+    /// Starts the views of the catalog, all at once, and serves meanwhile: each waits for its state to be restored, who
+    /// asks for one waits for that one, and statements that change the catalog wait for all.
+    async fn start_views(self: &Arc<Self>, views: Vec<Arc<Relation>>) {
+        let views: Vec<_> = views
+            .into_iter()
+            .filter(|view| view.view.is_some())
+            .collect();
+        let names = views.iter().map(|view| view.name().to_owned());
+        self.jobs.will_open(names.collect());
+        let catalog_stands = Arc::clone(&self.ddl).lock_owned().await;
+        let inner = Arc::clone(self);
+        let starting = tokio::spawn(async move {
+            join_all(views.iter().map(|view| inner.start_view(view))).await;
+            drop(catalog_stands);
+        });
+        *self.starting.lock() = Some(starting);
+    }
+
     async fn start_view(&self, relation: &Relation) {
         match self.jobs.start(&self.engine, relation).await {
             Ok(()) => self.begin_backlog(relation, &self.objects()).await,
             Err(error) => warn!(name = relation.name(), %error, "view does not run"),
         }
+        self.jobs.has_opened(relation.name());
     }
 
     /// Binds one record of the catalog again; gives the relation, if it is one.
@@ -673,17 +720,8 @@ impl Inner {
                 let bound = bind_relation(&self.library, &create, identity, &words)?;
                 Ok(Some(Arc::new(bound.relation)))
             }
-            Statement::CreateView(create) => {
-                let partitions = self.config.partitions;
-                let objects = self.objects();
-                let relation = view(
-                    &self.library,
-                    &objects,
-                    identity,
-                    &create.query,
-                    partitions,
-                    &words,
-                )?;
+            Statement::CreateView(_) => {
+                let relation = self.bind_again(&identity, &self.objects())?;
                 Ok(Some(Arc::new(relation)))
             }
             Statement::CreateFunction(create) => {
@@ -694,6 +732,28 @@ impl Inner {
             }
             _ => Err(Diagnostic::new(Code::Syntax, "the record holds no CREATE")),
         }
+    }
+
+    /// A view as its statement binds to `objects`.
+    pub(super) fn bind_again(
+        &self,
+        identity: &Identity,
+        objects: &Objects,
+    ) -> Result<Relation, Diagnostic> {
+        let statements = split_statements(&identity.sql);
+        let parsed = statements.first().map(|text| (parse(text), words(text)));
+        let Some((Ok(Statement::CreateView(create)), written)) = parsed else {
+            let message = "the record holds no CREATE MATERIALIZED VIEW";
+            return Err(Diagnostic::new(Code::Syntax, message));
+        };
+        view(
+            &self.library,
+            objects,
+            identity.clone(),
+            &create.query,
+            self.config.partitions,
+            &Words::new(written, Vec::new()),
+        )
     }
 
     async fn stored_module(&self, name: &str, hash: Option<&str>) -> Result<Module, Diagnostic> {

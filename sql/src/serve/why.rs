@@ -1,5 +1,5 @@
 //! EXPLAIN WHY: of a view what its job says, of a source or table what its topic holds and what of it cannot be read, of
-//! a bare topic how to read it.
+//! a function what its guest has said, of a bare topic how to read it.
 //!
 //! A source is read whole for that, as a SELECT would read it, within the time of a query.
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use arrow::compute::{max, min};
 use arrow::datatypes::TimestampMicrosecondType;
+use connect_sandbox::GuestMessage;
 use futures::stream::StreamExt;
 use log_api::OffsetSpec;
 use streams::{ScanRange, ScanReport};
@@ -16,7 +17,7 @@ use streams::{ScanRange, ScanReport};
 use super::answer::Outcome;
 use super::notice::{plural, scanned};
 use super::server::Inner;
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{Function, Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::Name;
 
@@ -38,6 +39,10 @@ impl Inner {
             };
             return Ok(Outcome::lines("why", lines));
         }
+        if let Some(function) = objects.function(&name.name) {
+            let callers = objects.dependents(function.identity.id);
+            return Ok(Outcome::lines("why", why_function(function, &callers)));
+        }
         if let Some(error) = self.broken_error(&name.name) {
             return Ok(Outcome::lines("why", [format!("broken: {error}")]));
         }
@@ -45,7 +50,10 @@ impl Inner {
             return Ok(Outcome::lines("why", lines));
         }
         let names = objects.relations().map(|relation| relation.name());
-        let message = format!("there is no view, source, table or topic {:?}", name.name);
+        let message = format!(
+            "there is no view, source, table, function or topic {:?}",
+            name.name
+        );
         Err(Diagnostic::new(Code::UnknownRelation, message)
             .at(name.span)
             .suggest_nearest(&name.name, names))
@@ -67,6 +75,19 @@ impl Inner {
                 lines.push(format!("it reads view {name}: {}", self.jobs.state(name)));
             }
         }
+        for reference in &relation.identity.references {
+            let called = objects.function(&reference.name);
+            let Some(function) = called.filter(|called| called.identity.id == reference.id) else {
+                continue;
+            };
+            if let Some(last) = function.scalar.said().last() {
+                let name = &function.identity.name;
+                lines.push(format!(
+                    "function {name} said {}; EXPLAIN WHY {name} has what it said before",
+                    said_text(last)
+                ));
+            }
+        }
         lines
     }
 
@@ -85,6 +106,12 @@ impl Inner {
             lines.push(notice.message);
             // The help of the first is this very statement.
             lines.extend(notice.help.filter(|help| !help.starts_with("EXPLAIN WHY")));
+        }
+        if report.foreign > 0 {
+            let keys = plural(report.foreign, "key");
+            lines.push(format!(
+                "{keys} lie where Kafka's partitioner (murmur2) would not put them: a producer that uses it writes another record of such a key into another partition, and which of both is newer is not known then"
+            ));
         }
         if let Some(time) = relation.times.first() {
             let column = relation.schema.field(time.column).name().clone();
@@ -171,6 +198,42 @@ impl Inner {
             reads,
         ]))
     }
+}
+
+/// Whose module a function is of, who calls it, and what it has said.
+fn why_function(function: &Function, callers: &[&str]) -> Vec<String> {
+    let name = &function.identity.name;
+    let mut lines = vec![format!(
+        "function {} is of module {}",
+        function.signature(),
+        function.module
+    )];
+    lines.push(match callers {
+        [] => "no view calls it".to_owned(),
+        callers => format!("called by {}", callers.join(", ")),
+    });
+    let said = function.scalar.said();
+    if said.is_empty() {
+        lines.push(format!(
+            "{name} has said nothing since the server began: log::info and the like of the SDK stand here and in the server's log"
+        ));
+    }
+    lines.extend(
+        said.iter()
+            .map(|message| format!("said {}", said_text(message))),
+    );
+    lines
+}
+
+/// `2026-11-30T13:00:00.123 warn, 3 times: …`.
+fn said_text(message: &GuestMessage) -> String {
+    let at = chrono::DateTime::<chrono::Utc>::from(message.at);
+    let at = at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+    let times = match message.times {
+        1 => String::new(),
+        times => format!(", {times} times"),
+    };
+    format!("{at} {}{times}: {}", message.level, message.text)
 }
 
 /// What matters most about a source or table.

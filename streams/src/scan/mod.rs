@@ -27,7 +27,7 @@ use arrow::error::ArrowError;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use log_api::{
     AdminError, Log, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions, Records, Start,
-    TopicPartition,
+    TopicPartition, partition_for_key,
 };
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -73,6 +73,8 @@ pub struct ScanReport {
     pub scattered: u64,
     /// The last of them, and two of its partitions.
     pub scattered_key: Option<(String, [i32; 2])>,
+    /// Keys of an upsert topic that lie where Kafka's own choice of a partition would not have put them.
+    pub foreign: u64,
     /// For each partition the offset that the scan ends at.
     pub ends: Vec<(TopicPartition, i64)>,
 }
@@ -300,10 +302,13 @@ impl Scan {
             }
         }
         let (scattered, scattered_key) = (table.scattered, table.scattered_key.take());
+        let partitions = i32::try_from(self.report.lock().ends.len()).unwrap_or(i32::MAX);
+        let foreign = table.foreign(partitions);
         let batches = table.finish()?;
         let mut report = self.report.lock();
         report.rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         (report.scattered, report.scattered_key) = (scattered, scattered_key);
+        report.foreign = foreign;
         drop(report);
         Ok(batches)
     }
@@ -431,6 +436,17 @@ impl Table {
             batches: Vec::new(),
             stored_rows: 0,
             key: Vec::new(),
+        }
+    }
+
+    /// Keys that another partitioner than Kafka's has put where they are.
+    fn foreign(&self, partitions: i32) -> u64 {
+        let lies_elsewhere = |(key, place): &(&Box<[u8]>, &Place)| {
+            partition_for_key(key, partitions) != place.partition
+        };
+        match partitions {
+            ..=1 => 0,
+            _ => self.live.iter().filter(lies_elsewhere).count() as u64,
         }
     }
 
