@@ -192,3 +192,92 @@ async fn rows_go_with_what_a_guest_has_said_of_them() {
         .filter(|line| line[0].contains("[keeps what each row gave]"));
     assert_eq!(kept.count(), 2, "{explained:?}");
 }
+
+/// Views go on with a module that takes the place of theirs; the catalog finds its order again after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_is_replaced_under_its_views() {
+    let file = module("delay_class").display().to_string();
+    let fixture = Fixture::new().await;
+    let made = fixture
+        .run(&format!(
+            "CREATE OR REPLACE FUNCTION delay_class LANGUAGE wasm AS 'file:{file}';
+             CREATE TABLE waits (id INTEGER PRIMARY KEY, minutes DOUBLE);
+             CREATE MATERIALIZED VIEW classes AS SELECT id, delay_class(minutes) AS class FROM waits;
+             CREATE MATERIALIZED VIEW late AS SELECT id FROM classes WHERE class = 'late';
+             INSERT INTO waits VALUES (1, 20), (2, 1)"
+        ))
+        .await;
+    assert!(
+        format!("{:?}", made[0]).contains("created function delay_class"),
+        "{made:?}"
+    );
+    assert_eq!(fixture.rows("SELECT * FROM late").await, [["1"]]);
+    let refused = fixture
+        .refused(&format!(
+            "CREATE FUNCTION delay_class LANGUAGE wasm AS 'file:{file}'"
+        ))
+        .await;
+    assert!(refused.help.unwrap_or_default().contains("OR REPLACE"));
+    let refused = fixture
+        .refused(&format!(
+            "CREATE OR REPLACE FUNCTION delay_class LANGUAGE wasm AS 'file:{}'",
+            module("evil").display()
+        ))
+        .await;
+    assert_eq!(refused.code, "TW1402", "{refused}");
+
+    let replaced = fixture
+        .run(&format!(
+            "CREATE OR REPLACE FUNCTION delay_class LANGUAGE wasm AS 'file:{file}'"
+        ))
+        .await;
+    let told = format!("{replaced:?}");
+    assert!(
+        told.contains("replaced function delay_class")
+            && told.contains("view classes goes on with it"),
+        "{told}"
+    );
+    fixture
+        .run("INSERT INTO waits VALUES (3, 30), (1, 2)")
+        .await;
+    assert_eq!(fixture.rows("SELECT * FROM late").await, [["3"]]);
+    let fixture = fixture.restart().await;
+    fixture.run("INSERT INTO waits VALUES (4, 40)").await;
+    assert_eq!(fixture.sorted("SELECT * FROM late").await, [["3"], ["4"]]);
+    assert_eq!(
+        fixture.refused("DROP FUNCTION delay_class").await.code,
+        "TW1106"
+    );
+}
+
+/// What a guest says is found where its users look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_says_is_told() {
+    let file = module("evil").display().to_string();
+    let fixture = Fixture::new().await;
+    fixture
+        .run(&format!(
+            "CREATE FUNCTION evil LANGUAGE wasm AS 'file:{file}';
+             CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT);
+             CREATE MATERIALIZED VIEW said AS SELECT id, evil(word) AS answer FROM words"
+        ))
+        .await;
+    let why = async |name: &str| {
+        let rows = fixture.rows(&format!("EXPLAIN WHY {name}")).await;
+        rows.into_iter()
+            .map(|row| row.join(" "))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let before = why("evil").await;
+    assert!(
+        before.contains("called by said\nevil has said nothing"),
+        "{before}"
+    );
+    fixture.run("INSERT INTO words VALUES (1, 'panic')").await;
+    assert!(fixture.rows("SELECT * FROM said").await.is_empty());
+    let after = why("evil").await;
+    assert!(after.contains("the guest gave up on purpose"), "{after}");
+    let view = why("said").await;
+    assert!(view.contains("function evil said "), "{view}");
+}

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::object::Kind;
 use super::record::{CatalogRecord, VERSION};
 
 /// The catalog's topic.
@@ -68,7 +69,8 @@ impl CatalogStore {
         Ok(Self { log })
     }
 
-    /// All objects in the order of their creation.
+    /// All objects in the order of their creation, functions first: they depend on nothing, and one that was replaced has
+    /// the newest record.
     pub(crate) async fn records(&self) -> Result<Vec<(Uuid, CatalogRecord)>, StoreError> {
         let mut records: Vec<(Uuid, CatalogRecord)> = Vec::new();
         let all = self.read_all(CATALOG_TOPIC, |_| true).await?;
@@ -90,6 +92,7 @@ impl CatalogStore {
                 Err(error) => warn!(%id, %error, "catalog record of an unknown form skipped"),
             }
         }
+        records.sort_by_key(|(_, record)| Kind::from_word(&record.kind) != Some(Kind::Function));
         Ok(records)
     }
 

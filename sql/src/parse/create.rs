@@ -15,9 +15,13 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 pub(super) fn create(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("CREATE")?;
     if cursor.word_ahead(0) == "OR" {
+        if cursor.word_ahead(1) == "REPLACE" && cursor.word_ahead(2) == "FUNCTION" {
+            cursor.words(&["OR", "REPLACE"]);
+            return function(cursor, true);
+        }
         return Err(unavailable(
             cursor,
-            "CREATE OR REPLACE",
+            "CREATE OR REPLACE of anything but a FUNCTION",
             "DROP the object and CREATE it again; IF NOT EXISTS leaves one that is there",
         ));
     }
@@ -39,7 +43,7 @@ pub(super) fn create(cursor: &mut Cursor) -> Parsed<Statement> {
             "CREATE SINK",
             "a materialized view writes to a topic of its own name; a connector takes it from there",
         )),
-        "FUNCTION" => function(cursor),
+        "FUNCTION" => function(cursor, false),
         _ => Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "FUNCTION"])),
     }
 }
@@ -312,9 +316,20 @@ fn view(cursor: &mut Cursor) -> Parsed<Statement> {
     })))
 }
 
-fn function(cursor: &mut Cursor) -> Parsed<Statement> {
+fn function(cursor: &mut Cursor, or_replace: bool) -> Parsed<Statement> {
     cursor.expect_word("FUNCTION")?;
+    let before = cursor.place();
     let if_not_exists = cursor.if_not_exists();
+    if or_replace && if_not_exists {
+        return Err(Diagnostic::new(
+            Code::Syntax,
+            "OR REPLACE and IF NOT EXISTS contradict each other",
+        )
+        .at(cursor.since(before))
+        .help(
+            "OR REPLACE puts a new module in the place of the old; IF NOT EXISTS leaves the old",
+        ));
+    }
     let name = cursor.name("the function's name")?;
     let start = cursor.place();
     let args = if cursor.token(&Token::LParen) {
@@ -359,6 +374,7 @@ fn function(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("AS")?;
     let location = cursor.string("'file:PATH'")?;
     Ok(Statement::CreateFunction(Box::new(CreateFunction {
+        or_replace,
         if_not_exists,
         name,
         signature,

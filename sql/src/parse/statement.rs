@@ -148,9 +148,10 @@ pub(crate) enum Late {
     Update,
 }
 
-/// `CREATE FUNCTION … LANGUAGE wasm AS 'file:…'`.
+/// `CREATE [OR REPLACE] FUNCTION … LANGUAGE wasm AS 'file:…'`.
 #[derive(Debug, Clone)]
 pub(crate) struct CreateFunction {
+    pub or_replace: bool,
     pub if_not_exists: bool,
     pub name: Name,
     /// `None` where neither arguments nor result were declared: the module says them.

@@ -11,13 +11,9 @@ use uuid::Uuid;
 use super::answer::Outcome;
 use super::server::{Inner, StatementContext};
 use super::session::{Session, duration_ms};
-use crate::catalog::{
-    CatalogRecord, FunctionModule, Identity, Kind, Objects, Relation, bind_function, bind_relation,
-};
+use crate::catalog::{CatalogRecord, Identity, Kind, Objects, Relation, bind_relation};
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
-use crate::parse::statement::{
-    CreateFunction, CreateRelation, CreateView, Drop, DropKind, Late, Name, Text,
-};
+use crate::parse::statement::{CreateRelation, CreateView, Drop, DropKind, Late, Name};
 use crate::plan::{interval_text, view};
 
 /// Longest name of an object: what the engine adds still has to fit a topic's name.
@@ -235,90 +231,6 @@ impl Inner {
         }
     }
 
-    /// CREATE FUNCTION.
-    pub(super) async fn create_function(
-        &self,
-        create: &CreateFunction,
-        context: &StatementContext<'_>,
-    ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
-        if self.objects().function(&create.name.name).is_some() {
-            if create.if_not_exists {
-                return Ok(Outcome::done(format!(
-                    "function {} exists already",
-                    create.name.name
-                )));
-            }
-            return Err(exists(&create.name, Kind::Function));
-        }
-        let state = &self.library.state;
-        let name = create.name.name.as_str();
-        if state.scalar_functions().contains_key(name)
-            || state.aggregate_functions().contains_key(name)
-        {
-            return Err(
-                exists(&create.name, Kind::Function).help("it is built in: choose another name")
-            );
-        }
-        let identity = self.identity(&create.name, Kind::Function, context);
-        let found = self.load_module(name, &create.location).await?;
-        let function = bind_function(create, identity, &found.module)?;
-        let known = self
-            .store
-            .module(&function.module)
-            .await
-            .map_err(catalog_error)?;
-        if known.is_none() {
-            self.store
-                .put_module(&function.module, &found.bytes, context.now_ms)
-                .await
-                .map_err(catalog_error)?;
-        }
-        let record = record(&function.identity, Some(function.module.clone()));
-        self.store
-            .put(function.identity.id, &record)
-            .await
-            .map_err(catalog_error)?;
-        let signature = function.signature();
-        let module = function.module.get(..12).unwrap_or_default().to_owned();
-        let function = Arc::new(function);
-        self.change_objects(|objects| objects.insert_function(Arc::clone(&function)));
-        Ok(Outcome::Done {
-            message: format!("created function {name}"),
-            notes: vec![format!("{signature}, module {module}")],
-        })
-    }
-
-    /// Reads and compiles a module away from the threads that serve.
-    async fn load_module(&self, name: &str, location: &Text) -> Result<FunctionModule, Diagnostic> {
-        let wrong = |message: String| Diagnostic::new(Code::Module, message).at(location.span);
-        let Some(path) = location.value.strip_prefix("file:") else {
-            return Err(wrong(format!("'{}' names no module", location.value))
-                .help("AS 'file:PATH'; the server reads the file once and keeps it in the log"));
-        };
-        let path = path.strip_prefix("//").unwrap_or(path).to_owned();
-        let (sandbox, name) = (Arc::clone(&self.sandbox), name.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || {
-            let metadata =
-                std::fs::metadata(&path).map_err(|error| format!("read {path}: {error}"))?;
-            if metadata.len() > crate::catalog::MODULE_BYTES_MAX as u64 {
-                return Err(format!(
-                    "{path} is larger than {} bytes",
-                    crate::catalog::MODULE_BYTES_MAX
-                ));
-            }
-            let bytes = std::fs::read(&path).map_err(|error| format!("read {path}: {error}"))?;
-            let module = sandbox
-                .load(&name, &bytes)
-                .map_err(|error| error.to_string())?;
-            Ok(FunctionModule { module, bytes })
-        });
-        match loaded.await {
-            Ok(loaded) => loaded.map_err(wrong),
-            Err(error) => Err(wrong(format!("the module could not be loaded: {error}"))),
-        }
-    }
-
     /// DROP.
     pub(super) async fn drop_object(
         &self,
@@ -464,7 +376,12 @@ impl Inner {
         Err(exists(name, found))
     }
 
-    fn identity(&self, name: &Name, kind: Kind, context: &StatementContext<'_>) -> Identity {
+    pub(super) fn identity(
+        &self,
+        name: &Name,
+        kind: Kind,
+        context: &StatementContext<'_>,
+    ) -> Identity {
         Identity {
             id: Uuid::now_v7(),
             name: name.name.clone(),
@@ -508,7 +425,7 @@ fn is_slip(topic: &str, other: &str) -> bool {
     topic.chars().count() >= SLIP_CHARS_MIN && letters(topic) != letters(other)
 }
 
-fn record(identity: &Identity, module: Option<String>) -> CatalogRecord {
+pub(super) fn record(identity: &Identity, module: Option<String>) -> CatalogRecord {
     CatalogRecord {
         version: crate::catalog::RECORD_VERSION,
         kind: identity.kind.word().to_owned(),
@@ -590,7 +507,7 @@ pub(super) fn unknown(name: &Name, kind: Kind, objects: &Objects) -> Diagnostic 
     }
 }
 
-fn exists(name: &Name, kind: Kind) -> Diagnostic {
+pub(super) fn exists(name: &Name, kind: Kind) -> Diagnostic {
     Diagnostic::new(Code::Exists, format!("{kind} {} exists already", name.name))
         .at(name.span)
         .help("choose another name, DROP it, or add IF NOT EXISTS")
@@ -636,6 +553,6 @@ fn wait_option(create: &CreateView) -> Result<Option<u64>, Diagnostic> {
     Ok(wait_ms)
 }
 
-fn catalog_error(error: crate::catalog::StoreError) -> Diagnostic {
+pub(super) fn catalog_error(error: crate::catalog::StoreError) -> Diagnostic {
     Diagnostic::new(Code::Log, error.to_string())
 }
