@@ -26,6 +26,7 @@ mod server;
 mod shell;
 mod start;
 mod topic;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,8 @@ enum Command {
     /// List, apply, pause, resume, restart and delete connectors
     #[command(visible_alias = "connectors")]
     Connect(connect::ConnectArgs),
+    /// Make a project for a WASM function or transform, and check a module
+    Wasm(Configured<wasm::WasmArgs>),
     /// Show the configuration
     Config(Configured<config_show::ConfigCommandArgs>),
     /// Tell what an error code means and what to do
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Connect(args) => connect::run(args),
+        Command::Wasm(command) => wasm::run(&command.config, command.args),
         Command::Config(command) => config_show::run(&command.config, command.args),
         Command::Explain(args) => explain::run(args),
         Command::Doctor(command) => doctor::run(&command.config, &command.args),

@@ -258,7 +258,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     }
 }
 
-fn sandbox_config(settings: &Settings) -> SandboxConfig {
+/// The limits of guests, as they are set.
+pub(crate) fn sandbox_config(settings: &Settings) -> SandboxConfig {
     SandboxConfig {
         memory_bytes_max: settings.wasm.memory_bytes_max,
         call_deadline: Duration::from_millis(settings.wasm.call_deadline_ms),

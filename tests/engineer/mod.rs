@@ -1,3 +1,4 @@
-//! What a WASM engineer meets: transforms and functions, and guests that attack.
+//! What a WASM engineer meets: a project of their own, transforms and functions, and guests that attack.
 
 mod guests;
+mod project;
