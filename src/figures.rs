@@ -273,7 +273,8 @@ pub(crate) fn metrics_page(metrics: &PrometheusHandle, engine: &Engine, broker: 
 /// How far the consumer groups are. They are not recorded: a group that is gone is on no page.
 fn groups(positions: &[GroupPosition]) -> String {
     let mut page = String::new();
-    let figures: [(&str, fn(&GroupPosition) -> i64); 2] = [
+    type Figure = fn(&GroupPosition) -> i64;
+    let figures: [(&str, Figure); 2] = [
         ("thalweg_consumer_group_committed_offset", |at| at.committed),
         // What retention has taken may lie between, and a reset may point behind the end.
         ("thalweg_consumer_group_lag", |at| {

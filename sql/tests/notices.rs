@@ -321,3 +321,32 @@ async fn a_new_view_holds_what_was_there_unless_it_is_not_waited_for() {
         assert_eq!(fixture.refused(&sql).await.code, code);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_is_too_long_for_its_column_is_left_out() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run("CREATE SOURCE n (a VARCHAR(3), b CHAR(2)) WITH (topic = 'n', partitions = 1)")
+        .await;
+    let records = [
+        (0, None, r#"{"a":"abcd","b":"x"}"#),
+        (0, None, r#"{"a":"abc  ","b":"x   "}"#),
+        (0, None, r#"{"a":"\u00e9t\u00e9","b":"xy"}"#),
+        (0, None, r#"{"a":"\u00e9t\u00e9s","b":"xy"}"#),
+        (0, None, r#"{"a":"a","b":"xyz"}"#),
+    ];
+    put(&fixture, "n", &records).await;
+    let (rows, notices) = answer(&fixture, "SELECT a, b FROM n").await;
+    assert_eq!(rows, [["abc", "x"], ["été", "xy"]]);
+    let [notice] = notices.as_slice() else {
+        panic!("{notices:?}")
+    };
+    assert!(
+        notice.message.contains("3 of 5 records")
+            && notice
+                .message
+                .contains("column \"a\" is VARCHAR(3), \"abcd\" is longer"),
+        "{}",
+        notice.message
+    );
+}

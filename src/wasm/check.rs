@@ -42,9 +42,7 @@ pub(crate) fn run(config: &ConfigArgs, args: &CheckArgs) -> Result<()> {
         }
     })?;
     let path = std::path::absolute(file).context("find the module")?;
-    let name = file
-        .file_name()
-        .map_or_else(|| file.as_os_str(), |name| name);
+    let name = file.file_name().unwrap_or(file.as_os_str());
     let sandbox = Sandbox::new(start::sandbox_config(&config.load()?.settings))?;
     let module = sandbox.load(&name.to_string_lossy(), &bytes)?;
     if module.is_transform() {

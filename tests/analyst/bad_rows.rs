@@ -98,9 +98,18 @@ fn late_rows_are_counted_and_kept() {
             {"window_start": "2024-01-01T12:00:00", "n": 2},
         ]);
         let view = || async {
-            serde_json::Value::Array(server.sql("SELECT * FROM v ORDER BY window_start").await)
+            let mut rows = server.sql("SELECT * FROM v ORDER BY window_start").await;
+            let notice = rows.pop_if(|row| row.get("notices").is_some());
+            (serde_json::Value::Array(rows), notice)
         };
-        until("the view", view, |rows| *rows == expected).await;
+        let whole = |(rows, _): &(serde_json::Value, _)| *rows == expected;
+        let (_, notice) = until("the view", view, whole).await;
+        // Whoever reads the view is told what it is without.
+        let notice = notice.unwrap().to_string();
+        assert!(
+            notice.contains("1 row came too late (topic v.late)"),
+            "{notice}"
+        );
         let late = consume(&server, "v.late");
         assert_eq!(late.len(), 1, "{late:#?}");
         assert_eq!(late[0]["value"]["ts"], "2024-01-01T10:30:00Z");

@@ -3,6 +3,17 @@
 /// Name in lower case, and what stands for it; a bare name of ours is a replacement, anything else a sentence.
 const FOREIGN: &[(&str, &str)] = &[
     ("cnt", "count"),
+    ("mod", "mod(x, y): what x / y leaves; the same as x % y"),
+    (
+        "json_agg",
+        "json_agg(x [ORDER BY …]): an array of all values",
+    ),
+    (
+        "jsonb_agg",
+        "jsonb_agg(x [ORDER BY …]): an array of all values",
+    ),
+    ("to_number", "CAST(text AS DECIMAL(p, s))"),
+    ("todatetime", "CAST(x AS TIMESTAMP)"),
     ("collect_list", "array_agg"),
     ("collect_set", "array_agg(DISTINCT x)"),
     ("approx_count_distinct", "count(DISTINCT x)"),

@@ -202,6 +202,24 @@ pub(crate) fn translate_arrow(message: &str) -> Diagnostic {
         diagnostic.sqlstate = "22012".to_owned();
         return diagnostic;
     }
+    if let Some((_, reason)) = message.split_once("regex parse error:") {
+        // The pattern, a mark below it, and what is wrong.
+        let pattern = reason.lines().map(str::trim).find(|line| !line.is_empty());
+        let wrong = reason.rsplit("error: ").next().unwrap_or_default().trim();
+        let pattern = pattern.unwrap_or_default();
+        let text = format!(
+            "'{pattern}' is no regular expression: {}",
+            first_line(wrong)
+        );
+        let mut diagnostic = Diagnostic::new(Code::Row, text);
+        diagnostic.sqlstate = "2201B".to_owned();
+        return diagnostic;
+    }
+    if let Some((name, _)) = message.split_once(" not supported for Null") {
+        let name = name.rsplit(' ').next().unwrap_or(name).to_lowercase();
+        let text = format!("{name} takes a column or an expression");
+        return Diagnostic::new(Code::TypeMismatch, text).help("count(*) counts rows");
+    }
     if lower.contains("overflow") {
         let mut diagnostic =
             Diagnostic::new(Code::Row, format!("a number is out of range: {text}"));

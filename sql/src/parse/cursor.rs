@@ -448,8 +448,22 @@ impl Cursor {
         None
     }
 
+    /// MySQL's `LIMIT offset, count`, whose comma is at `index`.
+    fn limit_of_two(&self, index: usize) -> Option<Diagnostic> {
+        let is_comma = self.tokens.get(index)?.token == Token::Comma;
+        let limit = self.word_at(index.checked_sub(2)?)?;
+        (is_comma && limit.eq_ignore_ascii_case("LIMIT")).then(|| {
+            Diagnostic::new(Code::Syntax, "LIMIT takes one number")
+                .at(self.place_of(index))
+                .help("LIMIT 10 OFFSET 5: ten rows, behind the first five")
+        })
+    }
+
     /// Clauses of ours that stand where they have no meaning, and those of others.
     fn misplaced(&self, index: usize) -> Option<Diagnostic> {
+        if let Some(limit) = self.limit_of_two(index) {
+            return Some(limit);
+        }
         if let Some(window) = self.foreign_window(index) {
             return Some(window);
         }
@@ -480,6 +494,11 @@ impl Cursor {
                 Diagnostic::new(Code::Syntax, format!("{word} cannot stand inside of a subquery"))
                     .at(at)
                     .help(format!("{word} belongs at the end of the whole query")),
+            ),
+            ("ON", "CONFLICT") => Some(
+                Diagnostic::new(Code::Unsupported, "ON CONFLICT is not available")
+                    .at(at)
+                    .help("INSERT INTO a table with a primary key replaces the row of that key"),
             ),
             ("WITHIN", _) => Some(
                 Diagnostic::new(Code::Unsupported, "JOIN … WITHIN is not available")

@@ -36,6 +36,21 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                     }
                 }
             }
+            // MySQL's words for what PostgreSQL has as operators.
+            SqlExpr::RLike {
+                negated,
+                expr: text,
+                pattern,
+                ..
+            } => {
+                let op = if *negated {
+                    BinaryOperator::PGRegexNotMatch
+                } else {
+                    BinaryOperator::PGRegexMatch
+                };
+                let (left, right) = (text.clone(), pattern.clone());
+                *expr = SqlExpr::BinaryOp { left, op, right };
+            }
             SqlExpr::Function(call) => {
                 if let Some(written) = spelled_out(call) {
                     *expr = written;
@@ -97,7 +112,8 @@ fn spelled_out(call: &Function) -> Option<SqlExpr> {
                 right: nested(right),
             })))
         }
-        "json_agg" | "jsonb_agg" => {
+        "json_agg" | "jsonb_agg" if matches!(&call.args, FunctionArguments::List(list) if !list.args.is_empty()) =>
+        {
             let mut list = call.clone();
             let mut ident = part.as_ident()?.clone();
             ident.value = "array_agg".to_owned();

@@ -81,12 +81,22 @@ impl Jobs {
         engine: &Engine,
         relation: &Relation,
     ) -> Result<(), Diagnostic> {
-        let running = self.running.read().get(relation.name()).cloned();
+        let name = relation.name();
+        let running = self.running.read().get(name).cloned();
         if let Some(handle) = running {
+            // Who asks meanwhile waits.
+            self.opening.send_modify(|opening| {
+                opening.insert(name.to_owned());
+            });
             let stopped = handle.stop().await;
-            stopped.map_err(|error| Diagnostic::new(Code::Engine, error.to_string()))?;
+            if let Err(error) = stopped {
+                self.has_opened(name);
+                return Err(Diagnostic::new(Code::Engine, error.to_string()));
+            }
         }
-        self.start(engine, relation).await
+        let started = self.start(engine, relation).await;
+        self.has_opened(name);
+        started
     }
 
     /// Why the job of a view has failed, if it has.

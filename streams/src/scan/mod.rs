@@ -222,7 +222,9 @@ pub async fn scan(
         SourceMode::Upsert { key } => {
             let keys = KeyEncoder::new(&schema, key, KeyFormat::Json)
                 .expect("a JSON key takes any columns");
-            let table = Table::new(spec.topic.clone(), keys, BATCH_ROWS);
+            let mut table = Table::new(spec.topic.clone(), keys, BATCH_ROWS);
+            // Keys that are not looked at lie anywhere.
+            table.written = KeyEncoder::new(&schema, key, spec.key_format).ok();
             stream::once(scan.fold(table))
                 .flat_map(|folded| match folded {
                     Ok(batches) => stream::iter(batches.into_iter().map(Ok)).boxed(),
@@ -413,6 +415,8 @@ struct Place {
 struct Table {
     topic: String,
     keys: KeyEncoder,
+    /// The keys as producers write them.
+    written: Option<KeyEncoder>,
     batch_rows: usize,
     /// Where the row of a key is.
     live: HashMap<Box<[u8]>, Place>,
@@ -429,6 +433,7 @@ impl Table {
         Self {
             topic,
             keys,
+            written: None,
             batch_rows,
             live: HashMap::new(),
             scattered: 0,
@@ -441,13 +446,25 @@ impl Table {
 
     /// Keys that another partitioner than Kafka's has put where they are.
     fn foreign(&self, partitions: i32) -> u64 {
-        let lies_elsewhere = |(key, place): &(&Box<[u8]>, &Place)| {
-            partition_for_key(key, partitions) != place.partition
+        let Some(written) = self.written.as_ref().filter(|_| partitions > 1) else {
+            return 0;
         };
-        match partitions {
-            ..=1 => 0,
-            _ => self.live.iter().filter(lies_elsewhere).count() as u64,
+        let mut places: Vec<&Place> = self.live.values().collect();
+        places.sort_by_key(|place| place.batch);
+        let (mut foreign, mut key) = (0, Vec::new());
+        for same_batch in places.chunk_by(|a, b| a.batch == b.batch) {
+            let Some(batch) = same_batch.first().and_then(|at| self.batches.get(at.batch)) else {
+                continue;
+            };
+            let rows = written.rows(batch.columns());
+            for place in same_batch {
+                key.clear();
+                let is_written = rows.write(place.row, &mut key);
+                let home = partition_for_key(&key, partitions);
+                foreign += u64::from(is_written && home != place.partition);
+            }
         }
+        foreign
     }
 
     fn apply(&mut self, partition: i32, decoded: Decoded) -> Result<(), ScanError> {
