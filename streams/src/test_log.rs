@@ -22,6 +22,7 @@ use log_api::{
     RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction, TransactionError,
     TransactionOptions, WriteError, Writer,
 };
+use log_api::{GroupMember, Membership, MembershipError, MembershipOptions};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -469,6 +470,16 @@ impl Log for MemoryLog {
             epoch,
         }))
     }
+
+    async fn membership(
+        &self,
+        options: MembershipOptions,
+    ) -> Result<Box<dyn Membership>, MembershipError> {
+        Err(MembershipError::Refused {
+            group: options.group,
+            reason: "a log in memory has no coordinator".to_owned(),
+        })
+    }
 }
 
 #[async_trait]
@@ -654,6 +665,14 @@ impl Transaction for MemoryTransaction {
         drop(state);
         self.log.shared.changed.notify_waiters();
         Ok(())
+    }
+
+    async fn commit_offsets_of(
+        &mut self,
+        member: &GroupMember,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
+        self.commit_offsets(&member.group, offsets).await
     }
 
     async fn commit_offsets(

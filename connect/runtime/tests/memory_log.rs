@@ -15,6 +15,7 @@ use log_api::{
     RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction, TransactionError,
     TransactionOptions, WriteError, Writer,
 };
+use log_api::{GroupMember, Membership, MembershipError, MembershipOptions};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -281,6 +282,16 @@ impl Log for Shared {
             batches: Vec::new(),
             offsets: Vec::new(),
         }))
+    }
+
+    async fn membership(
+        &self,
+        options: MembershipOptions,
+    ) -> Result<Box<dyn Membership>, MembershipError> {
+        Err(MembershipError::Refused {
+            group: options.group,
+            reason: "a log in memory has no coordinator".to_owned(),
+        })
     }
 }
 
@@ -558,6 +569,14 @@ impl Transaction for MemoryTransaction {
     ) -> Result<(), TransactionError> {
         self.batches.push((partition.clone(), decode(batch)));
         Ok(())
+    }
+
+    async fn commit_offsets_of(
+        &mut self,
+        member: &GroupMember,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
+        self.commit_offsets(&member.group, offsets).await
     }
 
     async fn commit_offsets(

@@ -11,9 +11,9 @@
 use std::time::Duration;
 
 use crate::{
-    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, OffsetSpec, PollBudget,
-    ReadError, Reader, ReaderOptions, Start, TopicPartition, Transaction, TransactionError,
-    TransactionOptions, WriteError,
+    AdminError, BatchBuilder, Change, Compression, GroupMember, Log, Membership, MembershipOptions,
+    NewTopic, OffsetCommit, OffsetSpec, PollBudget, ReadError, Reader, ReaderOptions, Start,
+    TopicPartition, Transaction, TransactionError, TransactionOptions, WriteError,
 };
 
 /// One poll waits this long at most; a rule that needs longer is broken.
@@ -37,6 +37,7 @@ pub async fn run(log: &dyn Log) {
     a_second_owner_fences_the_first(log).await;
     offsets_and_records_commit_together(log).await;
     plain_offset_commits_come_back(log).await;
+    members_share_partitions_and_past_ones_are_fenced(log).await;
     what_does_not_exist_is_named(log).await;
 }
 
@@ -458,6 +459,100 @@ async fn plain_offset_commits_come_back(log: &dyn Log) {
         .await
         .expect("committed offsets");
     assert_eq!(found[0].offset, None);
+}
+
+/// The next change of a member.
+async fn change(member: &mut dyn Membership) -> Change {
+    for _ in 0..POLLS_MAX {
+        let next = member.next(Duration::from_millis(100)).await;
+        if let Some(change) = next.expect("a member of the group") {
+            return change;
+        }
+    }
+    panic!("nothing becomes of a member");
+}
+
+/// The numbers of the partitions that a member gets next, and who it is then.
+async fn assigned(member: &mut dyn Membership) -> (Vec<i32>, GroupMember) {
+    match change(member).await {
+        Change::Assigned { partitions, member } => {
+            let numbers = partitions.iter().map(|one| one.partition);
+            (numbers.collect(), member)
+        }
+        Change::Revoked => panic!("a share is revoked before there is one"),
+    }
+}
+
+async fn revoked(member: &mut dyn Membership) {
+    let change = change(member).await;
+    assert!(
+        matches!(change, Change::Revoked),
+        "{change:?} before the share was revoked"
+    );
+}
+
+async fn members_share_partitions_and_past_ones_are_fenced(log: &dyn Log) {
+    let partition = topic(log, "c-members", 4).await;
+    let join = async || {
+        let options = MembershipOptions {
+            group: "c-members".to_owned(),
+            topics: vec!["c-members".to_owned()],
+            session: Duration::from_secs(6),
+        };
+        log.membership(options)
+            .await
+            .expect("a member of the group")
+    };
+    let commit = async |id: &str, member: &GroupMember, offset| {
+        let mut transaction = open(log, id).await;
+        let commit = OffsetCommit {
+            partition: partition.clone(),
+            offset,
+            metadata: String::new(),
+        };
+        match transaction.commit_offsets_of(member, vec![commit]).await {
+            Ok(()) => transaction.commit().await.map(drop),
+            Err(error) => Err(error),
+        }
+    };
+    let mut first = join().await;
+    let (numbers, alone) = assigned(first.as_mut()).await;
+    assert_eq!(numbers, [0, 1, 2, 3], "who is alone has everything");
+    assert_eq!(commit("c-members-1", &alone, 1).await, Ok(()));
+
+    let mut second = join().await;
+    let gives_way = async {
+        revoked(first.as_mut()).await;
+        let last = commit("c-members-1", &alone, 2).await;
+        assert_eq!(
+            last,
+            Ok(()),
+            "what was done before is committed after the revocation"
+        );
+        assigned(first.as_mut()).await
+    };
+    let ((own, now), (others, other)) = tokio::join!(gives_way, assigned(second.as_mut()));
+    assert_eq!((own.len(), others.len()), (2, 2), "shares of two members");
+    let mut all = [own, others].concat();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3], "every partition belongs to one of them");
+
+    let fenced = Err(TransactionError::Fenced("c-members-2".to_owned()));
+    let past = commit("c-members-2", &alone, 3).await;
+    assert_eq!(past, fenced, "a member of a generation that is past");
+    assert_eq!(commit("c-members-1", &now, 4).await, Ok(()));
+    assert_eq!(commit("c-members-3", &other, 5).await, Ok(()));
+    let committed = log.admin().committed("c-members", &[partition]).await;
+    assert_eq!(committed.expect("committed offsets")[0].offset, Some(5));
+
+    second.leave().await.expect("left");
+    revoked(first.as_mut()).await;
+    let (numbers, _) = assigned(first.as_mut()).await;
+    assert_eq!(
+        numbers,
+        [0, 1, 2, 3],
+        "what a member leaves goes to the others"
+    );
 }
 
 async fn what_does_not_exist_is_named(log: &dyn Log) {

@@ -14,6 +14,7 @@
 pub mod conformance;
 mod error;
 mod log;
+mod membership;
 mod offset_commit;
 mod records;
 mod topic;
@@ -26,6 +27,7 @@ pub use log::{
 pub use log_protocol::{
     BatchBuilder, Compression, ProducerStamp, TopicPartition, partition_for_key,
 };
+pub use membership::{Change, GroupMember, Membership, MembershipError, MembershipOptions};
 pub use offset_commit::{CommittedOffset, OffsetCommit};
 pub use records::{Headers, HeadersBuilder, Records, RecordsBuilder};
 pub use topic::{NewTopic, OffsetSpec, TopicDescription};

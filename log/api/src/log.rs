@@ -1,4 +1,4 @@
-//! The contract of a log: admin, reader, writer, transaction.
+//! The contract of a log: admin, reader, writer, transaction; who shares in a group is in `membership.rs`.
 //!
 //! ```text
 //! offsets of one partition
@@ -22,8 +22,9 @@ use async_trait::async_trait;
 use log_protocol::{BatchBuilder, TopicPartition};
 
 use crate::{
-    AdminError, CommittedOffset, NewTopic, OffsetCommit, OffsetSpec, ReadError, Records,
-    TopicDescription, TransactionError, WriteError,
+    AdminError, CommittedOffset, GroupMember, Membership, MembershipError, MembershipOptions,
+    NewTopic, OffsetCommit, OffsetSpec, ReadError, Records, TopicDescription, TransactionError,
+    WriteError,
 };
 
 /// A log: Thalweg's own inside this process, or any Kafka cluster.
@@ -56,6 +57,15 @@ pub trait Log: Send + Sync + 'static {
         &self,
         options: TransactionOptions,
     ) -> Result<Box<dyn Transaction>, TransactionError>;
+
+    /// Becomes a member of a group; the first share comes with [`Membership::next`].
+    ///
+    /// # Errors
+    /// [`MembershipError::Refused`] for options that no group takes.
+    async fn membership(
+        &self,
+        options: MembershipOptions,
+    ) -> Result<Box<dyn Membership>, MembershipError>;
 }
 
 /// Topics, configs and the offsets of groups.
@@ -214,10 +224,18 @@ pub trait Transaction: Send {
         batch: BatchBuilder,
     ) -> Result<(), TransactionError>;
 
-    /// Adds offsets of a group (TxnOffsetCommit). The last value for a partition wins.
+    /// Adds offsets of a group without members (TxnOffsetCommit). The last value for a partition wins.
     async fn commit_offsets(
         &mut self,
         group: &str,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError>;
+
+    /// Adds offsets that a member of a group has reached. If its generation is past when they are written, the transaction
+    /// is refused as [`TransactionError::Fenced`], here or by its commit.
+    async fn commit_offsets_of(
+        &mut self,
+        member: &GroupMember,
         offsets: Vec<OffsetCommit>,
     ) -> Result<(), TransactionError>;
 

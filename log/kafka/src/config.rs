@@ -68,6 +68,21 @@ impl KafkaConfig {
         self.with_properties(config)
     }
 
+    /// A consumer that shares partitions with the other members of its group.
+    pub(crate) fn member(&self, group: &str, session: Duration) -> ClientConfig {
+        let session_ms = session.as_millis();
+        let mut config = self.consumer(group, false);
+        config
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", session_ms.to_string())
+            .set("max.poll.interval.ms", session_ms.to_string())
+            .set(
+                "heartbeat.interval.ms",
+                (session_ms / 10).max(1).to_string(),
+            );
+        self.with_properties(config)
+    }
+
     /// A producer that compresses with a codec.
     pub(crate) fn producer(&self, codec: Compression) -> ClientConfig {
         let mut config = self.base();

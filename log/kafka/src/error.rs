@@ -14,7 +14,7 @@ pub struct ConnectError {
     pub reason: String,
 }
 
-fn is_connection(code: RDKafkaErrorCode) -> bool {
+pub(crate) fn is_connection(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,
@@ -99,6 +99,7 @@ pub(crate) fn is_fenced(error: &KafkaError) -> bool {
                 | Code::ProducerFenced
                 | Code::InvalidProducerEpoch
                 | Code::IllegalGeneration
+                | Code::UnknownMemberId
                 | Code::FencedInstanceId
         )
     )

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use log_api::{
-    Admin, Log, ReadError, Reader, ReaderOptions, Start, TopicPartition, Transaction,
-    TransactionError, TransactionOptions, WriteError, Writer,
+    Admin, Log, Membership, MembershipError, MembershipOptions, ReadError, Reader, ReaderOptions,
+    Start, TopicPartition, Transaction, TransactionError, TransactionOptions, WriteError, Writer,
 };
 
 use crate::admin::KafkaAdmin;
+use crate::membership::KafkaMembership;
 use crate::reader::KafkaReader;
 use crate::transaction::KafkaTransaction;
 use crate::writer::KafkaWriter;
@@ -65,5 +66,12 @@ impl Log for Kafka {
         Ok(Box::new(
             KafkaTransaction::open(&self.config, Arc::clone(&self.admin), options).await?,
         ))
+    }
+
+    async fn membership(
+        &self,
+        options: MembershipOptions,
+    ) -> Result<Box<dyn Membership>, MembershipError> {
+        Ok(Box::new(KafkaMembership::open(&self.config, &options)?))
     }
 }

@@ -9,6 +9,7 @@ mod admin;
 mod config;
 mod error;
 mod kafka;
+mod membership;
 mod producer;
 mod reader;
 mod transaction;

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use log_api::{
-    BatchBuilder, Compression, OffsetCommit, TopicPartition, Transaction, TransactionError,
-    TransactionOptions,
+    BatchBuilder, Compression, GroupMember, OffsetCommit, TopicPartition, Transaction,
+    TransactionError, TransactionOptions,
 };
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -34,7 +34,14 @@ pub(crate) struct KafkaTransaction {
     codec: Compression,
     begun: bool,
     appended: Vec<(TopicPartition, Vec<DeliveryFuture>)>,
-    offsets: BTreeMap<String, Vec<OffsetCommit>>,
+    offsets: BTreeMap<String, Held>,
+}
+
+/// Offsets of a group for the end of a transaction, and who has reached them.
+#[derive(Default)]
+struct Held {
+    member: Option<GroupMember>,
+    commits: Vec<OffsetCommit>,
 }
 
 impl KafkaTransaction {
@@ -101,13 +108,9 @@ impl KafkaTransaction {
         Ok(())
     }
 
-    async fn send_offsets(
-        &self,
-        group: String,
-        offsets: Vec<OffsetCommit>,
-    ) -> Result<(), TransactionError> {
+    async fn send_offsets(&self, group: String, held: Held) -> Result<(), TransactionError> {
         let mut list = TopicPartitionList::new();
-        for commit in &offsets {
+        for commit in &held.commits {
             let (topic, partition) = (&commit.partition.topic, commit.partition.partition);
             list.add_partition(topic, partition);
             if let Some(mut element) = list.find_partition(topic, partition) {
@@ -116,6 +119,14 @@ impl KafkaTransaction {
                     .set_offset(Offset::Offset(commit.offset))
                     .map_err(|error| error::transaction(&self.id, &error))?;
             }
+        }
+        if let Some(member) = held.member {
+            let of_member = move |producer: &FutureProducer, timeout| {
+                let metadata = member.handle::<ConsumerGroupMetadata>();
+                let metadata = metadata.ok_or(KafkaError::Canceled)?;
+                producer.send_offsets_to_transaction(&list, metadata, timeout)
+            };
+            return self.blocking(of_member).await;
         }
         // The client that speaks for the group is kept from one transaction to the next.
         let consumer = self
@@ -143,8 +154,8 @@ impl KafkaTransaction {
             let delivered = producer::delivered(&partition, deliveries).await;
             first_offsets.push(delivered.map_err(|refused| self.refused(refused))?);
         }
-        for (group, offsets) in std::mem::take(&mut self.offsets) {
-            self.send_offsets(group, offsets).await?;
+        for (group, held) in std::mem::take(&mut self.offsets) {
+            self.send_offsets(group, held).await?;
         }
         Ok(first_offsets)
     }
@@ -185,9 +196,21 @@ impl Transaction for KafkaTransaction {
         self.begin()?;
         let held = self.offsets.entry(group.to_owned()).or_default();
         for commit in offsets {
-            held.retain(|earlier| earlier.partition != commit.partition);
-            held.push(commit);
+            let other = |earlier: &OffsetCommit| earlier.partition != commit.partition;
+            held.commits.retain(other);
+            held.commits.push(commit);
         }
+        Ok(())
+    }
+
+    async fn commit_offsets_of(
+        &mut self,
+        member: &GroupMember,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
+        self.commit_offsets(&member.group, offsets).await?;
+        let held = self.offsets.entry(member.group.clone()).or_default();
+        held.member = Some(member.clone());
         Ok(())
     }
 

@@ -5,10 +5,13 @@
 //!  reader       partition.read ──▶ columns: Arrow views into the fetched bytes
 //!  writer       BatchBuilder ──▶ partition.append ──▶ the topic's durability
 //!  transaction  batches and offsets gathered in memory ──▶ one atomic commit at the coordinator
+//!  membership   a task that joins and beats ──▶ the group coordinator
 //! ```
 
 mod admin;
+mod assignor;
 mod columns;
+mod membership;
 mod reader;
 mod transaction;
 mod writer;
@@ -17,8 +20,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use log_api::{
-    Admin, Log, ReadError, Reader, ReaderOptions, Start, Transaction, TransactionError,
-    TransactionOptions, WriteError, Writer,
+    Admin, Log, Membership, MembershipError, MembershipOptions, ReadError, Reader, ReaderOptions,
+    Start, Transaction, TransactionError, TransactionOptions, WriteError, Writer,
 };
 use log_protocol::TopicPartition;
 
@@ -73,6 +76,15 @@ impl Log for Embedded {
         let transaction =
             transaction::EmbeddedTransaction::open(Arc::clone(&self.services), options).await?;
         Ok(Box::new(transaction))
+    }
+
+    async fn membership(
+        &self,
+        options: MembershipOptions,
+    ) -> Result<Box<dyn Membership>, MembershipError> {
+        let services = Arc::clone(&self.services);
+        let membership = membership::EmbeddedMembership::start(services, options);
+        Ok(Box::new(membership))
     }
 }
 

@@ -19,7 +19,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::try_join_all;
-use log_api::{OffsetCommit, Transaction, TransactionError, TransactionOptions, WriteError};
+use log_api::{
+    GroupMember, OffsetCommit, Transaction, TransactionError, TransactionOptions, WriteError,
+};
 use log_protocol::{BatchBuilder, BatchHeader, ErrorCode, ProducerStamp, TopicPartition};
 
 use super::find;
@@ -48,7 +50,14 @@ pub(super) struct EmbeddedTransaction {
 struct Pending {
     batches: Vec<(TopicPartition, Bytes)>,
     sequences: BTreeMap<TopicPartition, i32>,
-    offsets: BTreeMap<String, BTreeMap<TopicPartition, OffsetCommit>>,
+    offsets: BTreeMap<String, Staged>,
+}
+
+/// Offsets of a group, and who has reached them.
+#[derive(Default)]
+struct Staged {
+    member: Option<GroupMember>,
+    commits: BTreeMap<TopicPartition, OffsetCommit>,
 }
 
 impl EmbeddedTransaction {
@@ -142,7 +151,7 @@ impl Transaction for EmbeddedTransaction {
             }
         }
         let staged = self.pending.offsets.entry(group.to_owned()).or_default();
-        staged.extend(
+        staged.commits.extend(
             offsets
                 .into_iter()
                 .map(|commit| (commit.partition.clone(), commit)),
@@ -150,10 +159,21 @@ impl Transaction for EmbeddedTransaction {
         Ok(())
     }
 
+    async fn commit_offsets_of(
+        &mut self,
+        member: &GroupMember,
+        offsets: Vec<OffsetCommit>,
+    ) -> Result<(), TransactionError> {
+        self.commit_offsets(&member.group, offsets).await?;
+        let staged = self.pending.offsets.entry(member.group.clone());
+        staged.or_default().member = Some(member.clone());
+        Ok(())
+    }
+
     async fn commit(&mut self) -> Result<Vec<i64>, TransactionError> {
         self.usable()?;
         let pending = std::mem::take(&mut self.pending);
-        if pending.batches.is_empty() && pending.offsets.values().all(BTreeMap::is_empty) {
+        if pending.batches.is_empty() && pending.offsets.values().all(Staged::is_empty) {
             return Ok(Vec::new());
         }
         self.unknown = true;
@@ -176,6 +196,12 @@ impl Transaction for EmbeddedTransaction {
         self.usable()?;
         self.pending = Pending::default();
         Ok(())
+    }
+}
+
+impl Staged {
+    fn is_empty(&self) -> bool {
+        self.commits.is_empty()
     }
 }
 
@@ -216,10 +242,10 @@ impl Commit {
 
     async fn write(&self, pending: Pending) -> Result<Vec<i64>, TransactionError> {
         let services = &*self.services;
-        let staged: Vec<(String, BTreeMap<TopicPartition, OffsetCommit>)> = pending
+        let staged: Vec<(String, Staged)> = pending
             .offsets
             .into_iter()
-            .filter(|(_, offsets)| !offsets.is_empty())
+            .filter(|(_, staged)| !staged.is_empty())
             .collect();
         let mut targets: Vec<TopicPartition> = pending
             .batches
@@ -254,12 +280,15 @@ impl Commit {
             offsets.push(appended.base_offset);
             to_sync.insert(name, partition);
         }
-        for (group, commits) in staged {
-            let positions = commits.iter().map(|(name, commit)| (name, commit.offset));
+        for (group, staged) in staged {
+            let positions = staged
+                .commits
+                .iter()
+                .map(|(name, commit)| (name, commit.offset));
             for behind in services.groups.unsynced(positions) {
                 to_sync.insert(behind.id().clone(), behind);
             }
-            self.stage(services, &handle, &group, commits, now_ms)?;
+            self.stage(services, &handle, &group, staged, now_ms)?;
         }
         let syncs = to_sync.iter().map(|(name, partition)| async move {
             partition
@@ -276,10 +305,18 @@ impl Commit {
         services: &Services,
         handle: &crate::coordinator::txn::Handle,
         group: &str,
-        commits: BTreeMap<TopicPartition, OffsetCommit>,
+        staged: Staged,
         now_ms: i64,
     ) -> Result<(), TransactionError> {
-        let offsets = commits
+        let identity = staged
+            .member
+            .map_or_else(Identity::standalone, |member| Identity {
+                member_id: member.member_id,
+                instance_id: None,
+                generation: member.generation,
+            });
+        let offsets = staged
+            .commits
             .into_iter()
             .map(|(partition, commit)| {
                 let record = OffsetRecord {
@@ -297,7 +334,7 @@ impl Commit {
             .map_err(|error| refused(&self.id, error))?;
         services
             .groups
-            .stage_offsets_synced(group, &Identity::standalone(), self.producer, offsets)
+            .stage_offsets_synced(group, &identity, self.producer, offsets)
             .map_err(|error| refused(&self.id, error))
     }
 
@@ -318,6 +355,10 @@ fn is_fenced(error: ErrorCode) -> bool {
             | ErrorCode::InvalidProducerEpoch
             | ErrorCode::InvalidProducerIdMapping
             | ErrorCode::InvalidTxnState
+            // Its place in the group is that of another one.
+            | ErrorCode::IllegalGeneration
+            | ErrorCode::UnknownMemberId
+            | ErrorCode::FencedInstanceId
     )
 }
 
