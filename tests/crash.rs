@@ -1,16 +1,32 @@
-//! The job under SIGKILL: killed at ten random points, the answers equal the batch and no row stands twice.
+//! The job under SIGKILL: killed at random points, with one token and with several, the answers equal the batch and no row
+//! stands twice.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::fixture::process::Server;
+use crate::fixture::process::{Server, server_command};
 use crate::fixture::{block_on, flights, postgres::Postgres, truth, until};
 use crate::job::sinks_agree;
 
-/// How often the process is killed.
-const KILLS: usize = 10;
-
 #[test]
 fn ten_kills_change_nothing() {
+    killed(1, 10);
+}
+
+#[test]
+fn kills_of_jobs_of_eight_tokens_change_nothing() {
+    killed(8, 4);
+}
+
+/// A server whose new jobs have so many tokens.
+fn start(data: &Path, tokens: usize) -> Server {
+    let mut command = server_command(data);
+    command.args(["--set", &format!("streams.tokens={tokens}")]);
+    Server::from_command(command)
+}
+
+/// Kills the process so often while its jobs work.
+fn killed(tokens: usize, kills: usize) {
     let seed = std::env::var("THALWEG_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -25,13 +41,13 @@ fn ten_kills_change_nothing() {
         let input = flights::year();
         let departed = flights::departed(&input);
 
-        let mut server = Server::start(&data);
+        let mut server = start(&data, tokens);
         flights::set_up(&server, &input).await;
         for connector in flights::sinks(&file, &postgres.url()) {
             server.create_connector(connector).await;
         }
         let mut seen = 0;
-        for kill in 0..KILLS {
+        for kill in 0..kills {
             let count = || async {
                 let rows = server.sql("SELECT sum(flights) AS n FROM origins").await;
                 rows[0]["n"].as_u64().unwrap_or(0)
@@ -44,7 +60,7 @@ fn ten_kills_change_nothing() {
                 .await
                 .unwrap_err();
             server.kill();
-            server = Server::start(&data);
+            server = start(&data, tokens);
             println!("kill {kill}: {seen} flights and {pause:?} later");
         }
         flights::wait_for_views(&server, departed).await;
@@ -66,7 +82,7 @@ fn ten_kills_change_nothing() {
         let (status, took) = server.terminate();
         assert!(status.success(), "{status}");
         println!("graceful stop took {took:?}");
-        let server = Server::start(&data);
+        let server = start(&data, tokens);
         let rows = server.sql("SELECT * FROM delays").await;
         truth::assert_equal("delays", &truth::normalised(&rows), &delays);
     });
