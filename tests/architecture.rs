@@ -37,9 +37,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "streams",
         &[
-            &["chunk", "expr", "time", "json"],
+            &["chunk", "expr", "time", "json", "memory"],
             &["state"],
             &["plan"],
+            &["error"],
             &["aggregate", "decode", "encode", "tally"],
             &["operator", "sink"],
             &["source", "scan", "view"],
@@ -63,17 +64,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
 ];
 
 /// What still looks up: (crate, from, to). It may only become less.
-const LOOKS_UP: &[(&str, &str, &str)] = &[
-    ("sql", "catalog", "plan"),
-    ("sql", "diagnostic", "parse"),
-    ("streams", "aggregate", "operator"),
-    ("streams", "job", "engine"),
-    ("streams", "plan", "aggregate"),
-    ("streams", "query", "engine"),
-    ("streams", "source", "task"),
-    ("streams", "task", "job"),
-    ("streams", "view", "engine"),
-];
+const LOOKS_UP: &[(&str, &str, &str)] =
+    &[("sql", "catalog", "plan"), ("streams", "plan", "aggregate")];
 
 /// What a PURE module never names.
 const IMPURE: &[&str] = &[

@@ -26,8 +26,8 @@ mod serve;
 mod stack;
 
 pub use config::SqlConfig;
-pub use diagnostic::{Diagnostic, Location, Severity, Span, Suggestion};
+pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion};
 pub use functions::{FUNCTIONS, Function};
-pub use parse::{StatementText, is_complete, keywords, setting, split_statements};
+pub use parse::{is_complete, keywords, setting, split_statements};
 pub use plan::type_name;
 pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server};

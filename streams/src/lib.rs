@@ -45,11 +45,12 @@ pub use encode::{
     JsonEncoder, JsonRows, KeyEncoder, KeyEncoderError, KeyRows, ValueEncoder, ValueEncoderError,
     ValueRows,
 };
-pub use engine::{ConfigError, Engine, EngineConfig, EngineError};
+pub use engine::{Engine, EngineConfig};
+pub use error::OperatorError;
 pub use expr::{BatchExpr, ColumnExpr, ExprError};
 pub use job::{JobHandle, JobSpec, JobStatus};
 pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
-pub use operator::OperatorError;
+pub use memory::{MemoryAccount, MemoryBudget, MemoryUser};
 pub use plan::{
     AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
     JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
@@ -59,7 +60,7 @@ pub use plan::{
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};
 pub use source::{Source, SourceBatch, SourceCounters, SourceError, SourceOptions};
-pub use task::{JobState, QueryStart, TaskError};
+pub use task::{ConfigError, EngineError, JobSpec, JobState, JobStatus, QueryStart, TaskError};
 pub use time::{
     EventTime, IdleOptions, PartitionStatus, PartitionTime, Watermark, WatermarkState,
     WatermarkTracker,

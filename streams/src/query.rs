@@ -11,11 +11,11 @@ use log_api::Log;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::engine::EngineError;
+use crate::memory::{MemoryBudget, MemoryUser};
 use crate::operator::{Effects, Graph, Memory};
 use crate::source::SourceOptions;
-use crate::state::{MemoryStore, State, StateStore, Tag};
-use crate::task::{Inputs, QueryStart, TaskError, chunk_of, report};
+use crate::state::{MemoryStore, State, StateError, StateStore, Tag};
+use crate::task::{EngineError, Inputs, QueryStart, TaskError, chunk_of, report};
 use crate::worker::STACK_BYTES;
 use crate::{Chunk, StreamPlan};
 

@@ -7,7 +7,6 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use log_api::TopicPartition;
 
-use crate::engine::EngineError;
 use crate::state::row::RowReader;
 use crate::state::{Column, Physical, ScanOrder, StateError, StateRead, VIEW, key};
 
@@ -80,7 +79,7 @@ impl ViewSnapshot {
     ///
     /// # Errors
     /// From the store; columns of other types than the key's find nothing.
-    pub fn rows_of(&self, key: &[ArrayRef]) -> Result<RecordBatch, EngineError> {
+    pub fn rows_of(&self, key: &[ArrayRef]) -> Result<RecordBatch, StateError> {
         let columns = key.iter().map(|array| {
             let physical = Physical::of(array.data_type());
             physical.zip(Column::of(array))
@@ -152,7 +151,7 @@ impl ViewBatches {
         &mut self,
         read: Arc<dyn StateRead>,
         from: &[u8],
-    ) -> Result<RecordBatch, EngineError> {
+    ) -> Result<RecordBatch, StateError> {
         let mut reader = RowReader::new(&self.schema)?;
         let mut failed = None;
         let mut rest = None;
@@ -176,14 +175,14 @@ impl ViewBatches {
         )?;
         self.reading = rest.map(|rest| (read, rest));
         match failed {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
             None => Ok(reader.finish()),
         }
     }
 }
 
 impl Iterator for ViewBatches {
-    type Item = Result<RecordBatch, EngineError>;
+    type Item = Result<RecordBatch, StateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

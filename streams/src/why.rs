@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use log_api::TopicPartition;
 
-use crate::job::{JobSpec, JobStatus};
 use crate::operator::iso8601;
 use crate::plan::{Emit, JoinKind, LatePolicy, NodeKind, StreamPlan, TumbleSpec};
 use crate::task::JobState;
+use crate::task::{JobSpec, JobStatus};
 use crate::time::PartitionStatus;
 
 /// A batch that takes longer than this is worth a word.

@@ -16,16 +16,16 @@ mod code;
 mod foreign;
 mod nearest;
 mod render;
+mod statement_text;
 mod translate;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::parse::StatementText;
-
 pub(crate) use code::Code;
 pub(crate) use nearest::nearest;
+pub use statement_text::StatementText;
 pub(crate) use translate::{Lexemes, Words, translate, translate_arrow};
 
 /// A place in the user's text.

@@ -11,9 +11,8 @@ use super::dialect::StreamDialect;
 use super::fetch::limit_fetched;
 use super::keyword::{CLAUSES, is_keyword};
 use super::operator::signs_apart;
-use super::split::StatementText;
 use super::statement::{Name, Text};
-use crate::diagnostic::{Code, Diagnostic, Lexemes, Location, Span, nearest};
+use crate::diagnostic::{Code, Diagnostic, Lexemes, Location, Span, StatementText, nearest};
 
 /// Operators of one expression without a comma between them. The planner's time grows with the square of it.
 const OPERATORS_MAX: usize = 500;

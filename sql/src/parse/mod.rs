@@ -24,10 +24,10 @@ mod tests;
 use cursor::{Cursor, Parsed};
 use statement::Statement;
 
-use crate::diagnostic::Lexemes;
+use crate::diagnostic::{Lexemes, StatementText};
 
 pub use keyword::keywords;
-pub use split::{StatementText, is_complete, split_statements};
+pub use split::{is_complete, split_statements};
 
 /// Parses one statement.
 pub(crate) fn parse(text: &StatementText<'_>) -> Parsed<Statement> {

@@ -27,9 +27,9 @@ use streams::{
 };
 
 use super::server::{Inner, StatementContext};
-use crate::diagnostic::{Code, Diagnostic, Location};
+use crate::diagnostic::{Code, Diagnostic, Location, StatementText};
+use crate::parse::parse;
 use crate::parse::statement::{CreateRelation, Encode, Format, Statement};
-use crate::parse::{StatementText, parse};
 use crate::plan::name_text;
 
 /// Records that are looked at; those that come first in each partition.

@@ -41,9 +41,9 @@ use crate::catalog::{
     bind_relation,
 };
 use crate::config::SqlConfig;
-use crate::diagnostic::{Code, Diagnostic, Span, Words};
+use crate::diagnostic::{Code, Diagnostic, Span, StatementText, Words};
 use crate::parse::statement::{Delete, Emit, Insert, QueryClauses, Statement};
-use crate::parse::{StatementText, parse, split_statements, words};
+use crate::parse::{parse, split_statements, words};
 use crate::plan::{Library, floats_in, view};
 
 /// The server cannot start.

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, i256};
 
 use super::sum::{ExactTotals, FloatTotals, decimal_limit};
 use super::{Accumulator, Input, SubState, nullable};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::StateError;
 
 /// The accumulator for averages of `input` that give `output`.

@@ -19,7 +19,7 @@ use arrow::datatypes::DataType;
 use hashbrown::HashMap;
 
 use super::{Input, SubState};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::row::{push_varint, read_varint};
 use crate::state::{Cell, Column, ColumnBuilder, Physical, ScanOrder, StateError, key};
 

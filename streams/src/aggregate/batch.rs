@@ -7,7 +7,7 @@ use arrow::buffer::BooleanBuffer;
 
 use super::{Accumulator, AggregateFunction, BoundCall, GroupTable, Input, SubState};
 use crate::OperatorId;
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::{MemoryStore, State, StateError};
 
 /// The groups of one aggregate of a query that ends. Groups are numbered by the caller.

@@ -4,7 +4,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::{Accumulator, Input, SubState, retain_at};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::row::{push_zigzag, read_zigzag};
 use crate::state::{StateError, fixed_array};
 

@@ -6,7 +6,7 @@ use arrow::compute::take_arrays;
 
 use super::bag::ValueBag;
 use super::{Accumulator, BoundCall, Input, SubState};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::StateError;
 
 /// See the module.

@@ -7,7 +7,7 @@ use arrow::datatypes::{ArrowNativeType, DataType};
 
 use super::encoded::EncodedValues;
 use super::{Accumulator, Input, SubState, nullable, retain_at};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::row::{push_varint, read_exact, read_varint};
 use crate::state::{Column, Physical, StateError, Values, canonical_f32, canonical_f64, key};
 

@@ -44,7 +44,7 @@ pub(crate) use group::{GROUP_COLUMNS_MAX, GroupTable};
 pub use native::NativeAggregate;
 pub use replay::{Fold, StartFold, replay};
 
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::{State, StateError};
 use crate::{AggregateCall, OperatorId};
 

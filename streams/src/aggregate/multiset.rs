@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use super::bag::ValueBag;
 use super::encoded::EncodedValues;
 use super::{Accumulator, Input, SubState};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::{ScanOrder, StateError};
 
 /// See the module.

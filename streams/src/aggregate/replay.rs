@@ -19,7 +19,7 @@ use arrow::datatypes::DataType;
 use super::bag::ValueBag;
 use super::encoded::EncodedValues;
 use super::{Accumulator, BoundCall, Input, SubState};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::{Column, ColumnBuilder, Physical, StateError, key};
 
 /// Rows that are handed to a [`Fold`] at once.

@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use hashbrown::HashMap;
 
 use super::{Accumulator, Input, SubState, nullable, retain_at};
-use crate::operator::OperatorError;
+use crate::error::OperatorError;
 use crate::state::StateError;
 use crate::state::row::{push_varint, push_zigzag, read_exact, read_varint, read_zigzag};
 

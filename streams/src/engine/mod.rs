@@ -12,7 +12,6 @@ use std::time::Duration;
 use log_api::{AdminError, Log};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::StreamPlan;
 use crate::encode::{KeyEncoder, KeyEncoderError};
@@ -22,7 +21,8 @@ use crate::query::ChunkStream;
 use crate::source::SourceOptions;
 use crate::state::{RocksOptions, RocksStore, Snapshots, StateError, StateStore};
 use crate::task::{
-    Changelog, Environment, JobState, Names, QueryStart, SnapshotOptions, TaskError, job_folder,
+    Changelog, ConfigError, EngineError, Environment, JobSpec, JobState, NAME_RULE, Names,
+    QueryStart, Shared, SnapshotOptions, job_folder,
 };
 use crate::worker::{Pool, Wakes, watch_topics};
 use crate::{NodeKind, WatermarkSpec};
@@ -98,16 +98,6 @@ impl Default for EngineConfig {
             idle_grace_ms: 1000,
         }
     }
-}
-
-/// A config that cannot work.
-#[derive(Debug, Clone, Error, PartialEq, Eq)]
-#[error("{field}: {reason}")]
-pub struct ConfigError {
-    /// Which field.
-    pub field: &'static str,
-    /// What it has to be.
-    pub reason: String,
 }
 
 impl EngineConfig {
@@ -196,69 +186,6 @@ mod duration_text {
     }
 }
 
-/// What can go wrong with jobs and queries, as their users see it.
-#[derive(Debug, Clone, Error)]
-pub enum EngineError {
-    /// The config cannot work.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The job's name cannot be used.
-    #[error("job name {name:?} {NAME_RULE}")]
-    Name {
-        /// As it was given.
-        name: String,
-    },
-    /// A job of that name runs already.
-    #[error("job {0} is running already")]
-    Running(String),
-    /// The plan cannot run.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The sink cannot take the plan's output.
-    #[error("sink {topic}: {reason}")]
-    Sink {
-        /// Its topic.
-        topic: String,
-        /// What does not fit.
-        reason: String,
-    },
-    /// The log refused.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// State could not be read.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The job's view cannot be read now.
-    #[error("view {job} cannot be read while its job is {state}{}", .error.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
-    NotReady {
-        /// The job.
-        job: String,
-        /// Its state.
-        state: JobState,
-        /// Why.
-        error: Option<String>,
-    },
-    /// A query ended.
-    #[error(transparent)]
-    Query(#[from] TaskError),
-    /// No thread could be started.
-    #[error("no thread for the job: {0}")]
-    Thread(String),
-    /// The job was asked to end, and computes on.
-    #[error(
-        "job {job} has not ended within {} s: it computes one batch of rows, and an expression in it takes long; it ends as soon as that is done, so try again later", .waited.as_secs()
-    )]
-    Busy {
-        /// The job.
-        job: String,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-}
-
-const NAME_RULE: &str =
-    "must be 1 to 200 of the characters a-z A-Z 0-9 . _ - and not start with a dot";
-
 fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && !name.starts_with('.')
@@ -300,6 +227,18 @@ impl Engine {
         config.validate()?;
         let rocks = RocksOptions::new(config.cache_bytes, config.write_buffer_bytes);
         Ok(Self {
+        Self::with_memory(config, log, MemoryBudget::unlimited())
+    }
+
+    /// An engine whose stores, jobs and push queries keep to their parts of `budget`, whatever the config gives each of them.
+    ///
+    /// # Errors
+    /// [`EngineError::Config`].
+    pub fn with_memory(
+        config: EngineConfig,
+        log: Arc<dyn Log>,
+        budget: MemoryBudget,
+    ) -> Result<Self, EngineError> {
             inner: Arc::new(Inner {
                 config,
                 log,

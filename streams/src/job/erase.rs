@@ -4,8 +4,7 @@ use std::path::Path;
 
 use log_api::{Admin, AdminError};
 
-use crate::engine::EngineError;
-use crate::task::Names;
+use crate::task::{EngineError, Names};
 
 /// Removes what a job that does not run owns: its topics, its group, its local state. What is gone already is fine.
 ///

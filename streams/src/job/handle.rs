@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::erase;
 use super::run::{Stores, run};
-use super::{JobSpec, JobStatus, Shared, erase};
-use crate::engine::EngineError;
 use crate::state::Snapshots;
-use crate::task::{Environment, JobState};
+use crate::task::{EngineError, Environment, JobSpec, JobState, JobStatus, Shared};
 use crate::view::{CommitInfo, ViewSnapshot};
 use crate::why::Why;
 use crate::worker::Pool;

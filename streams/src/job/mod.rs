@@ -14,14 +14,7 @@ mod clock;
 mod erase;
 mod handle;
 mod run;
-mod spec;
-mod status;
-mod stop;
 
 pub(crate) use erase::erase;
 pub use handle::JobHandle;
 pub(crate) use run::Stores;
-pub use spec::JobSpec;
-pub use status::JobStatus;
-pub(crate) use status::{Progress, Shared};
-pub(crate) use stop::Stop;

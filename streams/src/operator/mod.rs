@@ -35,9 +35,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::error::ArrowError;
-use thiserror::Error;
-
+pub(crate) use crate::error::OperatorError;
 pub(crate) use check::Check;
 pub(crate) use effects::{Cancel, Effects, SideRecord};
 pub(crate) use late::iso8601;
@@ -49,42 +47,6 @@ use crate::{Chunk, NodeKind, OperatorId, SourceMode, StreamPlan, Watermark};
 
 /// Rows that an operator emits at once, at most: what a join fans out is cut here.
 pub(crate) const CHUNK_ROWS_MAX: usize = 8192;
-
-/// Why an operator gave up. None of these is worth a retry with the same input, but for a store that failed.
-#[derive(Debug, Clone, Error)]
-pub enum OperatorError {
-    /// State could not be read.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// A row was taken back that was never there: an operator or the state is broken.
-    #[error("operator {operator}: {reason}")]
-    Inconsistent {
-        /// Which operator.
-        operator: OperatorId,
-        /// What does not add up.
-        reason: String,
-    },
-    /// The job was asked to end at once.
-    #[error("the job was asked to end")]
-    Cancelled,
-    /// Columns are not what the plan says.
-    #[error("operator {operator}: columns do not fit the plan: {reason}")]
-    Columns {
-        /// Which operator.
-        operator: OperatorId,
-        /// The difference.
-        reason: String,
-    },
-}
-
-impl OperatorError {
-    pub(crate) fn columns(operator: OperatorId, error: &ArrowError) -> Self {
-        Self::Columns {
-            operator,
-            reason: error.to_string(),
-        }
-    }
-}
 
 /// What operators work on and leave behind.
 pub(crate) struct Context<'a> {
@@ -99,6 +61,15 @@ pub(crate) struct Context<'a> {
 }
 
 /// One operator of a running plan.
+impl Context<'_> {
+    /// Gives up where that was asked for, or where what waits for a commit has outgrown its room: called before every chunk.
+    fn check(&self) -> Result<(), OperatorError> {
+        self.effects.check_cancelled()?;
+        let in_sink = self.sink.as_ref().map_or(0, |sink| sink.pending_bytes());
+        self.effects.check_room(self.state.dirty_bytes() + in_sink)
+    }
+}
+
 pub(crate) trait Operator: Send {
     /// Reads what it needs before the first chunk.
     fn open(&mut self, _state: &State) -> Result<(), OperatorError> {

@@ -31,7 +31,7 @@ use log_api::{
 pub use self::batch::SourceBatch;
 pub use self::error::SourceError;
 use self::upstream::Upstream;
-pub(crate) use self::upstream::event_time_text;
+pub(crate) use self::upstream::{event_time_text, group_of};
 use crate::decode::{Decoder, SourceSpecError};
 use crate::time::{IdleOptions, PartitionTime, Watermark, WatermarkState, WatermarkTracker};
 use crate::{SourceSpec, WatermarkSpec};

@@ -41,6 +41,11 @@ pub(super) struct Upstream {
     reached: Option<i64>,
 }
 
+/// The consumer group of a job.
+pub(crate) fn group_of(job: &str) -> String {
+    format!("thalweg.{job}")
+}
+
 impl Upstream {
     pub(super) fn of(watermark: &WatermarkSpec, admin: Arc<dyn Admin>) -> Option<Self> {
         let WatermarkSpec::Job {
@@ -53,7 +58,7 @@ impl Upstream {
         };
         Some(Self {
             admin,
-            group: crate::task::group_of(name),
+            group: group_of(name),
             carrier: TopicPartition::new(input.as_str(), 0),
             shift_us: *shift_us,
             candidate: None,

@@ -8,10 +8,9 @@ use log_api::PartitionProgress;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::engine::EngineError;
+use super::{EngineError, JobState};
 use crate::state::{BlockHeader, StateRead, StateStore};
 use crate::tally::Tally;
-use crate::task::JobState;
 use crate::time::PartitionTime;
 use crate::view::{CommitInfo, ViewSnapshot};
 
@@ -281,7 +280,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn moved(&self, state: JobState, error: Option<String>) {
+    pub(crate) fn moved(&self, state: JobState, error: Option<String>) {
         let mut inner = self.inner.lock();
         inner.state = state;
         inner.at_work = None;
@@ -300,30 +299,30 @@ impl Shared {
     }
 
     /// The job starts over.
-    pub(super) fn restarts(&self) {
+    pub(crate) fn restarts(&self) {
         self.metrics.restarts.increment(1);
     }
 
     /// Lets go of the view's state.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.inner.lock().view = None;
     }
 
-    pub(super) fn commits(&self) -> watch::Receiver<CommitInfo> {
+    pub(crate) fn commits(&self) -> watch::Receiver<CommitInfo> {
         self.commits.subscribe()
     }
 
-    pub(super) fn states(&self) -> watch::Receiver<JobState> {
+    pub(crate) fn states(&self) -> watch::Receiver<JobState> {
         self.state.subscribe()
     }
 
     #[cfg(test)]
-    pub(super) fn rests(&self) -> watch::Receiver<bool> {
+    pub(crate) fn rests(&self) -> watch::Receiver<bool> {
         self.rests.subscribe()
     }
 
     /// See [`crate::JobHandle::snapshot`].
-    pub(super) fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
+    pub(crate) fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
         let inner = self.inner.lock();
         let Some((stores, schema)) = inner.view.as_ref().filter(|_| !inner.stands) else {
             return Err(EngineError::NotReady {
@@ -349,12 +348,12 @@ impl Shared {
         }
         let commit = CommitInfo {
             number,
-            positions: crate::task::group_positions(&BlockHeader::whole(headers).sources),
+            positions: super::group_positions(&BlockHeader::whole(headers).sources),
         };
         Ok(ViewSnapshot::new(reads, schema, commit))
     }
 
-    pub(super) fn status(&self) -> JobStatus {
+    pub(crate) fn status(&self) -> JobStatus {
         let inner = self.inner.lock();
         let tally = inner.tally();
         let progress = inner.progress.as_ref();

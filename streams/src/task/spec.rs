@@ -1,6 +1,6 @@
 //! What a job is asked to be.
 
-use crate::{SinkSpec, StreamPlan};
+use crate::{SinkSpec, StateManifest, StreamPlan};
 
 /// A query that runs for good: what it is called, what it computes, where that goes.
 #[derive(Debug, Clone)]
@@ -12,4 +12,7 @@ pub struct JobSpec {
     pub plan: StreamPlan,
     /// Where that goes.
     pub sink: SinkSpec,
+    /// What it keeps and under which numbers, as it was settled when the job was made: a plan that came of the query later
+    /// takes the numbers from here, or is refused. `None`: nobody has it on record, and what lies with the state counts.
+    pub manifest: Option<StateManifest>,
 }
