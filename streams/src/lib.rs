@@ -55,7 +55,8 @@ pub use plan::{
     AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
     JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
     PlanNode, Rank, RankOrder, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
-    StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
+    StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec,
+    WindowGrid,
 };
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

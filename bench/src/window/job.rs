@@ -89,6 +89,7 @@ impl Bench {
                 hidden: 0,
                 key_format: KeyFormat::Json,
             },
+            manifest: None,
         };
         let meter = Meter::start()?;
         let job = self.engine.start(spec).await?;

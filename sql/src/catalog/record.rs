@@ -9,6 +9,7 @@
 //! | `created` | Unix time, ms |
 //! | `references` | what its names meant: `{id, name, module?}` each |
 //! | `module` | of a function: SHA-256 of its module |
+//! | `state` | of a view: what its job keeps, and under which numbers (`streams::StateManifest::to_text`) |
 //!
 //! A record with a higher version or an unknown kind is kept in the topic and skipped with a warning, so that an older
 //! program starts beside it. Unknown fields are ignored.
@@ -34,6 +35,8 @@ pub(crate) struct CatalogRecord {
     pub references: Vec<Reference>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 fn canonical() -> String {

@@ -7,8 +7,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr as SqlExpr;
 use streams::{
-    ColumnOrigin, Emit, KeyFormat, LatePolicy, NodeKind, SinkSpec, SourceColumn, StreamPlan,
-    ValueFormat,
+    ColumnOrigin, Emit, KeyFormat, LatePolicy, NodeKind, SinkSpec, SourceColumn, StateManifest,
+    StreamPlan, ValueFormat,
 };
 
 use super::binder::{BoundQuery, Library, refuse_volatile};
@@ -25,6 +25,9 @@ use crate::parse::statement::{Emit as EmitClause, Late, QueryClauses};
 pub(crate) struct ViewPlan {
     pub plan: StreamPlan,
     pub sink: SinkSpec,
+    /// What its job keeps, and under which numbers: as it was settled when the view was made. `None`: its record in the
+    /// catalog is of before that stood there.
+    pub manifest: Option<StateManifest>,
     pub emit: Emit,
     pub windowed: bool,
 }
@@ -135,6 +138,7 @@ pub(crate) fn view(
             timestamp_unit_us: None,
         },
         view: Some(ViewPlan {
+            manifest: Some(StateManifest::of(&lowered.plan, &sink)),
             plan: lowered.plan,
             sink,
             emit,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log_api::{AdminError, NewTopic};
-use streams::{Emit, LatePolicy, NodeKind, PlanNode};
+use streams::{Emit, LatePolicy, NodeKind, PlanNode, StateManifest};
 use tracing::info;
 use uuid::Uuid;
 
@@ -181,10 +181,13 @@ impl Inner {
         }
         let relation = Arc::new(relation);
         let id = relation.identity.id;
-        self.store
-            .put(id, &record(&relation.identity, None))
-            .await
-            .map_err(catalog_error)?;
+        let settled = relation.view.as_ref();
+        let settled = settled.and_then(|view| view.manifest.as_ref());
+        let record = CatalogRecord {
+            state: settled.map(StateManifest::to_text),
+            ..record(&relation.identity, None)
+        };
+        self.store.put(id, &record).await.map_err(catalog_error)?;
         let started = self.jobs.start(&self.engine, &relation).await;
         let failure = started.err().or_else(|| self.jobs.failure(relation.name()));
         if let Some(error) = failure {
@@ -435,6 +438,7 @@ pub(super) fn record(identity: &Identity, module: Option<String>) -> CatalogReco
         created: identity.created_ms,
         references: identity.references.clone(),
         module,
+        state: None,
     }
 }
 

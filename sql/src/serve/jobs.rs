@@ -59,6 +59,7 @@ impl Jobs {
             name: name.clone(),
             plan: view.plan.clone(),
             sink: view.sink.clone(),
+            manifest: view.manifest.clone(),
         };
         match engine.start(spec).await {
             Ok(handle) => {

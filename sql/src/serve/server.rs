@@ -19,7 +19,7 @@ use futures::future::join_all;
 use log_api::{Log, OffsetSpec, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 use sqlparser::ast::{SetExpr, Spanned};
-use streams::{CommitInfo, Engine};
+use streams::{CommitInfo, Engine, StateManifest};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -723,6 +723,9 @@ impl Inner {
             Statement::CreateView(_) => {
                 let relation = self.bind_again(&identity, &self.objects())?;
                 Ok(Some(Arc::new(relation)))
+                if let Some(view) = &mut relation.view {
+                    view.manifest = settled_state(record)?;
+                }
             }
             Statement::CreateFunction(create) => {
                 let module = self.stored_module(&identity.name, module).await?;
@@ -807,6 +810,15 @@ impl Inner {
 
 /// Where an error of an INSERT stands: at what it quotes, at the row that has too many or too few values, at the table.
 fn place_of_row(
+/// What the job of a view keeps, as its record has it.
+fn settled_state(record: &CatalogRecord) -> Result<Option<StateManifest>, Diagnostic> {
+    let state = record.state.as_deref().map(StateManifest::from_text);
+    state.transpose().map_err(|error| {
+        let message = format!("the catalog's record of view {}: {error}", record.name);
+        Diagnostic::new(Code::Engine, message)
+    })
+}
+
     error: &Diagnostic,
     insert: &Insert,
     context: &StatementContext<'_>,

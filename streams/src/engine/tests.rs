@@ -45,6 +45,7 @@ fn job(plan: StreamPlan, key: Vec<usize>) -> JobSpec {
         name: "delays".to_owned(),
         plan,
         sink,
+        manifest: None,
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the state of a plan looks like, written down with the state: a plan that keeps anything else cannot use it.
-//! PURE.
+//! What the state of a plan looks like, written down where the plan is settled (a view's record in the catalog) and with the
+//! state: a plan that keeps anything else cannot use it. PURE.
 //!
 //! ```text
 //! manifest  [version u8 = 1][n varint] n × operator, by rising number
@@ -65,15 +65,22 @@ struct StateShape {
     fields: BTreeMap<u64, Vec<u8>>,
 }
 
-/// See the module.
+/// What the operators of a plan keep, and under which numbers: see the module.
+///
+/// ```
+/// # fn check(plan: &streams::StreamPlan, sink: &streams::SinkSpec) {
+/// let manifest = streams::StateManifest::of(plan, sink);
+/// assert_eq!(streams::StateManifest::from_text(&manifest.to_text()), Ok(manifest));
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct StateManifest {
+pub struct StateManifest {
     operators: BTreeMap<u16, StateShape>,
 }
 
 impl StateManifest {
     /// What `plan` keeps, and its output.
-    pub(crate) fn of(plan: &StreamPlan, sink: &SinkSpec) -> Self {
+    pub fn of(plan: &StreamPlan, sink: &SinkSpec) -> Self {
         let properties = plan.properties();
         let mut operators = BTreeMap::new();
         for node in &plan.nodes {
@@ -116,6 +123,32 @@ impl StateManifest {
             }
         }
         plan
+    }
+
+    /// The bytes of it as hexadecimal text, for records that are text.
+    pub fn to_text(&self) -> String {
+        let bytes = self.encode();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Reads what [`StateManifest::to_text`] wrote.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupt`], also for a version that is not known.
+    pub fn from_text(text: &str) -> Result<Self, StateError> {
+        let digits = |pair: &[u8]| match pair {
+            &[high, low] => {
+                let value = |digit: u8| char::from(digit).to_digit(16);
+                u8::try_from(value(high)? * 16 + value(low)?).ok()
+            }
+            _ => None,
+        };
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(digits).collect();
+        let bytes = bytes.ok_or_else(|| StateError::Corrupt {
+            what: "state manifest",
+            reason: "its text is no hexadecimal".to_owned(),
+        })?;
+        Self::decode(&bytes)
     }
 
     /// See the module.

@@ -31,7 +31,7 @@ use crate::BatchExpr;
 use crate::aggregate::{AggregateFunction, SortOrder};
 pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
-pub(crate) use manifest::StateManifest;
+pub use manifest::StateManifest;
 pub use properties::EdgeProperties;
 pub use top_n::{Rank, RankOrder, TopNSpec};
 

@@ -9,8 +9,8 @@
 //! 4. Check: the positions of the last block are those that the group has committed. A difference means that somebody
 //!    else wrote one of them: refuse, with both. A position that the group no longer has is none: offsets of a group
 //!    that commits nothing expire after days, and the changelog is the truth.
-//! 5. Give the plan's operators the numbers under which they have kept their state, and check that it looks as they keep
-//!    it.
+//! 5. Give the plan's operators the numbers under which they keep their state, and check that it looks as they keep it: as it
+//!    was settled when the job was made, and as the state itself says; these two must not differ either.
 //!
 //! Invariant: when [`restore`] returns, the store is the state of the last commit in the log.
 
@@ -20,10 +20,9 @@ use std::time::Duration;
 
 use log_api::{Log, OffsetSpec, PollBudget, ReadError, ReaderOptions, Start, TopicPartition};
 
-use super::TaskError;
 use super::inputs::group_positions;
+use super::{JobSpec, TaskError};
 use crate::StreamPlan;
-use crate::job::JobSpec;
 use crate::plan::StateManifest;
 use crate::state::{Block, BlockHeader, Delta, MANIFEST, StateError, StateStore, Tag, key};
 
@@ -100,10 +99,7 @@ pub(crate) async fn restore(
         Some(tag) => BlockHeader::decode(&tag.header)?,
         None => Default::default(),
     };
-    let plan = match commit {
-        0 => spec.plan.clone(),
-        _ => adopted(store, spec)?,
-    };
+    let plan = adopted(store, spec, commit)?;
     Ok(Restore::Done(Restored {
         commit,
         header,
@@ -253,12 +249,27 @@ pub(crate) fn manifest_key() -> Vec<u8> {
 }
 
 /// Step 5 of the module.
-fn adopted(store: &dyn StateStore, spec: &JobSpec) -> Result<StreamPlan, TaskError> {
+fn adopted(store: &dyn StateStore, spec: &JobSpec, commit: u64) -> Result<StreamPlan, TaskError> {
     let changed = |difference: String| TaskError::PlanChanged { difference };
-    let kept = store
-        .get(&manifest_key())?
-        .ok_or_else(|| changed("nothing says what it holds".to_owned()))?;
-    let kept = StateManifest::decode(&kept)?;
+    let with_state = match commit {
+        0 => None,
+        _ => {
+            let written = store.get(&manifest_key())?;
+            let written =
+                written.ok_or_else(|| changed("nothing says what it holds".to_owned()))?;
+            Some(StateManifest::decode(&written)?)
+        }
+    };
+    let settled = spec.manifest.as_ref();
+    if let (Some(settled), Some(with_state)) = (settled, &with_state)
+        && let Some(difference) = settled.difference(with_state)
+    {
+        let difference = format!("the state is not the one on record for the view: {difference}");
+        return Err(changed(difference));
+    }
+    let Some(kept) = settled.or(with_state.as_ref()) else {
+        return Ok(spec.plan.clone());
+    };
     let plan = kept.adopted(&spec.plan);
     match kept.difference(&StateManifest::of(&plan, &spec.sink)) {
         Some(difference) => Err(changed(difference)),

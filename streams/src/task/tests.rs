@@ -15,13 +15,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
+use super::recovery::manifest_key;
 use crate::job::{JobSpec, Shared};
 use crate::source::SourceOptions;
 use crate::state::{Delta, MemoryStore, ScanOrder, StateRead, StateStore, Tag, Visit};
 use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
-use crate::{Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, SinkSpec, StreamPlan, WatermarkSpec};
+use crate::{
+    Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, SinkSpec, StateManifest,
+    StreamPlan, WatermarkSpec,
+};
 use arrow::datatypes::DataType::{Int64, Utf8View};
 
 /// A store that can fail, and that knows what a crash would leave of it.
@@ -150,6 +154,7 @@ impl Rig {
                 key_format: KeyFormat::Json,
             },
         };
+            manifest: None,
         let environment = Environment {
             log: log.shared(),
             spec: Arc::new(spec),
@@ -902,6 +907,55 @@ async fn another_plan_does_not_take_over_the_state() {
 #[tokio::test]
 async fn large_commits_are_split_and_replayed() {
     let mut rig = Rig::new(delays());
+/// The query of [`delays`], planned with other numbers.
+fn renumbered() -> StreamPlan {
+    let mut plan = delays();
+    for (place, node) in plan.nodes.iter_mut().enumerate() {
+        node.id = OperatorId(40 - place as u16);
+    }
+    plan
+}
+
+#[tokio::test]
+async fn numbers_come_from_the_record_of_the_job_with_state_and_without() {
+    let mut rig = Rig::new(renumbered());
+    let spec = &rig.environment.spec;
+    let settled = StateManifest::of(&delays(), &spec.sink);
+    rig.environment.spec = Arc::new(JobSpec {
+        manifest: Some(settled.clone()),
+        ..(**spec).clone()
+    });
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    let written = rig.disk.0[0].get(&manifest_key()).unwrap().unwrap();
+    assert_eq!(StateManifest::decode(&written).unwrap(), settled);
+    rig.task = None;
+    rig.flight("UA", 9, 2);
+    rig.settle().await.unwrap();
+    assert_eq!(rig.view(), ["10 ~ 2 14 9 1"]);
+}
+
+#[tokio::test]
+async fn a_state_other_than_the_one_on_record_is_refused() {
+    let mut rig = Rig::new(delays());
+    rig.flight("UA", 5, 1);
+    rig.settle().await.unwrap();
+    rig.task = None;
+    let spec = &rig.environment.spec;
+    rig.environment.spec = Arc::new(JobSpec {
+        manifest: Some(StateManifest::of(&renumbered(), &spec.sink)),
+        ..(**spec).clone()
+    });
+    let error = rig.settle().await.unwrap_err();
+    assert!(
+        error.to_string().starts_with(
+            "the view's state was kept by another plan of this query (the state is not the one on record for the view: operator #"
+        ),
+        "{error}"
+    );
+    assert_eq!(error.event(), Event::Died);
+}
+
     rig.environment.source.rows_max = 8192;
     rig.environment.dirty_bytes_max = 64 << 20;
     let title = "t".repeat(500);
