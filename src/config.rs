@@ -18,6 +18,7 @@ use config::{FileFormat, Source, Value, ValueKind};
 use serde::{Deserialize, Serialize};
 
 use crate::listeners::{KAFKA_NAMES, broker_config};
+use crate::memory::{self, Available};
 
 /// Prefix of environment variables; sections are parted by two underscores.
 const ENV_PREFIX: &str = "THALWEG_";
@@ -31,7 +32,9 @@ const SECRET_KEY: &str = "kafka.ssl.keystore.key";
 /// What is shown in its place.
 const SECRET: &str = "********";
 
-const SECTIONS: [&str; 7] = ["kafka", "connect", "http", "sql", "streams", "wasm", "log"];
+const SECTIONS: [&str; 8] = [
+    "memory", "kafka", "connect", "http", "sql", "streams", "wasm", "log",
+];
 
 /// Numbers that must be at least 1.
 const NOT_ZERO: [&str; 6] = [
@@ -51,6 +54,8 @@ pub(crate) struct Settings {
     pub data: PathBuf,
     /// Lets other machines connect where nobody is asked who they are.
     pub insecure_bind: bool,
+    /// The memory of the process.
+    pub memory: MemorySettings,
     /// The Kafka protocol.
     pub kafka: KafkaSettings,
     /// The Connect runtime and its REST interface.
@@ -65,6 +70,14 @@ pub(crate) struct Settings {
     pub wasm: WasmSettings,
     /// What is logged, to standard error.
     pub log: LogSettings,
+}
+
+/// `memory.*`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MemorySettings {
+    /// What the server keeps to: a size (`4GiB`), or `auto`: half of what the machine or the container has.
+    pub limit: String,
 }
 
 /// `kafka.*`
@@ -162,7 +175,7 @@ pub(crate) struct StreamsSettings {
     pub commit_bytes: usize,
     /// Bytes of state that one operator keeps in memory, in front of the disk.
     pub operator_cache_bytes: usize,
-    /// Bytes of the block cache that all jobs share.
+    /// Bytes of the block cache that all jobs share, their write buffers in it.
     pub cache_bytes: usize,
     /// Bytes of a write buffer; a job has at most two.
     pub write_buffer_bytes: usize,
@@ -213,6 +226,7 @@ impl Default for Settings {
         Self {
             data: PathBuf::from("thalweg-data"),
             insecure_bind: false,
+            memory: MemorySettings::default(),
             kafka: KafkaSettings::default(),
             connect: ConnectSettings::default(),
             http: ListenSettings::default(),
@@ -221,6 +235,24 @@ impl Default for Settings {
             wasm: WasmSettings::default(),
             log: LogSettings::default(),
         }
+    }
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self {
+            limit: memory::AUTO.to_owned(),
+        }
+    }
+}
+
+impl MemorySettings {
+    /// What it comes to here, bytes.
+    ///
+    /// # Errors
+    /// A value that is no size.
+    pub(crate) fn limit_bytes(&self) -> Result<u64> {
+        memory::limit_bytes(&self.limit, &Available::here())
     }
 }
 
@@ -454,6 +486,7 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
         );
     }
     broker_config(&settings.kafka, settings.insecure_bind)?;
+    settings.memory.limit_bytes()?;
     for (key, address) in [
         ("connect.listen", settings.connect.listen),
         ("http.listen", settings.http.listen),

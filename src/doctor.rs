@@ -18,6 +18,7 @@ use clap::Args;
 
 use crate::config::ConfigArgs;
 use crate::exit::Failure;
+use crate::memory::{self, Available};
 use crate::shell::hanging;
 use crate::{presence, screen, start};
 
@@ -88,11 +89,16 @@ impl Finding {
 
 /// Runs the command.
 pub(crate) fn run(config: &ConfigArgs, _args: &DoctorArgs) -> Result<()> {
-    let data = config.load()?.settings.data;
+    let settings = config.load()?.settings;
+    let data = settings.data;
     let columns = screen::columns().unwrap_or(usize::MAX);
     let holder = start::runtime()?.block_on(presence::holder(&data));
     let served = holder.map(|holder| holder.http.to_string());
-    let findings = look(&data, served.as_deref())?;
+    let mut findings = look(&data, served.as_deref())?;
+    findings.push(memory_limit(
+        settings.memory.limit_bytes()?,
+        &Available::here(),
+    ));
     screen::line(format!("data folder {}", data.display()))?;
     for finding in &findings {
         screen::line(finding.line(columns))?;
@@ -130,6 +136,20 @@ fn look(data: &Path, served: Option<&str>) -> Result<Vec<Finding>> {
     findings.extend(partitions(&log.join("partitions")));
     findings.extend(leftovers(data));
     Ok(findings)
+}
+
+/// What a server would keep to.
+fn memory_limit(limit_bytes: u64, available: &Available) -> Finding {
+    let limit = memory::size_text(limit_bytes);
+    let there_is = memory::size_text(available.bytes);
+    let source = available.source;
+    if limit_bytes <= available.bytes {
+        let text = format!("memory.limit comes to {limit}, there is {there_is} ({source})");
+        return Finding::new(Grade::Ok, "memory", text);
+    }
+    let text = format!("memory.limit comes to {limit}, and there is only {there_is} ({source})");
+    Finding::new(Grade::Bad, "memory", text)
+        .fix("lower memory.limit, to half of that say, or give the server more")
 }
 
 fn format(log: &Path) -> Finding {
@@ -373,6 +393,27 @@ mod tests {
         let of = findings.iter().filter(|finding| finding.about == about);
         of.map(|finding| (finding.grade, finding.what.clone()))
             .collect()
+    }
+
+    #[test]
+    fn a_limit_of_memory_beyond_what_there_is_is_told() {
+        let available = Available {
+            bytes: 2 << 30,
+            source: "its control group",
+        };
+        let found = memory_limit(1 << 30, &available);
+        assert_eq!(found.grade, Grade::Ok);
+        assert_eq!(
+            found.what,
+            "memory.limit comes to 1.0 GiB, there is 2.0 GiB (its control group)"
+        );
+        let found = memory_limit(3 << 30, &available);
+        assert_eq!(found.grade, Grade::Bad);
+        assert!(
+            found
+                .fix
+                .is_some_and(|fix| fix.starts_with("lower memory.limit"))
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use log_broker::{Broker, GroupPosition};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use streams::Engine;
+use streams::{Engine, MemoryUser};
 
 /// Places of consumer groups on a page; beyond them some are left out.
 const GROUP_POSITIONS_MAX: usize = 10_000;
@@ -56,6 +56,24 @@ const FIGURES: &[(&str, Kind, Option<Unit>, &str)] = &[
         Gauge,
         None,
         "File descriptors that are open",
+    ),
+    (
+        "thalweg_memory_part_bytes",
+        Gauge,
+        Some(Unit::Bytes),
+        "What a user of memory may hold of memory.limit: state, jobs, queries, clients",
+    ),
+    (
+        "thalweg_memory_used_bytes",
+        Gauge,
+        Some(Unit::Bytes),
+        "What state, jobs and queries hold of it, as they count themselves",
+    ),
+    (
+        "thalweg_memory_peak_bytes",
+        Gauge,
+        Some(Unit::Bytes),
+        "The most that they have held since the start",
     ),
     (
         "thalweg_log_connections",
@@ -263,6 +281,7 @@ pub(crate) fn install_recorder() -> PrometheusHandle {
 /// The page, with what is only known when somebody asks.
 pub(crate) fn metrics_page(metrics: &PrometheusHandle, engine: &Engine, broker: &Broker) -> String {
     count_jobs(engine);
+    count_memory(engine);
     metrics.run_upkeep();
     let jobs = engine.jobs();
     let living: HashSet<&str> = jobs.iter().map(|job| job.name()).collect();
@@ -314,6 +333,20 @@ fn head(page: &mut String, name: &str) {
 fn label(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     escaped.replace('\n', "\\n")
+}
+
+/// Who holds how much memory.
+fn count_memory(engine: &Engine) {
+    let memory = engine.memory();
+    for user in MemoryUser::ALL {
+        let label = [("user", user.name())];
+        gauge!("thalweg_memory_part_bytes", &label).set(memory.share(user) as f64);
+        // Requests and answers are counted where they wait, by the log itself.
+        if user != MemoryUser::Clients {
+            gauge!("thalweg_memory_used_bytes", &label).set(memory.used(user) as f64);
+            gauge!("thalweg_memory_peak_bytes", &label).set(memory.peak(user) as f64);
+        }
+    }
 }
 
 /// What the jobs have done.

@@ -18,6 +18,7 @@ mod figures;
 mod group;
 mod health;
 mod listeners;
+mod memory;
 mod place;
 mod presence;
 mod produce;

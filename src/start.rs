@@ -19,7 +19,7 @@ use connect_sandbox::{Sandbox, SandboxConfig};
 use log_api::Log;
 use log_broker::{Broker, BrokerConfig};
 use serde::Serialize;
-use streams::{Engine, EngineConfig};
+use streams::{Engine, EngineConfig, MemoryBudget};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,6 +29,7 @@ use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
 use crate::listeners;
+use crate::memory;
 use crate::presence::{self, Presence};
 use crate::screen;
 
@@ -80,9 +81,10 @@ impl Running {
 
         // First of all, because whoever counts looks the recorder up when it starts.
         let recorder = figures::install_recorder();
-        let broker = open_broker(&settings, broker_config).await?;
+        let budget = memory::budget(settings.memory.limit_bytes()?);
+        let broker = open_broker(&settings, broker_config, &budget).await?;
         let log: Arc<dyn Log> = Arc::new(broker.embedded());
-        let engine = Engine::new(engine_config(&settings), Arc::clone(&log))?;
+        let engine = Engine::with_memory(engine_config(&settings), Arc::clone(&log), budget)?;
         let sandbox = Arc::new(Sandbox::new(sandbox_config(&settings))?);
         let sql = sql::Server::open(
             settings.sql.clone(),
@@ -207,14 +209,24 @@ fn kafka_address(sockets: &[(String, TcpListener)]) -> Result<SocketAddr> {
     Ok(first.local_addr()?)
 }
 
-async fn open_broker(settings: &Settings, config: BrokerConfig) -> Result<Broker> {
+async fn open_broker(
+    settings: &Settings,
+    config: BrokerConfig,
+    budget: &MemoryBudget,
+) -> Result<Broker> {
+    let kafka = &settings.kafka;
+    let (requests, responses) = memory::client_bytes(
+        budget,
+        kafka.queued_request_bytes_max,
+        kafka.response_bytes_max,
+    );
     let config = BrokerConfig {
         data_dir: settings.data.join("log"),
         auto_create_topics: settings.kafka.auto_create_topics,
         num_partitions: settings.kafka.num_partitions,
         request_bytes_max: settings.kafka.request_bytes_max,
-        queued_request_bytes_max: settings.kafka.queued_request_bytes_max,
-        response_bytes_max: settings.kafka.response_bytes_max,
+        queued_request_bytes_max: requests,
+        response_bytes_max: responses,
         connection_idle_max: Duration::from_millis(settings.kafka.connection_idle_ms_max),
         group_initial_rebalance_delay: Duration::from_millis(settings.kafka.rebalance_delay_ms),
         ..config

@@ -12,7 +12,7 @@ pub struct SqlConfig {
     pub rows_max: usize,
     /// Most bytes of rows that one snapshot query answers with.
     pub answer_bytes_max: usize,
-    /// Memory that one snapshot query may use, bytes.
+    /// Memory that one snapshot query may use, bytes; all of them together keep to their part of the process's memory.
     pub memory_bytes_max: usize,
     /// Longest time that a snapshot query may take, ms.
     pub query_timeout_ms: u64,

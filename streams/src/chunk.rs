@@ -59,6 +59,11 @@ impl Chunk {
         self.len() == 0
     }
 
+    /// About how many bytes it holds by itself. What columns point to is shared with other chunks and not in it.
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.len() * self.batch.num_columns() * 16
+    }
+
     /// The sign of row `row`.
     pub fn sign(&self, row: usize) -> i8 {
         self.diff.as_ref().map_or(1, |diff| diff.value(row))

@@ -53,12 +53,12 @@ impl Driver {
     pub fn new(plan: StreamPlan, cache_bytes: usize) -> Result<Self, OperatorError> {
         plan.validate().expect("a plan that runs is valid");
         let store = Arc::new(MemoryStore::new(usize::MAX));
-        let memory = Memory { cache_bytes };
+        let memory = Memory::new(cache_bytes);
         let checks = plan
             .nodes
             .iter()
             .map(|node| Check::new(node.schema.clone()));
-        let graph = Graph::build(&plan, memory);
+        let graph = Graph::build(&plan, &memory);
         let committed = Committed {
             times: BTreeMap::new(),
             checks: checks.collect(),
@@ -184,7 +184,7 @@ impl Driver {
         self.state = State::new(self.store.clone());
         self.effects.take_output();
         self.times = trackers(&self.plan, &self.committed.times);
-        self.graph = Graph::build(&self.plan, self.memory);
+        self.graph = Graph::build(&self.plan, &self.memory);
         self.graph.watch(self.committed.checks.clone());
         self.graph.open(&self.state)
     }

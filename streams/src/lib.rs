@@ -10,9 +10,11 @@ mod decode;
 mod driver;
 mod encode;
 mod engine;
+mod error;
 mod expr;
 mod job;
 mod json;
+mod memory;
 mod operator;
 mod plan;
 mod query;
@@ -48,7 +50,7 @@ pub use encode::{
 pub use engine::{Engine, EngineConfig};
 pub use error::OperatorError;
 pub use expr::{BatchExpr, ColumnExpr, ExprError};
-pub use job::{JobHandle, JobSpec, JobStatus};
+pub use job::JobHandle;
 pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use memory::{MemoryAccount, MemoryBudget, MemoryUser};
 pub use plan::{

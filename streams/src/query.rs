@@ -44,6 +44,15 @@ impl QueryLosses {
     }
 }
 
+/// What a push query may take.
+#[derive(Debug, Clone)]
+pub(crate) struct QueryLimits {
+    pub(crate) source: SourceOptions,
+    pub(crate) cache_bytes: usize,
+    pub(crate) state_bytes: usize,
+    pub(crate) budget: MemoryBudget,
+}
+
 /// Changes of a push query's result, as they happen. Dropping it ends the query.
 ///
 /// A chunk without rows says that [`ChunkStream::losses`] has changed.
@@ -59,9 +68,7 @@ impl ChunkStream {
         log: Arc<dyn Log>,
         plan: StreamPlan,
         from: QueryStart,
-        options: SourceOptions,
-        cache_bytes: usize,
-        state_bytes: usize,
+        limits: QueryLimits,
     ) -> Self {
         let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let failed = sender.clone();
@@ -76,7 +83,7 @@ impl ChunkStream {
                 chunks: &sender,
                 losses: &told,
             };
-            let run = run(log, plan, from, options, cache_bytes, state_bytes, reader);
+            let run = run(log, plan, from, limits, reader);
             let run = std::panic::AssertUnwindSafe(run).catch_unwind();
             match runtime.block_on(run) {
                 Ok(ended) => ended,
@@ -148,19 +155,18 @@ async fn run(
     log: Arc<dyn Log>,
     plan: StreamPlan,
     from: QueryStart,
-    options: SourceOptions,
-    cache_bytes: usize,
-    state_bytes: usize,
+    limits: QueryLimits,
     reader: Reader<'_>,
 ) -> Result<(), EngineError> {
     plan.validate()?;
     let started = Instant::now();
     let now_ms = || i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let store = Arc::new(MemoryStore::new(state_bytes));
+    let store = Arc::new(MemoryStore::new(limits.state_bytes));
+    let mut account = limits.budget.account(MemoryUser::Queries);
     let mut state = State::new(store.clone());
-    let mut graph = Graph::build(&plan, Memory { cache_bytes });
+    let mut graph = Graph::build(&plan, &Memory::new(limits.cache_bytes));
     let mut effects = Effects::counting();
-    let mut inputs = Inputs::open(&log, &plan, &[], from, options)
+    let mut inputs = Inputs::open(&log, &plan, &[], from, limits.source)
         .await
         .map_err(TaskError::from)?;
     graph.open(&state).map_err(TaskError::from)?;
@@ -171,6 +177,8 @@ async fn run(
             .await
             .map_err(TaskError::from)?;
         let is_busy = !batches.is_empty();
+        let room = account.room();
+        effects.set_room(room.saturating_sub(account.bytes()).min(limits.state_bytes));
         for (node, batch) in batches {
             report(&batch, &mut effects);
             undecodable += batch.failures.len() as u64;
@@ -199,6 +207,11 @@ async fn run(
             )?;
         }
         graph.after_commit();
+        let held = store.size_bytes() + graph.size_bytes();
+        if held > room {
+            return Err(StateError::TooLarge { limit_bytes: room }.into());
+        }
+        account.set(held);
         let losses = QueryLosses {
             undecodable,
             failed_rows: effects.failed,

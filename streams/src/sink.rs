@@ -169,8 +169,7 @@ impl Sink {
     /// Takes a chunk of the plan's output.
     pub(crate) fn absorb(&mut self, chunk: Chunk) -> Result<(), OperatorError> {
         let number = self.batches.len();
-        // Buffers are shared with other chunks, so their own sizes would count too much.
-        self.pending_bytes += chunk.len() * chunk.batch.num_columns() * 16;
+        self.pending_bytes += chunk.own_bytes();
         if self.key.is_empty() {
             if chunk.diff.is_some_and(|diff| diff.values().contains(&-1)) {
                 return Err(inconsistent(

@@ -129,9 +129,13 @@ impl Inner {
             let Some(view) = objects.relation(caller) else {
                 continue;
             };
-            let bound = self
+            let mut bound = self
                 .bind_again(&view.identity, &changed)
                 .map_err(|error| refused(format!("view {caller} cannot go on with it: {error}")))?;
+            // What it has kept stays under the numbers that it has.
+            if let (Some(after), Some(before)) = (&mut bound.view, &view.view) {
+                after.manifest.clone_from(&before.manifest);
+            }
             if bound.schema != view.schema {
                 return Err(refused(format!(
                     "with it view {caller} would have other columns"

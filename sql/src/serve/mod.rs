@@ -13,6 +13,7 @@ mod notice;
 mod pull;
 mod push;
 mod queries;
+mod query_memory;
 mod server;
 mod session;
 mod spelling;

@@ -32,13 +32,14 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::stream::{self, StreamExt};
 use log_api::Log;
-use streams::{ScanRange, SourceSpec, ViewSnapshot};
+use streams::{MemoryBudget, ScanRange, SourceSpec, ViewSnapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::answer::Rows;
 use super::notice::Notices;
 use super::queries::{Part, Queries};
+use super::query_memory::QueryMemory;
 use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
@@ -51,6 +52,7 @@ pub(super) struct Pull<'a> {
     pub config: &'a SqlConfig,
     pub log: &'a Arc<dyn Log>,
     pub queries: &'a Queries,
+    pub memory: MemoryBudget,
     pub words: &'a Words,
     pub notices: &'a Notices,
 }
@@ -81,7 +83,8 @@ impl Pull<'_> {
         }
         let plan = bounded(bound.plan, &providers).map_err(fail)?;
         let reader = Arc::new(());
-        let state = query_state(self.library, self.config, Arc::downgrade(&reader));
+        let memory = QueryMemory::new(&self.memory, self.config.memory_bytes_max);
+        let state = query_state(self.library, memory, Arc::downgrade(&reader));
         let state = state.map_err(fail)?;
         let stopping = self.queries.stopping();
         let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
@@ -134,12 +137,12 @@ pub(crate) fn explain_bounded(
 
 fn query_state(
     library: &Library,
-    config: &SqlConfig,
+    memory: QueryMemory,
     reader: Weak<()>,
 ) -> BoundResult<SessionState> {
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(config.memory_bytes_max, 1.0)
+        .with_memory_pool(Arc::new(memory))
         .with_disk_manager_builder(disk)
         .build_arc()?;
     let mut state = SessionStateBuilder::new_from_existing(library.state.clone())

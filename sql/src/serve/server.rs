@@ -413,6 +413,7 @@ impl Inner {
             config: &config,
             log: &self.log,
             queries: &self.queries,
+            memory: self.engine.memory(),
             words: &context.words,
             notices: &notices,
         };
@@ -681,7 +682,7 @@ impl Inner {
             created_ms: record.created,
             references: record.references.clone(),
         };
-        let error = match self.rebind(identity, record.module.as_deref()).await {
+        let error = match self.rebind(identity, &record).await {
             Ok(Some(relation)) => {
                 self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
                 return Some(relation);
@@ -704,7 +705,7 @@ impl Inner {
     async fn rebind(
         &self,
         identity: Identity,
-        module: Option<&str>,
+        record: &CatalogRecord,
     ) -> Result<Option<Arc<Relation>>, Diagnostic> {
         let sql = identity.sql.clone();
         let statements = split_statements(&sql);
@@ -721,13 +722,14 @@ impl Inner {
                 Ok(Some(Arc::new(bound.relation)))
             }
             Statement::CreateView(_) => {
-                let relation = self.bind_again(&identity, &self.objects())?;
-                Ok(Some(Arc::new(relation)))
+                let mut relation = self.bind_again(&identity, &self.objects())?;
                 if let Some(view) = &mut relation.view {
                     view.manifest = settled_state(record)?;
                 }
+                Ok(Some(Arc::new(relation)))
             }
             Statement::CreateFunction(create) => {
+                let module = record.module.as_deref();
                 let module = self.stored_module(&identity.name, module).await?;
                 let function = Arc::new(bind_function(&create, identity, &module)?);
                 self.change_objects(|objects| objects.insert_function(function));
@@ -808,8 +810,6 @@ impl Inner {
     }
 }
 
-/// Where an error of an INSERT stands: at what it quotes, at the row that has too many or too few values, at the table.
-fn place_of_row(
 /// What the job of a view keeps, as its record has it.
 fn settled_state(record: &CatalogRecord) -> Result<Option<StateManifest>, Diagnostic> {
     let state = record.state.as_deref().map(StateManifest::from_text);
@@ -819,6 +819,8 @@ fn settled_state(record: &CatalogRecord) -> Result<Option<StateManifest>, Diagno
     })
 }
 
+/// Where an error of an INSERT stands: at what it quotes, at the row that has too many or too few values, at the table.
+fn place_of_row(
     error: &Diagnostic,
     insert: &Insert,
     context: &StatementContext<'_>,

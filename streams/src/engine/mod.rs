@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use log_api::{AdminError, Log};
+use log_api::Log;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::StreamPlan;
 use crate::encode::{KeyEncoder, KeyEncoderError};
-use crate::job::{JobHandle, JobSpec, Shared, Stores};
-use crate::plan::PlanError;
-use crate::query::ChunkStream;
+use crate::job::{JobHandle, Stores};
+use crate::memory::{MemoryAccount, MemoryBudget, MemoryUser};
+use crate::query::{ChunkStream, QueryLimits};
 use crate::source::SourceOptions;
 use crate::state::{RocksOptions, RocksStore, Snapshots, StateError, StateStore};
 use crate::task::{
@@ -64,7 +64,7 @@ pub struct EngineConfig {
     /// Bytes of state that one operator keeps in memory, in front of the disk; beyond it what was not used lately is
     /// dropped from memory. Since 0.1.
     pub operator_cache_bytes: usize,
-    /// Bytes of the block cache that all jobs share. Since 0.1.
+    /// Bytes of the block cache that all jobs share; their write buffers are in it. Since 0.1.
     pub cache_bytes: usize,
     /// Bytes of a write buffer; a job has at most two. Since 0.1.
     pub write_buffer_bytes: usize,
@@ -90,7 +90,7 @@ impl Default for EngineConfig {
             snapshot_bytes: 64 << 20,
             commit_bytes: 16 << 20,
             operator_cache_bytes: 64 << 20,
-            cache_bytes: 16 << 20,
+            cache_bytes: 256 << 20,
             write_buffer_bytes: 8 << 20,
             query_state_bytes: 256 << 20,
             epoch_rows: 8192,
@@ -204,6 +204,9 @@ struct Inner {
     config: EngineConfig,
     log: Arc<dyn Log>,
     rocks: RocksOptions,
+    budget: MemoryBudget,
+    /// What the stores hold, as it was last looked at.
+    stores: Mutex<MemoryAccount>,
     jobs: Mutex<Vec<JobHandle>>,
     /// Made for the first job.
     pool: Mutex<Option<Arc<Pool>>>,
@@ -219,14 +222,11 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine without jobs. Nothing is read or written before the first one.
+    /// An engine without jobs, and without a limit for all of them together. Nothing is read or written before the first one.
     ///
     /// # Errors
     /// [`EngineError::Config`].
     pub fn new(config: EngineConfig, log: Arc<dyn Log>) -> Result<Self, EngineError> {
-        config.validate()?;
-        let rocks = RocksOptions::new(config.cache_bytes, config.write_buffer_bytes);
-        Ok(Self {
         Self::with_memory(config, log, MemoryBudget::unlimited())
     }
 
@@ -239,10 +239,16 @@ impl Engine {
         log: Arc<dyn Log>,
         budget: MemoryBudget,
     ) -> Result<Self, EngineError> {
+        config.validate()?;
+        let cache_bytes = config.cache_bytes.min(budget.share(MemoryUser::State));
+        let rocks = RocksOptions::new(cache_bytes, config.write_buffer_bytes);
+        Ok(Self {
             inner: Arc::new(Inner {
                 config,
                 log,
                 rocks,
+                stores: Mutex::new(budget.account(MemoryUser::State)),
+                budget,
                 jobs: Mutex::default(),
                 pool: Mutex::default(),
                 wakes: Arc::default(),
@@ -253,6 +259,13 @@ impl Engine {
     /// The config it was made with.
     pub fn config(&self) -> &EngineConfig {
         &self.inner.config
+    }
+
+    /// The memory that it keeps to, with what is used of it now.
+    pub fn memory(&self) -> MemoryBudget {
+        let used = self.inner.rocks.used_bytes();
+        self.inner.stores.lock().set(used);
+        self.inner.budget.clone()
     }
 
     /// Starts a job: makes its topics where they are missing, goes back to its last commit, and runs it from there.
@@ -284,6 +297,8 @@ impl Engine {
             source: self.source_options(),
             shared,
             search: Arc::default(),
+            pace: Arc::default(),
+            budget: self.inner.budget.clone(),
             stop: Arc::default(),
             wakes: Arc::clone(&self.inner.wakes),
             wake: Arc::default(),
@@ -396,9 +411,12 @@ impl Engine {
             Arc::clone(&self.inner.log),
             plan,
             from,
-            self.source_options(),
-            self.inner.config.operator_cache_bytes,
-            self.inner.config.query_state_bytes,
+            QueryLimits {
+                source: self.source_options(),
+                cache_bytes: self.inner.config.operator_cache_bytes,
+                state_bytes: self.inner.config.query_state_bytes,
+                budget: self.inner.budget.clone(),
+            },
         )
     }
 

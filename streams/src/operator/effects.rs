@@ -87,6 +87,10 @@ pub(crate) struct Effects {
     record_bytes: usize,
     output: Vec<Chunk>,
     sent: Vec<Sent>,
+    /// What chunks in `output` and `sent` hold.
+    chunk_bytes: usize,
+    /// How much may wait for a commit; `None`: as much as comes.
+    room_bytes: Option<usize>,
     cancel: Cancel,
 }
 
@@ -121,24 +125,48 @@ impl Effects {
         Ok(())
     }
 
+    /// So many bytes may wait for a commit from now on, on their way to it included.
+    pub(crate) fn set_room(&mut self, bytes: usize) {
+        self.room_bytes = Some(bytes);
+    }
+
+    /// Gives up where what waits here and elsewhere (`bytes`) is more than there is room for.
+    ///
+    /// # Errors
+    /// [`OperatorError::NoRoom`].
+    pub(crate) fn check_room(&self, bytes: usize) -> Result<(), OperatorError> {
+        let bytes = bytes + self.record_bytes + self.chunk_bytes;
+        match self.room_bytes {
+            Some(room) if bytes > room => Err(OperatorError::NoRoom { bytes, room }),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds to the plan's output.
     pub(crate) fn output(&mut self, chunk: Chunk) {
+        self.chunk_bytes += chunk.own_bytes();
         self.output.push(chunk);
     }
 
     /// The plan's output since the last call.
     pub(crate) fn take_output(&mut self) -> Vec<Chunk> {
-        std::mem::take(&mut self.output)
+        let taken = std::mem::take(&mut self.output);
+        self.chunk_bytes -= taken.iter().map(Chunk::own_bytes).sum::<usize>();
+        taken
     }
 
     /// Rows leave for other tokens.
     pub(crate) fn send(&mut self, node: usize, port: usize, chunk: Chunk) {
+        self.chunk_bytes += chunk.own_bytes();
         self.sent.push(Sent { node, port, chunk });
     }
 
     /// What was sent since the last call.
     pub(crate) fn take_sent(&mut self) -> Vec<Sent> {
-        std::mem::take(&mut self.sent)
+        let taken = std::mem::take(&mut self.sent);
+        let bytes = taken.iter().map(|sent| sent.chunk.own_bytes());
+        self.chunk_bytes -= bytes.sum::<usize>();
+        taken
     }
 
     /// The side records since the last call.

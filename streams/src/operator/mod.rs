@@ -34,6 +34,7 @@ mod upsert;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use crate::error::OperatorError;
 pub(crate) use check::Check;
@@ -42,7 +43,7 @@ pub(crate) use late::iso8601;
 
 use crate::plan::{Fragments, Route};
 use crate::sink::Sink;
-use crate::state::{State, StateError};
+use crate::state::State;
 use crate::{Chunk, NodeKind, OperatorId, SourceMode, StreamPlan, Watermark};
 
 /// Rows that an operator emits at once, at most: what a join fans out is cut here.
@@ -60,7 +61,6 @@ pub(crate) struct Context<'a> {
     pub(crate) watermark: Watermark,
 }
 
-/// One operator of a running plan.
 impl Context<'_> {
     /// Gives up where that was asked for, or where what waits for a commit has outgrown its room: called before every chunk.
     fn check(&self) -> Result<(), OperatorError> {
@@ -70,6 +70,7 @@ impl Context<'_> {
     }
 }
 
+/// One operator of a running plan.
 pub(crate) trait Operator: Send {
     /// Reads what it needs before the first chunk.
     fn open(&mut self, _state: &State) -> Result<(), OperatorError> {
@@ -104,6 +105,11 @@ pub(crate) trait Operator: Send {
 
     /// About how many bytes [`Operator::on_commit`] will write.
     fn dirty_bytes(&self) -> usize {
+        0
+    }
+
+    /// About how many bytes it holds in memory.
+    fn size_bytes(&self) -> usize {
         0
     }
 }
@@ -150,7 +156,7 @@ impl Emitter<'_> {
         if chunk.is_empty() {
             return Ok(());
         }
-        context.effects.check_cancelled()?;
+        context.check()?;
         if let Some((check, operator)) = &mut self.check {
             let operator = *operator;
             check
@@ -209,23 +215,41 @@ pub(crate) struct Graph {
     nodes: Vec<Node>,
 }
 
-/// Limits of what operators keep in memory.
-#[derive(Debug, Clone, Copy)]
+/// Limits of what operators keep in memory; clones share them, and they may change.
+#[derive(Debug, Clone)]
 pub(crate) struct Memory {
+    cache_bytes: Arc<AtomicUsize>,
+}
+
+impl Memory {
+    /// One operator keeps so many bytes of state that is also on disk.
+    pub(crate) fn new(cache_bytes: usize) -> Self {
+        Self {
+            cache_bytes: Arc::new(AtomicUsize::new(cache_bytes)),
+        }
+    }
+
     /// Bytes that one operator keeps of state that is also on disk.
-    pub(crate) cache_bytes: usize,
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache_bytes.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is so many.
+    pub(crate) fn set_cache_bytes(&self, cache_bytes: usize) {
+        self.cache_bytes.store(cache_bytes, Ordering::Relaxed);
+    }
 }
 
 impl Graph {
     /// Builds the operators of a plan that was found valid.
-    pub(crate) fn build(plan: &StreamPlan, memory: Memory) -> Self {
+    pub(crate) fn build(plan: &StreamPlan, memory: &Memory) -> Self {
         Self::build_token(plan, memory, &Fragments::of(plan, &[], 1), 0)
     }
 
     /// Builds the operators of one token.
     pub(crate) fn build_token(
         plan: &StreamPlan,
-        memory: Memory,
+        memory: &Memory,
         fragments: &Fragments,
         token: usize,
     ) -> Self {
@@ -449,6 +473,12 @@ impl Graph {
             .iter()
             .map(|node| node.operator.dirty_bytes())
             .sum()
+    }
+
+    /// About how many bytes the operators hold in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let nodes = self.nodes.iter();
+        nodes.map(|node| node.operator.size_bytes()).sum()
     }
 }
 

@@ -34,14 +34,14 @@ impl Script {
 
     pub(super) fn with_cache(plan: StreamPlan, cache_bytes: usize) -> Self {
         let store = Arc::new(MemoryStore::new(usize::MAX));
-        let memory = Memory { cache_bytes };
+        let memory = Memory::new(cache_bytes);
         let checks = plan
             .nodes
             .iter()
             .map(|node| Check::new(node.schema.clone()));
         let mut script = Self {
             state: State::new(store.clone()),
-            graph: Graph::build(&plan, memory),
+            graph: Graph::build(&plan, &memory),
             effects: Effects::recording("errors"),
             checks: checks.collect(),
             plan,
@@ -101,7 +101,7 @@ impl Script {
     /// Forgets everything that is not in the store.
     pub(super) fn restart(&mut self) {
         self.state = State::new(self.store.clone());
-        self.graph = Graph::build(&self.plan, self.memory);
+        self.graph = Graph::build(&self.plan, &self.memory);
         self.graph.watch(self.checks.clone());
         self.graph.open(&self.state).unwrap();
     }

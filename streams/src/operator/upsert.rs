@@ -28,18 +28,18 @@ pub(super) struct Upsert {
     /// Rows that are also in the state: state key → row, `None` = known to be absent.
     cache: HashMap<Vec<u8>, Option<Vec<u8>>, foldhash::fast::RandomState>,
     cache_bytes: usize,
-    cache_bytes_max: usize,
+    memory: Memory,
 }
 
 impl Upsert {
-    pub(super) fn new(id: OperatorId, schema: &SchemaRef, key: &[usize], memory: Memory) -> Self {
+    pub(super) fn new(id: OperatorId, schema: &SchemaRef, key: &[usize], memory: &Memory) -> Self {
         Self {
             id,
             key: key.to_vec(),
             schema: schema.clone(),
             cache: HashMap::default(),
             cache_bytes: 0,
-            cache_bytes_max: memory.cache_bytes,
+            memory: memory.clone(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Upsert {
 
     /// Brings the rows of these keys into the cache.
     fn load(&mut self, keys: &[Vec<u8>], context: &Context<'_>) -> Result<(), StateError> {
-        if self.cache_bytes > self.cache_bytes_max {
+        if self.cache_bytes > self.memory.cache_bytes() {
             self.cache.clear();
             self.cache_bytes = 0;
         }
@@ -157,5 +157,9 @@ impl Operator for Upsert {
             },
             context,
         )
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.cache_bytes
     }
 }

@@ -34,6 +34,11 @@ impl MemoryStore {
             limit_bytes,
         }
     }
+
+    /// Keys and values together, bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.content.read().bytes
+    }
 }
 
 fn scan(

@@ -88,7 +88,7 @@ pub enum StateError {
     },
     /// State in memory outgrew its limit.
     #[error(
-        "the query needs more than {limit_bytes} bytes of state; make it a materialized view or raise streams.query_state_bytes"
+        "the query needs more than {limit_bytes} bytes of state; make it a materialized view, or raise streams.query_state_bytes and memory.limit"
     )]
     TooLarge {
         /// The limit.

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Memory: write buffers are small (most state is a few MiB and idle), and one block cache serves all stores of a
-//! process.
+//! process. Write buffers count as its content, and are to take half of it at most: beyond that who writes much waits for its
+//! own to be on disk. RocksDB itself would have the writer wait for the buffers of others, which may be idle for good.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, LogLevel, Options, ReadOptions,
-    Snapshot, WriteBatch, WriteOptions,
+    Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::{
@@ -30,10 +31,14 @@ use super::{
 /// The layout that this file writes.
 const FORMAT: u32 = 2;
 
+/// What a store's write buffers take, those that are being written to disk included.
+const OWN_BUFFERS: &str = "rocksdb.cur-size-all-mem-tables";
+
 /// What all stores of a process share.
 #[derive(Clone)]
 pub struct RocksOptions {
     cache: Cache,
+    write_buffers: WriteBufferManager,
     write_buffer_bytes: usize,
 }
 
@@ -46,13 +51,31 @@ impl fmt::Debug for RocksOptions {
 }
 
 impl RocksOptions {
-    /// A block cache of `cache_bytes` for all stores together, and write buffers of `write_buffer_bytes`, of which a
-    /// store has at most two.
+    /// A block cache of `cache_bytes` for all stores together, write buffers included, which are of `write_buffer_bytes`; a
+    /// store has at most two of them.
     pub fn new(cache_bytes: usize, write_buffer_bytes: usize) -> Self {
+        let cache = Cache::new_lru_cache(cache_bytes);
+        // Over its limit RocksDB flushes who writes, and lets nobody wait.
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            (cache_bytes / 2).max(1),
+            false,
+            cache.clone(),
+        );
         Self {
-            cache: Cache::new_lru_cache(cache_bytes),
+            cache,
+            write_buffers,
             write_buffer_bytes,
         }
+    }
+
+    /// Whether write buffers take more than they may all together.
+    fn is_over(&self) -> bool {
+        self.write_buffers.get_usage() > self.write_buffers.get_buffer_size()
+    }
+
+    /// What cache and write buffers hold now, bytes.
+    pub fn used_bytes(&self) -> usize {
+        self.cache.get_usage()
     }
 
     fn database(&self) -> Options {
@@ -66,6 +89,7 @@ impl RocksOptions {
         options.create_if_missing(true);
         options.set_block_based_table_factory(&table);
         options.set_write_buffer_size(self.write_buffer_bytes);
+        options.set_write_buffer_manager(&self.write_buffers);
         options.set_max_write_buffer_number(2);
         options.set_arena_block_size(256 << 10);
         options.set_target_file_size_base(16 << 20);
@@ -90,6 +114,7 @@ impl RocksOptions {
 pub struct RocksStore {
     db: Arc<DB>,
     path: PathBuf,
+    options: RocksOptions,
 }
 
 impl fmt::Debug for RocksStore {
@@ -131,6 +156,7 @@ impl RocksStore {
         let store = Self {
             db: Arc::new(db),
             path: path.to_owned(),
+            options: options.clone(),
         };
         match store.get(&meta("format"))? {
             Some(bytes) => {
@@ -165,6 +191,20 @@ impl RocksStore {
     pub fn remove(path: &Path) -> Result<(), StateError> {
         match std::fs::remove_dir_all(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(storage(path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes its buffers to disk where they have a part in it that there are too many.
+    fn make_room(&self) -> Result<(), StateError> {
+        if !self.options.is_over() {
+            return Ok(());
+        }
+        let own = self.db.property_int_value(OWN_BUFFERS);
+        let own = own.map_err(|error| storage(&self.path, error))?;
+        let much = self.options.write_buffer_bytes as u64 / 8;
+        match own {
+            Some(own) if own > much => self.flush(),
             _ => Ok(()),
         }
     }
@@ -308,7 +348,8 @@ impl StateStore for RocksStore {
         let mut value = tag.changelog_offset.to_le_bytes().to_vec();
         value.extend_from_slice(&tag.header);
         batch.put(meta("tag"), value);
-        self.write(batch)
+        self.write(batch)?;
+        self.make_room()
     }
 
     fn snapshot(&self) -> Arc<dyn StateRead> {
@@ -398,6 +439,33 @@ mod tests {
             &mut |name| Arc::new(RocksStore::open(&folder.path().join(name), &options).unwrap()),
             true,
         );
+    }
+
+    #[test]
+    fn many_stores_keep_to_one_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = RocksOptions::new(8 << 20, 8 << 20);
+        let open = |number: i32| {
+            let path = folder.path().join(number.to_string());
+            RocksStore::open(&path, &options).unwrap()
+        };
+        let stores: Vec<RocksStore> = (0..6).map(open).collect();
+        let value = vec![7; 16 << 10];
+        let mut most = 0;
+        for round in 0..300_i64 {
+            for store in &stores {
+                let entries = vec![(round.to_be_bytes().to_vec(), Some(value.clone()))];
+                let tag = Tag {
+                    changelog_offset: round,
+                    header: Vec::new(),
+                };
+                store.apply(&Delta { entries }, &tag).unwrap();
+            }
+            most = most.max(options.used_bytes());
+        }
+        // What is being flushed counts until it is on disk.
+        assert!(most < 16 << 20, "{most} bytes for 28 MiB in 6 stores");
+        assert!(most > 1 << 20, "write buffers are counted: {most}");
     }
 
     #[test]

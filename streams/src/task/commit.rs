@@ -9,7 +9,7 @@
 //! ```
 //!
 //! 1. While rows flow, a commit is due `interval` after the first row since the last one, or at once when the delta
-//!    outgrows `dirty_bytes_max`.
+//!    outgrows `dirty_bytes_max`, or the room in memory.
 //! 2. When the sources have nothing more, a commit is due [`IDLE_MS`] after the first row, but not sooner than
 //!    [`PAUSE_FACTOR`] times what the last commit took: a slow disk is not kept busy by single rows.
 //! 3. Nothing moved: no commit, but for one after [`RECOMMIT_MS`]: offsets of a group expire. Until then the task may rest.
@@ -67,6 +67,8 @@ pub(crate) struct Situation {
     pub(crate) is_idle: bool,
     /// Size of what the next commit writes, about.
     pub(crate) dirty_bytes: usize,
+    /// So much of that there is room for in memory.
+    pub(crate) room_bytes: usize,
 }
 
 /// See the module.
@@ -131,7 +133,7 @@ impl Commit {
                 Decision::Commit
             };
         };
-        let due = if situation.dirty_bytes >= self.dirty_bytes_max {
+        let due = if situation.dirty_bytes >= self.dirty_bytes_max.min(situation.room_bytes) {
             situation.now_ms
         } else if situation.is_idle {
             let soon =
@@ -199,6 +201,7 @@ mod tests {
             now_ms,
             is_idle,
             dirty_bytes: 0,
+            room_bytes: usize::MAX,
         }
     }
 
@@ -248,14 +251,16 @@ mod tests {
     fn at_once_when_memory_fills_up() {
         let mut commit = Commit::new(200, 1000, 0, 0);
         commit.moved(50);
-        assert_eq!(
+        let decide = |dirty_bytes, room_bytes| {
             commit.decide(Situation {
-                now_ms: 51,
-                is_idle: false,
-                dirty_bytes: 1000
-            }),
-            Decision::Commit
-        );
+                dirty_bytes,
+                room_bytes,
+                ..at(51, false)
+            })
+        };
+        assert_eq!(decide(1000, usize::MAX), Decision::Commit);
+        assert_eq!(decide(999, usize::MAX), Decision::Read(199));
+        assert_eq!(decide(500, 500), Decision::Commit);
     }
 
     #[test]

@@ -13,19 +13,19 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::TaskError;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, chunk_of, group_positions, report};
+use super::pace::Pace;
 use super::recovery::{Restore, Restored, check_group, manifest_key, restore, together};
 use super::saving::{Saving, SnapshotOptions};
 use super::search::{BadRow, Search};
 use super::tokens::{Share, Token, Tokens};
-use crate::StreamPlan;
-use crate::job::{JobSpec, Progress, Shared, Stop};
-use crate::operator::{Effects, Graph, Memory, SideRecord};
-use crate::plan::{Fragments, StateManifest};
+use super::{JobSpec, Progress, Shared, Stop, TaskError};
+use crate::memory::{MemoryAccount, MemoryBudget, MemoryUser};
+use crate::operator::{Effects, Graph, Memory, OperatorError, SideRecord};
+use crate::plan::{Fragments, NodeKind, PlanNode, StateManifest, StreamPlan};
 use crate::sink::Sink;
-use crate::source::{SourceBatch, SourceOptions, event_time_text};
+use crate::source::{SourceBatch, SourceOptions, event_time_text, group_of};
 use crate::state::{
     BlockHeader, Delta, ENTRY_BYTES_MAX, SinkPlace, SourcePosition, State, StateStore, Tag,
     encode_blocks,
@@ -44,6 +44,13 @@ const SIDE_BATCH_BYTES: usize = 900 << 10;
 
 /// Where nothing but event time has moved, a commit may wait so long, ms.
 const TIME_COMMIT_MS: i64 = 1_000;
+
+/// What waits for a commit may take this part of a job's memory: a commit makes deltas, blocks and records of it.
+const WAITING_PART: usize = 8;
+/// What operators have at hand of their state may take this part.
+const CACHE_PART: usize = 2;
+/// A row brings forth so much, a little more than it mostly does: so many are taken at a time as there is room for.
+const ROW_BYTES: usize = 256;
 
 /// A job whose turns take so long is not to hold up others meanwhile.
 const SLOW_TURN: Duration = Duration::from_millis(20);
@@ -83,11 +90,6 @@ impl Names {
     }
 }
 
-/// The consumer group of a job.
-pub(crate) fn group_of(job: &str) -> String {
-    format!("thalweg.{job}")
-}
-
 /// What a task needs from around it.
 #[derive(Clone)]
 pub(crate) struct Environment {
@@ -103,6 +105,10 @@ pub(crate) struct Environment {
     pub(crate) shared: Arc<Shared>,
     /// Outlives the tasks that it makes start over.
     pub(crate) search: Arc<Mutex<Search>>,
+    /// So does this.
+    pub(crate) pace: Arc<Mutex<Pace>>,
+    /// The memory of the process.
+    pub(crate) budget: MemoryBudget,
     /// Whether the job is to end.
     pub(crate) stop: Arc<Stop>,
     /// Who else is woken by what this job does.
@@ -152,6 +158,9 @@ pub(crate) struct Task {
     transaction: Box<dyn Transaction>,
     inputs: Inputs,
     tokens: Tokens,
+    /// What it holds of the memory of jobs, and what its operators may.
+    account: MemoryAccount,
+    memory: Memory,
     commit: Commit,
     /// What the last commit said.
     committed: BlockHeader,
@@ -222,6 +231,13 @@ impl Environment {
         })
     }
 
+    /// How many rows a source gives at a time.
+    fn rows_max(&self) -> usize {
+        let narrowed = [self.search.lock().step_rows(), self.pace.lock().rows()];
+        let narrowed = narrowed.into_iter().flatten();
+        narrowed.fold(self.source.rows_max, usize::min)
+    }
+
     async fn ensure(&self, topic: NewTopic) -> Result<(), AdminError> {
         let admin = self.log.admin();
         if admin.describe_topic(&topic.name).await?.is_some() {
@@ -279,11 +295,7 @@ impl Task {
             environment.source,
         )
         .await?;
-        {
-            let search = environment.search.lock();
-            inputs.skip(search.found());
-            inputs.limit_rows(search.step_rows().unwrap_or(environment.source.rows_max));
-        }
+        inputs.skip(environment.search.lock().found());
         let counted = match stores.first() {
             Some(first) => first.get(&tally_key())?,
             None => None,
@@ -291,7 +303,9 @@ impl Task {
         let counted = counted.and_then(|bytes| Tally::decode(&bytes));
         let counted = counted.unwrap_or_default();
         let (sink, place) = Self::find_sink(&environment, &restored).await?;
-        let tokens = Self::open_tokens(&environment, plan, stores.clone(), &sink, alive.clone())?;
+        let memory = Memory::new(0);
+        let open = (stores.clone(), &memory);
+        let tokens = Self::open_tokens(&environment, plan, open, &sink, alive.clone())?;
         // Partitions that are new start where the source found their beginning.
         let committed = BlockHeader {
             sink: place,
@@ -301,6 +315,8 @@ impl Task {
             transaction,
             inputs,
             tokens,
+            account: environment.budget.account(MemoryUser::Jobs),
+            memory,
             commit: Commit::new(
                 i64::try_from(environment.commit_interval.as_millis()).unwrap_or(i64::MAX),
                 environment.dirty_bytes_max,
@@ -327,8 +343,10 @@ impl Task {
             alive,
             environment,
         };
+        task.make_room();
         let reached = task.inputs.watermarks(now_ms);
-        task.end_epoch(reached).await?;
+        let ended = task.end_epoch(reached).await;
+        ended.map_err(|error| task.outgrown(error))?;
         task.committed_time = task.tokens.watermark();
         let name = &task.environment.spec.name;
         task.environment.wakes.reads(name, task.inputs.topics());
@@ -352,15 +370,12 @@ impl Task {
     fn open_tokens(
         environment: &Environment,
         plan: &StreamPlan,
-        stores: Vec<Arc<dyn StateStore>>,
+        (stores, memory): (Vec<Arc<dyn StateStore>>, &Memory),
         output: &Output,
         alive: Alive,
     ) -> Result<Tokens, TaskError> {
         let spec = &environment.spec;
         let fragments = Arc::new(Fragments::of(plan, &spec.sink.key, stores.len()));
-        let memory = Memory {
-            cache_bytes: environment.cache_bytes / stores.len().max(1),
-        };
         let mut tokens = Vec::with_capacity(stores.len());
         for (number, store) in stores.into_iter().enumerate() {
             let state = State::new(store);
@@ -425,11 +440,14 @@ impl Task {
             let rows = batches.iter().map(|(_, batch)| batch.origin.rows.len());
             self.environment.shared.works_on(rows.sum::<usize>() as u64);
         }
-        self.process(batches).await?;
+        let processed = self.process(batches).await;
+        processed.map_err(|error| self.outgrown(error))?;
         if !is_busy {
             // Event time may flow on with the clock, and close windows.
-            self.tell_time(now_ms).await?;
+            let told = self.tell_time(now_ms).await;
+            told.map_err(|error| self.outgrown(error))?;
         }
+        self.account.set(self.tokens.size_bytes());
         // Event time alone may flow with the clock, which is no reason to commit all the time.
         let time_moved = self.tokens.watermark() != self.committed_time
             && now_ms.saturating_sub(self.committed_ms) >= TIME_COMMIT_MS;
@@ -443,6 +461,7 @@ impl Task {
             now_ms,
             is_idle,
             dirty_bytes: self.tokens.dirty_bytes(),
+            room_bytes: self.room() / 2,
         };
         let decision = match self.commit.decide(situation) {
             _ if is_searching && is_busy => Decision::Commit,
@@ -584,7 +603,8 @@ impl Task {
         let started = Instant::now();
         let number = self.commit.begin(now_ms);
         let reached = self.inputs.watermarks(now_ms);
-        self.end_epoch(reached).await?;
+        let ended = self.end_epoch(reached).await;
+        ended.map_err(|error| self.outgrown(error))?;
         if let Some(manifest) = self.unwritten_manifest.take() {
             for token in self.tokens.iter_mut() {
                 token.state.put(manifest_key(), manifest.clone());
@@ -601,6 +621,10 @@ impl Task {
         let deltas: Vec<Delta> = tokens.map(|token| token.state.take()).collect();
         let rows = self.inputs.rows() - self.rows_committed;
         self.check_sizes(&deltas, rows)?;
+        let delta_bytes: usize = deltas.iter().map(Delta::size_bytes).sum();
+        // The delta, and the blocks and records that are made of it.
+        let held = self.tokens.size_bytes() + 3 * delta_bytes;
+        self.account.set(held);
         let header = BlockHeader {
             sink: self.committed.sink,
             sources: self.inputs.positions(),
@@ -658,16 +682,22 @@ impl Task {
         self.rows_committed += rows;
         self.tallied = tally;
         self.follow_search(rows);
+        self.environment.pace.lock().committed();
+        self.make_room();
         self.tokens.after_commit();
+        self.account.set(self.tokens.size_bytes());
         self.environment
             .shared
             .committed(self.commit_info(), self.progress(), started.elapsed());
         self.environment
             .wakes
             .committed(&self.environment.spec.name);
-        let bytes = deltas.iter().map(Delta::size_bytes).sum::<usize>() as u64;
-        self.saving
-            .committed(bytes, self.tokens.stores(), &offsets, &self.alive);
+        self.saving.committed(
+            delta_bytes as u64,
+            self.tokens.stores(),
+            &offsets,
+            &self.alive,
+        );
         self.trim().await;
         Ok(())
     }
@@ -719,9 +749,45 @@ impl Task {
         let mut search = self.environment.search.lock();
         if search.step_rows().is_some() {
             search.committed(rows);
-            if search.step_rows().is_none() {
-                self.inputs.limit_rows(self.environment.source.rows_max);
-            }
+        }
+    }
+
+    /// Tells operators and sources how much memory they may take from now on: others have come or gone.
+    fn make_room(&mut self) {
+        let keeps_state = |node: &&PlanNode| {
+            !matches!(
+                node.kind,
+                NodeKind::Filter(_) | NodeKind::Union | NodeKind::Expand(_)
+            )
+        };
+        let nodes = &self.environment.spec.plan.nodes;
+        let operators = nodes.iter().filter(keeps_state).count() * self.tokens.count();
+        let each = self.account.room() / CACHE_PART / operators.max(1);
+        let most = self.environment.cache_bytes / self.tokens.count().max(1);
+        self.memory.set_cache_bytes(each.min(most));
+        self.tokens.set_room(self.room());
+        let rows_max = (self.room() / ROW_BYTES).min(self.environment.rows_max());
+        self.inputs.limit_rows(rows_max);
+    }
+
+    /// How much may wait for a commit.
+    fn room(&self) -> usize {
+        match self.environment.pace.lock().is_lifted() {
+            true => self.account.room(),
+            false => self.account.room() / WAITING_PART,
+        }
+    }
+
+    /// What an error means: where rows have brought forth too much, fewer are taken by the next attempt.
+    fn outgrown(&self, error: TaskError) -> TaskError {
+        let TaskError::Operator(OperatorError::NoRoom { room, .. }) = error else {
+            return error;
+        };
+        let rows = self.inputs.rows() - self.rows_committed;
+        TaskError::NoRoom {
+            rows,
+            room,
+            may_pass: self.environment.pace.lock().outgrown(rows),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | after the transaction, before the store | the store fails; or the task is dropped, and the store with it |
 //! | after both | the store comes back as an older flush left it, empty, or from a future that the log has lost |
 
+mod room;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::*;
 use super::recovery::manifest_key;
-use crate::job::{JobSpec, Shared};
+use super::*;
+use crate::memory::MemoryBudget;
 use crate::source::SourceOptions;
-use crate::state::{Delta, MemoryStore, ScanOrder, StateRead, StateStore, Tag, Visit};
+use crate::state::{Delta, MemoryStore, ScanOrder, StateError, StateRead, StateStore, Tag, Visit};
 use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
@@ -153,8 +154,8 @@ impl Rig {
                 hidden: 0,
                 key_format: KeyFormat::Json,
             },
-        };
             manifest: None,
+        };
         let environment = Environment {
             log: log.shared(),
             spec: Arc::new(spec),
@@ -169,6 +170,8 @@ impl Rig {
             },
             shared: Arc::new(Shared::new("delays")),
             search: Arc::default(),
+            pace: Arc::default(),
+            budget: MemoryBudget::unlimited(),
             stop: Arc::default(),
             wakes: Arc::default(),
             wake: Arc::default(),
@@ -904,9 +907,6 @@ async fn another_plan_does_not_take_over_the_state() {
     assert!(matches!(error, TaskError::PlanChanged { .. }), "{error}");
 }
 
-#[tokio::test]
-async fn large_commits_are_split_and_replayed() {
-    let mut rig = Rig::new(delays());
 /// The query of [`delays`], planned with other numbers.
 fn renumbered() -> StreamPlan {
     let mut plan = delays();
@@ -956,6 +956,9 @@ async fn a_state_other_than_the_one_on_record_is_refused() {
     assert_eq!(error.event(), Event::Died);
 }
 
+#[tokio::test]
+async fn large_commits_are_split_and_replayed() {
+    let mut rig = Rig::new(delays());
     rig.environment.source.rows_max = 8192;
     rig.environment.dirty_bytes_max = 64 << 20;
     let title = "t".repeat(500);

@@ -146,6 +146,14 @@ impl Token {
             + self.graph.dirty_bytes()
     }
 
+    /// About how many bytes it holds in memory.
+    fn size_bytes(&self) -> usize {
+        self.state.dirty_bytes()
+            + self.sink.pending_bytes()
+            + self.effects.record_bytes()
+            + self.graph.size_bytes()
+    }
+
     fn has_work(&self) -> bool {
         self.sink.has_pending()
             || self.state.dirty_bytes() > 0
@@ -320,6 +328,18 @@ impl Tokens {
     /// About how many bytes the next commit writes.
     pub(super) fn dirty_bytes(&self) -> usize {
         self.iter().map(Token::dirty_bytes).sum()
+    }
+
+    /// About how many bytes they hold in memory, between turns.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.iter().map(Token::size_bytes).sum()
+    }
+
+    /// So many bytes may wait for a commit from now on.
+    pub(super) fn set_room(&mut self, bytes: usize) {
+        let each = bytes / self.tokens.len().max(1);
+        self.iter_mut()
+            .for_each(|token| token.effects.set_room(each));
     }
 
     /// Whether there is something for a commit.

@@ -73,7 +73,8 @@ impl Aggregate {
     pub(super) fn shrink(&mut self) {
         let count = self.groups.table.len();
         let bytes = self.groups.size_bytes();
-        let over = bytes > self.memory.cache_bytes;
+        let cache_bytes = self.memory.cache_bytes();
+        let over = bytes > cache_bytes;
         if self.is_global() || !(over || self.gone * 4 > count.max(64)) {
             self.end_commit();
             return;
@@ -85,10 +86,10 @@ impl Aggregate {
                     && self.groups.rows[group as usize] > 0
             })
             .collect();
-        if over && kept.len() * bytes_each > self.memory.cache_bytes {
+        if over && kept.len() * bytes_each > cache_bytes {
             let is_hot = |group: u32| self.groups.flags[group as usize] & TOUCHED != 0;
             let hot = kept.iter().filter(|&&group| is_hot(group)).count();
-            let hot_fits = hot * bytes_each <= self.memory.cache_bytes / 2;
+            let hot_fits = hot * bytes_each <= cache_bytes / 2;
             let (staying, leaving): (Vec<u32>, Vec<u32>) = kept
                 .into_iter()
                 .partition(|&group| hot_fits && is_hot(group));

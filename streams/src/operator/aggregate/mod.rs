@@ -88,7 +88,7 @@ impl Aggregate {
         schema: &SchemaRef,
         append_only: bool,
         closing: Closing,
-        memory: Memory,
+        memory: &Memory,
     ) -> Self {
         let keeps_values = |call: &AggregateCall| {
             let bound = BoundCall::of(call, input, append_only);
@@ -107,7 +107,7 @@ impl Aggregate {
                 drops_state: closing.drops_state && spec.window_end.is_some(),
                 ..closing
             },
-            memory,
+            memory: memory.clone(),
             state_below: spec.aggregates.iter().any(keeps_values),
             groups: Groups::none(),
             changed: Vec::new(),
@@ -307,5 +307,9 @@ impl Operator for Aggregate {
 
     fn dirty_bytes(&self) -> usize {
         (self.changed.len() + self.unsaved.len()) * (64 + 16 * self.calls.len())
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.groups.size_bytes()
     }
 }

@@ -65,7 +65,7 @@ impl Join {
         schemas: [&SchemaRef; 2],
         append_only: [bool; 2],
         schema: &SchemaRef,
-        memory: Memory,
+        memory: &Memory,
     ) -> Self {
         let side = |number: usize, keys: &[usize]| {
             let time = spec.range.as_ref();
@@ -79,7 +79,7 @@ impl Join {
                 append_only: append_only[number],
                 degrees: spec.counts_matches(number),
             };
-            Side::new(number as u8, id, spec, memory.cache_bytes / 2)
+            Side::new(number as u8, id, spec, memory)
         };
         let fields = schemas.iter().flat_map(|schema| schema.fields()).cloned();
         Self {
@@ -256,5 +256,9 @@ impl Operator for Join {
 
     fn dirty_bytes(&self) -> usize {
         self.sides.iter().map(Side::dirty_bytes).sum()
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.sides.iter().map(Side::size_bytes).sum()
     }
 }

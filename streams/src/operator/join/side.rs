@@ -26,7 +26,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashTable;
 
-use super::super::OperatorError;
+use super::super::{Memory, OperatorError};
 use super::bucket::{Kept, Rows, row_bytes};
 use super::keyed::{KeyColumns, Keyed};
 use crate::OperatorId;
@@ -71,7 +71,7 @@ pub(super) struct Side {
     dirty_bytes: usize,
     hand: usize,
     bytes: usize,
-    bytes_max: usize,
+    memory: Memory,
 }
 
 struct Slot {
@@ -123,7 +123,7 @@ struct Numbers {
 }
 
 impl Side {
-    pub(super) fn new(number: u8, operator: OperatorId, spec: SideSpec, bytes_max: usize) -> Self {
+    pub(super) fn new(number: u8, operator: OperatorId, spec: SideSpec, memory: &Memory) -> Self {
         let types = spec.keys.columns.iter();
         let physicals =
             types.filter_map(|&column| Physical::of(spec.schema.field(column).data_type()));
@@ -142,8 +142,13 @@ impl Side {
             dirty_bytes: 0,
             hand: 0,
             bytes: 0,
-            bytes_max,
+            memory: memory.clone(),
         }
+    }
+
+    /// Two sides share what an operator may have.
+    fn bytes_max(&self) -> usize {
+        self.memory.cache_bytes() / 2
     }
 
     fn whole_key(&self, name: &str) -> Vec<u8> {
@@ -289,8 +294,8 @@ impl Side {
             .map(|(prefix, _)| prefix.as_slice())
             .collect();
         let (append_only, degrees) = (self.spec.append_only, self.spec.degrees);
-        let one_max = self.bytes_max / 4;
-        let mut room = (2 * self.bytes_max).saturating_sub(self.bytes);
+        let one_max = self.bytes_max() / 4;
+        let mut room = (2 * self.bytes_max()).saturating_sub(self.bytes);
         let mut read: Vec<(Rows, usize, bool)> = Vec::new();
         read.resize_with(missing.len(), || (Rows::new(), 0, false));
         let mut failed = None;
@@ -533,7 +538,7 @@ impl Side {
         }
         self.grow(number, bytes);
         self.mark_dirty(number, bytes);
-        if self.slots[number as usize].bytes > self.bytes_max / 4 {
+        if self.slots[number as usize].bytes > self.bytes_max() / 4 {
             self.make_large(state, number);
         }
     }
@@ -601,6 +606,11 @@ impl Side {
         self.dirty_bytes
     }
 
+    /// About how many bytes are in memory.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Writes what the state lacks. `is_read`: some of it will be read before the commit is done.
     pub(super) fn commit(&mut self, state: &mut State, is_read: bool) {
         self.dirty_bytes = 0;
@@ -625,9 +635,10 @@ impl Side {
 
     /// Forgets keys that nobody has asked for lately, until memory is below its limit.
     pub(super) fn trim(&mut self) {
+        let bytes_max = self.bytes_max();
         // Each slot is passed twice at most: once its mark goes, then itself. Where little is clean, not all in one go.
         for _ in 0..(2 * self.slots.len()).min(TRIMMED_MAX) {
-            if self.bytes <= self.bytes_max {
+            if self.bytes <= bytes_max {
                 return;
             }
             self.hand = (self.hand + 1) % self.slots.len();

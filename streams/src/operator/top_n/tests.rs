@@ -54,7 +54,7 @@ struct Run {
 impl Run {
     fn of(plan: StreamPlan) -> Self {
         Self {
-            graph: Graph::build(&plan, Memory { cache_bytes: 0 }),
+            graph: Graph::build(&plan, &Memory::new(0)),
             plan,
             state: State::new(Arc::new(MemoryStore::new(usize::MAX))),
             effects: Effects::counting(),
