@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 2013-01-01T10:00:00[.f…][Z | ±HH[:MM]]      'T' or ' ' between, seconds may be missing, a bare date is midnight
+//! 2013-01-01[Z], 10:00[:00[.f…]][Z]            a date, a time of day; with Z as Debezium writes them in ISO 8601
 //! ```
 //!
 //! Invariants:
@@ -15,11 +16,17 @@ const DAY_US: i64 = 86_400 * SECOND_US;
 /// Days since 1970-01-01 of a date `YYYY-MM-DD`.
 pub(super) fn date(text: &[u8]) -> Option<i32> {
     let (days, rest) = leading_date(text)?;
-    if rest.is_empty() {
+    if matches!(rest, [] | [b'Z']) {
         i32::try_from(days).ok()
     } else {
         None
     }
+}
+
+/// A number of days since 1970-01-01 that is a date of the years 1 to 9999: others count something else.
+pub(super) fn date_of_days(days: i64) -> Option<i32> {
+    let days = i32::try_from(days).ok()?;
+    (-719_162..=2_932_896).contains(&days).then_some(days)
 }
 
 /// Microseconds since 1970-01-01T00:00:00.
@@ -40,7 +47,7 @@ pub(super) fn timestamp(text: &[u8]) -> Option<i64> {
 /// Microseconds since midnight of a time `HH:MM[:SS[.f…]]`; 24:00 is the end of the day.
 pub(super) fn time_of_day(text: &[u8]) -> Option<i64> {
     let (clock, rest) = leading_clock(text)?;
-    (rest.is_empty() && clock <= DAY_US).then_some(clock)
+    (matches!(rest, [] | [b'Z']) && clock <= DAY_US).then_some(clock)
 }
 
 /// Microseconds since midnight of the time in front, and what follows it.
@@ -215,6 +222,14 @@ mod tests {
         assert_eq!(timestamp(b"2000-02-29"), Some(951_782_400_000_000));
         assert_eq!(date(b"2000-02-29"), Some(11_016));
         assert_eq!(date(b"2000-02-29T00:00:00"), None);
+        assert_eq!(date(b"2000-02-29Z"), Some(11_016));
+        assert_eq!(date(b"2000-02-29z"), None);
+        assert_eq!(time_of_day(b"10:00:00.5Z"), Some(36_000_500_000));
+        assert_eq!(date_of_days(11_016), Some(11_016));
+        assert_eq!(
+            (date_of_days(-719_163), date_of_days(2_932_897)),
+            (None, None)
+        );
     }
 
     #[test]

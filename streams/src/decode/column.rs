@@ -318,6 +318,12 @@ impl Column {
                     calendar::date(text).ok_or_else(|| Fault::not_a_date(start))
                 })?;
             }
+            // As Connect and Debezium write dates.
+            Self::Date(values) if is_number => {
+                let days = number::integer(cursor)?;
+                let date = calendar::date_of_days(days);
+                values[row] = date.ok_or_else(|| Fault::does_not_fit(start))?;
+            }
             Self::Time(values) if first == b'"' => {
                 values[row] = quoted(cursor, |text| {
                     calendar::time_of_day(text).ok_or_else(|| Fault::not_a_clock(start))

@@ -9,15 +9,34 @@
 //! op m       a message: nothing                           op t    undecodable: no key tells which rows go
 //! ```
 //!
+//! A large value that did not change is not in the record: the connector writes a text that stands for it. A row with it in
+//! a column that is read is undecodable, because that text would take the place of the value.
+//!
 //! The record key has the key columns, itself perhaps with a schema around it. Follows
 //! <https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-events>.
+
+use memchr::memmem;
 
 use super::Part;
 use super::column::TextPlace;
 use super::cursor::Cursor;
 use super::fault::Fault;
-use super::layout::Layout;
+use super::layout::{Layout, Target};
 use super::value::{Failed, Rows, ValueDecoder};
+
+/// What stands for a value that the connector does not have, as a whole value of JSON (in the text of another value its
+/// quotes are escaped), in base64, and as a list of numbers.
+const UNAVAILABLE: [&[u8]; 3] = [
+    br#""__debezium_unavailable_value""#,
+    br#""X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==""#,
+    b"[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]",
+];
+
+/// Whether there is a value in the text that the connector does not have.
+fn has_unavailable(text: &[u8]) -> bool {
+    let mut spellings = UNAVAILABLE.iter();
+    spellings.any(|spelling| memmem::find(text, spelling).is_some())
+}
 
 /// Reads envelopes.
 #[derive(Debug)]
@@ -73,6 +92,9 @@ impl ValueDecoder for DebeziumDecoder {
                     )));
                 };
                 cursor.at = after;
+                if has_unavailable(value) {
+                    self.check_available(cursor).map_err(wrong)?;
+                }
                 let read = rows.object(&mut self.row, &mut cursor, place);
                 read.map_err(wrong)?;
                 rows.keep()?;
@@ -103,6 +125,34 @@ impl ValueDecoder for DebeziumDecoder {
 }
 
 impl DebeziumDecoder {
+    /// That every column that is read has a value in the row that begins here.
+    #[cold]
+    fn check_available(&mut self, mut cursor: Cursor<'_>) -> Result<(), Fault> {
+        let mut step = 0;
+        if !cursor.take(b'{') {
+            return Ok(());
+        }
+        cursor.skip_space();
+        while cursor.peek() != b'}' {
+            let target = self.row.next(&mut cursor, &mut step)?;
+            let start = cursor.at;
+            cursor.skip_value()?;
+            if target != Target::Skip && has_unavailable(&cursor.bytes[start..cursor.at]) {
+                return Err(Fault::says(
+                    start,
+                    "a large value did not change, and the connector did not get it: ALTER TABLE … REPLICA IDENTITY FULL \
+                     where the table is",
+                ));
+            }
+            cursor.skip_space();
+            if !cursor.take(b',') {
+                break;
+            }
+            cursor.skip_space();
+        }
+        Ok(())
+    }
+
     /// Deletes the row of the key that an updated row had before, if it is another one.
     fn old_key(&mut self, cursor: &mut Cursor<'_>, rows: &mut Rows<'_>) -> Result<(), Failed> {
         let read = rows.object(&mut self.key, cursor, TextPlace::Copied);

@@ -378,6 +378,14 @@ fn times() {
                 r#"column "at" is TIMESTAMP, "yesterday" is not an ISO 8601 time like "2013-01-01T10:00:00""#,
             ),
             (
+                r#"{"day":15706}"#,
+                r#"{"at":null,"z":null,"day":"2013-01-01"}"#,
+            ),
+            (
+                r#"{"day":1357034400}"#,
+                r#"column "day" is DATE, the number 1357034400 does not fit"#,
+            ),
+            (
                 r#"{"day":"2013-02-30"}"#,
                 r#"column "day" is DATE, "2013-02-30" is not an ISO 8601 date like "2013-01-01""#,
             ),

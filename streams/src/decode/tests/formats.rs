@@ -99,11 +99,25 @@ fn envelopes_become_changes_of_their_rows() {
             r#"column "code": the value has "AA", the record key something else; both must agree"#,
         ),
         (
+            r#"{"op":"u","before":null,"after":{"code":"UA","name":"__debezium_unavailable_value","size":1}}"#,
+            "a large value did not change, and the connector did not get it: ALTER TABLE … REPLICA IDENTITY FULL where the \
+             table is (byte 48 of the value)",
+        ),
+        (
             r#"{"op":"u","after":{"code":"UA","name":"x"},"before":{"code":7}}"#,
             r#"column "code" is TEXT, found the number 7"#,
         ),
     ] {
         assert_eq!(changes(&mut decoder, Some(key), Some(value)), [reason]);
+    }
+    // What nobody reads may be unavailable, and a text may speak of it.
+    for after in [
+        r#"{"code":"UA","name":"United","size":3,"note":"__debezium_unavailable_value"}"#,
+        r#"{"note":["__debezium_unavailable_value"],"code":"UA","name":"United","size":3}"#,
+    ] {
+        let value = format!(r#"{{"op":"u","before":null,"after":{after}}}"#);
+        let found = changes(&mut decoder, Some(key), Some(&value));
+        assert_eq!(found, [format!("+ {row}")], "{after}");
     }
     let no_key = changes(&mut decoder, None, Some(&delete));
     assert_eq!(
