@@ -107,6 +107,7 @@ async fn everything() {
     codes_of_triggers_and_generated_columns(&server).await;
     events_of_debezium(&server).await;
     rows_that_move(&server).await;
+    tables_that_are_truncated(&server).await;
     fields_that_become_columns(&server).await;
     rows_of_nulls(&server).await;
     other_lives_of_a_topic(&server).await;
@@ -116,6 +117,49 @@ async fn everything() {
     passwords(&server).await;
     large_batches(&server).await;
     the_server_goes_away(&server).await;
+}
+
+async fn tables_that_are_truncated(server: &Postgres) {
+    let put_row = |id: i32, n: i32| {
+        let value =
+            format!(r#"{{"before":null,"after":{{"id":{id},"n":{n}}},"source":{{}},"op":"c"}}"#);
+        (format!(r#"{{"id":{id}}}"#), value)
+    };
+    let event = r#"{"before":null,"after":null,"source":{},"op":"t"}"#;
+    let truncated = ("null".to_owned(), event.to_owned());
+    let rows = [
+        truncated.clone(),
+        put_row(1, 1),
+        put_row(2, 2),
+        truncated,
+        put_row(2, 3),
+        put_row(3, 4),
+    ];
+    let rows: Vec<(&str, &str)> = (rows.iter().map(|(key, value)| (&**key, &**value))).collect();
+    for (connector, topic, more, expected) in [
+        (
+            "trunc",
+            "emptied",
+            &[("truncate.enabled", "true")] as &[_],
+            "2|3\n3|4",
+        ),
+        ("kept", "kept", &[], "1|1\n2|3\n3|4"),
+    ] {
+        let context = context(server, connector, more);
+        let mut task = open(&context, topic).await;
+        // A part that is refused is found on both sides of the event.
+        let mut all = rows.clone();
+        all.push(("{\"id\":null}", all[1].1));
+        let report = task.put(&batch(topic, 0, &all)).await.unwrap();
+        assert!(
+            matches!(report, PutReport::Rejected(rows) if rows.len() == 1 && rows[0].index == 6)
+        );
+        put(&mut task, &batch(topic, 0, &rows)).await;
+        let client = server.client().await;
+        let sql = format!("SELECT string_agg(id || '|' || n, E'\\n' ORDER BY id) FROM {topic}");
+        let found: String = client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(found, expected, "{topic}");
+    }
 }
 
 async fn upserts_and_deletes(server: &Postgres) {

@@ -272,6 +272,27 @@ async fn write(
     config: &SinkConfig,
     rows: &[(usize, Row)],
 ) -> Result<(), Failure> {
+    // An emptied table ends a part: what comes behind is there again.
+    for part in rows.split_inclusive(|(_, row)| row.truncates) {
+        match part.split_last() {
+            Some(((_, last), before)) if last.truncates => {
+                write_rows(session, config, before).await?;
+                if session.tables.contains_key(&last.table) {
+                    run(session, &format!("TRUNCATE TABLE {}", last.table.quoted())).await?;
+                }
+            }
+            _ => write_rows(session, config, part).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes rows none of which stands for a whole table.
+async fn write_rows(
+    session: &mut Session,
+    config: &SinkConfig,
+    rows: &[(usize, Row)],
+) -> Result<(), Failure> {
     if config.insert_mode == InsertMode::Insert {
         return run_steps(session, config, in_order(rows)).await;
     }

@@ -63,6 +63,7 @@ pub(super) struct SinkConfig {
     pub(super) key_mode: KeyMode,
     pub(super) key_fields: Vec<String>,
     pub(super) delete_enabled: bool,
+    pub(super) truncate_enabled: bool,
     pub(super) evolve: bool,
     pub(super) table_format: TableFormat,
     pub(super) fields: FieldLists,
@@ -113,6 +114,16 @@ pub(super) fn def() -> ConfigDef {
                  such records are passed over.",
             )
             .importance(Importance::Medium),
+        )
+        .with(
+            ConfigKey::optional(
+                "truncate.enabled",
+                ConfigType::Boolean,
+                Some("false"),
+                "An event that its table was truncated empties the table here. It stands in order among the changes where the \
+                 topic has one partition.",
+            )
+            .importance(Importance::Low),
         )
         .with(
             ConfigKey::optional(
@@ -271,6 +282,7 @@ impl SinkConfig {
             key_mode,
             key_fields,
             delete_enabled,
+            truncate_enabled: config.boolean("truncate.enabled"),
             evolve,
             table_format,
             fields: FieldLists {

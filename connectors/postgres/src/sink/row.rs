@@ -26,6 +26,8 @@ pub(super) struct Row {
     pub(super) columns: Option<Vec<(String, Cell)>>,
     /// The key under which a deleted row goes on.
     pub(super) moved_to: Option<Vec<(String, Cell)>>,
+    /// All rows of the table go, and this is none.
+    pub(super) truncates: bool,
 }
 
 /// A table's name, in parts that are not quoted yet.
@@ -188,9 +190,19 @@ impl Row {
                     key,
                     columns: None,
                     moved_to,
+                    truncates: false,
                 }));
             }
-            Change::Delete | Change::Nothing => return Ok(None),
+            Change::Truncate if config.truncate_enabled => {
+                return Ok(Some(Self {
+                    table,
+                    key: Vec::new(),
+                    columns: None,
+                    moved_to: None,
+                    truncates: true,
+                }));
+            }
+            Change::Delete | Change::Truncate | Change::Nothing => return Ok(None),
         };
         // What becomes no column may be anything.
         let taken = |name: &str| {
@@ -229,6 +241,7 @@ impl Row {
             key,
             columns: Some(all),
             moved_to: None,
+            truncates: false,
         }))
     }
 }
@@ -237,7 +250,9 @@ impl Row {
 enum Change {
     Row(Value),
     Delete,
-    /// It is about no row: a truncated table, a message.
+    /// All rows of its table are gone.
+    Truncate,
+    /// It is about no row: a message.
     Nothing,
 }
 
@@ -255,7 +270,8 @@ impl Change {
         };
         match (op, value.field("after")) {
             ("d", _) => Ok(Self::Delete),
-            ("t" | "m", _) => Ok(Self::Nothing),
+            ("t", _) => Ok(Self::Truncate),
+            ("m", _) => Ok(Self::Nothing),
             (_, None | Some(Value::Null)) => Err(format!(
                 "the change event (\"op\": \"{op}\") has no \"after\""
             )),
