@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod config_show;
 mod connect;
+mod connectors;
 mod consume;
 #[expect(clippy::print_stdout, reason = "it is watched, not piped")]
 mod demo;

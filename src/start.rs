@@ -4,6 +4,7 @@
 //!  listeners (bound first: a taken port fails before anything is opened)
 //!  broker ── Embedded ──┬── engine ── sql server ── http: /v1/query /metrics /healthz /readyz
 //!                       └── connect worker ───────── connect: REST
+//!                             └ makes the connectors of SQL's sources and tables
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{LogFormat, LogSettings, Settings};
+use crate::connectors::TableConnectors;
 use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
@@ -109,6 +111,7 @@ impl Running {
             ],
         )
         .await?;
+        sql.attach(Arc::new(TableConnectors(connect.tables())));
 
         let readiness = Readiness::default();
         let (shutdown, stopped) = watch::channel(false);

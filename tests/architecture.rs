@@ -54,7 +54,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "sql",
         &[
-            &["config", "stack", "diagnostic", "functions"],
+            &["config", "connectors", "stack", "diagnostic", "functions"],
             &["parse"],
             &["catalog"],
             &["plan"],

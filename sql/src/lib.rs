@@ -18,6 +18,7 @@
 
 mod catalog;
 mod config;
+mod connectors;
 mod diagnostic;
 mod functions;
 mod parse;
@@ -26,6 +27,7 @@ mod serve;
 mod stack;
 
 pub use config::SqlConfig;
+pub use connectors::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
 pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion};
 pub use functions::{FUNCTIONS, Function};
 pub use parse::{is_complete, keywords, setting, split_statements};

@@ -18,7 +18,7 @@ const FAULTS: u64 = 8;
 const BETWEEN: u64 = 40;
 const ACCOUNTS: u64 = 2_000;
 
-const SETUP: &str = "
+pub(super) const SETUP: &str = "
     CREATE TABLE accounts (id int PRIMARY KEY, balance numeric(12,2) NOT NULL, note text NOT NULL, at timestamp);
     ALTER TABLE accounts ALTER note SET STORAGE EXTERNAL;
     ALTER TABLE accounts REPLICA IDENTITY FULL;
@@ -30,10 +30,10 @@ const SETUP: &str = "
     CREATE TABLE copies.history (id bigint, account int, delta numeric(12,2), day date);";
 
 /// Numbers that a seed decides.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, below: u64) -> u64 {
+    pub(super) fn below(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -41,7 +41,7 @@ impl Chance {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -72,12 +72,18 @@ impl Fault {
 
 #[test]
 fn captured_tables_and_their_copies_are_the_same_after_every_fault() {
+    let seed = seed();
+    block_on(run(seed, number("THALWEG_CDC_FAULTS").unwrap_or(FAULTS)));
+}
+
+/// The seed of a run, printed.
+pub(super) fn seed() -> u64 {
     let seed = number("THALWEG_TEST_SEED").unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         since.as_nanos() as u64 | 1
     });
     println!("THALWEG_TEST_SEED={seed}");
-    block_on(run(seed, number("THALWEG_CDC_FAULTS").unwrap_or(FAULTS)));
+    seed
 }
 
 async fn run(seed: u64, faults: u64) {
@@ -168,21 +174,21 @@ fn connectors(database: &Postgres) -> [serde_json::Value; 3] {
     ]
 }
 
-async fn cut(database: &Postgres, which: &str) {
+pub(super) async fn cut(database: &Postgres, which: &str) {
     let sql =
         format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {which}");
     database.rows(&sql).await.unwrap();
 }
 
 /// Somebody who changes the tables all the time.
-struct Load {
+pub(super) struct Load {
     done: Arc<AtomicU64>,
     stops: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Load {
-    fn start(url: String, seed: u64) -> Self {
+    pub(super) fn start(url: String, seed: u64) -> Self {
         let (done, stops) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let task = tokio::spawn(change(url, seed | 1, Arc::clone(&done), Arc::clone(&stops)));
         Self { done, stops, task }
@@ -192,7 +198,7 @@ impl Load {
         self.done.load(Ordering::Relaxed)
     }
 
-    async fn until_more(&self, transactions: u64) {
+    pub(super) async fn until_more(&self, transactions: u64) {
         let goal = self.done() + transactions;
         until(
             "transactions",
@@ -202,7 +208,7 @@ impl Load {
         .await;
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stops.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
     }

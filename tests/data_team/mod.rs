@@ -2,3 +2,5 @@
 
 mod capture;
 mod connectors;
+mod joined;
+mod tables;

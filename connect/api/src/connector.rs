@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceTask};
+use crate::{ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceTask, TableSource};
 
 /// Which way records flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,6 +130,11 @@ pub trait ConnectorPlugin: Send + Sync + 'static {
     ) -> Result<bool, ConnectError> {
         let _ = (config, offsets);
         Ok(false)
+    }
+
+    /// What SQL needs to declare a table that this source reads; `None` where it cannot.
+    fn tables(&self) -> Option<&dyn TableSource> {
+        None
     }
 
     /// A new task, not yet started.

@@ -33,6 +33,7 @@ mod record;
 mod schema;
 mod sink;
 mod source;
+mod table;
 mod transform;
 mod value;
 
@@ -49,5 +50,6 @@ pub use record::{Header, Record};
 pub use schema::{Field, Schema, SchemaType, logical};
 pub use sink::{Flushed, OpenPartition, PutReport, RejectedRow, SinkBatch, SinkRecord, SinkTask};
 pub use source::{JsonMap, Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask};
+pub use table::{DeclaredColumn, DeclaredTable, TableSource};
 pub use transform::{Traced, Transform, TransformFailure, TransformOutput};
 pub use value::{JsonStyle, ParseJsonError, Struct, Text, Value};

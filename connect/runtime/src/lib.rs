@@ -28,7 +28,7 @@ mod worker;
 
 pub use config::{ConfigError, ConnectConfig};
 pub use rest::ApiError;
-pub use worker::{ConnectWorker, StartError};
+pub use worker::{ConnectWorker, PlannedTable, StartError, TableError, Tables};
 
 /// Milliseconds since 1970 UTC.
 fn now_ms() -> i64 {

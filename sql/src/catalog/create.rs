@@ -68,7 +68,8 @@ pub(crate) fn bind_relation(
     identity: Identity,
     words: &Words,
 ) -> Result<BoundRelation, Diagnostic> {
-    let options = options(&create.options)?;
+    let has_connector = connector(create).is_some();
+    let options = options(&create.options, has_connector)?;
     let mut columns = declared_columns(create)?;
     let key = primary_key(create, &mut columns)?;
     includes(create, &mut columns);
@@ -124,6 +125,7 @@ pub(crate) fn bind_relation(
         value_format,
         times,
         view: None,
+        has_connector,
         identity,
     };
     check_decodable(create, &relation)?;
@@ -419,7 +421,24 @@ fn watermark_delay(
     }
 }
 
-fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
+/// The connector that fills the topic of a source or table: what the option names, unless it means the topic itself.
+pub(crate) fn connector(create: &CreateRelation) -> Option<&Text> {
+    let mut options = create.options.iter();
+    let (_, value) = options.find(|(name, _)| name.value.eq_ignore_ascii_case("connector"))?;
+    (!is_topic_itself(&value.value)).then_some(value)
+}
+
+/// Whether an option is not the connector's.
+pub(crate) fn is_own_option(name: &str) -> bool {
+    OPTIONS.contains(&name)
+}
+
+fn is_topic_itself(connector: &str) -> bool {
+    ["kafka", "thalweg"].contains(&connector.to_lowercase().as_str())
+}
+
+/// SQL's own options; where there is a connector the others are its.
+fn options(given: &[(Text, Text)], has_connector: bool) -> Result<Options, Diagnostic> {
     let mut options = Options::default();
     for (name, value) in given {
         let key = name.value.to_lowercase();
@@ -441,14 +460,7 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
                     .filter(|count| (1..=10_000).contains(count));
                 options.partitions = Some(count.ok_or_else(|| wrong("a number from 1 to 10000"))?);
             }
-            "connector" => match value.value.to_lowercase().as_str() {
-                "kafka" | "thalweg" => {}
-                _ => {
-                    return Err(wrong(
-                        "sources are topics: leave connector out, or say 'kafka'",
-                    ));
-                }
-            },
+            "connector" => {}
             "format" | "value.format" | "value_format" => {
                 options.encode = Some(match value.value.to_lowercase().as_str() {
                     "json" => Encode::Json,
@@ -494,6 +506,7 @@ fn options(given: &[(Text, Text)]) -> Result<Options, Diagnostic> {
                     _ => return Err(wrong("a source is read from 'earliest'")),
                 }
             }
+            _ if has_connector => {}
             _ => {
                 let message = format!("there is no option {:?}", name.value);
                 let unknown = Diagnostic::new(Code::UnknownOption, message)

@@ -14,7 +14,7 @@ mod objects;
 mod record;
 mod store;
 
-pub(crate) use create::{FunctionModule, bind_function, bind_relation};
+pub(crate) use create::{FunctionModule, bind_function, bind_relation, connector, is_own_option};
 pub(crate) use object::{Function, Identity, Kind, Reference, Relation, TimeAttribute};
 pub(crate) use objects::Objects;
 pub(crate) use record::{CatalogRecord, VERSION as RECORD_VERSION};

@@ -124,6 +124,8 @@ pub(crate) struct Relation {
     pub times: Vec<TimeAttribute>,
     /// How the rows of a view come about.
     pub view: Option<ViewPlan>,
+    /// Whether a connector of its name writes the topic.
+    pub has_connector: bool,
 }
 
 impl Relation {

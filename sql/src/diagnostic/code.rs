@@ -75,6 +75,8 @@ pub(crate) enum Code {
     Log,
     /// The engine did not do what was asked.
     Engine,
+    /// A connector cannot be what the statement asks for, or did not do it.
+    Connector,
     /// A fault of ours.
     Internal,
 }
@@ -119,6 +121,7 @@ impl Code {
             Self::Scattered => "TW2103",
             Self::Log => "TW3001",
             Self::Engine => "TW3002",
+            Self::Connector => "TW3003",
             Self::Internal => "TW9001",
         }
     }
@@ -150,6 +153,7 @@ impl Code {
             Self::Caller => "28000",
             Self::LeftOut | Self::Filling | Self::Scattered => "01000",
             Self::Log | Self::Engine => "58000",
+            Self::Connector => "HV000",
             Self::Internal => "XX000",
         }
     }

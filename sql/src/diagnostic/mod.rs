@@ -161,6 +161,13 @@ impl Diagnostic {
         self
     }
 
+    /// Without its place: that is one of another text.
+    #[must_use]
+    pub(crate) fn without_place(mut self) -> Self {
+        (self.line, self.column, self.span, self.suggestion) = (None, None, None, None);
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {

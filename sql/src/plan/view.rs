@@ -137,6 +137,7 @@ pub(crate) fn view(
         value_format: ValueFormat::Json {
             timestamp_unit_us: None,
         },
+        has_connector: false,
         view: Some(ViewPlan {
             manifest: Some(StateManifest::of(&lowered.plan, &sink)),
             plan: lowered.plan,

@@ -9,6 +9,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::answer::Outcome;
+use super::connector::{Planned, makes_connector};
 use super::server::{Inner, StatementContext};
 use super::session::{Session, duration_ms};
 use crate::catalog::{CatalogRecord, Identity, Kind, Objects, Relation, bind_relation};
@@ -32,7 +33,6 @@ impl Inner {
         create: &CreateRelation,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
         let kind = if create.table {
             Kind::Table
         } else {
@@ -41,24 +41,38 @@ impl Inner {
         if let Some(outcome) = self.taken(&create.name, kind, create.if_not_exists)? {
             return Ok(outcome);
         }
+        // Others do not wait for what a connector looks at.
+        let planned = self.planned(create, context).await?;
+        let _one_at_a_time = self.ddl.lock().await;
+        if let Some(outcome) = self.taken(&create.name, kind, create.if_not_exists)? {
+            return Ok(outcome);
+        }
         let mut identity = self.identity(&create.name, kind, context);
-        let inferred = self.inferred(create, context).await?;
-        let create = match &inferred {
-            Some(inferred) => {
-                identity.sql.clone_from(&inferred.sql);
-                &inferred.create
-            }
-            None => create,
+        let (completed, connector) = match planned {
+            Some(Planned { completed, config }) => (Some(completed), Some(config)),
+            None => (self.inferred(create, context).await?, None),
         };
-        let bound = bind_relation(&self.library, create, identity, &context.words)?;
+        let (create, notes) = match &completed {
+            Some(completed) => {
+                identity.sql.clone_from(&completed.sql);
+                (&completed.create, completed.notes.clone())
+            }
+            None => (create, Vec::new()),
+        };
+        let bound = bind_relation(&self.library, create, identity, &context.words);
+        let bound = bound.map_err(|error| match completed {
+            // Its place is one of the completed text.
+            Some(_) => error.without_place(),
+            None => error,
+        })?;
         let written = &bound.relation.topic;
         if create.table && (is_internal(written) || side_topic(written).is_some()) {
             return Err(internal_topic(&bound.relation.topic).at(bound.topic_span));
         }
-        let mut notes: Vec<String> = inferred
-            .iter()
-            .map(|inferred| inferred.note.clone())
-            .collect();
+        let mut notes = notes;
+        if connector.is_some() {
+            self.check_own_topic(&bound.relation).await?;
+        }
         self.topic_of(
             &bound.relation,
             bound.partitions,
@@ -81,15 +95,31 @@ impl Inner {
             notes.retain(|note| !note.is_empty());
         }
         let relation = Arc::new(bound.relation);
+        let id = relation.identity.id;
         self.store
-            .put(relation.identity.id, &record(&relation.identity, None))
+            .put(id, &record(&relation.identity, None))
             .await
             .map_err(catalog_error)?;
+        if let Some(config) = connector
+            && let Err(error) = self.create_connector(relation.name(), config).await
+        {
+            let removed = self.store.remove(id, context.now_ms).await;
+            removed.map_err(catalog_error)?;
+            self.delete_topic(&relation.topic).await?;
+            return Err(error.at(create.name.span));
+        }
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
         Ok(Outcome::Done {
             message: format!("created {kind} {}", relation.name()),
             notes,
         })
+    }
+
+    pub(super) async fn delete_topic(&self, topic: &str) -> Result<(), Diagnostic> {
+        match self.log.admin().delete_topic(topic).await {
+            Ok(()) | Err(AdminError::UnknownTopic(_)) => Ok(()),
+            Err(error) => Err(Diagnostic::new(Code::Log, error.to_string())),
+        }
     }
 
     /// Finds the topic, or makes it. A source that names almost a topic that exists is taken for a slip, unless
@@ -110,7 +140,8 @@ impl Inner {
         if described.is_some() {
             return Ok(());
         }
-        if relation.identity.kind == Kind::Source && partitions.is_none() {
+        let is_named_by_hand = relation.identity.kind == Kind::Source && !relation.has_connector;
+        if is_named_by_hand && partitions.is_none() {
             let topics = admin
                 .list_topics()
                 .await
@@ -294,10 +325,10 @@ impl Inner {
             Some(relation) if wanted == Kind::View => {
                 self.jobs.drop(&self.engine, relation.name()).await?;
                 self.backlogs.forget(relation.name());
-                match self.log.admin().delete_topic(&relation.topic).await {
-                    Ok(()) | Err(AdminError::UnknownTopic(_)) => {}
-                    Err(error) => return Err(Diagnostic::new(Code::Log, error.to_string())),
-                }
+                self.delete_topic(&relation.topic).await?;
+            }
+            Some(relation) if relation.has_connector => {
+                notes = self.drop_connector(relation, &objects).await?;
             }
             Some(relation) if wanted != Kind::Function => {
                 notes.push(format!("topic {} is left as it is", relation.topic));
@@ -325,9 +356,15 @@ impl Inner {
         kind: Kind,
         now_ms: i64,
     ) -> Result<Outcome, Diagnostic> {
+        let has_connector = self.broken_sql(&name.name);
+        let notes = match has_connector.is_some_and(|sql| makes_connector(&sql)) {
+            true => self.remove_connector(&name.name).await?,
+            false => Vec::new(),
+        };
         self.store.remove(id, now_ms).await.map_err(catalog_error)?;
         self.forget_broken(&name.name);
-        Ok(Outcome::done(format!("dropped {kind} {}", name.name)))
+        let message = format!("dropped {kind} {}", name.name);
+        Ok(Outcome::Done { message, notes })
     }
 
     /// Answers for a name that is taken, or refuses one that cannot be used.
@@ -527,7 +564,7 @@ fn wrong_kind(name: &Name, kind: Kind) -> Diagnostic {
         ))
 }
 
-fn invalid_topic(error: &AdminError, span: Option<Span>) -> Diagnostic {
+pub(super) fn invalid_topic(error: &AdminError, span: Option<Span>) -> Diagnostic {
     let code = match error {
         AdminError::InvalidTopic { .. } => Code::InvalidName,
         _ => Code::Log,

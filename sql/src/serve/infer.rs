@@ -40,10 +40,11 @@ const FIELDS_MAX: usize = 200;
 const LEVELS_MAX: usize = 6;
 
 /// A statement with the columns that were found.
-pub(super) struct Inferred {
+pub(super) struct Completed {
     pub create: CreateRelation,
     pub sql: String,
-    pub note: String,
+    /// What was found, for its author.
+    pub notes: Vec<String>,
 }
 
 impl Inner {
@@ -52,7 +53,7 @@ impl Inner {
         &self,
         create: &CreateRelation,
         context: &StatementContext<'_>,
-    ) -> Result<Option<Inferred>, Diagnostic> {
+    ) -> Result<Option<Completed>, Diagnostic> {
         let (Some((place, opened)), true) = (create.columns_at, create.columns.is_empty()) else {
             return Ok(None);
         };
@@ -79,22 +80,11 @@ impl Inner {
         } else {
             format!("{before} ({columns}){after}")
         };
-        let whole = StatementText {
-            text: &sql,
-            offset: 0,
-            line: 1,
-            column: 1,
-            complete: true,
-        };
-        let Statement::CreateRelation(found) = parse(&whole)? else {
-            return Err(Diagnostic::new(
-                Code::Internal,
-                "columns were found for no source",
-            ));
-        };
-        Ok(Some(Inferred {
-            create: *found,
-            note: format!("columns found in {records} records of topic {topic}: {sql}"),
+        Ok(Some(Completed {
+            create: parsed(&sql)?,
+            notes: vec![format!(
+                "columns found in {records} records of topic {topic}: {sql}"
+            )],
             sql,
         }))
     }
@@ -187,8 +177,26 @@ fn changed_row(mut value: Value) -> Option<Value> {
         .cloned()
 }
 
+/// A statement that was completed.
+pub(super) fn parsed(sql: &str) -> Result<CreateRelation, Diagnostic> {
+    let whole = StatementText {
+        text: sql,
+        offset: 0,
+        line: 1,
+        column: 1,
+        complete: true,
+    };
+    match parse(&whole)? {
+        Statement::CreateRelation(create) => Ok(*create),
+        _ => Err(Diagnostic::new(
+            Code::Internal,
+            "columns were found for no source",
+        )),
+    }
+}
+
 /// The byte of the statement at a place of the text that was sent.
-fn byte_of(statement: &StatementText<'_>, place: Location) -> usize {
+pub(super) fn byte_of(statement: &StatementText<'_>, place: Location) -> usize {
     let (mut line, mut column) = (statement.line, statement.column);
     for (at, char) in statement.text.char_indices() {
         if (line, column) == (place.line, place.column) {

@@ -64,6 +64,15 @@ impl Target<'_> {
                 .at(name.span)
                 .help("write to the tables that it reads"));
         }
+        if relation.has_connector {
+            let message = format!(
+                "the rows of {} are those of the table that its connector reads",
+                name.written
+            );
+            return Err(Diagnostic::new(Code::WrongKind, message)
+                .at(name.span)
+                .help("write to that table"));
+        }
         if is_internal(&relation.topic) {
             return Err(internal_topic(&relation.topic).at(name.span));
         }

@@ -3,6 +3,7 @@
 mod answer;
 mod backlog;
 mod caller;
+mod connector;
 mod ddl;
 mod function;
 mod http;

@@ -10,8 +10,8 @@
 //! 2. A record that cannot be bound any more stays, is shown with its error, and keeps its name; the others start.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use connect_sandbox::{Module, Sandbox};
@@ -41,6 +41,7 @@ use crate::catalog::{
     bind_relation,
 };
 use crate::config::SqlConfig;
+use crate::connectors::Connectors;
 use crate::diagnostic::{Code, Diagnostic, Span, StatementText, Words};
 use crate::parse::statement::{Delete, Emit, Insert, QueryClauses, Statement};
 use crate::parse::{parse, split_statements, words};
@@ -93,6 +94,8 @@ pub(super) struct Inner {
     /// Records that could not be bound at start, by name.
     broken: RwLock<BTreeMap<String, Broken>>,
     pub push_queries: Arc<Semaphore>,
+    /// Where connectors run; empty where none do.
+    pub connectors: OnceLock<Arc<dyn Connectors>>,
     writes: Writes,
     spellings: Spellings,
     pub(super) queries: Queries,
@@ -130,6 +133,7 @@ impl Server {
         let records = store.records().await?;
         let inner = Arc::new(Inner {
             push_queries: Arc::new(Semaphore::new(config.push_queries_max)),
+            connectors: OnceLock::new(),
             writes: Writes::default(),
             spellings: Spellings::default(),
             queries: Queries::new()?,
@@ -163,6 +167,16 @@ impl Server {
         }
         inner.start_views(relations).await;
         Ok(Self { inner })
+    }
+
+    /// Says where connectors run, once. Objects whose connectors are not there get them, in a task of its own.
+    pub fn attach(&self, connectors: Arc<dyn Connectors>) {
+        if self.inner.connectors.set(connectors).is_err() {
+            warn!("connectors were attached a second time; the first ones stay");
+            return;
+        }
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move { inner.complete_connectors().await });
     }
 
     /// Runs all statements of a text in order and gives back all answers; the first error ends it, what was done

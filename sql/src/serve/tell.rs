@@ -3,6 +3,7 @@
 use streams::LatePolicy;
 
 use super::answer::Outcome;
+use super::connector::without_passwords;
 use super::pull::explain_bounded;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Kind, Relation};
@@ -95,9 +96,10 @@ impl Inner {
     pub(super) fn show_create(&self, name: &Name) -> Result<Outcome, Diagnostic> {
         let objects = self.objects();
         let sql = match objects.identity(&name.name) {
-            Some(identity) => identity.sql.clone(),
+            Some(identity) => without_passwords(&identity.sql),
             None => self
                 .broken_sql(&name.name)
+                .map(|sql| without_passwords(&sql))
                 .ok_or_else(|| self.unknown_object(name))?,
         };
         Ok(Outcome::table(
@@ -160,13 +162,17 @@ impl Inner {
                 notes,
             ]
         };
-        let table = relation
-            .schema
-            .fields()
-            .iter()
-            .enumerate()
+        let mut table: Vec<_> = (relation.schema.fields().iter().enumerate())
             .map(row)
             .collect();
+        let state = self.connector_state(relation);
+        if !state.is_empty() {
+            table.push(vec![
+                Some("(connector)".to_owned()),
+                None,
+                Some(state.join("; ")),
+            ]);
+        }
         Ok(Outcome::table(&["column", "type", "note"], table))
     }
 

@@ -102,6 +102,7 @@ impl Inner {
             Diagnostic::new(Code::Timeout, message).help("raise sql.query_timeout_ms")
         })??;
         let mut lines = vec![verdict(relation, &report)];
+        lines.extend(self.connector_state(relation));
         for notice in scanned(relation.name(), &report) {
             lines.push(notice.message);
             // The help of the first is this very statement.

@@ -319,7 +319,7 @@ pub(crate) fn key_infos(name: &str, plugins: &super::Plugins) -> Option<Vec<Json
 }
 
 /// Common keys, then the connector's own.
-pub(super) fn whole(connector: &dyn ConnectorPlugin) -> ConfigDef {
+pub(crate) fn whole(connector: &dyn ConnectorPlugin) -> ConfigDef {
     connector
         .config_def()
         .keys()

@@ -14,7 +14,7 @@ mod validate;
 mod tests;
 
 pub(crate) use creation::TopicCreation;
-pub(crate) use keys::key_infos;
+pub(crate) use keys::{key_infos, whole};
 pub(crate) use names::target_issue;
 pub(crate) use nearest::{is_typo, nearest};
 pub(crate) use overrides::{Consumer, OffsetReset, group};

@@ -68,6 +68,11 @@ impl Plugins {
             .find(|connector| connector.class() == name || connector.aliases().contains(&name))
     }
 
+    /// All connectors.
+    pub(crate) fn connectors(&self) -> impl Iterator<Item = &Arc<dyn ConnectorPlugin>> {
+        self.connectors.iter()
+    }
+
     /// Kafka's text for a class that is not there, and the nearest one that is.
     pub(crate) fn unknown_connector(&self, name: &str) -> String {
         let available: Vec<&str> = self

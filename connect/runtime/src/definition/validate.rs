@@ -69,6 +69,17 @@ impl ConfigInfos {
         Some(text)
     }
 
+    /// The first error, without what Kafka's texts say in front of it, and its key.
+    pub(crate) fn first_error(&self) -> Option<(&str, String)> {
+        let (key, error) = self
+            .keys
+            .iter()
+            .find_map(|(_, value)| Some((value.name.as_str(), value.errors.first()?)))?;
+        let in_front = format!(" configuration {key}: ");
+        let short = error.split_once(&in_front).map(|(_, short)| short);
+        Some((key, short.unwrap_or(error).to_owned()))
+    }
+
     /// As `PUT /connector-plugins/{p}/config/validate` answers.
     pub(crate) fn to_json(&self) -> Json {
         let configs: Vec<Json> = self

@@ -332,7 +332,8 @@ pub(crate) fn status(inner: &Inner, name: &str) -> Result<Json, ApiError> {
     status_with(inner, name, false)
 }
 
-fn status_with(inner: &Inner, name: &str, progress: bool) -> Result<Json, ApiError> {
+/// The same, with how far its tasks are.
+pub(crate) fn status_with(inner: &Inner, name: &str, progress: bool) -> Result<Json, ApiError> {
     let view = inner
         .herder
         .read()

@@ -18,7 +18,7 @@ use axum::{Router, middleware};
 use serde_json::json;
 
 use crate::worker::Inner;
-pub(crate) use connectors::{put_config, status};
+pub(crate) use connectors::{put_config, status, status_with};
 pub use error::ApiError;
 
 /// Bytes of a request's body; more is refused with 413.

@@ -2,6 +2,7 @@
 
 mod offsets;
 mod shell;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::supervisor::RestartPolicy;
 use crate::task::Environment;
 pub(crate) use offsets::{OffsetsChange, read as read_offsets, tell_connector};
 use shell::Shell;
+pub use tables::{PlannedTable, TableError, Tables};
 
 /// Requests that may wait for the shell; more wait at the caller.
 const REQUESTS_MAX: usize = 256;

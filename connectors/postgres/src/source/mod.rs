@@ -21,6 +21,7 @@ mod assemble;
 mod catalog;
 mod config;
 mod envelope;
+mod declared;
 mod filter;
 mod health;
 mod kind;
@@ -47,9 +48,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use connect_api::{
-    AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue,
-    Header, Poll, PollBudget, Progress, SourceOffset, SourceOffsets, SourceTask, Task, TaskContext,
-    Text, Undeclared, Value,
+    AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin,
+    DeclaredTable, FieldIssue, Header, Poll, PollBudget, Progress, SourceOffset, SourceOffsets,
+    SourceTask, TableSource, Task, TaskContext, Text, Undeclared, Value,
 };
 
 use assemble::Mark;
@@ -97,12 +98,7 @@ impl ConnectorPlugin for PostgresSource {
 
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
         let checked = tokio::time::timeout(VALIDATE_TIMEOUT, check(config)).await;
-        let found = checked.unwrap_or_else(|_| {
-            vec![ConnectError::Transient(format!(
-                "the server did not answer within {} s",
-                VALIDATE_TIMEOUT.as_secs()
-            ))]
-        });
+        let found = checked.unwrap_or_else(|_| vec![unanswered()]);
         let issue = |error| match error {
             ConnectError::Config { key, message } => FieldIssue { key, message },
             other => FieldIssue {
@@ -148,6 +144,10 @@ impl ConnectorPlugin for PostgresSource {
         Task::Source(Box::new(PostgresSourceTask {
             context: None,
             offset: None,
+    fn tables(&self) -> Option<&dyn TableSource> {
+        Some(self)
+    }
+
             stored: Lsn(0),
             phase: Phase::Idle,
             watch: Watch::default(),
@@ -159,6 +159,38 @@ impl ConnectorPlugin for PostgresSource {
 async fn check(map: &ConfigMap) -> Vec<ConnectError> {
     let mut issues = Vec::new();
     if let Err(error) = look(map, &mut issues).await {
+#[async_trait]
+impl TableSource for PostgresSource {
+    fn aliases(&self) -> &'static [(&'static str, &'static str)] {
+        declared::ALIASES
+    }
+
+    fn config(&self, name: &str, options: &ConfigMap) -> Result<ConfigMap, ConnectError> {
+        declared::config(name, options)
+    }
+
+    async fn table(&self, config: &ConfigMap) -> Result<DeclaredTable, ConnectError> {
+        let looked = tokio::time::timeout(VALIDATE_TIMEOUT, declared::table(config)).await;
+        looked
+            .unwrap_or_else(|_| Err(unanswered()))
+            .map_err(|error| match error {
+                ConnectError::Config { .. } => error,
+                other => ConnectError::config("database.hostname", other.to_string()),
+            })
+    }
+
+    async fn remove(&self, config: &ConfigMap) -> Vec<String> {
+        declared::remove(config).await
+    }
+}
+
+fn unanswered() -> ConnectError {
+    ConnectError::Transient(format!(
+        "the server did not answer within {} s",
+        VALIDATE_TIMEOUT.as_secs()
+    ))
+}
+
         issues.push(error);
     }
     issues

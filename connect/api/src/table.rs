@@ -1,0 +1,55 @@
+//! Sources that SQL can declare: `CREATE SOURCE name WITH (connector = …, …)` makes the connector and reads its topic.
+
+use async_trait::async_trait;
+
+use crate::{ConfigMap, ConnectError};
+
+/// A column as SQL declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredColumn {
+    /// Its name in the source.
+    pub name: String,
+    /// Its type in SQL, as values come in the topic: `BIGINT`, `DECIMAL(10,2)`, `TEXT[]`.
+    pub sql_type: String,
+}
+
+/// The one table that a configuration reads, and the topic where its changes go in Debezium's envelope as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredTable {
+    /// The topic.
+    pub topic: String,
+    /// The columns that records have, in order.
+    pub columns: Vec<DeclaredColumn>,
+    /// Names of the columns of the record key.
+    pub key: Vec<String>,
+    /// What who declares the table should know of it, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A source connector that reads one table for SQL.
+///
+/// Rules:
+/// 1. `config` is pure: the same options always mean the same configuration.
+/// 2. `table` looks at the source and changes nothing there.
+/// 3. `remove` comes when no task runs, and may come again.
+#[async_trait]
+pub trait TableSource: Send + Sync {
+    /// Options of SQL that are short names, or other systems' names, of configuration keys; every key is an option, too.
+    fn aliases(&self) -> &'static [(&'static str, &'static str)];
+
+    /// The whole configuration of the connector that the object `name` has, from its options under the names of keys.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] with the key whose value cannot be, or that is missing.
+    fn config(&self, name: &str, options: &ConfigMap) -> Result<ConfigMap, ConnectError>;
+
+    /// The table. Secrets of the configuration are resolved; ends within ten seconds.
+    ///
+    /// # Errors
+    /// Where the source does not answer, or the configuration reads no single table.
+    async fn table(&self, config: &ConfigMap) -> Result<DeclaredTable, ConnectError>;
+
+    /// Takes down what the connector left at the source (a replication slot), because it is never started again. Returns what
+    /// could not be taken down and how to do it by hand, a sentence each.
+    async fn remove(&self, config: &ConfigMap) -> Vec<String>;
+}

@@ -1,0 +1,365 @@
+//! Connectors that SQL declares: planned from options, made, shown, and taken down with all that they left.
+//!
+//! ```text
+//! plan: options ── aliases ──▶ keys ── the connector's own ──▶ configuration ── validated ──▶ the table that it reads
+//! remove: stop ──▶ tasks are gone ──▶ what is left at the source ──▶ offsets ──▶ the connector
+//! ```
+//!
+//! A removal that was interrupted leaves a stopped connector, and is finished by the next one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connect_api::{
+    ConfigMap, ConnectError, ConnectorPlugin, DeclaredTable, TableSource, Undeclared,
+};
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use super::{Change, ChangeError, ConnectWorker, Inner, OffsetsChange, plugin_info};
+use crate::definition::{self, nearest};
+use crate::secrets;
+use crate::store::TargetState;
+
+/// How long tasks may take to end.
+const STOP_MAX: Duration = Duration::from_secs(30);
+/// Between looks at them.
+const STOP_LOOK: Duration = Duration::from_millis(20);
+
+/// Connectors for SQL. Clones are the same worker's.
+#[derive(Clone)]
+pub struct Tables {
+    inner: Arc<Inner>,
+}
+
+/// A connector that may be made, and the table that it will read.
+#[derive(Debug, Clone)]
+pub struct PlannedTable {
+    /// Its configuration.
+    pub config: ConfigMap,
+    /// The table.
+    pub table: DeclaredTable,
+}
+
+/// Why a connector cannot be what a statement asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct TableError {
+    /// The option at fault, as it was given; `connector` for the connector itself.
+    pub option: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl TableError {
+    fn of(option: Option<&str>, message: impl Into<String>) -> Self {
+        Self {
+            option: option.map(str::to_owned),
+            message: message.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for TableError {
+    fn from(error: ChangeError) -> Self {
+        Self::of(None, error.to_string())
+    }
+}
+
+impl ConnectWorker {
+    /// The worker's connectors as SQL makes them.
+    pub fn tables(&self) -> Tables {
+        Tables {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl Tables {
+    /// What the connector `class` of the object `name` would be, and the table that it reads. Nothing is made.
+    ///
+    /// # Errors
+    /// With the option at fault. Worth a retry where the source does not answer.
+    pub async fn plan(
+        &self,
+        name: &str,
+        class: &str,
+        options: &ConfigMap,
+    ) -> Result<PlannedTable, TableError> {
+        let plugins = &self.inner.plugins;
+        let found = plugins.connector(class).map(Arc::clone);
+        let Some((plugin, tables)) = found
+            .as_ref()
+            .and_then(|plugin| Some((plugin, plugin.tables()?)))
+        else {
+            let message = format!(
+                "there is no connector '{class}' that reads tables; there is {}",
+                self.classes().join(", ")
+            );
+            return Err(TableError::of(Some("connector"), message));
+        };
+        let given = Given::new(tables, options)?;
+        given.check_known(&**plugin)?;
+        let config = tables.config(name, &given.keys);
+        let mut config = config.map_err(|error| given.error(error))?;
+        config.insert("connector.class".to_owned(), class.to_owned());
+        config.insert("name".to_owned(), name.to_owned());
+        self.check_name(name)?;
+        // Its words are about the statement; those of the check about a configuration of any number of tables.
+        let resolved = secrets::resolve(&config).map_err(|error| given.error(error))?;
+        let table = tables.table(&resolved).await;
+        let secrets = secrets::Secrets::of(&config, &resolved, &**plugin);
+        let table = table.map_err(|error| {
+            let error = given.error(error);
+            TableError {
+                message: secrets.hide(error.message),
+                ..error
+            }
+        })?;
+        let infos = definition::validate(plugins, &self.inner.config, &config).await;
+        let infos = infos.map_err(|error| TableError::of(None, error.to_string()))?;
+        if let Some((key, message)) = infos.first_error() {
+            return Err(given.error_of(key, message));
+        }
+        Ok(PlannedTable { config, table })
+    }
+
+    /// Whether there is a connector of this name.
+    pub fn exists(&self, name: &str) -> bool {
+        self.inner.herder.read().contains(name)
+    }
+
+    /// Makes a planned connector.
+    ///
+    /// # Errors
+    /// Where there is one of this name, or it cannot be stored.
+    pub async fn create(&self, name: &str, config: ConfigMap) -> Result<(), TableError> {
+        let plugin = plugin_info(&self.inner.plugins, &config).ok_or_else(|| {
+            TableError::of(Some("connector"), "the class of the connector is not there")
+        })?;
+        let change = Change::Put {
+            name: name.to_owned(),
+            config,
+            plugin,
+            target: None,
+            create_only: true,
+        };
+        self.inner.change(change).await?;
+        Ok(())
+    }
+
+    /// Takes a connector down with its offsets and what it left at its source. Returns what could not be taken down there. One
+    /// that is not there is none.
+    ///
+    /// # Errors
+    /// Where its tasks do not end, or it cannot be stored; then it stays, stopped.
+    pub async fn remove(&self, name: &str) -> Result<Vec<String>, TableError> {
+        let name = name.to_owned();
+        let Some(config) = self.inner.herder.read().config(&name).cloned() else {
+            return Ok(Vec::new());
+        };
+        let stop = Change::Target {
+            name: name.clone(),
+            state: TargetState::Stopped,
+        };
+        self.inner.change(stop).await?;
+        let stopped = tokio::time::timeout(STOP_MAX, self.until_stopped(&name)).await;
+        stopped.map_err(|_| {
+            let message = format!(
+                "connector {name} did not stop within {} s: thalweg connect status {name} says what it does",
+                STOP_MAX.as_secs()
+            );
+            TableError::of(None, message)
+        })?;
+        let class = config.get("connector.class").map(String::as_str);
+        let plugin = class.and_then(|class| self.inner.plugins.connector(class));
+        let tables = plugin.and_then(|plugin| plugin.tables());
+        let left = match (tables, secrets::resolve(&config)) {
+            (Some(tables), Ok(resolved)) => tables.remove(&resolved).await,
+            (Some(_), Err(error)) => vec![format!("nothing was taken down at the source: {error}")],
+            (None, _) => Vec::new(),
+        };
+        let reset = Change::Offsets {
+            name: name.clone(),
+            change: OffsetsChange::Reset,
+        };
+        self.inner.change(reset).await?;
+        self.inner.change(Change::Delete { name }).await?;
+        Ok(left)
+    }
+
+    /// How a connector is, a line each; `None` where there is none.
+    pub fn state(&self, name: &str) -> Option<Vec<String>> {
+        let status = crate::rest::status_with(&self.inner, name, true).ok()?;
+        Some(lines(name, &status))
+    }
+
+    async fn until_stopped(&self, name: &str) {
+        let runs = || {
+            let view = self.inner.herder.read().view(name);
+            view.is_some_and(|view| super::offsets::check_stopped(&view).is_err())
+        };
+        while runs() {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), TableError> {
+        if !self.exists(name) {
+            return Ok(());
+        }
+        let message = format!(
+            "there is a connector {name} already, and the connector of an object has its name: choose another name, or \
+             run thalweg connect delete {name}"
+        );
+        Err(TableError::of(None, message))
+    }
+
+    /// Short names of the connectors that read tables.
+    fn classes(&self) -> Vec<&'static str> {
+        let plugins = self.inner.plugins.connectors();
+        plugins
+            .filter(|plugin| plugin.tables().is_some())
+            .map(|plugin| plugin.aliases().last().copied().unwrap_or(plugin.class()))
+            .collect()
+    }
+}
+
+/// Options as they were given, and the keys that they are.
+struct Given {
+    /// Key → value.
+    keys: ConfigMap,
+    /// Key → option.
+    options: ConfigMap,
+    aliases: &'static [(&'static str, &'static str)],
+}
+
+impl Given {
+    fn new(tables: &dyn TableSource, options: &ConfigMap) -> Result<Self, TableError> {
+        let aliases = tables.aliases();
+        let mut given = Self {
+            keys: ConfigMap::new(),
+            options: ConfigMap::new(),
+            aliases,
+        };
+        for (option, value) in options {
+            let alias = aliases.iter().find(|(alias, _)| alias == option);
+            let key = alias.map_or(option.as_str(), |(_, key)| key);
+            if let Some(other) = given.options.insert(key.to_owned(), option.clone()) {
+                let message = format!("{option} and {other} are the same: say it once");
+                return Err(TableError::of(Some(option), message));
+            }
+            given.keys.insert(key.to_owned(), value.clone());
+        }
+        Ok(given)
+    }
+
+    /// That somebody reads every key.
+    fn check_known(&self, plugin: &dyn ConnectorPlugin) -> Result<(), TableError> {
+        let def = definition::whole(plugin);
+        let is_known =
+            |key: &str| def.key(key).is_some() || plugin.undeclared(key) != Undeclared::Unknown;
+        let Some((_, option)) = self.options.iter().find(|(key, _)| !is_known(key)) else {
+            return Ok(());
+        };
+        let names = def.keys().iter().map(|key| key.name.as_str());
+        let known = self.aliases.iter().map(|(alias, _)| *alias).chain(names);
+        let hint = match nearest(option, known) {
+            Some(near) => format!("; is {near} meant?"),
+            None => String::new(),
+        };
+        let message = format!("there is no option {option} of this connector{hint}");
+        Err(TableError::of(Some(option), message))
+    }
+
+    fn error(&self, error: ConnectError) -> TableError {
+        match error {
+            ConnectError::Config { key, message } => self.error_of(&key, message),
+            other => TableError::of(None, other.to_string()),
+        }
+    }
+
+    /// An error of a key, whose option it names.
+    fn error_of(&self, key: &str, message: String) -> TableError {
+        let option = self.options.get(key).map(String::as_str);
+        TableError::of(option, format!("{}: {message}", option.unwrap_or(key)))
+    }
+}
+
+/// A status in words.
+fn lines(name: &str, status: &Json) -> Vec<String> {
+    let word = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+    let trace = |json: &Json| {
+        let first = json["trace"]
+            .as_str()
+            .and_then(|trace| trace.lines().next());
+        first.map(str::to_owned)
+    };
+    let connector = &status["connector"];
+    let mut lines = vec![format!("connector {name} is {}", word(&connector["state"]))];
+    lines.extend(trace(connector));
+    for task in status["tasks"].as_array().into_iter().flatten() {
+        let state = word(&task["state"]);
+        if state != word(&connector["state"]) {
+            lines.push(format!("its task is {state}"));
+        }
+        lines.extend(trace(task));
+        let progress = &task["progress"];
+        let figure = |figure: &str| progress[figure].as_i64();
+        if let Some(phase) = progress["phase"].as_str() {
+            let mut text = format!("{phase}, {} records so far", figure("records").unwrap_or(0));
+            for (key, before, behind) in [
+                ("lag_ms", "", " ms behind"),
+                (
+                    "slot_kept_bytes",
+                    "the server keeps ",
+                    " bytes for its slot",
+                ),
+            ] {
+                if let Some(figure) = figure(key) {
+                    text += &format!(", {before}{figure}{behind}");
+                }
+            }
+            lines.push(text);
+        }
+        for part in progress["parts"].as_array().into_iter().flatten() {
+            let mut text = format!("{}: {} rows read", word(&part["name"]), part["rows"]);
+            if let Some(percent) = part["percent"].as_f64() {
+                text += &format!(", {percent} %");
+            }
+            if let Some(seconds) = part["eta_seconds"].as_u64() {
+                text += &format!(", about {seconds} s to go");
+            }
+            lines.push(text);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_in_words() {
+        let status = json!({
+            "connector": {"state": "RUNNING"},
+            "tasks": [{"id": 0, "state": "FAILED", "trace": "no right\nat x", "progress": {
+                "phase": "streaming", "records": 7, "lag_ms": 3, "slot_kept_bytes": 9,
+                "parts": [{"name": "s.t", "rows": 5, "percent": 50, "eta_seconds": 9}],
+            }}],
+        });
+        assert_eq!(
+            lines("c", &status),
+            [
+                "connector c is RUNNING",
+                "its task is FAILED",
+                "no right",
+                "streaming, 7 records so far, 3 ms behind, the server keeps 9 bytes for its slot",
+                "s.t: 5 rows read, 50 %, about 9 s to go",
+            ]
+        );
+    }
+}

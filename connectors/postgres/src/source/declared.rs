@@ -1,0 +1,450 @@
+//! A captured table as SQL declares it: `CREATE SOURCE name WITH (connector = 'postgres-cdc', …)`.
+//!
+//! ```text
+//! hostname, username, database.name, table.name, …  ──▶  database.hostname, database.user, …, and what SQL needs:
+//!   topic.prefix  the object's name             slot.name, publication.name   thalweg_<name>, both made for it alone
+//!   values        decimals and times as text, so that every type of SQL reads them with all their digits
+//! ```
+//!
+//! | PostgreSQL | SQL |
+//! |---|---|
+//! | `smallint`, `integer`, `bigint`, `oid` | SMALLINT, INT, BIGINT |
+//! | `real`, `double precision`, `boolean`, `bit(1)` | REAL, DOUBLE, BOOLEAN |
+//! | `numeric(p,s)` up to 38 digits | DECIMAL(p,s) |
+//! | `date`, `time`, `timestamp`, `timestamptz` | DATE, TIME, TIMESTAMP, TIMESTAMPTZ |
+//! | `bytea` | BYTEA |
+//! | arrays of these | the same with [] |
+//! | everything else that has a text | TEXT |
+
+use connect_api::{ConfigMap, ConnectError, DeclaredColumn, DeclaredTable};
+
+use super::catalog::{self, ColumnEntry, TableEntry};
+use super::config::SourceConfig;
+use super::kind::{self, Kind, Types};
+use super::pgoutput::Identity;
+use super::table::topic_name;
+use super::{Connection, captured, connect, failed};
+
+/// Names that RisingWave, Flink CDC and people have for keys.
+pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("hostname", "database.hostname"),
+    ("port", "database.port"),
+    ("username", "database.user"),
+    ("user", "database.user"),
+    ("password", "database.password"),
+    ("database.name", "database.dbname"),
+    ("database-name", "database.dbname"),
+    ("dbname", "database.dbname"),
+    ("sslmode", "database.sslmode"),
+    ("ssl.mode", "database.sslmode"),
+    ("schema.name", SCHEMA),
+    ("schema-name", SCHEMA),
+    ("table.name", TABLE),
+    ("table-name", TABLE),
+    ("decoding.plugin.name", "plugin.name"),
+];
+
+/// The schema of the table, in the names that SQL has for it.
+const SCHEMA: &str = "schema.include.list";
+/// The table.
+const TABLE: &str = "table.include.list";
+/// Digits of the longest DECIMAL.
+const DIGITS_MAX: i32 = 38;
+/// Tables that an error names.
+const NAMES_MAX: usize = 10;
+/// What the longest name of a slot leaves for the object's.
+const NAME_MAX: usize = 55;
+
+/// The configuration of the connector behind the object `name`.
+pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, ConnectError> {
+    let mut config = options.clone();
+    let missing = |key: &str, option: &str| {
+        ConnectError::config(key, format!("the option {option} is missing"))
+    };
+    for (key, option) in [
+        ("database.hostname", "hostname = '…'"),
+        ("database.user", "username = '…'"),
+        ("database.dbname", "database.name = '…'"),
+    ] {
+        if !config.contains_key(key) {
+            return Err(missing(key, option));
+        }
+    }
+    let table = config
+        .remove(TABLE)
+        .ok_or_else(|| missing(TABLE, "table.name = 'schema.table'"))?;
+    let given = config.remove(SCHEMA);
+    let (schema, table) = match (given, table.split_once('.')) {
+        (Some(schema), Some((prefix, rest))) if schema == prefix => (schema, rest.to_owned()),
+        (Some(schema), _) => (schema, table),
+        (None, Some((schema, table))) => (schema.to_owned(), table.to_owned()),
+        (None, None) => ("public".to_owned(), table),
+    };
+    config.insert(
+        TABLE.to_owned(),
+        regex::escape(&format!("{schema}.{table}")).replace(',', "\\,"),
+    );
+    let own = own_name(name);
+    let json = "org.apache.kafka.connect.json.JsonConverter";
+    for (key, value) in [
+        ("topic.prefix", name),
+        ("slot.name", &own),
+        ("publication.name", &own),
+        ("publication.autocreate.mode", "filtered"),
+        ("decimal.handling.mode", "string"),
+        ("time.precision.mode", "isostring"),
+        ("interval.handling.mode", "string"),
+        ("key.converter", json),
+        ("key.converter.schemas.enable", "false"),
+        ("value.converter", json),
+        ("value.converter.schemas.enable", "false"),
+    ] {
+        config
+            .entry(key.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    for (key, value) in [
+        ("key.converter", json),
+        ("value.converter", json),
+        ("decimal.handling.mode", "string"),
+        ("time.precision.mode", "isostring"),
+        ("binary.handling.mode", "bytes"),
+        ("tombstones.on.delete", "true"),
+    ] {
+        if let Some(given) = config.get(key).filter(|given| *given != value) {
+            let message =
+                format!("is {value} where SQL reads the topic, not {given}: leave it out");
+            return Err(ConnectError::config(key, message));
+        }
+    }
+    Ok(config)
+}
+
+/// The name of the slot and of the publication that an object has for itself: lower case letters, digits and _.
+fn own_name(name: &str) -> String {
+    let plain = name.chars().map(|char| match char {
+        'a'..='z' | '0'..='9' | '_' => char,
+        'A'..='Z' => char.to_ascii_lowercase(),
+        _ => '_',
+    });
+    let plain: String = plain.take(NAME_MAX).collect();
+    format!("thalweg_{plain}")
+}
+
+/// The one table that a configuration captures.
+pub(super) async fn table(map: &ConfigMap) -> Result<DeclaredTable, ConnectError> {
+    let config = SourceConfig::parse(map)?;
+    let (mut sql, server) = connect(&config).await?;
+    let (mut tables, _) = captured(&mut sql, &config, config.via_root).await?;
+    tables.retain(|table| config.capture.table(&table.schema, &table.name));
+    let [table] = tables.as_slice() else {
+        let message = match tables.as_slice() {
+            [] => no_table(&mut sql, &config, map).await?,
+            tables => format!("means {}, and SQL reads one table", names(tables)),
+        };
+        return Err(ConnectError::config(TABLE, message));
+    };
+    if let Some(unreadable) = server
+        .unreadable(&mut sql, &tables)
+        .await?
+        .into_iter()
+        .next()
+    {
+        return Err(unreadable.into());
+    }
+    let found = looked_up(&mut sql, table).await;
+    let (columns, types) = found.map_err(|error| failed("looking up the table", error))?;
+    let is_captured = |column: &&ColumnEntry| {
+        let name = &column.column.name;
+        config.capture.column(&table.schema, &table.name, name)
+    };
+    let columns: Vec<&ColumnEntry> = columns.iter().filter(is_captured).collect();
+    let kind_of =
+        |column: &ColumnEntry| kind::kind(column.column.type_oid, column.column.modifier, &types);
+    let mut declared = Vec::new();
+    let (mut unknown, mut large) = (Vec::new(), Vec::new());
+    for column in &columns {
+        let kind = kind_of(column);
+        let name = column.column.name.clone();
+        if is_large(&kind) && column.key_place.is_none() {
+            large.push(name.clone());
+        }
+        match sql_type(&kind) {
+            Some(sql_type) => declared.push(DeclaredColumn { name, sql_type }),
+            None => unknown.push(name),
+        }
+    }
+    let key = key(&config, table, &columns)?;
+    Ok(DeclaredTable {
+        topic: topic_name(&config.prefix, &table.schema, &table.name),
+        columns: declared,
+        key,
+        notes: notes(table, &unknown, &large),
+    })
+}
+
+/// What to say where there is no such table.
+async fn no_table(
+    sql: &mut Connection,
+    config: &SourceConfig,
+    map: &ConfigMap,
+) -> Result<String, ConnectError> {
+    let existing = catalog::tables(sql, config.via_root).await;
+    let existing = existing.map_err(|error| failed("listing the tables", error))?;
+    let wanted = map.get(TABLE).map(|pattern| pattern.replace('\\', ""));
+    let database = &config.address.database;
+    Ok(format!(
+        "database {database} has no table {}; it has {}",
+        wanted.unwrap_or_default(),
+        match existing.as_slice() {
+            [] => "none".to_owned(),
+            existing => names(existing),
+        }
+    ))
+}
+
+fn names(tables: &[TableEntry]) -> String {
+    let mut names: Vec<String> = tables.iter().take(NAMES_MAX).map(full_name).collect();
+    if tables.len() > NAMES_MAX {
+        names.push(format!("{} more", tables.len() - NAMES_MAX));
+    }
+    names.join(", ")
+}
+
+async fn looked_up(
+    sql: &mut Connection,
+    table: &TableEntry,
+) -> Result<(Vec<ColumnEntry>, Types), super::wire::WireError> {
+    let columns = catalog::columns(sql, table.oid).await?;
+    let mut types = Types::new();
+    catalog::learn_types(sql, &columns, &mut types).await?;
+    Ok((columns, types))
+}
+
+fn full_name(table: &TableEntry) -> String {
+    format!("{}.{}", table.schema, table.name)
+}
+
+/// The columns of the record key.
+fn key(
+    config: &SourceConfig,
+    table: &TableEntry,
+    columns: &[&ColumnEntry],
+) -> Result<Vec<String>, ConnectError> {
+    if let Some(chosen) = config.capture.key(&table.schema, &table.name) {
+        return Ok(chosen.to_vec());
+    }
+    let mut places: Vec<(usize, &str)> = columns
+        .iter()
+        .filter_map(|column| Some((column.key_place?, column.column.name.as_str())))
+        .collect();
+    places.sort_unstable();
+    if places.is_empty() {
+        let name = full_name(table);
+        return Err(ConnectError::config(
+            TABLE,
+            format!(
+                "table {name} has no primary key that is captured, so that nobody can tell which row a change is of: run \
+                 ALTER TABLE {name} ADD PRIMARY KEY (…); or name columns with message.key.columns = '{name}:column'"
+            ),
+        ));
+    }
+    Ok(places.iter().map(|(_, name)| (*name).to_owned()).collect())
+}
+
+fn notes(table: &TableEntry, unknown: &[String], large: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !unknown.is_empty() {
+        notes.push(format!(
+            "columns whose types are not known are left out: {}",
+            unknown.join(", ")
+        ));
+    }
+    if table.identity != Identity::Full && !large.is_empty() {
+        notes.push(format!(
+            "an UPDATE that leaves a large value (about 2 kB and more) of {} as it is cannot be read, and is told where it \
+             happens: ALTER TABLE {} REPLICA IDENTITY FULL sends it too",
+            large.join(", "),
+            full_name(table)
+        ));
+    }
+    notes
+}
+
+/// Whether values of this type may be stored beside the row, so that an UPDATE does not send them.
+fn is_large(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Text | Kind::Named(_) | Kind::Bytes | Kind::Hstore | Kind::Array(_) | Kind::Bits(_)
+    )
+}
+
+fn sql_type(kind: &Kind) -> Option<String> {
+    Some(match kind {
+        Kind::Boolean => "BOOLEAN".to_owned(),
+        Kind::Int16 => "SMALLINT".to_owned(),
+        Kind::Int32 => "INT".to_owned(),
+        Kind::Int64 => "BIGINT".to_owned(),
+        Kind::Float32 => "REAL".to_owned(),
+        Kind::Float64 => "DOUBLE".to_owned(),
+        Kind::Numeric(Some((precision, scale)))
+            if *precision <= DIGITS_MAX && scale <= precision =>
+        {
+            format!("DECIMAL({precision},{scale})")
+        }
+        Kind::Date => "DATE".to_owned(),
+        Kind::Time(_) => "TIME".to_owned(),
+        Kind::Timestamp(_) => "TIMESTAMP".to_owned(),
+        Kind::TimestampTz(_) => "TIMESTAMPTZ".to_owned(),
+        Kind::Bytes | Kind::Bits(_) => "BYTEA".to_owned(),
+        Kind::Numeric(_)
+        | Kind::Money
+        | Kind::TimeTz(_)
+        | Kind::Interval
+        | Kind::Text
+        | Kind::Named(_)
+        | Kind::Enum(_)
+        | Kind::Hstore => "TEXT".to_owned(),
+        Kind::Point => "JSON".to_owned(),
+        Kind::Array(element) => match &**element {
+            // Arrays of arrays are one list.
+            Kind::Array(_) => return None,
+            element => format!("{}[]", sql_type(element)?),
+        },
+        Kind::Unknown => return None,
+    })
+}
+
+/// Drops the slot, and the publication where it has the slot's name: then it was made for this connector alone.
+pub(super) async fn remove(map: &ConfigMap) -> Vec<String> {
+    let Ok(config) = SourceConfig::parse(map) else {
+        return Vec::new();
+    };
+    let mut left = Vec::new();
+    if let Err(error) = drop_slot(&config).await {
+        left.push(format!(
+            "slot {0} is left at the server, which keeps its log for it ({error}): run SELECT \
+             pg_drop_replication_slot('{0}'); there",
+            config.slot
+        ));
+    }
+    if config.publication == config.slot
+        && let Err(error) = drop_publication(&config).await
+    {
+        left.push(format!(
+            "publication {0} is left at the server ({error}): run DROP PUBLICATION {0}; there",
+            config.publication
+        ));
+    }
+    left
+}
+
+async fn drop_slot(config: &SourceConfig) -> Result<(), ConnectError> {
+    let (mut sql, server) = connect(config).await?;
+    match server.slot(&mut sql, &config.slot).await? {
+        super::Slot::Missing => Ok(()),
+        super::Slot::Usable(_) | super::Slot::Lost(_) => super::drop_slot(config).await,
+    }
+}
+
+async fn drop_publication(config: &SourceConfig) -> Result<(), ConnectError> {
+    let (mut sql, _) = connect(config).await?;
+    let statement = format!(
+        "DROP PUBLICATION IF EXISTS {}",
+        super::quoted(&config.publication)
+    );
+    let dropped = sql.query(&statement).await;
+    dropped
+        .map(drop)
+        .map_err(|error| failed("dropping the publication", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(options: &[(&str, &str)]) -> ConfigMap {
+        let pairs = [
+            ("database.hostname", "db"),
+            ("database.user", "u"),
+            ("database.dbname", "d"),
+        ];
+        let pairs = pairs.iter().chain(options);
+        pairs
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn tables_are_named_in_every_way() {
+        for (options, expected) in [
+            (&[(TABLE, "orders")] as &[_], r"public\.orders"),
+            (&[(TABLE, "shop.orders")], r"shop\.orders"),
+            (&[(TABLE, "orders"), (SCHEMA, "shop")], r"shop\.orders"),
+            (&[(TABLE, "shop.orders"), (SCHEMA, "shop")], r"shop\.orders"),
+            (&[(TABLE, "a.b"), (SCHEMA, "shop")], r"shop\.a\.b"),
+            (&[(TABLE, "a+b,c")], r"public\.a\+b\,c"),
+        ] {
+            let made = config("o", &map(options)).unwrap();
+            assert_eq!(made[TABLE], expected);
+            assert_eq!(made.get(SCHEMA), None);
+            let parsed = SourceConfig::parse(&made).unwrap();
+            assert_eq!(parsed.publication, parsed.slot);
+        }
+        let parsed = SourceConfig::parse(&config("o", &map(&[(TABLE, "a+b,c")])).unwrap()).unwrap();
+        assert!(parsed.capture.table("public", "a+b,c"));
+    }
+
+    #[test]
+    fn an_object_has_a_slot_of_its_own() {
+        let made = config("Orders-2.x", &map(&[(TABLE, "t")])).unwrap();
+        assert_eq!(made["slot.name"], "thalweg_orders_2_x");
+        assert_eq!(made["topic.prefix"], "Orders-2.x");
+        let long = config(&"x".repeat(200), &map(&[(TABLE, "t")])).unwrap();
+        assert!(SourceConfig::parse(&long).is_ok());
+        let chosen = config("o", &map(&[(TABLE, "t"), ("slot.name", "mine")])).unwrap();
+        assert_eq!(chosen["slot.name"], "mine");
+    }
+
+    #[test]
+    fn what_sql_could_not_read_is_refused() {
+        for (options, key, word) in [
+            (&[] as &[_], TABLE, "table.name"),
+            (
+                &[(TABLE, "t"), ("decimal.handling.mode", "precise")],
+                "decimal.handling.mode",
+                "string",
+            ),
+            (
+                &[(TABLE, "t"), ("value.converter", "x.AvroConverter")],
+                "value.converter",
+                "JsonConverter",
+            ),
+        ] {
+            let error = config("o", &map(options)).unwrap_err().to_string();
+            assert!(error.starts_with(key) && error.contains(word), "{error}");
+        }
+        let error = config("o", &ConfigMap::new()).unwrap_err();
+        assert!(error.to_string().contains("hostname"), "{error}");
+    }
+
+    #[test]
+    fn types_are_sqls() {
+        for (kind, expected) in [
+            (Kind::Numeric(Some((10, 2))), Some("DECIMAL(10,2)")),
+            (Kind::Numeric(Some((50, 2))), Some("TEXT")),
+            (Kind::Numeric(Some((2, 5))), Some("TEXT")),
+            (Kind::Numeric(None), Some("TEXT")),
+            (Kind::Array(Box::new(Kind::Int32)), Some("INT[]")),
+            (
+                Kind::Array(Box::new(Kind::Numeric(Some((5, 1))))),
+                Some("DECIMAL(5,1)[]"),
+            ),
+            (Kind::TimestampTz(3), Some("TIMESTAMPTZ")),
+            (Kind::Unknown, None),
+            (Kind::Array(Box::new(Kind::Unknown)), None),
+        ] {
+            assert_eq!(sql_type(&kind).as_deref(), expected, "{kind:?}");
+        }
+    }
+}

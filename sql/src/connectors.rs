@@ -1,0 +1,58 @@
+//! What SQL asks of a Connect runtime: `CREATE SOURCE … WITH (connector = …)` makes a connector, `DROP` takes it down.
+//!
+//! SQL knows no Connect; whoever wires the two together implements [`Connectors`].
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+/// Options of a statement by name, in lower case, or a connector's configuration.
+pub type ConnectorOptions = BTreeMap<String, String>;
+
+/// A connector that may be made, and what it will write: changes in Debezium's envelope, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedConnector {
+    /// Its configuration.
+    pub config: ConnectorOptions,
+    /// The topic that it writes.
+    pub topic: String,
+    /// Names and SQL types of the columns.
+    pub columns: Vec<(String, String)>,
+    /// Names of the columns of the record key.
+    pub key: Vec<String>,
+    /// What the author of the statement should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Why a connector is not what a statement asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct ConnectorError {
+    /// The option at fault.
+    pub option: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Connectors of objects; each has its object's name.
+#[async_trait]
+pub trait Connectors: Send + Sync {
+    /// What the connector of the kind `connector` would be. Makes nothing.
+    async fn plan(
+        &self,
+        name: &str,
+        connector: &str,
+        options: &ConnectorOptions,
+    ) -> Result<PlannedConnector, ConnectorError>;
+
+    /// Makes it; it runs from then on, after a restart too.
+    async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError>;
+
+    /// Takes it down with all that it keeps. Returns what has to be taken down by hand, a sentence each. One that is not there
+    /// is no error.
+    async fn remove(&self, name: &str) -> Result<Vec<String>, ConnectorError>;
+
+    /// How it is, a line each; `None` where there is none.
+    fn state(&self, name: &str) -> Option<Vec<String>>;
+}

@@ -1,0 +1,49 @@
+//! The connectors of SQL's sources and tables: SQL's side and Connect's side of the same thing.
+
+use async_trait::async_trait;
+use connect_runtime::{TableError, Tables};
+use sql::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
+
+/// Connect's worker, as SQL asks it.
+pub(crate) struct TableConnectors(pub(crate) Tables);
+
+#[async_trait]
+impl Connectors for TableConnectors {
+    async fn plan(
+        &self,
+        name: &str,
+        connector: &str,
+        options: &ConnectorOptions,
+    ) -> Result<PlannedConnector, ConnectorError> {
+        let planned = self.0.plan(name, connector, options).await.map_err(error)?;
+        let columns = planned.table.columns.into_iter();
+        Ok(PlannedConnector {
+            config: planned.config,
+            topic: planned.table.topic,
+            columns: columns
+                .map(|column| (column.name, column.sql_type))
+                .collect(),
+            key: planned.table.key,
+            notes: planned.table.notes,
+        })
+    }
+
+    async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError> {
+        self.0.create(name, config).await.map_err(error)
+    }
+
+    async fn remove(&self, name: &str) -> Result<Vec<String>, ConnectorError> {
+        self.0.remove(name).await.map_err(error)
+    }
+
+    fn state(&self, name: &str) -> Option<Vec<String>> {
+        self.0.state(name)
+    }
+}
+
+fn error(error: TableError) -> ConnectorError {
+    ConnectorError {
+        option: error.option,
+        message: error.message,
+    }
+}
