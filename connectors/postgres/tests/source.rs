@@ -9,7 +9,7 @@
 //! | idle advance | `a_quiet_slot_moves` |
 //! | no duplicates, no jumps | `restarts_resume_exactly`, `lost_positions_are_errors` |
 //! | health of slot and cluster | `lost_positions_are_errors`, `wrong_servers_and_rights_are_named` |
-//! | versions and messages of pgoutput | `messages_and_truncates`, unit tests of the decoder |
+//! | versions and messages of pgoutput | `messages_and_truncates`, `large_transactions_are_streamed`, unit tests of the decoder |
 //! | values that are not there | `identities_and_large_values` |
 //! | schema changes | `columns_come_and_go`, `partitions` |
 //! | publication and reconnect | `publications`, `the_connection_breaks` |
@@ -98,6 +98,25 @@ impl Scenario {
             offsets: Vec::new(),
             records: Vec::new(),
         }
+    }
+
+    /// Another connector on the same database.
+    async fn beside(&self, server: &Postgres, name: &'static str) -> Self {
+        let url = format!(
+            "postgresql://postgres@127.0.0.1:{}/{}",
+            server.port, self.name
+        );
+        let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let mut other = Self {
+            name,
+            sql,
+            context: self.context.clone(),
+            offsets: Vec::new(),
+            records: Vec::new(),
+        };
+        other.set("slot.name", name);
+        other
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -236,7 +255,7 @@ fn error_of(result: Result<Box<dyn SourceTask>, ConnectError>) -> String {
 async fn capture() {
     let server = Postgres::start_with(
         "-c wal_level=logical -c max_replication_slots=100 -c max_wal_senders=50 -c max_wal_size=64MB \
-         -c min_wal_size=32MB",
+         -c min_wal_size=32MB -c logical_decoding_work_mem=64kB",
     );
     changes_without_a_snapshot(&server).await;
     snapshot_meets_stream(&server).await;
@@ -247,6 +266,7 @@ async fn capture() {
     rows_that_cannot_be_rendered(&server).await;
     messages_and_truncates(&server).await;
     transactions_are_told(&server).await;
+    large_transactions_are_streamed(&server).await;
     columns_come_and_go(&server).await;
     the_catalog_is_ahead_of_the_stream(&server).await;
     partitions(&server).await;
@@ -819,6 +839,82 @@ async fn transactions_are_told(server: &Postgres) {
 }
 
 async fn columns_come_and_go(server: &Postgres) {
+/// What streamed transactions bring is what whole ones bring: with others between them, with parts that are taken back, and
+/// after restarts in the middle.
+async fn large_transactions_are_streamed(server: &Postgres) {
+    let more = [("snapshot.mode", "no_data"), ("max.batch.size", "700")];
+    let mut whole = Scenario::new(server, "large", &more).await;
+    let mut streamed = whole.beside(server, "large_streamed").await;
+    streamed.set("slot.stream.params", "proto_version=2;streaming=on");
+    whole
+        .run("CREATE TABLE t (id int PRIMARY KEY, n int)")
+        .await;
+    let mut task = streamed.caught_up().await;
+    drop(whole.caught_up().await);
+    let rows = |from: i32| {
+        format!(
+            "INSERT INTO t SELECT i, i FROM generate_series({from}, {}) i;",
+            from + 4_999
+        )
+    };
+    let (one, other) = (&whole.sql, &streamed.sql);
+    let run = async |client: &Client, sql: &str| client.batch_execute(sql).await.unwrap();
+    run(
+        one,
+        &format!(
+            "BEGIN; {} SAVEPOINT a; {} SAVEPOINT b; {}",
+            rows(0),
+            rows(10_000),
+            rows(20_000)
+        ),
+    )
+    .await;
+    run(other, &format!("BEGIN; {}", rows(30_000))).await;
+    run(
+        one,
+        "ROLLBACK TO b; UPDATE t SET n = -n WHERE id < 3; SAVEPOINT c;",
+    )
+    .await;
+    run(one, &rows(40_000)).await;
+    run(one, "ROLLBACK TO a; UPDATE t SET n = 7 WHERE id < 100;").await;
+    run(other, "CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1); ALTER TABLE u ADD x text; COMMIT;").await;
+    run(other, "INSERT INTO t VALUES (-1, 0)").await;
+    run(one, &format!("{} COMMIT", rows(50_000))).await;
+    run(other, &format!("BEGIN; {} ROLLBACK", rows(60_000))).await;
+    run(other, "DELETE FROM t WHERE id > 52000").await;
+
+    // The task ends in the middle of transactions, and the same comes again.
+    for _ in 0..3 {
+        while !streamed.step(&mut task).await {}
+        streamed.step(&mut task).await;
+        drop(task);
+        task = streamed.start().await;
+    }
+    streamed.catch_up(&mut task).await;
+    drop(whole.caught_up().await);
+    let lines = |scenario: &mut Scenario| -> Vec<String> {
+        let lines = scenario.shown().into_iter();
+        lines
+            .filter(|line| !line.starts_with("p.message"))
+            .collect()
+    };
+    let (whole_lines, streamed_lines) = (lines(&mut whole), lines(&mut streamed));
+    // Both transactions, the row between them, the deletes with their tombstones.
+    let changes = 5_000 + 100 + 5_000 + 5_000 + 1 + 1 + 2 * 2_999;
+    assert_eq!(whole_lines.len(), changes);
+    for (place, (whole, streamed)) in whole_lines.iter().zip(&streamed_lines).enumerate() {
+        assert_eq!(streamed, whole, "record {place}");
+    }
+    assert_eq!(streamed_lines.len(), changes);
+    // It was streamed indeed.
+    let deadline = Instant::now() + PATIENCE;
+    let streams = "SELECT stream_txns::text FROM pg_stat_replication_slots WHERE slot_name = 'large_streamed'";
+    while whole.one(streams).await == "0" {
+        assert!(Instant::now() < deadline, "nothing was streamed");
+    }
+    drop(task);
+}
+
     let mut scenario = Scenario::new(server, "ddl", &[("snapshot.mode", "no_data")]).await;
     scenario
         .run("CREATE TABLE t (id int PRIMARY KEY, n int)")

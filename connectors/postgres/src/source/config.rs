@@ -54,7 +54,6 @@ const UNSUPPORTED: &[&str] = &[
     "slot.failover",
     "slot.max.retries",
     "slot.retry.delay.ms",
-    "slot.stream.params",
     "snapshot.delay.ms",
     "snapshot.fetch.size",
     "snapshot.isolation.mode",
@@ -163,6 +162,10 @@ pub(super) struct SourceConfig {
     /// Schema and name of the signal table.
     pub(super) signals: Option<(String, String)>,
     pub(super) batch_size: usize,
+    /// Whether the server streams large transactions before they end.
+    pub(super) streams_open: bool,
+    /// Where these are kept until then.
+    pub(super) spool_folder: PathBuf,
 }
 
 fn text(name: &str, default: Option<&str>, doc: &str) -> ConfigKey {
@@ -271,6 +274,17 @@ fn slot_and_publication() -> Vec<ConfigKey> {
             "slot.drop.on.stop",
             "false",
             "Drop the slot when the task stops; what changes until it starts again is then lost.",
+        ),
+        text(
+            "slot.stream.params",
+            None,
+            "'proto_version=2;streaming=on' has the server send large transactions before they end (PostgreSQL 14 and later), \
+             which then are kept on this machine's disk until their commit.",
+        ),
+        text(
+            "slot.stream.folder",
+            None,
+            "Folder where they are kept; the system's folder of temporary files without it.",
         ),
         text(
             "publication.name",
@@ -649,6 +663,9 @@ impl SourceConfig {
             },
             signals: signals(&config)?,
             batch_size: config.count("max.batch.size"),
+            streams_open: streams_open(&config)?,
+            spool_folder: given("slot.stream.folder")
+                .map_or_else(std::env::temp_dir, PathBuf::from),
             prefix,
         })
     }
@@ -709,6 +726,36 @@ fn skipped(config: &Config) -> Result<Skipped, ConnectError> {
         }
     }
     Ok(skipped)
+}
+
+/// `proto_version=2;streaming=on`, as Debezium passes parameters on to the server.
+fn streams_open(config: &Config) -> Result<bool, ConnectError> {
+    const KEY: &str = "slot.stream.params";
+    let (mut version, mut streaming) = (1, false);
+    let params = config.get(KEY).unwrap_or_default().split(';');
+    for param in params.map(str::trim).filter(|param| !param.is_empty()) {
+        let (name, value) = param.split_once('=').unwrap_or((param, ""));
+        match (name.trim(), value.trim()) {
+            ("proto_version", "1") => version = 1,
+            ("proto_version", "2") => version = 2,
+            ("streaming", "off" | "false") => streaming = false,
+            ("streaming", "on" | "true") => streaming = true,
+            _ => {
+                let message = format!(
+                    "\"{param}\" is not known: there are proto_version (1, 2) and streaming (off, on), with semicolons between \
+                     them"
+                );
+                return Err(ConnectError::config(KEY, message));
+            }
+        }
+    }
+    match (version, streaming) {
+        (1, true) => Err(ConnectError::config(
+            KEY,
+            "streaming needs the second version of the protocol: proto_version=2;streaming=on",
+        )),
+        (_, streaming) => Ok(streaming),
+    }
 }
 
 fn signals(config: &Config) -> Result<Option<(String, String)>, ConnectError> {
@@ -821,6 +868,8 @@ mod tests {
             ("table.include.list", "("),
             ("signal.data.collection", "signals"),
             ("signal.enabled.channels", "source,kafka"),
+            ("slot.stream.params", "streaming=on"),
+            ("slot.stream.params", "two_phase=on"),
         ] {
             let message = refused(&[(key, value)]);
             assert!(message.contains(key), "{message}");

@@ -14,7 +14,7 @@ use super::pgoutput::Identity;
 use super::plan::Slot;
 use super::wire::{Connection, ServerError, WireError, literal, quoted, text};
 
-/// PostgreSQL 14: logical messages in pgoutput.
+/// PostgreSQL 14: logical messages in pgoutput, and protocol 2.
 const VERSION_MESSAGES: u32 = 140_000;
 /// PostgreSQL 10: pgoutput.
 const VERSION_MIN: u32 = 100_000;
@@ -341,6 +341,11 @@ impl Server {
 
     /// Whether pgoutput takes the option `messages`.
     pub(super) fn knows_messages(&self) -> bool {
+        self.version >= VERSION_MESSAGES
+    }
+
+    /// Whether pgoutput streams transactions before they end (protocol 2).
+    pub(super) fn streams_open(&self) -> bool {
         self.version >= VERSION_MESSAGES
     }
 

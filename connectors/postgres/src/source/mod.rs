@@ -40,6 +40,7 @@ mod snapshot;
 mod stream;
 mod table;
 mod temporal;
+mod spool;
 mod view;
 mod wire;
 

@@ -64,6 +64,8 @@ pub(super) struct Stream<'a> {
     pub(super) stored: Lsn,
     /// Whether the server knows logical messages (PostgreSQL 14).
     pub(super) messages: bool,
+    /// Whether large transactions come before they end (protocol 2).
+    pub(super) streams_open: bool,
     /// `wal_sender_timeout`; zero for none.
     pub(super) patience: Duration,
 }
@@ -77,8 +79,13 @@ impl Stream<'_> {
         } else {
             ""
         };
+        let protocol = if self.streams_open {
+            "proto_version '2', streaming 'on'"
+        } else {
+            "proto_version '1'"
+        };
         format!(
-            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {publication}{messages})",
+            "START_REPLICATION SLOT {} LOGICAL {} ({protocol}, publication_names {publication}{messages})",
             quoted(self.slot),
             self.from
         )
@@ -372,6 +379,7 @@ mod tests {
             from: Lsn(0x1_0000_0002),
             stored: Lsn(7),
             messages: true,
+            streams_open: false,
             patience: Duration::from_secs(4),
         };
         assert_eq!(
@@ -380,5 +388,14 @@ mod tests {
              'true')"
         );
         assert_eq!(stream.status_interval(), Duration::from_secs(1));
+        let open = Stream {
+            streams_open: true,
+            ..stream
+        };
+        let command = open.command();
+        assert!(
+            command.contains("(proto_version '2', streaming 'on', publication_names"),
+            "{command}"
+        );
     }
 }

@@ -18,7 +18,8 @@ use super::offset::{self, Offset, Snapshot};
 use super::pgoutput::{self, Message, Relation};
 use super::plan::Slot;
 use super::replication::{Item, Replication, Stream};
-use super::signal::Request;
+use super::signal::{Request, Signal};
+use super::spool::{Spool, SpoolError};
 use super::table::{Shapes, Table};
 use super::view::Scan;
 use super::wire::{Connection, Purpose, WireError};
@@ -38,6 +39,8 @@ pub(super) struct Streaming {
     types: Types,
     heartbeat_at: Option<Instant>,
     /// The stream waits: tables are to be read from this offset on.
+    /// Transactions that are streamed before they end.
+    spool: Spool,
     requested: Option<Offset>,
 }
 
@@ -67,11 +70,13 @@ impl Streaming {
         }
     }
 
+        let spool = Spool::new(shared.config.spool_folder.clone());
     /// The next records, or what else is to be stored.
     pub(super) async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
         let result = self.poll_connected(budget).await;
         if result.is_err() {
             self.disconnect();
+            spool,
         }
         result
     }
@@ -84,12 +89,7 @@ impl Streaming {
         };
         let deadline = Instant::now() + budget.wait_max;
         loop {
-            while !self.assembler.holds(budget)
-                && let Some(item) = self.backlog.front().cloned()
-            {
-                self.take(item).await?;
-                self.backlog.pop_front();
-            }
+            while !self.assembler.holds(budget) && self.take_next().await? {}
             if let Some(taken) = self.assembler.take(budget, super::now_ms()) {
                 let offset = match taken.request {
                     None => self.offset(taken.behind),
@@ -301,6 +301,8 @@ impl Streaming {
             if let Err(error) = ran {
                 tracing::warn!(%error, "heartbeat.action.query failed");
                 if matches!(error, WireError::Line(_)) {
+        self.spool.clear();
+        self.chunks.disconnect();
                     self.catalog = None;
                 }
             }
@@ -319,6 +321,27 @@ impl Streaming {
         if self.replication.is_some() {
             return Ok(());
         }
+    /// Takes one item; `false` where there is none. Dropping the future loses none.
+    async fn take_next(&mut self) -> Result<bool, ConnectError> {
+        let spooled = |error: SpoolError| match error {
+            SpoolError::Disk { .. } => ConnectError::Transient(error.to_string()),
+            SpoolError::Protocol(_) => ConnectError::Fatal(error.to_string()),
+        };
+        if let Some(item) = self.spool.peek().cloned() {
+            self.take(item).await?;
+            self.spool.advance().map_err(spooled)?;
+            return Ok(true);
+        }
+        let Some(item) = self.backlog.front() else {
+            return Ok(false);
+        };
+        if let Some(item) = self.spool.pass(item).map_err(spooled)? {
+            self.take(item).await?;
+        }
+        self.backlog.pop_front();
+        Ok(true)
+    }
+
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         let mut connection = Connection::open(&config.address, Purpose::Replication)
@@ -398,3 +421,10 @@ impl Streaming {
         }
     }
 }
+        if config.streams_open && !shared.server.streams_open() {
+            return Err(ConnectError::config(
+                "slot.stream.params",
+                "streaming=on needs PostgreSQL 14 or later: leave it out",
+            ));
+        }
+            streams_open: config.streams_open,
