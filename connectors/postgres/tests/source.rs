@@ -281,6 +281,7 @@ async fn capture() {
     hidden_columns(&server).await;
     slots_that_go_with_their_task(&server).await;
     signals_ask_for_tables(&server).await;
+    incremental_snapshots_go_on_beside_the_stream(&server).await;
     a_snapshot_whose_connection_breaks(&server).await;
     lost_positions_are_errors(&server).await;
     wrong_servers_and_rights_are_named(&server).await;
@@ -838,7 +839,6 @@ async fn transactions_are_told(server: &Postgres) {
     task.stop().await;
 }
 
-async fn columns_come_and_go(server: &Postgres) {
 /// What streamed transactions bring is what whole ones bring: with others between them, with parts that are taken back, and
 /// after restarts in the middle.
 async fn large_transactions_are_streamed(server: &Postgres) {
@@ -915,6 +915,7 @@ async fn large_transactions_are_streamed(server: &Postgres) {
     drop(task);
 }
 
+async fn columns_come_and_go(server: &Postgres) {
     let mut scenario = Scenario::new(server, "ddl", &[("snapshot.mode", "no_data")]).await;
     scenario
         .run("CREATE TABLE t (id int PRIMARY KEY, n int)")
@@ -1505,7 +1506,7 @@ async fn signals_ask_for_tables(server: &Postgres) {
     scenario
         .run(&signal(
             "part",
-            r#"{"data-collections":["public.t"],"additional-conditions":[{"data-collection":"public.t","filter":"id < 2"}]}"#,
+            r#"{"data-collections":["public.t"],"type":"blocking","additional-conditions":[{"data-collection":"public.t","filter":"id < 2"}]}"#,
         ))
         .await;
     scenario.until_requested(&mut task).await;
@@ -1528,7 +1529,10 @@ async fn signals_ask_for_tables(server: &Postgres) {
         .run("CREATE TABLE t_new (id int PRIMARY KEY); INSERT INTO t_new VALUES (1), (2)")
         .await;
     scenario
-        .run(&signal("b", r#"{"data-collections":["public.t_.*"]}"#))
+        .run(&signal(
+            "b",
+            r#"{"data-collections":["public.t_.*"],"type":"blocking"}"#,
+        ))
         .await;
     scenario.until_requested(&mut task).await;
     drop(task);
@@ -1537,7 +1541,7 @@ async fn signals_ask_for_tables(server: &Postgres) {
         .await;
     let mut task = scenario.caught_up().await;
     let snapshot = &json_of(&scenario.records[0].value)["source"]["snapshot"];
-    assert_eq!(snapshot, &json!("incremental"));
+    assert_eq!(snapshot, &json!("first"));
     assert_eq!(
         scenario.shown(),
         [
@@ -1550,7 +1554,10 @@ async fn signals_ask_for_tables(server: &Postgres) {
 
     // Rows that end between the signal and the snapshot went out before, and one of them comes again.
     scenario
-        .run(&signal("c", r#"{"data-collections":["public.t"]}"#))
+        .run(&signal(
+            "c",
+            r#"{"data-collections":["public.t"],"type":"blocking"}"#,
+        ))
         .await;
     scenario.until_requested(&mut task).await;
     drop(task);
@@ -1577,6 +1584,129 @@ async fn signals_ask_for_tables(server: &Postgres) {
         Vec::<String>::new(),
         "a signal counts once"
     );
+    task.stop().await;
+}
+
+/// Tables are read in chunks while the stream goes on, behind restarts too; one without a key is read while it waits.
+async fn incremental_snapshots_go_on_beside_the_stream(server: &Postgres) {
+    let mut scenario = Scenario::new(
+        server,
+        "beside",
+        &[
+            ("snapshot.mode", "no_data"),
+            ("table.include.list", r"public\.t.*"),
+            ("publication.autocreate.mode", "filtered"),
+            ("signal.data.collection", "public.signals"),
+            ("incremental.snapshot.chunk.size", "100"),
+            ("max.batch.size", "60"),
+        ],
+    )
+    .await;
+    scenario
+        .run(
+            "CREATE TABLE signals (id serial PRIMARY KEY, type text, data text); \
+             CREATE TABLE t (id int, kind text, n int, PRIMARY KEY (kind, id)); CREATE TABLE t_none (a int); \
+             INSERT INTO t SELECT i, CASE WHEN i % 2 = 0 THEN 'Ä' ELSE 'b' END, 0 FROM generate_series(1, 3000) i; \
+             INSERT INTO t_none VALUES (1), (2), (2)",
+        )
+        .await;
+    let mut task = scenario.caught_up().await;
+    // New to the connector, and asked for with the others.
+    scenario
+        .run("CREATE TABLE t_new (id int PRIMARY KEY); INSERT INTO t_new VALUES (1), (2)")
+        .await;
+    let signal = |kind: &str, data: &str| {
+        format!("INSERT INTO signals (type, data) VALUES ('{kind}', '{data}')")
+    };
+    scenario
+        .run(&signal(
+            "execute-snapshot",
+            r#"{"data-collections":["public.t.*"],"additional-conditions":[{"data-collection":"public.t_new","filter":"id <> 2"}]}"#,
+        ))
+        .await;
+    let is_reading = |scenario: &Scenario| scenario.offsets[0].offset.contains_key("incremental");
+    let deadline = Instant::now() + PATIENCE;
+    while !is_reading(&scenario) {
+        assert!(Instant::now() < deadline, "the signal did not come");
+        scenario.step(&mut task).await;
+    }
+    let mut round = 0;
+    while is_reading(&scenario) {
+        assert!(Instant::now() < deadline, "the reading does not end");
+        round += 1;
+        let (old, new) = (round * 7 % 3000, 3000 + round);
+        scenario
+            .run(&format!(
+                "UPDATE t SET n = n + 1 WHERE id % 50 = {}; DELETE FROM t WHERE id = {old}; \
+                 UPDATE t SET id = {new} WHERE id = {}; INSERT INTO t VALUES ({}, 'b', 1)",
+                round % 50,
+                3000 - round,
+                10_000 + round
+            ))
+            .await;
+        scenario.step(&mut task).await;
+        if round % 10 == 0 {
+            drop(task);
+            task = scenario.start().await;
+        }
+        if round == 15 {
+            scenario.run(&signal("pause-snapshot", "{}")).await;
+            scenario.catch_up(&mut task).await;
+            let read =
+                |scenario: &Scenario| scenario.offsets[0].offset["incremental"]["upto"].clone();
+            let before = read(&scenario);
+            scenario.catch_up(&mut task).await;
+            assert_eq!(read(&scenario), before, "nothing is read meanwhile");
+            scenario.run(&signal("resume-snapshot", "{}")).await;
+        }
+    }
+    scenario.catch_up(&mut task).await;
+    let folded = fold(&scenario.records, "p.public.t");
+    assert_eq!(folded, table_of(&scenario, "t", "kind, id").await);
+    let op = |record: &Record| {
+        json_of(&record.value)["op"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let of = |topic: &str| {
+        let records = scenario
+            .records
+            .iter()
+            .filter(|record| &*record.topic == topic);
+        records
+            .map(|record| (op(record), record.key.to_json().to_string()))
+            .collect::<Vec<_>>()
+    };
+    // Both went on at the same time, and no row was read twice.
+    let records = of("p.public.t");
+    let reads: Vec<usize> = (0..records.len())
+        .filter(|at| records[*at].0 == "r")
+        .collect();
+    let (first, last) = (reads[0], reads[reads.len() - 1]);
+    assert!(records[first..last].iter().any(|(op, _)| op == "u"));
+    let mut keys: Vec<&str> = reads.iter().map(|at| records[*at].1.as_str()).collect();
+    keys.sort_unstable();
+    let read = keys.len();
+    keys.dedup();
+    assert_eq!(keys.len(), read);
+    assert_eq!(
+        of("p.public.t_new"),
+        [("r".to_owned(), r#"{"id":1}"#.to_owned())]
+    );
+    assert_eq!(of("p.public.t_none").len(), 3);
+    // What is stopped is not read.
+    scenario.records.clear();
+    scenario
+        .run(&format!(
+            "BEGIN; {}; {}; COMMIT",
+            signal("execute-snapshot", r#"{"data-collections":["public.t"]}"#),
+            signal("stop-snapshot", "")
+        ))
+        .await;
+    scenario.catch_up(&mut task).await;
+    assert!(!is_reading(&scenario));
+    assert_eq!(scenario.shown(), Vec::<String>::new());
     task.stop().await;
 }
 

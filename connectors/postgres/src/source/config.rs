@@ -28,7 +28,6 @@ const UNSUPPORTED: &[&str] = &[
     "guardrail.collections.max",
     "include.schema.comments",
     "incremental.snapshot.allow.schema.changes",
-    "incremental.snapshot.chunk.size",
     "incremental.snapshot.watermarking.strategy",
     "lsn.flush.mode",
     "lsn.flush.timeout.action",
@@ -162,6 +161,8 @@ pub(super) struct SourceConfig {
     /// Schema and name of the signal table.
     pub(super) signals: Option<(String, String)>,
     pub(super) batch_size: usize,
+    /// Rows of a chunk of an incremental snapshot.
+    pub(super) chunk_size: usize,
     /// Whether the server streams large transactions before they end.
     pub(super) streams_open: bool,
     /// Where these are kept until then.
@@ -514,8 +515,16 @@ fn records() -> Vec<ConfigKey> {
         text(
             "signal.data.collection",
             None,
-            "Table (schema.table) with the columns id, type, data, whose new rows are signals: execute-snapshot, log.",
+            "Table (schema.table) with the columns id, type, data, whose new rows are signals: execute-snapshot, stop-snapshot, \
+             pause-snapshot, resume-snapshot, log.",
         ),
+        ConfigKey::optional(
+            "incremental.snapshot.chunk.size",
+            ConfigType::Int,
+            Some("1024"),
+            "Rows that an incremental snapshot reads at a time.",
+        )
+        .rule(Rule::Between(1, 1_000_000)),
         ConfigKey::optional(
             "signal.enabled.channels",
             ConfigType::List,
@@ -663,6 +672,7 @@ impl SourceConfig {
             },
             signals: signals(&config)?,
             batch_size: config.count("max.batch.size"),
+            chunk_size: config.count("incremental.snapshot.chunk.size"),
             streams_open: streams_open(&config)?,
             spool_folder: given("slot.stream.folder")
                 .map_or_else(std::env::temp_dir, PathBuf::from),

@@ -5,7 +5,7 @@
 //!                        │
 //!        ┌───────────────┴───────────────┐
 //!        ▼                               ▼
-//!  snapshot (wire: SQL)        stream (replication ◀─ wire: walsender)
+//!  snapshot (wire: SQL)        stream (replication ◀─ wire: walsender), and beside it chunks of tables (incremental)
 //!   tables as of one moment      pgoutput ─▶ assemble (progress, view) ─▶ envelope (table, render)
 //!        │                               │
 //!        └───────────▶ records + offset ◀┘        committed ─▶ acknowledged to the slot
@@ -19,11 +19,13 @@
 
 mod assemble;
 mod catalog;
+mod chunks;
 mod config;
-mod envelope;
 mod declared;
+mod envelope;
 mod filter;
 mod health;
+mod incremental;
 mod kind;
 mod lag;
 mod literal;
@@ -35,12 +37,13 @@ mod plan;
 mod progress;
 mod render;
 mod replication;
+mod select;
 mod signal;
 mod snapshot;
+mod spool;
 mod stream;
 mod table;
 mod temporal;
-mod spool;
 mod view;
 mod wire;
 
@@ -141,14 +144,14 @@ impl ConnectorPlugin for PostgresSource {
         Ok(true)
     }
 
-    fn task(&self) -> Task {
-        Task::Source(Box::new(PostgresSourceTask {
-            context: None,
-            offset: None,
     fn tables(&self) -> Option<&dyn TableSource> {
         Some(self)
     }
 
+    fn task(&self) -> Task {
+        Task::Source(Box::new(PostgresSourceTask {
+            context: None,
+            offset: None,
             stored: Lsn(0),
             phase: Phase::Idle,
             watch: Watch::default(),
@@ -156,10 +159,6 @@ impl ConnectorPlugin for PostgresSource {
     }
 }
 
-/// Everything that keeps a configuration from working at this server; changes nothing there.
-async fn check(map: &ConfigMap) -> Vec<ConnectError> {
-    let mut issues = Vec::new();
-    if let Err(error) = look(map, &mut issues).await {
 #[async_trait]
 impl TableSource for PostgresSource {
     fn aliases(&self) -> &'static [(&'static str, &'static str)] {
@@ -192,6 +191,10 @@ fn unanswered() -> ConnectError {
     ))
 }
 
+/// Everything that keeps a configuration from working at this server; changes nothing there.
+async fn check(map: &ConfigMap) -> Vec<ConnectError> {
+    let mut issues = Vec::new();
+    if let Err(error) = look(map, &mut issues).await {
         issues.push(error);
     }
     issues
@@ -619,8 +622,10 @@ impl PostgresSourceTask {
                     .as_ref()
                     .map(|offset| mark_of(offset, self.stored))
                     .unwrap_or_default();
-                let scans = offset.map(|offset| offset.scans).unwrap_or_default();
-                let streaming = Streaming::new(Arc::clone(&shared), mark, scans);
+                let (scans, incremental) = offset
+                    .map(|offset| (offset.scans, offset.incremental))
+                    .unwrap_or_default();
+                let streaming = Streaming::new(Arc::clone(&shared), mark, scans, incremental);
                 Ok(Phase::Streaming(Box::new(streaming), shared))
             }
             Plan::Stream { stored: false, .. } => {
@@ -630,7 +635,7 @@ impl PostgresSourceTask {
                     commit_us: 0,
                     stored: self.stored,
                 };
-                let streaming = Streaming::new(Arc::clone(&shared), mark, Vec::new());
+                let streaming = Streaming::new(Arc::clone(&shared), mark, Vec::new(), None);
                 Ok(Phase::Streaming(Box::new(streaming), shared))
             }
             Plan::Read { resume, from, .. } => {
@@ -647,6 +652,7 @@ impl PostgresSourceTask {
                     start,
                     scans: scans.unwrap_or_default(),
                     request: resumed.and_then(|offset| offset.request.clone()),
+                    incremental: resumed.and_then(|offset| offset.incremental.clone()),
                     via_root: readable.via_root,
                     published: readable.published,
                 };
@@ -664,7 +670,8 @@ fn after_snapshot(shared: &Arc<Shared>, offset: &Offset, stored: Lsn) -> Phase {
         return Phase::Finished;
     }
     let mark = mark_of(offset, stored);
-    let streaming = Streaming::new(Arc::clone(shared), mark, offset.scans.clone());
+    let (scans, incremental) = (offset.scans.clone(), offset.incremental.clone());
+    let streaming = Streaming::new(Arc::clone(shared), mark, scans, incremental);
     Phase::Streaming(Box::new(streaming), Arc::clone(shared))
 }
 

@@ -9,6 +9,7 @@
 //!   ours     tx_messages     messages of txId that are in the log; without it `lsn` decides
 //!            system_id, timeline              of the server whose log it is
 //!            snapshot_request  which tables a signal asked for, while they are read
+//!            incremental      how far an incremental snapshot is
 //!            snapshot_scans  which rows were read under which snapshot, until the stream is past them
 //! ```
 //!
@@ -17,6 +18,7 @@
 use connect_api::JsonMap;
 use serde_json::{Value as Json, json};
 
+use super::incremental::Incremental;
 use super::lsn::Lsn;
 use super::progress::{Inside, Position};
 use super::signal::Request;
@@ -53,6 +55,8 @@ pub(super) struct Offset {
     pub(super) scans: Vec<Scan>,
     /// What a signal asked to read; `None` for the first snapshot.
     pub(super) request: Option<Request>,
+    /// How far the snapshot is that is read beside the stream.
+    pub(super) incremental: Option<Incremental>,
     /// The server; `None` where Debezium stored the offset.
     pub(super) origin: Option<Origin>,
     /// When the last transaction was committed, in microseconds since 1970.
@@ -97,6 +101,9 @@ impl Offset {
         }
         if let Some(request) = &self.request {
             put("snapshot_request", request.to_json());
+        }
+        if let Some(incremental) = &self.incremental {
+            put("incremental", incremental.to_json());
         }
         if !self.scans.is_empty() {
             put(
@@ -165,6 +172,7 @@ impl Offset {
             snapshot: snapshot(map),
             scans,
             request: map.get("snapshot_request").and_then(Request::from_json),
+            incremental: map.get("incremental").and_then(Incremental::from_json),
             origin,
             commit_us: map
                 .get("ts_usec")
@@ -279,6 +287,12 @@ mod tests {
                     tables: vec!["public.t".to_owned()],
                     conditions: vec![("public.t".to_owned(), "id > 1".to_owned())],
                     incremental: true,
+                }),
+                incremental: Some(Incremental {
+                    request: Request::default(),
+                    done: vec!["public.u".to_owned()],
+                    current: inside.map(|_| ("public.t".to_owned(), vec!["7".to_owned()])),
+                    paused: inside.is_some(),
                 }),
                 origin: Some(Origin {
                     system: "7".to_owned(),

@@ -165,6 +165,7 @@ mod tests {
             },
             snapshot,
             scans: Vec::new(),
+            incremental: None,
             request: None,
             origin: None,
             commit_us: 0,

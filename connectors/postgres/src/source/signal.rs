@@ -7,9 +7,9 @@
 //!     "additional-conditions": [{"data-collection": "public.t", "filter": "id < 100"}]}'
 //! ```
 //!
-//! `execute-snapshot` reads tables again, or for the first time, while the stream waits; `log` writes its message to the
-//! program's log. Both types of snapshot, `blocking` and `incremental`, are read in this way: the rows of an incremental
-//! one say so (`source.snapshot`), and the others are marked as the first snapshot's.
+//! `execute-snapshot` reads tables again, or for the first time: `incremental` (the default) in chunks while the stream goes
+//! on, `blocking` while it waits. `pause-snapshot`, `resume-snapshot` and `stop-snapshot` (of the tables that it names, or of
+//! all) are for incremental ones. `log` writes its message to the program's log.
 
 use serde_json::{Value as Json, json};
 
@@ -22,6 +22,12 @@ use super::view::Scan;
 pub(super) enum Signal {
     /// Read these tables.
     Read(Request),
+    /// Read these no longer, or none where it names none.
+    Stop(Vec<String>),
+    /// Read nothing for now.
+    Pause,
+    /// Go on.
+    Resume,
     /// Write this to the log.
     Log(String),
 }
@@ -47,10 +53,31 @@ pub(super) fn signal(row: &Tuple) -> Result<Signal, String> {
         _ => String::new(),
     };
     let (kind, data) = (column(1), column(2));
-    let data: Json = serde_json::from_str(&data)
+    // Debezium takes these without data.
+    let bare = matches!(
+        kind.as_str(),
+        "stop-snapshot" | "pause-snapshot" | "resume-snapshot"
+    );
+    let data = if bare && data.trim().is_empty() {
+        "{}"
+    } else {
+        data.as_str()
+    };
+    let data: Json = serde_json::from_str(data)
         .map_err(|error| format!("its data is no JSON ({error}): {data}"))?;
+    if bare
+        && data
+            .get("type")
+            .and_then(Json::as_str)
+            .is_some_and(|of| !of.eq_ignore_ascii_case("incremental"))
+    {
+        return Err(format!("{kind} is for incremental snapshots"));
+    }
     match kind.as_str() {
         "execute-snapshot" => Request::of_signal(&data).map(Signal::Read),
+        "stop-snapshot" => tables_of(&data).map(Signal::Stop),
+        "pause-snapshot" => Ok(Signal::Pause),
+        "resume-snapshot" => Ok(Signal::Resume),
         "log" => Ok(Signal::Log(
             data.get("message")
                 .and_then(Json::as_str)
@@ -58,20 +85,29 @@ pub(super) fn signal(row: &Tuple) -> Result<Signal, String> {
                 .to_owned(),
         )),
         other => Err(format!(
-            "its type \"{other}\" is not supported; there are execute-snapshot and log"
+            "its type \"{other}\" is not supported; there are execute-snapshot, stop-snapshot, pause-snapshot, resume-snapshot \
+             and log"
         )),
     }
 }
 
+fn list(value: &Json, name: &str) -> Vec<Json> {
+    let found = value.get(name).and_then(Json::as_array);
+    found.cloned().unwrap_or_default()
+}
+
+/// The expressions under "data-collections".
+fn tables_of(data: &Json) -> Result<Vec<String>, String> {
+    let tables: Vec<String> = list(data, "data-collections")
+        .iter()
+        .filter_map(|table| table.as_str().map(str::to_owned))
+        .collect();
+    Patterns::parse("data-collections", &tables.join(",")).map_err(|error| error.to_string())?;
+    Ok(tables)
+}
+
 impl Request {
     fn of_signal(data: &Json) -> Result<Self, String> {
-        let list = |value: &Json, name: &str| -> Vec<Json> {
-            value
-                .get(name)
-                .and_then(Json::as_array)
-                .cloned()
-                .unwrap_or_default()
-        };
         let text = |value: &Json, name: &str| {
             value
                 .get(name)
@@ -79,15 +115,10 @@ impl Request {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let tables: Vec<String> = list(data, "data-collections")
-            .iter()
-            .filter_map(|table| table.as_str().map(str::to_owned))
-            .collect();
+        let tables = tables_of(data)?;
         if tables.is_empty() {
             return Err("its data names no table under \"data-collections\"".to_owned());
         }
-        Patterns::parse("data-collections", &tables.join(","))
-            .map_err(|error| error.to_string())?;
         let incremental = match text(data, "type").to_ascii_lowercase().as_str() {
             "blocking" => false,
             "" | "incremental" => true,
@@ -141,7 +172,8 @@ impl Request {
         self.names(&scan.schema, &scan.table) && (whole || scan.in_part)
     }
 
-    fn asks(&self, name: &str) -> bool {
+    /// The same of a table's full name.
+    pub(super) fn asks(&self, name: &str) -> bool {
         Patterns::parse("data-collections", &self.tables.join(","))
             .is_ok_and(|patterns| patterns.matches(name))
     }
@@ -227,6 +259,18 @@ mod tests {
             signal(&row("log", r#"{"message":"hello"}"#)),
             Ok(Signal::Log("hello".to_owned()))
         );
+        for (kind, data, expected) in [
+            ("pause-snapshot", "", Signal::Pause),
+            ("resume-snapshot", "{}", Signal::Resume),
+            ("stop-snapshot", "", Signal::Stop(Vec::new())),
+            (
+                "stop-snapshot",
+                r#"{"data-collections":["s.t"],"type":"incremental"}"#,
+                Signal::Stop(vec!["s.t".to_owned()]),
+            ),
+        ] {
+            assert_eq!(signal(&row(kind, data)), Ok(expected));
+        }
         let more = Request {
             tables: vec!["x.y".to_owned()],
             incremental: true,
@@ -309,7 +353,13 @@ mod tests {
                 r#"{"data-collections":["t"],"type":"x"}"#,
                 "\"x\"",
             ),
-            ("pause-snapshot", "{}", "pause-snapshot"),
+            ("pause-snapshots", "{}", "pause-snapshots"),
+            ("stop-snapshot", r#"{"type":"blocking"}"#, "incremental"),
+            (
+                "stop-snapshot",
+                r#"{"data-collections":["("]}"#,
+                "regular expression",
+            ),
         ] {
             let error = signal(&row(kind, data)).unwrap_err();
             assert!(error.contains(why), "{error}");

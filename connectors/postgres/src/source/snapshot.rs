@@ -23,14 +23,16 @@ use super::Shared;
 use super::catalog::{self, Published, TableEntry};
 use super::envelope::{Change, Origin};
 use super::health::failed;
+use super::incremental::Incremental;
 use super::kind::Types;
 use super::lsn::Lsn;
 use super::offset::{self, Offset};
 use super::pgoutput::{Cell, Tuple};
 use super::progress::Position;
+use super::select::select;
 use super::signal::Request;
 use super::table::{Shapes, Table};
-use super::view::{KeyPart, Scan, View};
+use super::view::{Scan, View};
 use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
 
 /// No timeout of the database's own may cut a long reading.
@@ -57,6 +59,8 @@ pub(super) struct Snapshot {
     /// Where the stream starts.
     start: Lsn,
     request: Option<Request>,
+    /// What goes on beside the stream afterwards.
+    incremental: Option<Incremental>,
     view: Option<String>,
     high: Lsn,
     at_us: i64,
@@ -130,6 +134,8 @@ pub(super) struct Beginning {
     pub(super) scans: Vec<Scan>,
     /// What a signal asked for; `None` = all captured tables.
     pub(super) request: Option<Request>,
+    /// What goes on beside the stream afterwards.
+    pub(super) incremental: Option<Incremental>,
     /// Partitioned tables are read through their roots.
     pub(super) via_root: bool,
     /// What the publication sends: the snapshot has the same columns and rows.
@@ -210,6 +216,7 @@ impl Snapshot {
             scans: beginning.scans,
             start: beginning.start,
             request: beginning.request,
+            incremental: beginning.incremental,
             view: (!exported).then_some(view),
             high: if exported { Lsn(0) } else { high },
             at_us: text(&row, 2).parse().unwrap_or(0),
@@ -274,6 +281,7 @@ impl Snapshot {
                 Vec::new()
             },
             request: self.request.clone().filter(|_| !done),
+            incremental: self.incremental.clone(),
             origin: Some(self.shared.origin.clone()),
             commit_us: self.at_us,
         }
@@ -364,7 +372,8 @@ impl Snapshot {
         let mut without_condition = None;
         if is_asked {
             let published = filters.split_last().map_or(&[][..], |(_, others)| others);
-            let plain = self.select(&entry, &table, &names, behind.as_deref(), published);
+            let behind = behind.as_deref();
+            let plain = select(&shared.config, &entry, &table, &names, behind, published);
             without_condition = Some(format!("{plain} LIMIT 0"));
             // Its condition may fail: the transaction with the snapshot outlives that.
             self.connection
@@ -372,7 +381,8 @@ impl Snapshot {
                 .await
                 .map_err(fail)?;
         }
-        let sql = self.select(&entry, &table, &names, behind.as_deref(), &filters);
+        let behind_key = behind.as_deref();
+        let sql = select(&shared.config, &entry, &table, &names, behind_key, &filters);
         self.connection.enqueue(&sql).map_err(fail)?;
         let name = format!("{}.{}", table.schema, table.name);
         tracing::info!(table = name, "reading a table");
@@ -421,52 +431,6 @@ impl Snapshot {
             in_part,
         });
         (self.scans.len() - 1, behind)
-    }
-
-    fn select(
-        &self,
-        entry: &TableEntry,
-        table: &Table,
-        names: &[String],
-        behind: Option<&[String]>,
-        filters: &[String],
-    ) -> String {
-        let name = format!("{}.{}", entry.schema, entry.name);
-        let from = match self
-            .shared
-            .config
-            .selects
-            .iter()
-            .find(|(table, _)| *table == name)
-        {
-            Some((_, select)) => format!("({}) AS rows", select.trim().trim_end_matches(';')),
-            None => {
-                let only = if entry.is_root { "" } else { "ONLY " };
-                format!("{only}{}.{}", quoted(&entry.schema), quoted(&entry.name))
-            }
-        };
-        let key: Vec<String> = table
-            .primary()
-            .iter()
-            .filter_map(|(place, type_oid)| Some(KeyPart::order(*type_oid, names.get(*place)?)))
-            .collect();
-        let key = key.join(", ");
-        let mut sql = format!("SELECT {} FROM {from}", names.join(", "));
-        let behind = behind.map(|behind| {
-            let parts = behind.iter().zip(table.primary());
-            let values: Vec<String> = parts
-                .map(|(part, (_, type_oid))| KeyPart::bound(*type_oid, &literal(part)))
-                .collect();
-            format!("({key}) > ({})", values.join(", "))
-        });
-        let conditions: Vec<String> = filters.iter().cloned().chain(behind).collect();
-        if !conditions.is_empty() {
-            sql = format!("{sql} WHERE {}", conditions.join(" AND "));
-        }
-        if !key.is_empty() {
-            sql = format!("{sql} ORDER BY {key}");
-        }
-        sql
     }
 
     /// A row, the end of the table, or nothing in time.

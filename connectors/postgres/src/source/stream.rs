@@ -9,9 +9,11 @@ use connect_api::{ConnectError, Poll, PollBudget, Progress, Record, Rejected, So
 use super::Shared;
 use super::assemble::{Assembler, Mark};
 use super::catalog;
+use super::chunks::{Chunks, Next};
 use super::config::Mismatch;
 use super::envelope;
 use super::health::{self, Unhealthy, failed};
+use super::incremental::{Incremental, Step};
 use super::kind::Types;
 use super::lsn::Lsn;
 use super::offset::{self, Offset, Snapshot};
@@ -26,6 +28,8 @@ use super::wire::{Connection, Purpose, WireError};
 
 /// How long a slot that somebody holds is waited for: a run that ended lets it go within moments.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
+/// How long a chunk that is to be read again waits at the most for something to come.
+const CHUNK_WAIT: Duration = Duration::from_millis(50);
 /// Between looks at such a slot.
 const SLOT_LOOK: Duration = Duration::from_millis(50);
 
@@ -35,18 +39,26 @@ pub(super) struct Streaming {
     assembler: Assembler,
     replication: Option<Replication>,
     backlog: VecDeque<Item>,
+    /// Transactions that are streamed before they end.
+    spool: Spool,
     catalog: Option<Connection>,
     types: Types,
     heartbeat_at: Option<Instant>,
     /// The stream waits: tables are to be read from this offset on.
-    /// Transactions that are streamed before they end.
-    spool: Spool,
     requested: Option<Offset>,
+    /// What is read beside the stream, as far as it went out.
+    incremental: Option<Incremental>,
+    chunks: Chunks,
 }
 
 impl Streaming {
     /// A stream that resumes behind `resume`; it connects with the first poll.
-    pub(super) fn new(shared: Arc<Shared>, resume: Mark, scans: Vec<Scan>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        resume: Mark,
+        scans: Vec<Scan>,
+        incremental: Option<Incremental>,
+    ) -> Self {
         let assembler = Assembler::new(
             Arc::clone(&shared.config),
             Arc::clone(&shared.envelopes),
@@ -58,25 +70,27 @@ impl Streaming {
             .config
             .heartbeat
             .map(|interval| Instant::now() + interval);
+        let spool = Spool::new(shared.config.spool_folder.clone());
         Self {
             shared,
             assembler,
             replication: None,
             backlog: VecDeque::new(),
+            spool,
             catalog: None,
             types: Types::new(),
             heartbeat_at,
             requested: None,
+            incremental,
+            chunks: Chunks::default(),
         }
     }
 
-        let spool = Spool::new(shared.config.spool_folder.clone());
     /// The next records, or what else is to be stored.
     pub(super) async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
         let result = self.poll_connected(budget).await;
         if result.is_err() {
             self.disconnect();
-            spool,
         }
         result
     }
@@ -91,11 +105,19 @@ impl Streaming {
         loop {
             while !self.assembler.holds(budget) && self.take_next().await? {}
             if let Some(taken) = self.assembler.take(budget, super::now_ms()) {
+                self.stepped(&taken.steps);
+                self.signalled(taken.signals);
                 let offset = match taken.request {
                     None => self.offset(taken.behind),
                     Some(request) => self.request(taken.behind, request),
                 };
                 return Ok(self.poll_of(taken.records, taken.rejected, &offset));
+            }
+            if let Some(poll) = self.read_chunk().await? {
+                return Ok(poll);
+            }
+            if self.assembler.has_units() {
+                continue;
             }
             if let Some(beat) = self.heartbeat().await {
                 return Ok(beat);
@@ -104,6 +126,10 @@ impl Streaming {
                 return Ok(self.batch(Vec::new(), behind));
             }
             let mut left = deadline.saturating_duration_since(Instant::now());
+            if self.incremental.as_ref().is_some_and(|of| !of.paused) {
+                // A chunk may be due before anything comes.
+                left = left.min(CHUNK_WAIT);
+            }
             if let Some(at) = self.heartbeat_at {
                 left = left.min(at.saturating_duration_since(Instant::now()));
             }
@@ -118,6 +144,88 @@ impl Streaming {
                 Err(_) if Instant::now() >= deadline => return Ok(Poll::Idle),
                 Err(_) => {}
             }
+        }
+    }
+
+    /// Reads the next chunk where one is due. Gives what is to be stored where the reading ends.
+    async fn read_chunk(&mut self) -> Result<Option<Poll>, ConnectError> {
+        let Some(incremental) = self.incremental.as_ref().filter(|of| !of.paused) else {
+            return Ok(None);
+        };
+        if !self.assembler.has_room_for_chunk() || !self.chunks.is_due() {
+            return Ok(None);
+        }
+        let shared = Arc::clone(&self.shared);
+        match self.chunks.next(&shared, incremental).await? {
+            Next::Chunk(chunk) => {
+                if !self.assembler.take_chunk(chunk, super::now_ns()) {
+                    self.chunks.again();
+                }
+                Ok(None)
+            }
+            Next::Passed(step) => {
+                self.stepped(&[step]);
+                Ok(None)
+            }
+            Next::Finished(unordered) => {
+                tracing::info!("the incremental snapshot is done");
+                let request = self
+                    .incremental
+                    .take()
+                    .map(|incremental| incremental.request);
+                let behind = self.assembler.beat(super::now_ms());
+                let Some(request) = request.filter(|_| !unordered.is_empty()) else {
+                    return Ok(Some(self.batch(Vec::new(), behind)));
+                };
+                // Only a reading while the stream waits can tell what is in them.
+                let tables = unordered.iter();
+                let name = |table: &catalog::TableEntry| format!("{}.{}", table.schema, table.name);
+                let request = Request {
+                    tables: tables
+                        .map(|table| regex::escape(&name(table)).replace(',', "\\,"))
+                        .collect(),
+                    ..request
+                };
+                let offset = self.request(behind, request);
+                Ok(Some(self.poll_of(Vec::new(), Vec::new(), &offset)))
+            }
+        }
+    }
+
+    /// Rows of a chunk go out.
+    fn stepped(&mut self, steps: &[Step]) {
+        let Some(incremental) = &mut self.incremental else {
+            return;
+        };
+        for step in steps {
+            incremental.step(step);
+            if let Step::Done(table) = step {
+                tracing::info!(table, "an incremental snapshot has read a table");
+                self.chunks.table_done(table);
+            }
+        }
+    }
+
+    /// Signals about what is read beside the stream.
+    fn signalled(&mut self, signals: Vec<Signal>) {
+        for signal in signals {
+            let before = self.incremental.take();
+            self.incremental = match signal {
+                Signal::Read(request) => Some(match before {
+                    Some(before) => before.and(request),
+                    None => Incremental::new(request),
+                }),
+                Signal::Stop(tables) => {
+                    before.and_then(|before| before.without(&tables, &self.chunks.names()))
+                }
+                Signal::Pause | Signal::Resume => before.map(|before| Incremental {
+                    paused: signal == Signal::Pause,
+                    ..before
+                }),
+                Signal::Log(_) => before,
+            };
+            self.assembler.forget_chunk();
+            self.chunks.look_again();
         }
     }
 
@@ -161,7 +269,7 @@ impl Streaming {
                 None => "connecting",
             }),
             figures,
-            parts: Vec::new(),
+            parts: self.chunks.progress().into_iter().collect(),
         }
     }
 
@@ -172,6 +280,7 @@ impl Streaming {
             snapshot: Snapshot::None,
             scans: self.assembler.scans().to_vec(),
             request: None,
+            incremental: self.incremental.clone(),
             origin: Some(self.shared.origin.clone()),
             commit_us: behind.commit_us,
         }
@@ -185,12 +294,15 @@ impl Streaming {
         if let Some(catalog) = self.catalog.take() {
             catalog.close().await;
         }
+        self.chunks.stop().await;
     }
 
     fn disconnect(&mut self) {
         self.replication = None;
         self.catalog = None;
         self.backlog.clear();
+        self.spool.clear();
+        self.chunks.disconnect();
         self.assembler.reconnect();
     }
 
@@ -209,10 +321,31 @@ impl Streaming {
         }
     }
 
+    /// Takes one item; `false` where there is none. Dropping the future loses none.
+    async fn take_next(&mut self) -> Result<bool, ConnectError> {
+        let spooled = |error: SpoolError| match error {
+            SpoolError::Disk { .. } => ConnectError::Transient(error.to_string()),
+            SpoolError::Protocol(_) => ConnectError::Fatal(error.to_string()),
+        };
+        if let Some(item) = self.spool.peek().cloned() {
+            self.take(item).await?;
+            self.spool.advance().map_err(spooled)?;
+            return Ok(true);
+        }
+        let Some(item) = self.backlog.front() else {
+            return Ok(false);
+        };
+        if let Some(item) = self.spool.pass(item).map_err(spooled)? {
+            self.take(item).await?;
+        }
+        self.backlog.pop_front();
+        Ok(true)
+    }
+
     async fn take(&mut self, item: Item) -> Result<(), ConnectError> {
         let (lsn, payload) = match item {
             Item::Keepalive(end) => {
-                self.assembler.keepalive(end);
+                self.assembler.keepalive(end, super::now_ns());
                 return Ok(());
             }
             Item::Message(lsn, payload) => (lsn, payload),
@@ -301,8 +434,6 @@ impl Streaming {
             if let Err(error) = ran {
                 tracing::warn!(%error, "heartbeat.action.query failed");
                 if matches!(error, WireError::Line(_)) {
-        self.spool.clear();
-        self.chunks.disconnect();
                     self.catalog = None;
                 }
             }
@@ -321,29 +452,14 @@ impl Streaming {
         if self.replication.is_some() {
             return Ok(());
         }
-    /// Takes one item; `false` where there is none. Dropping the future loses none.
-    async fn take_next(&mut self) -> Result<bool, ConnectError> {
-        let spooled = |error: SpoolError| match error {
-            SpoolError::Disk { .. } => ConnectError::Transient(error.to_string()),
-            SpoolError::Protocol(_) => ConnectError::Fatal(error.to_string()),
-        };
-        if let Some(item) = self.spool.peek().cloned() {
-            self.take(item).await?;
-            self.spool.advance().map_err(spooled)?;
-            return Ok(true);
-        }
-        let Some(item) = self.backlog.front() else {
-            return Ok(false);
-        };
-        if let Some(item) = self.spool.pass(item).map_err(spooled)? {
-            self.take(item).await?;
-        }
-        self.backlog.pop_front();
-        Ok(true)
-    }
-
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
+        if config.streams_open && !shared.server.streams_open() {
+            return Err(ConnectError::config(
+                "slot.stream.params",
+                "streaming=on needs PostgreSQL 14 or later: leave it out",
+            ));
+        }
         let mut connection = Connection::open(&config.address, Purpose::Replication)
             .await
             .map_err(|error| shared.server.no_replication(error))?;
@@ -359,6 +475,7 @@ impl Streaming {
             from,
             stored: self.assembler.progress().acknowledged(),
             messages: shared.server.knows_messages(),
+            streams_open: config.streams_open,
             patience: shared.server.patience,
         };
         let deadline = Instant::now() + SLOT_WAIT;
@@ -421,10 +538,3 @@ impl Streaming {
         }
     }
 }
-        if config.streams_open && !shared.server.streams_open() {
-            return Err(ConnectError::config(
-                "slot.stream.params",
-                "streaming=on needs PostgreSQL 14 or later: leave it out",
-            ));
-        }
-            streams_open: config.streams_open,

@@ -14,6 +14,7 @@ use connect_api::{ConnectError, PollBudget, Record, Rejected};
 
 use super::config::SourceConfig;
 use super::envelope::{Change, Envelopes, Origin, Place, TransactionTopic};
+use super::incremental::{Chunk, Delivered, Step};
 use super::lsn::Lsn;
 use super::pgoutput::{Cell, Message, Old, Tuple};
 use super::progress::{Position, Progress, Verdict};
@@ -25,6 +26,9 @@ use super::view::{self, Scan};
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 /// What a record takes beside its values.
 const RECORD_BYTES: usize = 512;
+/// The prefix of the logical message that is written behind a chunk, so that the stream passes its end: it is told to
+/// nobody.
+pub(super) const CHUNK_MARK: &str = "thalweg.chunk";
 
 /// Records that belong together.
 pub(super) struct Unit {
@@ -35,6 +39,10 @@ pub(super) struct Unit {
     behind: Mark,
     /// Tables that are to be read behind it.
     request: Option<Request>,
+    /// What else signals asked for.
+    signals: Vec<Signal>,
+    /// How far a snapshot is that is read beside the stream.
+    step: Option<Step>,
 }
 
 /// What goes out together.
@@ -47,6 +55,10 @@ pub(super) struct Taken {
     pub(super) behind: Mark,
     /// Tables that are to be read before the stream goes on.
     pub(super) request: Option<Request>,
+    /// What else signals asked for.
+    pub(super) signals: Vec<Signal>,
+    /// How far a snapshot is that is read beside the stream, in order.
+    pub(super) steps: Vec<Step>,
 }
 
 /// Where the stream is behind a unit.
@@ -66,8 +78,9 @@ struct Open {
     commit_us: i64,
     commit: Lsn,
     replicated: Option<(String, Lsn)>,
-    /// What its signals ask for.
+    /// What its signals ask for: tables to be read while the stream waits, and the others.
     request: Option<Request>,
+    signals: Vec<Signal>,
     /// Changes so far, and those of each table.
     changes: i64,
     tables: BTreeMap<String, i64>,
@@ -88,6 +101,9 @@ pub(super) struct Assembler {
     queued_bytes: usize,
     last_commit_us: i64,
     progress: Progress,
+    /// What was read beside the stream and waits for it.
+    chunk: Option<Chunk>,
+    delivered: Delivered,
 }
 
 impl Assembler {
@@ -115,6 +131,8 @@ impl Assembler {
             queued_bytes: 0,
             last_commit_us: resume.commit_us,
             progress: Progress::new(resume.position, resume.stored, now_ms),
+            chunk: None,
+            delivered: Delivered::default(),
         }
     }
 
@@ -145,6 +163,7 @@ impl Assembler {
         self.queue.clear();
         (self.queued_records, self.queued_bytes) = (0, 0);
         self.open = None;
+        self.chunk = None;
         self.relations.clear();
         self.progress.reconnect();
     }
@@ -160,8 +179,79 @@ impl Assembler {
     }
 
     /// Takes a keepalive.
-    pub(super) fn keepalive(&mut self, wal_end: Lsn) {
+    pub(super) fn keepalive(&mut self, wal_end: Lsn, now_ns: i64) {
         self.progress.keepalive(wal_end);
+        self.pass_chunk(now_ns);
+    }
+
+    /// Whether something may go out.
+    pub(super) fn has_units(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether a chunk may be read: none waits, and what the last one brought went out.
+    pub(super) fn has_room_for_chunk(&self) -> bool {
+        self.chunk.is_none() && self.queue.is_empty()
+    }
+
+    /// Takes a chunk; `false` where it has to be read again, because it does not see what went out already.
+    pub(super) fn take_chunk(&mut self, chunk: Chunk, now_ns: i64) -> bool {
+        if !self.delivered.are_seen(&chunk.view) {
+            return false;
+        }
+        self.chunk = Some(chunk);
+        self.pass_chunk(now_ns);
+        true
+    }
+
+    /// What was read beside the stream no longer counts as read.
+    pub(super) fn forget_chunk(&mut self) {
+        self.chunk = None;
+        for unit in &mut self.queue {
+            unit.step = None;
+        }
+    }
+
+    /// Lets the chunk go out once the stream is behind it.
+    fn pass_chunk(&mut self, now_ns: i64) {
+        let passed = self.open.is_none()
+            && (self.chunk.as_ref()).is_some_and(|chunk| self.progress.passed() >= chunk.high);
+        let Some(chunk) = self.chunk.take_if(|_| passed) else {
+            return;
+        };
+        let origin = Origin {
+            at_us: chunk.at_us,
+            snapshot: "incremental",
+            last_commit: None,
+            lsn: chunk.high,
+            xid: None,
+            replicated: None,
+        };
+        let table = Arc::clone(&chunk.table);
+        let (rows, last) = chunk.out();
+        for (row, step) in rows {
+            let change = Change::Read(row);
+            let bytes = change.bytes();
+            let rendered = (self.envelopes).change(&table, &change, &origin, None, now_ns);
+            match rendered {
+                Ok(records) => self.push(records, bytes),
+                Err(bad) => {
+                    let rejected = Rejected {
+                        topic: Arc::clone(&table.topic),
+                        raw: table.raw(change.row()),
+                        message: bad.to_string(),
+                    };
+                    self.push_unit(Vec::new(), Some(rejected), bytes);
+                }
+            }
+            if let Some(unit) = self.queue.back_mut() {
+                unit.step = step;
+            }
+        }
+        self.push(Vec::new(), 0);
+        if let Some(unit) = self.queue.back_mut() {
+            unit.step = last;
+        }
     }
 
     /// Takes the message at `lsn`. Relation messages go to [`Assembler::relation`] instead.
@@ -185,7 +275,10 @@ impl Assembler {
                 commit_time.saturating_add(EPOCH_2000_US),
                 xid,
             ),
-            Message::Commit { end_lsn, .. } => self.commit(end_lsn),
+            Message::Commit { end_lsn, .. } => {
+                self.commit(end_lsn);
+                self.pass_chunk(now_ns);
+            }
             Message::Origin {
                 lsn: position,
                 name,
@@ -216,6 +309,10 @@ impl Assembler {
                 } else {
                     self.progress.lone(at)
                 };
+                if prefix == CHUNK_MARK {
+                    self.pass_chunk(now_ns);
+                    return Ok(());
+                }
                 let bytes = content.len();
                 let place = self.place(at, || prefix.clone());
                 if verdict == Verdict::New {
@@ -232,12 +329,14 @@ impl Assembler {
 
     fn begin(&mut self, lsn: Lsn, commit: Lsn, commit_us: i64, xid: u32) {
         let verdict = self.progress.begin(commit, xid);
+        self.delivered.push(xid);
         self.open = Some(Open {
             xid,
             commit_us,
             commit,
             replicated: None,
             request: None,
+            signals: Vec::new(),
             changes: 0,
             tables: BTreeMap::new(),
         });
@@ -268,13 +367,15 @@ impl Assembler {
             } else if let Some(last) = self.queue.back_mut() {
                 last.behind = behind;
             }
-            if let Some(request) = open.request {
+            if open.request.is_some() || !open.signals.is_empty() {
                 self.queue.push_back(Unit {
                     records: Vec::new(),
                     rejected: None,
                     bytes: 0,
                     behind,
-                    request: Some(request),
+                    request: open.request,
+                    signals: open.signals,
+                    step: None,
                 });
             }
         }
@@ -298,6 +399,9 @@ impl Assembler {
         let Some(table) = table else {
             return Ok(());
         };
+        if let (Some(chunk), Some(open)) = (&mut self.chunk, &self.open) {
+            chunk.change(&table, &change, open.xid);
+        }
         let Some(change) = self.not_in_snapshot(&table, change) else {
             return Ok(());
         };
@@ -332,6 +436,12 @@ impl Assembler {
 
     fn truncate(&mut self, lsn: Lsn, relations: &[u32], now_ns: i64) -> Result<(), ConnectError> {
         let verdict = self.progress.event(lsn);
+        for relation in relations {
+            let table = self.table(*relation, lsn)?;
+            if let (Some(table), Some(chunk), Some(open)) = (table, &mut self.chunk, &self.open) {
+                chunk.truncate(&table, open.xid);
+            }
+        }
         if self.config.skipped.truncate {
             return Ok(());
         }
@@ -369,6 +479,9 @@ impl Assembler {
             return;
         };
         match signal::signal(row) {
+            Ok(Signal::Read(request)) if request.incremental => {
+                open.signals.push(Signal::Read(request));
+            }
             Ok(Signal::Read(request)) => {
                 open.request = Some(match open.request.take() {
                     Some(before) => before.and(request),
@@ -376,6 +489,7 @@ impl Assembler {
                 });
             }
             Ok(Signal::Log(message)) => tracing::info!(message, "signal"),
+            Ok(signal) => open.signals.push(signal),
             Err(reason) => tracing::warn!(reason, "a signal is passed over"),
         }
     }
@@ -541,6 +655,8 @@ impl Assembler {
             bytes,
             behind,
             request: None,
+            signals: Vec::new(),
+            step: None,
         });
     }
 
@@ -565,7 +681,7 @@ impl Assembler {
         let mut bytes = 0;
         let mut rejected = Vec::new();
         let mut behind = None;
-        let mut request = None;
+        let (mut request, mut signals, mut steps) = (None, Vec::new(), Vec::new());
         while let Some(unit) = self.queue.front() {
             if unit.rejected.is_some() && behind.is_some() {
                 break;
@@ -584,8 +700,9 @@ impl Assembler {
             behind = Some(unit.behind);
             records.extend(unit.records);
             rejected.extend(unit.rejected);
-            request = unit.request;
-            if request.is_some() {
+            steps.extend(unit.step);
+            (request, signals) = (unit.request, unit.signals);
+            if request.is_some() || !signals.is_empty() {
                 break;
             }
         }
@@ -596,6 +713,8 @@ impl Assembler {
             rejected,
             behind,
             request,
+            signals,
+            steps,
         })
     }
 

@@ -221,7 +221,7 @@ fn what_a_snapshot_had_read_is_remembered_until_it_cannot_come_again() {
     for (xid, commit) in [(5, 100), (6, 200), (7, 300)] {
         transaction(&mut assembler, xid, commit);
     }
-    assembler.keepalive(Lsn(2000));
+    assembler.keepalive(Lsn(2000), 0);
     let first = assembler.take(budget(1), 0).unwrap();
     assert_eq!(first.behind.position.end, Lsn(110));
     assert_eq!(

@@ -200,6 +200,11 @@ impl Progress {
         self.received
     }
 
+    /// Everything that was committed before came, unless a transaction is open.
+    pub(super) fn passed(&self) -> Lsn {
+        self.sent.max(self.received.end)
+    }
+
     /// Whether a transaction is open.
     pub(super) fn in_transaction(&self) -> bool {
         self.open.is_some()
