@@ -29,6 +29,18 @@ const FLIGHTS: &[u8] = include_bytes!("../demo/flights.ndjson.gz");
 const AIRLINES: &str = include_str!("../demo/airlines.csv");
 const STATEMENTS: &str = include_str!("../demo/flights.sql");
 
+/// The third door: a table of the user's own PostgreSQL.
+const ALLIANCES: &str = "CREATE TABLE alliances (carrier text PRIMARY KEY, alliance text); INSERT INTO alliances VALUES \
+                         ('AA', 'oneworld'), ('DL', 'SkyTeam'), ('UA', 'Star Alliance')";
+/// It is captured,
+const CAPTURE: &str = "CREATE TABLE alliances WITH (connector = 'postgres-cdc', hostname = '127.0.0.1', \
+                       username = 'postgres', database.name = 'postgres', table.name = 'alliances')";
+/// joined with the flights,
+const JOIN: &str = "CREATE MATERIALIZED VIEW by_alliance AS SELECT a.alliance, count(*) AS flights, \
+                    avg(f.dep_delay) AS avg_delay FROM flights f JOIN alliances a ON a.carrier = f.carrier GROUP BY a.alliance";
+/// and the answer is written back by the connector of this file.
+const WRITTEN_BACK: &str = "by-alliance.json";
+
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(150);
 /// The demo gives up after this long without progress.
@@ -156,6 +168,8 @@ impl<'a> Demo<'a> {
             expected as f64 / seconds
         );
         self.answers().await?;
+        let written_back = serde_json::to_string_pretty(&written_back())?;
+        std::fs::write(data.join(WRITTEN_BACK), written_back + "\n")?;
         let program = std::env::current_exe()?;
         let search = std::env::var_os("PATH").unwrap_or_default();
         println!("{}", next_steps(self.data, &program, &search));
@@ -335,6 +349,12 @@ fn next_steps(data: &Path, program: &Path, search: &OsStr) -> String {
     SELECT * FROM delays EMIT CHANGES;
     EXPLAIN WHY delays;
   thalweg server --data {data}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head
+A table of your PostgreSQL (wal_level = logical) joined with the flights, and written back to it:
+  psql -h 127.0.0.1 -U postgres -c \"{ALLIANCES}\"
+  thalweg sql --data {data}
+    {CAPTURE};
+    {JOIN};
+  thalweg connect apply {data}/{WRITTEN_BACK}     in another terminal, while the shell is open
 When you are done with it: rm -rf {data}"
     )
 }
@@ -385,6 +405,21 @@ fn connectors(data: &Path, wasm: &Path) -> [Value; 2] {
             "transforms.route.outputs": "cancelled",
         }}),
     ]
+}
+
+fn written_back() -> Value {
+    json!({"name": "by-alliance", "config": {
+        "connector.class": "PostgresSink",
+        "connection.url": "postgresql://postgres@127.0.0.1:5432/postgres",
+        "topics": "by_alliance",
+        "insert.mode": "upsert",
+        "primary.key.mode": "record_key",
+        "primary.key.fields": "alliance",
+        "delete.enabled": "true",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "value.converter.schemas.enable": "false",
+    }})
 }
 
 fn sink(data: &Path) -> Value {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::fixture::postgres::Postgres;
 use crate::fixture::process::{Server, thalweg};
 use crate::fixture::{block_on, flights, until, wasm};
 
@@ -155,4 +156,63 @@ fn the_demo_prints_its_answers_and_ends() {
     );
     assert!(text.contains("ExpressJet Airlines Inc."), "{text}");
     assert!(text.contains("Try next:"), "{text}");
+    block_on(third_door(&folder.path().join("demo"), &text));
+}
+
+/// The lines that the demo ends with, as they stand there but for the port of the database.
+async fn third_door(data: &std::path::Path, told: &str) {
+    let database = Postgres::start_logical().await;
+    let port = database.port();
+    let line = |start: &str| {
+        let found = told
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with(start));
+        found
+            .unwrap_or_else(|| panic!("{told}\nhas no line {start}"))
+            .to_owned()
+    };
+    let setup = line("psql ");
+    let setup = setup.split('"').nth(1).unwrap();
+    database.connect().await.batch_execute(setup).await.unwrap();
+    let server = Server::start(data);
+    let capture = line("CREATE TABLE alliances");
+    let here = format!("hostname = '127.0.0.1', port = {port}");
+    server
+        .sql(&capture.replace("hostname = '127.0.0.1'", &here))
+        .await;
+    server
+        .sql(&line("CREATE MATERIALIZED VIEW by_alliance"))
+        .await;
+    let apply = line("thalweg connect apply ");
+    let file = apply.split_whitespace().nth(3).unwrap();
+    let json = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, json.replace("5432", &port.to_string())).unwrap();
+    let applied = thalweg()
+        .args(["connect", "--server", &server.connect, "apply", file])
+        .output()
+        .unwrap();
+    assert!(applied.status.success(), "{applied:?}");
+    let rows = "SELECT alliance, flights FROM by_alliance ORDER BY alliance COLLATE \"C\"";
+    let month = flights::month();
+    let flown = |carrier: &str| flights::departed_of(&month, carrier);
+    let expected = [
+        format!("SkyTeam|{}", flown("DL")),
+        format!("Star Alliance|{}", flown("UA")),
+        format!("oneworld|{}", flown("AA")),
+    ];
+    let written = || async { database.rows(rows).await.unwrap_or_default() };
+    until("the rows in PostgreSQL", written, |rows| *rows == expected).await;
+    // A carrier changes its alliance.
+    let client = database.connect().await;
+    let change = "UPDATE alliances SET alliance = 'oneworld' WHERE carrier = 'UA'";
+    client.batch_execute(change).await.unwrap();
+    let expected = [
+        expected[0].clone(),
+        format!("oneworld|{}", flown("AA") + flown("UA")),
+    ];
+    until("the change in PostgreSQL", written, |rows| {
+        *rows == expected
+    })
+    .await;
 }
