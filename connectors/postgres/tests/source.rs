@@ -282,6 +282,7 @@ async fn capture() {
     slots_that_go_with_their_task(&server).await;
     signals_ask_for_tables(&server).await;
     incremental_snapshots_go_on_beside_the_stream(&server).await;
+    tables_that_are_made_later_are_captured(&server).await;
     a_snapshot_whose_connection_breaks(&server).await;
     lost_positions_are_errors(&server).await;
     wrong_servers_and_rights_are_named(&server).await;
@@ -1637,9 +1638,9 @@ async fn incremental_snapshots_go_on_beside_the_stream(server: &Postgres) {
         let (old, new) = (round * 7 % 3000, 3000 + round);
         scenario
             .run(&format!(
-                "UPDATE t SET n = n + 1 WHERE id % 50 = {}; DELETE FROM t WHERE id = {old}; \
+                "UPDATE t SET n = n + 1 WHERE id % 100 = {}; DELETE FROM t WHERE id = {old}; \
                  UPDATE t SET id = {new} WHERE id = {}; INSERT INTO t VALUES ({}, 'b', 1)",
-                round % 50,
+                round % 100,
                 3000 - round,
                 10_000 + round
             ))
@@ -1651,6 +1652,8 @@ async fn incremental_snapshots_go_on_beside_the_stream(server: &Postgres) {
         }
         if round == 15 {
             scenario.run(&signal("pause-snapshot", "{}")).await;
+            // The chunk that was read before goes out behind the first mark, and in front of the second.
+            scenario.catch_up(&mut task).await;
             scenario.catch_up(&mut task).await;
             let read =
                 |scenario: &Scenario| scenario.offsets[0].offset["incremental"]["upto"].clone();
@@ -1708,6 +1711,53 @@ async fn incremental_snapshots_go_on_beside_the_stream(server: &Postgres) {
     assert!(!is_reading(&scenario));
     assert_eq!(scenario.shown(), Vec::<String>::new());
     task.stop().await;
+}
+
+/// A table that is new, and passes the filters, needs neither a restart nor a signal.
+async fn tables_that_are_made_later_are_captured(server: &Postgres) {
+    for (name, mode, first) in [
+        ("later", "initial", Some("r")),
+        ("later_no_data", "no_data", None),
+    ] {
+        let mut scenario = Scenario::new(
+            server,
+            name,
+            &[
+                ("snapshot.mode", mode),
+                ("table.include.list", r"public\.t.*"),
+                ("publication.autocreate.mode", "filtered"),
+                ("table.discovery.interval.ms", "1"),
+            ],
+        )
+        .await;
+        scenario
+            .run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)")
+            .await;
+        let mut task = scenario.caught_up().await;
+        scenario
+            .run("CREATE TABLE t_later (id int PRIMARY KEY); INSERT INTO t_later VALUES (1)")
+            .await;
+        let deadline = Instant::now() + PATIENCE;
+        let published = "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables \
+                         WHERE pubname = 'dbz_publication'";
+        while scenario.one(published).await != "t,t_later" {
+            assert!(Instant::now() < deadline, "the table is not found");
+            scenario.step(&mut task).await;
+        }
+        let is_reading =
+            |scenario: &Scenario| scenario.offsets[0].offset.contains_key("incremental");
+        while is_reading(&scenario) {
+            assert!(Instant::now() < deadline, "the table is not read");
+            scenario.step(&mut task).await;
+        }
+        scenario.run("INSERT INTO t_later VALUES (2)").await;
+        scenario.catch_up(&mut task).await;
+        let read = first.map(|op| format!(r#"p.public.t_later {{"id":1}} {op} null {{"id":1}}"#));
+        let streamed = r#"p.public.t_later {"id":2} c null {"id":2}"#.to_owned();
+        let expected: Vec<String> = read.into_iter().chain([streamed]).collect();
+        assert_eq!(scenario.shown(), expected);
+        task.stop().await;
+    }
 }
 
 async fn slots_that_go_with_their_task(server: &Postgres) {

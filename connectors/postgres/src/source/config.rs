@@ -161,6 +161,8 @@ pub(super) struct SourceConfig {
     /// Schema and name of the signal table.
     pub(super) signals: Option<(String, String)>,
     pub(super) batch_size: usize,
+    /// How often new tables are looked for.
+    pub(super) discovery: Option<Duration>,
     /// Rows of a chunk of an incremental snapshot.
     pub(super) chunk_size: usize,
     /// Whether the server streams large transactions before they end.
@@ -355,6 +357,14 @@ fn filters() -> Vec<ConfigKey> {
             "table.exclude.list",
             "schema.table of the tables to leave out",
         ),
+        ConfigKey::optional(
+            "table.discovery.interval.ms",
+            ConfigType::Int,
+            Some("10000"),
+            "How often tables that are new and pass the filters are looked for, with publication.autocreate.mode=filtered; they are \
+             captured, and read first. 0 for only at the start.",
+        )
+        .rule(Rule::AtLeast(0)),
         list(
             "column.include.list",
             "schema.table.column of the columns to capture",
@@ -672,6 +682,10 @@ impl SourceConfig {
             },
             signals: signals(&config)?,
             batch_size: config.count("max.batch.size"),
+            discovery: match config.int("table.discovery.interval.ms") {
+                0 => None,
+                ms => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            },
             chunk_size: config.count("incremental.snapshot.chunk.size"),
             streams_open: streams_open(&config)?,
             spool_folder: given("slot.stream.folder")

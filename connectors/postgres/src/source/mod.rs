@@ -22,6 +22,7 @@ mod catalog;
 mod chunks;
 mod config;
 mod declared;
+mod discovery;
 mod envelope;
 mod filter;
 mod health;
@@ -60,6 +61,7 @@ use connect_api::{
 use assemble::Mark;
 use catalog::TableEntry;
 use config::{SnapshotMode, SourceConfig};
+use discovery::Discovery;
 use envelope::Envelopes;
 use health::{Server, Unhealthy, failed};
 use lag::Watch;
@@ -155,6 +157,7 @@ impl ConnectorPlugin for PostgresSource {
             stored: Lsn(0),
             phase: Phase::Idle,
             watch: Watch::default(),
+            discovery: Discovery::default(),
         }))
     }
 }
@@ -328,6 +331,8 @@ struct PostgresSourceTask {
     phase: Phase,
     /// Looks after the slot.
     watch: Watch,
+    /// Looks for tables that were made since.
+    discovery: Discovery,
 }
 
 #[async_trait]
@@ -389,6 +394,12 @@ impl SourceTask for PostgresSourceTask {
             && shared.config.snapshot_mode != SnapshotMode::InitialOnly
         {
             self.watch.look(shared).await;
+        }
+        if let Phase::Streaming(streaming, shared) = &mut self.phase {
+            let new = self.discovery.look(shared).await;
+            if !new.is_empty() {
+                return Ok(streaming.discovered(&new));
+            }
         }
         match &mut self.phase {
             Phase::Idle => Ok(Poll::Idle),
@@ -479,6 +490,7 @@ impl SourceTask for PostgresSourceTask {
 
     async fn stop(&mut self) {
         self.watch.stop().await;
+        self.discovery.stop().await;
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Streaming(mut streaming, shared) => {
                 streaming.stop().await;

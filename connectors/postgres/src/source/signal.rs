@@ -145,6 +145,16 @@ impl Request {
         })
     }
 
+    /// These tables whole, beside the stream.
+    pub(super) fn of_tables(names: &[String]) -> Self {
+        let exactly = |name: &String| regex::escape(name).replace(',', "\\,");
+        Self {
+            tables: names.iter().map(exactly).collect(),
+            conditions: Vec::new(),
+            incremental: true,
+        }
+    }
+
     /// This and another one as one: what either asks for is read, so that a table that one of them asks for without a
     /// condition is read whole.
     pub(super) fn and(mut self, mut other: Self) -> Self {

@@ -102,6 +102,9 @@ impl Streaming {
             ..budget
         };
         let deadline = Instant::now() + budget.wait_max;
+        if let Some(poll) = self.read_chunk().await? {
+            return Ok(poll);
+        }
         loop {
             while !self.assembler.holds(budget) && self.take_next().await? {}
             if let Some(taken) = self.assembler.take(budget, super::now_ms()) {
@@ -178,18 +181,24 @@ impl Streaming {
                     return Ok(Some(self.batch(Vec::new(), behind)));
                 };
                 // Only a reading while the stream waits can tell what is in them.
-                let tables = unordered.iter();
                 let name = |table: &catalog::TableEntry| format!("{}.{}", table.schema, table.name);
+                let names: Vec<String> = unordered.iter().map(name).collect();
                 let request = Request {
-                    tables: tables
-                        .map(|table| regex::escape(&name(table)).replace(',', "\\,"))
-                        .collect(),
-                    ..request
+                    conditions: request.conditions,
+                    ..Request::of_tables(&names)
                 };
                 let offset = self.request(behind, request);
                 Ok(Some(self.poll_of(Vec::new(), Vec::new(), &offset)))
             }
         }
+    }
+
+    /// Tables that are new are read beside the stream. Gives what is to be stored first.
+    pub(super) fn discovered(&mut self, names: &[String]) -> Poll {
+        tracing::info!(tables = names.join(", "), "captures new tables");
+        self.signalled(vec![Signal::Read(Request::of_tables(names))]);
+        let behind = self.assembler.beat(super::now_ms());
+        self.batch(Vec::new(), behind)
     }
 
     /// Rows of a chunk go out.
@@ -209,6 +218,14 @@ impl Streaming {
     /// Signals about what is read beside the stream.
     fn signalled(&mut self, signals: Vec<Signal>) {
         for signal in signals {
+            let is_pause = signal == Signal::Pause;
+            if is_pause || signal == Signal::Resume {
+                // What was read already goes out.
+                if let Some(incremental) = &mut self.incremental {
+                    incremental.paused = is_pause;
+                }
+                continue;
+            }
             let before = self.incremental.take();
             self.incremental = match signal {
                 Signal::Read(request) => Some(match before {
@@ -218,11 +235,7 @@ impl Streaming {
                 Signal::Stop(tables) => {
                     before.and_then(|before| before.without(&tables, &self.chunks.names()))
                 }
-                Signal::Pause | Signal::Resume => before.map(|before| Incremental {
-                    paused: signal == Signal::Pause,
-                    ..before
-                }),
-                Signal::Log(_) => before,
+                Signal::Pause | Signal::Resume | Signal::Log(_) => before,
             };
             self.assembler.forget_chunk();
             self.chunks.look_again();

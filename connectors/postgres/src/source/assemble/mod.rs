@@ -189,9 +189,10 @@ impl Assembler {
         !self.queue.is_empty()
     }
 
-    /// Whether a chunk may be read: none waits, and what the last one brought went out.
+    /// Whether a chunk may be read: none waits, and what the last one brought went out. Changes may wait: a stream that is
+    /// never at its end must not keep tables from being read.
     pub(super) fn has_room_for_chunk(&self) -> bool {
-        self.chunk.is_none() && self.queue.is_empty()
+        self.chunk.is_none() && self.queue.iter().all(|unit| unit.step.is_none())
     }
 
     /// Takes a chunk; `false` where it has to be read again, because it does not see what went out already.
