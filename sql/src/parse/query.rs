@@ -154,6 +154,15 @@ fn check_joins(from: &TableWithJoins) -> Parsed<()> {
 
 fn check_relation(relation: &TableFactor) -> Parsed<()> {
     match relation {
+        TableFactor::Table {
+            sample: Some(_),
+            name,
+            ..
+        } => Err(
+            Diagnostic::new(Code::Unsupported, "TABLESAMPLE is not available")
+                .at(Span::known(name.span()))
+                .help("LIMIT n takes some rows; WHERE random() < 0.1 about each tenth"),
+        ),
         TableFactor::Derived { subquery, .. } => check_select(&subquery.body),
         TableFactor::NestedJoin {
             table_with_joins, ..

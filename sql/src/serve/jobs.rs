@@ -38,11 +38,17 @@ impl Jobs {
         self.opening.borrow().contains(name)
     }
 
-    /// Returns once a view is not one that has yet to be opened.
+    /// Returns once a view is not one that has yet to be opened: its job is started, and its state is restored or cannot
+    /// be. Where there are many views, or much state, that takes longer than the start of a job waits.
     pub(crate) async fn opened(&self, name: &str) {
         let mut opening = self.opening.subscribe();
         // The sender is `self`, so it is there.
         let _ = opening.wait_for(|opening| !opening.contains(name)).await;
+        let states = self.running.read().get(name).map(JobHandle::states);
+        if let Some(mut states) = states {
+            // A job that is gone is waited for by nobody.
+            let _ = states.wait_for(|state| *state != JobState::Starting).await;
+        }
     }
 
     /// Starts the job of a view.
