@@ -26,7 +26,10 @@ start() {
     echo $(($(now_ms) - from)) >"$folder/took"
 }
 
-sql() { curl -sS --fail-with-body "http://$http/v1/query" -H 'Content-Type: application/json' -d "{\"sql\": \"$1\"}"; }
+sql() {
+    curl -sS --fail-with-body -o "$folder/answer" "http://$http/v1/query" \
+        -H 'Content-Type: application/json' -d "{\"sql\": \"$1\"}" || { cat "$folder/answer" >&2; exit 1; }
+}
 
 ticks() { sed -E 's/.*\) //' "/proc/$pid/stat" | awk '{print $12 + $13}'; }
 kib() { awk -v key="$1:" '$1 == key {print $2}' "/proc/$pid/status"; }
@@ -34,17 +37,17 @@ mib() { du -sk "$1" | awk '{printf "%.0f", $1 / 1024}'; }
 
 start
 empty_kib=$(kib RssAnon)
-sql "CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't'); INSERT INTO t VALUES ('a', 1)" >/dev/null
+sql "CREATE TABLE t (k TEXT PRIMARY KEY, v BIGINT) WITH (topic = 't'); INSERT INTO t VALUES ('a', 1)"
 from=$(now_ms)
 batch=
 for number in $(seq 1 "$views"); do
     batch+="CREATE MATERIALIZED VIEW v$number WITH (wait = off) AS SELECT k, count(*) AS n FROM t GROUP BY k;"
     if [ $((number % 25)) -eq 0 ] || [ "$number" -eq "$views" ]; then
-        sql "$batch" >/dev/null
+        sql "$batch"
         batch=
     fi
 done
-sql "SET read_your_writes = on; SELECT * FROM v$views" >/dev/null
+sql "SET read_your_writes = on; SELECT * FROM v$views"
 made_ms=$(($(now_ms) - from))
 
 sleep 5
@@ -64,7 +67,7 @@ log_mib=$(mib "$folder/data/log")
 start
 ready_ms=$(cat "$folder/took")
 from=$(now_ms)
-sql "SET read_your_writes = on; SELECT * FROM v$views" >/dev/null
+sql "SET read_your_writes = on; SELECT * FROM v$views"
 answer_ms=$(($(now_ms) - from))
 
 cat <<TABLE
