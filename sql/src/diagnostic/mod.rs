@@ -13,6 +13,7 @@
 //! 2. Codes are stable: a number never changes its meaning.
 
 mod code;
+mod excerpt;
 mod foreign;
 mod nearest;
 mod render;
