@@ -38,7 +38,7 @@ pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     }
     let failure = error.downcast_ref::<Failure>();
     if !matches!(failure, Some(Failure::Reported)) {
-        screen::note(format!("thalweg: {error:#}"));
+        screen::message(format!("thalweg: {error:#}"));
     }
     ExitCode::from(match failure {
         Some(Failure::Server(_)) => 3,

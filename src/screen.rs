@@ -9,6 +9,8 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::{Context, Result};
 use crossterm::terminal;
 
+use crate::shell::hanging;
+
 /// Columns below which nothing is laid out: a narrower terminal wraps.
 const COLUMNS_MIN: usize = 40;
 
@@ -22,12 +24,26 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Writes a message to standard error, broken between words where a terminal ends.
+pub(crate) fn message(text: impl Display) {
+    let text = text.to_string();
+    let columns = columns_on_stderr().unwrap_or(usize::MAX);
+    let lines: Vec<String> = text.lines().map(|line| hanging(line, 2, columns)).collect();
+    note(lines.join("\n"));
+}
+
 /// Columns of the terminal on standard output; `None` if there is no terminal.
 pub(crate) fn columns() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
     Some(size().0.max(COLUMNS_MIN))
+}
+
+/// Columns of the terminal on standard error; `None` if there is no terminal.
+pub(crate) fn columns_on_stderr() -> Option<usize> {
+    let terminal = std::io::stderr().is_terminal();
+    terminal.then(|| size().0.max(COLUMNS_MIN))
 }
 
 /// Columns and rows of the terminal; what it does not know (0) is taken as of 80×24.

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use sql::Unended;
+
+use super::copy::Copy;
 use super::output::Output;
 use super::table::hanging;
 
@@ -43,11 +46,27 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
         "edit the last statement, or a file, in $EDITOR and run it",
     ),
     (
+        "\\copy",
+        "TABLE to|from 'FILE' [csv|json]",
+        "rows into a file or out of it; (SELECT …) to 'FILE', too",
+    ),
+    (
+        "\\g",
+        "",
+        "run what was typed so far, or the last statement again",
+    ),
+    (
+        "\\r",
+        "",
+        "drop the statement that is open (also \\reset, Ctrl-C)",
+    ),
+    (
         "\\watch",
         "[SECONDS]",
         "run the last statement again and again until Ctrl-C",
     ),
     ("\\timing", "[on|off]", "show how long statements take"),
+    ("\\!", "[COMMAND]", "a command of the system, or its shell"),
     (
         "\\h",
         "[WORD]",
@@ -84,8 +103,16 @@ pub(crate) enum Line {
     Include(PathBuf),
     /// Edit, then run.
     Edit(Option<PathBuf>),
+    /// Rows into a file or out of it.
+    Copy(Copy),
+    /// Run what stands before it, or the last statement.
+    Go,
+    /// Drop what stands before it.
+    Reset,
     /// A statement (the last one without) every so many ms.
     Watch(Option<String>, u64),
+    /// A command of the system; empty: its shell.
+    System(String),
     /// How something is written, or what a code means.
     Help(String),
     /// The commands.
@@ -112,6 +139,9 @@ pub(crate) fn parse(text: &str) -> Line {
             "help" => Line::Commands,
             _ => Line::Sql(text.to_owned()),
         };
+    }
+    if let Some(system) = text.strip_prefix("\\!") {
+        return Line::System(system.trim().to_owned());
     }
     let (command, argument) = match bare.split_once(char::is_whitespace) {
         Some((command, argument)) => (command, argument.trim()),
@@ -162,6 +192,9 @@ pub(crate) fn parse(text: &str) -> Line {
         "\\o" => Line::Out(path()),
         "\\i" => Line::Include(PathBuf::from(argument)),
         "\\e" => Line::Edit(path()),
+        "\\g" => Line::Go,
+        "\\r" | "\\reset" => Line::Reset,
+        "\\copy" => argument.parse().map_or_else(Line::Wrong, Line::Copy),
         "\\watch" => watch(None, argument),
         other => {
             let names = COMMANDS.iter().map(|(name, ..)| *name);
@@ -175,12 +208,35 @@ pub(crate) fn parse(text: &str) -> Line {
     }
 }
 
+/// A command on the last line of a statement that is open: the statement, and the command. Inside of a text that is not
+/// closed only `\r` is one.
+pub(crate) fn amid(text: &str) -> Option<(&str, &str)> {
+    let (before, last) = text.trim_end().rsplit_once('\n')?;
+    let command = last.trim();
+    if !command.starts_with('\\') || command.starts_with("\\watch") {
+        return None;
+    }
+    let open = sql::unended(before);
+    let here = open == Unended::Statement || (open != Unended::Nothing && drops(command));
+    here.then_some((before, command))
+}
+
+/// Whether a command amid a statement leaves the statement open.
+pub(crate) fn keeps(command: &str) -> bool {
+    !drops(command) && !matches!(parse(command), Line::Go)
+}
+
+fn drops(command: &str) -> bool {
+    matches!(command, "\\r" | "\\reset")
+}
+
 /// Whether a line can be run as it stands; the editor reads on while not.
 pub(crate) fn is_complete(text: &str) -> bool {
     let text = text.trim();
     matches!(text, "" | "quit" | "exit" | "help")
         || text.starts_with('\\')
         || sql::is_complete(text)
+        || amid(text).is_some()
         || matches!(parse(text), Line::Watch(..) | Line::Wrong(_))
 }
 
@@ -234,6 +290,7 @@ mod tests {
                 "table|json|csv" => "csv",
                 "N|all" => "all",
                 "[SECONDS]" => "1",
+                "TABLE to|from 'FILE' [csv|json]" => "t to 'f.csv'",
                 "" => "",
                 _ => "x",
             };
@@ -283,6 +340,7 @@ mod tests {
         assert_eq!(wrong("\\why"), "\\why needs VIEW");
         assert_eq!(wrong("\\dt x"), "\\dt takes nothing, not x");
         assert_eq!(wrong("\\x maybe"), "\\x is on or off, not maybe");
+        assert_eq!(parse("\\!ls -l;"), Line::System("ls -l;".to_owned()));
         assert_eq!(wrong("\\rows 0"), "\\rows is a number from 1 or all, not 0");
         assert_eq!(
             wrong("\\watch 0"),
@@ -298,6 +356,19 @@ mod tests {
         assert!(is_complete("SELECT 1 \\watch"));
         assert!(matches!(parse("SELECT '\\watch'"), Line::Sql(_)));
         assert_eq!(parse("\\watch"), Line::Watch(None, 2000));
+    }
+
+    #[test]
+    fn a_command_amid_a_statement_is_one() {
+        assert_eq!(amid("SELECT 1\n\\r"), Some(("SELECT 1", "\\r")));
+        assert_eq!(amid("SELECT\n1\n \\d t \n"), Some(("SELECT\n1", "\\d t")));
+        assert_eq!(amid("SELECT 'a\n\\r"), Some(("SELECT 'a", "\\r")));
+        assert_eq!(amid("SELECT 'a\n\\d"), None);
+        assert_eq!(amid("SELECT 1\n\\watch 5"), None);
+        assert_eq!(amid("SELECT 1;\n\\x"), None);
+        assert_eq!(amid("\\x"), None);
+        assert!(is_complete("SELECT 'a\n\\reset") && !is_complete("SELECT 'a\n\\d"));
+        assert!(keeps("\\d t") && !keeps("\\g") && !keeps("\\reset"));
     }
 
     #[test]

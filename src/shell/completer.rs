@@ -1,10 +1,12 @@
-//! Completion by place: what may stand at the cursor, and nothing else.
+//! Completion by place: what may stand at the cursor, and nothing else. The statement behind the cursor counts too: it
+//! names the relations, and what stands there already is not written twice.
 //!
 //! ```text
 //! \wh⇥                 commands                 FROM ⇥  JOIN ⇥  INTO ⇥     relations
 //! \d ⇥  \why ⇥         relations, views         DROP VIEW ⇥  EXPLAIN WHY ⇥ views
 //! alias.⇥              its columns              TUMBLE(⇥  TUMBLE(t, ⇥      relations, times of t
-//! elsewhere            columns of the relations in the statement, functions, keywords
+//! SELECT ⇥  AND ⇥      columns of the relations in the statement
+//! elsewhere            the same, functions, keywords
 //! ```
 
 use reedline::{Completer, CompletionResult, Span, Suggestion};
@@ -13,6 +15,9 @@ use sql::FUNCTIONS;
 use super::client::Object;
 use super::command::COMMANDS;
 use super::help;
+use super::reading::{
+    Clause, Token, clause, is_window, is_word, relations, statement_end, statement_start, tokens,
+};
 
 /// Suggestions shown at once.
 const SUGGESTIONS_MAX: usize = 60;
@@ -42,8 +47,10 @@ const AFTER: &[(&str, &[&str])] = &[
     ("GROUP", &["BY"]),
     ("ORDER", &["BY"]),
     ("PRIMARY", &["KEY"]),
-    ("FORMAT", &["PLAIN", "UPSERT"]),
-    ("ENCODE", &["JSON"]),
+    ("FORMAT", &["PLAIN", "UPSERT", "DEBEZIUM"]),
+    ("ENCODE", &["JSON", "CSV", "TEXT", "BYTES"]),
+    ("LATE", &["TO", "DROP", "UPDATE"]),
+    ("LANGUAGE", &["wasm"]),
 ];
 
 /// What a statement begins with.
@@ -90,17 +97,38 @@ impl SqlCompleter {
             self.of_statement(before, line)
         };
         let prefix = before[start..].to_lowercase();
-        let mut seen = std::collections::HashSet::new();
-        candidates
+        let behind = &line[before.len()..];
+        let rest = &behind[..behind.find(|c| !is_word(c)).unwrap_or(behind.len())];
+        let mut fitting: Vec<Candidate> = candidates
             .into_iter()
             .filter(|(word, _)| word.to_lowercase().starts_with(&prefix))
+            .collect();
+        // Within a word: those that end as it does stand for all of it, others go before its rest.
+        let ends_so = |(word, _): &Candidate| {
+            let word = word.trim_end_matches('(').to_lowercase();
+            word.ends_with(&rest.to_lowercase()) && word.len() >= prefix.len() + rest.len()
+        };
+        let mut end = pos;
+        if !rest.is_empty() && !prefix.is_empty() && fitting.iter().any(ends_so) {
+            fitting.retain(ends_so);
+            end = pos + rest.len();
+        }
+        let next = line[end..].chars().next();
+        let mut seen = std::collections::HashSet::new();
+        fitting
+            .into_iter()
             .filter(|(word, _)| seen.insert(word.to_lowercase()))
             .take(SUGGESTIONS_MAX)
-            .map(|(value, append_whitespace)| Suggestion {
-                value,
-                span: Span::new(start, pos),
-                append_whitespace,
-                ..Suggestion::default()
+            .map(|(mut value, append_whitespace)| {
+                if next == Some('(') && value.ends_with('(') {
+                    value.pop();
+                }
+                Suggestion {
+                    value,
+                    span: Span::new(start, end),
+                    append_whitespace: append_whitespace && !next.is_some_and(char::is_whitespace),
+                    ..Suggestion::default()
+                }
             })
             .collect()
     }
@@ -124,7 +152,12 @@ impl SqlCompleter {
         };
         let candidates = match name {
             "\\d" => self.names(|_| true),
-            "\\why" => self.names(is_view),
+            "\\why" => self.names(is_relation),
+            "\\copy" if argument.trim_start().starts_with('(') => {
+                return self.of_statement(before, before);
+            }
+            "\\copy" if !argument.trim_start().contains(' ') => self.names(is_relation),
+            "\\copy" => return copy_words(before),
             "\\x" | "\\timing" => words(&["on", "off"]),
             "\\mode" => words(&["table", "json", "csv"]),
             "\\rows" => words(&["all"]),
@@ -135,7 +168,7 @@ impl SqlCompleter {
     }
 
     fn of_statement(&self, before: &str, line: &str) -> (usize, Vec<Candidate>) {
-        let first = sql_start(before);
+        let first = statement_start(before);
         let Some(mut tokens) = tokens(&before[first..]) else {
             // Inside of a string or a comment.
             return (before.len(), Vec::new());
@@ -148,7 +181,8 @@ impl SqlCompleter {
             tokens.pop();
         }
         let start = before.len() - prefix.len();
-        let candidates = self.fitting(&tokens, prefix, &line[first..]);
+        let statement = &line[first..statement_end(line, before.len())];
+        let candidates = self.fitting(&tokens, prefix, statement);
         (start, candidates)
     }
 
@@ -157,7 +191,6 @@ impl SqlCompleter {
             Some(Token::Word(word)) => word.to_uppercase(),
             _ => String::new(),
         };
-        let relation = |object: &Object| object.kind != "function";
         match tokens.last() {
             None => return all(STATEMENTS),
             Some(Token::Sign('.')) => {
@@ -175,7 +208,7 @@ impl SqlCompleter {
                 }
                 return columns;
             }
-            Some(Token::Sign('(')) if is_window(&word(1)) => return self.names(relation),
+            Some(Token::Sign('(')) if is_window(&word(1)) => return self.names(is_relation),
             Some(Token::Sign(',')) => {
                 if let [
                     ..,
@@ -188,6 +221,9 @@ impl SqlCompleter {
                 {
                     return self.times(of);
                 }
+                if clause(tokens) == Clause::Relations {
+                    return self.names(is_relation);
+                }
             }
             _ => {}
         }
@@ -197,25 +233,26 @@ impl SqlCompleter {
         }
         match last.as_str() {
             "FROM" | "JOIN" | "INTO" | "SUBSCRIBE" => {
-                let mut names = self.names(relation);
-                names.extend(all(&["TUMBLE("]).into_iter().map(|(word, _)| (word, false)));
-                if last == "INTO" || last == "SUBSCRIBE" {
-                    names.pop();
+                let mut names = self.names(is_relation);
+                if last == "FROM" || last == "JOIN" {
+                    let windows = ["TUMBLE(", "HOP(", "CUMULATE("];
+                    names.extend(windows.map(|word| (word.to_owned(), false)));
                 }
                 names
             }
             "DESCRIBE" => self.names(|_| true),
-            "WHY" => self.names(is_view),
+            "WHY" => self.names(is_relation),
             "EXPLAIN" => {
                 let mut words = all(&["WHY", "SELECT"]);
-                words.extend(self.names(relation));
+                words.extend(self.names(is_relation));
                 words
             }
             kind @ ("SOURCE" | "TABLE" | "VIEW" | "FUNCTION") if matches!(tokens.first(), Some(Token::Word(first)) if first.eq_ignore_ascii_case("DROP")) => {
                 self.names(|object| object.kind.to_uppercase().ends_with(kind))
             }
-            _ if prefix.is_empty() => Vec::new(),
-            _ => self.expression(statement),
+            _ if !prefix.is_empty() => self.expression(statement),
+            _ if clause(tokens) == Clause::Expression => self.columns(statement),
+            _ => Vec::new(),
         }
     }
 
@@ -245,6 +282,13 @@ impl SqlCompleter {
             .collect()
     }
 
+    /// Columns of what the statement reads.
+    fn columns(&self, statement: &str) -> Vec<Candidate> {
+        let read = self.named(statement, None);
+        let columns = read.iter().flat_map(|object| &object.columns);
+        columns.map(|column| (column.name.clone(), false)).collect()
+    }
+
     fn names(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Candidate> {
         let objects = self.objects.iter().filter(|object| wanted(object));
         objects.map(|object| (object.name.clone(), false)).collect()
@@ -264,47 +308,11 @@ impl SqlCompleter {
 
     /// The relations that the statement reads; with `of`, those that go by this name or alias there.
     fn named(&self, statement: &str, of: Option<&str>) -> Vec<&Object> {
-        let tokens = tokens(statement).unwrap_or_default();
         let mut found = Vec::new();
-        for (at, token) in tokens.iter().enumerate() {
-            let Token::Word(word) = token else { continue };
-            let reads = ["FROM", "JOIN", "INTO"]
-                .iter()
-                .any(|reads| word.eq_ignore_ascii_case(reads));
-            if !reads {
-                continue;
-            }
-            let mut rest = &tokens[at + 1..];
-            let mut name = "";
-            if let [
-                Token::Word(window),
-                Token::Sign('('),
-                Token::Word(inner),
-                tail @ ..,
-            ] = rest
-                && is_window(&window.to_uppercase())
-            {
-                name = *inner;
-                let close = tail.iter().position(|token| *token == Token::Sign(')'));
-                rest = close.map_or(&[][..], |close| &tail[close + 1..]);
-            } else if let [Token::Word(word), tail @ ..] = rest {
-                name = *word;
-                rest = tail;
-            }
-            let alias = match rest {
-                [Token::Word(r#as), Token::Word(alias), ..] if r#as.eq_ignore_ascii_case("AS") => {
-                    Some(*alias)
-                }
-                [Token::Word(alias), ..] => Some(*alias),
-                _ => None,
-            };
-            let fits = |of: &str| {
-                name.eq_ignore_ascii_case(of)
-                    || alias.is_some_and(|alias| alias.eq_ignore_ascii_case(of))
-            };
-            if of.is_none_or(fits) {
+        for read in relations(statement) {
+            if of.is_none_or(|of| read.goes_by(of)) {
                 let objects = self.objects.iter();
-                found.extend(objects.filter(|object| object.name.eq_ignore_ascii_case(name)));
+                found.extend(objects.filter(|object| object.name.eq_ignore_ascii_case(read.name)));
             }
         }
         if found.is_empty()
@@ -324,71 +332,20 @@ fn all(words: &[&str]) -> Vec<Candidate> {
         .collect()
 }
 
-fn is_view(object: &Object) -> bool {
-    object.kind.ends_with("view")
+fn is_relation(object: &Object) -> bool {
+    object.kind != "function"
 }
 
-fn is_window(word: &str) -> bool {
-    word == "TUMBLE"
-}
-
-fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
-}
-
-/// Where the statement that the text ends in begins.
-fn sql_start(before: &str) -> usize {
-    match sql::split_statements(before).last() {
-        Some(last) if !last.complete => last.offset,
-        _ => {
-            before.len()
-                - before
-                    .rsplit(';')
-                    .next()
-                    .unwrap_or(before)
-                    .trim_start()
-                    .len()
-        }
+/// What follows the table of `\copy`; the name of a file is not completed.
+fn copy_words(before: &str) -> (usize, Vec<Candidate>) {
+    let words: Vec<&str> = before.split_whitespace().collect();
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let stands = words.len() - usize::from(start < before.len());
+    match stands {
+        2 => (start, all(&["to", "from"])),
+        4 => (start, all(&["csv", "json"])),
+        _ => (before.len(), Vec::new()),
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Token<'a> {
-    /// A name or keyword; a quoted name without its quotes.
-    Word(&'a str),
-    /// Anything else that is no space.
-    Sign(char),
-}
-
-/// The words and signs of a text; `None` if it ends inside of a string, a quoted name or a comment.
-fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '\'' => rest[1..].find('\'')? + 2,
-            '"' | '`' => {
-                let length = rest[1..].find(first)? + 2;
-                tokens.push(Token::Word(&rest[1..length - 1]));
-                length
-            }
-            '-' if rest.starts_with("--") => rest.find('\n')?,
-            '/' if rest.starts_with("/*") => rest.find("*/")? + 2,
-            _ if is_word(first) => {
-                let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-                tokens.push(Token::Word(&rest[..length]));
-                length
-            }
-            _ => {
-                if !first.is_whitespace() {
-                    tokens.push(Token::Sign(first));
-                }
-                first.len_utf8()
-            }
-        };
-        rest = &rest[length..];
-    }
-    Some(tokens)
 }
 
 #[cfg(test)]
@@ -449,7 +406,8 @@ mod tests {
         assert_eq!(at("SELECT * FROM del⇥"), ["delays"]);
         assert_eq!(at("SELECT * FROM flights JOIN air⇥"), ["airlines"]);
         assert_eq!(at("INSERT INTO ⇥"), ["flights", "airlines", "delays"]);
-        assert_eq!(at("EXPLAIN WHY ⇥"), ["delays"]);
+        assert_eq!(at("EXPLAIN WHY de⇥"), ["delays"]);
+        assert_eq!(at("SELECT * FROM flights f, air⇥"), ["airlines"]);
         assert_eq!(at("DROP TABLE ⇥"), ["airlines"]);
         assert_eq!(at("drop materialized view ⇥"), ["delays"]);
         assert_eq!(at("SELECT 1; SELECT * FROM fl⇥"), ["flights"]);
@@ -470,6 +428,11 @@ mod tests {
     fn a_window_takes_a_relation_and_its_time() {
         assert_eq!(at("SELECT * FROM TUMBLE(fl⇥"), ["flights"]);
         assert_eq!(at("SELECT * FROM TUMBLE(flights, ⇥"), ["scheduled"]);
+        assert_eq!(at("SELECT * FROM HOP(flights, ⇥"), ["scheduled"]);
+        assert_eq!(
+            at("SELECT f.ca⇥ FROM CUMULATE(flights, scheduled, x) f"),
+            ["carrier"]
+        );
     }
 
     #[test]
@@ -487,9 +450,53 @@ mod tests {
         assert_eq!(at("sel⇥"), ["SELECT"]);
         assert_eq!(at("CREATE MAT⇥"), ["MATERIALIZED"]);
         assert_eq!(at("\\wh⇥"), ["\\why"]);
-        assert_eq!(at("\\why ⇥"), ["delays"]);
+        assert_eq!(at("\\why de⇥"), ["delays"]);
+        assert_eq!(at("\\copy air⇥"), ["airlines"]);
+        assert_eq!(at("\\copy airlines ⇥"), ["to", "from"]);
+        assert_eq!(at("\\copy (SELECT * FROM air⇥"), ["airlines"]);
+        assert_eq!(at("\\copy airlines from 'a.csv' c⇥"), ["csv"]);
         assert_eq!(at("\\d fl⇥"), ["flights"]);
         assert_eq!(at("\\x o⇥"), ["on", "off"]);
+    }
+
+    /// The line after the only candidate was taken where `⇥` stands.
+    fn taken(line: &str) -> String {
+        let pos = line.find('⇥').expect("a cursor");
+        let line = line.replace('⇥', "");
+        let suggestions = completer().suggestions(&line, pos);
+        let [one] = suggestions.as_slice() else {
+            panic!("{line}: {suggestions:?}");
+        };
+        let space = if one.append_whitespace { " " } else { "" };
+        format!(
+            "{}{}{space}{}",
+            &line[..one.span.start],
+            one.value,
+            &line[one.span.end..]
+        )
+    }
+
+    #[test]
+    fn what_stands_behind_the_cursor_counts() {
+        assert_eq!(at("SELECT ⇥ FROM airlines"), ["carrier", "name"]);
+        assert_eq!(
+            at("SELECT name FROM airlines WHERE ⇥;"),
+            ["carrier", "name"]
+        );
+        assert_eq!(at("SELECT ⇥; SELECT * FROM flights"), Vec::<String>::new());
+        assert_eq!(
+            at("SELECT ⇥ FROM airlines WHERE name = 'x"),
+            ["carrier", "name"]
+        );
+        assert!(at("SELECT * FROM airlines ⇥").is_empty());
+        // No second parenthesis, no second space, no second half of a word.
+        assert_eq!(
+            taken("SELECT date_tr⇥('hour', x)"),
+            "SELECT date_trunc('hour', x)"
+        );
+        assert_eq!(taken("SEL⇥ 1"), "SELECT 1");
+        assert_eq!(taken("SELECT * FROM air⇥nes"), "SELECT * FROM airlines");
+        assert_eq!(taken("SELECT * FROM air⇥x"), "SELECT * FROM airlinesx");
     }
 
     #[test]

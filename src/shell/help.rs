@@ -1,63 +1,78 @@
-//! `\h`: how a statement is written, with one example each.
+//! `\h`: how a statement is written, with one example each. `docs/statements.md` is the same list; `UPDATE_PAGES=1` in the
+//! environment of the tests writes it.
 
-/// A statement, how it is written, an example.
+/// A statement, how it is written, an example. The examples run one after another.
 const STATEMENTS: &[(&str, &str, &str)] = &[
     (
         "CREATE SOURCE",
-        "CREATE SOURCE [IF NOT EXISTS] name (\n    column type [NOT NULL], …\n    [, WATERMARK FOR time AS time - INTERVAL '1 minute']\n) [INCLUDE KEY|PARTITION|OFFSET|TIMESTAMP|HEADER 'h' [AS column]] WITH (option = 'value', …)\n[FORMAT PLAIN ENCODE JSON]",
-        "CREATE SOURCE trips (ts TIMESTAMP, city TEXT, WATERMARK FOR ts AS ts - INTERVAL '1 minute') WITH (topic = 'trips');",
+        "CREATE SOURCE [IF NOT EXISTS] name [(\n    column type [NOT NULL], …\n    [, WATERMARK FOR time AS time - INTERVAL '1 minute']\n)]\n[INCLUDE KEY|PARTITION|OFFSET|TIMESTAMP|HEADERS|HEADER 'h' [AS column]]\nWITH (option = 'value', …)\n[FORMAT PLAIN ENCODE JSON|CSV|TEXT|BYTES]\nWithout columns, up to 1,000 records are looked at.",
+        "CREATE SOURCE trips (ts TIMESTAMP, city TEXT, fare DOUBLE PRECISION,\n    WATERMARK FOR ts AS ts - INTERVAL '1 minute') WITH (topic = 'trips');",
     ),
     (
         "CREATE TABLE",
-        "CREATE TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY], … [, PRIMARY KEY (column, …)])\nWITH (option = 'value', …)",
+        "CREATE TABLE [IF NOT EXISTS] name (\n    column type [PRIMARY KEY] [NOT NULL], … [, PRIMARY KEY (column, …)]\n)\n[INCLUDE …] WITH (option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM ENCODE JSON|CSV|TEXT|BYTES]",
         "CREATE TABLE cities (city TEXT PRIMARY KEY, name TEXT) WITH (topic = 'cities');",
     ),
     (
         "CREATE MATERIALIZED VIEW",
-        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name AS SELECT …\n[EMIT CHANGES | EMIT ON WINDOW CLOSE] [LATE TO topic | LATE DROP | LATE UPDATE]",
-        "CREATE MATERIALIZED VIEW hourly AS SELECT window_start, count(*) AS trips\n    FROM TUMBLE(trips, ts, INTERVAL '1 hour') GROUP BY window_start;",
+        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name [WITH (wait = off)] AS SELECT …\n[EMIT CHANGES | EMIT ON WINDOW CLOSE]\n[LATE TO topic | LATE DROP | LATE UPDATE]",
+        "CREATE MATERIALIZED VIEW hourly AS\n    SELECT window_start, count(*) AS trips\n    FROM TUMBLE(trips, ts, INTERVAL '1 hour') GROUP BY window_start;",
     ),
     (
         "CREATE FUNCTION",
-        "CREATE FUNCTION name(argument type, …) RETURNS type LANGUAGE wasm AS 'file:module.wasm'",
-        "CREATE FUNCTION delay_class(delay DOUBLE PRECISION) RETURNS TEXT LANGUAGE wasm AS 'file:/tmp/delay_class.wasm';",
+        "CREATE FUNCTION [IF NOT EXISTS] name(argument type, …) RETURNS type\nLANGUAGE wasm AS 'file:module.wasm'",
+        "CREATE FUNCTION delay_class(delay DOUBLE PRECISION) RETURNS TEXT\n    LANGUAGE wasm AS 'file:delay_class.wasm';",
     ),
     (
         "SELECT",
-        "SELECT expression [AS name], …\nFROM relation | TUMBLE(relation, time, INTERVAL '1 hour') [[AS] alias]\n[[LEFT] JOIN relation ON a.x = b.y]\n[WHERE condition] [GROUP BY …] [HAVING condition]\n[ORDER BY …] [LIMIT n]                      -- a snapshot: answers and ends\n[EMIT CHANGES [FROM LATEST] [LIMIT n]]      -- follows live until Ctrl-C",
-        "SELECT city, count(*) AS trips FROM trips GROUP BY city EMIT CHANGES;",
+        "[WITH name AS (SELECT …), …]\nSELECT [DISTINCT [ON (…)]] expression [AS name], …\nFROM relation [[AS] alias] | (SELECT …) alias\n   | TUMBLE(relation, time, size) | HOP(relation, time, slide, size)\n   | CUMULATE(relation, time, step, size)\n[[INNER|LEFT|RIGHT|FULL] JOIN relation ON condition | USING (column, …)]\n[WHERE condition] [GROUP BY …] [HAVING condition] [QUALIFY condition]\n[UNION [ALL]|INTERSECT|EXCEPT SELECT …]\n[ORDER BY …] [LIMIT n] [OFFSET m]         -- a snapshot: answers and ends\n[EMIT CHANGES [FROM LATEST] [LIMIT n]]    -- follows live until Ctrl-C",
+        "SELECT city, count(*) AS trips FROM trips GROUP BY city ORDER BY trips DESC;",
+    ),
+    (
+        "WITH",
+        "WITH name AS (SELECT …), … SELECT … FROM name",
+        "WITH dear AS (SELECT * FROM trips WHERE fare > 50) SELECT count(*) AS n FROM dear;",
+    ),
+    (
+        "VALUES",
+        "VALUES (value, …), …",
+        "VALUES (1, 'one'), (2, 'two');",
     ),
     (
         "INSERT",
-        "INSERT INTO relation [(column, …)] VALUES (value, …), …",
-        "INSERT INTO cities VALUES ('ams', 'Amsterdam');",
+        "INSERT INTO relation [(column, …)] VALUES (value, …), … | SELECT …\nInto a table it replaces the row of the same key. \\copy reads a file.",
+        "INSERT INTO trips VALUES ('2024-05-01 10:05', 'ams', 7.5), ('2024-05-01 10:20', 'ber', 12);",
     ),
     (
         "DELETE",
-        "DELETE FROM table WHERE condition",
+        "DELETE FROM table [WHERE condition]",
         "DELETE FROM cities WHERE city = 'ams';",
     ),
     (
         "EXPLAIN",
-        "EXPLAIN SELECT … | EXPLAIN name        the plan\nEXPLAIN WHY view                        why a view prints what it prints",
+        "EXPLAIN SELECT … | name    -- the plan\nEXPLAIN WHY name           -- why a view prints what it prints, what of a source\n                           -- or table cannot be read, how to read a topic",
         "EXPLAIN WHY hourly;",
     ),
     (
         "SHOW",
-        "SHOW SOURCES | TABLES | VIEWS | JOBS | FUNCTIONS | TOPICS\nSHOW CREATE name                        the statement that made it",
+        "SHOW SOURCES | TABLES | VIEWS | JOBS | FUNCTIONS | TOPICS\nSHOW CREATE name    -- the statement that made it",
         "SHOW CREATE hourly;",
     ),
     ("DESCRIBE", "DESCRIBE name", "DESCRIBE trips;"),
     (
-        "DROP",
-        "DROP SOURCE | TABLE | MATERIALIZED VIEW | FUNCTION [IF EXISTS] name",
-        "DROP MATERIALIZED VIEW hourly;",
+        "SET",
+        "SET name = value\nstatement_timeout, read_your_writes, auto.offset.reset, create.wait",
+        "SET statement_timeout = '10s';",
     ),
-    ("SET", "SET name = value", "SET statement_timeout = '10s';"),
     (
         "SUBSCRIBE",
-        "SUBSCRIBE view                          SELECT * FROM view EMIT CHANGES",
-        "SUBSCRIBE hourly;",
+        "SUBSCRIBE view [LIMIT n]    -- SELECT * FROM view EMIT CHANGES",
+        "SUBSCRIBE hourly LIMIT 1;",
+    ),
+    (
+        "DROP",
+        "DROP SOURCE | TABLE | MATERIALIZED VIEW | FUNCTION [IF EXISTS] name\nThe topic of a view goes with it; that of a source or table stays.",
+        "DROP MATERIALIZED VIEW hourly;",
     ),
 ];
 
@@ -105,6 +120,36 @@ pub(crate) fn about(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_statement_of_the_language_is_explained() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/src/parse/keyword.rs");
+        let source = std::fs::read_to_string(source).expect("the words of the language");
+        let list = source.split("const STATEMENTS").nth(1).expect("the list");
+        let list = list.split("];").next().expect("its end");
+        let words: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+        assert!(words.len() > 10, "{words:?}");
+        for word in words {
+            assert!(about(word).starts_with(word), "\\h does not know {word}");
+        }
+    }
+
+    #[test]
+    fn the_page_of_statements_is_this_list() {
+        let mut page = "# Statements\n\nHow each is written; `\\h STATEMENT` in the shell prints the same. What they mean is in [sql.md](sql.md), options, types and functions in [reference.md](reference.md). The examples run one after another.\n".to_owned();
+        for (name, syntax, example) in STATEMENTS {
+            page += &format!("\n## {name}\n\n```text\n{syntax}\n```\n\n```sql\n{example}\n```\n");
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/statements.md");
+        if std::env::var_os("UPDATE_PAGES").is_some() {
+            std::fs::write(path, &page).expect("written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == page,
+            "{path} is not the list; UPDATE_PAGES=1 writes it:\n{page}"
+        );
+    }
 
     #[test]
     fn a_word_finds_its_statements_and_a_code_its_page() {

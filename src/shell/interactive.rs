@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use reedline::{Reedline, Signal};
+use reedline::{EditCommand, Signal};
 use serde_json::Value;
 use sql::FUNCTIONS;
 use tokio::runtime::Runtime;
@@ -15,9 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::client::{Client, Column, Row};
 use super::command::{self, Line};
 use super::table::{fitted, wrapped};
-use super::{Ended, Session, help, prompt};
+use super::{Ended, Session, help, parts, prompt};
 use crate::exit::Failure;
 use crate::{presence, screen};
+
+/// Files that may run one another, one inside of the other.
+const INCLUDES_MAX: usize = 16;
 
 /// Whether the shell goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +39,7 @@ pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
         session.client.address()
     ))?;
     let objects = runtime.block_on(session.client.catalog());
-    let mut editor: Reedline = prompt::editor(objects.unwrap_or_default());
-    let prompt = prompt::Prompt;
+    let (mut editor, prompt) = prompt::editor(objects.unwrap_or_default());
     let mut lost = false;
     loop {
         let line = match editor.read_line(&prompt).context("read the terminal")? {
@@ -51,7 +53,13 @@ pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
             screen::note(format!("connected to {} again", session.client.address()));
             lost = false;
         }
-        match runtime.block_on(session.line(&line)) {
+        let (before, line) = command::amid(&line).unwrap_or(("", line.as_str()));
+        let ended = runtime.block_on(session.typed(before, line));
+        if command::keeps(line) && !before.is_empty() {
+            // A command amid a statement leaves it open.
+            editor.run_edit_commands(&[EditCommand::InsertString(format!("{before}\n"))]);
+        }
+        match ended {
             Ok(Flow::On) => {}
             Ok(Flow::Leave) => break,
             Err(error) => {
@@ -68,19 +76,37 @@ pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
 }
 
 fn tell(error: &anyhow::Error, client: &Client, lost: bool) {
-    if matches!(error.downcast_ref(), Some(Failure::Reported)) {
+    // What was refused is on the screen, and whoever pressed Ctrl-C knows.
+    if matches!(
+        error.downcast_ref(),
+        Some(Failure::Reported | Failure::Interrupted)
+    ) {
         return;
     }
-    screen::note(format!("thalweg: {error:#}"));
+    screen::message(format!("thalweg: {error:#}"));
     if lost {
         let address = client.address();
-        screen::note(format!(
+        screen::message(format!(
             "The shell stays; the next statement tries {address} again."
         ));
     }
 }
 
 impl Session {
+    /// Runs what was typed: a line, several that were pasted, or a command amid the statement `before`.
+    async fn typed(&mut self, before: &str, line: &str) -> Result<Flow> {
+        match command::parse(line) {
+            Line::Reset if !before.is_empty() => {
+                screen::line("the statement is dropped").map(|()| Flow::On)
+            }
+            Line::Go if !before.is_empty() => self.line(before).await,
+            Line::Sql(text) if parts(&text).len() > 1 => {
+                self.script(&text).await.map(|()| Flow::On)
+            }
+            _ => self.line(line).await,
+        }
+    }
+
     /// Whether the server is there again: where it was, or where its data folder says.
     async fn found_again(&mut self) -> bool {
         if self.client.is_ready().await {
@@ -118,18 +144,38 @@ impl Session {
             Line::Rows(rows) => self.view.rows_max = rows,
             Line::More => self.more()?,
             Line::Out(path) => self.out(path)?,
-            Line::Include(path) => {
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                self.statements(&text).await?;
+            Line::Include(path) => self.include(&path).await?,
+            Line::Copy(copy) => self.copy(&copy).await?,
+            Line::Go => {
+                let last = self.last.clone();
+                let last = last.context("\\g runs the last statement, and there is none yet")?;
+                self.statements(&last).await?;
             }
+            Line::Reset => screen::line("no statement is open: nothing to drop")?,
             Line::Edit(path) => self.edit(path).await?,
             Line::Watch(sql, every_ms) => self.watch(sql, every_ms).await?,
+            Line::System(command) => system(&command)?,
             Line::Help(word) => self.help(&word)?,
             Line::Commands => screen::line(command::help(self.view.width.unwrap_or(100)))?,
             Line::Wrong(why) => anyhow::bail!(why),
         }
         Ok(Flow::On)
+    }
+
+    /// Runs a file, whose commands may run other files.
+    async fn include(&mut self, path: &Path) -> Result<()> {
+        if self.includes >= INCLUDES_MAX {
+            let path = path.display();
+            anyhow::bail!(
+                "{path} is run by a file by a file … {INCLUDES_MAX} deep: does one run itself?"
+            );
+        }
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        self.includes += 1;
+        let ended = Box::pin(self.script(&text)).await;
+        self.includes -= 1;
+        ended
     }
 
     /// Runs statements in order; the first that does not end well ends it.
@@ -265,6 +311,21 @@ impl Session {
 
 fn say(what: &str, on: bool) -> Result<()> {
     screen::line(format!("{what} is {}", if on { "on" } else { "off" }))
+}
+
+/// Runs a command of the system in the user's shell, or that shell.
+fn system(command: &str) -> Result<()> {
+    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "sh".into());
+    let mut child = Command::new(&shell);
+    if !command.is_empty() {
+        child.arg("-c").arg(command);
+    }
+    let status = child.status();
+    let status = status.with_context(|| format!("cannot start {}", shell.to_string_lossy()))?;
+    if !status.success() && !command.is_empty() {
+        anyhow::bail!("{command} ended with {status}");
+    }
+    Ok(())
 }
 
 /// The content of a file after the user has edited it.

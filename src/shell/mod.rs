@@ -8,6 +8,7 @@
 mod client;
 mod command;
 mod completer;
+mod copy;
 mod help;
 mod highlighter;
 mod interactive;
@@ -16,7 +17,9 @@ mod menu;
 mod output;
 mod progress;
 mod prompt;
+mod reading;
 mod table;
+mod way_out;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -35,7 +38,7 @@ pub(crate) use client::{Client, Next, Outcome, Row, Rows};
 use interactive::Flow;
 use output::{Kept, Output, View};
 use progress::Progress;
-pub(crate) use table::{Listing, hanging, table};
+pub(crate) use table::{Listing, fitted, hanging};
 
 /// Arguments of `thalweg sql`.
 #[derive(Debug, Args)]
@@ -164,7 +167,7 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
 }
 
 async fn become_server(settings: Settings, why: &str) -> Result<(Client, Option<Running>)> {
-    screen::note(format!(
+    screen::message(format!(
         "{why}: all roles run in this process until it ends; data in {}.",
         settings.data.display()
     ));
@@ -194,6 +197,8 @@ struct Session {
     timing: bool,
     /// The last statements.
     last: Option<String>,
+    /// Files that are being run, one inside of the other.
+    includes: usize,
 }
 
 impl Session {
@@ -206,6 +211,7 @@ impl Session {
             kept: None,
             timing: false,
             last: None,
+            includes: 0,
         }
     }
 
@@ -263,7 +269,7 @@ impl Session {
                 }
                 if std::io::stdout().is_terminal() || view.output == Output::Json {
                     let mut out = std::io::stdout();
-                    output::message(&mut out, view.output, &message, &notes)?;
+                    output::message(&mut out, view, &message, &notes)?;
                 }
                 return Ok(Ended::Complete);
             }
@@ -295,7 +301,8 @@ impl Session {
             return Ok(Ended::Complete);
         };
         let diagnostic = diagnostic.within(statement);
-        screen::note(diagnostic.render(text, screen::color_on_stderr()));
+        let columns = screen::columns_on_stderr();
+        screen::note(diagnostic.render_within(text, screen::color_on_stderr(), columns));
         Ok(Ended::Refused)
     }
 }

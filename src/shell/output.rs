@@ -118,15 +118,19 @@ impl Kept {
 /// Prints what a statement did.
 pub(crate) fn message(
     out: &mut dyn Write,
-    output: Output,
+    view: View,
     message: &str,
     notes: &[String],
 ) -> Result<()> {
-    let text = match (output, notes) {
+    let columns = view.width.unwrap_or(usize::MAX);
+    let text = match (view.output, notes) {
         (Output::Json, []) => json!({ "result": message }).to_string(),
         (Output::Json, notes) => json!({ "result": message, "notes": notes }).to_string(),
         _ => {
-            let notes = notes.iter().map(|note| format!("\n  {note}"));
+            let notes = notes
+                .iter()
+                .map(|note| format!("\n{}", hanging(&format!("  {note}"), 4, columns)));
+            let message = hanging(message, 2, columns);
             format!("{message}{}", notes.collect::<String>())
         }
     };
@@ -216,10 +220,7 @@ impl Printer {
         if self.view.output != Output::Csv {
             return Ok(());
         }
-        let sign = self.push.then(|| quoted("diff"));
-        let names = self.columns.iter().map(|column| quoted(&column.name));
-        let header: Vec<String> = sign.into_iter().chain(names).collect();
-        writeln!(out, "{}", header.join(",")).context("write the rows")
+        writeln!(out, "{}", csv_header(&self.columns, self.push)).context("write the rows")
     }
 
     fn row(&mut self, row: Row, out: &mut dyn Write) -> Result<()> {
@@ -336,7 +337,15 @@ pub(crate) fn grouped(number: usize) -> String {
     text
 }
 
-fn json_line(columns: &[Column], row: Row) -> Value {
+/// The first line of CSV: names, the sign of a change before them.
+pub(crate) fn csv_header(columns: &[Column], push: bool) -> String {
+    let sign = push.then(|| quoted("diff"));
+    let names = columns.iter().map(|column| quoted(&column.name));
+    sign.into_iter().chain(names).collect::<Vec<_>>().join(",")
+}
+
+/// A row as a line of JSON.
+pub(crate) fn json_line(columns: &[Column], row: Row) -> Value {
     let object: Map<String, Value> = columns
         .iter()
         .map(|column| column.name.clone())
@@ -348,7 +357,8 @@ fn json_line(columns: &[Column], row: Row) -> Value {
     }
 }
 
-fn csv_line(row: &Row) -> String {
+/// A row as a line of CSV.
+pub(crate) fn csv_line(row: &Row) -> String {
     let diff = row.diff.map(|diff| diff.to_string());
     let values = row.values.iter().map(|value| match value {
         Value::Null => String::new(),

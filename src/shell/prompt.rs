@@ -4,26 +4,26 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use reedline::{
-    ColumnarMenu, DefaultHinter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
-    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ValidationResult,
-    Validator, default_emacs_keybindings,
+    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, PromptEditMode,
+    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, default_emacs_keybindings,
 };
 
 use super::client::Object;
-use super::command;
 use super::completer::SqlCompleter;
 use super::highlighter::SqlHighlighter;
 use super::menu::QuietMenu;
+use super::way_out::{Lacking, StatementEnd, WayOut};
 use crate::screen;
 
 /// Lines of history that are kept.
 const HISTORY_LINES: usize = 10_000;
 
-/// `thalweg> ` and, inside a statement, dots.
-pub(crate) struct Prompt;
+/// `thalweg> ` and, inside a statement, what it lacks: `   ...;> `.
+pub(crate) struct Prompt(Lacking);
 
-/// An editor that completes keywords and the names of the catalog.
-pub(crate) fn editor(objects: Vec<Object>) -> Reedline {
+/// An editor that completes keywords and the names of the catalog, and its prompt.
+pub(crate) fn editor(objects: Vec<Object>) -> (Reedline, Prompt) {
+    let lacking = Lacking::new();
     let mut keys = default_emacs_keybindings();
     keys.add_binding(
         KeyModifiers::NONE,
@@ -35,8 +35,8 @@ pub(crate) fn editor(objects: Vec<Object>) -> Reedline {
     );
     let menu = QuietMenu(ColumnarMenu::default().with_name("completion"));
     let mut editor = Reedline::create()
-        .with_validator(Box::new(StatementEnd))
-        .with_hinter(Box::new(DefaultHinter::default()))
+        .with_validator(Box::new(StatementEnd(lacking.clone())))
+        .with_hinter(Box::new(WayOut::default()))
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         // A single candidate is taken at once, what all candidates have in common too.
         .with_quick_completions(true)
@@ -52,7 +52,7 @@ pub(crate) fn editor(objects: Vec<Object>) -> Reedline {
             editor = editor.with_history(Box::new(history));
         }
     }
-    with_objects(editor, objects)
+    (with_objects(editor, objects), Prompt(lacking))
 }
 
 /// The same editor with other names to complete.
@@ -65,19 +65,6 @@ fn history_file() -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;
     Some(base.join("thalweg/history"))
-}
-
-/// A line is complete when its last statement is, or when it is a command of the shell.
-struct StatementEnd;
-
-impl Validator for StatementEnd {
-    fn validate(&self, line: &str) -> ValidationResult {
-        if command::is_complete(line) {
-            ValidationResult::Complete
-        } else {
-            ValidationResult::Incomplete
-        }
-    }
 }
 
 impl reedline::Prompt for Prompt {
@@ -94,7 +81,7 @@ impl reedline::Prompt for Prompt {
     }
 
     fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
-        Cow::Borrowed("    ...> ")
+        Cow::Owned(format!("   ...{}> ", self.0.sign()))
     }
 
     fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {

@@ -30,11 +30,6 @@ pub(crate) struct Fitted {
     pub left_out: usize,
 }
 
-/// A table of these rows, numbers to the right, as wide as it needs to be.
-pub(crate) fn table(columns: &[Column], rows: &[Row], push: bool) -> Table {
-    fitted(columns, rows, push, None).table
-}
-
 /// A table of these rows that is at most `width` columns wide; with `push`, the sign of a change leads.
 pub(crate) fn fitted(columns: &[Column], rows: &[Row], push: bool, width: Option<usize>) -> Fitted {
     let mut grid = Grid::new(columns, rows, push);
@@ -152,7 +147,11 @@ impl Grid {
         let columns = columns.iter().enumerate().map(|(index, column)| {
             let values = rows.iter().map(|row| row.values.get(index));
             let cells = values.map(|value| cell(value.unwrap_or(&Value::Null)));
+            let mut cells: Vec<String> = cells.collect();
             let number = is_number(&column.data_type);
+            if number {
+                align_points(&mut cells);
+            }
             GridColumn {
                 cells: std::iter::once(visible(&column.name))
                     .chain(cells)
@@ -348,6 +347,16 @@ pub(crate) fn cell(value: &Value) -> String {
         Value::String(text) => visible(text),
         Value::Number(number) if number.is_f64() => float(number.as_f64().unwrap_or_default()),
         other => visible(&other.to_string()),
+    }
+}
+
+/// Puts the points of numbers below one another, where some have digits behind it.
+fn align_points(cells: &mut [String]) {
+    let behind = |cell: &str| cell.find(['.', 'e']).map_or(0, |at| cell.len() - at);
+    let most = cells.iter().map(|cell| behind(cell)).max().unwrap_or(0);
+    for cell in cells.iter_mut().filter(|cell| !cell.is_empty()) {
+        let missing = most - behind(cell);
+        cell.extend(std::iter::repeat_n(' ', missing));
     }
 }
 

@@ -27,7 +27,7 @@ use statement::Statement;
 use crate::diagnostic::{Lexemes, StatementText};
 
 pub use keyword::keywords;
-pub use split::{is_complete, split_statements};
+pub use split::{Unended, is_complete, split_statements, unended};
 
 /// Parses one statement.
 pub(crate) fn parse(text: &StatementText<'_>) -> Parsed<Statement> {

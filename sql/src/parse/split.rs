@@ -5,12 +5,25 @@
 
 use crate::diagnostic::StatementText;
 
+/// What keeps a text from being sent as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unended {
+    /// Nothing: its last statement ends with a semicolon, or it holds none.
+    Nothing,
+    /// A statement without its semicolon.
+    Statement,
+    /// A quote that was opened with this character: no semicolon counts until it is closed.
+    Quote(char),
+    /// A comment without its `*/`.
+    Comment,
+}
+
 /// The statements of `text`; empty ones (only white space and comments) are left out.
 pub fn split_statements(text: &str) -> Vec<StatementText<'_>> {
     let mut statements = Vec::new();
     let mut start = 0;
     let mut has_content = false;
-    let mut scanner = Scanner { text, at: 0 };
+    let mut scanner = Scanner::new(text);
     while let Some(piece) = scanner.next_piece() {
         match piece {
             Piece::Semicolon(at) => {
@@ -33,7 +46,12 @@ pub fn split_statements(text: &str) -> Vec<StatementText<'_>> {
 /// Whether `text` can be sent as it stands: its last statement ends with a semicolon, or it holds none. The shell
 /// reads on while this is false.
 pub fn is_complete(text: &str) -> bool {
-    let mut scanner = Scanner { text, at: 0 };
+    unended(text) == Unended::Nothing
+}
+
+/// What `text` lacks to be complete ([`is_complete`]).
+pub fn unended(text: &str) -> Unended {
+    let mut scanner = Scanner::new(text);
     let mut open = false;
     while let Some(piece) = scanner.next_piece() {
         match piece {
@@ -42,7 +60,10 @@ pub fn is_complete(text: &str) -> bool {
             Piece::Blank => {}
         }
     }
-    !open
+    match scanner.unended {
+        Unended::Nothing if open => Unended::Statement,
+        unended => unended,
+    }
 }
 
 fn cut(text: &str, start: usize, end: usize, complete: bool) -> StatementText<'_> {
@@ -76,9 +97,19 @@ enum Piece {
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// A quote or a comment that goes on behind the text.
+    unended: Unended,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            at: 0,
+            unended: Unended::Nothing,
+        }
+    }
+
     fn next_piece(&mut self) -> Option<Piece> {
         let rest = &self.text[self.at..];
         let first = rest.chars().next()?;
@@ -145,12 +176,21 @@ impl Scanner<'_> {
             }
         }
         self.at += bytes.len();
+        self.unended = Unended::Comment;
         Piece::Content
     }
 
     /// A doubled quote is two strings side by side here, which cuts the same.
     fn quoted(&mut self, rest: &str, quote: char) {
-        self.at += rest[1..].find(quote).map_or(rest.len(), |end| end + 2);
+        match rest[1..].find(quote) {
+            Some(end) => self.at += end + 2,
+            None => self.open_quote(rest, quote),
+        }
+    }
+
+    fn open_quote(&mut self, rest: &str, quote: char) {
+        self.at += rest.len();
+        self.unended = Unended::Quote(quote);
     }
 
     fn escaped_string(&mut self, rest: &str) {
@@ -166,7 +206,7 @@ impl Scanner<'_> {
                 _ => at += 1,
             }
         }
-        self.at += rest.len();
+        self.open_quote(rest, '\'');
     }
 
     fn dollar(&mut self, rest: &str) {
@@ -176,8 +216,10 @@ impl Scanner<'_> {
         match tag_end {
             Some(end) if rest[end..].starts_with('$') => {
                 let tag = &rest[..=end];
-                let body = &rest[tag.len()..];
-                self.at += body.find(tag).map_or(rest.len(), |at| at + 2 * tag.len());
+                match rest[tag.len()..].find(tag) {
+                    Some(at) => self.at += at + 2 * tag.len(),
+                    None => self.open_quote(rest, '$'),
+                }
             }
             _ => self.at += 1,
         }
@@ -236,6 +278,22 @@ mod tests {
         assert!(!is_complete("SELECT ';"));
         assert!(!is_complete("SELECT 1 /* ;"));
         assert!(!is_complete("SELECT 1; SELECT"));
+    }
+
+    #[test]
+    fn what_is_open_is_named() {
+        for (text, expected) in [
+            ("SELECT 1;", Unended::Nothing),
+            ("SELECT 1", Unended::Statement),
+            ("SELECT 'a;", Unended::Quote('\'')),
+            (r"SELECT E'a\';", Unended::Quote('\'')),
+            ("SELECT \"a;", Unended::Quote('"')),
+            ("SELECT $x$ a;", Unended::Quote('$')),
+            ("SELECT /* a;", Unended::Comment),
+            ("SELECT 1; /* a;", Unended::Comment),
+        ] {
+            assert_eq!(unended(text), expected, "{text}");
+        }
     }
 
     #[test]

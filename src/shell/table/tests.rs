@@ -4,6 +4,10 @@ use serde_json::json;
 
 use super::*;
 
+fn table(columns: &[Column], rows: &[Row], push: bool) -> Table {
+    fitted(columns, rows, push, None).table
+}
+
 fn column(name: &str, data_type: &str) -> Column {
     Column {
         name: name.into(),
@@ -29,6 +33,17 @@ fn a_table_aligns_numbers_to_the_right() {
     let text = table(&columns, &rows, false).to_string();
     assert!(text.contains("│ a       1 │"), "{text}");
     assert!(text.contains("│ bb     10 │"), "{text}");
+}
+
+#[test]
+fn points_stand_below_one_another() {
+    let columns = [column("avg", "DOUBLE PRECISION")];
+    let rows = [json!(10.0), json!(54.3871), json!(null), json!(-0.5)];
+    let rows = rows.map(|value| row(vec![value]));
+    let text = table(&columns, &rows, false).to_string();
+    for line in ["│ 10      │", "│ 54.3871 │", "│         │", "│ -0.5    │"] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
 }
 
 /// Any table, at any width from 40 columns on.
