@@ -1,8 +1,8 @@
-//! docs/reference.md against the code: names in the source, and every example that it shows.
+//! docs/reference.md and docs/statements.md against the code: names in the source, and every example that they show.
 
-use crate::fixture::block_on;
 use crate::fixture::flights::root;
 use crate::fixture::process::Server;
+use crate::fixture::{block_on, wasm};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
@@ -60,6 +60,23 @@ fn every_example_of_a_function_runs() {
         }
         for block in reference.split("```sql\n").skip(1) {
             server.sql(block.split("```").next().unwrap()).await;
+        }
+    });
+}
+
+#[test]
+fn every_example_of_a_statement_runs() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path());
+        let statements = read("docs/statements.md");
+        let examples: Vec<&str> = statements.split("```sql\n").skip(1).collect();
+        assert!(examples.len() > 12, "{examples:?}");
+        for example in examples {
+            let example = example.split("```").next().unwrap();
+            let module = wasm("delay_class").display().to_string();
+            let example = example.replace("file:delay_class.wasm", &format!("file:{module}"));
+            server.sql(&example).await;
         }
     });
 }
