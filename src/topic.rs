@@ -1,6 +1,8 @@
 //! `thalweg topic`: topics of any Kafka-compatible cluster, Thalweg's own by default.
 
-use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use log_api::{Admin, Log, OffsetSpec, TopicPartition};
 use log_protocol::Response;
@@ -13,6 +15,8 @@ use log_protocol::api::incremental_alter_configs::{
 use serde_json::json;
 
 use crate::cluster::{ANSWER_WAIT, ClusterArgs, refused};
+use crate::config::{self, ConfigArgs};
+use crate::exit::Failure;
 use crate::screen::{confirmed, line};
 use crate::shell::Listing;
 use crate::start;
@@ -39,6 +43,7 @@ Examples:
   thalweg topic create orders --partitions 4 --config cleanup.policy=compact
   thalweg topic list
   thalweg topic describe orders
+  thalweg topic path orders          the folders of its partitions
   thalweg topic alter orders --partitions 8 --config retention.ms=3600000 --unset cleanup.policy")]
 pub(crate) struct TopicArgs {
     #[command(subcommand)]
@@ -89,6 +94,14 @@ enum TopicCommand {
         /// Its name
         name: String,
     },
+    /// Print the folders in which a topic's partitions lie, one a line; needs no server
+    Path {
+        /// Its name
+        name: String,
+        /// The data folder; without it the one that is configured
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
     /// Delete topics and their records
     Delete {
         /// Their names
@@ -123,6 +136,7 @@ pub(crate) fn run(args: TopicArgs) -> Result<()> {
                 unset,
             } => alter(&cluster, &name, partitions, &configs, &unset).await,
             TopicCommand::Describe { name } => describe(&cluster, output, &name).await,
+            TopicCommand::Path { name, data } => path(output, &name, data),
             TopicCommand::Delete { names, yes } => delete(&cluster, names, yes).await,
         }
     })
@@ -283,6 +297,40 @@ async fn delete(cluster: &ClusterArgs, names: Vec<String>, yes: bool) -> Result<
         said = said.and_then(|()| line(format!("deleted {what}")));
     }
     said
+}
+
+/// Where a topic lies, as the log's own list in the data folder says.
+fn path(output: Output, name: &str, data: Option<PathBuf>) -> Result<()> {
+    let config = ConfigArgs {
+        config: std::env::var_os("THALWEG_CONFIG").map(PathBuf::from),
+        set: Vec::new(),
+        insecure_bind: false,
+        data,
+    };
+    let log = config.load()?.settings.data.join("log");
+    let shown = log.display();
+    if !log.is_dir() {
+        let text = format!("there is no folder {shown}; --data names the data folder");
+        return Err(Failure::NotFound(text).into());
+    }
+    let seen = log_broker::inspect(&log, false).with_context(|| format!("look at {shown}"))?;
+    let Some(topic) = seen.topics.iter().find(|topic| topic.name == name) else {
+        let names = seen.topics.iter().map(|topic| topic.name.as_str());
+        let nearest = config::nearest(name, names);
+        let nearest = nearest.map_or(String::new(), |near| format!(", did you mean {near}?"));
+        let text = format!("topic {name} does not exist in {shown}{nearest}");
+        return Err(Failure::NotFound(text).into());
+    };
+    for (number, partition) in topic.partitions.iter().enumerate() {
+        let folder = partition.folder.display();
+        match output {
+            Output::Table => line(folder)?,
+            Output::Json => line(json!({
+                "partition": number, "folder": folder.to_string(), "bytes": partition.bytes
+            }))?,
+        }
+    }
+    Ok(())
 }
 
 async fn list(cluster: &ClusterArgs, output: Output, internal: bool) -> Result<()> {

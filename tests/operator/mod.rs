@@ -1,6 +1,7 @@
 //! What an operator meets: start, stop, wrong configuration, probes, foreign bytes.
 
 mod clients;
+mod data_folder;
 mod frames;
 mod lifecycle;
 mod logs;

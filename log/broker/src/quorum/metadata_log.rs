@@ -127,6 +127,17 @@ impl MetadataLog {
     }
 }
 
+/// What the file says, and how many bytes at its end say nothing; for a look from outside.
+pub(super) fn read(path: &Path) -> Result<(Image, u64), OpenError> {
+    let bytes = fs::read(path).map_err(OpenError::io("read", path))?;
+    let mut image = Image::default();
+    if bytes.len() < HEADER {
+        return Ok((image, bytes.len() as u64));
+    }
+    let size = replay(path, &bytes, &mut image)?;
+    Ok((image, (bytes.len() - size) as u64))
+}
+
 fn header() -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&VERSION.to_be_bytes());

@@ -13,8 +13,10 @@
 
 mod error;
 mod image;
+mod inspect;
 mod metadata_log;
 mod name;
+mod names;
 mod open;
 mod security;
 mod topic;
@@ -23,6 +25,7 @@ mod topic;
 mod tests;
 
 pub(crate) use error::{CloseError, TopicError};
+pub use inspect::{InspectedPartition, InspectedTopic, Inspection, inspect};
 pub(crate) use topic::Topic;
 
 use std::collections::BTreeMap;
@@ -34,7 +37,7 @@ use std::thread::{self, JoinHandle};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use self::image::{Image, MetadataRecord, TopicId, TopicImage};
@@ -74,6 +77,8 @@ struct Inner {
     /// The compaction that does; apart, because it may take long.
     cleaning: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
+    /// Topics came or went since the list for people was written.
+    names_stale: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -147,6 +152,7 @@ impl Topics {
             upkeep: Mutex::new(None),
             cleaning: Mutex::new(None),
             closed: AtomicBool::new(false),
+            names_stale: AtomicBool::new(true),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -255,6 +261,7 @@ impl Topics {
             index.by_name.remove(name);
             index.by_id.remove(&topic.id());
         }
+        self.inner.names_stale.store(true, Ordering::Release);
         let folder = self.inner.folder.partitions();
         let mut leftovers = self.inner.leftovers.lock();
         for partition in topic.all() {
@@ -402,9 +409,11 @@ impl Topics {
             }
         }
         let inner = Arc::clone(&self.inner);
-        if !due.is_empty() || !inner.leftovers.lock().is_empty() {
+        let stale = inner.names_stale.load(Ordering::Acquire);
+        if stale || !due.is_empty() || !inner.leftovers.lock().is_empty() {
             in_background("log-upkeep", &self.inner.upkeep, move || {
                 inner.remove_leftovers();
+                inner.write_names();
                 inner.each_until_closed(due, |partition| partition.upkeep(now_ms));
             });
         }
@@ -442,6 +451,7 @@ impl Topics {
             |partition| partition.close(),
         )?;
         self.inner.remove_leftovers();
+        self.inner.write_names();
         if partitions.iter().any(|partition| !partition.is_opened()) {
             // Leader epochs are to rise at the next start: what it finds there may have been mended by cutting it.
             warn!("closed with partitions that could not be opened");
@@ -499,6 +509,7 @@ impl Topics {
             .by_name
             .insert(Arc::clone(topic.name()), Arc::clone(topic));
         index.by_id.insert(topic.id(), Arc::clone(topic));
+        self.inner.names_stale.store(true, Ordering::Release);
     }
 }
 
@@ -531,6 +542,18 @@ impl Inner {
                 return;
             }
             work(&partition);
+        }
+    }
+
+    /// Writes the list of names for people, if topics came or went.
+    fn write_names(&self) {
+        if !self.names_stale.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let topics: Vec<_> = self.index.read().by_name.values().cloned().collect();
+        let path = self.folder.names();
+        if let Err(error) = names::write(&path, &topics) {
+            debug!(path = %path.display(), %error, "the list of names cannot be written");
         }
     }
 

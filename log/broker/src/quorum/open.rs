@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -134,10 +134,14 @@ pub(super) fn each<T: Sync, E: Send>(
 
 /// Folders of partitions and the topics that they belong to.
 pub(super) fn partition_folders(folder: &DataFolder) -> Result<Vec<(TopicId, PathBuf)>, OpenError> {
-    let path = folder.partitions();
+    partition_folders_in(&folder.partitions())
+}
+
+/// The same, of the folder that the partitions lie in.
+pub(super) fn partition_folders_in(path: &Path) -> Result<Vec<(TopicId, PathBuf)>, OpenError> {
     let list = || -> io::Result<_> {
         let mut folders = Vec::new();
-        for entry in fs::read_dir(&path)? {
+        for entry in fs::read_dir(path)? {
             let entry = entry?;
             if let Some((id, _)) = entry.file_name().to_str().and_then(topic::parse_folder) {
                 folders.push((TopicId(id), entry.path()));
@@ -145,7 +149,7 @@ pub(super) fn partition_folders(folder: &DataFolder) -> Result<Vec<(TopicId, Pat
         }
         Ok(folders)
     };
-    list().map_err(OpenError::io("list", &path))
+    list().map_err(OpenError::io("list", path))
 }
 
 /// The topics of these folders.

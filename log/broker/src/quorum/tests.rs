@@ -143,6 +143,73 @@ fn a_crash_raises_the_leader_epoch_and_loses_nothing() {
 }
 
 #[test]
+fn a_folder_is_looked_at_from_outside() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    for (name, partitions) in [("orders", 2), ("clicks", 1), ("gone", 1)] {
+        let topic = topics.create(name, partitions, &BTreeMap::new(), false);
+        let topic = topic.expect("create");
+        for _ in 0..3 {
+            put(&topic.partition(0).expect("partition"));
+        }
+    }
+    topics.delete("gone").expect("delete");
+    let id = topics.get("orders").expect("there").id().simple();
+    topics.close().expect("close");
+    let names = fs::read_to_string(folder.path().join("names")).expect("the list");
+    let lines: Vec<&str> = names.lines().skip(1).collect();
+    assert_eq!(lines.len(), 2, "{names}");
+    assert_eq!(lines[1], format!("orders\tpartitions/{id}-*"));
+
+    let look = |records| inspect(folder.path(), records).expect("looked at");
+    let seen = look(true);
+    let names: Vec<_> = seen
+        .topics
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .collect();
+    assert_eq!(names, ["clicks", "orders"]);
+    assert!(seen.unclaimed.is_empty() && seen.torn_bytes == 0);
+    let orders = &seen.topics[1].partitions;
+    assert_eq!((orders.len(), &orders[0].damage), (2, &None));
+    assert!(orders[0].bytes > orders[1].bytes);
+
+    // A bit of the first batch turns; the last batch is cut off, as by a crash.
+    let segment = orders[0].folder.join("00000000000000000000.log");
+    let whole = fs::read(&segment).expect("read");
+    let mut wrong = whole.clone();
+    wrong[65] ^= 1;
+    fs::write(&segment, &wrong).expect("write");
+    assert_eq!(look(false).topics[1].partitions[0].damage, None);
+    let damage = look(true).topics[1].partitions[0].damage.clone();
+    let damage = damage.expect("told");
+    assert!(
+        damage.starts_with("00000000000000000000.log: byte 0, offset 0: "),
+        "{damage}"
+    );
+    fs::write(&segment, &whole[..whole.len() - 5]).expect("write");
+    assert_eq!(look(true).topics[1].partitions[0].damage, None);
+
+    fs::remove_dir_all(&orders[1].folder).expect("removed");
+    let stranger = folder
+        .path()
+        .join(format!("partitions/{}-0", Uuid::new_v4().simple()));
+    fs::create_dir(&stranger).expect("made");
+    let seen = look(false);
+    let damage = seen.topics[1].partitions[1].damage.as_deref();
+    assert_eq!(damage, Some("its folder is missing"));
+    assert_eq!(seen.unclaimed, [stranger]);
+    let path = folder.path().join("metadata.log");
+    let mut list = fs::read(&path).expect("read");
+    list.truncate(list.len() - 3);
+    fs::write(&path, &list).expect("write");
+    assert!(look(false).torn_bytes > 0);
+    list[20] ^= 1;
+    fs::write(&path, &list).expect("write");
+    assert!(inspect(folder.path(), false).is_err());
+}
+
+#[test]
 fn a_topic_created_anew_does_not_find_old_records() {
     let folder = tempfile::tempdir().expect("tempdir");
     let topics = open(folder.path());

@@ -106,6 +106,11 @@ impl DataFolder {
         self.path.join("partitions")
     }
 
+    /// Where the list of topics for people lies.
+    pub(crate) fn names(&self) -> PathBuf {
+        self.path.join("names")
+    }
+
     /// Where the metadata lies.
     pub(crate) fn metadata(&self) -> PathBuf {
         self.path.join("metadata.log")

@@ -6,6 +6,7 @@
 //!   format                     "thalweg log format 1"
 //!   state                      "running <boot id>" or "clean <boot id>"
 //!   metadata.log               topics, configs, producer ids           (quorum/)
+//!   names                      which topic lies where, for people; never read (quorum/)
 //!   partitions/<topic id>-<partition>/
 //!     00000000000000000000.log         batches as on the wire, as in Kafka's own files    (segment)
 //!     00000000000000000000.index       u32 relative offset, u32 position                  (index)
@@ -49,6 +50,7 @@ pub(crate) use partition::{Partition, PartitionSeed, Shared};
 pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;
 pub(crate) use ring::RingBudget;
+pub(crate) use walk::BatchWalk;
 
 use std::collections::BTreeMap;
 
