@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use crossterm::{cursor, queue, terminal};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::config::ConfigArgs;
 use crate::exit::Failure;
-use crate::shell::{Client, Next, Outcome, Row, Rows, table};
+use crate::screen;
+use crate::shell::{Client, Next, Outcome, Row, Rows, fitted};
 use crate::start::{self, Running};
 
 const FLIGHTS: &[u8] = include_bytes!("../demo/flights.ndjson.gz");
@@ -220,9 +221,14 @@ impl<'a> Demo<'a> {
                 ProgressDrawTarget::hidden()
             },
         );
-        bar.set_style(ProgressStyle::with_template(
-            "{bar:40.cyan} {percent:>3} %  {pos}/{len} flights  {per_sec}  {elapsed}",
-        )?);
+        let style = ProgressStyle::with_template(
+            "{wide_bar:.cyan} {percent:>3} %  {pos}/{len} flights  {rate}  {elapsed}",
+        )?;
+        let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            // A bar that cannot be drawn harms nobody.
+            let _ = write!(text, "{:.0}/s", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate));
         let mut drawn = 0_u16;
         let mut last = (0, Instant::now());
         let mut tick = tokio::time::interval(TICK);
@@ -313,7 +319,9 @@ impl<'a> Demo<'a> {
 
     async fn table(&self, sql: &str) -> Result<String> {
         let (rows, held) = self.rows(sql).await?;
-        Ok(table(&rows.columns, &held, false).to_string())
+        Ok(fitted(&rows.columns, &held, false, screen::columns())
+            .table
+            .to_string())
     }
 
     async fn rows(&self, sql: &str) -> Result<(Rows, Vec<Row>)> {
@@ -345,7 +353,7 @@ fn next_steps(data: &Path, program: &Path, search: &OsStr) -> String {
     }
     text + &format!(
         "  thalweg sql --data {data}
-    SELECT name, sum(flights), max(avg_delay) FROM delays GROUP BY name ORDER BY 3 DESC;
+    SELECT name, max(avg_delay) FROM delays GROUP BY name ORDER BY 2 DESC;
     SELECT * FROM delays EMIT CHANGES;
     EXPLAIN WHY delays;
   thalweg server --data {data}     then: kcat -b 127.0.0.1:9092 -t delays -C -e | head
