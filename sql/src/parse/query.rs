@@ -32,6 +32,7 @@ pub(super) fn subscribe(cursor: &mut Cursor) -> Parsed<Statement> {
     }
     query.emit = Some((Emit::Changes { from_latest: false }, None));
     query.span = Some(cursor.since(start));
+    take_limit(&mut query)?;
     Ok(Statement::Select(Box::new(Select { query })))
 }
 
