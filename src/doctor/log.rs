@@ -214,14 +214,14 @@ mod tests {
             damage: Some(damage.to_owned()),
         };
         let told = |internal, of: &str| damage(&topic(internal), 1, &partition(of)).expect("told");
-        let finding = told(false, "its folder is missing");
+        let finding = told(false, "0.log: byte 0: its CRC is wrong");
         assert_eq!(
             finding.what,
-            "partition 1 of topic orders: its folder is missing (/data/log/partitions/x-1)"
+            "partition 1 of topic orders: 0.log: byte 0: its CRC is wrong (/data/log/partitions/x-1)"
         );
         assert!(finding.fix.expect("a fix").contains("delete the topic"));
         let fix = |finding: Finding| finding.fix.expect("a fix");
         assert!(fix(told(false, "x.log: Permission denied")).contains("the right to read"));
-        assert!(fix(told(true, "its folder is missing")).contains("does not start"));
+        assert!(fix(told(true, "0.log: byte 0: its CRC is wrong")).contains("does not start"));
     }
 }

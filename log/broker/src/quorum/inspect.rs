@@ -103,10 +103,12 @@ fn inspect_topic(topic: &TopicImage, partitions: &Path, records: bool) -> Inspec
 
 /// What the files of a partition take; the error says which of them is wrong and how.
 fn inspect_files(folder: &Path, records: bool) -> io::Result<u64> {
-    let entries = fs::read_dir(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => io::Error::other("its folder is missing"),
-        _ => error,
-    })?;
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // Nothing was written to it yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
     let mut bytes = 0;
     let mut segments = Vec::new();
     for entry in entries {
