@@ -76,6 +76,9 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("\\q", "", "leave (also Ctrl-D)"),
 ];
 
+/// Columns of a command and what it takes, in the list.
+const HEAD_COLUMNS: usize = 20;
+
 /// What a line means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -243,14 +246,18 @@ pub(crate) fn is_complete(text: &str) -> bool {
 /// The commands as a list, within `columns`.
 pub(crate) fn help(columns: usize) -> String {
     let head = |name: &str, takes: &str| format!("{name} {takes}").trim_end().to_owned();
-    let heads = COMMANDS
-        .iter()
-        .map(|(name, takes, _)| head(name, takes).len());
-    let widest = heads.max().unwrap_or(0);
     let mut text = String::new();
     for (name, takes, what) in COMMANDS {
-        let line = format!("{:widest$}  {what}", head(name, takes));
-        text += &hanging(&line, widest + 2, columns);
+        let head = head(name, takes);
+        let line = if head.chars().count() > HEAD_COLUMNS {
+            // What it does stands below.
+            text += &hanging(&head, 2, columns);
+            text.push('\n');
+            format!("{:HEAD_COLUMNS$}  {what}", "")
+        } else {
+            format!("{head:HEAD_COLUMNS$}  {what}")
+        };
+        text += &hanging(&line, HEAD_COLUMNS + 2, columns);
         text.push('\n');
     }
     let end = "SELECT … ends; SELECT … EMIT CHANGES follows live until Ctrl-C. Tab completes, Ctrl-R searches.";
