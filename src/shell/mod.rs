@@ -258,9 +258,11 @@ impl Session {
         };
         drop(progress);
         self.view.measure();
-        let view = match &self.file {
-            Some(_) => self.view.whole(),
-            None => self.view,
+        // A statement that is shown is there to be copied: the terminal breaks its lines, and gives them back whole.
+        let view = if self.file.is_some() || shows_statement(statement.text) {
+            self.view.whole()
+        } else {
+            self.view
         };
         let ended = match outcome {
             Outcome::Done { message, notes } => {
@@ -342,12 +344,19 @@ fn parts(text: &str) -> Vec<Part<'_>> {
 
 /// Whether the answer is lines to be read, not rows: a plan, an explanation, a statement.
 fn is_prose(statement: &str) -> bool {
-    let mut words = statement.split_whitespace().map(str::to_uppercase);
-    match words.next().as_deref() {
-        Some("EXPLAIN") => true,
-        Some("SHOW") => words.next().as_deref() == Some("CREATE"),
-        _ => false,
-    }
+    let explains = statement.split_whitespace().next();
+    explains.is_some_and(|word| word.eq_ignore_ascii_case("EXPLAIN")) || shows_statement(statement)
+}
+
+/// Whether the answer is a statement.
+fn shows_statement(statement: &str) -> bool {
+    let mut words = statement.split_whitespace();
+    let mut is = |wanted| {
+        words
+            .next()
+            .is_some_and(|word: &str| word.eq_ignore_ascii_case(wanted))
+    };
+    is("SHOW") && is("CREATE")
 }
 
 #[cfg(test)]
