@@ -20,7 +20,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "CREATE FUNCTION",
-        "CREATE FUNCTION [IF NOT EXISTS] name(argument type, …) RETURNS type\nLANGUAGE wasm AS 'file:module.wasm'",
+        "CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name(argument type, …) RETURNS type\nLANGUAGE wasm AS 'file:module.wasm'",
         "CREATE FUNCTION delay_class(delay DOUBLE PRECISION) RETURNS TEXT\n    LANGUAGE wasm AS 'file:delay_class.wasm';",
     ),
     (
