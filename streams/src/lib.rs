@@ -56,7 +56,7 @@ pub use memory::{MemoryAccount, MemoryBudget, MemoryUser};
 pub use plan::{
     AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
     JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
-    PlanNode, Rank, RankOrder, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
+    PlanNode, Rank, RankOrder, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
     StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec,
     WindowGrid,
 };

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use futures::{FutureExt, Stream};
 use log_api::Log;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::memory::{MemoryBudget, MemoryUser};
 use crate::operator::{Effects, Graph, Memory};

@@ -1,9 +1,11 @@
-//! The end of a dataflow: the view's topic, and the view's rows that snapshots read.
+//! The end of a dataflow: its topic, and of a view the rows that snapshots read.
 //!
 //! ```text
 //! changes of one commit ──▶ by key: what is left of them ──▶ upsert record / tombstone, partition by murmur2 of the key
-//!                                        └─────────────────▶ view state: key → row / deleted
-//! output without key    ──▶ every row a record             ──▶ view state: number → row
+//!                           │                                or an envelope with the row before and the row after
+//!                           └── of a view ─────────────────▶ view state: key → row / deleted
+//! output that only grows ─▶ every row a record
+//!                           └── of a view ─────────────────▶ view state: number → row
 //! ```
 //!
 //! Signs end here: of all changes of a key in a commit only the last state is written, and nothing where the changes
@@ -18,17 +20,27 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use hashbrown::HashMap;
 use log_api::{BatchBuilder, Compression, TopicPartition, partition_for_key};
+use thiserror::Error;
 
 use crate::decode::NULL_TEXT_KEY;
-use crate::encode::{JsonEncoder, KeyEncoder, KeyEncoderError};
+use crate::encode::{KeyEncoder, KeyEncoderError, ValueEncoder, ValueEncoderError, ValueRows};
 use crate::operator::{Effects, OperatorError};
 use crate::state::row::{self, push_varint, read_varint};
 use crate::state::{Column, Physical, State, StateError, VIEW, key};
-use crate::{Chunk, OperatorId, SinkSpec};
+use crate::{Chunk, OperatorId, SinkForm, SinkSpec, ValueFormat};
+
+/// Rows that cannot be written as a spec has it.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum SinkError {
+    #[error(transparent)]
+    Key(#[from] KeyEncoderError),
+    #[error(transparent)]
+    Value(#[from] ValueEncoderError),
+}
 
 /// What a record costs in a batch beside its key and value, at most.
 const RECORD_OVERHEAD: usize = 40;
@@ -38,10 +50,11 @@ pub(crate) struct Sink {
     topic: Arc<str>,
     partitions: i32,
     key: Vec<usize>,
-    values: JsonEncoder,
-    /// How many columns, from the first on, are in the value.
-    visible: usize,
+    values: ValueEncoder,
+    /// The columns that are in the value.
+    value_columns: Vec<usize>,
     keys: KeyEncoder,
+    form: SinkForm,
     /// A batch is closed before it outgrows this.
     batch_bytes_max: usize,
     /// Rows that wait for the commit.
@@ -121,19 +134,21 @@ impl Sink {
     /// A sink for rows of `schema`. `partitions` is what the topic has, `message_bytes_max` its `max.message.bytes`.
     ///
     /// # Errors
-    /// A key that cannot be written in the spec's key format.
+    /// Keys or values that cannot be written in the spec's formats.
     pub(crate) fn new(
         spec: &SinkSpec,
         schema: &SchemaRef,
         partitions: i32,
         message_bytes_max: usize,
-    ) -> Result<Self, KeyEncoderError> {
+    ) -> Result<Self, SinkError> {
+        let (values, value_columns) = value_encoder(spec, schema)?;
         Ok(Self {
             topic: Arc::from(spec.topic.as_str()),
             partitions,
             key: spec.key.clone(),
-            values: JsonEncoder::new(&visible(schema, spec.hidden)),
-            visible: schema.fields().len() - spec.hidden,
+            values,
+            value_columns,
+            form: spec.form.clone(),
             keys: KeyEncoder::new(schema, &spec.key, spec.key_format)?,
             batch_bytes_max: message_bytes_max - message_bytes_max / 16,
             batches: Vec::new(),
@@ -170,10 +185,10 @@ impl Sink {
     pub(crate) fn absorb(&mut self, chunk: Chunk) -> Result<(), OperatorError> {
         let number = self.batches.len();
         self.pending_bytes += chunk.own_bytes();
-        if self.key.is_empty() {
+        if self.appends() {
             if chunk.diff.is_some_and(|diff| diff.values().contains(&-1)) {
                 return Err(inconsistent(
-                    "rows are taken back from an output without a key",
+                    "rows are taken back from an output that only grows",
                 ));
             }
             let from = chunk
@@ -230,13 +245,26 @@ impl Sink {
             closed: Vec::new(),
         };
         let batches = std::mem::take(&mut self.batches);
-        if self.key.is_empty() {
+        if self.appends() {
             self.append_rows(&batches, &mut outgoing, state, effects);
         } else {
             self.upsert_rows(&batches, &mut outgoing, state, effects);
         }
         self.pending_bytes = 0;
         outgoing.finish()
+    }
+
+    /// Whether every row becomes a record of its own.
+    fn appends(&self) -> bool {
+        self.key.is_empty() || self.form.appends()
+    }
+
+    /// The columns of a batch that are in the value.
+    fn value_of(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        let columns = self.value_columns.iter();
+        columns
+            .map(|&column| Arc::clone(batch.column(column)))
+            .collect()
     }
 
     fn append_rows(
@@ -246,26 +274,47 @@ impl Sink {
         state: &mut State,
         effects: &mut Effects,
     ) {
-        let mut value = Vec::new();
+        let (mut key, mut value) = (Vec::new(), Vec::new());
         for (batch, partition) in batches.iter().zip(std::mem::take(&mut self.targets)) {
-            let rows = self.values.rows(&batch.columns()[..self.visible]);
+            let in_value = self.value_of(batch);
+            let rows = self.values.rows(&in_value);
+            let keys = (!self.key.is_empty()).then(|| self.keys.rows(batch.columns()));
             let columns = row::columns_of(batch.columns()).unwrap_or_default();
             for index in 0..batch.num_rows() {
+                key.clear();
                 value.clear();
-                rows.write(index, &mut value);
-                if value.len() + RECORD_OVERHEAD > self.batch_bytes_max {
-                    effects.output_failed(None, too_large(&self.topic, value.len()));
+                let has_value = match &self.form {
+                    SinkForm::Debezium => envelope(
+                        &self.topic,
+                        outgoing.now_ms,
+                        None,
+                        Some((&rows, index)),
+                        &mut value,
+                    ),
+                    _ => rows.write(index, &mut value),
+                };
+                let has_key = (keys.as_ref()).is_some_and(|keys| keys.write(index, &mut key));
+                let key = has_key.then_some(key.as_slice());
+                let bytes = value.len() + key.map_or(0, <[u8]>::len);
+                if !has_value {
+                    effects.output_failed(key.map(<[u8]>::to_vec), no_value(&self.topic));
+                } else if bytes + RECORD_OVERHEAD > self.batch_bytes_max {
+                    effects.output_failed(key.map(<[u8]>::to_vec), too_large(&self.topic, bytes));
                 } else {
-                    outgoing.append(partition, None, Some(&value));
+                    let partition =
+                        key.map_or(partition, |key| partition_for_key(key, self.partitions));
+                    outgoing.append(partition, key, Some(&value));
                     self.rows_out += 1;
                 }
-                let mut state_key = VIEW.to_be_bytes().to_vec();
-                state_key.extend_from_slice(&[0, 0]);
-                state_key.extend_from_slice(&self.next_row.to_be_bytes());
-                self.next_row += 1;
-                let mut bytes = Vec::with_capacity(value.len());
-                row::push_row(&columns, index, &mut bytes);
-                state.put_last(state_key, bytes);
+                if self.form.is_view() {
+                    let mut state_key = VIEW.to_be_bytes().to_vec();
+                    state_key.extend_from_slice(&[0, 0]);
+                    state_key.extend_from_slice(&self.next_row.to_be_bytes());
+                    self.next_row += 1;
+                    let mut bytes = Vec::with_capacity(value.len());
+                    row::push_row(&columns, index, &mut bytes);
+                    state.put_last(state_key, bytes);
+                }
             }
         }
         if self.next_row != self.saved_next_row {
@@ -284,9 +333,10 @@ impl Sink {
         effects: &mut Effects,
     ) {
         self.places.clear();
-        let values: Vec<_> = batches
-            .iter()
-            .map(|batch| self.values.rows(&batch.columns()[..self.visible]))
+        let in_values: Vec<Vec<ArrayRef>> =
+            batches.iter().map(|batch| self.value_of(batch)).collect();
+        let values: Vec<ValueRows<'_>> = (in_values.iter())
+            .map(|columns| self.values.rows(columns))
             .collect();
         let keys: Vec<_> = batches
             .iter()
@@ -303,24 +353,42 @@ impl Sink {
             if !keys[batch].write(index, &mut key) {
                 key.extend_from_slice(NULL_TEXT_KEY);
             }
-            if present {
-                values[batch].write(index, &mut value);
-            }
-            if key.len() + value.len() + RECORD_OVERHEAD > self.batch_bytes_max {
-                effects.output_failed(
-                    Some(key.clone()),
-                    too_large(&self.topic, key.len() + value.len()),
-                );
-                // Without a tombstone readers would keep the row that this one replaces.
-                if key.len() + RECORD_OVERHEAD <= self.batch_bytes_max {
-                    let partition = partition_for_key(&key, self.partitions);
+            let after = present.then_some((&values[batch], index));
+            let is_envelope = self.form == SinkForm::Debezium;
+            let has_value = match after {
+                _ if is_envelope => {
+                    let before = changes.before();
+                    let before = before.map(|before| (&values[before.batch], before.row));
+                    envelope(&self.topic, outgoing.now_ms, before, after, &mut value)
+                }
+                Some((rows, index)) => rows.write(index, &mut value),
+                None => true,
+            };
+            let partition = partition_for_key(&key, self.partitions);
+            let bytes = key.len() + value.len();
+            if has_value && bytes + RECORD_OVERHEAD <= self.batch_bytes_max {
+                if present || is_envelope {
+                    outgoing.append(partition, Some(&key), Some(&value));
+                    self.rows_out += 1;
+                }
+                if !present {
                     outgoing.append(partition, Some(&key), None);
                     self.rows_out += 1;
                 }
             } else {
-                let partition = partition_for_key(&key, self.partitions);
-                outgoing.append(partition, Some(&key), present.then_some(value.as_slice()));
-                self.rows_out += 1;
+                let reason = match has_value {
+                    true => too_large(&self.topic, bytes),
+                    false => no_value(&self.topic),
+                };
+                effects.output_failed(Some(key.clone()), reason);
+                // Without a tombstone readers would keep the row that this one replaces.
+                if key.len() + RECORD_OVERHEAD <= self.batch_bytes_max {
+                    outgoing.append(partition, Some(&key), None);
+                    self.rows_out += 1;
+                }
+            }
+            if !self.form.is_view() {
+                continue;
             }
             let mut state_key = Vec::with_capacity(changes.key.len() + 4);
             key::start(VIEW, &changes.key, &mut state_key);
@@ -357,6 +425,11 @@ impl KeyChanges {
         }
     }
 
+    /// The row that the key had before.
+    fn before(&self) -> Option<&RowChange> {
+        self.rows.iter().find(|change| change.net < 0)
+    }
+
     /// The row that the key has now, or one that it had and has no more (`false`); `None`: nothing happened.
     fn outcome(&self) -> Option<(&RowChange, bool)> {
         let present = self.rows.iter().rev().find(|change| change.net > 0);
@@ -367,11 +440,69 @@ impl KeyChanges {
     }
 }
 
-/// The columns that are in the value.
-fn visible(schema: &SchemaRef, hidden: usize) -> SchemaRef {
-    let count = schema.fields().len() - hidden;
-    let fields = schema.fields().iter().take(count).cloned();
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+/// The encoder of values and the columns that they have.
+fn value_encoder(
+    spec: &SinkSpec,
+    schema: &Schema,
+) -> Result<(ValueEncoder, Vec<usize>), ValueEncoderError> {
+    let format = spec.form.value_format();
+    let is_whole = matches!(format, ValueFormat::Text | ValueFormat::Bytes);
+    let visible = schema.fields().len() - spec.hidden;
+    let columns: Vec<usize> = (0..visible)
+        .filter(|column| !(is_whole && spec.key.contains(column)))
+        .collect();
+    let fields = columns.iter().map(|&column| schema.field(column).clone());
+    let in_value = Schema::new(fields.collect::<Vec<_>>());
+    Ok((ValueEncoder::new(&in_value, &format)?, columns))
+}
+
+/// Checks that rows of `schema` can be written as `spec` has it.
+///
+/// # Errors
+/// What cannot be written.
+pub(crate) fn check(spec: &SinkSpec, schema: &Schema) -> Result<(), SinkError> {
+    value_encoder(spec, schema)?;
+    KeyEncoder::new(schema, &spec.key, spec.key_format)?;
+    Ok(())
+}
+
+/// A row among encoded ones.
+type EncodedRow<'a> = (&'a ValueRows<'a>, usize);
+
+/// Writes Debezium's envelope of a change; it always is a value. Follows
+/// <https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-events>; of `source` only what
+/// there is to say: which topic, and when.
+fn envelope(
+    topic: &str,
+    now_ms: i64,
+    before: Option<EncodedRow<'_>>,
+    after: Option<EncodedRow<'_>>,
+    out: &mut Vec<u8>,
+) -> bool {
+    let op = match (&before, &after) {
+        (_, None) => 'd',
+        (None, Some(_)) => 'c',
+        (Some(_), Some(_)) => 'u',
+    };
+    for (name, row) in [("{\"before\":", before), (",\"after\":", after)] {
+        out.extend_from_slice(name.as_bytes());
+        match row {
+            Some((rows, index)) => {
+                rows.write(index, out);
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    // The name of a topic needs no escapes.
+    let rest = format!(
+        ",\"source\":{{\"connector\":\"thalweg\",\"name\":\"{topic}\",\"ts_ms\":{now_ms}}},\"op\":\"{op}\",\"ts_ms\":{now_ms}}}"
+    );
+    out.extend_from_slice(rest.as_bytes());
+    true
+}
+
+fn no_value(topic: &str) -> String {
+    format!("topic {topic}: a value that is one column cannot be NULL")
 }
 
 fn too_large(topic: &str, bytes: usize) -> String {

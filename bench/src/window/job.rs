@@ -16,7 +16,7 @@ use log_broker::{Broker, BrokerConfig};
 use streams::{
     AggregateCall, AggregateSpec, BatchExpr, ColumnOrigin, Emit, Engine, EngineConfig, ExprError,
     JobHandle, JobSpec, KeyFormat, LatePolicy, NativeAggregate, NodeKind, OperatorId, PlanNode,
-    SinkSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
+    SinkForm, SinkSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
     WatermarkSpec,
 };
 
@@ -88,6 +88,7 @@ impl Bench {
                 key: vec![0, 1, 2],
                 hidden: 0,
                 key_format: KeyFormat::Json,
+                form: SinkForm::View,
             },
             manifest: None,
         };

@@ -370,12 +370,12 @@ impl Engine {
         self.jobs().into_iter().find(|job| job.name() == name)
     }
 
-    /// Ends a job and removes what it owns, see [`JobHandle::drop_job`]; one that never started here too: then its
-    /// topic is taken to bear its name.
+    /// Ends a job and removes what it owns, see [`JobHandle::drop_job`]; of one that never started here too, whose view has
+    /// topic `view`, if it has one.
     ///
     /// # Errors
     /// As [`JobHandle::drop_job`].
-    pub async fn drop_job(&self, name: &str) -> Result<(), EngineError> {
+    pub async fn drop_job(&self, name: &str, view: Option<&str>) -> Result<(), EngineError> {
         if !is_name(name) {
             return Err(EngineError::Name {
                 name: name.to_owned(),
@@ -397,7 +397,7 @@ impl Engine {
         let names = Names::new(name, &config.worker);
         let folder = job_folder(&config.state_dir, name);
         let admin = self.inner.log.admin();
-        crate::job::erase(admin.as_ref(), &names, name, &folder).await?;
+        crate::job::erase(admin.as_ref(), &names, view, &folder).await?;
         match &config.snapshot_dir {
             Some(snapshots) => Ok(Snapshots::remove(snapshots, name)?),
             None => Ok(()),
@@ -471,10 +471,12 @@ fn check(job: &JobSpec) -> Result<(), EngineError> {
     {
         return Err(sink(format!("hidden column {column} is not in the key")));
     }
-    if job.sink.key.is_empty() && !job.plan.is_append_only() {
-        return Err(sink(
-            "rows of this view change, so it needs a key".to_owned(),
-        ));
+    let appends = job.sink.key.is_empty() || job.sink.form.appends();
+    if appends && !job.plan.is_append_only() {
+        return Err(sink(match job.sink.form.appends() {
+            true => "rows of this output change, so they cannot only be appended".to_owned(),
+            false => "rows of this view change, so it needs a key".to_owned(),
+        }));
     }
     if let Some(field) = schema
         .fields()
@@ -487,9 +489,7 @@ fn check(job: &JobSpec) -> Result<(), EngineError> {
             field.data_type()
         )));
     }
-    KeyEncoder::new(schema, &job.sink.key, job.sink.key_format)
-        .map(|_| ())
-        .map_err(|error: KeyEncoderError| sink(error.to_string()))
+    crate::sink::check(&job.sink, schema).map_err(|error| sink(error.to_string()))
 }
 
 /// Local stores below `<state_dir>/<job>`, of a job with several tokens below `<state_dir>/<job>/t<token>`: `g0`, `g1`, …; the

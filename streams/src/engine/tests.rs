@@ -8,7 +8,7 @@ use futures::StreamExt;
 use super::*;
 use crate::test_log::{CommitFault, MemoryLog};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, changes, rows};
-use crate::{Emit, JoinKind, KeyFormat, LatePolicy, SinkSpec};
+use crate::{Emit, JoinKind, KeyFormat, LatePolicy, SinkForm, SinkSpec};
 
 fn plan() -> StreamPlan {
     let mut plan = PlanBuilder::default();
@@ -40,6 +40,7 @@ fn job(plan: StreamPlan, key: Vec<usize>) -> JobSpec {
         key,
         hidden: 0,
         key_format: KeyFormat::Json,
+        form: SinkForm::View,
     };
     JobSpec {
         name: "delays".to_owned(),
@@ -234,7 +235,7 @@ async fn a_view_whose_topic_is_gone_fails_and_gives_no_rows() {
     rig.log.create("delays", 3);
     let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
     lost(&handle, "topic delays of the view was made anew");
-    engine.drop_job("delays").await.unwrap();
+    engine.drop_job("delays", Some("delays")).await.unwrap();
     let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
     rig.settled(&handle).await;
     assert_eq!(view(&handle), ["10 United 2 11"]);
@@ -518,7 +519,7 @@ async fn a_job_that_does_not_look_up_is_not_waited_for_without_bound() {
     assert!(rig.log.topics().contains(&"delays".to_owned()));
     // It ends as soon as it can, and then it can be dropped.
     drop(let_go);
-    engine.drop_job("delays").await.unwrap();
+    engine.drop_job("delays", Some("delays")).await.unwrap();
     assert_eq!(rig.log.topics(), ["airlines", "flights"]);
 }
 
@@ -663,7 +664,7 @@ async fn state_comes_back_from_a_snapshot_and_the_changelog_behind_it() {
     engine.shutdown().await;
 
     let engine = saving_engine(&rig, "snapshots");
-    engine.drop_job("delays").await.unwrap();
+    engine.drop_job("delays", Some("delays")).await.unwrap();
     assert!(!rig.folder.path().join("snapshots").join("delays").exists());
 }
 

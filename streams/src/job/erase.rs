@@ -13,10 +13,11 @@ use crate::task::{EngineError, Names};
 pub(crate) async fn erase(
     admin: &dyn Admin,
     names: &Names,
-    sink_topic: &str,
+    view_topic: Option<&str>,
     folder: &Path,
 ) -> Result<(), EngineError> {
-    for topic in [&*names.changelog, sink_topic, &names.errors, &names.late] {
+    let own = [&*names.changelog, &names.errors, &names.late];
+    for topic in own.into_iter().chain(view_topic) {
         match admin.delete_topic(topic).await {
             Ok(()) | Err(AdminError::UnknownTopic(_)) => {}
             Err(error) => return Err(error.into()),

@@ -144,8 +144,8 @@ impl JobHandle {
         tokio::time::timeout(wait, ended).await.is_ok()
     }
 
-    /// Ends the job and removes what it owns: local state, changelog, group, the view's topic, and those of its late
-    /// rows and row errors.
+    /// Ends the job and removes what it owns: local state, changelog, group, a view's topic (not that which a sink writes
+    /// to), and those of its late rows and row errors.
     ///
     /// # Errors
     /// [`EngineError::Busy`], and then nothing is removed; from log and disk. What is gone already is fine, so it can be
@@ -153,10 +153,11 @@ impl JobHandle {
     pub async fn drop_job(&self) -> Result<(), EngineError> {
         // Nobody will read what a last commit would write.
         self.end_within(END_WAIT).await?;
+        let sink = &self.environment.spec.sink;
         erase(
             self.environment.log.admin().as_ref(),
             &self.environment.names,
-            &self.environment.spec.sink.topic,
+            sink.form.is_view().then_some(sink.topic.as_str()),
             &self.folder,
         )
         .await?;

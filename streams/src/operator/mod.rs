@@ -35,6 +35,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 pub(crate) use crate::error::OperatorError;
 pub(crate) use check::Check;

@@ -495,7 +495,7 @@ mod tests {
 
     use super::*;
     use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP};
-    use crate::{JoinKind, KeyFormat, LatePolicy};
+    use crate::{JoinKind, KeyFormat, LatePolicy, SinkForm};
 
     fn plan(aggregates: &[&str], with_filter: bool) -> StreamPlan {
         let mut plan = PlanBuilder::default();
@@ -526,6 +526,7 @@ mod tests {
             key: vec![0, 1],
             hidden: 0,
             key_format: KeyFormat::Json,
+            form: SinkForm::View,
         };
         StateManifest::of(plan, &sink)
     }

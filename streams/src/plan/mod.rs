@@ -18,6 +18,7 @@ mod fragment;
 mod grid;
 mod manifest;
 mod properties;
+mod sink;
 mod top_n;
 mod validate;
 
@@ -33,6 +34,7 @@ pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;
 pub use properties::EdgeProperties;
+pub use sink::{SinkForm, SinkSpec};
 pub use top_n::{Rank, RankOrder, TopNSpec};
 
 /// Names an operator's state for as long as the job lives.
@@ -467,21 +469,6 @@ pub enum Emit {
     Changes,
     /// Once a group, when its window closes; needs `window_end`.
     OnWindowClose,
-}
-
-/// Where a job's output goes: a topic and the view's own queryable state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkSpec {
-    /// The topic, made (compacted where there is a key) if it is missing.
-    pub topic: String,
-    /// Partitions of a topic that has to be made.
-    pub partitions: i32,
-    /// Output columns that identify a row: the record key. Empty: append-only output without key.
-    pub key: Vec<usize>,
-    /// How many of the last output columns are of the key alone.
-    pub hidden: usize,
-    /// How the key is written; the value is a JSON object of all columns in order, without the hidden ones.
-    pub key_format: KeyFormat,
 }
 
 /// A plan that cannot run.

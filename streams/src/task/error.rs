@@ -6,9 +6,10 @@ use log_api::{AdminError, ReadError, TransactionError, WriteError};
 use thiserror::Error;
 
 use super::{Event, InputError, JobState};
-use crate::encode::KeyEncoderError;
+use crate::encode::{KeyEncoderError, ValueEncoderError};
 use crate::operator::OperatorError;
 use crate::plan::PlanError;
+use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::state::StateError;
 
@@ -113,6 +114,9 @@ pub enum TaskError {
     /// The view's key cannot be written.
     #[error(transparent)]
     Key(#[from] KeyEncoderError),
+    /// The values of a sink cannot be written in its format.
+    #[error(transparent)]
+    Value(#[from] ValueEncoderError),
     /// Changelog and group disagree.
     #[error(
         "the changelog says that {partition} was read up to {changelog}, group {group} has committed {committed}: one of them was changed from outside; set the group's offset back, or drop the view and make it again"
@@ -179,6 +183,15 @@ pub enum TaskError {
         /// They can be taken in smaller pieces, or be given more room.
         may_pass: bool,
     },
+}
+
+impl From<SinkError> for TaskError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Key(error) => Self::Key(error),
+            SinkError::Value(error) => Self::Value(error),
+        }
+    }
 }
 
 impl TaskError {

@@ -198,7 +198,7 @@ impl Environment {
         }
         let sink = &self.spec.sink;
         let mut topic = NewTopic::new(sink.topic.as_str(), sink.partitions.max(1));
-        if !sink.key.is_empty() {
+        if !sink.key.is_empty() && sink.form.is_compacted() {
             topic = topic.with("cleanup.policy", "compact");
         }
         self.ensure(topic).await?;

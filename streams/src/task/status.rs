@@ -1,5 +1,6 @@
 //! How a job is doing: what it shares with those who ask, its counters and its view's state.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -24,7 +24,7 @@ use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
 use crate::{
-    Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, SinkSpec, StateManifest,
+    Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, SinkForm, SinkSpec, StateManifest,
     StreamPlan, WatermarkSpec,
 };
 use arrow::datatypes::DataType::{Int64, Utf8View};
@@ -153,6 +153,7 @@ impl Rig {
                 key: vec![0, 1],
                 hidden: 0,
                 key_format: KeyFormat::Json,
+                form: SinkForm::View,
             },
             manifest: None,
         };
