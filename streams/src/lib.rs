@@ -53,6 +53,7 @@ pub use expr::{BatchExpr, ColumnExpr, ExprError};
 pub use job::JobHandle;
 pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use memory::{MemoryAccount, MemoryBudget, MemoryUser};
+pub use operator::OperatorFigures;
 pub use plan::{
     AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
     JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
@@ -63,7 +64,9 @@ pub use plan::{
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};
 pub use source::{Source, SourceBatch, SourceCounters, SourceError, SourceOptions};
-pub use task::{ConfigError, EngineError, JobSpec, JobState, JobStatus, QueryStart, TaskError};
+pub use task::{
+    ConfigError, EngineError, JobSpec, JobState, JobStatus, QueryStart, StateSize, TaskError,
+};
 pub use time::{
     EventTime, IdleOptions, PartitionStatus, PartitionTime, Watermark, WatermarkState,
     WatermarkTracker,

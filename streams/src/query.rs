@@ -24,6 +24,45 @@ const CHUNKS_WAITING_MAX: usize = 16;
 /// How long a query sleeps at most while nothing comes, ms: then it looks whether its topics are as they were.
 const SLEEP_MS_MAX: i64 = 5_000;
 
+/// How long [`Running::end`] waits for queries: one that computes looks up between two epochs.
+const END_WAIT: Duration = Duration::from_secs(5);
+
+/// The queries of an engine: so many run, and are asked to end.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    stop: watch::Sender<bool>,
+    count: watch::Sender<usize>,
+}
+
+/// One of them.
+struct Entered(Arc<Running>);
+
+impl Running {
+    fn enter(self: &Arc<Self>) -> Entered {
+        self.count.send_modify(|count| *count += 1);
+        Entered(Arc::clone(self))
+    }
+
+    /// Returns when queries are to end.
+    async fn asked(&self) {
+        // The sender is `self`, so it is there.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Ends all queries and waits until their threads hold nothing of the log any more, but not without bound.
+    pub(crate) async fn end(&self) {
+        self.stop.send_replace(true);
+        let mut count = self.count.subscribe();
+        let _ = tokio::time::timeout(END_WAIT, count.wait_for(|count| *count == 0)).await;
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.count.send_modify(|count| *count -= 1);
+    }
+}
+
 /// What a push query has left out since it began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueryLosses {
@@ -69,9 +108,11 @@ impl ChunkStream {
         plan: StreamPlan,
         from: QueryStart,
         limits: QueryLimits,
+        running: &Arc<Running>,
     ) -> Self {
         let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
         let failed = sender.clone();
+        let (entered, running) = (running.enter(), Arc::clone(running));
         let losses = Arc::new(Mutex::new(QueryLosses::default()));
         let told = Arc::clone(&losses);
         let query = move || {
@@ -84,6 +125,13 @@ impl ChunkStream {
                 losses: &told,
             };
             let run = run(log, plan, from, limits, reader);
+            let run = async {
+                tokio::select! {
+                    biased;
+                    () = running.asked() => Ok(()),
+                    ended = run => ended,
+                }
+            };
             let run = std::panic::AssertUnwindSafe(run).catch_unwind();
             match runtime.block_on(run) {
                 Ok(ended) => ended,
@@ -101,6 +149,7 @@ impl ChunkStream {
                     // A reader that is gone does not want to know.
                     let _ = report.blocking_send(Err(error));
                 }
+                drop(entered);
             });
         if let Err(error) = spawned {
             let _ = failed.try_send(Err(EngineError::Thread(error.to_string())));

@@ -14,10 +14,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::StreamPlan;
-use crate::encode::{KeyEncoder, KeyEncoderError};
 use crate::job::{JobHandle, Stores};
 use crate::memory::{MemoryAccount, MemoryBudget, MemoryUser};
-use crate::query::{ChunkStream, QueryLimits};
+use crate::query::{ChunkStream, QueryLimits, Running};
 use crate::source::SourceOptions;
 use crate::state::{RocksOptions, RocksStore, Snapshots, StateError, StateStore};
 use crate::task::{
@@ -211,6 +210,7 @@ struct Inner {
     /// Made for the first job.
     pool: Mutex<Option<Arc<Pool>>>,
     wakes: Arc<Wakes>,
+    queries: Arc<Running>,
 }
 
 impl fmt::Debug for Engine {
@@ -252,6 +252,7 @@ impl Engine {
                 jobs: Mutex::default(),
                 pool: Mutex::default(),
                 wakes: Arc::default(),
+                queries: Arc::default(),
             }),
         })
     }
@@ -417,11 +418,14 @@ impl Engine {
                 state_bytes: self.inner.config.query_state_bytes,
                 budget: self.inner.budget.clone(),
             },
+            &self.inner.queries,
         )
     }
 
-    /// Ends all jobs, each with a last commit, and waits for them, but not without bound: see [`JobHandle::stop`].
+    /// Ends all push queries, and all jobs, each with a last commit, and waits for them, but not without bound: see
+    /// [`JobHandle::stop`].
     pub async fn shutdown(&self) {
+        self.inner.queries.end().await;
         let jobs = self.jobs();
         let stopped = futures::future::join_all(jobs.iter().map(JobHandle::stop)).await;
         for error in stopped.into_iter().filter_map(Result::err) {

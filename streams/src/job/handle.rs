@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::erase;
 use super::run::{Stores, run};
 use crate::state::Snapshots;
-use crate::task::{EngineError, Environment, JobSpec, JobState, JobStatus, Shared};
+use crate::task::{EngineError, Environment, JobSpec, JobState, JobStatus, Shared, StateSize};
 use crate::view::{CommitInfo, ViewSnapshot};
 use crate::why::Why;
 use crate::worker::Pool;
@@ -93,6 +93,15 @@ impl JobHandle {
     /// are not given for the view's.
     pub fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
         self.shared.snapshot()
+    }
+
+    /// What each operator keeps at the last commit, and the view. Counts entries one by one, so that it takes its time; the job
+    /// does not wait for it.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub fn state_sizes(&self) -> Result<Vec<StateSize>, EngineError> {
+        self.shared.state_sizes()
     }
 
     /// Follows the commits: the newest one is always there to be seen.

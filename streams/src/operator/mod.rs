@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Operators are synchronous, single-threaded and vectorized. They do no I/O and know no clock; what they cannot do
-//! themselves (writing late rows, reporting row errors) they leave in [`Effects`].
+//! themselves (writing late rows, reporting row errors) they leave in [`Effects`]. The graph looks at the clock to tell how
+//! long each computes (`figures.rs`).
 //!
 //! Invariants:
 //! 1. An operator never emits −1 for a row that it has not emitted with +1.
@@ -19,6 +20,7 @@ mod aggregate;
 mod check;
 mod effects;
 mod expand;
+mod figures;
 mod filter;
 mod join;
 mod late;
@@ -40,6 +42,8 @@ use std::time::Instant;
 pub(crate) use crate::error::OperatorError;
 pub(crate) use check::Check;
 pub(crate) use effects::{Cancel, Effects, SideRecord};
+use figures::Call;
+pub use figures::OperatorFigures;
 pub(crate) use late::iso8601;
 
 use crate::plan::{Fragments, Route};
@@ -132,6 +136,7 @@ struct Node {
     /// See [`Fragments`].
     stage: usize,
     watermark: Watermark,
+    figures: OperatorFigures,
     /// Who watches what it emits, if anybody does.
     check: Option<Check>,
 }
@@ -144,6 +149,7 @@ pub(crate) struct Emitter<'a> {
     base: usize,
     consumers: &'a [Edge],
     is_output: bool,
+    call: Call,
     check: Option<(&'a mut Check, OperatorId)>,
 }
 
@@ -164,6 +170,13 @@ impl Emitter<'_> {
                 .emitted(&chunk)
                 .map_err(|reason| OperatorError::Inconsistent { operator, reason })?;
         }
+        let (rows, began) = (chunk.len(), Instant::now());
+        let passed = self.pass_on(chunk, context);
+        self.call.emitted(rows, began);
+        passed
+    }
+
+    fn pass_on(&mut self, chunk: Chunk, context: &mut Context<'_>) -> Result<(), OperatorError> {
         let own_watermark = context.watermark;
         for edge in self.consumers {
             if edge.is_exchange {
@@ -205,9 +218,13 @@ impl Node {
             base,
             consumers: &self.consumers,
             is_output: self.is_output,
+            call: Call::begin(),
             check: self.check.as_mut().map(|check| (check, self.id)),
         };
-        self.operator.on_chunk(port, chunk, context, &mut out)
+        let rows = chunk.len();
+        let taken = self.operator.on_chunk(port, chunk, context, &mut out);
+        out.call.end(rows, &mut self.figures);
+        taken
     }
 }
 
@@ -330,6 +347,7 @@ impl Graph {
                 is_output: index + 1 == plan.nodes.len(),
                 stage: fragments.stages[index],
                 watermark: Watermark::None,
+                figures: OperatorFigures::none(node.id),
                 check: None,
             });
         }
@@ -435,6 +453,7 @@ impl Graph {
                 base: index + 1,
                 consumers: &node.consumers,
                 is_output: node.is_output,
+                call: Call::begin(),
                 check: node.check.as_mut().map(|check| (check, node.id)),
             };
             let mut context = Context {
@@ -443,9 +462,16 @@ impl Graph {
                 sink: sink.as_deref_mut(),
                 watermark: node.watermark,
             };
-            node.operator.on_epoch_end(&mut context, &mut out)?;
+            let ended = node.operator.on_epoch_end(&mut context, &mut out);
+            out.call.end(0, &mut node.figures);
+            ended?;
         }
         Ok(())
+    }
+
+    /// What each operator has done, in the order of the plan's nodes.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = OperatorFigures> {
+        self.nodes.iter().map(|node| node.figures)
     }
 
     /// Event time of the output, as of the last end of an epoch.

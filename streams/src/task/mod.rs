@@ -33,6 +33,6 @@ pub(crate) use lifecycle::{Command, Event, Lifecycle};
 pub(crate) use process::{Changelog, Environment, Names, Opened, Task, Turn, job_folder};
 pub(crate) use saving::SnapshotOptions;
 pub use spec::JobSpec;
-pub use status::JobStatus;
+pub use status::{JobStatus, StateSize};
 pub(crate) use status::{Progress, Shared};
 pub(crate) use stop::Stop;

@@ -595,6 +595,7 @@ impl Task {
             watermark: Watermark::least(self.told.values().copied()).reached(),
             partitions: self.inputs.progress(),
             times: self.inputs.times(),
+            operators: self.tokens.figures(),
         }
     }
 

@@ -10,7 +10,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{EngineError, JobState};
-use crate::state::{BlockHeader, StateRead, StateStore};
+use crate::OperatorId;
+use crate::operator::OperatorFigures;
+use crate::state::{BlockHeader, ScanOrder, StateRead, StateStore, VIEW, prefix_end};
 use crate::tally::Tally;
 use crate::time::PartitionTime;
 use crate::view::{CommitInfo, ViewSnapshot};
@@ -54,6 +56,26 @@ pub struct JobStatus {
     pub partitions: Vec<PartitionProgress>,
     /// Event time of each input partition, and which one holds it back.
     pub times: Vec<PartitionTime>,
+    /// What each operator has done since the job was started, in the order of the plan's nodes.
+    pub operators: Vec<OperatorFigures>,
+    /// How long ago the job was opened; `None`: it is not yet.
+    pub running_for: Option<Duration>,
+}
+
+/// What one operator keeps, or the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateSize {
+    /// Which; `None`: the rows of the view.
+    pub operator: Option<OperatorId>,
+    /// Entries; not counted beyond [`Self::ENTRIES_MAX`].
+    pub entries: u64,
+    /// Bytes of these, keys and values, as they are before compression.
+    pub bytes: u64,
+}
+
+impl StateSize {
+    /// Where counting ends.
+    pub const ENTRIES_MAX: u64 = 1_000_000;
 }
 
 impl std::fmt::Display for JobStatus {
@@ -75,6 +97,7 @@ pub(crate) struct Progress {
     pub(crate) watermark: Option<i64>,
     pub(crate) partitions: Vec<PartitionProgress>,
     pub(crate) times: Vec<PartitionTime>,
+    pub(crate) operators: Vec<OperatorFigures>,
 }
 
 /// How often the status follows the task between commits.
@@ -106,6 +129,7 @@ struct Inner {
     /// Rows that the task is at work on, and since when.
     at_work: Option<(u64, Instant)>,
     committed_at: Option<Instant>,
+    opened_at: Option<Instant>,
     turns: u64,
     /// The job broke and no task stands ready again.
     stands: bool,
@@ -162,6 +186,7 @@ impl Shared {
                 committed_rows: 0,
                 at_work: None,
                 committed_at: None,
+                opened_at: None,
                 turns: 0,
                 stands: false,
                 view: None,
@@ -189,6 +214,7 @@ impl Shared {
         inner.progress_at = None;
         inner.at_work = None;
         inner.view = Some((stores, schema));
+        inner.opened_at = Some(Instant::now());
         inner.stands = false;
         drop(inner);
         self.commits.send_replace(commit);
@@ -322,8 +348,8 @@ impl Shared {
         self.rests.subscribe()
     }
 
-    /// See [`crate::JobHandle::snapshot`].
-    pub(crate) fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
+    /// The stores of all tokens as of one commit, and the schema of the view's rows.
+    fn reads(&self) -> Result<(Vec<Arc<dyn StateRead>>, SchemaRef), EngineError> {
         let inner = self.inner.lock();
         let Some((stores, schema)) = inner.view.as_ref().filter(|_| !inner.stands) else {
             return Err(EngineError::NotReady {
@@ -334,10 +360,47 @@ impl Shared {
         };
         let (stores, schema) = (stores.clone(), schema.clone());
         drop(inner);
-        let reads: Vec<Arc<dyn StateRead>> = {
-            let _nothing_is_applied = self.applying.read();
-            stores.iter().map(|store| store.snapshot()).collect()
+        let _nothing_is_applied = self.applying.read();
+        let reads = stores.iter().map(|store| store.snapshot()).collect();
+        Ok((reads, schema))
+    }
+
+    /// See [`crate::JobHandle::state_sizes`].
+    pub(crate) fn state_sizes(&self) -> Result<Vec<StateSize>, EngineError> {
+        let (reads, _) = self.reads()?;
+        let operators: Vec<OperatorId> = {
+            let inner = self.inner.lock();
+            let progress = inner.progress.iter();
+            let figures = progress.flat_map(|progress| &progress.operators);
+            figures.map(|figures| figures.id).collect()
         };
+        let view = OperatorId(VIEW);
+        let sizes = operators.into_iter().chain([view]).map(|operator| {
+            let mut size = StateSize {
+                operator: (operator != view).then_some(operator),
+                entries: 0,
+                bytes: 0,
+            };
+            let from = operator.0.to_be_bytes();
+            for read in &reads {
+                let visit = &mut |key: &[u8], value: &[u8]| {
+                    size.entries += 1;
+                    size.bytes += (key.len() + value.len()) as u64;
+                    match size.entries < StateSize::ENTRIES_MAX {
+                        true => ControlFlow::Continue(()),
+                        false => ControlFlow::Break(()),
+                    }
+                };
+                read.scan(&from, &prefix_end(&from), ScanOrder::Ascending, visit)?;
+            }
+            Ok::<_, EngineError>(size)
+        });
+        sizes.collect()
+    }
+
+    /// See [`crate::JobHandle::snapshot`].
+    pub(crate) fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
+        let (reads, schema) = self.reads()?;
         let mut number = 0;
         let mut headers = Vec::with_capacity(reads.len());
         for read in &reads {
@@ -381,6 +444,10 @@ impl Shared {
             times: progress
                 .map(|progress| progress.times.clone())
                 .unwrap_or_default(),
+            operators: progress
+                .map(|progress| progress.operators.clone())
+                .unwrap_or_default(),
+            running_for: inner.opened_at.map(|at| at.elapsed()),
         }
     }
 }

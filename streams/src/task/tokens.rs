@@ -25,7 +25,7 @@ use arrow::datatypes::{Int8Type, UInt32Type};
 use arrow::error::ArrowError;
 use log_api::{BatchBuilder, TopicPartition};
 
-use crate::operator::{Effects, Graph, OperatorError, SideRecord};
+use crate::operator::{Effects, Graph, OperatorError, OperatorFigures, SideRecord};
 use crate::plan::{Fragments, Route};
 use crate::sink::Sink;
 use crate::state::key::{self, VNODES};
@@ -317,6 +317,19 @@ impl Tokens {
     /// Tells the operators that their state is clean.
     pub(super) fn after_commit(&mut self) {
         self.iter_mut().for_each(|token| token.graph.after_commit());
+    }
+
+    /// What each operator has done, over all tokens, in the order of the plan's nodes.
+    pub(super) fn figures(&self) -> Vec<OperatorFigures> {
+        let mut tokens = self.iter();
+        let first = tokens.next().map(|token| token.graph.figures().collect());
+        tokens.fold(
+            first.unwrap_or_default(),
+            |all: Vec<OperatorFigures>, token| {
+                let pairs = all.into_iter().zip(token.graph.figures());
+                pairs.map(|(all, one)| all.plus(one)).collect()
+            },
+        )
     }
 
     /// Event time of the output; all tokens have the same.
