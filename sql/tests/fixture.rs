@@ -48,7 +48,7 @@ impl Fixture {
         };
         let engine = Engine::new(config, Arc::clone(&log)).expect("the engine opens");
         let sandbox = Arc::new(Sandbox::new(SandboxConfig::default()).expect("the sandbox opens"));
-        let server = Server::open(SqlConfig::default(), log, engine.clone(), sandbox)
+        let server = Server::open(settings, log, engine.clone(), sandbox)
             .await
             .expect("the server opens");
         Self {
@@ -76,7 +76,7 @@ impl Fixture {
         engine.0.shutdown().await;
         broker.close().await.expect("the log closes");
         drop((server, engine, broker));
-        Self::open(folder).await
+        Self::open(folder, SqlConfig::default()).await
     }
 
     /// Makes a topic behind the server's back.

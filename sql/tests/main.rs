@@ -11,5 +11,6 @@ mod joins;
 mod logictest;
 mod notices;
 mod restart;
+mod sinks;
 mod transcript;
 mod wasm;

@@ -24,11 +24,22 @@ const SUGGESTIONS_MAX: usize = 60;
 
 /// What a word after one of these can be.
 const AFTER: &[(&str, &[&str])] = &[
-    ("CREATE", &["SOURCE", "TABLE", "MATERIALIZED", "FUNCTION"]),
+    (
+        "CREATE",
+        &["SOURCE", "TABLE", "MATERIALIZED", "SINK", "FUNCTION"],
+    ),
+    ("ALTER", &["MATERIALIZED", "SINK"]),
     ("MATERIALIZED", &["VIEW"]),
     (
         "DROP",
-        &["SOURCE", "TABLE", "MATERIALIZED", "VIEW", "FUNCTION"],
+        &[
+            "SOURCE",
+            "TABLE",
+            "MATERIALIZED",
+            "VIEW",
+            "SINK",
+            "FUNCTION",
+        ],
     ),
     (
         "SHOW",
@@ -36,6 +47,7 @@ const AFTER: &[(&str, &[&str])] = &[
             "SOURCES",
             "TABLES",
             "VIEWS",
+            "SINKS",
             "JOBS",
             "FUNCTIONS",
             "TOPICS",
@@ -55,16 +67,19 @@ const AFTER: &[(&str, &[&str])] = &[
 
 /// What a statement begins with.
 const STATEMENTS: &[&str] = &[
+    "ALTER",
     "CREATE",
     "DELETE",
     "DESCRIBE",
     "DROP",
     "EXPLAIN",
     "INSERT",
+    "PRINT",
     "SELECT",
     "SET",
     "SHOW",
     "SUBSCRIBE",
+    "UPDATE",
     "VALUES",
     "WITH",
 ];

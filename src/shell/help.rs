@@ -15,8 +15,18 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "CREATE MATERIALIZED VIEW",
-        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name [WITH (wait = off)] AS SELECT …\n[EMIT CHANGES | EMIT ON WINDOW CLOSE]\n[LATE TO topic | LATE DROP | LATE UPDATE]",
+        "CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name [WITH (wait = off)] AS SELECT …\n[EMIT CHANGES | EMIT ON WINDOW CLOSE]\n[LATE TO topic | LATE DROP | LATE UPDATE]",
         "CREATE MATERIALIZED VIEW hourly AS\n    SELECT window_start, count(*) AS trips\n    FROM TUMBLE(trips, ts, INTERVAL '1 hour') GROUP BY window_start;",
+    ),
+    (
+        "CREATE SINK",
+        "CREATE SINK [IF NOT EXISTS] name FROM view | AS SELECT …\nWITH (topic = 'topic', option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM [ENCODE JSON|CSV|TEXT|BYTES]]",
+        "CREATE SINK hourly_out FROM hourly WITH (topic = 'hourly-out')\n    FORMAT DEBEZIUM ENCODE JSON;",
+    ),
+    (
+        "ALTER",
+        "ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME",
+        "ALTER SINK hourly_out PAUSE;",
     ),
     (
         "CREATE FUNCTION",
@@ -40,8 +50,18 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "INSERT",
-        "INSERT INTO relation [(column, …)] VALUES (value, …), … | SELECT …\nInto a table it replaces the row of the same key. \\copy reads a file.",
+        "INSERT INTO relation [(column, …)] VALUES (value, …), … | SELECT …\nINSERT INTO relation SELECT … EMIT CHANGES    -- goes on, as a sink\nInto a table it replaces the row of the same key. \\copy reads a file.",
         "INSERT INTO trips VALUES ('2024-05-01 10:05', 'ams', 7.5), ('2024-05-01 10:20', 'ber', 12);",
+    ),
+    (
+        "UPDATE",
+        "UPDATE table SET column = expression, … [WHERE condition]",
+        "UPDATE cities SET name = upper(name) WHERE city = 'ams';",
+    ),
+    (
+        "PRINT",
+        "PRINT topic [FROM BEGINNING] [LIMIT n]    -- records as they come",
+        "PRINT trips FROM BEGINNING LIMIT 1;",
     ),
     (
         "DELETE",
@@ -50,12 +70,12 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "EXPLAIN",
-        "EXPLAIN SELECT … | name    -- the plan\nEXPLAIN WHY name           -- why a view prints what it prints, what of a source\n                           -- or table cannot be read, how to read a topic",
+        "EXPLAIN SELECT … | name    -- the plan\nEXPLAIN ANALYZE view | sink    -- what its operators do\nEXPLAIN WHY name           -- why a view prints what it prints, what of a source\n                           -- or table cannot be read, how to read a topic",
         "EXPLAIN WHY hourly;",
     ),
     (
         "SHOW",
-        "SHOW SOURCES | TABLES | VIEWS | JOBS | FUNCTIONS | TOPICS\nSHOW CREATE name    -- the statement that made it",
+        "SHOW SOURCES | TABLES | VIEWS | SINKS | JOBS | FUNCTIONS | TOPICS\nSHOW CREATE name    -- the statement that made it",
         "SHOW CREATE hourly;",
     ),
     ("DESCRIBE", "DESCRIBE name", "DESCRIBE trips;"),
@@ -71,8 +91,8 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "DROP",
-        "DROP SOURCE | TABLE | MATERIALIZED VIEW | FUNCTION [IF EXISTS] name\nThe topic of a view goes with it; that of a source or table stays.",
-        "DROP MATERIALIZED VIEW hourly;",
+        "DROP SOURCE | TABLE | MATERIALIZED VIEW | SINK | FUNCTION\n    [IF EXISTS] name [CASCADE]\nThe topic of a view goes with it; that of others stays.",
+        "DROP MATERIALIZED VIEW hourly CASCADE;",
     ),
 ];
 

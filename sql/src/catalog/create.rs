@@ -39,6 +39,9 @@ const OPTIONS: &[&str] = &[
     "key_format",
     "value_format",
     "timestamp_unit",
+    "timestamp",
+    "bootstrap_servers",
+    "properties.bootstrap.servers",
 ];
 
 /// A bound source or table, and how many partitions its topic gets if it has to be made.
@@ -97,7 +100,7 @@ pub(crate) fn bind_relation(
         .at(words.place("key"))
         .help("key.format = 'json' takes any columns"));
     }
-    let times = times(library, create, &columns, options.idle_advance, words)?;
+    let times = times(library, create, &columns, &options, words)?;
     let schema = Schema::new(
         columns
             .iter()
@@ -133,6 +136,7 @@ pub(crate) fn bind_relation(
         relation,
         partitions: options.partitions,
         topic_span,
+        elsewhere: options.elsewhere,
     })
 }
 
@@ -347,10 +351,25 @@ fn times(
     library: &Library,
     create: &CreateRelation,
     columns: &Columns,
-    idle_advance: bool,
+    options: &Options,
     words: &Words,
 ) -> Result<Vec<TimeAttribute>, Diagnostic> {
+    let idle_advance = options.idle_advance;
     let Some(watermark) = &create.watermark else {
+        if let Some(named) = &options.timestamp {
+            let name = Name {
+                name: named.value.to_lowercase(),
+                written: named.value.clone(),
+                span: named.span,
+            };
+            return Ok(vec![TimeAttribute {
+                column: time_column(&name, columns)?,
+                delay_us: DEFAULT_DELAY_US,
+                shift_us: 0,
+                idle_advance,
+                declared: true,
+            }]);
+        }
         let included = columns
             .iter()
             .position(|(_, column)| column.origin == ColumnOrigin::Timestamp);
@@ -363,7 +382,19 @@ fn times(
         };
         return Ok(included.map(time).into_iter().collect());
     };
-    let name = &watermark.column;
+    let column = time_column(&watermark.column, columns)?;
+    let delay_us = watermark_delay(library, watermark, words)?;
+    Ok(vec![TimeAttribute {
+        column,
+        delay_us,
+        shift_us: 0,
+        idle_advance,
+        declared: true,
+    }])
+}
+
+/// The column that is to be event time.
+fn time_column(name: &Name, columns: &Columns) -> Result<usize, Diagnostic> {
     let Some(column) = columns.iter().position(|(other, _)| *other == name.name) else {
         return Err(unknown_column(name, columns));
     };
@@ -381,14 +412,7 @@ fn times(
         }
         return Err(diagnostic);
     }
-    let delay_us = watermark_delay(library, watermark, words)?;
-    Ok(vec![TimeAttribute {
-        column,
-        delay_us,
-        shift_us: 0,
-        idle_advance,
-        declared: true,
-    }])
+    Ok(column)
 }
 
 /// `ts` or `ts - INTERVAL '…'`.
@@ -421,7 +445,8 @@ fn watermark_delay(
     }
 }
 
-/// The connector that fills the topic of a source or table: what the option names, unless it means the topic itself.
+/// The connector that fills the topic of a source or table: what the option names, unless it means the topic itself or rows
+/// that are made.
 pub(crate) fn connector(create: &CreateRelation) -> Option<&Text> {
     let mut options = create.options.iter();
     let (_, value) = options.find(|(name, _)| name.value.eq_ignore_ascii_case("connector"))?;
@@ -438,7 +463,7 @@ fn is_topic_itself(connector: &str) -> bool {
 }
 
 /// SQL's own options; where there is a connector the others are its.
-fn options(given: &[(Text, Text)], has_connector: bool) -> Result<Options, Diagnostic> {
+pub(super) fn options(given: &[(Text, Text)], has_connector: bool) -> Result<Options, Diagnostic> {
     let mut options = Options::default();
     for (name, value) in given {
         let key = name.value.to_lowercase();
@@ -507,6 +532,10 @@ fn options(given: &[(Text, Text)], has_connector: bool) -> Result<Options, Diagn
                 }
             }
             _ if has_connector => {}
+            "timestamp" => options.timestamp = Some(value.clone()),
+            key if key == "bootstrap_servers" || key.starts_with("properties.") => {
+                options.elsewhere.push(name.value.clone());
+            }
             _ => {
                 let message = format!("there is no option {:?}", name.value);
                 let unknown = Diagnostic::new(Code::UnknownOption, message)
@@ -524,17 +553,14 @@ fn options(given: &[(Text, Text)], has_connector: bool) -> Result<Options, Diagn
 
 /// What to write where an option of another system was written, or else the options that there are.
 fn instead_of_option(key: &str) -> String {
-    if key == "timestamp" {
-        return "WATERMARK FOR ts AS ts - INTERVAL '10 seconds' among the columns says which is the event time".to_owned();
-    }
-    if key.contains("bootstrap") || key.starts_with("properties.") {
+    if key.contains("bootstrap") {
         return "topics are those of the log that this server works on".to_owned();
     }
     // Those with an underscore are other spellings.
     let names: Vec<&str> = OPTIONS
         .iter()
         .copied()
-        .filter(|name| !name.contains('_'))
+        .filter(|name| !name.contains('_') && !name.starts_with("properties"))
         .collect();
     format!("there are {}", names.join(", "))
 }

@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     Source,
     Table,
     View,
+    Sink,
     Function,
 }
 
@@ -27,15 +28,21 @@ impl Kind {
             Self::Source => "source",
             Self::Table => "table",
             Self::View => "view",
+            Self::Sink => "sink",
             Self::Function => "function",
         }
     }
 
     /// The kind of a record's word; `None` for one that this version does not know.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
-        [Self::Source, Self::Table, Self::View, Self::Function]
-            .into_iter()
-            .find(|kind| kind.word() == word)
+        let kinds = [
+            Self::Source,
+            Self::Table,
+            Self::View,
+            Self::Sink,
+            Self::Function,
+        ];
+        kinds.into_iter().find(|kind| kind.word() == word)
     }
 }
 
@@ -133,6 +140,36 @@ impl Relation {
         &self.identity.name
     }
 
+    /// What another object has of this one.
+    pub(crate) fn reference(&self) -> Reference {
+        Reference {
+            id: self.identity.id,
+            name: self.identity.name.clone(),
+            module: None,
+        }
+    }
+
+    /// Columns that can be written: those of the value and of the key, by their place.
+    pub(crate) fn written(&self) -> Vec<usize> {
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter(|(_, column)| matches!(column.origin, ColumnOrigin::Value | ColumnOrigin::Key))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Columns of the record key; without a primary key those that are declared to be from there.
+    pub(crate) fn record_key(&self) -> Vec<usize> {
+        if !self.key.is_empty() {
+            return self.key.clone();
+        }
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter(|(_, column)| column.origin == ColumnOrigin::Key)
+            .map(|(index, _)| index)
+            .collect()
+    }
+
     /// A source over these columns (and those of the key and of headers, which are not parts of the value), and for
     /// each wanted column where it stands. All other columns are checked, so that every query sees the same rows.
     pub(crate) fn source(&self, wanted: &[usize]) -> (SourceSpec, Vec<usize>) {
@@ -191,6 +228,20 @@ impl Relation {
         Arc::new(Schema::new(
             spec.columns.iter().map(field).collect::<Vec<_>>(),
         ))
+    }
+}
+
+/// A sink: a query that writes to a topic. Nothing reads it.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub identity: Identity,
+    /// How its rows come about and where they go.
+    pub plan: ViewPlan,
+}
+
+impl Sink {
+    pub(crate) fn name(&self) -> &str {
+        &self.identity.name
     }
 }
 

@@ -5,18 +5,27 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::object::{Function, Identity, Kind, Relation};
+use super::object::{Function, Identity, Kind, Relation, Sink};
 
-/// Relations and functions; each has a name space of its own.
+/// Relations with sinks, and functions; each has a name space of its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Objects {
     relations: BTreeMap<String, Arc<Relation>>,
+    sinks: BTreeMap<String, Arc<Sink>>,
     functions: BTreeMap<String, Arc<Function>>,
 }
 
 impl Objects {
     pub(crate) fn relation(&self, name: &str) -> Option<&Arc<Relation>> {
         self.relations.get(name)
+    }
+
+    pub(crate) fn sink(&self, name: &str) -> Option<&Arc<Sink>> {
+        self.sinks.get(name)
+    }
+
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = &Arc<Sink>> {
+        self.sinks.values()
     }
 
     pub(crate) fn function(&self, name: &str) -> Option<&Arc<Function>> {
@@ -39,6 +48,10 @@ impl Objects {
 
     pub(crate) fn insert_relation(&mut self, relation: Arc<Relation>) {
         self.relations.insert(relation.name().to_owned(), relation);
+    }
+
+    pub(crate) fn insert_sink(&mut self, sink: Arc<Sink>) {
+        self.sinks.insert(sink.name().to_owned(), sink);
     }
 
     pub(crate) fn insert_function(&mut self, function: Arc<Function>) {

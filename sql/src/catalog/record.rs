@@ -3,12 +3,13 @@
 //! | field | meaning |
 //! |---|---|
 //! | `version` | of this layout; 1 |
-//! | `kind` | `source`, `table`, `view`, `function` |
+//! | `kind` | `source`, `table`, `view`, `sink`, `function` |
 //! | `name` | folded |
 //! | `sql`, `dialect` | the statement as it was written, and how to read it |
 //! | `created` | Unix time, ms |
 //! | `references` | what its names meant: `{id, name, module?}` each |
 //! | `module` | of a function: SHA-256 of its module |
+//! | `paused` | of a view or sink: whether it stands still until it is resumed |
 //! | `state` | of a view: what its job keeps, and under which numbers (`streams::StateManifest::to_text`) |
 //!
 //! A record with a higher version or an unknown kind is kept in the topic and skipped with a warning, so that an older
@@ -35,6 +36,8 @@ pub(crate) struct CatalogRecord {
     pub references: Vec<Reference>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }

@@ -2,8 +2,10 @@
 //!
 //! Invariants:
 //! 1. An object is in the topic before anything else of it exists, and goes from it last.
-//! 2. Records come back in the order of their offsets, which is the order of their creation.
+//! 2. Records come back in an order in which each follows what it refers to, whichever was written last: one that was paused
+//!    or replaced lies behind those that read it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,6 @@ use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::object::Kind;
 use super::record::{CatalogRecord, VERSION};
 
 /// The catalog's topic.
@@ -69,8 +70,7 @@ impl CatalogStore {
         Ok(Self { log })
     }
 
-    /// All objects in the order of their creation, functions first: they depend on nothing, and one that was replaced has
-    /// the newest record.
+    /// All objects, each behind those that it refers to.
     pub(crate) async fn records(&self) -> Result<Vec<(Uuid, CatalogRecord)>, StoreError> {
         let mut records: Vec<(Uuid, CatalogRecord)> = Vec::new();
         let all = self.read_all(CATALOG_TOPIC, |_| true).await?;
@@ -92,8 +92,7 @@ impl CatalogStore {
                 Err(error) => warn!(%id, %error, "catalog record of an unknown form skipped"),
             }
         }
-        records.sort_by_key(|(_, record)| Kind::from_word(&record.kind) != Some(Kind::Function));
-        Ok(records)
+        Ok(ordered(records))
     }
 
     /// The bytes of a module.
@@ -183,5 +182,67 @@ impl CatalogStore {
             }
         }
         Ok(all)
+    }
+}
+
+/// Puts each record behind those that it refers to.
+fn ordered(mut left: Vec<(Uuid, CatalogRecord)>) -> Vec<(Uuid, CatalogRecord)> {
+    let mut missing: HashSet<Uuid> = left.iter().map(|(id, _)| *id).collect();
+    let mut ordered = Vec::with_capacity(left.len());
+    loop {
+        let is_ready = |(_, record): &(Uuid, CatalogRecord)| {
+            let mut references = record.references.iter();
+            references.all(|reference| !missing.contains(&reference.id))
+        };
+        let (ready, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(is_ready);
+        if ready.is_empty() {
+            // A circle, which no statement makes: each then says for itself what it lacks.
+            ordered.extend(rest);
+            return ordered;
+        }
+        for (id, _) in &ready {
+            missing.remove(id);
+        }
+        ordered.extend(ready);
+        left = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Reference;
+
+    #[test]
+    fn what_is_referred_to_comes_first_whenever_it_was_written() {
+        let ids: Vec<Uuid> = (0..4).map(Uuid::from_u128).collect();
+        let record = |name: &str, reads: &[usize]| CatalogRecord {
+            version: VERSION,
+            kind: "view".to_owned(),
+            name: name.to_owned(),
+            sql: String::new(),
+            dialect: CatalogRecord::DIALECT.to_owned(),
+            created: 0,
+            references: (reads.iter())
+                .map(|&read| Reference {
+                    id: ids[read],
+                    name: String::new(),
+                    module: None,
+                })
+                .collect(),
+            module: None,
+            paused: false,
+        };
+        let records = vec![
+            (ids[2], record("c", &[1])),
+            (ids[3], record("d", &[2, 0])),
+            (ids[1], record("b", &[0])),
+            (ids[0], record("a", &[])),
+        ];
+        let names: Vec<String> = ordered(records)
+            .into_iter()
+            .map(|(_, record)| record.name)
+            .collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
     }
 }

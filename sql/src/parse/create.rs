@@ -1,4 +1,4 @@
-//! CREATE and DROP.
+//! CREATE, ALTER and DROP.
 
 use sqlparser::ast::DataType;
 use sqlparser::tokenizer::Token;
@@ -6,24 +6,24 @@ use sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, Parsed};
 use super::query::clauses;
 use super::show::{option_name, option_value, unavailable};
+use super::sink::sink;
 use super::statement::{
-    ColumnDef, CreateFunction, CreateRelation, CreateView, DeclaredSignature, Drop, DropKind,
-    Encode, Format, Include, Metadata, Name, Statement, Text, Watermark,
+    Alter, ColumnDef, CreateFunction, CreateRelation, CreateView, DeclaredSignature, Drop,
+    DropKind, Encode, Format, Include, Metadata, Name, Output, Statement, Text, Watermark,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 pub(super) fn create(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("CREATE")?;
-    if cursor.word_ahead(0) == "OR" {
-        if cursor.word_ahead(1) == "REPLACE" && cursor.word_ahead(2) == "FUNCTION" {
-            cursor.words(&["OR", "REPLACE"]);
-            return function(cursor, true);
-        }
-        return Err(unavailable(
-            cursor,
-            "CREATE OR REPLACE of anything but a FUNCTION",
-            "DROP the object and CREATE it again; IF NOT EXISTS leaves one that is there",
-        ));
+    let at = cursor.place();
+    let or_replace = cursor.words(&["OR", "REPLACE"]);
+    if or_replace && !matches!(cursor.word_ahead(0).as_str(), "MATERIALIZED" | "FUNCTION") {
+        return Err(Diagnostic::new(
+            Code::Unsupported,
+            "OR REPLACE is for materialized views and functions",
+        )
+        .at(at)
+        .help("DROP the object and CREATE it again; IF NOT EXISTS leaves one that is there"));
     }
     match cursor.word_ahead(0).as_str() {
         "SOURCE" | "STREAM" => relation(cursor, false),
@@ -31,24 +31,21 @@ pub(super) fn create(cursor: &mut Cursor) -> Parsed<Statement> {
         "MATERIALIZED" => {
             cursor.advance();
             cursor.expect_word("VIEW")?;
-            view(cursor)
+            view(cursor, or_replace)
         }
         "VIEW" => Err(unavailable(
             cursor,
             "a plain VIEW",
             "CREATE MATERIALIZED VIEW keeps the answer up to date",
         )),
-        "SINK" => Err(unavailable(
-            cursor,
-            "CREATE SINK",
-            "a materialized view writes to a topic of its own name; a connector takes it from there",
-        )),
-        "FUNCTION" => function(cursor, false),
-        _ => Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "FUNCTION"])),
+        "SINK" => sink(cursor),
+        "FUNCTION" => function(cursor, or_replace),
+        _ => Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "SINK", "FUNCTION"])),
     }
 }
 
 fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
+    let is_stream = cursor.word_ahead(0) == "STREAM";
     cursor.advance();
     let if_not_exists = cursor.if_not_exists();
     let name = cursor.name("a name")?;
@@ -66,11 +63,7 @@ fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
         columns_at: None,
     };
     if cursor.word_ahead(0) == "AS" {
-        return Err(unavailable(
-            cursor,
-            "CREATE TABLE … AS",
-            "CREATE MATERIALIZED VIEW v AS SELECT … keeps the answer up to date",
-        ));
+        return as_select(cursor, create, is_stream);
     }
     // Without columns these are found in the topic.
     let after_name = cursor.place_before();
@@ -101,11 +94,38 @@ fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
         match cursor.word_ahead(0).as_str() {
             "INCLUDE" => includes(cursor, &mut create)?,
             "WITH" => create.options.extend(options(cursor)?),
-            "FORMAT" => format(cursor, &mut create)?,
+            "FORMAT" => {
+                let mut output = Output::default();
+                format(cursor, &mut output)?;
+                create.options.extend(output.options);
+                (create.format, create.encode) = (output.format, output.encode);
+            }
+            "AS" if create.columns.is_empty() => return as_select(cursor, create, is_stream),
             _ => return Err(cursor.unexpected(&["WITH", "INCLUDE", "FORMAT"])),
         }
     }
     Ok(Statement::CreateRelation(Box::new(create)))
+}
+
+/// ksqlDB's `CREATE STREAM | TABLE v [WITH (…)] AS SELECT … EMIT CHANGES` is a materialized view. Elsewhere CREATE TABLE … AS
+/// copies once, so that a table says EMIT CHANGES.
+fn as_select(cursor: &mut Cursor, create: CreateRelation, is_stream: bool) -> Parsed<Statement> {
+    let at = cursor.place();
+    cursor.expect_word("AS")?;
+    let query = clauses(cursor)?;
+    if !is_stream && query.emit.is_none() {
+        let message = "CREATE TABLE … AS does not say whether its rows are to follow the query";
+        return Err(Diagnostic::new(Code::Unsupported, message)
+            .at(at)
+            .help("CREATE MATERIALIZED VIEW v AS SELECT … keeps the answer up to date, as EMIT CHANGES at the end of this does"));
+    }
+    Ok(Statement::CreateView(Box::new(CreateView {
+        or_replace: false,
+        if_not_exists: create.if_not_exists,
+        name: create.name,
+        options: create.options,
+        query,
+    })))
 }
 
 fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
@@ -145,6 +165,13 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         nullable: true,
         key: false,
     };
+    if cursor.words(&["METADATA"]) {
+        let what = metadata(cursor, &column.name)?;
+        cursor.words(&["VIRTUAL"]);
+        let name = column.name;
+        create.includes.push(Include { what, name });
+        return Ok(());
+    }
     loop {
         let at = cursor.place();
         if cursor.words(&["PRIMARY", "KEY"]) {
@@ -162,6 +189,28 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     }
     create.columns.push(column);
     Ok(())
+}
+
+/// Flink's `METADATA [FROM 'what']`, which without FROM is named as the column is. Its type is that of INCLUDE.
+fn metadata(cursor: &mut Cursor, name: &Name) -> Parsed<Metadata> {
+    let (what, at) = match cursor.words(&["FROM"]) {
+        true => {
+            let from = cursor.string("'partition', 'offset', 'timestamp' or 'headers'")?;
+            (from.value, from.span)
+        }
+        false => (name.name.clone(), name.span),
+    };
+    match what.to_lowercase().as_str() {
+        "partition" => Ok(Metadata::Partition),
+        "offset" => Ok(Metadata::Offset),
+        "timestamp" => Ok(Metadata::Timestamp),
+        "headers" => Ok(Metadata::Headers),
+        _ => Err(
+            Diagnostic::new(Code::Syntax, format!("a record has no metadata {what:?}"))
+                .at(at)
+                .help("METADATA FROM 'partition', 'offset', 'timestamp' or 'headers'"),
+        ),
+    }
 }
 
 fn add_primary_key(create: &mut CreateRelation, names: Vec<Name>, at: Span) -> Parsed<()> {
@@ -230,7 +279,7 @@ fn includes(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     }
 }
 
-fn options(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
+pub(super) fn options(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
     cursor.expect_word("WITH")?;
     option_list(cursor)
 }
@@ -255,7 +304,7 @@ fn option_list(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
 }
 
 /// `FORMAT what [ENCODE how [(options)]]`.
-fn format(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
+pub(super) fn format(cursor: &mut Cursor, output: &mut Output) -> Parsed<()> {
     let start = cursor.place();
     cursor.expect_word("FORMAT")?;
     let format = match cursor.word_ahead(0).as_str() {
@@ -282,16 +331,16 @@ fn format(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
             _ => return Err(cursor.unexpected(&["JSON", "CSV", "TEXT", "BYTES"])),
         };
         cursor.advance();
-        create.encode = Some((encode, Some(place)));
+        output.encode = Some((encode, Some(place)));
         if cursor.peek() == &Token::LParen {
-            create.options.extend(option_list(cursor)?);
+            output.options.extend(option_list(cursor)?);
         }
     }
-    create.format = Some((format, Some(cursor.since(start))));
+    output.format = Some((format, Some(cursor.since(start))));
     Ok(())
 }
 
-fn view(cursor: &mut Cursor) -> Parsed<Statement> {
+fn view(cursor: &mut Cursor, or_replace: bool) -> Parsed<Statement> {
     let if_not_exists = cursor.if_not_exists();
     let name = cursor.name("a name")?;
     let options = if cursor.word_ahead(0) == "WITH" {
@@ -309,6 +358,7 @@ fn view(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("AS")?;
     let query = clauses(cursor)?;
     Ok(Statement::CreateView(Box::new(CreateView {
+        or_replace,
         if_not_exists,
         name,
         options,
@@ -402,30 +452,86 @@ fn arguments(cursor: &mut Cursor) -> Parsed<Vec<(DataType, Option<Span>)>> {
 
 pub(super) fn drop(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("DROP")?;
-    let kind = match cursor.word_ahead(0).as_str() {
-        "SOURCE" | "STREAM" => DropKind::Source,
-        "TABLE" => DropKind::Table,
-        "VIEW" => DropKind::View,
-        "MATERIALIZED" if cursor.word_ahead(1) == "VIEW" => {
-            cursor.advance();
-            DropKind::View
-        }
-        "FUNCTION" => DropKind::Function,
-        _ => return Err(cursor.unexpected(&["SOURCE", "TABLE", "MATERIALIZED VIEW", "FUNCTION"])),
-    };
-    cursor.advance();
+    let kind = kind(cursor)?;
     let if_exists = cursor.words(&["IF", "EXISTS"]);
     let name = cursor.name("a name")?;
-    if cursor.word_ahead(0) == "CASCADE" {
-        return Err(unavailable(
-            cursor,
-            "CASCADE",
-            "DROP what depends on it first",
-        ));
+    let cascade = cursor.words(&["CASCADE"]);
+    if !cascade {
+        cursor.words(&["RESTRICT"]);
     }
     Ok(Statement::Drop(Drop {
         kind,
         if_exists,
         name,
+        cascade,
     }))
+}
+
+/// What an object is, as DROP and ALTER say it.
+fn kind(cursor: &mut Cursor) -> Parsed<DropKind> {
+    let kind = match cursor.word_ahead(0).as_str() {
+        "SOURCE" | "STREAM" => DropKind::Source,
+        "TABLE" => DropKind::Table,
+        "VIEW" => DropKind::View,
+        "SINK" => DropKind::Sink,
+        "MATERIALIZED" if cursor.word_ahead(1) == "VIEW" => {
+            cursor.advance();
+            DropKind::View
+        }
+        "FUNCTION" => DropKind::Function,
+        _ => {
+            return Err(cursor.unexpected(&[
+                "SOURCE",
+                "TABLE",
+                "MATERIALIZED VIEW",
+                "SINK",
+                "FUNCTION",
+            ]));
+        }
+    };
+    cursor.advance();
+    Ok(kind)
+}
+
+/// ALTER of what runs. What an object is stays as it was made: its name and its columns are those of its topic.
+pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
+    let start = cursor.place();
+    cursor.expect_word("ALTER")?;
+    let kind = kind(cursor)?;
+    let name = cursor.name("a name")?;
+    let refused = |what: &str, help: &str| {
+        Diagnostic::new(Code::Unsupported, format!("{what} is not available"))
+            .at(cursor.place())
+            .help(help)
+    };
+    let runs = matches!(kind, DropKind::View | DropKind::Sink);
+    let pause = match cursor.word_ahead(0).as_str() {
+        "PAUSE" | "RESUME" if !runs => {
+            let message = "only materialized views and sinks run, so that they can be paused";
+            return Err(Diagnostic::new(Code::Unsupported, message).at(cursor.since(start)));
+        }
+        "PAUSE" => true,
+        "RESUME" => false,
+        "RENAME" => {
+            return Err(refused(
+                "RENAME",
+                "the topic, the state and those who read them know it by its name: CREATE another one, then DROP this",
+            ));
+        }
+        "AS" if kind == DropKind::View => {
+            return Err(refused(
+                "ALTER MATERIALIZED VIEW … AS",
+                "CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT … gives it another query",
+            ));
+        }
+        _ if runs => return Err(cursor.unexpected(&["PAUSE", "RESUME"])),
+        _ => {
+            return Err(refused(
+                "this ALTER",
+                "DROP the object, whose topic stays, and CREATE it again",
+            ));
+        }
+    };
+    cursor.advance();
+    Ok(Statement::Alter(Alter { kind, name, pause }))
 }

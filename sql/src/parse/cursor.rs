@@ -65,6 +65,40 @@ impl Cursor {
         )
     }
 
+    /// A cursor over made-up tokens alone.
+    pub(super) fn made_up(&self, tokens: Vec<TokenWithSpan>) -> Self {
+        Self::over(tokens, self.place_before().end)
+    }
+
+    /// A cursor over the tokens up to the first, outside of parentheses, at which `ends` says so of the word and the one (or
+    /// the parenthesis) behind it; this one goes on there.
+    pub(super) fn up_to(&mut self, ends: impl Fn(&str, &str) -> bool) -> Self {
+        let from = self.parser.index().min(self.tokens.len());
+        let word = |at: usize| match self.tokens.get(at).map(|token| &token.token) {
+            Some(Token::Word(word)) if word.quote_style.is_none() => {
+                word.value.to_ascii_uppercase()
+            }
+            Some(Token::LParen) => "(".to_owned(),
+            _ => String::new(),
+        };
+        let mut depth = 0_usize;
+        let mut to = from;
+        while let Some(token) = self.tokens.get(to) {
+            match token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                Token::SemiColon => break,
+                Token::Word(_) if depth == 0 && ends(&word(to), &word(to + 1)) => break,
+                _ => {}
+            }
+            to += 1;
+        }
+        let end = self.place_of(to).start;
+        let part = Self::over(self.tokens[from..to].to_vec(), end);
+        (from..to).for_each(|_| self.advance());
+        part
+    }
+
     fn over(tokens: Vec<TokenWithSpan>, end: Location) -> Self {
         let parser = Parser::new(&*DIALECT)
             .with_recursion_limit(NESTING_MAX)

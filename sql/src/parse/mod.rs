@@ -15,6 +15,7 @@ mod keyword;
 mod operator;
 mod query;
 mod show;
+mod sink;
 mod split;
 pub(crate) mod statement;
 
@@ -75,22 +76,15 @@ fn statement(cursor: &mut Cursor) -> Parsed<Statement> {
         "CREATE" => create::create(cursor),
         "DROP" => create::drop(cursor),
         "INSERT" => query::insert(cursor),
+        "UPDATE" => query::update(cursor),
         "DELETE" => query::delete(cursor),
+        "PRINT" => query::print(cursor),
+        "ALTER" => create::alter(cursor),
         "SUBSCRIBE" => query::subscribe(cursor),
         "EXPLAIN" => show::explain(cursor),
         "SHOW" | "LIST" => show::show(cursor),
         "DESCRIBE" | "DESC" => show::describe(cursor),
         "SET" => show::set(cursor),
-        "UPDATE" => Err(show::unavailable(
-            cursor,
-            "UPDATE",
-            "INSERT INTO a table with a primary key replaces the row of that key",
-        )),
-        "ALTER" => Err(show::unavailable(
-            cursor,
-            "ALTER",
-            "DROP the object and CREATE it again",
-        )),
         other => {
             let known = FOREIGN.iter().find(|(word, _)| *word == other);
             match known {
@@ -130,17 +124,19 @@ const FOREIGN: &[(&str, &str)] = &[
         "MERGE",
         "INSERT INTO a table with a primary key replaces the row of that key",
     ),
-    ("PAUSE", "a view runs until DROP MATERIALIZED VIEW"),
-    ("PREPARE", "write the values into the statement"),
     (
-        "PRINT",
-        "thalweg consume TOPIC prints records as they are; SELECT reads them as rows",
+        "PAUSE",
+        "ALTER MATERIALIZED VIEW v PAUSE lets a view stand still, ALTER SINK s PAUSE a sink",
     ),
+    ("PREPARE", "write the values into the statement"),
     (
         "REPLACE",
         "INSERT INTO a table with a primary key replaces the row of that key",
     ),
-    ("RESUME", "a view runs until DROP MATERIALIZED VIEW"),
+    (
+        "RESUME",
+        "ALTER MATERIALIZED VIEW v RESUME lets a view go on, ALTER SINK s RESUME a sink",
+    ),
     ("REVOKE", "who may do what is told by ACLs of topics"),
     (
         "ROLLBACK",
@@ -152,7 +148,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ),
     (
         "TERMINATE",
-        "DROP MATERIALIZED VIEW ends a view and removes it",
+        "DROP MATERIALIZED VIEW or DROP SINK ends a query and removes it; ALTER … PAUSE keeps it",
     ),
     (
         "TRUNCATE",

@@ -1,4 +1,5 @@
-//! Queries with their trailing clauses, and the statements built around one: SELECT, SUBSCRIBE, INSERT, DELETE.
+//! Queries with their trailing clauses, and the statements built around one: SELECT, SUBSCRIBE, INSERT, UPDATE, DELETE,
+//! PRINT.
 
 use sqlparser::ast::{
     Expr, JoinConstraint, JoinOperator, LimitClause, Query, SetExpr, Spanned, TableFactor,
@@ -7,7 +8,9 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed, made_up, made_up_name};
-use super::statement::{Delete, Emit, Insert, Late, QueryClauses, Select, Statement};
+use super::statement::{
+    Delete, Emit, Insert, Late, Name, Print, QueryClauses, Select, Statement, Text, Update,
+};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 pub(super) fn select(cursor: &mut Cursor) -> Parsed<Statement> {
@@ -258,9 +261,17 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
     {
         return Err(cursor.unexpected(&["VALUES", "SELECT"]));
     }
-    let start = cursor.place();
-    let query = cursor.query()?;
-    check_body(&query, start)?;
+    let mut inner = cursor.up_to(|word, next| word == "ON" && next == "CONFLICT");
+    let query = clauses(&mut inner)?;
+    inner.expect_end()?;
+    if cursor.words(&["ON", "CONFLICT"]) {
+        let message = "ON CONFLICT is not available";
+        return Err(Diagnostic::new(Code::Unsupported, message)
+            .at(cursor.place_before())
+            .help(
+                "leave it out: INSERT into a table with a primary key replaces the row of that key",
+            ));
+    }
     Ok(Statement::Insert(Box::new(Insert {
         table,
         columns,
@@ -268,11 +279,30 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
     })))
 }
 
-/// `DELETE FROM t WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
-pub(super) fn delete(cursor: &mut Cursor) -> Parsed<Statement> {
-    cursor.expect_word("DELETE")?;
-    cursor.expect_word("FROM")?;
+/// `UPDATE t SET a = x WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
+pub(super) fn update(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("UPDATE")?;
     let table = cursor.name("the name of a table")?;
+    cursor.expect_word("SET")?;
+    let mut assignments = Vec::new();
+    loop {
+        let column = cursor.name("a column's name")?;
+        cursor.expect_token(&Token::Eq)?;
+        assignments.push((column, cursor.expr()?));
+        if !cursor.token(&Token::Comma) {
+            break;
+        }
+    }
+    let query = rows_of(cursor, &table)?;
+    Ok(Statement::Update(Box::new(Update {
+        table,
+        assignments,
+        query,
+    })))
+}
+
+/// `SELECT * FROM table`, with the WHERE that follows, up to the end.
+fn rows_of(cursor: &mut Cursor, table: &Name) -> Parsed<Box<Query>> {
     if !cursor.at_end() && cursor.word_ahead(0) != "WHERE" {
         return Err(cursor.unexpected(&["WHERE"]));
     }
@@ -280,7 +310,7 @@ pub(super) fn delete(cursor: &mut Cursor) -> Parsed<Statement> {
         made_up("SELECT"),
         sqlparser::tokenizer::TokenWithSpan::wrap(Token::Mul),
         made_up("FROM"),
-        made_up_name(&table),
+        made_up_name(table),
     ];
     let mut inner = cursor.prefixed(prefix.into());
     let query = inner.query()?;
@@ -288,5 +318,39 @@ pub(super) fn delete(cursor: &mut Cursor) -> Parsed<Statement> {
     while !cursor.at_end() {
         cursor.advance();
     }
+    Ok(query)
+}
+
+/// ksqlDB's `PRINT topic [FROM BEGINNING] [LIMIT n]`.
+pub(super) fn print(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("PRINT")?;
+    let topic = match cursor.peek() {
+        Token::SingleQuotedString(_) => cursor.string("a topic")?,
+        _ => {
+            let name = cursor.name("a topic")?;
+            Text {
+                value: name.written,
+                span: name.span,
+            }
+        }
+    };
+    let from_beginning = cursor.words(&["FROM", "BEGINNING"]);
+    let limit = match cursor.words(&["LIMIT"]) {
+        true => Some(cursor.run(|parser| parser.parse_literal_uint())?),
+        false => None,
+    };
+    Ok(Statement::Print(Print {
+        topic,
+        from_beginning,
+        limit,
+    }))
+}
+
+/// `DELETE FROM t WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
+pub(super) fn delete(cursor: &mut Cursor) -> Parsed<Statement> {
+    cursor.expect_word("DELETE")?;
+    cursor.expect_word("FROM")?;
+    let table = cursor.name("the name of a table")?;
+    let query = rows_of(cursor, &table)?;
     Ok(Statement::Delete(Box::new(Delete { table, query })))
 }

@@ -51,7 +51,7 @@ pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
     let show = match cursor.word_ahead(0).as_str() {
         "CREATE" => {
             cursor.advance();
-            for kind in ["SOURCE", "TABLE", "FUNCTION", "VIEW"] {
+            for kind in ["SOURCE", "TABLE", "FUNCTION", "VIEW", "SINK"] {
                 cursor.words(&[kind]);
             }
             cursor.words(&["MATERIALIZED", "VIEW"]);
@@ -60,6 +60,7 @@ pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
         "SOURCES" | "STREAMS" => Show::Sources,
         "TABLES" => Show::Tables,
         "VIEWS" => Show::Views,
+        "SINKS" => Show::Sinks,
         "JOBS" | "QUERIES" => Show::Jobs,
         "FUNCTIONS" => Show::Functions,
         "TOPICS" => Show::Topics,
@@ -75,6 +76,7 @@ pub(super) fn show(cursor: &mut Cursor) -> Parsed<Statement> {
                 "SOURCES",
                 "TABLES",
                 "VIEWS",
+                "SINKS",
                 "JOBS",
                 "FUNCTIONS",
                 "TOPICS",
@@ -122,10 +124,6 @@ const FOREIGN_LISTS: &[(&str, &str)] = &[
         "there is one catalog: SHOW SOURCES, SHOW TABLES, SHOW VIEWS",
     ),
     (
-        "SINKS",
-        "a view writes to a topic of its own name: SHOW VIEWS; thalweg connect list lists connectors",
-    ),
-    (
         "VARIABLES",
         "thalweg config show lists the settings of the server",
     ),
@@ -170,15 +168,17 @@ pub(super) fn option_name(cursor: &mut Cursor) -> Parsed<Text> {
 /// An option's value: a string, a number or a word.
 pub(super) fn option_value(cursor: &mut Cursor) -> Parsed<Text> {
     let at = cursor.place();
+    let sign = if cursor.token(&Token::Minus) { "-" } else { "" };
     let value = match cursor.peek() {
-        Token::Number(number, _) => number.clone(),
+        Token::Number(number, _) => format!("{sign}{number}"),
+        _ if !sign.is_empty() => return Err(cursor.unexpected(&["a number"])),
         Token::Word(word) => word.value.clone(),
         _ => return cursor.string("a value"),
     };
     cursor.advance();
     Ok(Text {
         value,
-        span: Some(at),
+        span: Some(cursor.since(at)),
     })
 }
 

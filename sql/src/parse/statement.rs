@@ -29,10 +29,14 @@ pub(crate) struct Text {
 pub(crate) enum Statement {
     CreateRelation(Box<CreateRelation>),
     CreateView(Box<CreateView>),
+    CreateSink(Box<CreateSink>),
     CreateFunction(Box<CreateFunction>),
+    Alter(Alter),
     Drop(Drop),
     Insert(Box<Insert>),
+    Update(Box<Update>),
     Delete(Box<Delete>),
+    Print(Print),
     Select(Box<Select>),
     Explain(Box<Explain>),
     Show(Show),
@@ -115,10 +119,45 @@ pub(crate) enum Encode {
 /// `CREATE MATERIALIZED VIEW`.
 #[derive(Debug, Clone)]
 pub(crate) struct CreateView {
+    pub or_replace: bool,
     pub if_not_exists: bool,
     pub name: Name,
     pub options: Vec<(Text, Text)>,
     pub query: QueryClauses,
+}
+
+/// `CREATE SINK s FROM v | AS query WITH (…) [FORMAT … ENCODE …]`.
+#[derive(Debug, Clone)]
+pub(crate) struct CreateSink {
+    pub if_not_exists: bool,
+    pub name: Name,
+    pub query: QueryClauses,
+    pub output: Output,
+}
+
+/// Where and how the rows of a sink are written, as it was declared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    pub options: Vec<(Text, Text)>,
+    pub format: Option<(Format, Option<Span>)>,
+    pub encode: Option<(Encode, Option<Span>)>,
+}
+
+/// `ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME`.
+#[derive(Debug, Clone)]
+pub(crate) struct Alter {
+    pub kind: DropKind,
+    pub name: Name,
+    /// Whether it is to stand still.
+    pub pause: bool,
+}
+
+/// `PRINT topic [FROM BEGINNING] [LIMIT n]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Print {
+    pub topic: Text,
+    pub from_beginning: bool,
+    pub limit: Option<u64>,
 }
 
 /// A query with its trailing clauses.
@@ -168,12 +207,14 @@ pub(crate) struct DeclaredSignature {
     pub span: Option<Span>,
 }
 
-/// `DROP kind [IF EXISTS] name`.
+/// `DROP kind [IF EXISTS] name [CASCADE]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Drop {
     pub kind: DropKind,
     pub if_exists: bool,
     pub name: Name,
+    /// Together with what reads it.
+    pub cascade: bool,
 }
 
 /// What is dropped.
@@ -182,14 +223,24 @@ pub(crate) enum DropKind {
     Source,
     Table,
     View,
+    Sink,
     Function,
 }
 
-/// `INSERT INTO table [(columns)] query`.
+/// `INSERT INTO table [(columns)] query`; with `EMIT CHANGES` it goes on.
 #[derive(Debug, Clone)]
 pub(crate) struct Insert {
     pub table: Name,
     pub columns: Vec<Name>,
+    pub query: QueryClauses,
+}
+
+/// `UPDATE table SET column = expression, … [WHERE condition]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Update {
+    pub table: Name,
+    pub assignments: Vec<(Name, Expr)>,
+    /// `SELECT * FROM table WHERE condition`: the rows to change.
     pub query: Box<Query>,
 }
 
@@ -221,6 +272,7 @@ pub(crate) enum Show {
     Sources,
     Tables,
     Views,
+    Sinks,
     Jobs,
     Functions,
     Topics,

@@ -2,7 +2,7 @@
 //!
 //! The same bound plan is lowered to a streaming plan or turned into a bounded one, so a query means the same in both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -272,7 +272,19 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn unknown(&self, name: &str) -> DataFusionError {
+    fn unknown(&self, schema: Option<&str>, name: &str) -> DataFusionError {
+        if let Some(schema) = schema {
+            let of_schema = TABLES.iter().filter(|table| table.schema == schema);
+            let names: Vec<&str> = of_schema.map(|table| table.name).collect();
+            let message = format!("there is no table {name:?} in {schema}");
+            let unknown = Diagnostic::new(Code::UnknownRelation, message);
+            return DataFusionError::External(Box::new(match names.is_empty() {
+                true => unknown.help("objects have no schema: leave it out; sys, information_schema and pg_catalog tell of the server"),
+                false => unknown
+                    .help(format!("it has {}", names.join(", ")))
+                    .suggest_nearest(name, names),
+            }));
+        }
         let message = format!("there is no source, table or view {name:?}");
         let names = self.objects.relations().map(|relation| relation.name());
         let mut diagnostic =

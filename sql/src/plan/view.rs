@@ -7,8 +7,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr as SqlExpr;
 use streams::{
-    ColumnOrigin, Emit, KeyFormat, LatePolicy, NodeKind, SinkSpec, SourceColumn, StateManifest,
-    StreamPlan, ValueFormat,
+    ColumnOrigin, Emit, KeyFormat, LatePolicy, NodeKind, SinkForm, SinkSpec, SourceColumn,
+    StateManifest, StreamPlan, ValueFormat,
 };
 
 use super::binder::{BoundQuery, Library, refuse_volatile};
@@ -56,17 +56,26 @@ impl ViewPlan {
     }
 }
 
-/// Plans a view. `partitions` is for its topic, if that has to be made.
-pub(crate) fn view(
+/// A query that runs for good, planned; where its rows go is another matter.
+pub(super) struct Planned {
+    pub bound: BoundQuery,
+    pub lowered: Lowered,
+    pub emit: Emit,
+    grace_us: i64,
+}
+
+/// Plans a query for object `name`, whose late rows go to a topic named after it unless it says otherwise. `shape` makes of
+/// its plan what the object needs.
+pub(super) fn planned(
     library: &Library,
     objects: &Objects,
-    identity: Identity,
+    name: &str,
     clauses: &QueryClauses,
-    partitions: i32,
+    shape: impl FnOnce(LogicalPlan) -> Result<LogicalPlan, Diagnostic>,
     words: &Words,
-) -> Result<Relation, Diagnostic> {
-    let bound = bind(library, objects, clauses, words)?;
-    let name = identity.name.clone();
+) -> Result<Planned, Diagnostic> {
+    let mut bound = bind(library, objects, clauses, words)?;
+    bound.plan = shape(bound.plan)?;
     let late = match &clauses.late {
         Some((Late::To(topic), _)) => LatePolicy::To(topic.clone()),
         Some((Late::Drop, _)) => LatePolicy::Drop,
@@ -78,7 +87,7 @@ pub(crate) fn view(
         Some((EmitClause::Changes { from_latest: true }, span)) => {
             return Err(Diagnostic::new(
                 Code::Unsupported,
-                "a view always reads from the start: FROM LATEST is for push queries",
+                "what runs for good reads from the start: FROM LATEST is for push queries",
             )
             .at(span)
             .help("leave FROM LATEST out"));
@@ -93,6 +102,30 @@ pub(crate) fn view(
     let grace_us = policy.grace_us;
     let lowered = lower_keyed(&library.state, bound.plan.clone(), policy, words)?;
     check_window_clauses(clauses, &lowered)?;
+    Ok(Planned {
+        bound,
+        lowered,
+        emit,
+        grace_us,
+    })
+}
+
+/// Plans a view. `partitions` is for its topic, if that has to be made.
+pub(crate) fn view(
+    library: &Library,
+    objects: &Objects,
+    identity: Identity,
+    clauses: &QueryClauses,
+    partitions: i32,
+    words: &Words,
+) -> Result<Relation, Diagnostic> {
+    let name = identity.name.clone();
+    let Planned {
+        bound,
+        lowered,
+        emit,
+        grace_us,
+    } = planned(library, objects, &name, clauses, Ok, words)?;
     let all = Arc::clone(lowered.plan.schema());
     let visible = all.fields().len() - lowered.hidden;
     let key = view_key(&lowered.changes, visible, clauses, &name)?;
@@ -126,6 +159,7 @@ pub(crate) fn view(
         key: key.clone(),
         hidden: lowered.hidden,
         key_format,
+        form: SinkForm::View,
     };
     Ok(Relation {
         topic: name,
@@ -241,7 +275,7 @@ fn bind_expr(
     library.bind_expr(expr, &DFSchema::empty(), words)
 }
 
-fn view_key(
+pub(super) fn view_key(
     changes: &Changes,
     columns: usize,
     clauses: &QueryClauses,

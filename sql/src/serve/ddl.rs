@@ -1,4 +1,4 @@
-//! CREATE and DROP: the catalog's record first, then what it stands for; in the opposite order when it goes.
+//! CREATE: the catalog's record first, then what it stands for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::answer::Outcome;
-use super::connector::{Planned, makes_connector};
+use super::connector::Planned;
 use super::server::{Inner, StatementContext};
 use super::session::{Session, duration_ms};
 use crate::catalog::{CatalogRecord, Identity, Kind, Objects, Relation, bind_relation};
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
-use crate::parse::statement::{CreateRelation, CreateView, Drop, DropKind, Late, Name};
-use crate::plan::{interval_text, view};
+use crate::parse::statement::{CreateRelation, CreateView, Late, Name, Text};
+use crate::plan::{ViewPlan, interval_text, view};
 
 /// Longest name of an object: what the engine adds still has to fit a topic's name.
 const NAME_BYTES_MAX: usize = 200;
@@ -80,7 +80,13 @@ impl Inner {
             &mut notes,
         )
         .await?;
-        if create.watermark.is_none() {
+        notes.extend(bound.elsewhere.iter().map(|option| {
+            format!(
+                "{option} is not looked at: topics are those of the log that this server works on"
+            )
+        }));
+        let declared = bound.relation.times.iter().any(|time| time.declared);
+        if create.watermark.is_none() && !declared {
             notes.push(match bound.relation.times.first() {
                 Some(time) => format!(
                     "event time is {} (the records' own), {} behind",
@@ -181,10 +187,20 @@ impl Inner {
             .or(session.create_wait_ms)
             .unwrap_or(self.config.create_wait_ms);
         let one_at_a_time = self.ddl.lock().await;
+        let objects = self.objects();
+        if create.or_replace {
+            self.forget_broken_view(&create.name, context).await?;
+            if let Some(old) = objects.relation(&create.name.name)
+                && old.view.is_some()
+            {
+                let relation = self.replace_view(create, old, context).await?;
+                drop(one_at_a_time);
+                return self.replaced(relation, wait_ms).await;
+            }
+        }
         if let Some(outcome) = self.taken(&create.name, Kind::View, create.if_not_exists)? {
             return Ok(outcome);
         }
-        let objects = self.objects();
         let identity = self.identity(&create.name, Kind::View, context);
         let relation = view(
             &self.library,
@@ -194,11 +210,7 @@ impl Inner {
             self.config.partitions,
             &context.words,
         )?;
-        if let Some((Late::To(topic), span)) = &create.query.late
-            && is_internal(topic)
-        {
-            return Err(internal_topic(topic).at(*span));
-        }
+        check_late_topic(create)?;
         let described = self.log.admin().describe_topic(&relation.topic).await;
         let described = described.map_err(|error| invalid_topic(&error, create.name.span))?;
         if described.is_some() {
@@ -212,18 +224,18 @@ impl Inner {
         }
         let relation = Arc::new(relation);
         let id = relation.identity.id;
-        let settled = relation.view.as_ref();
-        let settled = settled.and_then(|view| view.manifest.as_ref());
-        let record = CatalogRecord {
-            state: settled.map(StateManifest::to_text),
-            ..record(&relation.identity, None)
-        };
+        let record = job_record(&relation.identity, relation.view.as_ref());
         self.store.put(id, &record).await.map_err(catalog_error)?;
-        let started = self.jobs.start(&self.engine, &relation).await;
-        let failure = started.err().or_else(|| self.jobs.failure(relation.name()));
+        let started = self.start_view(&relation, &objects).await;
+        let failure = started.err();
+        let failure = failure.or_else(|| self.jobs.failure(Kind::View, relation.name()));
         if let Some(error) = failure {
+            self.backlogs.forget(relation.name());
             // What it has made already would be in the way of the next attempt.
-            if let Err(left) = self.jobs.drop(&self.engine, relation.name()).await {
+            let dropped = self
+                .jobs
+                .drop(&self.engine, relation.name(), Some(&relation.topic));
+            if let Err(left) = dropped.await {
                 tracing::warn!(view = relation.name(), error = %left, "a view that did not start leaves topics behind");
             }
             self.store
@@ -232,7 +244,6 @@ impl Inner {
                 .map_err(catalog_error)?;
             return Err(error);
         }
-        self.begin_backlog(&relation, &objects).await;
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
         drop(one_at_a_time);
         info!(
@@ -247,7 +258,7 @@ impl Inner {
     }
 
     /// Waits until a new view has read what was there, so that a SELECT after its CREATE shows it; says what lacks then.
-    async fn fill(&self, relation: &Relation, wait_ms: u64) -> Option<String> {
+    pub(super) async fn fill(&self, relation: &Relation, wait_ms: u64) -> Option<String> {
         let name = relation.name();
         let ends = self.backlogs.ends(name)?;
         let limit = Duration::from_millis(wait_ms);
@@ -265,110 +276,8 @@ impl Inner {
         }
     }
 
-    /// DROP.
-    pub(super) async fn drop_object(
-        &self,
-        drop: &Drop,
-        context: &StatementContext<'_>,
-    ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
-        let wanted = match drop.kind {
-            DropKind::Source => Kind::Source,
-            DropKind::Table => Kind::Table,
-            DropKind::View => Kind::View,
-            DropKind::Function => Kind::Function,
-        };
-        let name = &drop.name;
-        let objects = self.objects();
-        if wanted != Kind::Function
-            && let Some((id, kind)) = self.broken_id(&name.name)
-        {
-            if kind != wanted {
-                return Err(wrong_kind(name, kind));
-            }
-            return self.drop_broken(name, id, kind, context.now_ms).await;
-        }
-        let identity = match wanted {
-            Kind::Function => objects
-                .function(&name.name)
-                .map(|function| &function.identity),
-            _ => objects
-                .relation(&name.name)
-                .map(|relation| &relation.identity),
-        };
-        let Some(identity) = identity else {
-            if drop.if_exists {
-                return Ok(Outcome::done(format!("there is no {wanted} {}", name.name)));
-            }
-            return Err(unknown(name, wanted, &objects));
-        };
-        if identity.kind != wanted {
-            return Err(wrong_kind(name, identity.kind));
-        }
-        let dependents = objects.dependents(identity.id);
-        if !dependents.is_empty() {
-            let message = format!(
-                "{wanted} {} is used by {}",
-                name.name,
-                dependents.join(", ")
-            );
-            let drops: Vec<String> = dependents
-                .iter()
-                .map(|view| format!("DROP MATERIALIZED VIEW {view}"))
-                .collect();
-            return Err(Diagnostic::new(Code::InUse, message)
-                .at(name.span)
-                .help(format!("first: {}", drops.join("; "))));
-        }
-        let mut notes = Vec::new();
-        match objects.relation(&name.name) {
-            Some(relation) if wanted == Kind::View => {
-                self.jobs.drop(&self.engine, relation.name()).await?;
-                self.backlogs.forget(relation.name());
-                self.delete_topic(&relation.topic).await?;
-            }
-            Some(relation) if relation.has_connector => {
-                notes = self.drop_connector(relation, &objects).await?;
-            }
-            Some(relation) if wanted != Kind::Function => {
-                notes.push(format!("topic {} is left as it is", relation.topic));
-            }
-            _ => {}
-        }
-        self.store
-            .remove(identity.id, context.now_ms)
-            .await
-            .map_err(catalog_error)?;
-        self.change_objects(|objects| match wanted {
-            Kind::Function => objects.remove_function(&name.name),
-            _ => objects.remove_relation(&name.name),
-        });
-        Ok(Outcome::Done {
-            message: format!("dropped {wanted} {}", name.name),
-            notes,
-        })
-    }
-
-    async fn drop_broken(
-        &self,
-        name: &Name,
-        id: Uuid,
-        kind: Kind,
-        now_ms: i64,
-    ) -> Result<Outcome, Diagnostic> {
-        let has_connector = self.broken_sql(&name.name);
-        let notes = match has_connector.is_some_and(|sql| makes_connector(&sql)) {
-            true => self.remove_connector(&name.name).await?,
-            false => Vec::new(),
-        };
-        self.store.remove(id, now_ms).await.map_err(catalog_error)?;
-        self.forget_broken(&name.name);
-        let message = format!("dropped {kind} {}", name.name);
-        Ok(Outcome::Done { message, notes })
-    }
-
     /// Answers for a name that is taken, or refuses one that cannot be used.
-    fn taken(
+    pub(super) fn taken(
         &self,
         name: &Name,
         kind: Kind,
@@ -402,8 +311,8 @@ impl Inner {
         }
         let found = match self.broken_id(&name.name) {
             Some((_, found)) => found,
-            None => match self.objects().relation(&name.name) {
-                Some(relation) => relation.identity.kind,
+            None => match self.objects().of_name(kind, &name.name) {
+                Some(identity) => identity.kind,
                 None => return Ok(None),
             },
         };
@@ -443,6 +352,14 @@ pub(super) fn is_internal(topic: &str) -> bool {
         )
 }
 
+/// That late rows go to a topic that is written by hand.
+pub(super) fn check_late_topic(create: &CreateView) -> Result<(), Diagnostic> {
+    match &create.query.late {
+        Some((Late::To(topic), span)) if is_internal(topic) => Err(internal_topic(topic).at(*span)),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn internal_topic(topic: &str) -> Diagnostic {
     Diagnostic::new(
         Code::InvalidName,
@@ -465,6 +382,16 @@ fn is_slip(topic: &str, other: &str) -> bool {
     topic.chars().count() >= SLIP_CHARS_MIN && letters(topic) != letters(other)
 }
 
+/// The catalog's record of a job: with what it keeps, as far as that was settled.
+pub(super) fn job_record(identity: &Identity, plan: Option<&ViewPlan>) -> CatalogRecord {
+    let settled = plan.and_then(|plan| plan.manifest.as_ref());
+    CatalogRecord {
+        state: settled.map(StateManifest::to_text),
+        ..record(identity, None)
+    }
+}
+
+/// The catalog's record of an object.
 pub(super) fn record(identity: &Identity, module: Option<String>) -> CatalogRecord {
     CatalogRecord {
         version: crate::catalog::RECORD_VERSION,
@@ -475,12 +402,13 @@ pub(super) fn record(identity: &Identity, module: Option<String>) -> CatalogReco
         created: identity.created_ms,
         references: identity.references.clone(),
         module,
+        paused: false,
         state: None,
     }
 }
 
 /// What an author may not expect of the view.
-fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
+pub(super) fn view_notes(relation: &Relation, objects: &Objects) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(view) = &relation.view else {
         return notes;
@@ -541,6 +469,10 @@ pub(super) fn unknown(name: &Name, kind: Kind, objects: &Objects) -> Diagnostic 
                 .map(|function| function.identity.name.as_str());
             diagnostic.suggest_nearest(&name.name, names)
         }
+        Kind::Sink => {
+            let names = objects.sinks().map(|sink| sink.name());
+            diagnostic.suggest_nearest(&name.name, names)
+        }
         kind => {
             let names = objects.of_kind(kind).map(|relation| relation.name());
             diagnostic.suggest_nearest(&name.name, names)
@@ -554,7 +486,7 @@ pub(super) fn exists(name: &Name, kind: Kind) -> Diagnostic {
         .help("choose another name, DROP it, or add IF NOT EXISTS")
 }
 
-fn wrong_kind(name: &Name, kind: Kind) -> Diagnostic {
+pub(super) fn wrong_kind(name: &Name, kind: Kind) -> Diagnostic {
     Diagnostic::new(Code::WrongKind, format!("{} is a {kind}", name.name))
         .at(name.span)
         .help(format!(
@@ -572,10 +504,22 @@ pub(super) fn invalid_topic(error: &AdminError, span: Option<Span>) -> Diagnosti
     Diagnostic::new(code, error.to_string()).at(span)
 }
 
+/// Whether an option of ksqlDB's says of a view what is so anyway.
+fn is_as_it_is(create: &CreateView, name: &Text, value: &Text) -> bool {
+    match name.value.to_lowercase().as_str() {
+        "kafka_topic" => value.value == create.name.name,
+        "value_format" => value.value.eq_ignore_ascii_case("json"),
+        _ => false,
+    }
+}
+
 /// `WITH (wait = …)` of a view, ms.
 fn wait_option(create: &CreateView) -> Result<Option<u64>, Diagnostic> {
     let mut wait_ms = None;
     for (name, value) in &create.options {
+        if is_as_it_is(create, name, value) {
+            continue;
+        }
         if !name.value.eq_ignore_ascii_case("wait") {
             let message = format!("a view has no option {:?}", name.value);
             return Err(Diagnostic::new(Code::UnknownOption, message)

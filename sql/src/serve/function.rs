@@ -105,7 +105,13 @@ impl Inner {
         let refused = |why: String| {
             let drops: Vec<String> = callers
                 .iter()
-                .map(|view| format!("DROP MATERIALIZED VIEW {view}"))
+                .map(|user| {
+                    format!(
+                        "DROP {} {}",
+                        user.kind.to_string().to_uppercase(),
+                        user.name
+                    )
+                })
                 .collect();
             Diagnostic::new(Code::InUse, why)
                 .at(name.span)
@@ -114,11 +120,18 @@ impl Inner {
                     drops.join("; ")
                 ))
         };
+        let names: Vec<&str> = callers.iter().map(|caller| caller.name.as_str()).collect();
+        if let Some(sink) = callers.iter().find(|caller| caller.kind == Kind::Sink) {
+            let (name, sink) = (&before.identity.name, &sink.name);
+            return Err(refused(format!(
+                "{name} is called by sink {sink}, which does not go on with another module"
+            )));
+        }
         if (&before.args, &before.returns) != (&function.args, &function.returns) {
             return Err(refused(format!(
                 "{} is called by {}, and the new module says {}",
                 before.signature(),
-                callers.join(", "),
+                names.join(", "),
                 function.signature()
             )));
         }
@@ -126,6 +139,7 @@ impl Inner {
         changed.insert_function(Arc::clone(function));
         let mut views = Vec::with_capacity(callers.len());
         for caller in &callers {
+            let caller = caller.name.as_str();
             let Some(view) = objects.relation(caller) else {
                 continue;
             };

@@ -82,9 +82,10 @@ impl Inner {
         };
         Ok(Some(Completed {
             create: parsed(&sql)?,
-            notes: vec![format!(
-                "columns found in {records} records of topic {topic}: {sql}"
-            )],
+            notes: vec![match is_made {
+                true => format!("columns of the benchmark: {sql}"),
+                false => format!("columns found in {records} records of topic {topic}: {sql}"),
+            }],
             sql,
         }))
     }
@@ -213,7 +214,7 @@ pub(super) fn byte_of(statement: &StatementText<'_>, place: Location) -> usize {
 
 /// What values of a field have been so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// NULL, or an empty object.
     Unknown,
     Bool,
@@ -269,7 +270,7 @@ impl Kind {
     }
 
     /// What holds both.
-    fn merged(self, other: Self) -> Self {
+    pub(super) fn merged(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unknown, kind) | (kind, Self::Unknown) => kind,
             (left, right) if left == right => left,
@@ -296,7 +297,8 @@ impl Kind {
         }
     }
 
-    fn sql(&self) -> String {
+    /// As it is declared.
+    pub(super) fn sql(&self) -> String {
         match self {
             Self::Unknown | Self::Json => "JSON".to_owned(),
             Self::Bool => "BOOLEAN".to_owned(),

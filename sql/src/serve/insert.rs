@@ -79,31 +79,27 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Columns that a value holds, by their place in the relation.
-    fn written(&self) -> Vec<usize> {
-        let columns = self.relation.columns.iter().enumerate();
-        columns
-            .filter(|(_, column)| matches!(column.origin, ColumnOrigin::Value | ColumnOrigin::Key))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
     /// The places of the named columns, or of all that can be written.
     pub(crate) fn columns(&self, names: &[Name]) -> Result<Vec<usize>, Diagnostic> {
-        let written = self.written();
+        Self::places(self.relation, names)
+    }
+
+    /// The same of any relation.
+    pub(crate) fn places(relation: &Relation, names: &[Name]) -> Result<Vec<usize>, Diagnostic> {
+        let written = relation.written();
         if names.is_empty() {
             return Ok(written);
         }
         let mut places = Vec::with_capacity(names.len());
         for name in names {
-            let fields = self.relation.schema.fields();
+            let fields = relation.schema.fields();
             let place = fields.iter().position(|field| *field.name() == name.name);
             let place = place
                 .filter(|place| written.contains(place))
                 .ok_or_else(|| {
                     let message = format!(
                         "{} has no column {:?} to write to",
-                        self.relation.name(),
+                        relation.name(),
                         name.name
                     );
                     let known = written.iter().map(|&column| fields[column].name().as_str());
@@ -143,7 +139,7 @@ impl Target<'_> {
             return Err(Diagnostic::new(Code::Syntax, message));
         }
         let batch = self.collect(&schema, rows).await?;
-        let written = self.written();
+        let written = self.relation.written();
         let value_schema = Schema::new(
             written
                 .iter()
@@ -223,12 +219,7 @@ impl Target<'_> {
 
     /// The record key's columns by their place among the written ones.
     fn key_places(&self, written: &[usize]) -> Vec<usize> {
-        let is_key = |column: &&usize| self.relation.columns[**column].origin == ColumnOrigin::Key;
-        let key: Vec<usize> = if self.relation.key.is_empty() {
-            written.iter().filter(is_key).copied().collect()
-        } else {
-            self.relation.key.clone()
-        };
+        let key = self.relation.record_key();
         key.iter()
             .filter_map(|column| written.iter().position(|other| other == column))
             .collect()

@@ -1,4 +1,4 @@
-//! The running views: one job of the engine each.
+//! What runs: one job of the engine for each view and each sink.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,16 +8,19 @@ use parking_lot::RwLock;
 use streams::{CommitInfo, Engine, EngineError, JobHandle, JobSpec, JobState, ViewSnapshot};
 use tokio::sync::watch;
 
-use crate::catalog::Relation;
+use crate::catalog::{Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::plan::ViewPlan;
 
-/// Jobs by the name of their view.
+/// Jobs by the name of their view or sink.
 #[derive(Default)]
 pub(crate) struct Jobs {
     running: RwLock<BTreeMap<String, JobHandle>>,
-    /// Views whose job did not start, and why.
+    /// Those whose job did not start, and why.
     failed: RwLock<BTreeMap<String, String>>,
-    /// Views of the catalog whose job has yet to be opened, after a start of the server.
+    /// Those that stand still because they were asked to.
+    paused: RwLock<BTreeSet<String>>,
+    /// Jobs of the catalog that have yet to be opened, after a start of the server.
     opening: watch::Sender<BTreeSet<String>>,
 }
 
@@ -27,7 +30,7 @@ impl Jobs {
         self.opening.send_replace(names);
     }
 
-    /// The job of a view was opened, or could not be.
+    /// A job was opened, or could not be.
     pub(crate) fn has_opened(&self, name: &str) {
         self.opening.send_modify(|opening| {
             opening.remove(name);
@@ -51,44 +54,48 @@ impl Jobs {
         }
     }
 
-    /// Starts the job of a view.
+    /// Starts the job of a view or sink.
     pub(crate) async fn start(
         &self,
         engine: &Engine,
-        relation: &Relation,
+        kind: Kind,
+        name: &str,
+        plan: &ViewPlan,
     ) -> Result<(), Diagnostic> {
-        let Some(view) = &relation.view else {
-            return Ok(());
-        };
-        let name = relation.name().to_owned();
+        let name = name.to_owned();
         let spec = JobSpec {
             name: name.clone(),
-            plan: view.plan.clone(),
-            sink: view.sink.clone(),
-            manifest: view.manifest.clone(),
+            plan: plan.plan.clone(),
+            sink: plan.sink.clone(),
+            manifest: plan.manifest.clone(),
         };
         match engine.start(spec).await {
             Ok(handle) => {
                 self.failed.write().remove(&name);
+                self.paused.write().remove(&name);
                 self.running.write().insert(name, handle);
                 Ok(())
             }
             Err(error) => {
+                let word = kind.word();
                 let error =
-                    Diagnostic::new(Code::Engine, format!("view {name} cannot run: {error}"));
+                    Diagnostic::new(Code::Engine, format!("{word} {name} cannot run: {error}"));
                 self.failed.write().insert(name, error.message.clone());
                 Err(error)
             }
         }
     }
 
-    /// Ends the job of a view after a commit, and lets it go on there as `relation` has it now.
+    /// Ends the job of a view after a commit, and lets it go on there as `relation` has it now; one that is paused stays so.
     pub(crate) async fn restart(
         &self,
         engine: &Engine,
         relation: &Relation,
     ) -> Result<(), Diagnostic> {
         let name = relation.name();
+        let Some(view) = relation.view.as_ref().filter(|_| !self.is_paused(name)) else {
+            return Ok(());
+        };
         let running = self.running.read().get(name).cloned();
         if let Some(handle) = running {
             // Who asks meanwhile waits.
@@ -101,18 +108,40 @@ impl Jobs {
                 return Err(Diagnostic::new(Code::Engine, error.to_string()));
             }
         }
-        let started = self.start(engine, relation).await;
+        let started = self.start(engine, Kind::View, name, view).await;
         self.has_opened(name);
         started
     }
 
-    /// Why the job of a view has failed, if it has.
-    pub(crate) fn failure(&self, name: &str) -> Option<Diagnostic> {
+    /// Why a job has failed, if it has.
+    pub(crate) fn failure(&self, kind: Kind, name: &str) -> Option<Diagnostic> {
         let status = self.running.read().get(name)?.status();
         (status.state == JobState::Failed).then(|| {
-            let cause = status.error.unwrap_or_default();
-            Diagnostic::new(Code::Engine, format!("view {name} cannot run: {cause}"))
+            let (word, cause) = (kind.word(), status.error.unwrap_or_default());
+            Diagnostic::new(Code::Engine, format!("{word} {name} cannot run: {cause}"))
         })
+    }
+
+    /// Lets a job stand still after a last commit; what it keeps stays.
+    pub(crate) async fn pause(&self, name: &str) -> Result<(), Diagnostic> {
+        let handle = self.running.read().get(name).cloned();
+        if let Some(handle) = handle {
+            let stopped = handle.stop().await;
+            stopped.map_err(|error| Diagnostic::new(Code::Engine, error.to_string()))?;
+        }
+        self.paused(name);
+        self.running.write().remove(name);
+        Ok(())
+    }
+
+    /// A job stands still from the start on.
+    pub(crate) fn paused(&self, name: &str) {
+        self.paused.write().insert(name.to_owned());
+    }
+
+    /// Whether a job stands still because it was asked to.
+    pub(crate) fn is_paused(&self, name: &str) -> bool {
+        self.paused.read().contains(name)
     }
 
     /// Whether the job of a view has ended by an error, or never began.
@@ -128,6 +157,9 @@ impl Jobs {
         if self.has_failed(name) {
             return Some("has FAILED");
         }
+        if self.is_paused(name) {
+            return Some("is paused");
+        }
         let state = self.running.read().get(name)?.status().state;
         (state == JobState::Recovering).then_some("is RECOVERING")
     }
@@ -141,12 +173,18 @@ impl Jobs {
         }
     }
 
-    /// Ends the job of a view and forgets its state.
-    pub(crate) async fn drop(&self, engine: &Engine, name: &str) -> Result<(), Diagnostic> {
-        let dropped = engine.drop_job(name).await;
-        dropped.map_err(|error| Diagnostic::new(Code::Engine, format!("view {name}: {error}")))?;
+    /// Ends a job and forgets its state; `view`: the topic that goes with it.
+    pub(crate) async fn drop(
+        &self,
+        engine: &Engine,
+        name: &str,
+        view: Option<&str>,
+    ) -> Result<(), Diagnostic> {
+        let dropped = engine.drop_job(name, view).await;
+        dropped.map_err(|error| Diagnostic::new(Code::Engine, format!("job {name}: {error}")))?;
         self.running.write().remove(name);
         self.failed.write().remove(name);
+        self.paused.write().remove(name);
         Ok(())
     }
 
@@ -164,6 +202,13 @@ impl Jobs {
     fn handle(&self, name: &str) -> Result<JobHandle, Diagnostic> {
         if let Some(handle) = self.running.read().get(name) {
             return Ok(handle.clone());
+        }
+        if self.is_paused(name) {
+            return Err(
+                Diagnostic::new(Code::Engine, format!("view {name} is paused")).help(format!(
+                    "ALTER MATERIALIZED VIEW {name} RESUME lets it go on"
+                )),
+            );
         }
         let cause = self.failed.read().get(name).cloned();
         let cause = cause.unwrap_or_else(|| format!("view {name} is not running"));
@@ -223,6 +268,7 @@ impl Jobs {
         }
         match self.running.read().get(name) {
             Some(handle) => handle.status().to_string(),
+            None if self.is_paused(name) => "paused".to_owned(),
             None => self
                 .failed
                 .read()
@@ -260,6 +306,11 @@ impl Jobs {
                 .filter(|(name, _)| !running.contains_key(*name))
                 .map(|(name, error)| (name.clone(), "failed".to_owned(), error.clone())),
         );
+        let paused = self.paused.read();
+        list.extend(paused.iter().map(|name| {
+            let why = "it was asked to stand still: ALTER … RESUME lets it go on".to_owned();
+            (name.clone(), "paused".to_owned(), why)
+        }));
         let opening = self.opening.borrow();
         let opening = opening.iter().filter(|name| !running.contains_key(*name));
         list.extend(opening.map(|name| {

@@ -11,6 +11,7 @@ mod infer;
 mod insert;
 mod jobs;
 mod notice;
+mod print;
 mod pull;
 mod push;
 mod queries;
@@ -22,6 +23,7 @@ mod tell;
 mod view_key;
 mod view_table;
 mod why;
+mod write;
 
 pub use answer::{Answer, AnswerColumn, Change, ChangeStream};
 pub use server::{OpenError, Server};

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::answer::{Changes, Outcome};
 use super::notice::{Notices, plural};
 use super::server::{Inner, StatementContext};
+use crate::catalog::Objects;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::QueryClauses;
 use crate::plan::follow;
@@ -71,6 +72,7 @@ fn lost(losses: &QueryLosses) -> Diagnostic {
 pub(super) async fn push(
     inner: &Inner,
     clauses: &QueryClauses,
+    objects: &Objects,
     from_latest: bool,
     notices: Notices,
     context: &StatementContext<'_>,
@@ -80,7 +82,7 @@ pub(super) async fn push(
         return Err(Diagnostic::new(Code::Limit, message)
             .help("end one of them, or raise sql.push_queries_max"));
     };
-    let plan = follow(&inner.library, &inner.objects(), clauses, &context.words)?;
+    let plan = follow(&inner.library, objects, clauses, &context.words)?;
     let schema = Arc::clone(plan.schema());
     let start = if from_latest {
         QueryStart::Latest

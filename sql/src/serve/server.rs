@@ -18,7 +18,6 @@ use connect_sandbox::{Module, Sandbox};
 use futures::future::join_all;
 use log_api::{Log, OffsetSpec, TopicPartition};
 use parking_lot::{Mutex, RwLock};
-use sqlparser::ast::{SetExpr, Spanned};
 use streams::{CommitInfo, Engine, StateManifest};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -37,15 +36,15 @@ use super::queries::Queries;
 use super::session::Session;
 use super::spelling::Spellings;
 use crate::catalog::{
-    CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, StoreError, bind_function,
-    bind_relation,
+    CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, Sink, StoreError,
+    bind_function, bind_relation,
 };
 use crate::config::SqlConfig;
 use crate::connectors::Connectors;
-use crate::diagnostic::{Code, Diagnostic, Span, StatementText, Words};
-use crate::parse::statement::{Delete, Emit, Insert, QueryClauses, Statement};
+use crate::diagnostic::{Code, Diagnostic, StatementText, Words};
+use crate::parse::statement::{Emit, QueryClauses, Statement};
 use crate::parse::{parse, split_statements, words};
-use crate::plan::{Library, floats_in, view};
+use crate::plan::{Library, view};
 
 /// The server cannot start.
 #[derive(Debug, Error)]
@@ -96,10 +95,35 @@ pub(super) struct Inner {
     pub push_queries: Arc<Semaphore>,
     /// Where connectors run; empty where none do.
     pub connectors: OnceLock<Arc<dyn Connectors>>,
-    writes: Writes,
-    spellings: Spellings,
+    pub(super) writes: Writes,
+    pub(super) spellings: Spellings,
+    /// Held by a statement that writes what it has read.
+    pub(super) updates: tokio::sync::Mutex<()>,
     pub(super) queries: Queries,
     stopping: AtomicBool,
+}
+
+/// An object of the catalog that is there again.
+enum Replayed {
+    Relation(Arc<Relation>),
+    Sink(Arc<Sink>),
+}
+
+impl Replayed {
+    /// Whether it is a job.
+    fn runs(&self) -> bool {
+        match self {
+            Self::Relation(relation) => relation.view.is_some(),
+            Self::Sink(_) => true,
+        }
+    }
+
+    fn identity(&self) -> &Identity {
+        match self {
+            Self::Relation(relation) => &relation.identity,
+            Self::Sink(sink) => &sink.identity,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +160,7 @@ impl Server {
             connectors: OnceLock::new(),
             writes: Writes::default(),
             spellings: Spellings::default(),
+            updates: tokio::sync::Mutex::new(()),
             queries: Queries::new()?,
             config,
             log,
@@ -154,18 +179,26 @@ impl Server {
         let count = records.len();
         let replaying = Arc::clone(&inner);
         let replayed = inner.queries.statement(async move {
-            let mut relations = Vec::new();
+            let mut jobs = Vec::new();
             for (id, record) in records {
-                relations.extend(replaying.replay(id, record).await);
+                let paused = record.paused;
+                let Some(found) = replaying.replay(id, record).await else {
+                    continue;
+                };
+                if paused {
+                    replaying.jobs.paused(&found.identity().name);
+                } else {
+                    jobs.push(found);
+                }
             }
-            relations
+            jobs
         });
-        let relations = (replayed.await)
+        let jobs = (replayed.await)
             .ok_or_else(|| OpenError::Catalog("its objects could not be bound".to_owned()))?;
         if count > 0 {
             info!(objects = count, "catalog replayed");
         }
-        inner.start_views(relations).await;
+        inner.start_replayed(jobs).await;
         Ok(Self { inner })
     }
 
@@ -304,10 +337,14 @@ impl Inner {
         match statement {
             Statement::CreateRelation(create) => self.create_relation(create, context).await,
             Statement::CreateView(create) => self.create_view(create, session, context).await,
+            Statement::CreateSink(create) => self.create_sink(create, context).await,
             Statement::CreateFunction(create) => self.create_function(create, context).await,
+            Statement::Alter(alter) => self.alter(alter).await,
             Statement::Drop(drop) => self.drop_object(drop, context).await,
             Statement::Insert(insert) => self.insert(insert, session, context).await,
+            Statement::Update(update) => self.update(update, session, context).await,
             Statement::Delete(delete) => self.delete(delete, session, context).await,
+            Statement::Print(print) => self.print(print, context).await,
             Statement::Select(select) => self.select(&select.query, session, context).await,
             Statement::Explain(what) => self.explain(what, context).await,
             Statement::Show(show) => self.show(*show).await,
@@ -333,7 +370,8 @@ impl Inner {
             Some((Emit::Changes { from_latest }, _)) => {
                 let notices = self.check_inputs(clauses, context).await?;
                 let from_latest = from_latest || session.from_latest;
-                push(self, clauses, from_latest, notices, context).await
+                let objects = self.objects();
+                push(self, clauses, &objects, from_latest, notices, context).await
             }
             Some((Emit::OnWindowClose, span)) => Err(Diagnostic::new(
                 Code::Unsupported,
@@ -375,7 +413,7 @@ impl Inner {
         Ok(notices)
     }
 
-    async fn pull(
+    pub(super) async fn pull(
         &self,
         query: &sqlparser::ast::Query,
         session: &Session,
@@ -656,19 +694,16 @@ impl Inner {
         change(Arc::make_mut(&mut objects));
     }
 
-    /// Starts the views of the catalog, all at once, and serves meanwhile: each waits for its state to be restored, who
-    /// asks for one waits for that one, and statements that change the catalog wait for all.
-    async fn start_views(self: &Arc<Self>, views: Vec<Arc<Relation>>) {
-        let views: Vec<_> = views
-            .into_iter()
-            .filter(|view| view.view.is_some())
-            .collect();
-        let names = views.iter().map(|view| view.name().to_owned());
+    /// Starts what the catalog has, all at once, and serves meanwhile: each job waits for its state to be restored, who
+    /// asks for a view waits for that one, and statements that change the catalog wait for all.
+    async fn start_replayed(self: &Arc<Self>, found: Vec<Replayed>) {
+        let names = found.iter().filter(|found| found.runs());
+        let names = names.map(|found| found.identity().name.clone());
         self.jobs.will_open(names.collect());
         let catalog_stands = Arc::clone(&self.ddl).lock_owned().await;
         let inner = Arc::clone(self);
         let starting = tokio::spawn(async move {
-            join_all(views.iter().map(|view| inner.start_view(view))).await;
+            join_all(found.iter().map(|found| inner.start_one(found))).await;
             drop(catalog_stands);
         });
         *self.starting.lock() = Some(starting);
@@ -697,9 +732,12 @@ impl Inner {
             references: record.references.clone(),
         };
         let error = match self.rebind(identity, &record).await {
-            Ok(Some(relation)) => {
-                self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
-                return Some(relation);
+            Ok(Some(found)) => {
+                self.change_objects(|objects| match &found {
+                    Replayed::Relation(relation) => objects.insert_relation(Arc::clone(relation)),
+                    Replayed::Sink(sink) => objects.insert_sink(Arc::clone(sink)),
+                });
+                return Some(found);
             }
             Ok(None) => return None,
             Err(error) => error,
@@ -715,12 +753,12 @@ impl Inner {
         None
     }
 
-    /// A function goes into the catalog by itself; a relation comes back.
+    /// A function goes into the catalog by itself; what else there is comes back.
     async fn rebind(
         &self,
         identity: Identity,
         record: &CatalogRecord,
-    ) -> Result<Option<Arc<Relation>>, Diagnostic> {
+    ) -> Result<Option<Replayed>, Diagnostic> {
         let sql = identity.sql.clone();
         let statements = split_statements(&sql);
         let Some(text) = statements.first() else {
@@ -733,14 +771,24 @@ impl Inner {
         match parse(text)? {
             Statement::CreateRelation(create) => {
                 let bound = bind_relation(&self.library, &create, identity, &words)?;
-                Ok(Some(Arc::new(bound.relation)))
+                Ok(Some(Replayed::Relation(Arc::new(bound.relation))))
+            }
+            Statement::CreateSink(create) => {
+                let mut sink = self.planned_sink(&create, identity, &words)?;
+                sink.plan.manifest = settled_state(record)?;
+                Ok(Some(Replayed::Sink(Arc::new(sink))))
+            }
+            Statement::Insert(insert) => {
+                let mut sink = self.planned_insert(&insert, identity, &words)?;
+                sink.plan.manifest = settled_state(record)?;
+                Ok(Some(Replayed::Sink(Arc::new(sink))))
             }
             Statement::CreateView(_) => {
                 let mut relation = self.bind_again(&identity, &self.objects())?;
                 if let Some(view) = &mut relation.view {
                     view.manifest = settled_state(record)?;
                 }
-                Ok(Some(Arc::new(relation)))
+                Ok(Some(Replayed::Relation(Arc::new(relation))))
             }
             Statement::CreateFunction(create) => {
                 let module = record.module.as_deref();
@@ -824,11 +872,14 @@ impl Inner {
     }
 }
 
-/// What the job of a view keeps, as its record has it.
+/// What the job of a view or sink keeps, as its record has it.
 fn settled_state(record: &CatalogRecord) -> Result<Option<StateManifest>, Diagnostic> {
     let state = record.state.as_deref().map(StateManifest::from_text);
     state.transpose().map_err(|error| {
-        let message = format!("the catalog's record of view {}: {error}", record.name);
+        let message = format!(
+            "the catalog's record of {} {}: {error}",
+            record.kind, record.name
+        );
         Diagnostic::new(Code::Engine, message)
     })
 }

@@ -1,12 +1,12 @@
 //! SHOW, DESCRIBE, EXPLAIN.
 
-use streams::LatePolicy;
+use streams::{LatePolicy, SinkForm};
 
 use super::answer::Outcome;
 use super::connector::without_passwords;
 use super::pull::explain_bounded;
 use super::server::{Inner, StatementContext};
-use crate::catalog::{Kind, Relation};
+use crate::catalog::{Kind, Relation, Sink};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::{Explain, Late, Name, QueryClauses, Show};
 use crate::plan::{explain, follow, key_format_name, time_text, type_name};
@@ -52,6 +52,30 @@ impl Inner {
                     vec![Some(name), None, None, Some(format!("broken: {error}"))]
                 }));
                 Ok(Outcome::table(&["name", "topic", "key", "state"], table))
+            }
+            Show::Sinks => {
+                let mut table = Vec::new();
+                for sink in objects.sinks() {
+                    let spec = &sink.plan.sink;
+                    table.push(vec![
+                        Some(sink.name().to_owned()),
+                        Some(spec.topic.clone()),
+                        Some(form_name(&spec.form).to_owned()),
+                        Some(key_of(sink)),
+                        Some(self.jobs.state(sink.name())),
+                    ]);
+                }
+                table.extend(self.broken_of(Kind::Sink).into_iter().map(|(name, error)| {
+                    vec![
+                        Some(name),
+                        None,
+                        None,
+                        None,
+                        Some(format!("broken: {error}")),
+                    ]
+                }));
+                let names = ["name", "topic", "format", "key", "state"];
+                Ok(Outcome::table(&names, table))
             }
             Show::Jobs => {
                 let jobs = self.jobs.list();
@@ -125,6 +149,9 @@ impl Inner {
             ];
             let table = args.chain([returns]).collect();
             return Ok(Outcome::table(&["column", "type", "note"], table));
+        }
+        if let Some(sink) = objects.sink(&name.name) {
+            return Ok(describe_sink(sink));
         }
         let Some(relation) = objects.relation(&name.name) else {
             return Err(self.unknown_object(name));
@@ -227,6 +254,7 @@ impl Inner {
     fn unknown_object(&self, name: &Name) -> Diagnostic {
         let objects = self.objects();
         let relations = objects.relations().map(|relation| relation.name());
+        let relations = relations.chain(objects.sinks().map(|sink| sink.name()));
         let functions = objects
             .functions()
             .map(|function| function.identity.name.as_str());
@@ -239,7 +267,67 @@ impl Inner {
     }
 }
 
-fn names(relation: &Relation, columns: impl Iterator<Item = usize>) -> String {
+/// What FORMAT calls it.
+pub(super) fn form_name(form: &SinkForm) -> &'static str {
+    match form {
+        SinkForm::Append(_) => "plain",
+        SinkForm::View | SinkForm::Upsert(_) => "upsert",
+        SinkForm::Debezium => "debezium",
+    }
+}
+
+/// The columns of a sink's record key.
+pub(super) fn key_of(sink: &Sink) -> String {
+    let schema = sink.plan.plan.schema();
+    let key = sink.plan.sink.key.iter();
+    let names: Vec<&str> = key
+        .map(|&column| schema.field(column).name().as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// The columns that a sink writes.
+fn describe_sink(sink: &Sink) -> Outcome {
+    let (plan, spec) = (&sink.plan.plan, &sink.plan.sink);
+    let fields = plan.schema().fields().iter().enumerate();
+    let visible = fields.take(plan.schema().fields().len() - spec.hidden);
+    let row = |(column, field): (usize, &std::sync::Arc<arrow::datatypes::Field>)| {
+        let note = spec.key.contains(&column).then(|| "key".to_owned());
+        vec![
+            Some(field.name().clone()),
+            Some(type_name(field.data_type())),
+            note,
+        ]
+    };
+    Outcome::table(&["column", "type", "note"], visible.map(row).collect())
+}
+
+/// Where a sink writes to, and how its rows come about.
+fn explain_sink(sink: &Sink) -> Vec<String> {
+    let spec = &sink.plan.sink;
+    let mut lines = vec![format!(
+        "sink {}: topic {}; {}, {} keys",
+        sink.name(),
+        spec.topic,
+        form_name(&spec.form),
+        key_format_name(spec.key_format)
+    )];
+    lines.push("reads from the start".to_owned());
+    lines.extend(late_line(sink.plan.late()));
+    lines.extend(explain(&sink.plan.plan));
+    lines
+}
+
+/// What becomes of late rows.
+fn late_line(late: Option<&LatePolicy>) -> Option<String> {
+    Some(match late? {
+        LatePolicy::To(topic) => format!("late rows go to topic {topic}"),
+        LatePolicy::Drop => "late rows are dropped and counted".to_owned(),
+        LatePolicy::Update => "late rows still update".to_owned(),
+    })
+}
+
+pub(super) fn names(relation: &Relation, columns: impl Iterator<Item = usize>) -> String {
     let fields = relation.schema.fields();
     let mut names: Vec<&str> = columns
         .map(|column| {
@@ -276,12 +364,7 @@ pub(crate) fn explain_relation(relation: &Relation) -> Vec<String> {
         return lines;
     };
     lines.push("reads from the start".to_owned());
-    match view.late() {
-        Some(LatePolicy::To(topic)) => lines.push(format!("late rows go to topic {topic}")),
-        Some(LatePolicy::Drop) => lines.push("late rows are dropped and counted".to_owned()),
-        Some(LatePolicy::Update) => lines.push("late rows still update".to_owned()),
-        None => {}
-    }
+    lines.extend(late_line(view.late()));
     lines.extend(explain(&view.plan));
     lines
 }

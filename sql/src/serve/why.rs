@@ -39,8 +39,12 @@ impl Inner {
             };
             return Ok(Outcome::lines("why", lines));
         }
+        if objects.sink(&name.name).is_some() {
+            return Ok(Outcome::lines("why", self.jobs.why(&name.name)));
+        }
         if let Some(function) = objects.function(&name.name) {
             let callers = objects.dependents(function.identity.id);
+            let callers: Vec<&str> = callers.iter().map(|caller| caller.name.as_str()).collect();
             return Ok(Outcome::lines("why", why_function(function, &callers)));
         }
         if let Some(error) = self.broken_error(&name.name) {
@@ -128,7 +132,10 @@ impl Inner {
         let views = objects.dependents(relation.identity.id);
         lines.push(match views.as_slice() {
             [] => "no view reads it".to_owned(),
-            views => format!("read by {}", views.join(", ")),
+            views => {
+                let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+                format!("read by {}", names.join(", "))
+            }
         });
         Ok(lines)
     }

@@ -1,0 +1,63 @@
+//! ALTER … PAUSE | RESUME: a job stands still and goes on where it was. The catalog's record says so, over restarts.
+
+use super::answer::Outcome;
+use super::ddl::{catalog_error, job_record, unknown, wrong_kind};
+use super::server::Inner;
+use crate::catalog::{CatalogRecord, Kind};
+use crate::diagnostic::Diagnostic;
+use crate::parse::statement::Alter;
+
+impl Inner {
+    /// ALTER.
+    pub(super) async fn alter(&self, alter: &Alter) -> Result<Outcome, Diagnostic> {
+        let _one_at_a_time = self.ddl.lock().await;
+        let (kind, name) = (Kind::from(alter.kind), &alter.name);
+        let objects = self.objects();
+        let Some(identity) = objects.of_name(kind, &name.name) else {
+            return Err(unknown(name, kind, &objects));
+        };
+        if identity.kind != kind {
+            return Err(wrong_kind(name, identity.kind));
+        }
+        let (what, paused) = (name.name.as_str(), self.jobs.is_paused(&name.name));
+        if paused == alter.pause {
+            let state = if paused {
+                "paused already"
+            } else {
+                "not paused"
+            };
+            return Ok(Outcome::done(format!("{kind} {what} is {state}")));
+        }
+        let view = objects
+            .relation(what)
+            .and_then(|relation| relation.view.as_ref());
+        let plan = view.or_else(|| objects.sink(what).map(|sink| &sink.plan));
+        let changed = CatalogRecord {
+            paused: alter.pause,
+            ..job_record(identity, plan)
+        };
+        self.store
+            .put(identity.id, &changed)
+            .await
+            .map_err(catalog_error)?;
+        if alter.pause {
+            self.jobs.pause(what).await?;
+            return Ok(Outcome::Done {
+                message: format!("paused {kind} {what}"),
+                notes: vec![format!(
+                    "its rows cannot be read while it is; ALTER {} {what} RESUME lets it go on where it was",
+                    kind.to_string().to_uppercase()
+                )],
+            });
+        }
+        match (objects.relation(what), objects.sink(what)) {
+            (Some(relation), _) => self.start_view(relation, &objects).await?,
+            (None, Some(sink)) => {
+                let started = self.jobs.start(&self.engine, kind, what, &sink.plan);
+                started.await?;
+            }
+            (None, None) => return Err(unknown(name, kind, &objects)),
+        }
+        Ok(Outcome::done(format!("resumed {kind} {what}")))
+    }
+}

@@ -1,0 +1,188 @@
+//! CREATE OR REPLACE MATERIALIZED VIEW: the same view by another query.
+//!
+//! | the new query | what happens |
+//! |---|---|
+//! | has the same plan | nothing: rows, state and readers stay |
+//! | has another one, and nothing reads the view | its rows are computed anew from all that the sources hold; its topic is a new one |
+//! | has another one, and others read the view | refused, with their names: their rows came of what would be gone |
+//!
+//! Rows are never kept that the new query would not have given: a view is at every commit what its SELECT would return.
+//!
+//! Invariant: where the new job does not start, the view is by its old query again.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::answer::Outcome;
+use super::ddl::{catalog_error, check_late_topic, job_record, view_notes};
+use super::server::{Inner, StatementContext};
+use crate::catalog::{CatalogRecord, Identity, Kind, Relation};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::parse::statement::{CreateView, Name};
+use crate::plan::view;
+
+/// A view after its replacement.
+pub(super) struct Replaced {
+    relation: Arc<Relation>,
+    /// Whether its rows are computed anew.
+    anew: bool,
+}
+
+impl Inner {
+    /// A view that cannot be bound any more is no obstacle to a new one of its name.
+    pub(super) async fn forget_broken_view(
+        &self,
+        name: &Name,
+        context: &StatementContext<'_>,
+    ) -> Result<(), Diagnostic> {
+        let Some((id, Kind::View)) = self.broken_id(&name.name) else {
+            return Ok(());
+        };
+        let topic = name.name.as_str();
+        self.jobs.drop(&self.engine, topic, Some(topic)).await?;
+        self.drop_broken(name, id, Kind::View, context.now_ms)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives a view another query.
+    pub(super) async fn replace_view(
+        &self,
+        create: &CreateView,
+        old: &Arc<Relation>,
+        context: &StatementContext<'_>,
+    ) -> Result<Replaced, Diagnostic> {
+        let objects = self.objects();
+        let identity = Identity {
+            id: old.identity.id,
+            created_ms: old.identity.created_ms,
+            ..self.identity(&create.name, Kind::View, context)
+        };
+        let relation = view(
+            &self.library,
+            &objects,
+            identity,
+            &create.query,
+            self.config.partitions,
+            &context.words,
+        )?;
+        check_late_topic(create)?;
+        let (id, name) = (relation.identity.id, create.name.name.as_str());
+        let users = objects.all_dependents(id);
+        let mut reads = relation.identity.references.iter();
+        let circle =
+            reads.find(|read| read.id == id || users.iter().any(|user| user.id == read.id));
+        if let Some(circle) = circle {
+            let message = format!("view {name} would read itself, by {}", circle.name);
+            return Err(
+                Diagnostic::new(Code::Unsupported, message).at(context.words.place(&circle.name))
+            );
+        }
+        let anew = !is_same(old, &relation);
+        let relation = Arc::new(match anew {
+            true => relation,
+            false => settled(relation, old),
+        });
+        let name = relation.name();
+        if anew && !users.is_empty() {
+            let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+            let message = format!("view {name} is used by {}", names.join(", "));
+            return Err(Diagnostic::new(Code::InUse, message)
+                .at(create.name.span)
+                .help(format!(
+                    "their rows came of its old ones: DROP MATERIALIZED VIEW {name} CASCADE, then CREATE them again"
+                )));
+        }
+        let put = |relation: &Relation| {
+            let record = CatalogRecord {
+                paused: !anew && self.jobs.is_paused(relation.name()),
+                ..job_record(&relation.identity, relation.view.as_ref())
+            };
+            async move { self.store.put(id, &record).await.map_err(catalog_error) }
+        };
+        put(&relation).await?;
+        if anew {
+            let started = match self.end_view(old).await {
+                Ok(()) => self.start_whole(&relation).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = started {
+                put(old).await?;
+                if self.end_view(&relation).await.is_ok() {
+                    self.start_view(old, &objects).await?;
+                }
+                return Err(error.note(format!("view {name} has its old query")));
+            }
+        }
+        self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+        info!(view = name, anew, "view replaced");
+        Ok(Replaced { relation, anew })
+    }
+
+    async fn end_view(&self, relation: &Relation) -> Result<(), Diagnostic> {
+        self.backlogs.forget(relation.name());
+        let (name, topic) = (relation.name(), Some(relation.topic.as_str()));
+        self.jobs.drop(&self.engine, name, topic).await
+    }
+
+    /// Starts a view; one that fails as it starts is an error.
+    async fn start_whole(&self, relation: &Relation) -> Result<(), Diagnostic> {
+        self.start_view(relation, &self.objects()).await?;
+        match self.jobs.failure(Kind::View, relation.name()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// What there is to say of it, once it has read what is there.
+    pub(super) async fn replaced(
+        &self,
+        replaced: Replaced,
+        wait_ms: u64,
+    ) -> Result<Outcome, Diagnostic> {
+        let Replaced { relation, anew } = replaced;
+        let name = relation.name();
+        let mut notes = Vec::new();
+        if anew {
+            notes.push(format!(
+                "its rows are computed anew from what the sources hold; topic {name} is a new one, so who reads it begins again"
+            ));
+            notes.extend(view_notes(&relation, &self.objects()));
+            notes.extend(self.fill(&relation, wait_ms).await);
+        } else {
+            notes.push("its plan is the same, so its rows and its state stay".to_owned());
+        }
+        Ok(Outcome::Done {
+            message: format!("replaced materialized view {name}"),
+            notes,
+        })
+    }
+}
+
+/// A view whose state stays, with the numbers that it has there.
+fn settled(mut relation: Relation, old: &Relation) -> Relation {
+    if let (Some(view), Some(old)) = (&mut relation.view, &old.view) {
+        view.manifest.clone_from(&old.manifest);
+    }
+    relation
+}
+
+/// Whether two queries come to the same plan over the same inputs, with the same columns.
+fn is_same(old: &Relation, new: &Relation) -> bool {
+    let ids = |relation: &Relation| -> Vec<uuid::Uuid> {
+        let references = relation.identity.references.iter();
+        references.map(|reference| reference.id).collect()
+    };
+    old.schema == new.schema
+        && old.times == new.times
+        && ids(old) == ids(new)
+        && plan_of(old) == plan_of(new)
+}
+
+/// All of a view's plan but the numbers of its state, which an older one may have otherwise.
+fn plan_of(relation: &Relation) -> Option<String> {
+    let mut view = relation.view.clone()?;
+    view.manifest = None;
+    Some(format!("{view:?}"))
+}
