@@ -51,17 +51,24 @@ pub(crate) struct BoundRelation {
     pub partitions: Option<i32>,
     /// Where the statement names the topic.
     pub topic_span: Option<crate::diagnostic::Span>,
+    /// Options that say which cluster the topic is in, and that are not looked at.
+    pub elsewhere: Vec<String>,
 }
 
+/// What WITH says.
 #[derive(Default)]
-struct Options {
-    topic: Option<Text>,
-    partitions: Option<i32>,
-    key_format: Option<KeyFormat>,
+pub(super) struct Options {
+    pub topic: Option<Text>,
+    pub partitions: Option<i32>,
+    pub key_format: Option<KeyFormat>,
     timestamp_unit_us: Option<i64>,
-    encode: Option<Encode>,
-    delimiter: Option<u8>,
+    pub encode: Option<Encode>,
+    pub delimiter: Option<u8>,
     idle_advance: bool,
+    /// ksqlDB's name of the column that is event time.
+    timestamp: Option<Text>,
+    /// Options of other systems that say which cluster a topic is in.
+    pub elsewhere: Vec<String>,
 }
 
 /// Binds CREATE SOURCE or TABLE.

@@ -25,11 +25,19 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
             Explain::Query(Box::new(clauses(cursor)?))
         }
         "ANALYZE" => {
-            return Err(unavailable(
-                cursor,
-                "EXPLAIN ANALYZE",
-                "EXPLAIN shows the plan, EXPLAIN WHY v what a running view does",
-            ));
+            cursor.advance();
+            if matches!(
+                cursor.word_ahead(0).as_str(),
+                "SELECT" | "WITH" | "VALUES" | "CREATE"
+            ) || cursor.peek() == &Token::LParen
+            {
+                return Err(unavailable(
+                    cursor,
+                    "EXPLAIN ANALYZE of a query",
+                    "EXPLAIN shows its plan; EXPLAIN ANALYZE v tells of a view or sink that runs",
+                ));
+            }
+            Explain::Analyze(cursor.name("the name of a view or sink")?)
         }
         _ if cursor.peek() == &Token::LParen => Explain::Query(Box::new(clauses(cursor)?)),
         word => {

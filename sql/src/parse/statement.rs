@@ -264,6 +264,8 @@ pub(crate) enum Explain {
     Query(Box<QueryClauses>),
     Object(Name),
     Why(Name),
+    /// What the operators of a running view or sink do.
+    Analyze(Name),
 }
 
 /// `SHOW …`.

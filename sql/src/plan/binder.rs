@@ -34,6 +34,7 @@ use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
 use super::set_all::counted;
 use super::sql_type::Types;
+use super::system::{SystemSource, SystemTable, TABLES};
 use super::time::DatesMove;
 use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
@@ -51,6 +52,8 @@ pub(crate) struct BoundQuery {
     pub references: Vec<Reference>,
     /// The relations that it reads.
     pub relations: Vec<Arc<Relation>>,
+    /// The tables of the server's that it reads.
+    pub system: Vec<&'static SystemTable>,
 }
 
 /// DataFusion's library of functions and rules, set up once.
@@ -137,6 +140,7 @@ impl Library {
             plan,
             references: scope.used.into_inner().into_values().collect(),
             relations: scope.relations.into_inner().into_values().collect(),
+            system: scope.system.into_inner().into_iter().collect(),
         })
     }
 }
@@ -257,6 +261,7 @@ struct Scope<'a> {
     type_planner: Arc<Types>,
     used: Mutex<BTreeMap<String, Reference>>,
     relations: Mutex<BTreeMap<String, Arc<Relation>>>,
+    system: Mutex<BTreeSet<&'static SystemTable>>,
     functions: Mutex<HashMap<String, Arc<ScalarUDF>>>,
 }
 
@@ -268,6 +273,7 @@ impl<'a> Scope<'a> {
             type_planner: Arc::new(Types),
             used: Mutex::new(BTreeMap::new()),
             relations: Mutex::new(BTreeMap::new()),
+            system: Mutex::new(BTreeSet::new()),
             functions: Mutex::new(HashMap::new()),
         }
     }
@@ -299,8 +305,17 @@ impl<'a> Scope<'a> {
 
 impl ContextProvider for Scope<'_> {
     fn get_table_source(&self, name: TableReference) -> BoundResult<Arc<dyn TableSource>> {
-        let Some(relation) = self.objects.relation(name.table()) else {
-            return Err(self.unknown(name.table()));
+        let schema = name.schema().filter(|schema| *schema != "public");
+        let relation = match schema {
+            Some(_) => None,
+            None => self.objects.relation(name.table()),
+        };
+        let Some(relation) = relation else {
+            let Some(table) = SystemTable::find(schema, name.table()) else {
+                return Err(self.unknown(schema, name.table()));
+            };
+            self.system.lock().insert(table);
+            return Ok(Arc::new(SystemSource::new(table)));
         };
         let reference = Reference {
             id: relation.identity.id,

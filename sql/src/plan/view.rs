@@ -225,6 +225,15 @@ fn bind(
 ) -> Result<BoundQuery, Diagnostic> {
     let bound = library.bind(&clauses.query, objects, words)?;
     refuse_volatile(&bound.plan, words)?;
+    if let Some(table) = bound.system.first() {
+        let message = format!(
+            "{} tells of the server as it is, so a query that goes on cannot keep it true",
+            table.full_name()
+        );
+        return Err(Diagnostic::new(Code::NotStreaming, message)
+            .at(words.place(table.name))
+            .help("SELECT reads it, as often as it is sent"));
+    }
     Ok(bound)
 }
 

@@ -278,6 +278,16 @@ impl Jobs {
         }
     }
 
+    /// The job itself, if it runs.
+    pub(crate) fn running(&self, name: &str) -> Option<JobHandle> {
+        self.running.read().get(name).cloned()
+    }
+
+    /// How a job that runs is doing.
+    pub(crate) fn status(&self, name: &str) -> Option<streams::JobStatus> {
+        Some(self.running.read().get(name)?.status())
+    }
+
     /// Why a view shows what it shows.
     pub(crate) fn why(&self, name: &str) -> Vec<String> {
         match self.running.read().get(name) {

@@ -1,5 +1,7 @@
 //! Statements and their answers: the server, snapshot and push queries, DDL, writes, and the HTTP API.
 
+mod alter;
+mod analyze;
 mod answer;
 mod backlog;
 mod caller;
@@ -16,9 +18,12 @@ mod pull;
 mod push;
 mod queries;
 mod query_memory;
+mod replace;
 mod server;
 mod session;
+mod sink;
 mod spelling;
+mod system;
 mod tell;
 mod view_key;
 mod view_table;

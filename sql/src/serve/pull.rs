@@ -21,6 +21,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, Result as BoundResult};
+use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -80,6 +81,10 @@ impl Pull<'_> {
                 }),
             };
             providers.insert(relation.name().to_owned(), provider);
+        }
+        for (name, rows) in system {
+            let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(fail)?;
+            providers.insert(name, Arc::new(table));
         }
         let plan = bounded(bound.plan, &providers).map_err(fail)?;
         let reader = Arc::new(());

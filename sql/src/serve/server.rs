@@ -460,6 +460,10 @@ impl Inner {
             self.view_notices(relation, snapshot.commit(), &notices);
             snapshots.insert(relation.name().to_owned(), snapshot);
         }
+        let mut system = Vec::with_capacity(bound.system.len());
+        for table in &bound.system {
+            system.push((table.full_name(), self.system_rows(table, session).await?));
+        }
         let pull = Pull {
             library: &self.library,
             config: &config,

@@ -39,6 +39,25 @@ pub(crate) fn duration_ms(text: &str) -> Option<u64> {
 }
 
 impl Session {
+    /// What was set, as it is written.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        let on = |is: bool| if is { "on" } else { "off" }.to_owned();
+        let ms = |ms: Option<u64>| {
+            ms.map_or_else(|| "as the server has it".to_owned(), |ms| format!("{ms}ms"))
+        };
+        let offset = if self.from_latest {
+            "latest"
+        } else {
+            "earliest"
+        };
+        vec![
+            ("read_your_writes", on(self.read_your_writes)),
+            ("auto.offset.reset", offset.to_owned()),
+            ("statement_timeout", ms(self.timeout_ms)),
+            ("create.wait", ms(self.create_wait_ms)),
+        ]
+    }
+
     /// Sets one setting.
     pub(crate) fn set(
         &mut self,

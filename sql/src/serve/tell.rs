@@ -215,12 +215,15 @@ impl Inner {
             )),
             Explain::Object(name) => {
                 let objects = self.objects();
-                let Some(relation) = objects.relation(&name.name) else {
-                    return Err(self.unknown_object(name));
+                let lines = match (objects.relation(&name.name), objects.sink(&name.name)) {
+                    (Some(relation), _) => explain_relation(relation),
+                    (None, Some(sink)) => explain_sink(sink),
+                    (None, None) => return Err(self.unknown_object(name)),
                 };
-                Ok(Outcome::lines("plan", explain_relation(relation)))
+                Ok(Outcome::lines("plan", lines))
             }
             Explain::Why(name) => self.why(name).await,
+            Explain::Analyze(name) => self.analyze(name).await,
         }
     }
 

@@ -284,7 +284,7 @@ impl Times {
     }
 }
 
-fn time_text(time_us: i64) -> String {
+pub(super) fn time_text(time_us: i64) -> String {
     match chrono::DateTime::from_timestamp_micros(time_us) {
         Some(time) => time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
         None => format!("{time_us} µs"),

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Distinct, LogicalPlan};
 
 use super::distinct_on::ranked;
 use super::relation_source::RelationSource;
+use super::system::SystemSource;
 use super::tumble::Tumble;
 
 /// Puts something to read behind every name, and a projection in the place of every window.
@@ -24,14 +25,15 @@ pub(crate) fn bounded(
 ) -> BoundResult<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::TableScan(mut scan) => {
-            let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
-                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+            let relation = scan.source.downcast_ref::<RelationSource>();
+            let system = scan.source.downcast_ref::<SystemSource>();
+            let name = match (relation, system) {
+                (Some(source), _) => source.relation.name().to_owned(),
+                (None, Some(source)) => source.table.full_name(),
+                (None, None) => return Ok(Transformed::no(LogicalPlan::TableScan(scan))),
             };
-            let Some(provider) = providers.get(source.relation.name()) else {
-                return Err(DataFusionError::Internal(format!(
-                    "{} was not bound",
-                    source.relation.name()
-                )));
+            let Some(provider) = providers.get(&name) else {
+                return Err(DataFusionError::Internal(format!("{name} was not bound")));
             };
             scan.source = provider_as_source(Arc::clone(provider));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
