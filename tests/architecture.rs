@@ -56,6 +56,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         &[
             &["config", "connectors", "stack", "diagnostic", "functions"],
             &["parse"],
+            &["generate"],
             &["catalog"],
             &["plan"],
             &["serve"],

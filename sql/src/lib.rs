@@ -21,6 +21,7 @@ mod config;
 mod connectors;
 mod diagnostic;
 mod functions;
+mod generate;
 mod parse;
 mod plan;
 mod serve;

@@ -12,6 +12,7 @@ use streams::{
 
 use super::object::{Function, Identity, Relation, TimeAttribute};
 use crate::diagnostic::{Code, Diagnostic, Words};
+use crate::generate::{generator, is_generated};
 use crate::parse::statement::{
     ColumnDef, CreateFunction, CreateRelation, Encode, Format, Metadata, Name, Text, Watermark,
 };
@@ -79,8 +80,15 @@ pub(crate) fn bind_relation(
     words: &Words,
 ) -> Result<BoundRelation, Diagnostic> {
     let has_connector = connector(create).is_some();
-    let options = options(&create.options, has_connector)?;
     let mut columns = declared_columns(create)?;
+    let types: Vec<_> = (create.columns.iter())
+        .zip(&columns)
+        .map(|(declared, (_, column))| (declared, column.data_type.clone()))
+        .collect();
+    let (generator, options) = match generator(&create.options, &types)? {
+        Some((generator, rest)) => (Some(generator), options(&rest, false)?),
+        None => (None, options(&create.options, has_connector)?),
+    };
     let key = primary_key(create, &mut columns)?;
     includes(create, &mut columns);
     unique_names(create, &columns)?;
@@ -135,9 +143,11 @@ pub(crate) fn bind_relation(
         value_format,
         times,
         view: None,
+        generator,
         has_connector,
         identity,
     };
+    check_generated(create, &relation)?;
     check_decodable(create, &relation)?;
     Ok(BoundRelation {
         relation,
@@ -198,6 +208,21 @@ fn value_format(
         Encode::Text => ValueFormat::Text,
         Encode::Bytes => ValueFormat::Bytes,
     })
+}
+
+/// That what a generator writes is what is read.
+fn check_generated(create: &CreateRelation, relation: &Relation) -> Result<(), Diagnostic> {
+    if relation.generator.is_none() {
+        return Ok(());
+    }
+    let is_json = matches!(relation.value_format, ValueFormat::Json { .. });
+    if relation.key_format == KeyFormat::None && is_json {
+        return Ok(());
+    }
+    let message = "rows that are made come as JSON without a key";
+    Err(Diagnostic::new(Code::Unsupported, message)
+        .at(create.name.span)
+        .help("leave KEY, PRIMARY KEY and FORMAT out"))
 }
 
 /// That the topic can be read as it is declared.
@@ -457,7 +482,8 @@ fn watermark_delay(
 pub(crate) fn connector(create: &CreateRelation) -> Option<&Text> {
     let mut options = create.options.iter();
     let (_, value) = options.find(|(name, _)| name.value.eq_ignore_ascii_case("connector"))?;
-    (!is_topic_itself(&value.value)).then_some(value)
+    let is_ours = is_topic_itself(&value.value) || is_generated(&create.options);
+    (!is_ours).then_some(value)
 }
 
 /// Whether an option is not the connector's.

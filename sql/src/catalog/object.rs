@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use streams::{ColumnOrigin, KeyFormat, SourceColumn, SourceMode, SourceSpec, ValueFormat};
 use uuid::Uuid;
 
+use crate::generate::Generator;
 use crate::plan::ViewPlan;
 
 /// What an object is.
@@ -131,6 +132,8 @@ pub(crate) struct Relation {
     pub times: Vec<TimeAttribute>,
     /// How the rows of a view come about.
     pub view: Option<ViewPlan>,
+    /// How the rows of a source that makes them come about.
+    pub generator: Option<Generator>,
     /// Whether a connector of its name writes the topic.
     pub has_connector: bool,
 }

@@ -179,6 +179,7 @@ pub(crate) fn view(
             emit,
             windowed: lowered.windowed,
         }),
+        generator: None,
         identity: Identity {
             references: bound.references,
             ..identity

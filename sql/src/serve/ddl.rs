@@ -66,7 +66,8 @@ impl Inner {
             None => error,
         })?;
         let written = &bound.relation.topic;
-        if create.table && (is_internal(written) || side_topic(written).is_some()) {
+        let writes = create.table || bound.relation.generator.is_some();
+        if writes && (is_internal(written) || side_topic(written).is_some()) {
             return Err(internal_topic(&bound.relation.topic).at(bound.topic_span));
         }
         let mut notes = notes;
@@ -115,6 +116,7 @@ impl Inner {
             return Err(error.at(create.name.span));
         }
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+        self.generators.start(&self.log, &relation);
         Ok(Outcome::Done {
             message: format!("created {kind} {}", relation.name()),
             notes,

@@ -28,6 +28,7 @@ use streams::{
 
 use super::server::{Inner, StatementContext};
 use crate::diagnostic::{Code, Diagnostic, Location, StatementText};
+use crate::generate;
 use crate::parse::parse;
 use crate::parse::statement::{CreateRelation, Encode, Format, Statement};
 use crate::plan::name_text;
@@ -60,7 +61,10 @@ impl Inner {
         let is_topic = |name: &str| ["topic", "kafka_topic"].contains(&name);
         let named = (create.options.iter()).find(|(name, _)| is_topic(&name.value.to_lowercase()));
         let topic = named.map_or(create.name.name.as_str(), |(_, topic)| topic.value.as_str());
+        let made = generate::columns(&create.options, create.watermark.is_some())?;
+        let is_made = made.is_some();
         let (columns, records) = match &create.encode {
+            _ if let Some(columns) = made => (columns, 0),
             Some((Encode::Text, _)) => ("value TEXT".to_owned(), 0),
             Some((Encode::Bytes, _)) => ("value BYTEA".to_owned(), 0),
             Some((Encode::Csv, span)) => {

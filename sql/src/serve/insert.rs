@@ -64,6 +64,12 @@ impl Target<'_> {
                 .at(name.span)
                 .help("write to the tables that it reads"));
         }
+        if relation.generator.is_some() {
+            let message = format!("{} makes its rows itself", name.written);
+            return Err(Diagnostic::new(Code::WrongKind, message)
+                .at(name.span)
+                .help("write to a table or source of your own"));
+        }
         if relation.has_connector {
             let message = format!(
                 "the rows of {} are those of the table that its connector reads",

@@ -27,7 +27,8 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Outcome};
 use super::backlog::{Backlog, Backlogs, Filling};
-use super::insert::{Target, Writes};
+use super::generators::Generators;
+use super::insert::Writes;
 use super::jobs::Jobs;
 use super::notice::Notices;
 use super::pull::Pull;
@@ -83,6 +84,7 @@ pub(super) struct Inner {
     pub library: Library,
     pub store: CatalogStore,
     pub jobs: Jobs,
+    pub generators: Generators,
     /// What views have still to read.
     pub backlogs: Backlogs,
     /// Held by a statement that changes the catalog, and while the catalog's views are started.
@@ -169,6 +171,7 @@ impl Server {
             library: Library::new(),
             store,
             jobs: Jobs::default(),
+            generators: Generators::default(),
             backlogs: Backlogs::default(),
             ddl: Arc::default(),
             starting: Mutex::default(),
@@ -244,6 +247,7 @@ impl Server {
     pub async fn shutdown(&self) {
         self.inner.stopping.store(true, Ordering::Release);
         self.inner.queries.stop();
+        self.inner.generators.stop_all().await;
         let starting = self.inner.starting.lock().take();
         if let Some(starting) = starting {
             // One that panicked has started what it could.
@@ -713,16 +717,44 @@ impl Inner {
         *self.starting.lock() = Some(starting);
     }
 
-    async fn start_view(&self, relation: &Relation) {
-        match self.jobs.start(&self.engine, relation).await {
-            Ok(()) => self.begin_backlog(relation, &self.objects()).await,
-            Err(error) => warn!(name = relation.name(), %error, "view does not run"),
+    async fn start_one(&self, found: &Replayed) {
+        let name = found.identity().name.as_str();
+        let started = match found {
+            Replayed::Relation(relation) if relation.view.is_none() => {
+                self.generators.start(&self.log, relation);
+                return;
+            }
+            Replayed::Relation(relation) => self.start_view(relation, &self.objects()).await,
+            Replayed::Sink(sink) => {
+                let started = self.jobs.start(&self.engine, Kind::Sink, name, &sink.plan);
+                started.await
+            }
+        };
+        if let Err(error) = started {
+            warn!(name, %error, "job does not run");
         }
-        self.jobs.has_opened(relation.name());
+        self.jobs.has_opened(name);
     }
 
-    /// Binds one record of the catalog again; gives the relation, if it is one.
-    async fn replay(&self, id: Uuid, record: CatalogRecord) -> Option<Arc<Relation>> {
+    /// Starts the job of a view.
+    pub(super) async fn start_view(
+        &self,
+        relation: &Relation,
+        objects: &Objects,
+    ) -> Result<(), Diagnostic> {
+        let Some(view) = &relation.view else {
+            return Ok(());
+        };
+        let name = relation.name();
+        self.jobs
+            .start(&self.engine, Kind::View, name, view)
+            .await?;
+        self.begin_backlog(relation, objects).await;
+        Ok(())
+    }
+
+    /// Binds one record of the catalog again; gives what it is, but for functions.
+    async fn replay(&self, id: Uuid, record: CatalogRecord) -> Option<Replayed> {
         let Some(kind) = Kind::from_word(&record.kind) else {
             warn!(%id, kind = record.kind, name = record.name, "catalog record of an unknown kind skipped");
             return None;
