@@ -25,6 +25,9 @@ pub struct SqlConfig {
     pub partitions: i32,
     /// Push queries that may run at once; each is a dataflow of its own.
     pub push_queries_max: usize,
+    /// The folder whose files a SELECT may read, for whoever may send a statement; `off`, the default: none. Links do not lead
+    /// out of it.
+    pub files_dir: String,
 }
 
 impl Default for SqlConfig {
@@ -39,6 +42,7 @@ impl Default for SqlConfig {
             insert_rows_max: 1_000_000,
             partitions: 4,
             push_queries_max: 64,
+            files_dir: "off".to_owned(),
         }
     }
 }

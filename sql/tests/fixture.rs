@@ -32,11 +32,16 @@ impl Drop for Ended {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::open(folder).await
+        Self::with(SqlConfig::default()).await
     }
 
-    async fn open(folder: TempDir) -> Self {
+    /// A server with settings of its own.
+    pub(crate) async fn with(config: SqlConfig) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::open(folder, config).await
+    }
+
+    async fn open(folder: TempDir, settings: SqlConfig) -> Self {
         let broker = Broker::open(BrokerConfig::in_folder(folder.path().join("log")))
             .expect("the log opens");
         let log: Arc<dyn Log> = Arc::new(broker.embedded());

@@ -2,7 +2,9 @@
 
 mod broken_views;
 mod differential;
+mod files;
 mod fixture;
+mod generators;
 mod guards;
 mod high;
 mod http;

@@ -30,6 +30,11 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// The texts of the statement and their places; numbers too.
+    pub(crate) fn texts(&self) -> &[(String, Span)] {
+        &self.lexemes.literals
+    }
+
     /// The tokens of a statement, and the functions that there are.
     pub(crate) fn new(lexemes: Lexemes, functions: Vec<String>) -> Self {
         Self {

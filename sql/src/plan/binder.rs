@@ -295,6 +295,12 @@ impl<'a> Scope<'a> {
         let names = self.objects.relations().map(|relation| relation.name());
         let mut diagnostic =
             Diagnostic::new(Code::UnknownRelation, message).suggest_nearest(name, names);
+        let is_file = [
+            ".json", ".ndjson", ".jsonl", ".csv", ".tsv", ".gz", ".zst", ".parquet",
+        ];
+        if is_file.iter().any(|end| name.ends_with(end)) {
+            diagnostic = diagnostic.help("a SELECT reads files of the folder that sql.files_dir opens; INSERT INTO t SELECT … puts their rows into a topic, which a query that goes on can follow");
+        }
         if diagnostic.help.is_none() {
             diagnostic =
                 diagnostic.help("SHOW SOURCES, SHOW TABLES and SHOW VIEWS list what there is");

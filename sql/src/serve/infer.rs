@@ -234,6 +234,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// What a row is.
+    pub(super) fn of_row(value: &Value) -> Self {
+        Self::of(value, LEVELS_MAX)
+    }
+
     fn of(value: &Value, levels: usize) -> Self {
         match value {
             Value::Null => Self::Unknown,

@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::answer::Rows;
+use super::files::{File, FileTable};
 use super::notice::Notices;
 use super::queries::{Part, Queries};
 use super::query_memory::QueryMemory;
@@ -60,15 +61,27 @@ pub(super) struct Pull<'a> {
 
 impl Pull<'_> {
     /// Runs a bound query up to its first rows; the others come as they are read. `snapshots` holds the content of
-    /// every view that it reads.
+    /// every view that it reads, `system` the rows of every table of the server's, `files` what
+    /// relations are files.
     pub(super) async fn run(
         &self,
         bound: BoundQuery,
         snapshots: HashMap<String, Arc<ViewSnapshot>>,
+        system: Vec<(String, RecordBatch)>,
+        mut files: HashMap<String, File>,
     ) -> Result<(SchemaRef, Rows), Diagnostic> {
         let fail = |error: DataFusionError| translate(&error, self.words);
         let mut providers: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
         for relation in &bound.relations {
+            if let Some(file) = files.remove(relation.name()) {
+                let table = FileTable {
+                    relation: Arc::clone(relation),
+                    file,
+                    notices: self.notices.clone(),
+                };
+                providers.insert(relation.name().to_owned(), Arc::new(table));
+                continue;
+            }
             let provider: Arc<dyn TableProvider> = match snapshots.get(relation.name()) {
                 Some(snapshot) => Arc::new(ViewTable {
                     relation: Arc::clone(relation),

@@ -423,7 +423,9 @@ impl Inner {
         session: &Session,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
-        let bound = self.library.bind(query, &self.objects(), &context.words)?;
+        let files = self.files(context).await;
+        let bound = self.library.bind(query, &files.objects, &context.words);
+        let bound = bound.map_err(|error| files.explain(error))?;
         let mut config = self.config.clone();
         config.query_timeout_ms = session.timeout_ms.map_or(config.query_timeout_ms, |ms| {
             ms.min(config.query_timeout_ms)
@@ -477,7 +479,7 @@ impl Inner {
             words: &context.words,
             notices: &notices,
         };
-        let (schema, rows) = pull.run(bound, snapshots).await?;
+        let (schema, rows) = pull.run(bound, snapshots, system, files.files).await?;
         Ok(Outcome::Rows {
             schema,
             rows,
@@ -607,89 +609,6 @@ impl Inner {
             ends.push((partition, end));
         }
         Ok(ends)
-    }
-
-    async fn insert(
-        &self,
-        insert: &Insert,
-        session: &Session,
-        context: &StatementContext<'_>,
-    ) -> Result<Outcome, Diagnostic> {
-        let objects = self.objects();
-        let relation = self.target(&objects, &insert.table)?;
-        let target = self.writes(relation, context);
-        let places = target.columns(&insert.columns)?;
-        let mut query = insert.query.clone();
-        floats_in(&mut query, &target.floats(&places));
-        let selected = self.pull(&query, session, context).await?;
-        let Outcome::Rows {
-            schema,
-            rows,
-            notices,
-        } = selected
-        else {
-            return Err(Diagnostic::new(Code::Internal, "a query without rows"));
-        };
-        let written = target.insert(schema, rows, &places).await;
-        let count = written.map_err(|error| {
-            let place = place_of_row(&error, insert, context);
-            error.at(place)
-        })?;
-        let message = format!("inserted {count} {}", plural_rows(count));
-        Ok(with_notices(message, &notices))
-    }
-
-    async fn delete(
-        &self,
-        delete: &Delete,
-        session: &Session,
-        context: &StatementContext<'_>,
-    ) -> Result<Outcome, Diagnostic> {
-        let objects = self.objects();
-        let relation = self.target(&objects, &delete.table)?;
-        if relation.key.is_empty() {
-            let message = format!(
-                "{} has no primary key, so its rows cannot be deleted",
-                delete.table.name
-            );
-            return Err(Diagnostic::new(Code::NoKey, message).at(delete.table.span));
-        }
-        let target = self.writes(relation, context);
-        let selected = self.pull(&delete.query, session, context).await?;
-        let Outcome::Rows {
-            schema,
-            rows,
-            notices,
-        } = selected
-        else {
-            return Err(Diagnostic::new(Code::Internal, "a query without rows"));
-        };
-        let count = target.delete(schema, rows).await?;
-        let message = format!("deleted {count} {}", plural_rows(count));
-        Ok(with_notices(message, &notices))
-    }
-
-    fn target<'a>(
-        &self,
-        objects: &'a Objects,
-        name: &crate::parse::statement::Name,
-    ) -> Result<&'a Relation, Diagnostic> {
-        let Some(relation) = objects.relation(&name.name) else {
-            return Err(super::ddl::unknown(name, Kind::Table, objects));
-        };
-        Target::check(relation, name)?;
-        Ok(relation)
-    }
-
-    fn writes<'a>(&'a self, relation: &'a Relation, context: &StatementContext<'_>) -> Target<'a> {
-        Target {
-            relation,
-            log: &self.log,
-            writes: &self.writes,
-            spellings: &self.spellings,
-            rows_max: self.config.insert_rows_max,
-            now_ms: context.now_ms,
-        }
     }
 
     /// The catalog as it is now.
@@ -918,49 +837,6 @@ fn settled_state(record: &CatalogRecord) -> Result<Option<StateManifest>, Diagno
         );
         Diagnostic::new(Code::Engine, message)
     })
-}
-
-/// Where an error of an INSERT stands: at what it quotes, at the row that has too many or too few values, at the table.
-fn place_of_row(
-    error: &Diagnostic,
-    insert: &Insert,
-    context: &StatementContext<'_>,
-) -> Option<Span> {
-    if error.span.is_some() {
-        return error.span;
-    }
-    let quoted = context.words.quoted_in(&error.message);
-    let null = || {
-        context
-            .words
-            .only_null()
-            .filter(|_| error.sqlstate == "23502")
-    };
-    let row = || match &*insert.query.body {
-        SetExpr::Values(values) if error.sqlstate == "42601" => {
-            let row = values.rows.first()?;
-            let spans: Vec<_> = row
-                .iter()
-                .filter_map(|value| Span::known(value.span()))
-                .collect();
-            Some(spans.first()?.to(*spans.last()?))
-        }
-        _ => None,
-    };
-    quoted.or_else(null).or_else(row).or(insert.table.span)
-}
-
-/// A statement that was carried out over what could be read.
-fn with_notices(message: String, notices: &Notices) -> Outcome {
-    let notes = notices.take().into_iter().map(|notice| notice.message);
-    Outcome::Done {
-        message,
-        notes: notes.collect(),
-    }
-}
-
-fn plural_rows(count: usize) -> &'static str {
-    if count == 1 { "row" } else { "rows" }
 }
 
 fn now_ms() -> i64 {
