@@ -261,17 +261,7 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
     {
         return Err(cursor.unexpected(&["VALUES", "SELECT"]));
     }
-    let mut inner = cursor.up_to(|word, next| word == "ON" && next == "CONFLICT");
-    let query = clauses(&mut inner)?;
-    inner.expect_end()?;
-    if cursor.words(&["ON", "CONFLICT"]) {
-        let message = "ON CONFLICT is not available";
-        return Err(Diagnostic::new(Code::Unsupported, message)
-            .at(cursor.place_before())
-            .help(
-                "leave it out: INSERT into a table with a primary key replaces the row of that key",
-            ));
-    }
+    let query = clauses(cursor)?;
     Ok(Statement::Insert(Box::new(Insert {
         table,
         columns,

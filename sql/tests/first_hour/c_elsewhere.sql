@@ -110,8 +110,6 @@ SELECT user FROM clicks GROUP BY user, ()
 ----
 SELECT user -> 'a' -> FROM clicks
 ----
-CREATE OR REPLACE MATERIALIZED VIEW spent AS SELECT 1 AS a
-----
 CREATE OR REPLACE FUNCTION IF NOT EXISTS f LANGUAGE wasm AS 'file:f.wasm'
 ----
 CREATE OR REPLACE FUNCTION upper LANGUAGE wasm AS 'file:f.wasm'
