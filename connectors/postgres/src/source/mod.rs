@@ -395,7 +395,9 @@ impl SourceTask for PostgresSourceTask {
         {
             self.watch.look(shared).await;
         }
-        if let Phase::Streaming(streaming, shared) = &mut self.phase {
+        if let Phase::Streaming(streaming, shared) = &mut self.phase
+            && !streaming.is_reading()
+        {
             let new = self.discovery.look(shared).await;
             if !new.is_empty() {
                 return Ok(streaming.discovered(&new));

@@ -193,6 +193,11 @@ impl Streaming {
         }
     }
 
+    /// Whether tables are read beside the stream: what else is new waits until they are, and is found once they are published.
+    pub(super) fn is_reading(&self) -> bool {
+        self.incremental.is_some()
+    }
+
     /// Tables that are new are read beside the stream. Gives what is to be stored first.
     pub(super) fn discovered(&mut self, names: &[String]) -> Poll {
         tracing::info!(tables = names.join(", "), "captures new tables");
