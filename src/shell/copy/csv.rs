@@ -39,7 +39,7 @@ impl<R: BufRead> Records<R> {
             }
             self.lines += 1;
             // A quote within a quoted cell is written twice, so a record has an even number of them.
-            if text.matches('"').count() % 2 == 0 {
+            if text.matches('"').count().is_multiple_of(2) {
                 break;
             }
         }
