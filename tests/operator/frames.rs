@@ -95,9 +95,11 @@ fn no_connection_makes_the_server_take_gigabytes() {
         for bytes in [metadata, configs] {
             let mut stream = TcpStream::connect(&server.kafka).unwrap();
             stream.write_all(&bytes).unwrap();
+            // What names more than fits into memory is not answered at all.
             let mut size = [0; 4];
-            stream.read_exact(&mut size).unwrap();
-            let size = u32::from_be_bytes(size);
+            let size = stream
+                .read_exact(&mut size)
+                .map_or(0, |()| u32::from_be_bytes(size));
             assert!(size < 64 << 10, "the answer has {size} bytes");
         }
         let lengths: Vec<TcpStream> = (0..300)

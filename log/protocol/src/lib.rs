@@ -43,8 +43,8 @@ pub use batch::{
 pub use compression::{Compression, CompressionError};
 pub use error_code::ErrorCode;
 pub use frame::{
-    DEFAULT_MAX_FRAME_BYTES, FrameError, READ_STEP_BYTES, RequestError, RequestHeader,
-    decode_request, decode_response, encode_request, encode_response, take_frame,
+    DECODED_BYTES_MAX, DEFAULT_MAX_FRAME_BYTES, FrameError, READ_STEP_BYTES, RequestError,
+    RequestHeader, decode_request, decode_response, encode_request, encode_response, take_frame,
 };
 pub use ids::{BrokerId, LeaderEpoch, ProducerId, TopicPartition};
 pub use murmur2::{murmur2, partition_for_key};

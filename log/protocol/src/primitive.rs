@@ -60,6 +60,12 @@ pub enum DecodeCause {
     /// A tag that comes twice or in the wrong order.
     #[error("tag {0} is out of order")]
     TagOrder(u32),
+    /// The values take more memory than they may.
+    #[error("its names and lists take more than {max} bytes of memory")]
+    TooMuch {
+        /// What they may take.
+        max: usize,
+    },
     /// A version of the message that does not exist here.
     #[error("version {version} is outside {min}..={max}")]
     Version {
@@ -99,12 +105,36 @@ type Result<T> = std::result::Result<T, DecodeError>;
 pub struct Reader {
     bytes: Bytes,
     position: usize,
+    /// What the values that are read may take of memory, and what they have taken.
+    memory_max: usize,
+    memory_taken: usize,
 }
 
 impl Reader {
     /// Reads from the start of `bytes`.
     pub fn new(bytes: Bytes) -> Self {
-        Self { bytes, position: 0 }
+        Self::within(bytes, usize::MAX)
+    }
+
+    /// Reads from the start of `bytes` values whose texts and lists together take at most so many bytes of memory. Byte fields stay
+    /// slices and do not count.
+    pub fn within(bytes: Bytes, memory_max: usize) -> Self {
+        Self {
+            bytes,
+            position: 0,
+            memory_max,
+            memory_taken: 0,
+        }
+    }
+
+    /// Counts memory that a value is about to take.
+    pub(crate) fn take_memory(&mut self, bytes: usize) -> Result<()> {
+        self.memory_taken = self.memory_taken.saturating_add(bytes);
+        if self.memory_taken > self.memory_max {
+            let max = self.memory_max;
+            return Err(DecodeCause::TooMuch { max }.into());
+        }
+        Ok(())
     }
 
     /// Bytes that are still to be read.

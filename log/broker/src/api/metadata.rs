@@ -18,6 +18,9 @@ use crate::quorum::Topic;
 use crate::security::acl::Operation::{Create, Describe};
 use crate::services::Context;
 
+/// Topics that one request makes by asking for them; the others it is told to ask for again. Each takes a sync of the disk.
+const CREATED_MAX: usize = 100;
+
 pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
     let may_create = ctx.services.config.auto_create_topics && request.allow_auto_topic_creation;
     let shown = Shown {
@@ -37,8 +40,9 @@ pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataR
             let mut named = HashSet::new();
             asked.retain(|one| named.insert((one.name.clone(), one.topic_id)));
             drop(named);
+            let mut creations_left = if may_create { CREATED_MAX } else { 0 };
             for one in asked {
-                topics.push(resolve(ctx, &shown, one, may_create).await);
+                topics.push(resolve(ctx, &shown, one, may_create, &mut creations_left).await);
             }
         }
     }
@@ -65,6 +69,7 @@ async fn resolve(
     shown: &Shown<'_>,
     asked: MetadataRequestTopic,
     may_create: bool,
+    creations_left: &mut usize,
 ) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
         let topic = ctx.services.topics.by_id(asked.topic_id);
@@ -97,10 +102,15 @@ async fn resolve(
         {
             ErrorCode::TopicAuthorizationFailed
         }
-        Ok(()) => match create(ctx, &name).await {
-            Ok(topic) => return shown.describe(&topic),
-            Err(error) => error,
-        },
+        // A client asks again for what has no leader yet.
+        Ok(()) if *creations_left == 0 => ErrorCode::LeaderNotAvailable,
+        Ok(()) => {
+            *creations_left -= 1;
+            match create(ctx, &name).await {
+                Ok(topic) => return shown.describe(&topic),
+                Err(error) => error,
+            }
+        }
     };
     MetadataResponseTopic {
         error_code,

@@ -36,6 +36,9 @@ use uuid::Uuid;
 use crate::error_code::ErrorCode;
 use crate::primitive::{DecodeCause, DecodeError, Reader, Writer};
 
+/// What the smallest text takes of memory.
+const TEXT_BYTES_MIN: usize = 16;
+
 /// What decides the form of a field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
@@ -125,6 +128,7 @@ impl<T: Wire> Wire for Vec<T> {
         let affordable = from.remaining() / size_of::<T>().max(1) + 1;
         let mut items = Vec::with_capacity(count.min(affordable));
         for _ in 0..count {
+            from.take_memory(size_of::<T>())?;
             items.push(T::decode(from, form)?);
         }
         Ok(Some(items))
@@ -153,9 +157,11 @@ impl Wire for String {
     }
 
     fn decode_option(from: &mut Reader, form: Form) -> Result<Option<Self>, DecodeError> {
-        from.string_length(form.flexible)?
-            .map(|length| from.text(length))
-            .transpose()
+        let Some(length) = from.string_length(form.flexible)? else {
+            return Ok(None);
+        };
+        from.take_memory(length.max(TEXT_BYTES_MIN))?;
+        from.text(length).map(Some)
     }
 
     #[cfg(test)]

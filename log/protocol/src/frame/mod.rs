@@ -12,7 +12,8 @@
 //! Invariants:
 //! 1. A frame larger than the connection's limit is refused by its size alone.
 //! 2. A buffer grows in step with the bytes received: at most to twice of them, or by [`READ_STEP_BYTES`].
-//! 3. Large byte fields of a response are chunks of their own in the outgoing frame: the bytes that were put in, uncopied.
+//! 3. A request that is read takes at most [`DECODED_BYTES_MAX`] beside its frame; one that would take more is refused while it is read.
+//! 4. Large byte fields of a response are chunks of their own in the outgoing frame: the bytes that were put in, uncopied.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -22,6 +23,10 @@ use crate::primitive::{DecodeError, Reader, Splice, Writer};
 
 /// The largest frame that a broker takes by default. Kafka's `socket.request.max.bytes` is 100 MiB; no client sends more than 1 MiB unless told to.
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+/// What the names and lists of a request may take of memory once they are read; byte fields, and so records, stay slices of the frame. A name
+/// of four bytes becomes a value of sixty, and an answer of a hundred: without a bound a small frame would take much. As many as 100,000
+/// partitions or topics fit into one request.
+pub const DECODED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a buffer grows by at the least once a frame has begun.
 pub const READ_STEP_BYTES: usize = 64 * 1024;
 /// Room in which the next frame is awaited, so that small ones take one read: what an idle connection holds.
@@ -192,7 +197,7 @@ pub enum RequestError {
 /// # Errors
 /// See [`RequestError`]; only an unsupported ApiVersions is worth an answer.
 pub fn decode_request(frame: Bytes) -> Result<(RequestHeader, Request), RequestError> {
-    let mut from = Reader::new(frame);
+    let mut from = Reader::within(frame, DECODED_BYTES_MAX);
     let header = RequestHeader::decode(&mut from).map_err(RequestError::Header)?;
     let Some(api) = header.api().filter(|api| api.supports(header.api_version)) else {
         return Err(RequestError::Unsupported(header));

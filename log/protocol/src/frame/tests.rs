@@ -49,6 +49,33 @@ fn a_frame_beyond_the_limit_is_refused_by_its_size() {
 }
 
 #[test]
+fn a_request_takes_no_more_memory_than_it_may_however_small_its_names_are() {
+    use crate::api::metadata::{MetadataRequest, MetadataRequestTopic};
+    use crate::primitive::DecodeCause;
+    let naming = |count: usize| {
+        let topic = |n: usize| MetadataRequestTopic {
+            name: Some(format!("{n:x}")),
+            ..MetadataRequestTopic::default()
+        };
+        let request = MetadataRequest {
+            topics: Some((0..count).map(topic).collect()),
+            ..MetadataRequest::default()
+        };
+        let header = RequestHeader::new(ApiKey::Metadata, 1, 1, None);
+        let frame = encode_request(&header, &request.into()).expect("a small request");
+        decode_request(frame.slice(SIZE_BYTES..))
+    };
+    assert!(naming(100_000).is_ok());
+    match naming(200_000) {
+        Err(RequestError::Body { error, .. }) => {
+            let max = DECODED_BYTES_MAX;
+            assert_eq!(error.cause, DecodeCause::TooMuch { max });
+        }
+        other => panic!("{:?}", other.map(|(header, _)| header)),
+    }
+}
+
+#[test]
 fn requests_round_trip() {
     for version in 0..=4 {
         let request = ApiVersionsRequest {
