@@ -1,20 +1,26 @@
 //! What the broker knows of who may come in and how much each takes: users of the configuration, super users, whether rules are looked at.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::{BrokerConfig, TokenConfig};
 use crate::security::SecurityView;
 use crate::security::quota::Meters;
 use crate::security::sasl::Credentials;
-use crate::security::scram::{ScramCredential, ScramMechanism};
+use crate::security::scram::{ScramCredential, ScramMechanism, Shape, salt_of};
 use crate::security::token::TokenRules;
+use crate::storage::{OpenError, replace_file};
 
 /// Passwords that are hashed at a time: what strangers can make the broker work on.
 const HASHING_MAX: usize = 2;
+
+/// Bytes of the folder's secret.
+const SECRET_BYTES: usize = 32;
 
 /// Access to one broker.
 pub(crate) struct Access {
@@ -33,15 +39,17 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// As it is configured. Hashes the passwords of the configuration, and reads the keys of tokens.
-    ///
-    /// # Errors
-    /// If there are keys to be read, and they cannot be used.
-    pub(crate) fn of(config: &BrokerConfig) -> Result<Self, String> {
+    /// As it is configured, with the keys of [`tokens`] and the folder's [`secret`]. Hashes the passwords of the configuration.
+    pub(crate) fn of(
+        config: &BrokerConfig,
+        tokens: Option<Arc<TokenRules>>,
+        secret: Arc<[u8]>,
+    ) -> Self {
         let security = &config.security;
-        let hashed = |password: &str| {
+        let hashed = |user: &str, password: &str| {
             let credential = |mechanism| {
-                let salt = Uuid::new_v4().into_bytes().to_vec();
+                // The same at each start, as that of a user that does not exist.
+                let salt = salt_of(mechanism, &secret, user, Shape::OWN.salt_bytes());
                 ScramCredential::of_password(mechanism, password.as_bytes(), salt)
             };
             let both = ScramMechanism::ALL.into_iter();
@@ -51,19 +59,18 @@ impl Access {
         let configured = security
             .users
             .iter()
-            .map(|(user, password)| (user.clone(), hashed(&password.0)))
+            .map(|(user, password)| (user.clone(), hashed(user, &password.0)))
             .collect();
-        let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-        Ok(Self {
+        Self {
             configured: Arc::new(configured),
-            secret: secret.into(),
-            tokens: tokens(&security.tokens)?,
+            secret,
+            tokens,
             super_users: security.super_users.iter().cloned().collect(),
             has_authorizer: security.has_authorizer(&config.listeners),
             allows_unruled: security.allow_everyone_if_no_acl_found,
             meters: Meters::default(),
             hashing: Arc::new(Semaphore::new(HASHING_MAX)),
-        })
+        }
     }
 
     /// The passwords, with those that the metadata log keeps.
@@ -82,8 +89,35 @@ impl Access {
     }
 }
 
-/// What tokens must be, where any are taken.
-fn tokens(config: &TokenConfig) -> Result<Option<Arc<TokenRules>>, String> {
+/// What the answers for users that do not exist are made of: random, made with the data folder, and kept in its file `secret`, so that these
+/// answers are the same after a restart, too.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub(crate) fn secret(folder: &Path) -> Result<Arc<[u8]>, OpenError> {
+    let path = folder.join("secret");
+    match std::fs::read(&path) {
+        Ok(secret) if secret.len() == SECRET_BYTES => return Ok(secret.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(OpenError::io("read", &path)(error));
+        }
+        // One that was cut off protects nothing.
+        _ => {}
+    }
+    let halves = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
+    let secret = halves.concat();
+    if let Err(error) = replace_file(&path, &secret) {
+        // No reason not to serve: a disk that is full serves readers.
+        warn!(path = %path.display(), %error, "cannot keep the secret: salts of users are others after the next start");
+    }
+    Ok(secret.into())
+}
+
+/// What tokens must be, where any are taken: reads their keys.
+///
+/// # Errors
+/// If there are keys to be read, and they cannot be used.
+pub(crate) fn tokens(config: &TokenConfig) -> Result<Option<Arc<TokenRules>>, String> {
     if config.keys.is_empty() {
         return Ok(None);
     }
@@ -101,4 +135,21 @@ fn tokens(config: &TokenConfig) -> Result<Option<Arc<TokenRules>>, String> {
 /// Random text for one exchange: 256 bits less the twelve that mark a UUID.
 pub(crate) fn nonce() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_anew_where_it_was_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = || secret(folder.path()).expect("readable");
+        let first = read();
+        assert_eq!((first.len(), &read()), (SECRET_BYTES, &first));
+        std::fs::write(folder.path().join("secret"), &first[..7]).expect("written");
+        let second = read();
+        assert_ne!(second, first);
+        assert_eq!(read(), second);
+    }
 }

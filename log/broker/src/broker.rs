@@ -16,7 +16,7 @@ use log_api::TopicPartition;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::config::{BrokerConfig, millis_i32, millis_i64};
 use crate::coordinator::Background;
 use crate::coordinator::group::Groups;
@@ -64,7 +64,7 @@ impl Broker {
     pub fn open(config: BrokerConfig) -> Result<Self, OpenError> {
         config.validate()?;
         server::check(&config).map_err(OpenError::Listener)?;
-        let access = Access::of(&config).map_err(OpenError::Listener)?;
+        let tokens = access::tokens(&config.security.tokens).map_err(OpenError::Listener)?;
         let folder = config.data_dir.clone();
         let options = StorageOptions {
             topic_defaults: config.topic_defaults.clone(),
@@ -74,6 +74,9 @@ impl Broker {
         let topics = Topics::open(&folder, options)
             .map_err(|error| OpenError::of_storage(&folder, error))?;
         note_owner(&folder);
+        let secret =
+            access::secret(&folder).map_err(|error| OpenError::of_storage(&folder, error))?;
+        let access = Access::of(&config, tokens, secret);
         let background = Arc::new(Background::start("log-coordinator").map_err(OpenError::Thread)?);
         let limits = Limits {
             session_timeout_ms_min: millis_i32(config.group_session_timeout_min),

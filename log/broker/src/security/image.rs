@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::acl::{Acl, Rules};
 use super::quota::{QuotaEntity, QuotaKey, Quotas, Rate};
-use super::scram::{ScramCredential, ScramMechanism};
+use super::scram::{ScramCredential, ScramMechanism, Shape};
 
 /// Rules that there may be.
 pub(crate) const ACLS_MAX: usize = 100_000;
@@ -116,15 +116,28 @@ pub(crate) struct SecurityView {
     pub(crate) image: SecurityImage,
     pub(crate) rules: Rules,
     pub(crate) quotas: Quotas,
+    /// The shape that most passwords have, where there are any.
+    shapes: BTreeMap<ScramMechanism, Shape>,
 }
 
 impl SecurityView {
     /// Of this image.
     pub(crate) fn of(image: SecurityImage) -> Self {
+        let shape = |mechanism| {
+            let of_users = image.passwords.values();
+            let shapes = of_users.filter_map(|kinds| Some(kinds.get(&mechanism)?.shape()));
+            (mechanism, Shape::most_common(shapes))
+        };
         Self {
             rules: Rules::of(&image.acls),
             quotas: Quotas::of(&image.quotas),
+            shapes: ScramMechanism::ALL.into_iter().map(shape).collect(),
             image,
         }
+    }
+
+    /// The shape that most passwords have.
+    pub(crate) fn shape(&self, mechanism: ScramMechanism) -> Shape {
+        self.shapes.get(&mechanism).copied().unwrap_or(Shape::OWN)
     }
 }

@@ -124,9 +124,10 @@ impl Credentials {
 
     /// What a proof is checked against, whether the user exists or not.
     fn scram(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
-        self.find(user, mechanism)
-            .cloned()
-            .unwrap_or_else(|| ScramCredential::of_nobody(mechanism, &self.secret, user))
+        self.find(user, mechanism).cloned().unwrap_or_else(|| {
+            let shape = self.stored.shape(mechanism);
+            ScramCredential::of_nobody(mechanism, &self.secret, user, shape)
+        })
     }
 
     /// Whether this is the user's password. Takes as long for a user that does not exist.

@@ -9,9 +9,12 @@
 //! ```
 //! Invariants:
 //! 1. The nonce that comes back ends with the one that was sent, and the channel is the one that was named: nothing is replayed or mixed.
-//! 2. A user that does not exist gets the same answers, up to the same end, as one of the configuration whose password is wrong. Where a
-//!    client has set a password, the salt and rounds are those that it chose, and may tell that the user exists.
+//! 2. A user that does not exist gets the same answers, up to the same end, as one whose password is wrong: the same ones each time, also
+//!    after a restart, and of the shape (length of the salt, rounds) that most passwords have. Only a password of a rarer shape tells that
+//!    its user exists.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
 
@@ -122,6 +125,54 @@ pub(crate) fn is_same(left: &[u8], right: &[u8]) -> bool {
         ) == 0
 }
 
+/// What a password's hash looks like from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shape {
+    salt_bytes: usize,
+    iterations: u32,
+}
+
+impl Shape {
+    /// Of the passwords that are hashed here.
+    pub(crate) const OWN: Self = Self {
+        salt_bytes: 16,
+        iterations: ITERATIONS,
+    };
+
+    /// Bytes of the salt.
+    pub(crate) fn salt_bytes(self) -> usize {
+        self.salt_bytes
+    }
+
+    /// The one that most have; of two that are as frequent the smaller. The own one where there is none.
+    pub(crate) fn most_common(shapes: impl Iterator<Item = Self>) -> Self {
+        let mut counts: BTreeMap<Self, usize> = BTreeMap::new();
+        for shape in shapes {
+            *counts.entry(shape).or_default() += 1;
+        }
+        let most = counts
+            .into_iter()
+            .max_by_key(|(shape, count)| (*count, Reverse(*shape)));
+        most.map_or(Self::OWN, |(shape, _)| shape)
+    }
+}
+
+/// A salt that only who knows `secret` can tell from a random one; the same each time for the same name.
+pub(crate) fn salt_of(
+    mechanism: ScramMechanism,
+    secret: &[u8],
+    user: &str,
+    salt_bytes: usize,
+) -> Vec<u8> {
+    let mut salt = mechanism.hmac(secret, user.as_bytes());
+    while salt.len() < salt_bytes {
+        let more = mechanism.hmac(secret, &salt);
+        salt.extend(more);
+    }
+    salt.truncate(salt_bytes);
+    salt
+}
+
 /// What is kept of a password: enough to check a proof of it, not to make one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,14 +218,27 @@ impl ScramCredential {
     }
 
     /// One that no password fits, the same each time for the same name: who asks cannot tell that the user does not exist.
-    pub(crate) fn of_nobody(mechanism: ScramMechanism, secret: &[u8], user: &str) -> Self {
-        let salt = mechanism.hmac(secret, user.as_bytes());
+    pub(crate) fn of_nobody(
+        mechanism: ScramMechanism,
+        secret: &[u8],
+        user: &str,
+        shape: Shape,
+    ) -> Self {
+        let salt = salt_of(mechanism, secret, user, shape.salt_bytes);
         let key = mechanism.hmac(secret, &salt);
         Self {
-            salt: salt[..16].to_vec(),
-            iterations: ITERATIONS,
+            salt,
+            iterations: shape.iterations,
             stored_key: mechanism.hash(&key),
             server_key: key,
+        }
+    }
+
+    /// What everybody is told of it who asks for its user.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            salt_bytes: self.salt.len(),
+            iterations: self.iterations,
         }
     }
 

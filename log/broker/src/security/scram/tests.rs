@@ -54,6 +54,23 @@ fn the_same_with_sha_512() {
 }
 
 #[test]
+fn nobody_has_the_shape_that_most_have() {
+    let shape = |salt_bytes, iterations| Shape {
+        salt_bytes,
+        iterations,
+    };
+    let (rare, common) = (shape(64, 8192), shape(100, 10_000));
+    assert_eq!(Shape::most_common([].into_iter()), Shape::OWN);
+    let shapes = [rare, common, common, Shape::OWN];
+    assert_eq!(Shape::most_common(shapes.into_iter()), common);
+    assert_eq!(Shape::most_common([common, rare].into_iter()), rare);
+    let of = |user| ScramCredential::of_nobody(ScramMechanism::Sha256, b"secret", user, common);
+    assert_eq!(of("anna").shape(), common);
+    assert_ne!(of("anna").salt, of("bert").salt);
+    assert_eq!(of("anna").salt, of("anna").salt);
+}
+
+#[test]
 fn a_proof_for_another_nonce_channel_or_password_is_refused() {
     let finish = |last: String| rfc_7677().finish(last.as_bytes());
     // The whole exchange again, against another nonce of the server.
@@ -114,7 +131,7 @@ fn a_client_may_repeat_its_own_part_of_the_nonce_but_not_leave_out_the_servers()
 
 #[test]
 fn a_user_that_does_not_exist_gets_the_same_salt_each_time_and_never_in() {
-    let of = |user| ScramCredential::of_nobody(ScramMechanism::Sha256, b"secret", user);
+    let of = |user| ScramCredential::of_nobody(ScramMechanism::Sha256, b"secret", user, Shape::OWN);
     assert_eq!(of("a"), of("a"));
     assert_ne!(of("a"), of("b"));
     assert!(!of("a").fits(ScramMechanism::Sha256, b""));
