@@ -1075,6 +1075,16 @@ async fn who_takes_more_than_their_quota_is_told_and_held_back() {
     let waited = began.elapsed();
     assert!(waited >= Duration::from_millis(told.try_into().expect("positive")));
     assert!(waited < PATIENCE);
+    // Nor does another connection of hers get around it, however small its request is.
+    let began = Instant::now();
+    let told = throttle(
+        anna.ask(9, 6, produce("t", None, batch(&[7; 30_000])))
+            .await,
+    );
+    let mut again = log_in(&node, "anna").await;
+    again.ask(9, 1, produce("t", None, batch(&[7; 10]))).await;
+    let waited = began.elapsed();
+    assert!(told > 0 && waited >= Duration::from_millis(told.try_into().expect("positive")));
     // Others are not concerned.
     let mut clara = log_in(&node, "clara").await;
     let answer = clara.ask(3, 1, ApiVersionsRequest::default()).await;

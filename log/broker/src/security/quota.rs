@@ -5,7 +5,7 @@
 //!  (the first that there is, for each key)       any user, client c · any user, any client · any user
 //!                                                client c · any client
 //!  how long    a bucket fills at the limit's rate, up to what comes in a second; a request takes what it cost;
-//!              what is missing afterwards is waited for
+//!              what is missing afterwards is waited for, and until then nothing more of that client is begun, whatever the connection
 //! ```
 //! A limit of a default (`any …`) holds for each that has none of its own, by itself. Kafka averages over ten seconds instead of one.
 
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// Longest that a client is held back at once. What it owes beyond that it owes at its next request.
-pub(crate) const THROTTLE_MS_MAX: i64 = 10_000;
+/// Longest wait that a client is told of at once. What it owes beyond that is waited for when its next request comes.
+pub(crate) const THROTTLE_MS_MAX: i64 = 3_600_000;
 
 /// What comes in so long may be taken at once.
 const BURST_SECONDS: f64 = 1.0;
@@ -191,12 +191,27 @@ impl Meters {
         let seconds = (now_ms - bucket.at_ms).max(0) as f64 / 1000.0;
         bucket.left = (bucket.left + seconds * rate).min(most) - cost;
         bucket.at_ms = bucket.at_ms.max(now_ms);
-        if bucket.left >= 0.0 {
-            return 0;
-        }
-        let owed_ms = (-bucket.left / rate * 1000.0).ceil();
-        (owed_ms as i64).min(THROTTLE_MS_MAX)
+        owed_ms(bucket.left, rate)
     }
+
+    /// For how many ms the client is still to be held back for what it took before.
+    pub(crate) fn owed(&self, limit: &Limit, now_ms: i64) -> i64 {
+        let rate = limit.rate.value();
+        let buckets = self.buckets.lock();
+        let bucket = buckets.get(&(limit.key, limit.shared_by.clone()));
+        bucket.map_or(0, |bucket| {
+            let seconds = (now_ms - bucket.at_ms).max(0) as f64 / 1000.0;
+            owed_ms(bucket.left + seconds * rate, rate)
+        })
+    }
+}
+
+/// How long it takes until as much has come as is missing.
+fn owed_ms(left: f64, rate: f64) -> i64 {
+    if left >= 0.0 {
+        return 0;
+    }
+    ((-left / rate * 1000.0).ceil() as i64).min(THROTTLE_MS_MAX)
 }
 
 #[cfg(test)]
@@ -257,10 +272,26 @@ mod tests {
         assert_eq!(take("v", 500.0, 0), 0, "each has their own");
         assert_eq!(take("u", 0.0, 500), 0, "paid by waiting");
         assert_eq!(take("u", 1.0, 500), 1);
-        assert_eq!(take("u", 1e9, 500), THROTTLE_MS_MAX);
+        assert_eq!(take("u", 1e10, 500), THROTTLE_MS_MAX);
         assert_eq!(take("u", 0.0, 500 + THROTTLE_MS_MAX), THROTTLE_MS_MAX);
         // A clock that goes back pays nobody.
         assert_eq!(take("v", 1000.0, -5000), 500);
+    }
+
+    #[test]
+    fn what_is_owed_is_owed_whoever_asks_and_costs_nothing_to_ask() {
+        let quotas = quotas(&[(Some(Whom::Default), None, 1000.0)]);
+        let meters = Meters::default();
+        let limit = |user: &str| {
+            let limit = quotas.limit(QuotaKey::ProducerByteRate, user, "c");
+            limit.expect("one holds")
+        };
+        assert_eq!(meters.owed(&limit("u"), 0), 0);
+        assert_eq!(meters.take(limit("u"), 6000.0, 0), 5000);
+        assert_eq!(meters.owed(&limit("u"), 0), 5000);
+        assert_eq!(meters.owed(&limit("u"), 4999), 1);
+        assert_eq!(meters.owed(&limit("u"), 5000), 0);
+        assert_eq!(meters.owed(&limit("v"), 0), 0);
     }
 
     #[test]

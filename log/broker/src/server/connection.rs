@@ -13,7 +13,8 @@
 //! 3. A peer that sends nothing, or takes nothing of its answer, for the idle time is cut off.
 //! 4. A peer that begins a large request and does not send it in time is cut off: its memory is reserved.
 //! 5. Where clients must say who they are, nothing else is read before: small frames, few kinds of them, in limited time (see `session`).
-//! 6. Bytes that are no request end the connection with one line in the log; nothing is guessed.
+//! 6. While a client owes for what it took beyond its quota, nothing more of it is begun, and no memory taken for it (see `throttle`).
+//! 7. Bytes that are no request end the connection with one line in the log; nothing is guessed.
 
 use std::future::Future;
 use std::io;
@@ -60,8 +61,15 @@ const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
 /// How long the end of a TLS connection may take.
 const TLS_FAREWELL: Duration = Duration::from_millis(100);
 
-/// The size of a frame and the api of its request, which is what there must be to know how much memory it takes.
-const FRAME_HEAD_BYTES: usize = 6;
+/// What leads a request up to its client id: size, api, version, correlation id, length of the client id.
+const FRAME_HEAD_BYTES: usize = 14;
+
+/// A frame that has begun to arrive and is counted.
+struct LargeFrame {
+    api: i16,
+    bytes: usize,
+    client_id: String,
+}
 
 /// Why a connection ends.
 enum End {
@@ -285,6 +293,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         if is_left_behind(&self.context, &request) {
             return Err(End::LeftBehind);
         }
+        self.settle(api.code(), None).await?;
         let silent = matches!(&request, Request::Produce(produce) if produce.acks == 0);
         let produced_bytes = matches!(api, ApiKey::Produce).then_some(frame_bytes);
         let reserved = reserved.filter(|_| !may_wait(api));
@@ -474,11 +483,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let mut deadline = None;
         loop {
             if reserved.is_none()
-                && let Some((api, bytes)) = self.large_frame()
+                && let Some(frame) = self.large_frame()
             {
                 self.flush().await?;
-                reserved = Some(self.reserve(api, bytes).await?);
-                let seconds = (bytes / FRAME_BYTES_PER_SECOND_MIN) as u64;
+                self.settle(frame.api, Some(&frame.client_id)).await?;
+                reserved = Some(self.reserve(frame.api, frame.bytes).await?);
+                let seconds = (frame.bytes / FRAME_BYTES_PER_SECOND_MIN) as u64;
                 deadline = Some(Instant::now() + FRAME_TIME_MIN + Duration::from_secs(seconds));
             }
             let bytes_max = self.frame_bytes_max();
@@ -492,12 +502,38 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    /// The api and the size of the frame at hand, if it is one that is counted and the size can be.
-    fn large_frame(&self) -> Option<(i16, usize)> {
-        let [a, b, c, d, e, f] = *self.buffer.first_chunk::<FRAME_HEAD_BYTES>()?;
+    /// The frame at hand, once its head is there, if it is one that is counted and the size can be.
+    fn large_frame(&self) -> Option<LargeFrame> {
+        let [a, b, c, d, e, f, _, _, _, _, _, _, g, h] =
+            *self.buffer.first_chunk::<FRAME_HEAD_BYTES>()?;
         let bytes = usize::try_from(i32::from_be_bytes([a, b, c, d])).ok()?;
-        let api = i16::from_be_bytes([e, f]);
-        (FREE_BYTES < bytes && bytes <= self.frame_bytes_max()).then_some((api, bytes))
+        if bytes <= FREE_BYTES || bytes > self.frame_bytes_max() {
+            return None;
+        }
+        // None, as a negative length has it, is nobody.
+        let length = usize::try_from(i16::from_be_bytes([g, h])).unwrap_or(0);
+        let client_id = self
+            .buffer
+            .get(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + length)?;
+        Some(LargeFrame {
+            api: i16::from_be_bytes([e, f]),
+            bytes,
+            client_id: String::from_utf8_lossy(client_id).into_owned(),
+        })
+    }
+
+    /// Waits until the client, by default that of the request at hand, owes nothing for what it took before.
+    async fn settle(&mut self, api: i16, client_id: Option<&str>) -> Result<(), End> {
+        loop {
+            let client_id = client_id.unwrap_or(&self.context.client_id);
+            let owed_ms = throttle::owed(&self.context, api, client_id);
+            let Some(owed_ms) = u64::try_from(owed_ms).ok().filter(|ms| *ms > 0) else {
+                return Ok(());
+            };
+            self.flush().await?;
+            self.watched(tokio::time::sleep(Duration::from_millis(owed_ms)))
+                .await?;
+        }
     }
 
     async fn reserve(&mut self, api: i16, bytes: usize) -> Result<Reserved, End> {

@@ -4,13 +4,15 @@
 //!  produce_byte_rate    bytes of the request        consumer_byte_rate   bytes of records in the answer
 //!  request_percentage   time that threads worked on it: waits, for records or for the disk, are not its fault
 //! ```
+//! What a client took too much is waited for twice: on the connection that took it, after its answer; and on every connection of the same
+//! client, before a request of the same kind is begun. Otherwise many connections, or new ones, would take more than one.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use log_protocol::Response;
 use log_protocol::api::fetch::FetchResponse;
+use log_protocol::{ApiKey, Response};
 
 use crate::clock::steady_ms;
 use crate::security::quota::QuotaKey;
@@ -58,6 +60,24 @@ pub(super) fn charge(
     // Percent of a second.
     let of_time = take(QuotaKey::RequestPercentage, spent.as_secs_f64() * 100.0);
     of_bytes.max(of_time)
+}
+
+/// For how many ms a request of this api and client is not to be begun, for what the client took before.
+pub(super) fn owed(ctx: &Context, api: i16, client_id: &str) -> i64 {
+    let security = ctx.services.topics.security();
+    if security.quotas.is_empty() {
+        return 0;
+    }
+    let of_bytes = match ApiKey::from_code(api) {
+        Some(ApiKey::Produce) => Some(QuotaKey::ProducerByteRate),
+        Some(ApiKey::Fetch) => Some(QuotaKey::ConsumerByteRate),
+        _ => None,
+    };
+    let now = steady_ms();
+    let keys = of_bytes.into_iter().chain([QuotaKey::RequestPercentage]);
+    let limits = keys.filter_map(|key| security.quotas.limit(key, ctx.principal.name(), client_id));
+    let owed = limits.map(|limit| ctx.services.access.meters.owed(&limit, now));
+    owed.max().unwrap_or(0)
 }
 
 fn record_bytes(fetched: &FetchResponse) -> usize {
