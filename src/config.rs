@@ -128,7 +128,8 @@ pub(crate) struct KafkaSettings {
     /// Memory for the requests of all connections that are being read or answered, bytes; a connection that finds no room waits
     /// (Kafka's `queued.max.request.bytes`).
     pub queued_request_bytes_max: usize,
-    /// Responses that wait for slow readers, bytes over all connections; beyond it a fetch answers with one batch.
+    /// Responses that wait for slow readers, bytes over all connections; beyond it a fetch waits, and readers that take
+    /// nothing are cut off.
     pub response_bytes_max: usize,
     /// A connection that sends nothing, or takes nothing of its answer, is closed after this, ms (Kafka's
     /// `connections.max.idle.ms`).
@@ -279,8 +280,8 @@ impl Default for KafkaSettings {
             auto_create_topics: true,
             num_partitions: 1,
             request_bytes_max: 16 << 20,
-            queued_request_bytes_max: 128 << 20,
-            response_bytes_max: 256 << 20,
+            queued_request_bytes_max: 24 << 20,
+            response_bytes_max: 16 << 20,
             connection_idle_ms_max: 600_000,
             rebalance_delay_ms: 50,
         }

@@ -11,14 +11,15 @@
 //!    circle.
 //! 2. Nothing is reserved while a request waits for something that another request has to bring.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log_protocol::ApiKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Frames up to this size are not counted: the number of connections bounds them.
-pub(crate) const FREE_BYTES: usize = 64 << 10;
+pub(crate) const FREE_BYTES: usize = 16 << 10;
 
 /// What a decoded request and its answer may take, as a multiple of the frame: a topic name of four bytes becomes a topic of sixty.
 /// The records of a Produce request stay slices of the frame.
@@ -29,22 +30,43 @@ const PIECE_BYTES: usize = 1 << 10;
 
 /// Bytes of responses that wait for their readers, over all connections.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Responding(Arc<AtomicUsize>);
+pub(crate) struct Responding(Arc<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    /// Some wait no more.
+    fewer: Notify,
+}
 
 impl Responding {
     /// Counts bytes that begin to wait.
     pub(crate) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts bytes that wait no more.
     pub(crate) fn take(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.fewer.notify_waiters();
     }
 
     /// What may be added if `max` are allowed.
     pub(crate) fn room(&self, max: usize) -> usize {
-        max.saturating_sub(self.0.load(Ordering::Relaxed))
+        max.saturating_sub(self.0.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Waits until something may be added if `max` are allowed. Who reads too slowly is cut off meanwhile, so the wait ends.
+    pub(crate) async fn await_room(&self, max: usize) -> usize {
+        loop {
+            let mut fewer = pin!(self.0.fewer.notified());
+            // From here on no end of a wait is missed.
+            fewer.as_mut().enable();
+            match self.room(max) {
+                0 => fewer.await,
+                room => return room,
+            }
+        }
     }
 }
 
@@ -53,6 +75,8 @@ impl Responding {
 pub(crate) struct RequestMemory {
     free: Arc<Semaphore>,
     pieces: u32,
+    /// Requests that wait for room.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A part of the budget, given back when it is dropped.
@@ -68,7 +92,13 @@ impl RequestMemory {
         Self {
             free: Arc::new(Semaphore::new(pieces as usize)),
             pieces,
+            waiting: Arc::default(),
         }
+    }
+
+    /// Whether a request waits for room: then who holds some and does not use it is to give it back.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Waits for the room that a frame of `api` needs; one that needs more than there is gets all of it.
@@ -80,10 +110,31 @@ impl RequestMemory {
         };
         let bytes = frame_bytes.saturating_mul(ratio);
         let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
-        let permits = Arc::clone(&self.free).acquire_many_owned(pieces.min(self.pieces));
+        let pieces = pieces.min(self.pieces);
+        if let Ok(permits) = Arc::clone(&self.free).try_acquire_many_owned(pieces) {
+            return Reserved { _pieces: permits };
+        }
+        let _waiting = Wait::begin(&self.waiting);
+        let permits = Arc::clone(&self.free).acquire_many_owned(pieces);
         Reserved {
             _pieces: permits.await.expect("the budget is never closed"),
         }
+    }
+}
+
+/// Counts one that waits, until it is dropped.
+struct Wait<'a>(&'a AtomicUsize);
+
+impl<'a> Wait<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -94,6 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn answers_wait_for_room_that_others_leave() {
+        let responding = Responding::default();
+        responding.add(10);
+        assert_eq!(responding.await_room(12).now_or_never(), Some(2));
+        let mut waiting = Box::pin(responding.await_room(10));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        responding.take(3);
+        assert_eq!(waiting.now_or_never(), Some(3));
+    }
+
+    #[test]
     fn frames_wait_for_room_and_one_that_is_too_large_for_all_goes_alone() {
         let memory = RequestMemory::new(1 << 20);
         let produce = ApiKey::Produce.code();
@@ -101,11 +163,13 @@ mod tests {
         assert!(first.is_some());
         let mut second = Box::pin(memory.reserve(produce, 600 << 10));
         assert!(second.as_mut().now_or_never().is_none());
+        assert!(memory.is_wanted());
         drop(first);
         let second = second.now_or_never().expect("there is room");
         let mut alone = Box::pin(memory.reserve(ApiKey::Metadata.code(), 10 << 20));
         assert!(alone.as_mut().now_or_never().is_none());
         drop(second);
         assert!(alone.now_or_never().is_some());
+        assert!(!memory.is_wanted());
     }
 }

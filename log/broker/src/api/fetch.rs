@@ -16,7 +16,8 @@
 //! 2. A read_committed answer ends at the last stable offset and lists the aborted transactions in its range.
 //! 3. A partition is read once, however often the request names it, and not at all once there is no room left.
 //! 4. A fetch that waits holds no records, and reads none twice to know when there are enough.
-//! 5. What is asked for at the least is never more than what may be answered.
+//! 5. While answers wait for slow readers up to the limit, none is made; then it has at most a part of the room.
+//! 6. What is asked for at the least is never more than what may be answered.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::storage::{Isolation, Partition};
 
+/// The part of the room for waiting answers that one answer takes at most: a reader that is slow leaves some to the others.
+const ROOM_SHARE: usize = 4;
+
 /// Longest wait that a client may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -51,10 +55,19 @@ const YIELD_EVERY: usize = 16;
 /// From this version on topics go by id.
 const TOPIC_IDS_FROM: i16 = 13;
 
+/// From this version on an answer has an error of its own.
+const ERRORS_FROM: i16 = 7;
+
+/// Epochs of a session that asks for everything: of none, and of a new one.
+const FINAL_EPOCH: i32 = -1;
+const INITIAL_EPOCH: i32 = 0;
+
 /// A partition of the request, found or not.
 struct Slot {
     asked: FetchPartition,
     found: Result<Arc<Partition>, ErrorCode>,
+    /// The partition's, if there is one.
+    leader_epoch: i32,
 }
 
 /// What one look at all partitions gave.
@@ -77,8 +90,28 @@ struct Read {
 }
 
 pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchResponse {
-    if request.session_id != 0 {
+    // None is kept. One may be asked for, and left, all the same: the answer says that there is none.
+    let begins_or_ends = matches!(request.session_epoch, FINAL_EPOCH | INITIAL_EPOCH);
+    if !begins_or_ends {
         let error_code = ErrorCode::FetchSessionIdNotFound;
+        return FetchResponse {
+            error_code,
+            ..FetchResponse::default()
+        };
+    }
+    // There are no followers here, and no levels of isolation but two.
+    let refused_as_whole = if replica_of(&request) >= 0 {
+        Some(ErrorCode::NotLeaderOrFollower)
+    } else if !matches!(request.isolation_level, 0 | 1) {
+        Some(ErrorCode::UnknownServerError)
+    } else {
+        None
+    };
+    let error_code = match refused_as_whole {
+        Some(error @ ErrorCode::UnknownServerError) if ctx.api_version >= ERRORS_FROM => error,
+        _ => ErrorCode::None,
+    };
+    if error_code != ErrorCode::None && ctx.api_version >= TOPIC_IDS_FROM {
         return FetchResponse {
             error_code,
             ..FetchResponse::default()
@@ -95,27 +128,32 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
     {
         let found = find(ctx, &topic.topic, topic.topic_id);
         let partitions = topic.partitions.into_iter().map(|asked| {
+            let topic = found.as_ref().ok();
+            let at = topic.and_then(|topic| topic.partition(asked.partition));
             let found = found.as_ref().map_err(|error| *error).and_then(|topic| {
-                topic
-                    .partition(asked.partition)
+                at.clone()
                     .ok_or(ErrorCode::UnknownTopicOrPartition)
                     .and_then(|partition| once(&mut named, topic.id(), partition))
+                    .and_then(|partition| refused_as_whole.map_or(Ok(partition), Err))
             });
-            Slot { asked, found }
+            let leader_epoch = at.map_or(-1, |partition| partition.leader_epoch());
+            Slot {
+                asked,
+                found,
+                leader_epoch,
+            }
         });
         slots.push(partitions.collect());
         headers.push((topic.topic, topic.topic_id));
     }
+    let response_bytes_max = ctx.services.config.response_bytes_max;
+    let room = ctx.services.responding.await_room(response_bytes_max).await;
     let limits = Limits {
         committed: is_read_committed(request.isolation_level),
         bytes_max: usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(ctx.services.config.fetch_bytes_max)
-            .min(
-                ctx.services
-                    .responding
-                    .room(ctx.services.config.response_bytes_max),
-            ),
+            .min(room / ROOM_SHARE),
         node_id: ctx.services.config.node_id,
     };
     let bytes_min = usize::try_from(request.min_bytes)
@@ -133,9 +171,15 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
         })
         .collect();
     FetchResponse {
+        error_code,
         responses,
         ..FetchResponse::default()
     }
+}
+
+/// The follower that asks, below zero for a consumer.
+fn replica_of(request: &FetchRequest) -> i32 {
+    request.replica_id.max(request.replica_state.replica_id)
 }
 
 /// The topic that a request names, by id from version 13 on, if it may be read.
@@ -314,7 +358,7 @@ fn read(
         partition_index: asked.partition,
         ..PartitionData::default()
     };
-    if let Some(diverging) = diverging_epoch(partition, asked) {
+    if let Some(diverging) = diverging_epoch(partition, asked)? {
         look.urgent = true;
         let ends = partition.ends();
         answer.high_watermark = ends.high_watermark;
@@ -362,14 +406,22 @@ fn read(
 }
 
 /// Where the client's log and ours part, if they do (KIP-595): it read records of an epoch that ended earlier here.
-fn diverging_epoch(partition: &Partition, asked: &FetchPartition) -> Option<EpochEndOffset> {
+///
+/// # Errors
+/// [`ErrorCode::OffsetOutOfRange`] if it knows an epoch that never was.
+fn diverging_epoch(
+    partition: &Partition,
+    asked: &FetchPartition,
+) -> Result<Option<EpochEndOffset>, ErrorCode> {
     if asked.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
     let (epoch, end_offset) = partition.end_offset_for_epoch(asked.last_fetched_epoch);
-    let diverges =
-        epoch >= 0 && (epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset);
-    diverges.then_some(EpochEndOffset { epoch, end_offset })
+    if epoch < 0 {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let diverges = epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset;
+    Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
 }
 
 fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData {
@@ -377,27 +429,19 @@ fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData
         partition_index: slot.asked.partition,
         error_code,
         high_watermark: -1,
-        aborted_transactions: limits.committed.then(Vec::new),
+        aborted_transactions: slot.found.is_err().then(Vec::new),
         records: Some(Bytes::new()),
         ..PartitionData::default()
     };
-    if let Ok(partition) = &slot.found {
-        if error_code == ErrorCode::OffsetOutOfRange {
-            let ends = partition.ends();
-            answer.high_watermark = ends.high_watermark;
-            answer.last_stable_offset = ends.last_stable;
-            answer.log_start_offset = ends.log_start;
-        }
-        if matches!(
-            error_code,
-            ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownLeaderEpoch
-        ) {
-            let (leader_id, leader_epoch) = (limits.node_id, partition.leader_epoch());
-            answer.current_leader = LeaderIdAndEpoch {
-                leader_id,
-                leader_epoch,
-            };
-        }
+    let is_elsewhere = matches!(
+        error_code,
+        ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower
+    );
+    if is_elsewhere {
+        answer.current_leader = LeaderIdAndEpoch {
+            leader_id: limits.node_id,
+            leader_epoch: slot.leader_epoch,
+        };
     }
     answer
 }

@@ -43,7 +43,8 @@ pub struct BrokerConfig {
     pub queued_request_bytes_max: usize,
     /// Bytes of records in one fetch response ("fetch.max.bytes").
     pub fetch_bytes_max: usize,
-    /// Bytes of responses that wait for slow readers, over all connections; beyond it a fetch answers with one batch.
+    /// Bytes of responses that wait for slow readers, over all connections; beyond it a fetch waits, and readers that take nothing for
+    /// five seconds are cut off.
     pub response_bytes_max: usize,
     /// Connections at a time; one more is closed at once ("max.connections").
     pub connections_max: usize,
@@ -94,9 +95,9 @@ impl Default for BrokerConfig {
             num_partitions: 1,
             topic_defaults: BTreeMap::new(),
             request_bytes_max: 16 << 20,
-            queued_request_bytes_max: 128 << 20,
+            queued_request_bytes_max: 24 << 20,
             fetch_bytes_max: 55 << 20,
-            response_bytes_max: 256 << 20,
+            response_bytes_max: 16 << 20,
             connections_max: 10_000,
             connections_unauthenticated_max: 1000,
             authentication_max: Duration::from_secs(10),
@@ -170,6 +171,10 @@ impl BrokerConfig {
                 value,
                 "must be at least request_bytes_max",
             );
+        }
+        if self.response_bytes_max < 1024 {
+            let value = self.response_bytes_max.to_string();
+            return refuse("response_bytes_max", value, "must be at least 1 KiB");
         }
         if !(1024..=REQUEST_BYTES_LIMIT).contains(&self.fetch_bytes_max) {
             let value = self.fetch_bytes_max.to_string();

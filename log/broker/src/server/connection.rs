@@ -36,6 +36,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
+use super::arrival::Arrival;
 use super::listener::Listener;
 use super::outgoing::Outgoing;
 use super::session::{self, Outcome, Session};
@@ -49,11 +50,13 @@ use crate::services::{Context, Services};
 const OUTGOING_BYTES_MAX: usize = 256 << 10;
 
 /// Requests that a peer may send ahead while one of its requests waits; then it is left to wait itself.
-const AHEAD_BYTES_MAX: usize = 64 << 10;
+const AHEAD_BYTES_MAX: usize = 16 << 10;
 
-/// How long a large frame may take to arrive at the least, and the rate at which it may come beyond that.
-const FRAME_TIME_MIN: Duration = Duration::from_secs(30);
-const FRAME_BYTES_PER_SECOND_MIN: usize = 64 << 10;
+/// How long a peer may take nothing of its answer while there is no room for those of others.
+const READER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often a frame that comes slowly is looked at.
+const FRAME_LOOK: Duration = Duration::from_secs(1);
 
 /// What a frame may have before it is known whose it is.
 const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
@@ -480,7 +483,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     /// The next frame, and the memory that is reserved for it. Answers are written before it waits for anything.
     async fn next_frame(&mut self) -> Result<(Bytes, Option<Reserved>), End> {
         let mut reserved = None;
-        let mut deadline = None;
+        let mut arrival = None;
         loop {
             if reserved.is_none()
                 && let Some(frame) = self.large_frame()
@@ -488,8 +491,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 self.flush().await?;
                 self.settle(frame.api, Some(&frame.client_id)).await?;
                 reserved = Some(self.reserve(frame.api, frame.bytes).await?);
-                let seconds = (frame.bytes / FRAME_BYTES_PER_SECOND_MIN) as u64;
-                deadline = Some(Instant::now() + FRAME_TIME_MIN + Duration::from_secs(seconds));
+                arrival = Some(Arrival::of(frame.bytes, Instant::now()));
             }
             let bytes_max = self.frame_bytes_max();
             let frame = take_frame(&mut self.buffer, bytes_max)
@@ -498,7 +500,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 return Ok((frame, reserved));
             }
             self.flush().await?;
-            self.read_more(deadline).await?;
+            self.read_more(arrival).await?;
         }
     }
 
@@ -545,33 +547,41 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    async fn read_more(&mut self, deadline: Option<Instant>) -> Result<(), End> {
+    async fn read_more(&mut self, arrival: Option<Arrival>) -> Result<(), End> {
         let idle = Instant::now() + self.idle_max;
-        let until = [deadline, self.known_by]
-            .into_iter()
-            .flatten()
-            .fold(idle, Instant::min);
-        let read = tokio::select! {
-            biased;
-            read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
-            _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
-        };
-        match read {
-            Err(_) if self.known_by == Some(until) => {
-                let reason = "it took too long to say who it is";
-                Err(End::Unknown(reason.to_owned()))
-            }
-            Err(_) if deadline == Some(until) => {
-                Err(End::Malformed("it did not arrive in time".to_owned()))
-            }
-            Err(_) => Err(End::Closed),
-            Ok(read) => match read? {
-                0 => Err(End::Closed),
-                count => {
-                    self.bytes_in.increment(count as u64);
-                    Ok(())
+        loop {
+            let now = Instant::now();
+            if let Some(arrival) = arrival {
+                let is_wanted = self.context.services.request_memory.is_wanted();
+                if arrival.is_late(now, is_wanted) {
+                    return Err(End::Malformed("it did not arrive in time".to_owned()));
                 }
-            },
+            }
+            if self.known_by.is_some_and(|known_by| known_by <= now) {
+                let reason = "it took too long to say who it is";
+                return Err(End::Unknown(reason.to_owned()));
+            }
+            if idle <= now {
+                return Err(End::Closed);
+            }
+            let look = arrival.map(|_| now + FRAME_LOOK);
+            let until = [look, self.known_by].into_iter().flatten();
+            let until = until.fold(idle, Instant::min);
+            let read = tokio::select! {
+                biased;
+                read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
+                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
+            };
+            match read {
+                Err(_) => {}
+                Ok(read) => match read? {
+                    0 => return Err(End::Closed),
+                    count => {
+                        self.bytes_in.increment(count as u64);
+                        return Ok(());
+                    }
+                },
+            }
         }
     }
 
@@ -581,11 +591,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         }
         let has_written = self.outgoing.has_remaining();
         while self.outgoing.has_remaining() {
-            let write = self.writer.write_buf(&mut self.outgoing);
-            let Ok(written) = timeout(self.idle_max, write).await else {
-                return Err(End::Closed);
-            };
-            if written? == 0 {
+            let written = self.write_some().await?;
+            if written == 0 {
                 return Err(End::Io(io::ErrorKind::WriteZero.into()));
             }
         }
@@ -597,6 +604,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             flushed?;
         }
         Ok(())
+    }
+
+    /// Writes what the peer takes; one that takes nothing is cut off, sooner when others wait for the room that its answer takes.
+    async fn write_some(&mut self) -> Result<usize, End> {
+        let began = Instant::now();
+        loop {
+            let write = self.writer.write_buf(&mut self.outgoing);
+            let look = READER_TIME_MAX.min(self.idle_max);
+            if let Ok(written) = timeout(look, write).await {
+                return Ok(written?);
+            }
+            let services = &self.context.services;
+            let is_full = services.responding.room(services.config.response_bytes_max) == 0;
+            if is_full || began.elapsed() >= self.idle_max {
+                return Err(End::Closed);
+            }
+        }
     }
 
     fn count(&mut self, api: ApiKey) {

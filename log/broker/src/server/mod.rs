@@ -6,6 +6,7 @@
 //!     └─ shutdown ──▶ every task is told, waited for, and cut off after a grace
 //! ```
 
+mod arrival;
 mod connection;
 mod listener;
 mod outgoing;
