@@ -23,7 +23,10 @@ BEAT := $(CURDIR)/scripts/heartbeat.sh
 BUILD_WASM := cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) "building the example functions" \
 	cargo build --release --target wasm32-unknown-unknown
 
-.PHONY: demo test differential soak-cdc release bench lint fix wasm setup setup-test env lines help
+# The jars of Apache Kafka's broker, for comparisons with it.
+KAFKA_JARS := $(HOME)/.cache/thalweg/kafka
+
+.PHONY: demo test test-oracle differential soak-log hostile soak-cdc release bench lint fix wasm setup setup-test env lines help
 
 demo: ## Build, run the whole job on a month of real flights, print answers
 	@echo "step 1 of 3: checking this machine, and installing what it lacks"
@@ -44,9 +47,24 @@ test: setup-test wasm ## Everything a change must pass
 	$(BEAT) "building the tests" cargo test --workspace --no-run
 	cargo test --workspace
 
+test-oracle: setup-test ## The log's answers against those of Apache Kafka, which is fetched and started; keeps what Kafka answers now
+	@[ -d $(KAFKA_JARS) ] || { rm -rf $(KAFKA_JARS).new; echo "fetching Apache Kafka into $(KAFKA_JARS)"; \
+		mvn -q -B -f log/broker/tests/oracle/pom.xml dependency:copy-dependencies -DoutputDirectory=$(KAFKA_JARS).new && mv $(KAFKA_JARS).new $(KAFKA_JARS); }
+	$(BEAT) "building the tests" cargo test -p thalweg -p log-broker --test broker --no-run
+	THALWEG_ORACLE_JARS=$(KAFKA_JARS) cargo test -p thalweg -p log-broker --test broker -- oracle --nocapture
+
 differential: setup ## Views against the batch answer, by chance: SEEDS=n tries so many queries, SEED=n one and tells of it
 	$(BEAT) building cargo test -p thalweg -p sql --lib --no-run
 	cargo test -p thalweg -p sql --lib -- differential --nocapture
+
+soak-log: setup-test ## The log under kill -9 and a network that holds, cuts and tears frames: KILLS=n, FAULTS=n of each kind, THALWEG_TEST_SEED=n the same again
+	$(BEAT) "building the tests" cargo test -p thalweg -p log-broker --test broker --no-run
+	THALWEG_LOG_KILLS=$(or $(KILLS),100) THALWEG_LOG_FAULTS=$(or $(FAULTS),50) \
+		cargo test -p thalweg -p log-broker --test broker -- fire:: --nocapture
+
+hostile: setup-test ## A thousand hostile connections to the log: its memory, and whether honest clients are answered
+	$(BEAT) "building the tests" cargo test -p thalweg -p log-broker --test broker --no-run
+	THALWEG_HOSTILE=1000 cargo test -p thalweg -p log-broker --test broker -- fire::hostile --nocapture
 
 soak-cdc: setup-test ## Captured tables against their copies under faults by chance: FAULTS=n so many, THALWEG_TEST_SEED=n the same again
 	$(BEAT) "building the tests" cargo test -p thalweg --test main --no-run

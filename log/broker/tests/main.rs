@@ -2,9 +2,11 @@
 
 mod clients;
 mod embedded;
+mod fire;
 mod groups;
 mod layers;
 mod node;
+mod oracle;
 mod security;
 mod transactions;
 mod wire;
