@@ -1,11 +1,9 @@
 //! What the broker knows of who may come in and how much each takes: users of the configuration, super users, whether rules are looked at.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::{BrokerConfig, TokenConfig};
@@ -14,13 +12,9 @@ use crate::security::quota::Meters;
 use crate::security::sasl::Credentials;
 use crate::security::scram::{ScramCredential, ScramMechanism, Shape, salt_of};
 use crate::security::token::TokenRules;
-use crate::storage::{OpenError, replace_file};
 
 /// Passwords that are hashed at a time: what strangers can make the broker work on.
 const HASHING_MAX: usize = 2;
-
-/// Bytes of the folder's secret.
-const SECRET_BYTES: usize = 32;
 
 /// Access to one broker.
 pub(crate) struct Access {
@@ -39,7 +33,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// As it is configured, with the keys of [`tokens`] and the folder's [`secret`]. Hashes the passwords of the configuration.
+    /// As it is configured, with the keys of [`tokens`] and the folder's secret. Hashes the passwords of the configuration.
     pub(crate) fn of(
         config: &BrokerConfig,
         tokens: Option<Arc<TokenRules>>,
@@ -89,30 +83,6 @@ impl Access {
     }
 }
 
-/// What the answers for users that do not exist are made of: random, made with the data folder, and kept in its file `secret`, so that these
-/// answers are the same after a restart, too.
-///
-/// # Errors
-/// If it is there and cannot be read.
-pub(crate) fn secret(folder: &Path) -> Result<Arc<[u8]>, OpenError> {
-    let path = folder.join("secret");
-    match std::fs::read(&path) {
-        Ok(secret) if secret.len() == SECRET_BYTES => return Ok(secret.into()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(OpenError::io("read", &path)(error));
-        }
-        // One that was cut off protects nothing.
-        _ => {}
-    }
-    let halves = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
-    let secret = halves.concat();
-    if let Err(error) = replace_file(&path, &secret) {
-        // No reason not to serve: a disk that is full serves readers.
-        warn!(path = %path.display(), %error, "cannot keep the secret: salts of users are others after the next start");
-    }
-    Ok(secret.into())
-}
-
 /// What tokens must be, where any are taken: reads their keys.
 ///
 /// # Errors
@@ -135,21 +105,4 @@ pub(crate) fn tokens(config: &TokenConfig) -> Result<Option<Arc<TokenRules>>, St
 /// Random text for one exchange: 256 bits less the twelve that mark a UUID.
 pub(crate) fn nonce() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_made_once_and_anew_where_it_was_cut_off() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let read = || secret(folder.path()).expect("readable");
-        let first = read();
-        assert_eq!((first.len(), &read()), (SECRET_BYTES, &first));
-        std::fs::write(folder.path().join("secret"), &first[..7]).expect("written");
-        let second = read();
-        assert_ne!(second, first);
-        assert_eq!(read(), second);
-    }
 }

@@ -28,7 +28,7 @@ use crate::memory::{RequestMemory, Responding};
 use crate::quorum::Topics;
 use crate::server;
 use crate::services::Services;
-use crate::storage::StorageOptions;
+use crate::storage::{self, StorageOptions};
 use crate::upkeep::Upkeep;
 
 /// How often the coordinators look for what has run out.
@@ -75,7 +75,7 @@ impl Broker {
             .map_err(|error| OpenError::of_storage(&folder, error))?;
         note_owner(&folder);
         let secret =
-            access::secret(&folder).map_err(|error| OpenError::of_storage(&folder, error))?;
+            storage::secret(&folder).map_err(|error| OpenError::of_storage(&folder, error))?;
         let access = Access::of(&config, tokens, secret);
         let background = Arc::new(Background::start("log-coordinator").map_err(OpenError::Thread)?);
         let limits = Limits {

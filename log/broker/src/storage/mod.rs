@@ -6,6 +6,7 @@
 //!   format                     "thalweg log format 1"
 //!   state                      "running <boot id>" or "clean <boot id>"
 //!   metadata.log               topics, configs, producer ids           (quorum/)
+//!   secret                     32 random bytes                         (secret)
 //!   names                      which topic lies where, for people; never read (quorum/)
 //!   partitions/<topic id>-<partition>/
 //!     00000000000000000000.log         batches as on the wire, as in Kafka's own files    (segment)
@@ -36,6 +37,7 @@ mod read;
 mod recovery;
 mod retention;
 mod ring;
+mod secret;
 mod segment;
 mod walk;
 
@@ -51,6 +53,7 @@ pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;
 pub(crate) use ring::RingBudget;
 pub(crate) use walk::BatchWalk;
+pub(crate) use secret::secret;
 
 use std::collections::BTreeMap;
 

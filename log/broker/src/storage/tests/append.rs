@@ -55,20 +55,25 @@ fn the_rules_of_batches_and_topics_hold() {
     assert_eq!(refused(&partition, two), ErrorCode::InvalidRecord);
     assert_eq!(
         refused(&partition, good.slice(..good.len() - 1)),
-        ErrorCode::CorruptMessage
+        ErrorCode::InvalidRecord
     );
+    let mut placed = good.to_vec();
+    placed[7] = 77;
+    assert_eq!(refused(&partition, placed.into()), ErrorCode::InvalidRecord);
     let mut flipped = good.to_vec();
     flipped[70] ^= 1;
     assert_eq!(
         refused(&partition, flipped.into()),
         ErrorCode::CorruptMessage
     );
-    let mut old = good.to_vec();
-    old[16] = 1;
-    assert_eq!(
-        refused(&partition, old.into()),
-        ErrorCode::UnsupportedForMessageFormat
-    );
+    for (magic, code) in [
+        (1, ErrorCode::InvalidRecord),
+        (3, ErrorCode::CorruptMessage),
+    ] {
+        let mut other = good.to_vec();
+        other[16] = magic;
+        assert_eq!(refused(&partition, other.into()), code);
+    }
     assert_eq!(
         refused(&partition, filled(1, 10, NOW + 3_700_000)),
         ErrorCode::InvalidTimestamp
