@@ -98,7 +98,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// One batch for partition 0 of `topic`.
-fn produce_to(topic: &str, batch: Bytes, transactional_id: Option<&str>) -> ProduceRequest {
+pub(crate) fn produce_to(
+    topic: &str,
+    batch: Bytes,
+    transactional_id: Option<&str>,
+) -> ProduceRequest {
     ProduceRequest {
         transactional_id: transactional_id.map(str::to_owned),
         acks: -1,
@@ -121,14 +125,20 @@ fn produced(response: Response) -> PartitionProduceResponse {
     }
 }
 
+/// Asks as some software.
+fn software() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: "a-client".to_owned(),
+        client_software_version: "1.0".to_owned(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn api_versions_is_answered_in_every_version() {
     let node = Node::start().await;
     let mut wire = Wire::connect(node.address).await;
     for version in 0..=4 {
-        let Response::ApiVersions(answer) = wire
-            .ask(version, i32::from(version), ApiVersionsRequest::default())
-            .await
+        let Response::ApiVersions(answer) = wire.ask(version, i32::from(version), software()).await
         else {
             panic!("another api answered");
         };

@@ -1,16 +1,29 @@
 //! ApiVersions (key 18): what this broker speaks. Finalized features unlock behaviour in clients, so only what works is told.
 
-use log_protocol::ApiKey;
 use log_protocol::api::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
+use log_protocol::{ApiKey, ErrorCode};
 
 use crate::services::Context;
 
 /// KIP-890: producers raise their epoch with every transaction.
 const TRANSACTION_VERSION: &str = "transaction.version";
 
-pub(crate) fn handle(ctx: &Context, _request: ApiVersionsRequest) -> ApiVersionsResponse {
+/// From this version on clients say what software they are.
+const SOFTWARE_FROM: i16 = 3;
+
+pub(crate) fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
+    let says = [
+        &request.client_software_name,
+        &request.client_software_version,
+    ];
+    if ctx.api_version >= SOFTWARE_FROM && !says.into_iter().all(|text| is_software(text)) {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest,
+            ..ApiVersionsResponse::default()
+        };
+    }
     let api_keys = ApiKey::ALL
         .iter()
         .map(|api| {
@@ -43,4 +56,14 @@ pub(crate) fn handle(ctx: &Context, _request: ApiVersionsRequest) -> ApiVersions
         }],
         ..ApiVersionsResponse::default()
     }
+}
+
+/// Whether a name or a version of software is one (KIP-511): letters and digits, with dots and dashes between them.
+fn is_software(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let ends = [text.bytes().next(), text.bytes().last()];
+    ends.into_iter().all(|end| end.is_some_and(is_plain))
+        && text
+            .bytes()
+            .all(|byte| is_plain(byte) || matches!(byte, b'.' | b'-'))
 }

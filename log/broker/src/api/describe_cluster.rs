@@ -8,15 +8,20 @@ use log_protocol::api::describe_cluster::{
 use super::authorized;
 use crate::services::Context;
 
-/// Asks for brokers; 2 would ask for controllers, which are on another listener in Kafka.
+/// Asks for brokers.
 const BROKERS: i8 = 1;
+/// Asks for controllers, which are on another listener in Kafka.
+const CONTROLLERS: i8 = 2;
 
 pub(crate) fn handle(ctx: &Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     if request.endpoint_type != BROKERS {
         return DescribeClusterResponse {
-            error_code: ErrorCode::MismatchedEndpointType,
+            error_code: if request.endpoint_type == CONTROLLERS {
+                ErrorCode::MismatchedEndpointType
+            } else {
+                ErrorCode::UnsupportedEndpointType
+            },
             error_message: Some("this listener serves brokers".to_owned()),
-            endpoint_type: request.endpoint_type,
             ..DescribeClusterResponse::default()
         };
     }

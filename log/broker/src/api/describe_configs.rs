@@ -51,7 +51,7 @@ pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> Describe
                 )),
             });
             match shown {
-                Ok(shown) => described(ctx, &request, resource, shown),
+                Ok(shown) => described(&request, resource, shown),
                 Err((error_code, message)) => DescribeConfigsResult {
                     error_code,
                     error_message: Some(message),
@@ -223,15 +223,14 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
 }
 
 fn described(
-    ctx: &Context,
     request: &DescribeConfigsRequest,
     resource: &DescribeConfigsResource,
     shown: Vec<Shown>,
 ) -> DescribeConfigsResult {
     let wanted = |key: &str| match &resource.configuration_keys {
         None => true,
-        // Version 1's way to ask for all.
-        Some(keys) if keys.is_empty() => ctx.api_version < 2,
+        // Another way to ask for all.
+        Some(keys) if keys.is_empty() => true,
         Some(keys) => keys.iter().any(|one| one == key),
     };
     let read_only = resource.resource_type == BROKER;

@@ -12,7 +12,7 @@ use log_protocol::api::list_offsets::{
     ListOffsetsTopicResponse,
 };
 
-use super::{blocking, check_leader_epoch, is_read_committed, once};
+use super::{blocking, check_leader_epoch_or_none, is_read_committed, once};
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::services::Context;
@@ -27,9 +27,12 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = is_read_committed(request.isolation_level);
+    let is_isolation = matches!(request.isolation_level, 0 | 1);
     let mut named = HashSet::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for asked in request.topics {
+    let mut topics = Vec::new();
+    // A topic without partitions has no answer.
+    let with_partitions = request.topics.into_iter();
+    for asked in with_partitions.filter(|topic| !topic.partitions.is_empty()) {
         let may = require(ctx, Operation::Describe, Resource::Topic(&asked.name));
         let topic = ctx.services.topics.get(&asked.name);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
@@ -40,7 +43,8 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
             });
             let found = match partition {
                 _ if may.is_err() => may.and(Err(ErrorCode::TopicAuthorizationFailed)),
-                Some(Ok(partition)) => look_up(partition, &one, committed).await,
+                Some(Ok(_)) if !is_isolation => Err(ErrorCode::UnknownServerError),
+                Some(Ok(partition)) => look_up(partition, &one, ctx.api_version, committed).await,
                 Some(Err(repeated)) => Err(repeated),
                 None => Err(ErrorCode::UnknownTopicOrPartition),
             };
@@ -63,13 +67,26 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
     }
 }
 
+/// The first version that knows a named place.
+fn special_from(timestamp: i64) -> i16 {
+    match timestamp {
+        LATEST | EARLIEST => 1,
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        _ => i16::MAX,
+    }
+}
+
 async fn look_up(
     partition: Arc<Partition>,
     asked: &ListOffsetsPartition,
+    version: i16,
     committed: bool,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
     let leader_epoch = partition.leader_epoch();
-    check_leader_epoch(asked.current_leader_epoch, leader_epoch)?;
+    check_leader_epoch_or_none(asked.current_leader_epoch, leader_epoch)?;
     partition.check_readable().map_err(|error| error.code())?;
     let end = if committed {
         partition.last_stable_offset()
@@ -77,6 +94,9 @@ async fn look_up(
         partition.high_watermark()
     };
     let (offset, timestamp) = match asked.timestamp {
+        special if special < 0 && version < special_from(special) => {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
         LATEST => (end, -1),
         EARLIEST | EARLIEST_LOCAL => (partition.log_start_offset(), -1),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => (-1, -1),
@@ -85,7 +105,7 @@ async fn look_up(
             blocking(move || partition.offset_for_timestamp(timestamp)).await?,
             end,
         )?,
-        _ => return Err(ErrorCode::InvalidRequest),
+        _ => return Err(ErrorCode::UnsupportedVersion),
     };
     Ok(ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,

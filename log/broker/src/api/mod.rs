@@ -182,6 +182,15 @@ pub(crate) fn check_leader_epoch(known: i32, current: i32) -> Result<(), ErrorCo
     }
 }
 
+/// The same where only −1 means that the client does not say.
+pub(crate) fn check_leader_epoch_or_none(known: i32, current: i32) -> Result<(), ErrorCode> {
+    match known {
+        -1 => Ok(()),
+        known if known < current => Err(ErrorCode::FencedLeaderEpoch),
+        known => check_leader_epoch(known, current),
+    }
+}
+
 /// Names of one request, some of which may come more than once. Each is answered once: an answer may be many times as long as a name.
 pub(crate) struct Repeated<T> {
     /// How often each comes; none once it was answered.

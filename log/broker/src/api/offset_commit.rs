@@ -105,7 +105,8 @@ pub(crate) fn check_partition(
         .get(topic)
         .and_then(|topic| topic.partition(partition));
     let found = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if metadata.len() > OFFSET_METADATA_BYTES_MAX {
+    // Kafka counts UTF-16 units, of which a text never has more than bytes.
+    if metadata.encode_utf16().count() > OFFSET_METADATA_BYTES_MAX {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     Ok(found.id().clone())

@@ -6,7 +6,7 @@ use log_protocol::api::offset_for_leader_epoch::{
     OffsetForLeaderTopicResult,
 };
 
-use super::check_leader_epoch;
+use super::check_leader_epoch_or_none;
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::services::Context;
@@ -31,7 +31,10 @@ pub(crate) fn handle(
                     let found = may
                         .and(partition.ok_or(ErrorCode::UnknownTopicOrPartition))
                         .and_then(|partition| {
-                            check_leader_epoch(one.current_leader_epoch, partition.leader_epoch())?;
+                            check_leader_epoch_or_none(
+                                one.current_leader_epoch,
+                                partition.leader_epoch(),
+                            )?;
                             partition.check_readable().map_err(|error| error.code())?;
                             Ok(partition.end_offset_for_epoch(one.leader_epoch))
                         });

@@ -49,8 +49,13 @@ pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceRes
     let version = ctx.api_version;
     let acks = request.acks;
     let id = request.transactional_id.as_deref();
-    let barred =
-        id.and_then(|id| require(ctx, Operation::Write, Resource::TransactionalId(id)).err());
+    let barred = match id {
+        Some(id) => require(ctx, Operation::Write, Resource::TransactionalId(id)).err(),
+        // Whose transaction it would be is not said.
+        None => {
+            transactional_producer(&request).map(|_| ErrorCode::TransactionalIdAuthorizationFailed)
+        }
+    };
     let transaction = match barred {
         None => open_transaction(ctx, version, &request).await,
         Some(_) => None,
@@ -62,8 +67,10 @@ pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceRes
     };
     let mut pending = Vec::new();
     let mut named = HashSet::new();
-    let mut responses = Vec::with_capacity(request.topic_data.len());
-    for data in request.topic_data {
+    let mut responses = Vec::new();
+    // A topic without partitions has no answer.
+    let with_partitions = request.topic_data.into_iter();
+    for data in with_partitions.filter(|data| !data.partition_data.is_empty()) {
         let found = match barred {
             None => find_topic(ctx, version, &data.name, data.topic_id),
             Some(error) => Err(error),
@@ -218,6 +225,7 @@ type Appending = Result<(PartitionProduceResponse, Arc<Partition>, i64), Refusal
 /// Why a partition's batch was not taken.
 struct Refusal {
     code: ErrorCode,
+    log_start_offset: i64,
     message: Option<String>,
     records: Vec<BatchIndexAndErrorMessage>,
 }
@@ -226,14 +234,15 @@ impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
         Self {
             code,
+            log_start_offset: -1,
             message: None,
             records: Vec::new(),
         }
     }
 }
 
-impl From<AppendError> for Refusal {
-    fn from(error: AppendError) -> Self {
+impl Refusal {
+    fn of(error: &AppendError, partition: &Partition) -> Self {
         let records = error.record_errors().iter();
         let records = records.map(|record| BatchIndexAndErrorMessage {
             batch_index: record.index,
@@ -241,6 +250,11 @@ impl From<AppendError> for Refusal {
         });
         Self {
             code: error.code(),
+            log_start_offset: if error.tells_start() {
+                partition.log_start_offset()
+            } else {
+                -1
+            },
             message: Some(error.to_string()),
             records: records.collect(),
         }
@@ -253,6 +267,7 @@ impl Refusal {
             index,
             error_code: self.code,
             base_offset: -1,
+            log_start_offset: self.log_start_offset,
             record_errors: self.records,
             error_message: self.message,
             ..PartitionProduceResponse::default()
@@ -290,7 +305,9 @@ impl Append<'_> {
                 Some(self.gate(producer, partition.id())?)
             }
         };
-        let appended = partition.append(records, origin, self.now_ms)?;
+        let appended = partition
+            .append(records, origin, self.now_ms)
+            .map_err(|error| Refusal::of(&error, &partition))?;
         drop(gate);
         let answer = PartitionProduceResponse {
             index: data.index,

@@ -134,13 +134,25 @@ impl AppendError {
         }
     }
 
+    /// Whether a client is told where the log begins: not where the batch was not even looked at, or the partition is not there.
+    pub(crate) fn tells_start(&self) -> bool {
+        match self {
+            Self::Corrupt(_, BatchError::Truncated { .. } | BatchError::Magic(_)) => false,
+            Self::TooLarge { .. } | Self::SegmentTooSmall { .. } => false,
+            Self::Internal(_) | Self::Storage(_) => false,
+            other => other.code() != ErrorCode::CorruptMessage,
+        }
+    }
+
     /// What a client is told.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Corrupt(_, BatchError::Magic(_)) => ErrorCode::UnsupportedForMessageFormat,
+            // As Kafka has it: of what came before version 2 it says so, of what is no batch at all it does not know it.
             Self::Corrupt(
                 _,
-                BatchError::Header { .. }
+                BatchError::Magic(0 | 1)
+                | BatchError::Truncated { .. }
+                | BatchError::Header { .. }
                 | BatchError::Record { .. }
                 | BatchError::TrailingBytes { .. },
             ) => ErrorCode::InvalidRecord,
@@ -210,7 +222,11 @@ pub(crate) fn check_batch(
     let mut rest = bytes.clone();
     let mut checked = Vec::with_capacity(1);
     while !rest.is_empty() {
-        let batch = Batch::parse(&rest).map_err(|error| checker.corrupt(error))?;
+        let batch = match Batch::parse(&rest) {
+            // What follows the batch and is none is passed over, as Kafka does.
+            Err(BatchError::Truncated { .. }) if !checked.is_empty() => break,
+            parsed => parsed.map_err(|error| checker.corrupt(error))?,
+        };
         rest = rest.slice(batch.header.total_size()..);
         checked.push(checker.check(batch)?);
     }
@@ -253,6 +269,9 @@ impl Checker<'_> {
                 header.validate().map_err(|error| self.corrupt(error))?;
                 if header.is_control() {
                     return Err(self.invalid("clients do not write control batches"));
+                }
+                if header.base_offset != 0 {
+                    return Err(self.invalid("its first offset is not 0"));
                 }
                 let bytes = batch.bytes().len();
                 let max = self.config.max_message_bytes;
