@@ -6,6 +6,7 @@ mod fire;
 mod groups;
 mod layers;
 mod node;
+mod oracle;
 mod security;
 mod transactions;
 mod wire;
