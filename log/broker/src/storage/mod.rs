@@ -52,8 +52,8 @@ pub(crate) use partition::{Partition, PartitionSeed, Shared};
 pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;
 pub(crate) use ring::RingBudget;
-pub(crate) use walk::BatchWalk;
 pub(crate) use secret::secret;
+pub(crate) use walk::BatchWalk;
 
 use std::collections::BTreeMap;
 
