@@ -22,6 +22,9 @@ use crate::diagnostic::{Code, Diagnostic};
 /// The name of a window's end that the query itself does not group by.
 const HIDDEN_WINDOW_END: &str = "__window_end";
 
+/// What the optimizer calls the constant, among the groups of a subquery, by which it sees whether that gave a row.
+const PRESENT: &str = "__always_true";
+
 /// Aggregates that take one row of many: without an order it may be any.
 const FIRST_OF: &[&str] = &["first_value", "last_value", "nth_value"];
 
@@ -199,7 +202,9 @@ impl Lowering<'_> {
             NodeKind::Aggregate(spec),
         );
         bounds.resize(schema.fields().len(), None);
-        let key = (0..by.columns()).collect();
+        // A constant tells no groups apart.
+        let tells = |column: &usize| schema.field(*column).name() != PRESENT;
+        let key = (0..by.columns()).filter(tells).collect();
         let rows = Rows {
             node,
             schema,

@@ -26,12 +26,14 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
 use super::empty_group::plain_groups;
+use super::first_row::first_rows;
 use super::function::scalar_udf;
 use super::json::{self, JsonOperators};
-use super::membership::refuse_open;
+use super::membership::closed;
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
+use super::row::compare_columns;
 use super::set_all::counted;
 use super::sql_type::Types;
 use super::system::{SystemSource, SystemTable, TABLES};
@@ -41,6 +43,7 @@ use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
 use super::uniform;
 use super::using::merge_columns;
+use super::value_subquery::ValueSubqueries;
 use crate::catalog::{Objects, Reference, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 
@@ -129,13 +132,16 @@ impl Library {
         })
         .map_err(|error| error.at(words.place("GROUP")))?;
         json::name_dots(&mut query);
+        compare_columns(&mut query, words)?;
         merge_columns(&mut query, words)?;
         let plan = planner
             .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
             .map_err(|error| translate(&error, words))?;
-        let plan = counted(plan).map_err(|error| translate(&error, words))?;
+        let plan = counted(plan)
+            .and_then(first_rows)
+            .and_then(closed)
+            .map_err(|error| translate(&error, words))?;
         check_unique(&plan, words)?;
-        refuse_open(&plan, words)?;
         Ok(BoundQuery {
             plan,
             references: scope.used.into_inner().into_values().collect(),
@@ -163,12 +169,14 @@ impl Library {
 }
 
 /// DataFusion's rules for what is read once. One is left out: of groups that follow from others it makes columns of one
-/// name, and refuses the query (`GROUP BY x, CAST(x AS TEXT)`).
+/// name, and refuses the query (`GROUP BY x, CAST(x AS TEXT)`). Ours stands before the one that makes joins of subqueries.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let rules = Optimizer::new().rules.into_iter();
+    let mut rules = Optimizer::new().rules;
+    rules.retain(|rule| rule.name() != "eliminate_group_by_constant");
+    let joins = "decorrelate_predicate_subquery";
+    let place = rules.iter().position(|rule| rule.name() == joins);
+    rules.insert(place.unwrap_or(0), Arc::new(ValueSubqueries));
     rules
-        .filter(|rule| rule.name() != "eliminate_group_by_constant")
-        .collect()
 }
 
 /// Puts PostgreSQL's functions in the place of DataFusion's that differ; its own `to_char` stays as `strftime`.

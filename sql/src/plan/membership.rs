@@ -1,21 +1,34 @@
 //! `x IN (SELECT y …)` whose answer may be NULL, where NULL and false differ.
 //!
-//! A join tells whether a row has a match, which is true or false. That is enough where only what is true counts:
+//! A join tells whether a row has a match, which is true or false. That is enough where only what is true counts; elsewhere
+//! the three answers are told apart by what there is:
 //!
 //! ```text
 //! WHERE b OR x IN (SELECT …)             NULL counts as false
 //! WHERE b AND x NOT IN (SELECT …)        a condition of its own: a join that knows NULL
-//! WHERE b OR x NOT IN (SELECT …)         refused, unless neither x nor y can be NULL
-//! WHERE (x IN (SELECT …)) IS NULL        the same, and under CASE, coalesce, =, in a SELECT list
+//! WHERE b OR x NOT IN (SELECT …)         CASE WHEN EXISTS (… WHERE y = x) THEN true
+//! SELECT x IN (SELECT …), CASE, …             WHEN x IS NULL AND EXISTS (…) THEN NULL
+//!                                             WHEN EXISTS (… WHERE y IS NULL) THEN NULL ELSE false END
 //! ```
+//!
+//! DataFusion's own join that knows NULL compares one column, so a snapshot takes the second way for a correlated NOT IN.
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr::InSubquery;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DataFusionError, Result as BoundResult, ScalarValue, Spans};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{
+    Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
+};
 
 use super::trace::{Origin, origin, origin_of_expr};
-use crate::diagnostic::{Code, Diagnostic, Words, translate};
+use crate::diagnostic::{Code, Diagnostic};
+
+/// The value of a subquery that another one is compared with.
+const MEMBER: &str = "__member";
 
 /// What is asked of an expression.
 #[derive(Clone, Copy)]
@@ -26,10 +39,28 @@ enum Asked {
     Value,
 }
 
-/// Refuses what would be answered as if NULL was false.
-pub(super) fn refuse_open(plan: &LogicalPlan, words: &Words) -> Result<(), Diagnostic> {
-    let mut open = false;
-    let walked = plan.apply_with_subqueries(|node| {
+/// `plan` in which IN tells NULL from false wherever that makes a difference.
+///
+/// # Errors
+/// An IN whose left side is itself of a query further out, or a subquery.
+pub(super) fn closed(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+    rewritten(plan, |_, _| true)
+}
+
+/// The same for a plan that DataFusion runs.
+pub(super) fn closed_for_batch(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+    rewritten(plan, |test, negated| {
+        !negated || test.subquery.outer_ref_columns.is_empty()
+    })
+}
+
+/// Writes IN out where its answer may be NULL and matters, or where no join takes it as a condition of its own:
+/// `is_join` tells that of an IN, and of one that is negated.
+fn rewritten(
+    plan: LogicalPlan,
+    is_join: impl Fn(&InSubquery, bool) -> bool + Copy,
+) -> BoundResult<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
         let asked = match node {
             LogicalPlan::Filter(_) | LogicalPlan::Join(_) => Asked::Truth {
                 negated: false,
@@ -37,74 +68,164 @@ pub(super) fn refuse_open(plan: &LogicalPlan, words: &Words) -> Result<(), Diagn
             },
             _ => Asked::Value,
         };
-        node.apply_expressions(|expr| {
-            let any = expr.exists(|expr| Ok(matches!(expr, Expr::InSubquery(_))))?;
-            if any {
-                open |= is_open(expr, node, asked);
+        let holder = Holder {
+            inputs: node.inputs().into_iter().cloned().collect(),
+            is_join,
+        };
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let is_subquery = |expr: &Expr| matches!(expr, Expr::InSubquery(_) | Expr::Exists(_));
+            if !expr.exists(|expr| Ok(is_subquery(expr)))? {
+                return Ok(Transformed::no(expr));
             }
-            Ok(TreeNodeRecursion::Continue)
+            let name = names.save(&expr);
+            let closed = holder.closed(expr, asked)?;
+            Ok(closed.update_data(|expr| name.restore(expr)))
         })
-    });
-    walked.map_err(|error| translate(&error, words))?;
-    if !open {
-        return Ok(());
-    }
-    let message = "IN (SELECT …) may be NULL here, and is answered as a condition of its own only";
-    Err(Diagnostic::new(Code::Unsupported, message)
-        .at(words.place("IN"))
-        .help("use EXISTS, or IN on columns that cannot be NULL: a primary key"))
+    })?;
+    Ok(rewritten.data)
 }
 
-fn is_open(expr: &Expr, node: &LogicalPlan, asked: Asked) -> bool {
-    match (expr, asked) {
-        (Expr::InSubquery(test), _) => {
-            let two_valued = match asked {
-                Asked::Truth { negated, alone } => alone || test.negated == negated,
-                Asked::Value => false,
-            };
-            (!two_valued && may_be_null(test, node)) || is_open(&test.expr, node, Asked::Value)
+/// The node that an expression stands in.
+struct Holder<F> {
+    inputs: Vec<LogicalPlan>,
+    is_join: F,
+}
+
+impl<F: Fn(&InSubquery, bool) -> bool> Holder<F> {
+    fn closed(&self, expr: Expr, asked: Asked) -> BoundResult<Transformed<Expr>> {
+        match (expr, asked) {
+            (Expr::InSubquery(mut test), _) => {
+                let value = self.closed(*test.expr, Asked::Value)?;
+                let changed = value.transformed;
+                test.expr = Box::new(value.data);
+                let (takes_null, joins) = match asked {
+                    Asked::Truth {
+                        negated,
+                        alone: true,
+                    } => (true, (self.is_join)(&test, test.negated != negated)),
+                    Asked::Truth { negated, .. } => (test.negated == negated, true),
+                    Asked::Value => (false, true),
+                };
+                let open = Open::of(&test, &self.inputs);
+                if joins && (takes_null || !open.any()) {
+                    return Ok(Transformed::new_transformed(
+                        Expr::InSubquery(test),
+                        changed,
+                    ));
+                }
+                self.written_out(&test, open).map(Transformed::yes)
+            }
+            // Whether there is any row is asked of one row.
+            (Expr::Exists(test), _) if is_of_many(&test) => {
+                let any = exists(&test.subquery.subquery, None)?;
+                Ok(Transformed::yes(if test.negated { !any } else { any }))
+            }
+            (Expr::Not(inner), Asked::Truth { negated, alone }) => {
+                let asked = Asked::Truth {
+                    negated: !negated,
+                    alone,
+                };
+                let inner = self.closed(*inner, asked)?;
+                Ok(inner.update_data(|inner| Expr::Not(Box::new(inner))))
+            }
+            (expr @ Expr::BinaryExpr(_), Asked::Truth { negated, alone }) if is_junction(&expr) => {
+                // NOT (a OR b) are two conditions too.
+                let is_and = matches!(&expr, Expr::BinaryExpr(parts) if parts.op == Operator::And);
+                let asked = Asked::Truth {
+                    negated,
+                    alone: alone && is_and != negated,
+                };
+                expr.map_children(|part| self.closed(part, asked))
+            }
+            (expr @ Expr::Alias(_), asked) => expr.map_children(|inner| self.closed(inner, asked)),
+            (expr, _) => expr.map_children(|child| self.closed(child, Asked::Value)),
         }
-        (Expr::Alias(alias), _) => is_open(&alias.expr, node, asked),
-        (Expr::Not(negated_expr), Asked::Truth { negated, alone }) => {
-            let asked = Asked::Truth {
-                negated: !negated,
-                alone,
-            };
-            is_open(negated_expr, node, asked)
+    }
+
+    /// `x IN (SELECT y …)` as what there is of its subquery.
+    fn written_out(&self, test: &InSubquery, open: Open) -> BoundResult<Expr> {
+        let values = &test.subquery.subquery;
+        let value = self.as_seen_inside(&test.expr)?;
+        let member = || Expr::Column(Column::new_unqualified(MEMBER));
+        let equal = exists(values, Some(member().eq(value)))?;
+        if !open.any() {
+            return Ok(if test.negated { !equal } else { equal });
         }
-        (Expr::BinaryExpr(binary), Asked::Truth { negated, alone })
-            if matches!(binary.op, Operator::And | Operator::Or) =>
-        {
-            // NOT (a OR b) are two conditions too.
-            let splits = (binary.op == Operator::And) != negated;
-            let asked = Asked::Truth {
-                negated,
-                alone: alone && splits,
-            };
-            is_open(&binary.left, node, asked) || is_open(&binary.right, node, asked)
+        let null = || Box::new(lit(ScalarValue::Boolean(None)));
+        let (met, missed) = (lit(!test.negated), lit(test.negated));
+        let mut cases = vec![(Box::new(equal), Box::new(met))];
+        if open.value {
+            let nothing = test.expr.as_ref().clone().is_null();
+            cases.push((Box::new(nothing.and(exists(values, None)?)), null()));
         }
-        _ => {
-            let mut open = false;
-            let walked = expr.apply_children(|child| {
-                open |= is_open(child, node, Asked::Value);
-                Ok(TreeNodeRecursion::Continue)
-            });
-            open || walked.is_err()
+        if open.members {
+            let unknown = exists(values, Some(member().is_null()))?;
+            cases.push((Box::new(unknown), null()));
         }
+        Ok(Expr::Case(Case::new(None, cases, Some(Box::new(missed)))))
+    }
+
+    /// An expression of this node, as a subquery inside of it names its columns.
+    fn as_seen_inside(&self, expr: &Expr) -> BoundResult<Expr> {
+        let inputs: Vec<&LogicalPlan> = self.inputs.iter().collect();
+        let schema = merge_schema(&inputs);
+        let named = expr.clone().transform_up(|expr| match expr {
+            Expr::Column(column) => {
+                let (_, field) = schema.qualified_field_from_column(&column)?;
+                let outer = Expr::OuterReferenceColumn(Arc::clone(field), column);
+                Ok(Transformed::yes(outer))
+            }
+            Expr::OuterReferenceColumn(..)
+            | Expr::ScalarSubquery(_)
+            | Expr::InSubquery(_)
+            | Expr::Exists(_) => Err(refused()),
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(named.data)
     }
 }
 
-fn may_be_null(test: &InSubquery, node: &LogicalPlan) -> bool {
-    let inputs = node.inputs();
-    let value = test.expr.nullable(&merge_schema(&inputs)).unwrap_or(true)
-        && !inputs
-            .iter()
-            .any(|input| is_never_null(&origin_of_expr(&test.expr, input)));
-    let subquery = test.subquery.subquery.as_ref();
-    let first = subquery.schema().fields().first();
-    let values =
-        first.is_none_or(|field| field.is_nullable()) && !is_never_null(&origin(subquery, 0));
-    value || values
+fn refused() -> DataFusionError {
+    let message = "IN (SELECT …) may be NULL here, and its left side is of another query";
+    let diagnostic = Diagnostic::new(Code::Unsupported, message)
+        .help("compute the left side in a subquery in FROM, or use EXISTS");
+    DataFusionError::External(Box::new(diagnostic))
+}
+
+fn is_of_many(test: &Exists) -> bool {
+    let is_one = matches!(test.subquery.subquery.as_ref(), LogicalPlan::Distinct(_));
+    test.subquery.outer_ref_columns.is_empty() && !is_one
+}
+
+fn is_junction(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryExpr(parts) if matches!(parts.op, Operator::And | Operator::Or))
+}
+
+/// What may be NULL in `x IN (SELECT y …)`.
+#[derive(Clone, Copy)]
+struct Open {
+    /// x
+    value: bool,
+    /// y
+    members: bool,
+}
+
+impl Open {
+    fn of(test: &InSubquery, inputs: &[LogicalPlan]) -> Self {
+        let schemas: Vec<&LogicalPlan> = inputs.iter().collect();
+        let value = test.expr.nullable(&merge_schema(&schemas)).unwrap_or(true)
+            && !(inputs.iter()).any(|input| is_never_null(&origin_of_expr(&test.expr, input)));
+        let subquery = test.subquery.subquery.as_ref();
+        let first = subquery.schema().fields().first();
+        let members =
+            first.is_none_or(|field| field.is_nullable()) && !is_never_null(&origin(subquery, 0));
+        Self { value, members }
+    }
+
+    fn any(self) -> bool {
+        self.value || self.members
+    }
 }
 
 /// Whether this is a column that its relation never has NULL in.
@@ -115,4 +236,35 @@ fn is_never_null(origin: &Origin) -> bool {
     let name = relation.schema.field(*place).name();
     let mut columns = relation.columns.iter();
     columns.any(|column| &column.name == name && !column.nullable)
+}
+
+/// Whether there is a row of `values` for which `condition` holds.
+fn exists(values: &Arc<LogicalPlan>, condition: Option<Expr>) -> BoundResult<Expr> {
+    let first = values.schema().iter().next();
+    let member = match first {
+        Some(first) => Expr::Column(Column::from(first)),
+        None => lit(true),
+    };
+    let rows = LogicalPlanBuilder::from(Arc::clone(values)).project([member.alias(MEMBER)])?;
+    let rows = match condition {
+        Some(condition) => rows.filter(condition)?.build()?,
+        None => rows.build()?,
+    };
+    let outer_ref_columns = rows.all_out_ref_exprs();
+    let rows = if outer_ref_columns.is_empty() {
+        LogicalPlanBuilder::from(rows)
+            .project([lit(true).alias(MEMBER)])?
+            .distinct()?
+            .build()?
+    } else {
+        rows
+    };
+    Ok(Expr::Exists(Exists {
+        subquery: Subquery {
+            subquery: Arc::new(rows),
+            outer_ref_columns,
+            spans: Spans::new(),
+        },
+        negated: false,
+    }))
 }

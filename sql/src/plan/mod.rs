@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
-//! `expr.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
+//! `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `similar.rs`,
 //! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
-//! `using.rs`, `yielding.rs`.
+//! `using.rs`, `value_subquery.rs`, `yielding.rs`.
 
 mod accumulator;
 mod aggregate;
@@ -23,6 +23,7 @@ mod empty_group;
 mod explain;
 mod expr;
 mod filters_down;
+mod first_row;
 mod function;
 mod guard;
 mod json;
@@ -32,6 +33,7 @@ mod number;
 mod postgres;
 mod relation_source;
 mod rewrite;
+mod row;
 mod rules;
 mod set_all;
 mod similar;
@@ -47,6 +49,7 @@ mod trace;
 mod tumble;
 mod uniform;
 mod using;
+mod value_subquery;
 mod view;
 mod yielding;
 
@@ -61,5 +64,6 @@ pub use sql_type::type_name;
 pub(crate) use sql_type::{arrow_type, name_text, settled, timestamp};
 pub(crate) use system::{SystemTable, SystemType};
 pub(crate) use tumble::interval_text;
+pub(crate) use value_subquery::without_open_subqueries;
 pub(crate) use view::{ViewPlan, default_key_format, follow, interval, time_text, view};
 pub(crate) use yielding::JoinsYield;

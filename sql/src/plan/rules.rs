@@ -25,6 +25,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use super::distinct_on::DistinctOnIsRank;
 use super::filters_down::FiltersDown;
+use super::value_subquery::ValueSubqueries;
 
 /// The optimizer of streaming plans.
 pub(super) fn optimizer() -> Optimizer {
@@ -33,6 +34,7 @@ pub(super) fn optimizer() -> Optimizer {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(DistinctOnIsRank),
         Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(ValueSubqueries),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),

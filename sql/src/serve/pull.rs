@@ -46,7 +46,9 @@ use super::view_table::ViewTable;
 use crate::catalog::Relation;
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
-use crate::plan::{BoundQuery, JoinsYield, Library, bounded, guard_plan, settled};
+use crate::plan::{
+    BoundQuery, JoinsYield, Library, bounded, guard_plan, settled, without_open_subqueries,
+};
 
 /// What a snapshot query runs with.
 pub(super) struct Pull<'a> {
@@ -107,7 +109,7 @@ impl Pull<'_> {
         let stopping = self.queries.stopping();
         let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
         let running = self.queries.start(async move {
-            let plan = guard_plan(state.optimize(&plan)?)?;
+            let plan = guard_plan(without_open_subqueries(state.optimize(&plan)?)?)?;
             let planner = Arc::clone(state.query_planner());
             let physical = planner.create_physical_plan(&plan, &state).await?;
             execute_stream(physical, state.task_ctx())

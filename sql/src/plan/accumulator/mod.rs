@@ -4,12 +4,14 @@
 //! ```text
 //! sum, avg, min, max            native.rs       the engine's accumulators as DataFusion's functions
 //! median, mode, percentile_*    ordered_set.rs  PostgreSQL's ordered sets, for both
+//! string_agg                    string_agg.rs   DataFusion's, which orders its texts itself
 //! all others                    library.rs      DataFusion's accumulators, over the values that the engine keeps
 //! ```
 
 mod library;
 mod native;
 mod ordered_set;
+mod string_agg;
 
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ pub(super) fn register(state: &mut SessionState) -> BoundResult<()> {
     }
     for function in ordered_set::functions() {
         state.register_udaf(Arc::new(function))?;
+    }
+    if let Some(string_agg) = state.aggregate_functions().get("string_agg").cloned() {
+        state.register_udaf(string_agg::ordering(string_agg))?;
     }
     for (name, alias) in [("bool_and", "every"), ("var_samp", "variance")] {
         if let Some(function) = state.aggregate_functions().get(name).cloned() {

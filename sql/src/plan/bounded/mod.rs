@@ -14,6 +14,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 
 use super::distinct_on::ranked;
+use super::membership::closed_for_batch;
 use super::relation_source::RelationSource;
 use super::system::SystemSource;
 use super::tumble::Tumble;
@@ -23,7 +24,7 @@ pub(crate) fn bounded(
     plan: LogicalPlan,
     providers: &HashMap<String, Arc<dyn TableProvider>>,
 ) -> BoundResult<LogicalPlan> {
-    let rewritten = plan.transform_up_with_subqueries(|node| match node {
+    let rewritten = closed_for_batch(plan)?.transform_up_with_subqueries(|node| match node {
         LogicalPlan::TableScan(mut scan) => {
             let relation = scan.source.downcast_ref::<RelationSource>();
             let system = scan.source.downcast_ref::<SystemSource>();

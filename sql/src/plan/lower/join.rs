@@ -339,7 +339,7 @@ impl Lowering<'_> {
             .map_err(|error| self.bound(&error))
     }
 
-    fn same_types(
+    pub(super) fn same_types(
         &self,
         left: &Rows,
         left_keys: &[usize],
