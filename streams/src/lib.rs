@@ -55,11 +55,11 @@ pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use memory::{MemoryAccount, MemoryBudget, MemoryUser};
 pub use operator::OperatorFigures;
 pub use plan::{
-    AggregateCall, AggregateSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec, GroupingSet,
-    JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, NodeKind, OperatorId, PlanError,
-    PlanNode, Rank, RankOrder, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
-    StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec,
-    WindowGrid,
+    AggregateCall, AggregateSpec, AsOfSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec,
+    GroupingSet, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, Nearest, NodeKind,
+    OperatorId, PlanError, PlanNode, Rank, RankOrder, SinkForm, SinkSpec, SlideSpec, SourceColumn,
+    SourceMode, SourceSpec, StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec,
+    ValueFormat, WatermarkSpec, WindowGrid,
 };
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

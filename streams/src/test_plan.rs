@@ -260,6 +260,15 @@ impl PlanBuilder {
         self.push(vec![left, right], schema, NodeKind::Join(spec))
     }
 
+    /// An as-of join.
+    pub(crate) fn as_of(&mut self, spec: AsOfSpec, left: usize, right: usize) -> usize {
+        let schemas = [self.schema_of(left), self.schema_of(right)];
+        let fields = schemas.iter().flat_map(|schema| schema.fields());
+        let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
+        let schema = Arc::new(Schema::new(fields.map(nullable).collect::<Vec<_>>()));
+        self.push(vec![left, right], schema, NodeKind::AsOf(spec))
+    }
+
     /// `aggregates` like `count(*)`, `sum(x)`, `count(distinct x)`; a group column `window_end` bounds the state.
     pub(crate) fn aggregate(
         &mut self,

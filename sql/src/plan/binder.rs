@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
+use super::as_of::{as_of_joins, mark, mark_joins};
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
 use super::function::scalar_udf;
@@ -133,11 +134,13 @@ impl Library {
         .map_err(|error| error.at(words.place("GROUP")))?;
         json::name_dots(&mut query);
         compare_columns(&mut query, words)?;
+        mark_joins(&mut query, words)?;
         merge_columns(&mut query, words)?;
         let plan = planner
             .sql_statement_to_plan(SqlStatement::Query(Box::new(query)))
             .map_err(|error| translate(&error, words))?;
         let plan = counted(plan)
+            .and_then(as_of_joins)
             .and_then(first_rows)
             .and_then(closed)
             .map_err(|error| translate(&error, words))?;
@@ -193,6 +196,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
+    state.register_udf(Arc::new(mark()))?;
     json::register(state)?;
     for name in uniform::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {

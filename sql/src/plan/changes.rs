@@ -141,6 +141,14 @@ pub(super) fn joined(
     })
 }
 
+/// What the rows of a join do that gives each left row once.
+pub(super) fn of_left(left: &Rows) -> Changes {
+    match key_of(left) {
+        Ok(key) => Changes::Keyed(key.to_vec()),
+        Err(unkeyed) => unkeyed,
+    }
+}
+
 /// Whether a row that only one side of a full join has may have the same key as one that only the other side has: where
 /// all columns of both keys may be NULL.
 pub(super) fn is_ambiguous(kind: JoinKind, left: &Rows, right: &Rows) -> bool {

@@ -9,9 +9,9 @@
 
 use arrow::datatypes::Schema;
 use streams::{
-    AggregateCall, AggregateSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec, KeyFormat,
-    LatePolicy, NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec, StreamPlan, TopNSpec,
-    WatermarkSpec, WindowGrid,
+    AggregateCall, AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec,
+    KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec,
+    StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -150,8 +150,13 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
         }
         NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
         NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), rows(0)),
+        NodeKind::Constant(rows) => match rows.num_rows() {
+            1 => "a constant row".to_owned(),
+            rows => format!("{rows} constant rows"),
+        },
         NodeKind::Union => "union".to_owned(),
         NodeKind::TopN(spec) => ranking(&id, spec, input(0), rows(0)),
+        NodeKind::AsOf(spec) => as_of(&id, spec, input(0), input(1)),
     }
 }
 
@@ -330,6 +335,37 @@ fn aggregate_call(call: &AggregateCall, input: &Schema) -> String {
         text.push_str(&format!(" FILTER (WHERE {})", input.field(filter).name()));
     }
     text
+}
+
+fn as_of(id: &str, spec: &AsOfSpec, left: &Schema, right: &Schema) -> String {
+    let pair = |(left_column, right_column): (usize, usize), sign: &str| {
+        format!(
+            "{} {sign} {}",
+            pretty(left.field(left_column).name()),
+            pretty(right.field(right_column).name())
+        )
+    };
+    let keys = spec.left_keys.iter().zip(&spec.right_keys);
+    let keys = keys.map(|(&left_key, &right_key)| pair((left_key, right_key), "="));
+    let sign = match spec.nearest {
+        Nearest::AtOrBefore => ">=",
+        Nearest::Before => ">",
+        Nearest::AtOrAfter => "<=",
+        Nearest::After => "<",
+    };
+    let times = pair((spec.left_time, spec.right_time), sign);
+    let on: Vec<String> = keys.chain([times]).collect();
+    let kind = if spec.pads {
+        "left as-of join"
+    } else {
+        "as-of join"
+    };
+    let kept = if spec.waits {
+        "  [keeps rows until event time has passed them, and the last one of each key on the right]"
+    } else {
+        "  [keeps all rows of both sides: nothing bounds them]"
+    };
+    format!("{kind} {id} on {}{kept}", on.join(" AND "))
 }
 
 fn ranking(id: &str, spec: &TopNSpec, input: &Schema, rows: EdgeProperties) -> String {

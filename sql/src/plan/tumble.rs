@@ -263,7 +263,7 @@ impl RelationPlanner for WindowPlanner {
             return Err(refused(
                 Diagnostic::new(Code::Unsupported, "FOR SYSTEM_TIME AS OF is not available")
                     .at(span)
-                    .help("a plain JOIN works: a change on either side corrects the result"),
+                    .help("ASOF JOIN … MATCH_CONDITION (a.ts >= b.ts) finds the row that is nearest in time; a plain JOIN the row as it is"),
             ));
         }
         let Some(args) = args else {

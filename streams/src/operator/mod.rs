@@ -17,7 +17,9 @@
 //! 3. Watermarks that a node sees never fall.
 
 mod aggregate;
+mod as_of;
 mod check;
+mod constant;
 mod effects;
 mod expand;
 mod figures;
@@ -311,6 +313,14 @@ impl Graph {
                     &node.schema,
                     memory,
                 )),
+                NodeKind::AsOf(spec) => Box::new(as_of::AsOf::new(
+                    node.id,
+                    spec,
+                    schema_of(0),
+                    schema_of(1),
+                    &node.schema,
+                )),
+                NodeKind::Constant(rows) => Box::new(constant::Constant::new(node.id, rows)),
                 NodeKind::Union => Box::new(pass::Pass),
                 NodeKind::TopN(spec) => Box::new(top_n::TopN::new(
                     node.id,

@@ -71,7 +71,10 @@ impl Fragments {
         for node in &plan.nodes {
             let inputs: Vec<&Place> = node.inputs.iter().map(|&input| &places[input]).collect();
             let mut routes = wanted(node);
-            fragments.at_first.push(routes.contains(&Route::First));
+            let is_first = matches!(node.kind, NodeKind::Constant(_));
+            fragments
+                .at_first
+                .push(is_first || routes.contains(&Route::First));
             for (route, place) in routes.iter_mut().zip(&inputs) {
                 if tokens == 1 || lies(place, route) {
                     *route = Route::Stay;
@@ -122,6 +125,7 @@ fn wanted(node: &PlanNode) -> Vec<Route> {
             SourceMode::Upsert { key } => vec![by(key)],
         },
         NodeKind::Join(spec) => vec![by(&spec.left_keys), by(&spec.right_keys)],
+        NodeKind::AsOf(spec) => vec![by(&spec.left_keys), by(&spec.right_keys)],
         NodeKind::Aggregate(spec) => vec![by(&spec.group_by)],
         kind if looks_at_single_rows(kind) => vec![Route::Stay],
         // What is not known here is right at one token.
@@ -168,6 +172,7 @@ fn emitted(node: &PlanNode, inputs: &[&Place]) -> Place {
             _ if spec.left_keys.is_empty() => Place::First,
             _ => Place::Anywhere,
         },
+        NodeKind::AsOf(spec) => by(spec.left_keys.clone()),
         NodeKind::Aggregate(spec) => by((0..spec.group_by.len()).collect()),
         // They hand on the columns that they get, in their places.
         kind if looks_at_single_rows(kind) => inputs[0].clone(),

@@ -19,15 +19,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, EdgeProperties, Emit, JoinKind, JoinSpec, NodeKind, OperatorId, PlanNode, Rank,
-    SinkSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec,
+    AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinSpec, Nearest, NodeKind,
+    OperatorId, PlanNode, Rank, SinkSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec,
 };
 use crate::aggregate::BoundCall;
 use crate::json::is_json;
-use crate::state::row::{push_bytes, push_varint, read_bytes, read_varint};
+use crate::state::row::{columns_of, push_bytes, push_row, push_varint, read_bytes, read_varint};
 use crate::state::{StateError, VIEW};
 
 const VERSION: u8 = 1;
@@ -39,6 +40,8 @@ const AGGREGATE: u8 = 4;
 const SINK: u8 = 5;
 const RESULTS: u8 = 6;
 const RANKING: u8 = 8;
+const AS_OF: u8 = 9;
+const CONSTANT: u8 = 10;
 
 const TOPIC: u64 = 1;
 const KEY: u64 = 2;
@@ -249,6 +252,8 @@ impl StateShape {
             SINK => "the view".to_owned(),
             RESULTS => "the results of a map".to_owned(),
             RANKING => "a ranking".to_owned(),
+            AS_OF => "an as-of join".to_owned(),
+            CONSTANT => "constant rows".to_owned(),
             kind => format!("kind {kind}"),
         }
     }
@@ -281,6 +286,8 @@ fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         NodeKind::Join(_) => Some(JOIN),
         NodeKind::Aggregate(_) => Some(AGGREGATE),
         NodeKind::TopN(_) => Some(RANKING),
+        NodeKind::AsOf(_) => Some(AS_OF),
+        NodeKind::Constant(_) => Some(CONSTANT),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -303,6 +310,8 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         NodeKind::Join(spec) => join(spec, inputs),
         NodeKind::Aggregate(spec) => aggregate(spec, inputs[0]),
         NodeKind::TopN(spec) => ranking(spec, inputs[0]),
+        NodeKind::AsOf(spec) => as_of(spec, inputs),
+        NodeKind::Constant(rows) => constant(rows),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -315,6 +324,35 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
     };
     fields.push((NAME, node.name.as_bytes().to_vec()));
     Some(StateShape::new(kind, fields))
+}
+
+/// Other rows are not out there yet.
+fn constant(rows: &RecordBatch) -> Fields {
+    let mut bytes = Vec::new();
+    if let Ok(columns) = columns_of(rows.columns()) {
+        (0..rows.num_rows()).for_each(|row| push_row(&columns, row, &mut bytes));
+    }
+    vec![(ROW, all_types(&rows.schema())), (EMISSION, bytes)]
+}
+
+fn as_of(spec: &AsOfSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> Fields {
+    let [(left, _), (right, _)] = [inputs[0], inputs[1]];
+    // What is out there depends on which rows count, and is taken back by that.
+    let nearest = match spec.nearest {
+        Nearest::AtOrBefore => 1,
+        Nearest::Before => 2,
+        Nearest::AtOrAfter => 3,
+        Nearest::After => 4,
+    };
+    let emission = vec![nearest, u8::from(spec.pads) | u8::from(spec.waits) << 1];
+    vec![
+        (KEY, types(left, &spec.left_keys)),
+        (ROW, all_types(left)),
+        (OTHER_KEY, types(right, &spec.right_keys)),
+        (OTHER_ROW, all_types(right)),
+        (TIMES, numbers(&[spec.left_time, spec.right_time])),
+        (EMISSION, emission),
+    ]
 }
 
 fn ranking(spec: &TopNSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {

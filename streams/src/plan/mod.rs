@@ -14,6 +14,7 @@
 //! 2. Operator ids are unique: state is addressed by them. They are kept with the state, by the names of the operators.
 //! 3. Column indexes lie inside the schemas that they speak of.
 
+mod as_of;
 mod fragment;
 mod grid;
 mod manifest;
@@ -25,11 +26,13 @@ mod validate;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use thiserror::Error;
 
 use crate::BatchExpr;
 use crate::aggregate::{AggregateFunction, SortOrder};
+pub use as_of::{AsOfSpec, Nearest};
 pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;
@@ -87,10 +90,14 @@ pub enum NodeKind {
     Expand(ExpandSpec),
     /// Groups and aggregates; emits group columns, then one column an aggregate.
     Aggregate(AggregateSpec),
+    /// These rows, once. No inputs.
+    Constant(RecordBatch),
     /// Rows of all inputs, which have the same columns.
     Union,
     /// Ranks the rows of each partition, and keeps those of the asked ranks.
     TopN(TopNSpec),
+    /// Each row of the left input with the nearest one in time of the right input. Two inputs.
+    AsOf(AsOfSpec),
 }
 
 impl NodeKind {

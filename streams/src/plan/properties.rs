@@ -58,6 +58,16 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
             source_rows: false,
             closed_after_us: None,
         },
+        NodeKind::Constant(_) => EdgeProperties {
+            append_only: true,
+            source_rows: false,
+            closed_after_us: None,
+        },
+        NodeKind::AsOf(spec) => EdgeProperties {
+            append_only: spec.waits && inputs[0].append_only,
+            source_rows: false,
+            closed_after_us: None,
+        },
         NodeKind::Union => EdgeProperties {
             append_only,
             source_rows: inputs.iter().all(|input| input.source_rows),

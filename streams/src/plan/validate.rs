@@ -67,8 +67,8 @@ pub(super) fn plan(plan: &StreamPlan) -> Result<(), PlanError> {
 
 fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
     let wanted = match node.kind {
-        NodeKind::Source(_) => 0,
-        NodeKind::Join(_) => 2,
+        NodeKind::Source(_) | NodeKind::Constant(_) => 0,
+        NodeKind::Join(_) | NodeKind::AsOf(_) => 2,
         NodeKind::Union => inputs.len().max(1),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
@@ -120,6 +120,11 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             false => Err("its inputs have other columns than it has".to_owned()),
         },
         NodeKind::TopN(spec) => spec.check(inputs[0], &node.schema),
+        NodeKind::AsOf(spec) => spec.check(inputs, &node.schema),
+        NodeKind::Constant(rows) if rows.schema() != node.schema => {
+            Err("constant rows have other columns than it has".to_owned())
+        }
+        NodeKind::Constant(_) => storable(&node.schema, 0..node.schema.fields().len()),
     }
 }
 

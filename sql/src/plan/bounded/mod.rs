@@ -1,5 +1,6 @@
-//! A bound query over rows that are all there: relations become what holds their rows, windows become projections.
+//! A bound query over rows that are all there: relations become what holds their rows, windows and as-of joins what DataFusion has.
 
+mod as_of;
 mod offset;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 
+use super::as_of::AsOf;
 use super::distinct_on::ranked;
 use super::membership::closed_for_batch;
 use super::relation_source::RelationSource;
@@ -40,6 +42,9 @@ pub(crate) fn bounded(
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         LogicalPlan::Extension(extension) => {
+            if let Some(join) = extension.node.as_any().downcast_ref::<AsOf>() {
+                return as_of::joined(join).map(Transformed::yes);
+            }
             match extension.node.as_any().downcast_ref::<Tumble>() {
                 Some(tumble) => Ok(Transformed::yes(
                     tumble.bounded(tumble.input.as_ref().clone())?,

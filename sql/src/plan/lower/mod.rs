@@ -3,7 +3,7 @@
 //! ```text
 //! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
 //! Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
-//! Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map)
+//! Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map)
 //! ```
 //!
 //! A node is a file: a new operator adds its own, and a line to `Lowering::lower`.
@@ -17,6 +17,8 @@
 //!    author wrote them. What the optimizer adds, drops or moves changes neither.
 //! 4. What enters a state (joins, aggregates, the output) has a type of [`super::sql_type`]'s table.
 
+mod as_of;
+mod constant;
 mod filter;
 mod join;
 mod name;
@@ -42,6 +44,7 @@ use datafusion::logical_expr::{Aggregate, Expr, Extension, LogicalPlan};
 use datafusion::optimizer::OptimizerContext;
 use streams::{BatchExpr, Emit, ExprError, LatePolicy, NodeKind, OperatorId, PlanNode, StreamPlan};
 
+use super::as_of::AsOf;
 use super::changes::Changes;
 use super::expr::BoundExpr;
 use super::function::is_module;
@@ -128,7 +131,7 @@ fn attempt(
         words,
         policy,
         nodes: Vec::new(),
-        counts: [0; 6],
+        counts: [0; 8],
         windows: 0,
         scope: Vec::new(),
         asked: None,
@@ -137,6 +140,9 @@ fn attempt(
         emit,
     };
     let rows = lowering.lower(&optimized, None)?;
+    if !lowering.reads_topics() {
+        return Err(lowering.unsupported(&optimized));
+    }
     let rows = lowering.output(rows, optimized.schema())?;
     if lowering.emit == Emit::OnWindowClose {
         return Err(Diagnostic::new(
@@ -197,13 +203,15 @@ pub(super) enum Ordinal {
     Aggregate = 3,
     Stateless = 4,
     TopN = 5,
+    AsOf = 6,
+    Constant = 7,
 }
 
 pub(super) struct Lowering<'a> {
     pub words: &'a Words,
     policy: WindowPolicy,
     pub nodes: Vec<PlanNode>,
-    counts: [u16; 6],
+    counts: [u16; 8],
     windows: usize,
     /// The names of the subqueries around what is being lowered.
     scope: Vec<String>,
@@ -236,16 +244,25 @@ impl Lowering<'_> {
             LogicalPlan::Window(window) => self.window_functions(window, time),
             LogicalPlan::Sort(sort) => self.sort(sort, time),
             LogicalPlan::Limit(limit) => self.limit(limit, time),
-            LogicalPlan::Extension(extension) => self.extension(extension),
+            LogicalPlan::Extension(extension) => self.extension(extension, time),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => self.one_row(),
             other => Err(self.unsupported(other)),
         }
     }
 
     /// Nodes of our own.
-    fn extension(&mut self, extension: &Extension) -> Result<Rows, Diagnostic> {
+    fn extension(
+        &mut self,
+        extension: &Extension,
+        time: Option<TimeUse>,
+    ) -> Result<Rows, Diagnostic> {
         let node = extension.node.as_any();
         if let Some(tumble) = node.downcast_ref::<Tumble>() {
             return self.tumble(tumble);
+        }
+        if let Some(join) = node.downcast_ref::<AsOf>() {
+            return self.as_of(join, time);
         }
         Err(self.refuse(extension.node.name(), "", ""))
     }

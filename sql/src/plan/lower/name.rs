@@ -11,7 +11,9 @@ impl Lowering<'_> {
             NodeKind::Source(_)
             | NodeKind::Join(_)
             | NodeKind::Aggregate(_)
-            | NodeKind::TopN(_) => true,
+            | NodeKind::TopN(_)
+            | NodeKind::AsOf(_)
+            | NodeKind::Constant(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
             NodeKind::Filter(_)
             | NodeKind::Late(_)

@@ -12,7 +12,7 @@ impl Lowering<'_> {
             LogicalPlan::RecursiveQuery(_) => {
                 self.refuse("WITH RECURSIVE", "RECURSIVE", "a plain WITH works")
             }
-            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Diagnostic::new(
+            _ if !self.reads_topics() => Diagnostic::new(
                 Code::NotStreaming,
                 "this query reads no source, table or view, so there is nothing to follow",
             )
