@@ -1,4 +1,4 @@
-//! What an operator meets: start, stop, wrong configuration, probes, foreign bytes.
+//! What an operator meets: start, stop, upgrade, wrong configuration, probes, foreign bytes.
 
 mod clients;
 mod data_folder;
@@ -6,3 +6,4 @@ mod frames;
 mod lifecycle;
 mod logs;
 mod setup;
+mod upgrade;
