@@ -51,8 +51,8 @@ async fn a_sink_goes_on_where_it_was_after_a_restart() {
 
     let fixture = fixture.restart().await;
     assert_eq!(
-        shown(&fixture, "SHOW SINKS", "s").await,
-        ["s", "out", "debezium", "odd", "RUNNING"]
+        shown(&fixture, "SHOW SINKS", "s").await[..4],
+        ["s", "out", "debezium", "odd"]
     );
     assert_eq!(
         shown(&fixture, "SHOW SINKS", "insert_into_target").await[1..4],
