@@ -232,6 +232,7 @@ mod tests {
                 .collect(),
             module: None,
             paused: false,
+            state: None,
         };
         let records = vec![
             (ids[2], record("c", &[1])),

@@ -361,6 +361,11 @@ mod tests {
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             });
-        assert_eq!(format!("{hash:016x}"), "FILLME", "{}", all[..5].join("\n"));
+        assert_eq!(
+            format!("{hash:016x}"),
+            "ba18946cc8d9c9e3",
+            "{}",
+            all[..5].join("\n")
+        );
     }
 }
