@@ -13,8 +13,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("topic_config", &[]),
     ("partition", &["topic_config"]),
     ("storage", &["partition", "topic_config"]),
-    ("quorum", &["security", "storage", "topic_config"]),
     ("error", &["config", "storage"]),
+    ("quorum", &["error", "security", "storage", "topic_config"]),
     (
         "coordinator",
         &["clock", "error", "partition", "quorum", "storage"],

@@ -383,7 +383,7 @@ fn times() {
             ),
             (
                 r#"{"day":1357034400}"#,
-                r#"column "day" is DATE, the number 1357034400 does not fit"#,
+                r#"column "day" is DATE, 1357034400 does not fit"#,
             ),
             (
                 r#"{"day":"2013-02-30"}"#,

@@ -95,7 +95,7 @@ impl Default for BrokerConfig {
             num_partitions: 1,
             topic_defaults: BTreeMap::new(),
             request_bytes_max: 16 << 20,
-            queued_request_bytes_max: 24 << 20,
+            queued_request_bytes_max: 20 << 20,
             fetch_bytes_max: 55 << 20,
             response_bytes_max: 16 << 20,
             connections_max: 10_000,

@@ -101,7 +101,7 @@ fn envelopes_become_changes_of_their_rows() {
         (
             r#"{"op":"u","before":null,"after":{"code":"UA","name":"__debezium_unavailable_value","size":1}}"#,
             "a large value did not change, and the connector did not get it: ALTER TABLE … REPLICA IDENTITY FULL where the \
-             table is (byte 48 of the value)",
+             table is (byte 52 of the value)",
         ),
         (
             r#"{"op":"u","after":{"code":"UA","name":"x"},"before":{"code":7}}"#,
