@@ -279,14 +279,16 @@ impl AsOf {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        let turned = |changed: &Changed| (changed.before == 0) != (changed.now == 0);
-        let mut places = changes.iter().filter(|(_, changed)| turned(changed));
+        // Another copy of a row that stays is no change, and may lie outside of the rows that are read.
+        let turned =
+            |(_, changed): &(&Vec<u8>, &Changed)| (changed.before == 0) != (changed.now == 0);
+        let mut places = changes.iter().filter(turned);
         let first = places.next().map(|(place, _)| place);
         let last = places.next_back().map(|(place, _)| place).or(first);
         if let (Some(first), Some(last)) = (first, last) {
             let prefix = right_prefix(self.id.0, cells);
             let old = rows::between(context.state, &prefix, first, last)?;
-            let new = with(&old, &changes);
+            let new = with(&old, changes.iter().filter(turned));
             let from = old.first().filter(|row| row.place < *first);
             let to = old.last().filter(|row| row.place > *last);
             let range = (from.map(|row| row.time), to.map(|row| row.time));

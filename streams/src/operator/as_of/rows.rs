@@ -192,13 +192,16 @@ fn visit(
     failed.map_or(Ok(()), Err)
 }
 
-/// Right rows after changes.
-pub(super) fn with(old: &[RightRow], changes: &BTreeMap<Vec<u8>, Changed>) -> Vec<RightRow> {
+/// Right rows after some have come or gone among them.
+pub(super) fn with<'a>(
+    old: &'a [RightRow],
+    turned: impl Iterator<Item = (&'a Vec<u8>, &'a Changed)>,
+) -> Vec<RightRow> {
     let mut rows: BTreeMap<&[u8], RightRow> = BTreeMap::new();
     for row in old {
         rows.insert(&row.place, row.clone());
     }
-    for (place, changed) in changes {
+    for (place, changed) in turned {
         if changed.now == 0 {
             rows.remove(place.as_slice());
         } else if let Ok(time) = time_of(place) {
