@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use datafusion::common::{DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{
     AggregateFunction as AggregateExpr, GroupingSet as SetsOf, NullTreatment,
@@ -103,6 +104,26 @@ impl<'a> GroupBy<'a> {
         }
     }
 
+    /// The numbers of the sets that group by nothing.
+    fn totals(&self) -> Vec<i64> {
+        let sets = self.sets.iter().flatten();
+        let totals = sets.filter(|set| !set.kept.contains(&true));
+        totals.map(|set| set.number).collect()
+    }
+
+    /// Whether all sets group by nothing.
+    fn has_only_totals(&self) -> bool {
+        let mut sets = self.sets.iter().flatten();
+        self.sets.is_some() && sets.all(|set| !set.kept.contains(&true))
+    }
+
+    /// The sets that group by something; `None`: there is no talk of sets.
+    fn without_totals(&self) -> Option<Vec<GroupingSet>> {
+        let sets = self.sets.as_ref()?.iter();
+        let sets = sets.filter(|set| set.kept.contains(&true));
+        Some(sets.cloned().collect())
+    }
+
     /// Columns of the result that tell the groups apart.
     fn columns(&self) -> usize {
         self.exprs.len() + usize::from(self.sets.is_some())
@@ -179,28 +200,43 @@ impl Lowering<'_> {
         }
 
         let group_inputs = groups - usize::from(by.sets.is_some());
-        let mut input = self.aggregate_input(rows.node, inputs, group_inputs, &mut calls);
-        if let Some(sets) = &by.sets {
-            input = self.expand(input, sets, by.exprs.len())?;
-        }
+        let input = self.aggregate_input(rows.node, inputs, group_inputs, &mut calls);
         let fields = self.output_fields(aggregate, by.columns(), groups, &calls)?;
         let schema = self.schema(fields)?;
         let (unmet, emit) = match (emit, window_end) {
             (Emit::OnWindowClose, None) => (Emit::OnWindowClose, Emit::Changes),
             (emit, _) => (Emit::Changes, emit),
         };
-        let spec = AggregateSpec {
-            group_by: input.1,
-            aggregates: calls,
-            window_end,
-            emit,
+        let totals = by.totals();
+        let mut branches = Vec::with_capacity(1 + totals.len());
+        if !by.has_only_totals() {
+            let input = match by.without_totals() {
+                Some(sets) => self.expand(input.clone(), &sets, by.exprs.len())?,
+                None => input.clone(),
+            };
+            let spec = AggregateSpec {
+                group_by: input.1,
+                aggregates: calls.clone(),
+                window_end,
+                emit,
+            };
+            branches.push(self.push(
+                Ordinal::Aggregate,
+                vec![input.0],
+                schema.inner(),
+                NodeKind::Aggregate(spec),
+            ));
+        }
+        for number in totals {
+            branches.push(self.total(input.0, &calls, number, &schema)?);
+        }
+        let node = match branches.as_slice() {
+            [branch] => *branch,
+            _ => {
+                let kind = NodeKind::Union;
+                self.push(Ordinal::Stateless, branches, schema.inner(), kind)
+            }
         };
-        let node = self.push(
-            Ordinal::Aggregate,
-            vec![input.0],
-            schema.inner(),
-            NodeKind::Aggregate(spec),
-        );
         bounds.resize(schema.fields().len(), None);
         // A constant tells no groups apart.
         let tells = |column: &usize| schema.field(*column).name() != PRESENT;
@@ -213,6 +249,45 @@ impl Lowering<'_> {
         };
         let hidden = groups - by.columns();
         Ok((self.planned_types(rows, aggregate, groups, hidden)?, unmet))
+    }
+
+    /// The row of the grouping set `()` with this number, in the columns of `schema`: the aggregates over all rows, a row
+    /// even where there are none.
+    fn total(
+        &mut self,
+        input: usize,
+        calls: &[AggregateCall],
+        number: i64,
+        schema: &DFSchemaRef,
+    ) -> Result<usize, Diagnostic> {
+        let groups = schema.fields().len() - calls.len();
+        let results = qualified(schema).split_off(groups);
+        let results = self.schema(results)?;
+        let spec = AggregateSpec {
+            group_by: Vec::new(),
+            aggregates: calls.to_vec(),
+            window_end: None,
+            emit: Emit::Changes,
+        };
+        let node = self.push(
+            Ordinal::Aggregate,
+            vec![input],
+            results.inner(),
+            NodeKind::Aggregate(spec),
+        );
+        let mut exprs: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(schema.fields().len());
+        for (place, field) in schema.fields().iter().enumerate().take(groups) {
+            let value = match place + 1 == groups {
+                true => ScalarValue::Int64(Some(number)),
+                false => ScalarValue::Null,
+            };
+            let value = Expr::Literal(value, None);
+            exprs.push(self.compile(&value, &results, field.data_type())?);
+        }
+        let columns =
+            (0..calls.len()).map(|column| -> Arc<dyn BatchExpr> { Arc::new(ColumnExpr(column)) });
+        exprs.extend(columns);
+        Ok(self.map(node, exprs, schema.inner()))
     }
 
     /// Repeats the rows for each grouping set. Gives the node, and where its group columns are: the first `exprs` of
