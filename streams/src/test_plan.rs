@@ -206,6 +206,32 @@ impl PlanBuilder {
         self.push(vec![input], schema, NodeKind::Slide(spec))
     }
 
+    /// Windows over the column `at` that end after a gap; the lengths are that and the grace.
+    pub(crate) fn session(
+        &mut self,
+        input: usize,
+        partition_by: &[&str],
+        (gap_us, grace_us): (i64, i64),
+        late: LatePolicy,
+        emit: Emit,
+    ) -> usize {
+        let schema = self.schema_of(input);
+        let bounds = ["window_start", "window_end", "window_time"];
+        let bounds = bounds.map(|name| Arc::new(Field::new(name, TIMESTAMP, false)));
+        let fields: Vec<Arc<Field>> = schema.fields().iter().cloned().chain(bounds).collect();
+        let keys = partition_by.iter();
+        let spec = SessionSpec {
+            partition_by: keys.map(|name| schema.index_of(name).unwrap()).collect(),
+            time_column: schema.index_of("at").unwrap(),
+            gap_us,
+            grace_us,
+            late,
+            emit,
+        };
+        let schema = Arc::new(Schema::new(fields));
+        self.push(vec![input], schema, NodeKind::Session(spec))
+    }
+
     /// Takes out what is late for windows over the column `at`.
     pub(crate) fn late(&mut self, input: usize, size_us: i64, late: LatePolicy) -> usize {
         let schema = self.schema_of(input);

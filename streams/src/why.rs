@@ -18,7 +18,7 @@ use std::time::Duration;
 use log_api::TopicPartition;
 
 use crate::operator::iso8601;
-use crate::plan::{Emit, JoinKind, LatePolicy, NodeKind, StreamPlan, TumbleSpec};
+use crate::plan::{Emit, JoinKind, LatePolicy, NodeKind, StreamPlan};
 use crate::task::JobState;
 use crate::task::{JobSpec, JobStatus};
 use crate::time::PartitionStatus;
@@ -107,30 +107,37 @@ impl Query {
             errors_topic: errors_topic.to_owned(),
             ..Self::default()
         };
-        let mut window: Option<&TumbleSpec> = None;
+        let mut grace_us: Option<i64> = None;
         let mut on_close = false;
         for node in &plan.nodes {
             match &node.kind {
                 NodeKind::Tumble(spec) | NodeKind::Late(spec) => {
-                    query.late_updates |= spec.late == LatePolicy::Update;
-                    if let LatePolicy::To(topic) = &spec.late {
-                        query.late_topic = Some(topic.clone());
-                    }
-                    window = Some(spec);
+                    query.windows(&spec.late);
+                    grace_us = Some(spec.grace_us);
                 }
                 NodeKind::Slide(spec) => {
-                    query.late_updates |= spec.late == LatePolicy::Update;
-                    if let LatePolicy::To(topic) = &spec.late {
-                        query.late_topic = Some(topic.clone());
-                    }
+                    query.windows(&spec.late);
+                    grace_us = Some(spec.grace_us);
+                }
+                NodeKind::Session(spec) => {
+                    query.windows(&spec.late);
+                    grace_us = Some(spec.grace_us);
                 }
                 NodeKind::Join(join) => query.inner_join |= join.kind == JoinKind::Inner,
                 NodeKind::Aggregate(spec) => on_close |= spec.emit == Emit::OnWindowClose,
                 _ => {}
             }
         }
-        query.closes = window.filter(|_| on_close).map(|spec| spec.grace_us);
+        query.closes = grace_us.filter(|_| on_close);
         query
+    }
+
+    /// There are windows that treat late rows so.
+    fn windows(&mut self, late: &LatePolicy) {
+        self.late_updates |= *late == LatePolicy::Update;
+        if let LatePolicy::To(topic) = late {
+            self.late_topic = Some(topic.clone());
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::fetch::limit_fetched;
 use super::keyword::{CLAUSES, is_keyword};
 use super::operator::signs_apart;
 use super::statement::{Name, Text};
+use super::window::canonical;
 use crate::diagnostic::{Code, Diagnostic, Lexemes, Location, Span, StatementText, nearest};
 
 /// Operators of one expression without a comma between them. The planner's time grows with the square of it.
@@ -53,7 +54,7 @@ impl Cursor {
         let tokens = tokenize(statement)?;
         check_chains(&tokens)?;
         let end = end_of(statement);
-        Ok(Self::over(tokens, end))
+        Ok(Self::over(canonical(tokens), end))
     }
 
     /// A cursor over made-up tokens followed by what is left of this one.

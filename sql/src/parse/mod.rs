@@ -18,6 +18,7 @@ mod show;
 mod sink;
 mod split;
 pub(crate) mod statement;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::diagnostic::{Lexemes, StatementText};
 
 pub use keyword::keywords;
 pub use split::{Unended, is_complete, split_statements, unended};
+pub(crate) use window::{EVENT_TIME, PARTITION_BY};
 
 /// Parses one statement.
 pub(crate) fn parse(text: &StatementText<'_>) -> Parsed<Statement> {

@@ -35,6 +35,7 @@ use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
 use super::row::compare_columns;
+use super::session::keyed_by_groups;
 use super::set_all::counted;
 use super::sql_type::Types;
 use super::system::{SystemSource, SystemTable, TABLES};
@@ -144,6 +145,7 @@ impl Library {
             .and_then(first_rows)
             .and_then(closed)
             .map_err(|error| translate(&error, words))?;
+        let plan = keyed_by_groups(plan, words).map_err(|error| translate(&error, words))?;
         check_unique(&plan, words)?;
         Ok(BoundQuery {
             plan,

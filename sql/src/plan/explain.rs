@@ -10,8 +10,7 @@
 use arrow::datatypes::Schema;
 use streams::{
     AggregateCall, AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec,
-    KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, PlanNode, Rank, SourceMode, SourceSpec,
-    StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
+    KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, PlanNode, Rank,     SessionSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -148,6 +147,7 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
                 lasting(windows, spec.grace_us)
             )
         }
+        NodeKind::Session(spec) => session(&id, spec, input(0), rows(0)),
         NodeKind::Join(spec) => join(&id, spec, input(0), input(1)),
         NodeKind::Aggregate(spec) => aggregate(&id, spec, input(0), rows(0)),
         NodeKind::Constant(rows) => match rows.num_rows() {
@@ -158,6 +158,31 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
         NodeKind::TopN(spec) => ranking(&id, spec, input(0), rows(0)),
         NodeKind::AsOf(spec) => as_of(&id, spec, input(0), input(1)),
     }
+}
+
+fn session(id: &str, spec: &SessionSpec, input: &Schema, rows: EdgeProperties) -> String {
+    let name = |column: usize| pretty(input.field(column).name());
+    let late = match rows.source_rows {
+        true => late(&spec.late),
+        false => String::new(),
+    };
+    let by = match spec.partition_by.as_slice() {
+        [] => String::new(),
+        columns => {
+            let names: Vec<String> = columns.iter().copied().map(name).collect();
+            format!(" for each {}", names.join(", "))
+        }
+    };
+    let kept = match (spec.holds(rows), spec.judges(rows)) {
+        (true, _) => "keeps rows until their session has closed, then they leave",
+        (false, true) => "keeps rows until no other can join their session",
+        (false, false) => "keeps all rows: nothing bounds them",
+    };
+    format!(
+        "session {id} on {}{by}, ends after {}{late}  [{kept}]",
+        name(spec.time_column),
+        lasting(interval_text(spec.gap_us), spec.grace_us),
+    )
 }
 
 /// Windows and their grace.

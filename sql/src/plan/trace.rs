@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use datafusion::common::Result as BoundResult;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
 
 use super::relation_source::RelationSource;
+use super::session::Session;
 use super::tumble::Tumble;
 use crate::catalog::Relation;
 
@@ -70,22 +72,32 @@ pub(crate) fn origin(plan: &LogicalPlan, index: usize) -> Origin {
             }
         }
         LogicalPlan::Extension(extension) => {
-            match extension.node.as_any().downcast_ref::<Tumble>() {
-                Some(tumble) => {
-                    let inputs = tumble.input.schema().fields().len();
-                    if index < inputs {
-                        return origin(&tumble.input, index);
-                    }
-                    let time = tumble.time_index().map(|time| origin(&tumble.input, time));
-                    Origin::Window {
-                        size_us: tumble.size_us,
-                        time: Box::new(time.unwrap_or(Origin::Computed)),
-                    }
-                }
-                None => Origin::Computed,
+            let node = extension.node.as_any();
+            if let Some(tumble) = node.downcast_ref::<Tumble>() {
+                return of_window(index, &tumble.input, tumble.time_index(), tumble.size_us);
             }
+            if let Some(session) = node.downcast_ref::<Session>() {
+                // A session may have begun any time before it ends.
+                if index == session.input.schema().fields().len() {
+                    return Origin::Computed;
+                }
+                return of_window(index, &session.input, session.time_index(), session.gap_us);
+            }
+            Origin::Computed
         }
         _ => Origin::Computed,
+    }
+}
+
+/// Where column `index` of windows over `input` comes from.
+fn of_window(index: usize, input: &LogicalPlan, time: BoundResult<usize>, size_us: i64) -> Origin {
+    if index < input.schema().fields().len() {
+        return origin(input, index);
+    }
+    let time = time.map(|time| origin(input, time));
+    Origin::Window {
+        size_us,
+        time: Box::new(time.unwrap_or(Origin::Computed)),
     }
 }
 

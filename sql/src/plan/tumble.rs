@@ -1,5 +1,5 @@
 //! Windows: `TUMBLE(relation, time, size)`, `HOP(relation, time, slide, size)`, `CUMULATE(relation, time, step, size)`:
-//! the logical node, the planner of the table factor, and its meaning over bounded input.
+//! the logical node, its meaning over bounded input, and the planner of the table factor, also of `SESSION` (`session.rs`).
 //!
 //! ```text
 //! input columns …  │ window_start │ window_end │ window_time      window_time = window_end − 1 ms
@@ -28,7 +28,7 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Extension, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, UserDefinedLogicalNodeCore, Volatility,
+    ScalarUDFImpl, Signature, UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Volatility,
 };
 use sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Spanned,
@@ -36,14 +36,16 @@ use sqlparser::ast::{
 };
 use streams::WindowGrid;
 
+use super::session::Session;
 use super::sql_type::{timestamp, type_name};
 use super::trace::{Origin, origin};
 use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::parse::{EVENT_TIME, PARTITION_BY};
 
 /// What the node adds, in order.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
-const MILLISECOND_US: i64 = 1_000;
+pub(super) const MILLISECOND_US: i64 = 1_000;
 const DAY_US: i64 = 86_400_000_000;
 
 /// Windows that a row lies in, at most.
@@ -69,30 +71,12 @@ impl Tumble {
         size_us: i64,
         grid: Option<WindowGrid>,
     ) -> BoundResult<Self> {
-        let schema = {
-            let input = input.schema();
-            let mut fields: Vec<_> = input
-                .iter()
-                .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
-                .collect();
-            let data_type = input
-                .field(input.index_of_column(&time)?)
-                .data_type()
-                .clone();
-            for name in WINDOW_COLUMNS {
-                fields.push((None, Arc::new(Field::new(name, data_type.clone(), false))));
-            }
-            Arc::new(DFSchema::new_with_metadata(
-                fields,
-                input.metadata().clone(),
-            )?)
-        };
         Ok(Self {
+            schema: with_bounds(&input, &time)?,
             input: Arc::new(input),
             time,
             size_us,
             grid,
-            schema,
         })
     }
 
@@ -160,6 +144,27 @@ impl Tumble {
             .project(columns)?
             .build()
     }
+}
+
+/// The columns of `input` and those of a window behind them.
+pub(super) fn with_bounds(input: &LogicalPlan, time: &Column) -> BoundResult<DFSchemaRef> {
+    let input = input.schema();
+    let mut fields: Vec<_> = input
+        .iter()
+        .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
+        .collect();
+    let time_field = input.field(input.index_of_column(time)?);
+    for name in WINDOW_COLUMNS {
+        let field = Field::new(name, time_field.data_type().clone(), false);
+        fields.push((None, Arc::new(field)));
+    }
+    let schema = DFSchema::new_with_metadata(fields, input.metadata().clone())?;
+    Ok(Arc::new(schema))
+}
+
+/// A time moved by so many µs.
+pub(super) fn shifted(time: Expr, shift_us: i64) -> Expr {
+    ScalarUDF::from(WindowBound::new(1, shift_us)).call(vec![time])
 }
 
 impl PartialOrd for Tumble {
@@ -271,26 +276,20 @@ impl RelationPlanner for WindowPlanner {
         };
         let function = name.to_string().to_lowercase();
         match function.as_str() {
-            "tumble" | "hop" | "cumulate" => {}
-            "session" => {
-                return Err(refused(
-                    Diagnostic::new(Code::Unsupported, "SESSION windows are not available")
-                        .at(span)
-                        .help("TUMBLE(t, ts, INTERVAL '1 hour'), HOP and CUMULATE work"),
-                ));
-            }
+            "tumble" | "hop" | "cumulate" | "session" => {}
             _ => {
                 let message = format!("table function {function} does not exist");
                 return Err(refused(
                     Diagnostic::new(Code::UnknownFunction, message)
                         .at(span)
-                        .suggest_nearest(&function, ["tumble", "hop", "cumulate"]),
+                        .suggest_nearest(&function, ["tumble", "hop", "cumulate", "session"]),
                 ));
             }
         }
         let alias = alias.clone();
         let usage = Usage::of(&function);
-        let mut arguments = usage.arguments(&args.args, span)?.into_iter();
+        let (keys, arguments) = usage.keys(&args.args);
+        let mut arguments = usage.arguments(&arguments, span)?.into_iter();
         let (Some(input), Some(time)) = (arguments.next(), arguments.next()) else {
             return Err(usage.wrong(span));
         };
@@ -301,17 +300,27 @@ impl RelationPlanner for WindowPlanner {
             .collect::<BoundResult<Vec<i64>>>()?;
         let (size_us, grid) = usage.grid(&lengths_us, span)?;
         refuse_window_columns(&plan, Span::known(input.span()))?;
-        let node = Tumble::over(plan, time, size_us, grid)?;
-        let plan = LogicalPlan::Extension(Extension {
-            node: Arc::new(node),
-        });
+        let node: Arc<dyn UserDefinedLogicalNode> = if usage.name == "SESSION" {
+            let keys = match keys {
+                Some(keys) => {
+                    let bound =
+                        (keys.into_iter()).map(|key| context.sql_to_expr(key, plan.schema()));
+                    Some(bound.collect::<BoundResult<Vec<Expr>>>()?)
+                }
+                None => None,
+            };
+            Arc::new(Session::over(plan, time, size_us, keys)?)
+        } else {
+            Arc::new(Tumble::over(plan, time, size_us, grid)?)
+        };
+        let plan = LogicalPlan::Extension(Extension { node });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
             plan, alias,
         ))))
     }
 }
 
-fn refused(diagnostic: Diagnostic) -> DataFusionError {
+pub(super) fn refused(diagnostic: Diagnostic) -> DataFusionError {
     DataFusionError::External(Box::new(diagnostic))
 }
 
@@ -336,6 +345,11 @@ impl Usage {
                 arguments: &["data", "timecol", "step", "size"],
                 example: "CUMULATE(t, ts, INTERVAL '5 minutes', INTERVAL '1 hour'): the step, then the size",
             },
+            "session" => Self {
+                name: "SESSION",
+                arguments: &["data", "timecol", "gap"],
+                example: "SESSION(t, ts, INTERVAL '10 minutes', PARTITION BY k): the gap that ends a session, and its keys",
+            },
             _ => Self {
                 name: "TUMBLE",
                 arguments: &["data", "timecol", "size"],
@@ -358,6 +372,30 @@ impl Usage {
                 .at(span)
                 .help(self.example),
         )
+    }
+
+    /// The keys of a session, where they are named, and the other arguments. The parser writes PARTITION BY as an argument
+    /// with a name.
+    fn keys(&self, args: &[FunctionArg]) -> (Option<Vec<SqlExpr>>, Vec<FunctionArg>) {
+        let mut keys = None;
+        let mut others = Vec::with_capacity(args.len());
+        for arg in args {
+            match arg {
+                FunctionArg::Named {
+                    name,
+                    arg: FunctionArgExpr::Expr(expr),
+                    ..
+                } if self.name == "SESSION" && name.value == PARTITION_BY => {
+                    keys = Some(match expr {
+                        SqlExpr::Tuple(exprs) => exprs.clone(),
+                        SqlExpr::Nested(expr) => vec![expr.as_ref().clone()],
+                        expr => vec![expr.clone()],
+                    });
+                }
+                arg => others.push(arg.clone()),
+            }
+        }
+        (keys, others)
     }
 
     /// The arguments in order, whether they are named or not.
@@ -453,7 +491,7 @@ fn input_factor(relation: &TableFactor, input: &SqlExpr) -> BoundResult<TableFac
             return Err(refused(
                 Diagnostic::new(Code::Syntax, format!("{other} is no relation"))
                     .at(Span::known(other.span()))
-                    .help("the first argument of TUMBLE is a source, table, view or (SELECT …)"),
+                    .help("the first argument of a window is a source, table, view or (SELECT …)"),
             ));
         }
     };
@@ -476,11 +514,14 @@ fn time_column(
     context: &mut dyn RelationPlannerContext,
 ) -> BoundResult<Column> {
     let span = Span::known(time.span());
+    if matches!(time, SqlExpr::Identifier(name) if name.value == EVENT_TIME) {
+        return event_time(plan);
+    }
     let Expr::Column(column) = context.sql_to_expr(time.clone(), plan.schema())? else {
         return Err(refused(
             Diagnostic::new(Code::TimeColumn, format!("{time} is not a column"))
                 .at(span)
-                .help("the second argument of TUMBLE is the time column"),
+                .help("the second argument of a window is the time column"),
         ));
     };
     let index = plan.schema().index_of_column(&column)?;
@@ -539,6 +580,24 @@ fn time_column(
     Ok(column)
 }
 
+/// The event time of what is windowed, where the text names none.
+fn event_time(plan: &LogicalPlan) -> BoundResult<Column> {
+    let is_time = |index: &usize| match origin(plan, *index) {
+        Origin::Column(relation, place) => relation.times.iter().any(|time| time.column == place),
+        Origin::Window { .. } | Origin::Computed => false,
+    };
+    let mut columns = 0..plan.schema().fields().len();
+    match columns.find(is_time) {
+        Some(index) => Ok(Column::from(plan.schema().qualified_field(index))),
+        None => {
+            let message = "what the window is over has no event time";
+            Err(refused(Diagnostic::new(Code::TimeColumn, message).help(
+                "declare it at the source: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'",
+            )))
+        }
+    }
+}
+
 fn window_size(size: &SqlExpr, context: &mut dyn RelationPlannerContext) -> BoundResult<i64> {
     let span = Span::known(size.span());
     let wrong = |message: String| {
@@ -564,7 +623,7 @@ fn refuse_window_columns(plan: &LogicalPlan, span: Option<Span>) -> BoundResult<
             return Err(refused(
                 Diagnostic::new(
                     Code::DuplicateColumn,
-                    format!("the input of TUMBLE has a column {name} already"),
+                    format!("the input of the window has a column {name} already"),
                 )
                 .at(span)
                 .help(format!(

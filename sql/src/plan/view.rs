@@ -40,6 +40,7 @@ impl ViewPlan {
             NodeKind::Late(spec) => Some(&spec.late),
             NodeKind::Tumble(spec) if properties[node.inputs[0]].source_rows => Some(&spec.late),
             NodeKind::Slide(spec) if properties[node.inputs[0]].source_rows => Some(&spec.late),
+            NodeKind::Session(spec) if properties[node.inputs[0]].source_rows => Some(&spec.late),
             _ => None,
         })
     }

@@ -24,7 +24,13 @@ SELECT count(*) FROM TUMBLE(flights, sheduled, INTERVAL '1 hour') GROUP BY windo
 ----
 SELECT count(*) FROM TUMBEL(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start
 ----
-SELECT count(*) FROM SESSION(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start
+SELECT count(*) FROM SESSION(flights, scheduled) GROUP BY window_start
+----
+SELECT carrier, count(*) FROM SESSION(flights, scheduled, INTERVAL '1 hour') GROUP BY ROLLUP (window_start, carrier)
+----
+SELECT TUMBLE_START(scheduled, INTERVAL '2 hours') FROM flights GROUP BY TUMBLE(scheduled, INTERVAL '1 hour')
+----
+SELECT count(*) FROM flights a, flights b GROUP BY TUMBLE(scheduled, INTERVAL '1 hour')
 ----
 SELECT count(*) FROM HOP(flights, scheduled, INTERVAL '1 hour') GROUP BY window_start
 ----

@@ -41,3 +41,7 @@ EXPLAIN SELECT carrier, string_agg(DISTINCT origin, ', ' ORDER BY origin DESC) A
   stddev(dep_delay) FILTER (WHERE distance > 100) AS spread FROM flights GROUP BY carrier EMIT CHANGES
 ----
 EXPLAIN SELECT carrier, origin, count(*), grouping(origin) FROM flights GROUP BY ROLLUP (carrier, origin) EMIT CHANGES
+----
+EXPLAIN SELECT window_start, window_end, carrier, count(*) FROM SESSION(flights, scheduled, INTERVAL '20 minutes') GROUP BY window_start, window_end, carrier EMIT CHANGES
+----
+EXPLAIN SELECT window_end, carrier, count(*) FROM SESSION(flights, scheduled, INTERVAL '20 minutes', PARTITION BY carrier) GROUP BY window_end, carrier EMIT ON WINDOW CLOSE

@@ -66,22 +66,52 @@ impl Judge {
             repeated.is_some_and(|repeated| repeated[*left] == repeated[*right])
         };
         for windows in counted.chunk_by(of_one_row) {
-            context.effects.late += 1;
-            if let Some(topic) = &self.topic {
-                let record = late_record(topic, origin, windows[0], windows.len(), floor);
-                context.effects.record(record);
-            }
+            self.count(origin, windows[0], windows.len(), floor, context);
         }
         if let Some(&row) = counted.last() {
-            let record = origin.rows.value(row) as usize;
-            context.effects.last_late = Some(format!(
-                "{}: its window closed at {}, event time was {}",
-                source_of(&origin.records, record),
-                iso8601(ends[row].saturating_add(self.grace_us)),
-                iso8601(reached(origin, row, floor)),
-            ));
+            self.tell(origin, row, ends[row], floor, context);
         }
         (self.late != LatePolicy::Update).then(|| BooleanArray::new(!&late, None))
+    }
+
+    /// Event time before row `row`; `None`: it is no record that comes, and so never late.
+    pub(super) fn reached(&self, chunk: &Chunk, row: usize, context: &Context<'_>) -> Option<i64> {
+        let origin = chunk.origin.as_ref().filter(|_| chunk.sign(row) > 0)?;
+        let floor = context.watermark.reached().unwrap_or(i64::MIN);
+        Some(reached(origin, row, floor))
+    }
+
+    /// Counts and reports a row that is late for a window that ends at `end`.
+    pub(super) fn report(&self, chunk: &Chunk, row: usize, end: i64, context: &mut Context<'_>) {
+        let Some(origin) = &chunk.origin else { return };
+        let floor = context.watermark.reached().unwrap_or(i64::MIN);
+        self.count(origin, row, 1, floor, context);
+        self.tell(origin, row, end, floor, context);
+    }
+
+    fn count(
+        &self,
+        origin: &Origin,
+        row: usize,
+        windows: usize,
+        floor: i64,
+        context: &mut Context<'_>,
+    ) {
+        context.effects.late += 1;
+        if let Some(topic) = &self.topic {
+            let record = late_record(topic, origin, row, windows, floor);
+            context.effects.record(record);
+        }
+    }
+
+    fn tell(&self, origin: &Origin, row: usize, end: i64, floor: i64, context: &mut Context<'_>) {
+        let record = origin.rows.value(row) as usize;
+        context.effects.last_late = Some(format!(
+            "{}: its window closed at {}, event time was {}",
+            source_of(&origin.records, record),
+            iso8601(end.saturating_add(self.grace_us)),
+            iso8601(reached(origin, row, floor)),
+        ));
     }
 
     /// The rows that come too late; `None`: none.

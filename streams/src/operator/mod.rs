@@ -29,6 +29,7 @@ mod late;
 mod map;
 mod memo;
 mod pass;
+mod session;
 mod slide;
 mod top_n;
 mod tumble;
@@ -51,7 +52,7 @@ pub(crate) use late::iso8601;
 use crate::plan::{Fragments, Route};
 use crate::sink::Sink;
 use crate::state::State;
-use crate::{Chunk, NodeKind, OperatorId, SourceMode, StreamPlan, Watermark};
+use crate::{Chunk, EdgeProperties, NodeKind, OperatorId, SourceMode, StreamPlan, Watermark};
 
 /// Rows that an operator emits at once, at most: what a join fans out is cut here.
 pub(crate) const CHUNK_ROWS_MAX: usize = 8192;
@@ -305,6 +306,13 @@ impl Graph {
                 NodeKind::Tumble(spec) => {
                     Box::new(tumble::Tumble::new(node.id, spec, node.schema.clone()))
                 }
+                NodeKind::Session(spec) => Box::new(session::Sessions::new(
+                    node.id,
+                    spec,
+                    schema_of(0),
+                    &node.schema,
+                    input(0),
+                )),
                 NodeKind::Join(spec) => Box::new(join::Join::new(
                     node.id,
                     spec,
@@ -336,7 +344,7 @@ impl Graph {
                     &node.schema,
                     input(0).append_only,
                     aggregate::Closing {
-                        grace_us: grace_above(plan, index),
+                        grace_us: grace_above(plan, &properties, index),
                         drops_state: input(0).closes_windows(),
                     },
                     memory,
@@ -520,15 +528,17 @@ impl Graph {
 }
 
 /// The longest grace of the windows that feed node `index`, µs.
-fn grace_above(plan: &StreamPlan, index: usize) -> i64 {
+fn grace_above(plan: &StreamPlan, properties: &[EdgeProperties], index: usize) -> i64 {
     let node = &plan.nodes[index];
     let own = match &node.kind {
         NodeKind::Tumble(spec) => spec.grace_us,
         NodeKind::Slide(spec) => spec.grace_us,
+        // A session may change for a while after its end.
+        NodeKind::Session(spec) => properties[index].closed_after_us.unwrap_or(spec.grace_us),
         _ => 0,
     };
     node.inputs
         .iter()
-        .map(|&input| grace_above(plan, input))
+        .map(|&input| grace_above(plan, properties, input))
         .fold(own, i64::max)
 }

@@ -315,7 +315,7 @@ fn tumble_adds_half_open_windows_also_before_1970() {
 }
 
 /// A chunk of source records whose event time is `at`, as the source hands them out.
-fn read(schema: &arrow::datatypes::SchemaRef, text: &str, watermarks: &[i64]) -> Chunk {
+pub(super) fn read(schema: &arrow::datatypes::SchemaRef, text: &str, watermarks: &[i64]) -> Chunk {
     let mut chunk = parse(schema, text);
     let mut records = RecordsBuilder::new(TopicPartition::new("events", 1), 0);
     for row in 0..chunk.len() {

@@ -127,6 +127,8 @@ fn wanted(node: &PlanNode) -> Vec<Route> {
         NodeKind::Join(spec) => vec![by(&spec.left_keys), by(&spec.right_keys)],
         NodeKind::AsOf(spec) => vec![by(&spec.left_keys), by(&spec.right_keys)],
         NodeKind::Aggregate(spec) => vec![by(&spec.group_by)],
+        NodeKind::Session(spec) => vec![by(&spec.partition_by)],
+        NodeKind::TopN(spec) => vec![by(&spec.partition_by)],
         kind if looks_at_single_rows(kind) => vec![Route::Stay],
         // What is not known here is right at one token.
         _ => vec![Route::First; node.inputs.len()],
@@ -174,6 +176,9 @@ fn emitted(node: &PlanNode, inputs: &[&Place]) -> Place {
         },
         NodeKind::AsOf(spec) => by(spec.left_keys.clone()),
         NodeKind::Aggregate(spec) => by((0..spec.group_by.len()).collect()),
+        // They add columns behind those of their input.
+        NodeKind::Session(spec) => by(spec.partition_by.clone()),
+        NodeKind::TopN(spec) => by(spec.partition_by.clone()),
         // They hand on the columns that they get, in their places.
         kind if looks_at_single_rows(kind) => inputs[0].clone(),
         _ => Place::First,

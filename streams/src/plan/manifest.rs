@@ -24,11 +24,14 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
     AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinSpec, Nearest, NodeKind,
-    OperatorId, PlanNode, Rank, SinkSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec,
+    OperatorId, PlanNode, Rank, SessionSpec, SinkSpec, SourceMode, SourceSpec,
+    StreamPlan, TopNSpec,
 };
 use crate::aggregate::BoundCall;
 use crate::json::is_json;
-use crate::state::row::{columns_of, push_bytes, push_row, push_varint, read_bytes, read_varint};
+use crate::state::row::{
+    columns_of, push_bytes, push_row, push_varint, push_zigzag, read_bytes, read_varint,
+};
 use crate::state::{StateError, VIEW};
 
 const VERSION: u8 = 1;
@@ -42,6 +45,7 @@ const RESULTS: u8 = 6;
 const RANKING: u8 = 8;
 const AS_OF: u8 = 9;
 const CONSTANT: u8 = 10;
+const SESSIONS: u8 = 11;
 
 const TOPIC: u64 = 1;
 const KEY: u64 = 2;
@@ -254,6 +258,7 @@ impl StateShape {
             RANKING => "a ranking".to_owned(),
             AS_OF => "an as-of join".to_owned(),
             CONSTANT => "constant rows".to_owned(),
+            SESSIONS => "session windows".to_owned(),
             kind => format!("kind {kind}"),
         }
     }
@@ -288,6 +293,7 @@ fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         NodeKind::TopN(_) => Some(RANKING),
         NodeKind::AsOf(_) => Some(AS_OF),
         NodeKind::Constant(_) => Some(CONSTANT),
+        NodeKind::Session(_) => Some(SESSIONS),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -312,6 +318,7 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         NodeKind::TopN(spec) => ranking(spec, inputs[0]),
         NodeKind::AsOf(spec) => as_of(spec, inputs),
         NodeKind::Constant(rows) => constant(rows),
+        NodeKind::Session(spec) => sessions(spec, inputs[0]),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -352,6 +359,18 @@ fn as_of(spec: &AsOfSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> Fields {
         (OTHER_ROW, all_types(right)),
         (TIMES, numbers(&[spec.left_time, spec.right_time])),
         (EMISSION, emission),
+    ]
+}
+
+fn sessions(spec: &SessionSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {
+    let mut window = vec![u8::from(spec.judges(rows))];
+    push_zigzag(spec.gap_us, &mut window);
+    push_varint(spec.time_column as u64, &mut window);
+    vec![
+        (KEY, types(input, &spec.partition_by)),
+        (ROW, all_types(input)),
+        (WINDOW, window),
+        (EMISSION, vec![u8::from(spec.holds(rows))]),
     ]
 }
 

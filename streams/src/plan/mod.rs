@@ -19,6 +19,7 @@ mod fragment;
 mod grid;
 mod manifest;
 mod properties;
+mod session;
 mod sink;
 mod top_n;
 mod validate;
@@ -37,6 +38,7 @@ pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;
 pub use properties::EdgeProperties;
+pub use session::SessionSpec;
 pub use sink::{SinkForm, SinkSpec};
 pub use top_n::{Rank, RankOrder, TopNSpec};
 
@@ -84,6 +86,8 @@ pub enum NodeKind {
     Tumble(TumbleSpec),
     /// The same for windows that overlap: a row is repeated for each window of its time.
     Slide(SlideSpec),
+    /// The same for windows that end where a partition is silent: a row may change its window when others come or go.
+    Session(SessionSpec),
     /// Regular join: both sides kept, a change on either side corrects the output. Two inputs.
     Join(JoinSpec),
     /// Repeats each row for every grouping set; see [`ExpandSpec`].

@@ -9,14 +9,14 @@ pub struct EdgeProperties {
     pub append_only: bool,
     /// Every row is a record of a source, which can be late and goes out as it was read.
     pub source_rows: bool,
-    /// No row comes for a window that event time has left behind by more than this, µs; `None`: any may come.
+    /// No row comes for a window that event time has left behind by more than this, µs, and none of it goes; `None`: any may.
     pub closed_after_us: Option<i64>,
 }
 
 impl EdgeProperties {
     /// Whether groups of these rows are of no use any more once their window is closed.
     pub fn closes_windows(&self) -> bool {
-        self.append_only && self.closed_after_us.is_some()
+        self.closed_after_us.is_some()
     }
 }
 
@@ -52,6 +52,11 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
         }
         NodeKind::Tumble(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Slide(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
+        NodeKind::Session(spec) => EdgeProperties {
+            append_only: spec.holds(inputs[0]),
+            source_rows: false,
+            closed_after_us: spec.closed_after_us(inputs[0]),
+        },
         // A row that waited for its match comes whenever that does.
         NodeKind::Join(spec) => EdgeProperties {
             append_only: append_only && matches!(spec.kind, JoinKind::Inner | JoinKind::Semi),

@@ -75,6 +75,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         | NodeKind::Late(_)
         | NodeKind::Tumble(_)
         | NodeKind::Slide(_)
+        | NodeKind::Session(_)
         | NodeKind::Expand(_)
         | NodeKind::Aggregate(_)
         | NodeKind::TopN(_) => 1,
@@ -111,6 +112,13 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             let (size_us, grace_us) = (spec.grid.size_us(), spec.grace_us);
             lengths_fit(&[size_us, spec.grid.step_us()], grace_us)?;
             is_time(spec.time_column, inputs[0])?;
+            adds_bounds(inputs[0], &node.schema)
+        }
+        NodeKind::Session(spec) => {
+            lengths_fit(&[spec.gap_us], spec.grace_us)?;
+            is_time(spec.time_column, inputs[0])?;
+            spec.check(inputs[0])?;
+            storable(inputs[0], 0..inputs[0].fields().len())?;
             adds_bounds(inputs[0], &node.schema)
         }
         NodeKind::Join(spec) => join_fits(spec, inputs, &node.schema),

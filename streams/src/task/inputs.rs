@@ -60,7 +60,7 @@ impl Inputs {
         let judges = |node: &PlanNode| {
             matches!(
                 node.kind,
-                NodeKind::Late(_) | NodeKind::Tumble(_) | NodeKind::Slide(_)
+                NodeKind::Late(_) | NodeKind::Tumble(_) | NodeKind::Slide(_) | NodeKind::Session(_)
             )
         };
         let options = SourceOptions {

@@ -24,8 +24,8 @@ use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
 use crate::{
-    Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, SinkForm, SinkSpec, StateManifest,
-    StreamPlan, WatermarkSpec,
+    Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, OverFunction, Reach,
+    SinkForm, SinkSpec, StateManifest, StreamPlan, WatermarkSpec,
 };
 use arrow::datatypes::DataType::{Int64, Utf8View};
 
@@ -633,15 +633,40 @@ fn delays_of_any_order(kind: JoinKind) -> StreamPlan {
     plan.build()
 }
 
+/// Sessions of each carrier, likewise.
+fn sessions_of_any_order() -> StreamPlan {
+    let mut plan = PlanBuilder::default();
+    let columns = [("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)];
+    let flights = plan.source("flights", &columns, None);
+    let lengths = (SECOND, 0);
+    let sessions = plan.session(
+        flights,
+        &["carrier"],
+        lengths,
+        LatePolicy::Update,
+        Emit::Changes,
+    );
+    let keys = ["window_end", "carrier"];
+    let aggregates = ["count(*)", "sum(delay)", "min(delay)"];
+    plan.aggregate(sessions, &keys, &aggregates, Emit::Changes);
+    plan.build()
+}
+
 #[tokio::test]
 async fn what_a_job_makes_does_not_depend_on_its_tokens() {
+    let plans: [fn() -> StreamPlan; 4] = [
+        || delays_of_any_order(JoinKind::Inner),
+        || delays_of_any_order(JoinKind::Left),
+        || delays_of_any_order(JoinKind::Full),
+        sessions_of_any_order,
+    ];
     for seed in 0..6 {
-        for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Full] {
-            let one = run_cut(delays_of_any_order(kind), seed, 1).await;
+        for (number, plan) in plans.iter().enumerate() {
+            let one = run_cut(plan(), seed, 1).await;
             assert!(!one.view.is_empty());
             for tokens in [2, 8] {
-                let many = run_cut(delays_of_any_order(kind), seed, tokens).await;
-                assert_eq!(many, one, "seed {seed}, {kind:?}, {tokens} tokens");
+                let many = run_cut(plan(), seed, tokens).await;
+                assert_eq!(many, one, "seed {seed}, plan {number}, {tokens} tokens");
             }
         }
     }

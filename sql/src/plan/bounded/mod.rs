@@ -18,6 +18,7 @@ use super::as_of::AsOf;
 use super::distinct_on::ranked;
 use super::membership::closed_for_batch;
 use super::relation_source::RelationSource;
+use super::session::Session;
 use super::system::SystemSource;
 use super::tumble::Tumble;
 
@@ -42,15 +43,19 @@ pub(crate) fn bounded(
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         LogicalPlan::Extension(extension) => {
-            if let Some(join) = extension.node.as_any().downcast_ref::<AsOf>() {
+            let node = extension.node.as_any();
+            if let Some(join) = node.downcast_ref::<AsOf>() {
                 return as_of::joined(join).map(Transformed::yes);
             }
-            match extension.node.as_any().downcast_ref::<Tumble>() {
-                Some(tumble) => Ok(Transformed::yes(
-                    tumble.bounded(tumble.input.as_ref().clone())?,
-                )),
-                None => Ok(Transformed::no(LogicalPlan::Extension(extension))),
+            if let Some(tumble) = node.downcast_ref::<Tumble>() {
+                let input = tumble.input.as_ref().clone();
+                return Ok(Transformed::yes(tumble.bounded(input)?));
             }
+            if let Some(session) = node.downcast_ref::<Session>() {
+                let input = session.input.as_ref().clone();
+                return Ok(Transformed::yes(session.bounded(input)?));
+            }
+            Ok(Transformed::no(LogicalPlan::Extension(extension)))
         }
         LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),

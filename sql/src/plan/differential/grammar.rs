@@ -80,11 +80,17 @@ struct Query {
 pub(super) struct Grammar<'a> {
     random: &'a mut Random,
     names: usize,
+    /// Whether rows are in sessions somewhere: which of them are late only the stream knows.
+    has_sessions: bool,
 }
 
 /// A view's query with its trailing clauses.
 pub(super) fn view(random: &mut Random) -> String {
-    let mut grammar = Grammar { random, names: 0 };
+    let mut grammar = Grammar {
+        random,
+        names: 0,
+        has_sessions: false,
+    };
     let query = match grammar.random.below(12) {
         0 => grammar.limited(),
         1 => grammar.ranked(true),
@@ -93,6 +99,8 @@ pub(super) fn view(random: &mut Random) -> String {
         _ => grammar.query(2),
     };
     let clauses = match grammar.random.below(6) {
+        0 if grammar.has_sessions && query.windowed => " EMIT ON WINDOW CLOSE LATE UPDATE",
+        _ if grammar.has_sessions => " LATE UPDATE",
         0 if query.windowed => " EMIT ON WINDOW CLOSE",
         1 if query.windowed => " LATE UPDATE",
         2 if query.windowed => " GRACE INTERVAL '4 seconds'",
@@ -448,9 +456,15 @@ impl Grammar<'_> {
             sql: format!("{alias}.{name}"),
             of: *of,
         };
+        let sql = match self.random.below(8) {
+            0 => format!("SESSION({input}, at, INTERVAL '{size}', PARTITION BY k) AS {alias}"),
+            1 => format!("SESSION({input}, at, INTERVAL '5 seconds') AS {alias}"),
+            _ => format!("TUMBLE({input}, at, INTERVAL '{size}') AS {alias}"),
+        };
+        self.has_sessions |= sql.starts_with("SESSION");
         Relation {
             columns: columns.iter().map(column).collect(),
-            sql: format!("TUMBLE({input}, at, INTERVAL '{size}') AS {alias}"),
+            sql,
             windowed: true,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
-//! Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
+//! Session → (Map) → Session · Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
 //! Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map)
 //! ```
 //!
@@ -27,6 +27,7 @@ mod range;
 mod rank;
 mod refuse;
 mod scan;
+mod session;
 #[cfg(test)]
 mod tests;
 mod union;
@@ -49,6 +50,7 @@ use super::changes::Changes;
 use super::expr::BoundExpr;
 use super::function::is_module;
 use super::rules;
+use super::session::Session;
 use super::sql_type::{settled, type_name};
 use super::tumble::Tumble;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
@@ -131,13 +133,14 @@ fn attempt(
         words,
         policy,
         nodes: Vec::new(),
-        counts: [0; 8],
+        counts: [0; 10],
         windows: 0,
         scope: Vec::new(),
         asked: None,
         hidden: 0,
         keeps_keys,
         emit,
+        held: Emit::Changes,
     };
     let rows = lowering.lower(&optimized, None)?;
     if !lowering.reads_topics() {
@@ -205,13 +208,14 @@ pub(super) enum Ordinal {
     TopN = 5,
     AsOf = 6,
     Constant = 7,
+    Session = 8,
 }
 
 pub(super) struct Lowering<'a> {
     pub words: &'a Words,
     policy: WindowPolicy,
     pub nodes: Vec<PlanNode>,
-    counts: [u16; 8],
+    counts: [u16; 10],
     windows: usize,
     /// The names of the subqueries around what is being lowered.
     scope: Vec<String>,
@@ -223,6 +227,8 @@ pub(super) struct Lowering<'a> {
     keeps_keys: bool,
     /// What the topmost aggregate still has to take; `Changes` once it has.
     pub emit: Emit,
+    /// What it has taken, for the windows below it.
+    held: Emit,
 }
 
 impl Lowering<'_> {
@@ -264,11 +270,17 @@ impl Lowering<'_> {
         if let Some(join) = node.downcast_ref::<AsOf>() {
             return self.as_of(join, time);
         }
+        if let Some(session) = node.downcast_ref::<Session>() {
+            return self.session(session);
+        }
         Err(self.refuse(extension.node.name(), "", ""))
     }
 
     fn group(&mut self, aggregate: &Aggregate, time: Option<TimeUse>) -> Result<Rows, Diagnostic> {
         let emit = std::mem::replace(&mut self.emit, Emit::Changes);
+        if emit == Emit::OnWindowClose {
+            self.held = emit;
+        }
         let below = time_below(&aggregate.group_expr, time, &aggregate.input);
         let rows = self.judged(&aggregate.input, below)?;
         let (rows, emit) = self.aggregate(aggregate, rows, emit)?;

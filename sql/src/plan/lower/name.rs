@@ -13,7 +13,8 @@ impl Lowering<'_> {
             | NodeKind::Aggregate(_)
             | NodeKind::TopN(_)
             | NodeKind::AsOf(_)
-            | NodeKind::Constant(_) => true,
+            | NodeKind::Constant(_)
+            | NodeKind::Session(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
             NodeKind::Filter(_)
             | NodeKind::Late(_)
