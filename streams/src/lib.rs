@@ -57,7 +57,7 @@ pub use operator::OperatorFigures;
 pub use plan::{
     AggregateCall, AggregateSpec, AsOfSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec,
     GroupingSet, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, Nearest, NodeKind,
-    OperatorId, PlanError, PlanNode, Rank, RankOrder, SessionSpec,
+    OperatorId, OverFunction, OverSpec, PlanError, PlanNode, Rank, RankOrder, Reach, SessionSpec,
     SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec, StateManifest, StreamPlan,
     TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
 };

@@ -232,6 +232,35 @@ impl PlanBuilder {
         self.push(vec![input], schema, NodeKind::Session(spec))
     }
 
+    /// Functions over the rows of each partition by rising `order_by`.
+    pub(crate) fn over(
+        &mut self,
+        input: usize,
+        partition_by: &[&str],
+        order_by: &str,
+        functions: Vec<OverFunction>,
+    ) -> usize {
+        let schema = self.schema_of(input);
+        let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+        fields.extend(
+            functions.iter().map(|function| {
+                Arc::new(Field::new(&function.name, function.output.clone(), true))
+            }),
+        );
+        let keys = partition_by.iter();
+        let spec = OverSpec {
+            partition_by: keys.map(|name| schema.index_of(name).unwrap()).collect(),
+            order_by: vec![RankOrder {
+                column: schema.index_of(order_by).unwrap(),
+                descending: false,
+                nulls_first: false,
+            }],
+            functions,
+        };
+        let schema = Arc::new(Schema::new(fields));
+        self.push(vec![input], schema, NodeKind::Over(spec))
+    }
+
     /// Takes out what is late for windows over the column `at`.
     pub(crate) fn late(&mut self, input: usize, size_us: i64, late: LatePolicy) -> usize {
         let schema = self.schema_of(input);

@@ -31,6 +31,7 @@ use super::first_row::first_rows;
 use super::function::scalar_udf;
 use super::json::{self, JsonOperators};
 use super::membership::closed;
+use super::named_window::write_out_windows;
 use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
@@ -127,6 +128,7 @@ impl Library {
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&scope, options);
         let mut query = query.clone();
+        write_out_windows(&mut query)?;
         name_items(&mut query);
         rewrite_exprs(&mut query);
         plain_groups(&mut query, |name| {

@@ -10,7 +10,8 @@
 use arrow::datatypes::Schema;
 use streams::{
     AggregateCall, AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec,
-    KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, PlanNode, Rank,     SessionSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
+    KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, OverSpec, PlanNode, Rank, Reach,
+    SessionSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -157,6 +158,7 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
         NodeKind::Union => "union".to_owned(),
         NodeKind::TopN(spec) => ranking(&id, spec, input(0), rows(0)),
         NodeKind::AsOf(spec) => as_of(&id, spec, input(0), input(1)),
+        NodeKind::Over(spec) => over(&id, spec, input(0)),
     }
 }
 
@@ -426,6 +428,32 @@ fn ranking(id: &str, spec: &TopNSpec, input: &Schema, rows: EdgeProperties) -> S
         false => "  [keeps all rows: nothing bounds them]",
     });
     text
+}
+
+fn over(id: &str, spec: &OverSpec, input: &Schema) -> String {
+    let functions: Vec<&str> = spec.functions.iter().map(|f| f.name.as_str()).collect();
+    let mut text = format!("over {id}");
+    let names = |columns: &mut dyn Iterator<Item = usize>| -> String {
+        let names = columns.map(|column| pretty(input.field(column).name()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if !spec.partition_by.is_empty() {
+        let by = names(&mut spec.partition_by.iter().copied());
+        text.push_str(&format!(" for each {by}"));
+    }
+    if !spec.order_by.is_empty() {
+        let by = names(&mut spec.order_by.iter().map(|by| by.column));
+        text.push_str(&format!(" by {by}"));
+    }
+    let (behind, ahead) = spec.reach();
+    let reads = match behind == Reach::All || ahead == Reach::All {
+        true => "; a change reads its partition",
+        false => "; a change reads the rows around it",
+    };
+    format!(
+        "{text}: {}{reads}  [keeps all rows: nothing bounds them]",
+        functions.join(", ")
+    )
 }
 
 /// `#kind.ordinal`.

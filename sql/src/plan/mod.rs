@@ -30,6 +30,7 @@ mod guard;
 mod json;
 mod lower;
 mod membership;
+mod named_window;
 mod number;
 mod postgres;
 mod relation_source;

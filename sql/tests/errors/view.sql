@@ -2,8 +2,6 @@ CREATE MATERIALIZED VIEW v AS SELECT carrier FROM flights ORDER BY carrier
 ----
 CREATE MATERIALIZED VIEW v AS SELECT carrier, now() AS at FROM flights
 ----
-CREATE MATERIALIZED VIEW v AS SELECT sum(distance) OVER (PARTITION BY carrier ORDER BY scheduled) AS n, carrier FROM flights
-----
 CREATE MATERIALIZED VIEW v AS SELECT carrier, (SELECT name FROM airlines) AS name FROM flights
 ----
 CREATE MATERIALIZED VIEW v AS SELECT carrier, count(*) AS n FROM flights GROUP BY carrier EMIT ON WINDOW CLOSE

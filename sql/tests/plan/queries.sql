@@ -45,3 +45,7 @@ EXPLAIN SELECT carrier, origin, count(*), grouping(origin) FROM flights GROUP BY
 EXPLAIN SELECT window_start, window_end, carrier, count(*) FROM SESSION(flights, scheduled, INTERVAL '20 minutes') GROUP BY window_start, window_end, carrier EMIT CHANGES
 ----
 EXPLAIN SELECT window_end, carrier, count(*) FROM SESSION(flights, scheduled, INTERVAL '20 minutes', PARTITION BY carrier) GROUP BY window_end, carrier EMIT ON WINDOW CLOSE
+----
+EXPLAIN SELECT carrier, lag(distance) OVER w AS before, avg(distance) OVER (w ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS mean,
+  count(*) OVER (PARTITION BY origin ORDER BY scheduled RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS n
+  FROM flights WINDOW w AS (PARTITION BY carrier ORDER BY scheduled) EMIT CHANGES

@@ -28,6 +28,7 @@ mod join;
 mod late;
 mod map;
 mod memo;
+mod over;
 mod pass;
 mod session;
 mod slide;
@@ -337,6 +338,9 @@ impl Graph {
                     &node.schema,
                     input(0).append_only,
                 )),
+                NodeKind::Over(spec) => {
+                    Box::new(over::Over::new(node.id, spec, schema_of(0), &node.schema))
+                }
                 NodeKind::Aggregate(spec) => Box::new(aggregate::Aggregate::new(
                     node.id,
                     spec,

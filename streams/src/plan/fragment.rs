@@ -129,6 +129,7 @@ fn wanted(node: &PlanNode) -> Vec<Route> {
         NodeKind::Aggregate(spec) => vec![by(&spec.group_by)],
         NodeKind::Session(spec) => vec![by(&spec.partition_by)],
         NodeKind::TopN(spec) => vec![by(&spec.partition_by)],
+        NodeKind::Over(spec) => vec![by(&spec.partition_by)],
         kind if looks_at_single_rows(kind) => vec![Route::Stay],
         // What is not known here is right at one token.
         _ => vec![Route::First; node.inputs.len()],
@@ -179,6 +180,7 @@ fn emitted(node: &PlanNode, inputs: &[&Place]) -> Place {
         // They add columns behind those of their input.
         NodeKind::Session(spec) => by(spec.partition_by.clone()),
         NodeKind::TopN(spec) => by(spec.partition_by.clone()),
+        NodeKind::Over(spec) => by(spec.partition_by.clone()),
         // They hand on the columns that they get, in their places.
         kind if looks_at_single_rows(kind) => inputs[0].clone(),
         _ => Place::First,

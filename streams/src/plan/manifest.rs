@@ -24,7 +24,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
     AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinSpec, Nearest, NodeKind,
-    OperatorId, PlanNode, Rank, SessionSpec, SinkSpec, SourceMode, SourceSpec,
+    OperatorId, OverSpec, PlanNode, Rank, RankOrder, SessionSpec, SinkSpec, SourceMode, SourceSpec,
     StreamPlan, TopNSpec,
 };
 use crate::aggregate::BoundCall;
@@ -46,6 +46,7 @@ const RANKING: u8 = 8;
 const AS_OF: u8 = 9;
 const CONSTANT: u8 = 10;
 const SESSIONS: u8 = 11;
+const OVER: u8 = 12;
 
 const TOPIC: u64 = 1;
 const KEY: u64 = 2;
@@ -259,6 +260,7 @@ impl StateShape {
             AS_OF => "an as-of join".to_owned(),
             CONSTANT => "constant rows".to_owned(),
             SESSIONS => "session windows".to_owned(),
+            OVER => "functions of OVER".to_owned(),
             kind => format!("kind {kind}"),
         }
     }
@@ -294,6 +296,7 @@ fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         NodeKind::AsOf(_) => Some(AS_OF),
         NodeKind::Constant(_) => Some(CONSTANT),
         NodeKind::Session(_) => Some(SESSIONS),
+        NodeKind::Over(_) => Some(OVER),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -319,6 +322,7 @@ fn shape(node: &PlanNode, inputs: &[(&SchemaRef, EdgeProperties)]) -> Option<Sta
         NodeKind::AsOf(spec) => as_of(spec, inputs),
         NodeKind::Constant(rows) => constant(rows),
         NodeKind::Session(spec) => sessions(spec, inputs[0]),
+        NodeKind::Over(spec) => over(spec, inputs[0].0),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -374,12 +378,30 @@ fn sessions(spec: &SessionSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> 
     ]
 }
 
-fn ranking(spec: &TopNSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {
+fn over(spec: &OverSpec, input: &SchemaRef) -> Fields {
+    let mut values = Vec::new();
+    push_varint(spec.functions.len() as u64, &mut values);
+    for function in &spec.functions {
+        push_type(&function.output, &mut values);
+    }
+    vec![
+        (KEY, types(input, &spec.partition_by)),
+        (ROW, all_types(input)),
+        (OTHER_KEY, order(&spec.order_by, input)),
+        (OTHER_ROW, values),
+    ]
+}
+
+fn order(order_by: &[RankOrder], input: &SchemaRef) -> Vec<u8> {
     let mut order = Vec::new();
-    for by in &spec.order_by {
+    for by in order_by {
         push_type(input.field(by.column).data_type(), &mut order);
         order.push(u8::from(by.descending) | u8::from(by.nulls_first) << 1);
     }
+    order
+}
+
+fn ranking(spec: &TopNSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fields {
     // What lies behind the last rank is gone where rows are only added; otherwise another range is only other output, which
     // is taken back by these numbers.
     let rank = match spec.rank {
@@ -393,7 +415,7 @@ fn ranking(spec: &TopNSpec, (input, rows): (&SchemaRef, EdgeProperties)) -> Fiel
     vec![
         (KEY, types(input, &spec.partition_by)),
         (ROW, all_types(input)),
-        (OTHER_KEY, order),
+        (OTHER_KEY, order(&spec.order_by, input)),
         (EMISSION, emission),
     ]
 }

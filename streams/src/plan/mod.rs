@@ -18,6 +18,7 @@ mod as_of;
 mod fragment;
 mod grid;
 mod manifest;
+mod over;
 mod properties;
 mod session;
 mod sink;
@@ -37,6 +38,7 @@ pub use as_of::{AsOfSpec, Nearest};
 pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;
+pub use over::{OverFunction, OverSpec, Reach};
 pub use properties::EdgeProperties;
 pub use session::SessionSpec;
 pub use sink::{SinkForm, SinkSpec};
@@ -102,6 +104,8 @@ pub enum NodeKind {
     TopN(TopNSpec),
     /// Each row of the left input with the nearest one in time of the right input. Two inputs.
     AsOf(AsOfSpec),
+    /// Adds to each row what functions give of the rows around it.
+    Over(OverSpec),
 }
 
 impl NodeKind {

@@ -83,7 +83,7 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
                 .reduce(|one, other| Some(one?.max(other?)))
                 .flatten(),
         },
-        NodeKind::Aggregate(_) | NodeKind::TopN(_) => EdgeProperties {
+        NodeKind::Aggregate(_) | NodeKind::TopN(_) | NodeKind::Over(_) => EdgeProperties {
             append_only: false,
             source_rows: false,
             closed_after_us: None,

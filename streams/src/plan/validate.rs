@@ -78,7 +78,8 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         | NodeKind::Session(_)
         | NodeKind::Expand(_)
         | NodeKind::Aggregate(_)
-        | NodeKind::TopN(_) => 1,
+        | NodeKind::TopN(_)
+        | NodeKind::Over(_) => 1,
     };
     if inputs.len() != wanted {
         return Err(format!("it takes {wanted} inputs, not {}", inputs.len()));
@@ -133,6 +134,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             Err("constant rows have other columns than it has".to_owned())
         }
         NodeKind::Constant(_) => storable(&node.schema, 0..node.schema.fields().len()),
+        NodeKind::Over(spec) => spec.check(inputs[0], &node.schema),
     }
 }
 

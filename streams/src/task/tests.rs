@@ -21,13 +21,15 @@ use crate::memory::MemoryBudget;
 use crate::source::SourceOptions;
 use crate::state::{Delta, MemoryStore, ScanOrder, StateError, StateRead, StateStore, Tag, Visit};
 use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
-use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP, rows};
+use crate::test_plan::{FnExpr, PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
 use crate::{
-    Emit, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, OverFunction, Reach,
+    Emit, ExprError, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, OverFunction, Reach,
     SinkForm, SinkSpec, StateManifest, StreamPlan, WatermarkSpec,
 };
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::DataType::{Int64, Utf8View};
+use arrow::datatypes::Int64Type;
 
 /// A store that can fail, and that knows what a crash would leave of it.
 struct FaultyStore {
@@ -652,13 +654,37 @@ fn sessions_of_any_order() -> StreamPlan {
     plan.build()
 }
 
+/// How much later each flight is than the one before, added up.
+fn steps_of_any_order() -> StreamPlan {
+    let mut plan = PlanBuilder::default();
+    let columns = [("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)];
+    let flights = plan.source("flights", &columns, None);
+    let before = |rows: &RecordBatch| -> Result<ArrayRef, ExprError> {
+        let delays = rows.column(1).as_primitive::<Int64Type>();
+        let before = (0..delays.len()).map(|row| row.checked_sub(1).map(|row| delays.value(row)));
+        Ok(Arc::new(before.collect::<Int64Array>()))
+    };
+    let function = OverFunction {
+        name: "before".to_owned(),
+        values: Arc::new(FnExpr(before)),
+        behind: Reach::Rows(1),
+        ahead: Reach::Rows(0),
+        output: Int64,
+    };
+    let steps = plan.over(flights, &["carrier"], "at", vec![function]);
+    let aggregates = ["count(*)", "sum(before)", "max(before)"];
+    plan.aggregate(steps, &["at", "carrier"], &aggregates, Emit::Changes);
+    plan.build()
+}
+
 #[tokio::test]
 async fn what_a_job_makes_does_not_depend_on_its_tokens() {
-    let plans: [fn() -> StreamPlan; 4] = [
+    let plans: [fn() -> StreamPlan; 5] = [
         || delays_of_any_order(JoinKind::Inner),
         || delays_of_any_order(JoinKind::Left),
         || delays_of_any_order(JoinKind::Full),
         sessions_of_any_order,
+        steps_of_any_order,
     ];
     for seed in 0..6 {
         for (number, plan) in plans.iter().enumerate() {

@@ -91,11 +91,12 @@ pub(super) fn view(random: &mut Random) -> String {
         names: 0,
         has_sessions: false,
     };
-    let query = match grammar.random.below(12) {
+    let query = match grammar.random.below(13) {
         0 => grammar.limited(),
         1 => grammar.ranked(true),
         2 => grammar.first_of_each(),
         3 => grammar.union(),
+        4 => grammar.over(),
         _ => grammar.query(2),
     };
     let clauses = match grammar.random.below(6) {
@@ -224,10 +225,11 @@ impl Grammar<'_> {
             2 if depth > 0 => self.subquery(depth - 1),
             3 | 4 => self.window(depth),
             5 if depth > 0 => {
-                let query = match self.random.below(4) {
+                let query = match self.random.below(5) {
                     0 => self.union(),
                     1 => self.ranked(false),
                     2 => self.limited(),
+                    3 => self.over(),
                     _ => self.first_of_each(),
                 };
                 self.aliased(query)
@@ -399,6 +401,105 @@ impl Grammar<'_> {
             columns,
             windowed: false,
         }
+    }
+
+    /// Rows with what functions give of those around them.
+    fn over(&mut self) -> Query {
+        let from = match self.random.below(3) {
+            0 => self.join(0),
+            _ => self.plain(),
+        };
+        let (items, mut columns) = self.columns_of(&from);
+        let mut items = vec![items];
+        for _ in 0..1 + self.random.below(3) {
+            let (sql, of) = self.over_function(&from.columns);
+            let name = self.name("c");
+            items.push(format!("{sql} AS {name}"));
+            columns.push((name, of));
+        }
+        Query {
+            sql: format!("SELECT {} FROM {}", items.join(", "), from.sql),
+            columns,
+            windowed: false,
+        }
+    }
+
+    fn over_function(&mut self, columns: &[Column]) -> (String, Type) {
+        let partition = match self.random.below(4) {
+            0 => String::new(),
+            _ => format!("PARTITION BY {} ", self.random.pick(columns).sql),
+        };
+        let order = self.total_order(columns);
+        let column = self.random.pick(columns).clone();
+        let (name, of) = match self.random.below(3) {
+            0 => ("count(*)".to_owned(), Big),
+            1 => (format!("sum({})", self.expr(Int, columns, 1)), Big),
+            _ => {
+                let of = [Text, Int, Big, Time][self.random.below(4)];
+                let name = ["min", "max"][self.random.below(2)];
+                (format!("{name}({})", self.expr(of, columns, 1)), of)
+            }
+        };
+        let times: Vec<&Column> = columns.iter().filter(|column| column.of == Time).collect();
+        match self.random.below(7) {
+            0 | 1 => {
+                let name = ["lag", "lead"][self.random.below(2)];
+                let rows = 1 + self.random.below(3);
+                (
+                    format!(
+                        "{name}({}, {rows}) OVER ({partition}ORDER BY {order})",
+                        column.sql
+                    ),
+                    column.of,
+                )
+            }
+            2 => {
+                let name = ["first_value", "last_value"][self.random.below(2)];
+                let frame = self.frame();
+                (
+                    format!(
+                        "{name}({}) OVER ({partition}ORDER BY {order} {frame})",
+                        column.sql
+                    ),
+                    column.of,
+                )
+            }
+            3 => {
+                let frame = self.frame();
+                (
+                    format!("{name} OVER ({partition}ORDER BY {order} {frame})"),
+                    of,
+                )
+            }
+            4 if !times.is_empty() => {
+                let time = self.random.pick(&times).sql.clone();
+                let frame = [
+                    "INTERVAL '10 seconds' PRECEDING AND CURRENT ROW",
+                    "CURRENT ROW AND INTERVAL '5 seconds' FOLLOWING",
+                    "INTERVAL '9 seconds' PRECEDING AND INTERVAL '3 seconds' PRECEDING",
+                ][self.random.below(3)];
+                (
+                    format!("{name} OVER ({partition}ORDER BY {time} RANGE BETWEEN {frame})"),
+                    of,
+                )
+            }
+            // Rows that the order does not tell apart have the same value.
+            5 => (
+                format!("{name} OVER ({partition}ORDER BY {})", column.sql),
+                of,
+            ),
+            _ => (format!("{name} OVER ({partition})"), of),
+        }
+    }
+
+    fn frame(&mut self) -> &'static str {
+        [
+            "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+            "ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING",
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            "ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+            "ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING",
+        ][self.random.below(5)]
     }
 
     fn first_of_each(&mut self) -> Query {

@@ -3,7 +3,7 @@
 //! ```text
 //! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
 //! Session → (Map) → Session · Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
-//! Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map)
+//! Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map) · Window → (Map) → Over → (Map)
 //! ```
 //!
 //! A node is a file: a new operator adds its own, and a line to `Lowering::lower`.
@@ -22,6 +22,7 @@ mod constant;
 mod filter;
 mod join;
 mod name;
+mod over;
 mod project;
 mod range;
 mod rank;
@@ -209,6 +210,7 @@ pub(super) enum Ordinal {
     AsOf = 6,
     Constant = 7,
     Session = 8,
+    Over = 9,
 }
 
 pub(super) struct Lowering<'a> {

@@ -14,6 +14,7 @@ impl Lowering<'_> {
             | NodeKind::TopN(_)
             | NodeKind::AsOf(_)
             | NodeKind::Constant(_)
+            | NodeKind::Over(_)
             | NodeKind::Session(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
             NodeKind::Filter(_)

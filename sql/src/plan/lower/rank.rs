@@ -13,8 +13,9 @@ use datafusion::logical_expr::{
 };
 use streams::{NodeKind, Rank, RankOrder, TopNSpec};
 
+use super::over::call_of;
 use super::{Lowering, Ordinal, Rows, TimeUse, plain_column, qualified};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::plan::changes::Changes;
 use crate::plan::expr::CastColumn;
 
@@ -38,6 +39,23 @@ struct Ranking<'a> {
     ranks: Range<u64>,
 }
 
+/// The ranking that a function of OVER is, if it is one.
+fn rank_of(expr: &Expr) -> Option<Ranking<'_>> {
+    let call = call_of(expr)?;
+    let rank = match (&call.fun, call.fun.name()) {
+        (WindowFunctionDefinition::WindowUDF(_), "row_number") => Rank::RowNumber,
+        (WindowFunctionDefinition::WindowUDF(_), "rank") => Rank::Rank,
+        (WindowFunctionDefinition::WindowUDF(_), "dense_rank") => Rank::DenseRank,
+        _ => return None,
+    };
+    Some(Ranking {
+        rank,
+        partition_by: &call.params.partition_by,
+        order_by: &call.params.order_by,
+        ranks: ALL,
+    })
+}
+
 impl Lowering<'_> {
     /// Lowers the functions of OVER.
     pub(super) fn window_functions(
@@ -52,15 +70,20 @@ impl Lowering<'_> {
         let inputs = window.input.schema().fields().len();
         let time = time.filter(|time| time.column < inputs);
         let mut rows = self.judged(&window.input, time)?;
+        let all = 0..window.window_expr.len();
+        let (mut order, others): (Vec<usize>, Vec<usize>) =
+            all.partition(|&place| rank_of(&window.window_expr[place]).is_some());
+        rows = self.over(rows, window, others)?;
         // The one of which only some ranks go on comes last: the others are over all rows.
-        let mut order: Vec<usize> = (0..window.window_expr.len()).collect();
         order.sort_by_key(|&place| {
             asked
                 .as_ref()
                 .is_some_and(|(function, _)| *function == place)
         });
         for place in order {
-            let mut ranking = self.ranking(&window.window_expr[place])?;
+            let Some(mut ranking) = rank_of(&window.window_expr[place]) else {
+                continue;
+            };
             if let Some((function, ranks)) = &asked
                 && *function == place
             {
@@ -70,36 +93,6 @@ impl Lowering<'_> {
             rows = self.ranked(rows, &ranking, field)?;
         }
         self.exactly(rows, &window.schema)
-    }
-
-    fn ranking<'a>(&self, expr: &'a Expr) -> Result<Ranking<'a>, Diagnostic> {
-        let call = match expr {
-            Expr::Alias(alias) => return self.ranking(&alias.expr),
-            Expr::WindowFunction(call) => call,
-            other => {
-                let message = format!("{other} is no function of OVER");
-                return Err(Diagnostic::new(Code::Internal, message));
-            }
-        };
-        let name = call.fun.name();
-        let rank = match (&call.fun, name) {
-            (WindowFunctionDefinition::WindowUDF(_), "row_number") => Rank::RowNumber,
-            (WindowFunctionDefinition::WindowUDF(_), "rank") => Rank::Rank,
-            (WindowFunctionDefinition::WindowUDF(_), "dense_rank") => Rank::DenseRank,
-            _ => {
-                return Err(self.refuse(
-                    &format!("{name}(…) OVER (…)"),
-                    "OVER",
-                    "ROW_NUMBER, RANK and DENSE_RANK work, and GROUP BY; so does OVER in a SELECT over the view",
-                ));
-            }
-        };
-        Ok(Ranking {
-            rank,
-            partition_by: &call.params.partition_by,
-            order_by: &call.params.order_by,
-            ranks: ALL,
-        })
     }
 
     /// The rows with their ranks behind them, in a column as `field` says.

@@ -13,7 +13,7 @@
 //!    rows up to the last rank.
 //! 2. At the end of an epoch the rows with the asked ranks are out there, each as often as it is there.
 
-mod order;
+pub(super) mod order;
 #[cfg(test)]
 mod tests;
 

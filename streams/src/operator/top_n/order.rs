@@ -1,4 +1,4 @@
-//! The order of a ranking as bytes.
+//! The order of a ranking, and of OVER, as bytes.
 //!
 //! ```text
 //! column   00 NULL that comes first · 01 + value · 02 NULL that comes last
@@ -11,7 +11,7 @@ use crate::RankOrder;
 use crate::state::{Cell, Column, Physical, key};
 
 /// Appends the place of a row: `columns` are those of `orders`, in their order.
-pub(super) fn push(
+pub(in crate::operator) fn push(
     columns: &[(Physical, Column<'_>)],
     orders: &[RankOrder],
     row: usize,
