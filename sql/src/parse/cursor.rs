@@ -53,6 +53,7 @@ impl Cursor {
     pub(super) fn new(statement: &StatementText<'_>) -> Parsed<Self> {
         let tokens = tokenize(statement)?;
         check_chains(&tokens)?;
+        refuse_patterns(&tokens)?;
         let end = end_of(statement);
         Ok(Self::over(canonical(tokens), end))
     }
@@ -450,36 +451,21 @@ impl Cursor {
         Some(found.unwrap_or_else(|| inner.unexpected(&[")"])))
     }
 
-    /// Windows as Flink (`TABLE(TUMBLE(TABLE t, …))`) and ksqlDB (`WINDOW TUMBLING (…)`) have them, around `index`.
+    /// A window as ksqlDB has it, around `index`, that says something else than lengths.
     fn foreign_window(&self, index: usize) -> Option<Diagnostic> {
-        const HELP: &str = "a window stands in FROM: FROM TUMBLE(t, ts, INTERVAL '1 minute') GROUP BY window_start, …";
         let upper = |at: usize| self.word_at(at).map(str::to_ascii_uppercase);
         let from = index.saturating_sub(3);
-        for at in from..=index {
-            let (Some(word), next) = (upper(at), upper(at + 1)) else {
-                continue;
-            };
-            let ksql = word == "WINDOW"
-                && matches!(next.as_deref(), Some("TUMBLING" | "HOPPING" | "SESSION"));
-            let flink = matches!(word.as_str(), "TUMBLE" | "HOP" | "CUMULATE" | "SESSION")
-                && self.tokens.get(at + 1).map(|token| &token.token) == Some(&Token::LParen)
-                && upper(at + 2).as_deref() == Some("TABLE");
-            if ksql || flink {
-                let (whose, end) = if ksql {
-                    ("ksqlDB's", at + 1)
-                } else {
-                    ("Flink's", at)
-                };
-                let place = self.place_of(at).to(self.place_of(end));
-                let message = format!("windows are not written {whose} way");
-                return Some(
-                    Diagnostic::new(Code::Unsupported, message)
-                        .at(place)
-                        .help(HELP),
-                );
-            }
-        }
-        None
+        let at = (from..=index).find(|&at| {
+            let kind = upper(at + 1);
+            upper(at).as_deref() == Some("WINDOW")
+                && matches!(kind.as_deref(), Some("TUMBLING" | "HOPPING" | "SESSION"))
+        })?;
+        let place = self.place_of(at).to(self.place_of(at + 1));
+        Some(
+            Diagnostic::new(Code::Syntax, "this window's lengths are not understood")
+                .at(place)
+                .help("WINDOW TUMBLING (SIZE 1 HOUR), HOPPING (SIZE 1 HOUR, ADVANCE BY 5 MINUTES), SESSION (10 MINUTES), each also with GRACE PERIOD 1 DAY, behind FROM; or FROM TUMBLE(t, ts, INTERVAL '1 hour')"),
+        )
     }
 
     /// MySQL's `LIMIT offset, count`, whose comma is at `index`.
@@ -796,6 +782,26 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Parsed<()> {
             return Err(Diagnostic::new(Code::TooLong, message)
                 .at(at)
                 .help("split it into views, or chain fewer operators, UNIONs and WITH queries"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses patterns over rows, which are parsed as something else or fail far from the word that asks for them.
+fn refuse_patterns(tokens: &[TokenWithSpan]) -> Parsed<()> {
+    for (token, next) in tokens.iter().zip(tokens.iter().skip(1)) {
+        let Token::Word(word) = &token.token else {
+            continue;
+        };
+        let asks = word.quote_style.is_none()
+            && next.token == Token::LParen
+            && word.value.eq_ignore_ascii_case("MATCH_RECOGNIZE");
+        if asks {
+            return Err(
+                Diagnostic::new(Code::Unsupported, "MATCH_RECOGNIZE is not available")
+                    .at(Span::from(token.span))
+                    .help("LAG and LEAD OVER (PARTITION BY k ORDER BY ts) in a subquery compare a row with those beside it; a JOIN with ts BETWEEN finds what follows within a time"),
+            );
         }
     }
     Ok(())

@@ -29,6 +29,7 @@ use super::as_of::{as_of_joins, mark, mark_joins};
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
 use super::function::scalar_udf;
+use super::group_window::windows_in_from;
 use super::json::{self, JsonOperators};
 use super::membership::closed;
 use super::named_window::write_out_windows;
@@ -128,6 +129,7 @@ impl Library {
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&scope, options);
         let mut query = query.clone();
+        windows_in_from(&mut query)?;
         write_out_windows(&mut query)?;
         name_items(&mut query);
         rewrite_exprs(&mut query);

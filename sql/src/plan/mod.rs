@@ -26,6 +26,7 @@ mod expr;
 mod filters_down;
 mod first_row;
 mod function;
+mod group_window;
 mod guard;
 mod json;
 mod lower;
