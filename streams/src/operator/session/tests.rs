@@ -153,7 +153,8 @@ fn answer(rows: &Rows, closed: Option<i64>) -> BTreeMap<String, i64> {
                 .iter()
                 .filter(|(time, _)| (start..=last).contains(time))
             {
-                let text = format!("{name} {number} {time} {start} {end} {}.999", end - 1);
+                let last_instant = (end * 1000 - 1) as f64 / 1000.0;
+                let text = format!("{name} {number} {time} {start} {end} {last_instant}");
                 *answer.entry(text).or_default() += 1;
             }
         }
