@@ -281,7 +281,7 @@ impl Default for KafkaSettings {
             num_partitions: 1,
             request_bytes_max: 16 << 20,
             queued_request_bytes_max: 20 << 20,
-            response_bytes_max: 16 << 20,
+            response_bytes_max: 8 << 20,
             connection_idle_ms_max: 600_000,
             rebalance_delay_ms: 50,
         }

@@ -97,7 +97,7 @@ impl Default for BrokerConfig {
             request_bytes_max: 16 << 20,
             queued_request_bytes_max: 20 << 20,
             fetch_bytes_max: 55 << 20,
-            response_bytes_max: 16 << 20,
+            response_bytes_max: 8 << 20,
             connections_max: 10_000,
             connections_unauthenticated_max: 1000,
             authentication_max: Duration::from_secs(10),

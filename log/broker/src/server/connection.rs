@@ -491,6 +491,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 self.flush().await?;
                 self.settle(frame.api, Some(&frame.client_id)).await?;
                 reserved = Some(self.reserve(frame.api, frame.bytes).await?);
+                // At once: a buffer that grows by doubling holds the frame twice while it is copied.
+                let missing = (size_of::<i32>() + frame.bytes).saturating_sub(self.buffer.len());
+                self.buffer.reserve(missing);
                 arrival = Some(Arrival::of(frame.bytes, Instant::now()));
             }
             let bytes_max = self.frame_bytes_max();
