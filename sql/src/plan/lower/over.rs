@@ -22,7 +22,7 @@ use streams::{BatchExpr, ExprError, NodeKind, OverFunction, OverSpec, RankOrder,
 use super::{Lowering, Ordinal, Rows, nullable, plain_column, qualified};
 use crate::diagnostic::{Diagnostic, Words, translate};
 use crate::plan::changes::Changes;
-use crate::plan::expr::text;
+use crate::plan::expr::{pretty, text};
 
 /// A call of OVER without its name.
 pub(super) fn call_of(expr: &Expr) -> Option<&WindowFunction> {
@@ -118,7 +118,7 @@ impl Lowering<'_> {
             })?;
             let (behind, ahead) = reach(call, by_time);
             functions.push(OverFunction {
-                name: text(&Expr::from((*call).clone())),
+                name: pretty(field.name()),
                 values: Arc::new(values),
                 behind,
                 ahead,
