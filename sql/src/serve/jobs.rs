@@ -249,6 +249,12 @@ impl Jobs {
         self.opened(name).await;
         let handle = self.handle(name)?;
         let (mut commits, mut states) = (handle.commits(), handle.states());
+        if commits.borrow().number == 0 {
+            // Until it runs nothing is known of its inputs, nor are the rows there that need none.
+            let _ended = states
+                .wait_for(|state| state.is_final() || *state == JobState::Running)
+                .await;
+        }
         let covered = tokio::select! {
             biased;
             covered = commits.wait_for(|commit| commit.covers(positions)) => covered.is_ok(),

@@ -194,6 +194,23 @@ async fn a_job_lives_through_restarts_and_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_total_over_nothing_is_there_once_the_job_is() {
+    let rig = Rig::new();
+    let mut total = PlanBuilder::default();
+    let flights = total.source("flights", &[("delay", Int64)], None);
+    total.aggregate(flights, &[], &["count(*)"], Emit::Changes);
+    let config = EngineConfig {
+        state_dir: rig.folder.path().to_owned(),
+        // No commit by the clock comes before the view is looked at.
+        commit_interval: Duration::from_secs(60),
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(config, rig.log.shared()).unwrap();
+    let handle = engine.start(job(total.build(), vec![0])).await.unwrap();
+    assert_eq!(view(&handle), ["0"]);
+}
+
+#[tokio::test]
 async fn a_thread_comes_back_from_a_commit_without_an_answer() {
     let rig = Rig::new();
     let engine = rig.engine();

@@ -350,12 +350,16 @@ impl Task {
         task.committed_time = task.tokens.watermark();
         let name = &task.environment.spec.name;
         task.environment.wakes.reads(name, task.inputs.topics());
-        task.environment.shared.opened(
-            stores,
-            task.environment.spec.plan.schema().clone(),
-            task.commit_info(),
-            task.counted.clone(),
-        );
+        let schema = task.environment.spec.plan.schema().clone();
+        let shared = Arc::clone(&task.environment.shared);
+        shared.opened(stores, schema, task.counted.clone());
+        if restored.commit == 0 && task.tokens.has_work() {
+            // Rows that are there before any is read, a total over nothing say: whoever looks first finds them.
+            task.commit.moved(now_ms);
+            task.commit(now_ms).await?;
+        } else {
+            shared.stands_at(task.commit_info());
+        }
         tracing::info!(
             job = %task.environment.spec.name,
             commit = restored.commit,

@@ -199,12 +199,11 @@ impl Shared {
         }
     }
 
-    /// A task stands ready: its store can be read. `counted`: what the job has counted up to its last commit.
+    /// The store of a task can be read. `counted`: what the job has counted up to its last commit.
     pub(crate) fn opened(
         &self,
         stores: Vec<Arc<dyn StateStore>>,
         schema: SchemaRef,
-        commit: CommitInfo,
         counted: Tally,
     ) {
         let mut inner = self.inner.lock();
@@ -216,7 +215,10 @@ impl Shared {
         inner.view = Some((stores, schema));
         inner.opened_at = Some(Instant::now());
         inner.stands = false;
-        drop(inner);
+    }
+
+    /// The task is ready to read on from this commit.
+    pub(crate) fn stands_at(&self, commit: CommitInfo) {
         self.commits.send_replace(commit);
     }
 
