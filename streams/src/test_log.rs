@@ -94,6 +94,7 @@ struct State {
     transactions: HashMap<u64, TransactionState>,
     owners: HashMap<String, Owner>,
     faults: HashMap<String, CommitFault>,
+    held: HashMap<String, Arc<Notify>>,
     transactions_begun: u64,
     clock_ms: i64,
 }
@@ -156,6 +157,11 @@ impl MemoryLog {
     /// The log as engines take it.
     pub(crate) fn shared(&self) -> Arc<dyn Log> {
         Arc::new(self.clone())
+    }
+
+    /// How many hold on to it, this one among them.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.shared)
     }
 
     /// Makes a topic.
@@ -260,6 +266,15 @@ impl MemoryLog {
         self.state()
             .faults
             .insert(transactional_id.to_owned(), fault);
+    }
+
+    /// Makes the next commit of this transactional id wait until the test lets it go on.
+    pub(crate) fn hold_next_commit(&self, transactional_id: &str) -> Arc<Notify> {
+        let let_go = Arc::<Notify>::default();
+        self.state()
+            .held
+            .insert(transactional_id.to_owned(), Arc::clone(&let_go));
+        let_go
     }
 
     /// A second owner takes over the id: its present owner is fenced, its open transaction aborted.
@@ -688,6 +703,10 @@ impl Transaction for MemoryTransaction {
     }
 
     async fn commit(&mut self) -> Result<Vec<i64>, TransactionError> {
+        let held = self.log.state().held.remove(&self.id);
+        if let Some(let_go) = held {
+            let_go.notified().await;
+        }
         let mut state = self.log.state();
         state.check_owner(&self.id, self.epoch)?;
         let fault = state.faults.remove(&self.id);

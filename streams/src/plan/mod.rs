@@ -21,6 +21,7 @@ mod manifest;
 mod over;
 mod properties;
 mod session;
+mod shape;
 mod sink;
 mod top_n;
 mod validate;

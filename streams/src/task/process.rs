@@ -1,47 +1,35 @@
 //! The task itself: turns and commits.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log_api::{
-    AdminError, BatchBuilder, Compression, Log, NewTopic, OffsetCommit, OffsetSpec, TopicPartition,
-    Transaction, TransactionError, TransactionOptions,
-};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use log_api::{TopicPartition, TransactionOptions};
 use uuid::Uuid;
 
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, chunk_of, group_positions, report};
-use super::pace::Pace;
 use super::recovery::{Restore, Restored, check_group, manifest_key, restore, together};
-use super::saving::{Saving, SnapshotOptions};
-use super::search::{BadRow, Search};
-use super::tokens::{Share, Token, Tokens};
-use super::{JobSpec, Progress, Shared, Stop, TaskError};
-use crate::memory::{MemoryAccount, MemoryBudget, MemoryUser};
-use crate::operator::{Effects, Graph, Memory, OperatorError, SideRecord};
+use super::saving::Saving;
+use super::search::BadRow;
+use super::tokens::{Token, Tokens};
+use super::writer::{Block, Writer};
+use super::{Environment, Progress, TaskError};
+use crate::memory::{MemoryAccount, MemoryUser};
+use crate::operator::{Effects, Graph, Memory, OperatorError};
 use crate::plan::{Fragments, NodeKind, PlanNode, StateManifest, StreamPlan};
 use crate::sink::Sink;
-use crate::source::{SourceBatch, SourceOptions, event_time_text, group_of};
+use crate::source::SourceBatch;
 use crate::state::{
     BlockHeader, Delta, ENTRY_BYTES_MAX, SinkPlace, SourcePosition, State, StateStore, Tag,
-    encode_blocks,
 };
 use crate::tally::{Tally, tally_key};
 use crate::time::Watermark;
 use crate::view::CommitInfo;
-use crate::worker::{Alive, Wakes};
+use crate::worker::Alive;
 
 /// `max.message.bytes` of a topic that does not say.
 const MESSAGE_BYTES_DEFAULT: usize = 1 << 20;
-/// `max.message.bytes` of changelogs.
-const CHANGELOG_MESSAGE_BYTES: usize = 8 << 20;
-/// A batch of side records is closed before it outgrows this.
-const SIDE_BATCH_BYTES: usize = 900 << 10;
-
 /// Where nothing but event time has moved, a commit may wait so long, ms.
 const TIME_COMMIT_MS: i64 = 1_000;
 
@@ -54,79 +42,6 @@ const ROW_BYTES: usize = 256;
 
 /// A job whose turns take so long is not to hold up others meanwhile.
 const SLOW_TURN: Duration = Duration::from_millis(20);
-
-/// What a job calls its things in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Names {
-    /// The changelog's topic: a partition a token.
-    pub(crate) changelog: String,
-    /// The consumer group.
-    pub(crate) group: String,
-    /// The transactional id.
-    pub(crate) transactional_id: String,
-    /// Where row errors go.
-    pub(crate) errors: String,
-    /// Where late rows go, if the query does not say otherwise.
-    pub(crate) late: String,
-}
-
-impl Names {
-    pub(crate) fn new(job: &str, worker: &str) -> Self {
-        Self {
-            changelog: format!("_thalweg.{job}.changelog"),
-            group: group_of(job),
-            transactional_id: format!("thalweg.{job}.{worker}"),
-            errors: format!("{job}.errors"),
-            late: format!("{job}.late"),
-        }
-    }
-}
-
-impl Names {
-    /// Where the state of a token is kept.
-    pub(crate) fn changelog_of(&self, token: usize) -> TopicPartition {
-        let token = i32::try_from(token).expect("there are few tokens");
-        TopicPartition::new(self.changelog.as_str(), token)
-    }
-}
-
-/// What a task needs from around it.
-#[derive(Clone)]
-pub(crate) struct Environment {
-    pub(crate) log: Arc<dyn Log>,
-    pub(crate) spec: Arc<JobSpec>,
-    pub(crate) names: Names,
-    /// How many tokens a job gets that is made now.
-    pub(crate) tokens: i32,
-    pub(crate) commit_interval: Duration,
-    pub(crate) dirty_bytes_max: usize,
-    pub(crate) cache_bytes: usize,
-    pub(crate) source: SourceOptions,
-    pub(crate) shared: Arc<Shared>,
-    /// Outlives the tasks that it makes start over.
-    pub(crate) search: Arc<Mutex<Search>>,
-    /// So does this.
-    pub(crate) pace: Arc<Mutex<Pace>>,
-    /// The memory of the process.
-    pub(crate) budget: MemoryBudget,
-    /// Whether the job is to end.
-    pub(crate) stop: Arc<Stop>,
-    /// Who else is woken by what this job does.
-    pub(crate) wakes: Arc<Wakes>,
-    /// What wakes this job when it rests.
-    pub(crate) wake: Arc<Notify>,
-    /// Where its state is saved, if anywhere.
-    pub(crate) snapshots: Option<Arc<SnapshotOptions>>,
-}
-
-/// A changelog as it was found.
-#[derive(Debug, Clone)]
-pub(crate) struct Changelog {
-    /// Which topic of its name.
-    pub(crate) id: Uuid,
-    /// For each token where its records start, and where those end that are committed.
-    pub(crate) ranges: Vec<(i64, i64)>,
-}
 
 /// How opening ended.
 pub(crate) enum Opened {
@@ -155,7 +70,7 @@ pub(crate) enum Turn {
 /// See the module.
 pub(crate) struct Task {
     environment: Environment,
-    transaction: Box<dyn Transaction>,
+    writer: Writer,
     inputs: Inputs,
     tokens: Tokens,
     /// What it holds of the memory of jobs, and what its operators may.
@@ -177,77 +92,10 @@ pub(crate) struct Task {
     /// Event time of the output at the last commit, and when that was.
     committed_time: Watermark,
     committed_ms: i64,
-    /// Side topics that are there.
-    topics: HashSet<Arc<str>>,
     /// The last turn took long.
     is_slow: bool,
     saving: Saving,
     alive: Alive,
-}
-
-impl Environment {
-    /// Makes the topics that a new job writes. One that has a changelog has written to its topic: that is not made again,
-    /// opening says that it is gone.
-    ///
-    /// # Errors
-    /// From the log.
-    pub(crate) async fn create_topics(&self) -> Result<(), AdminError> {
-        let changelog = self.names.changelog.as_str();
-        if self.log.admin().describe_topic(changelog).await?.is_some() {
-            return Ok(());
-        }
-        let sink = &self.spec.sink;
-        let mut topic = NewTopic::new(sink.topic.as_str(), sink.partitions.max(1));
-        if !sink.key.is_empty() && sink.form.is_compacted() {
-            topic = topic.with("cleanup.policy", "compact");
-        }
-        self.ensure(topic).await?;
-        let changelog = NewTopic::new(changelog, self.tokens.max(1))
-            .with("cleanup.policy", "delete")
-            .with("retention.ms", "-1")
-            .with("max.message.bytes", &CHANGELOG_MESSAGE_BYTES.to_string());
-        self.ensure(changelog).await
-    }
-
-    /// The changelog as it is: how many tokens the job has was settled when it was made.
-    ///
-    /// # Errors
-    /// From the log.
-    pub(crate) async fn changelog(&self) -> Result<Changelog, AdminError> {
-        let (admin, topic) = (self.log.admin(), self.names.changelog.as_str());
-        let described = admin.describe_topic(topic).await?;
-        let described = described.ok_or_else(|| AdminError::UnknownTopic(topic.to_owned()))?;
-        let tokens = usize::try_from(described.partitions).unwrap_or(1).max(1);
-        let mut ranges = Vec::with_capacity(tokens);
-        for token in 0..tokens {
-            let partition = self.names.changelog_of(token);
-            let start = admin.offset(&partition, OffsetSpec::Earliest).await?;
-            let end = admin.offset(&partition, OffsetSpec::LastStable).await?;
-            ranges.push((start, end));
-        }
-        Ok(Changelog {
-            id: described.id,
-            ranges,
-        })
-    }
-
-    /// How many rows a source gives at a time.
-    fn rows_max(&self) -> usize {
-        let narrowed = [self.search.lock().step_rows(), self.pace.lock().rows()];
-        let narrowed = narrowed.into_iter().flatten();
-        narrowed.fold(self.source.rows_max, usize::min)
-    }
-
-    async fn ensure(&self, topic: NewTopic) -> Result<(), AdminError> {
-        let admin = self.log.admin();
-        if admin.describe_topic(&topic.name).await?.is_some() {
-            return Ok(());
-        }
-        match admin.create_topic(topic).await {
-            Ok(_) | Err(AdminError::TopicExists(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// What sinks have to know of the topic.
@@ -257,7 +105,8 @@ struct Output {
 }
 
 impl Task {
-    /// Fences whoever ran the job before, restores the state, and stands ready where the last commit ended.
+    /// Fences whoever ran the job before, restores the state, and stands ready where the last commit ended. Rows that the plan
+    /// gives without input are committed before: who may read the state never sees it without them.
     ///
     /// # Errors
     /// See [`TaskError`]; its `event` says whether it is worth another attempt.
@@ -312,7 +161,7 @@ impl Task {
             sources: inputs.positions(),
         };
         let mut task = Self {
-            transaction,
+            writer: Writer::new(transaction, environment.clone()),
             inputs,
             tokens,
             account: environment.budget.account(MemoryUser::Jobs),
@@ -333,7 +182,6 @@ impl Task {
             told: BTreeMap::new(),
             committed_time: Watermark::None,
             committed_ms: now_ms,
-            topics: HashSet::new(),
             is_slow: false,
             saving: Saving::new(
                 environment.snapshots.clone(),
@@ -350,16 +198,17 @@ impl Task {
         task.committed_time = task.tokens.watermark();
         let name = &task.environment.spec.name;
         task.environment.wakes.reads(name, task.inputs.topics());
-        let schema = task.environment.spec.plan.schema().clone();
-        let shared = Arc::clone(&task.environment.shared);
-        shared.opened(stores, schema, task.counted.clone());
-        if restored.commit == 0 && task.tokens.has_work() {
-            // Rows that are there before any is read, a total over nothing say: whoever looks first finds them.
+        // What the plan gives by itself, the total over no rows say, is part of every state that may be read.
+        if task.tokens.has_work() {
             task.commit.moved(now_ms);
             task.commit(now_ms).await?;
-        } else {
-            shared.stands_at(task.commit_info());
         }
+        task.environment.shared.opened(
+            stores,
+            task.environment.spec.plan.schema().clone(),
+            task.commit_info(),
+            (task.counted.clone(), task.progress()),
+        );
         tracing::info!(
             job = %task.environment.spec.name,
             commit = restored.commit,
@@ -638,34 +487,20 @@ impl Task {
         let headers: Vec<Vec<u8>> = (0..count)
             .map(|token| header.part(token, count).encode(number))
             .collect();
-        let block = Blocks {
+        let block = Block {
             number,
-            headers: &headers,
             deltas: &deltas,
+            headers: &headers,
+            sources: &header.sources,
+            watermark: self.tokens.watermark(),
         };
-        let written = self.write(block, shares, &header.sources, now_ms).await;
+        let written = self.writer.write(block, shares, now_ms).await;
         self.commit.written(if written.is_ok() {
             Written::Committed
         } else {
             Written::NotCommitted
         });
-        let offsets = match written {
-            Ok(offsets) => offsets,
-            Err(error) => {
-                // What is certainly not committed should not hold up readers until the id is opened again. Where the
-                // outcome is unknown, only opening the id may end it.
-                let is_open = !matches!(
-                    error,
-                    TaskError::Transaction(
-                        TransactionError::Unknown(_) | TransactionError::Fenced(_)
-                    )
-                );
-                if is_open && let Err(aborting) = self.transaction.abort().await {
-                    tracing::debug!(job = %self.environment.spec.name, error = %aborting, "abort failed");
-                }
-                return Err(error);
-            }
-        };
+        let offsets = written?;
         let applied = self.environment.shared.applying(|| {
             let parts = offsets.iter().copied().zip(headers).zip(&deltas);
             let mut parts = self.tokens.stores().zip(parts);
@@ -795,117 +630,4 @@ impl Task {
             may_pass: self.environment.pace.lock().outgrown(rows),
         }
     }
-
-    /// One transaction; gives for each token the offset of its last changelog record.
-    async fn write(
-        &mut self,
-        blocks: Blocks<'_>,
-        shares: Vec<Share>,
-        sources: &[SourcePosition],
-        now_ms: i64,
-    ) -> Result<Vec<i64>, TaskError> {
-        let (mut outputs, mut side) = (Vec::new(), Vec::new());
-        for share in shares {
-            outputs.extend(share.outputs);
-            side.extend(share.side);
-        }
-        let side = side_batches(side, now_ms);
-        for (partition, _) in &side {
-            if !self.topics.contains(&partition.topic) {
-                self.environment
-                    .ensure(NewTopic::new(&*partition.topic, 1))
-                    .await?;
-                self.topics.insert(Arc::clone(&partition.topic));
-            }
-        }
-        let mut appends = 0;
-        for (partition, batch) in outputs.into_iter().chain(side) {
-            self.transaction.append(&partition, batch).await?;
-            appends += 1;
-        }
-        // For each token which append was the last of its own.
-        let mut ends = Vec::with_capacity(blocks.deltas.len());
-        for (token, (header, delta)) in blocks.headers.iter().zip(blocks.deltas).enumerate() {
-            let changelog = self.environment.names.changelog_of(token);
-            let key = token.to_string();
-            for block in encode_blocks(blocks.number, header, delta) {
-                let mut batch = BatchBuilder::with_capacity(Compression::Lz4, block.len() + 64);
-                batch.append(now_ms, Some(key.as_bytes()), Some(&block), &[]);
-                self.transaction.append(&changelog, batch).await?;
-                appends += 1;
-            }
-            ends.push(appends - 1);
-        }
-        // Whoever reads the output learns its event time from here.
-        let metadata = event_time_text(self.tokens.watermark());
-        let offsets = group_positions(sources)
-            .into_iter()
-            .map(|(partition, offset)| OffsetCommit {
-                partition,
-                offset,
-                metadata: metadata.clone(),
-            })
-            .collect();
-        self.transaction
-            .commit_offsets(&self.environment.names.group, offsets)
-            .await?;
-        let bases = self.transaction.commit().await?;
-        if bases.len() != appends {
-            let id = self.environment.names.transactional_id.clone();
-            return Err(TransactionError::Unknown(id).into());
-        }
-        // One record a batch, so its base is its offset.
-        Ok(ends.into_iter().map(|end| bases[end]).collect())
-    }
-}
-
-/// What a commit writes to the changelog, by token.
-struct Blocks<'a> {
-    number: u64,
-    headers: &'a [Vec<u8>],
-    deltas: &'a [Delta],
-}
-
-/// Side records as batches for partition 0 of their topics.
-fn side_batches(records: Vec<SideRecord>, now_ms: i64) -> Vec<(TopicPartition, BatchBuilder)> {
-    let mut open: BTreeMap<Arc<str>, BatchBuilder> = BTreeMap::new();
-    let mut batches = Vec::new();
-    for record in records {
-        let size = record.size_bytes();
-        // A record that was read from a topic of larger messages keeps its place, not its content.
-        let fits = size <= SIDE_BATCH_BYTES;
-        let builder = open
-            .entry(Arc::clone(&record.topic))
-            .or_insert_with(|| BatchBuilder::new(Compression::None));
-        if !builder.is_empty()
-            && builder.size_bytes() + size.min(SIDE_BATCH_BYTES) > SIDE_BATCH_BYTES
-        {
-            let full = std::mem::replace(builder, BatchBuilder::new(Compression::None));
-            batches.push((TopicPartition::new(Arc::clone(&record.topic), 0), full));
-        }
-        let headers: Vec<(&str, Option<&[u8]>)> = record
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, Some(value.as_slice())))
-            .collect();
-        let timestamp_ms = if record.timestamp_ms < 0 {
-            now_ms
-        } else {
-            record.timestamp_ms
-        };
-        let (key, value) = if fits {
-            (record.key.as_deref(), record.value.as_deref())
-        } else {
-            (None, None)
-        };
-        builder.append(timestamp_ms, key, value, &headers);
-    }
-    let rest = open.into_iter().filter(|(_, builder)| !builder.is_empty());
-    batches.extend(rest.map(|(topic, builder)| (TopicPartition::new(topic, 0), builder)));
-    batches
-}
-
-/// Where the local state of a job lies: `<state_dir>/<job>`.
-pub(crate) fn job_folder(state_dir: &std::path::Path, job: &str) -> PathBuf {
-    state_dir.join(job)
 }

@@ -199,26 +199,25 @@ impl Shared {
         }
     }
 
-    /// The store of a task can be read. `counted`: what the job has counted up to its last commit.
+    /// A task stands ready: its store can be read. `counted`: what the job had counted before the task was opened, and what
+    /// the task has done so far.
     pub(crate) fn opened(
         &self,
         stores: Vec<Arc<dyn StateStore>>,
         schema: SchemaRef,
-        counted: Tally,
+        commit: CommitInfo,
+        (counted, progress): (Tally, Progress),
     ) {
         let mut inner = self.inner.lock();
         inner.committed_rows = counted.rows_in;
         inner.base = counted;
-        inner.progress = None;
+        inner.progress = Some(progress);
         inner.progress_at = None;
         inner.at_work = None;
         inner.view = Some((stores, schema));
         inner.opened_at = Some(Instant::now());
         inner.stands = false;
-    }
-
-    /// The task is ready to read on from this commit.
-    pub(crate) fn stands_at(&self, commit: CommitInfo) {
+        drop(inner);
         self.commits.send_replace(commit);
     }
 

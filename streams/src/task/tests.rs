@@ -357,6 +357,46 @@ fn delays() -> StreamPlan {
 }
 
 #[tokio::test]
+async fn a_state_is_read_with_the_rows_that_there_are_over_no_input() {
+    let mut plan = PlanBuilder::default();
+    let columns = [("carrier", Utf8View), ("delay", Int64), ("at", TIMESTAMP)];
+    let flights = plan.source("flights", &columns, None);
+    plan.aggregate(flights, &[], &["count(*)"], Emit::Changes);
+    let plan = plan.build();
+    for tokens in [1, 3] {
+        let mut rig = Rig::with_tokens(plan.clone(), tokens, 1);
+        let spec = Arc::make_mut(&mut rig.environment.spec);
+        spec.sink.key = vec![0];
+        let shared = Arc::clone(&rig.environment.shared);
+        let let_go = rig.log.hold_next_commit(ID);
+        {
+            let mut opening = std::pin::pin!(rig.open());
+            for _ in 0..100 {
+                let waits = futures::poll!(&mut opening).is_pending();
+                assert!(waits, "open before the total over no rows is committed");
+                tokio::task::yield_now().await;
+            }
+            assert!(
+                shared.snapshot().is_err(),
+                "there is nothing to be read yet"
+            );
+            let_go.notify_one();
+            opening.await.unwrap();
+        }
+        let snapshot = shared.snapshot().unwrap();
+        assert_eq!(snapshot.commit().number, 1);
+        assert_eq!(rig.view(), ["0"]);
+        // It comes once: not again with rows, and not after a restart.
+        rig.flight("UA", 5, 1);
+        rig.settle().await.unwrap();
+        rig.task = None;
+        rig.open().await.unwrap();
+        assert_eq!(rig.view(), ["1"]);
+        assert_eq!(rig.topic().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn event_time_is_committed_with_the_offsets() {
     let mut rig = Rig::new(delays());
     rig.flight("UA", 5, 30);

@@ -19,32 +19,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int8Array, UInt32Array};
-use arrow::compute::{take, take_record_batch};
-use arrow::datatypes::{Int8Type, UInt32Type};
-use arrow::error::ArrowError;
 use log_api::{BatchBuilder, TopicPartition};
 
+use super::exchange::{Inbox, Outbox, Port, send};
+use crate::Chunk;
 use crate::operator::{Effects, Graph, OperatorError, OperatorFigures, SideRecord};
 use crate::plan::{Fragments, Route};
 use crate::sink::Sink;
-use crate::state::key::{self, VNODES};
-use crate::state::{Column, Physical, State, StateStore, VIEW};
+use crate::state::{State, StateStore};
 use crate::time::Watermark;
 use crate::worker::{Alive, compute};
-use crate::{Chunk, OperatorId, Origin};
-
-/// Where a chunk goes in.
-#[derive(Debug, Clone, Copy)]
-enum Port {
-    Node(usize, usize),
-    Sink,
-}
-
-/// What comes to a token, by stage.
-type Inbox = Vec<Vec<(Port, Chunk)>>;
-/// What leaves a token: for whom, and where it goes in.
-type Outbox = Vec<(usize, Port, Chunk)>;
 
 /// One token: see the module.
 pub(super) struct Token {
@@ -364,81 +348,4 @@ impl Tokens {
     pub(super) fn stores(&self) -> impl Iterator<Item = &Arc<dyn StateStore>> {
         self.iter().map(|token| token.state.store())
     }
-}
-
-/// The token of encoded key columns.
-fn token_of(encoded: &[u8], tokens: usize) -> usize {
-    usize::from(key::vnode(encoded)) * tokens / VNODES as usize
-}
-
-/// Sends the rows of a chunk to the tokens where they belong.
-fn send(
-    route: &Route,
-    tokens: usize,
-    port: Port,
-    chunk: Chunk,
-    outbox: &mut Outbox,
-) -> Result<(), OperatorError> {
-    let columns = match route {
-        Route::Stay | Route::First => {
-            outbox.push((0, port, chunk));
-            return Ok(());
-        }
-        Route::By(columns) => columns,
-    };
-    let arrays = columns.iter().map(|&column| chunk.batch.column(column));
-    let key_columns = arrays.map(|array| {
-        let physical = Physical::of(array.data_type());
-        Some((physical?, Column::of(array)?))
-    });
-    let key_columns: Option<Vec<(Physical, Column<'_>)>> = key_columns.collect();
-    let Some(key_columns) = key_columns else {
-        return Err(OperatorError::Columns {
-            operator: OperatorId(VIEW),
-            reason: "a key column is of a type that no key has".to_owned(),
-        });
-    };
-    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); tokens];
-    let mut encoded = Vec::new();
-    for row in 0..chunk.len() {
-        encoded.clear();
-        key::push_row(&key_columns, row, &mut encoded);
-        rows[token_of(&encoded, tokens)].push(row as u32);
-    }
-    drop(key_columns);
-    if let Some(only) = rows.iter().position(|rows| rows.len() == chunk.len()) {
-        outbox.push((only, port, chunk));
-        return Ok(());
-    }
-    for (to, rows) in rows.into_iter().enumerate() {
-        if !rows.is_empty() {
-            let picked = pick(&chunk, &UInt32Array::from(rows));
-            let picked =
-                picked.map_err(|error| OperatorError::columns(OperatorId(VIEW), &error))?;
-            outbox.push((to, port, picked));
-        }
-    }
-    Ok(())
-}
-
-/// Some rows of a chunk.
-fn pick(chunk: &Chunk, rows: &UInt32Array) -> Result<Chunk, ArrowError> {
-    let diff: Option<Int8Array> = match &chunk.diff {
-        Some(diff) => Some(take(diff, rows, None)?.as_primitive::<Int8Type>().clone()),
-        None => None,
-    };
-    let origin = match &chunk.origin {
-        Some(origin) => Some(Origin {
-            rows: take(&origin.rows, rows, None)?
-                .as_primitive::<UInt32Type>()
-                .clone(),
-            ..origin.clone()
-        }),
-        None => None,
-    };
-    Ok(Chunk {
-        batch: take_record_batch(&chunk.batch, rows)?,
-        diff,
-        origin,
-    })
 }

@@ -11,7 +11,7 @@
 //! a left row at t is of no use when t + most < W, a right row when t − least < W
 //! ```
 
-use super::side::place_of_time;
+use super::stored::place_of_time;
 use crate::{JoinRange, Watermark};
 
 /// A range of places: from `from`, without `to` (`None`: to the last one).

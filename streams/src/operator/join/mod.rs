@@ -14,6 +14,7 @@
 //! ```text
 //! keyed.rs   a chunk by key        side.rs   the rows of a side, in memory and in the state   bucket.rs  those of a key
 //! probe.rs   pairs                 pad.rs    rows that come by themselves                     interval.rs  ranges on time
+//! stored.rs  how they lie there    numbers.rs  running numbers in place of rows
 //! ```
 //!
 //! Invariants:
@@ -23,9 +24,11 @@
 mod bucket;
 mod interval;
 mod keyed;
+mod numbers;
 mod pad;
 mod probe;
 mod side;
+mod stored;
 #[cfg(test)]
 mod tests;
 

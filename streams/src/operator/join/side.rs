@@ -1,16 +1,5 @@
-//! The rows of one side of a join: the state, and in front of it the rows of the keys that were asked for last.
-//!
-//! ```text
-//! [operator][vnode][side u8][key] + [time i64, where a range is asked for] +
-//!     [number u64 BE]  → [degree varint, where it is kept][row]       a side that never takes rows back
-//!     [row]            → [count varint][degree varint, where …]       any other
-//! [operator][vnode][2 + side]    → [varint]     numbers below it may have been given
-//! [operator][whole]"left.used"   → []           the side has had rows
-//! ```
-//!
-//! Numbers are counted by vnode, so that two tasks with vnodes of their own never give one twice; they are reserved in
-//! blocks, and those of a block that a crash left unused stay unused. A state of before that counted by side
-//! (`"left.next"`) goes on above its last number.
+//! The rows of one side of a join: the state (as stored.rs has it), and in front of it the rows of the keys that were asked
+//! for last.
 //!
 //! A key is in memory *whole*, or known to be *large* (its rows are read in pieces and written through), or only what was
 //! *added* since the last commit is there, which needs no reading. What changed in memory goes to the state with the
@@ -29,8 +18,10 @@ use hashbrown::HashTable;
 use super::super::{Memory, OperatorError};
 use super::bucket::{Kept, Rows, row_bytes};
 use super::keyed::{KeyColumns, Keyed};
+use super::numbers::Numbers;
+use super::stored::{decoded, encoded, place_of_time, vnode_prefix};
 use crate::OperatorId;
-use crate::state::row::{push_varint, read_varint};
+use crate::state::row::read_varint;
 use crate::state::{Physical, ScanOrder, State, StateError, key, prefix_end};
 
 /// The slot of a key of a side that never had a row.
@@ -39,9 +30,6 @@ const NOWHERE: u32 = u32::MAX;
 const SLOT_BYTES: usize = 96;
 /// So many keys are looked at for what may go, by chunk.
 const TRIMMED_MAX: usize = 64 << 10;
-/// So many numbers of a vnode are reserved at a time.
-const NUMBERS_RESERVED: u64 = 1 << 16;
-
 /// What a side is.
 pub(super) struct SideSpec {
     pub(super) keys: KeyColumns,
@@ -109,17 +97,6 @@ pub(super) struct Change<'a> {
     pub(super) row: &'a [u8],
     pub(super) sign: i8,
     pub(super) degree: u64,
-}
-
-/// The running numbers of a side, by vnode.
-#[derive(Default)]
-struct Numbers {
-    /// By vnode: the next one, and where the reserved ones end.
-    known: Vec<Option<(u64, u64)>>,
-    /// Vnodes whose reservation the state lacks.
-    changed: Vec<u16>,
-    /// The first one of a vnode of which the state knows nothing.
-    floor: u64,
 }
 
 impl Side {
@@ -690,91 +667,9 @@ impl Side {
     }
 }
 
-impl Numbers {
-    fn next(
-        &mut self,
-        state: &State,
-        operator: OperatorId,
-        side: u8,
-        vnode: u16,
-    ) -> Result<u64, StateError> {
-        self.known.resize(key::VNODES as usize, None);
-        let known = &mut self.known[usize::from(vnode)];
-        let (next, reserved) = match *known {
-            Some(known) => known,
-            None => match state.get(&vnode_prefix(operator, vnode, side + 2))? {
-                Some(value) => {
-                    let reserved = read_varint(&mut value.as_slice())?;
-                    (reserved, reserved)
-                }
-                None => (self.floor, self.floor),
-            },
-        };
-        let reserved = if next == reserved {
-            self.changed.push(vnode);
-            reserved + NUMBERS_RESERVED
-        } else {
-            reserved
-        };
-        *known = Some((next + 1, reserved));
-        Ok(next)
-    }
-
-    fn commit(&mut self, state: &mut State, operator: OperatorId, side: u8) {
-        for vnode in std::mem::take(&mut self.changed) {
-            if let Some((_, reserved)) = self.known[usize::from(vnode)] {
-                let mut value = Vec::new();
-                push_varint(reserved, &mut value);
-                state.put(vnode_prefix(operator, vnode, side + 2), value);
-            }
-        }
-    }
-}
-
-/// The start of a place: times in their order.
-pub(super) fn place_of_time(time: i64) -> [u8; 8] {
-    ((time as u64) ^ (1 << 63)).to_be_bytes()
-}
-
-fn vnode_prefix(operator: OperatorId, vnode: u16, side: u8) -> Vec<u8> {
-    let mut prefix = Vec::with_capacity(64);
-    prefix.extend_from_slice(&operator.0.to_be_bytes());
-    prefix.extend_from_slice(&vnode.to_be_bytes());
-    prefix.push(side);
-    prefix
-}
-
 /// What all state keys of a join key begin with.
 fn prefix(operator: OperatorId, side: u8, slot: &Slot) -> Vec<u8> {
     let mut prefix = vnode_prefix(operator, slot.vnode, side);
     prefix.extend_from_slice(&slot.key);
     prefix
-}
-
-fn decoded(mut value: &[u8], append_only: bool, degrees: bool) -> Result<Kept, StateError> {
-    let count = if append_only {
-        1
-    } else {
-        read_varint(&mut value)?
-    };
-    let degree = if degrees { read_varint(&mut value)? } else { 0 };
-    Ok(Kept {
-        row: value.into(),
-        count,
-        degree,
-        stored: true,
-        changed: false,
-    })
-}
-
-fn encoded(kept: &Kept, append_only: bool, degrees: bool) -> Vec<u8> {
-    let mut value = Vec::with_capacity(kept.row.len() + 4);
-    if !append_only {
-        push_varint(kept.count, &mut value);
-    }
-    if degrees {
-        push_varint(kept.degree, &mut value);
-    }
-    value.extend_from_slice(&kept.row);
-    value
 }
