@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, LogLevel, Options, ReadOptions,
-    Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, ErrorKind, InfoLogger, LogLevel, Options,
+    ReadOptions, Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::{
@@ -33,6 +33,15 @@ const FORMAT: u32 = 2;
 
 /// What a store's write buffers take, those that are being written to disk included.
 const OWN_BUFFERS: &str = "rocksdb.cur-size-all-mem-tables";
+
+/// Memory is taken from the system, and counted, in pieces of this size: a store that holds little takes little. With
+/// larger ones a thousand stores would be beyond what write buffers may take, and each commit of each a file.
+const ARENA_BLOCK_BYTES: usize = 16 << 10;
+/// What is gathered for one write to a file. A store has two files open for writing all the time, with a buffer each; by
+/// default they are most of what an idle store takes.
+const FILE_BUFFER_BYTES: u64 = 16 << 10;
+/// Files that are open are found in so many parts of a table, as a power of two. Few threads read a store at once.
+const TABLE_CACHE_SHARD_BITS: i32 = 1;
 
 /// What all stores of a process share.
 #[derive(Clone)]
@@ -78,7 +87,8 @@ impl RocksOptions {
         self.cache.get_usage()
     }
 
-    fn database(&self) -> Options {
+    /// Options of the store in `path`.
+    fn database(&self, path: &Path) -> Options {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
         table.set_block_size(16 << 10);
@@ -91,23 +101,38 @@ impl RocksOptions {
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_write_buffer_manager(&self.write_buffers);
         options.set_max_write_buffer_number(2);
-        options.set_arena_block_size(256 << 10);
+        options.set_arena_block_size(ARENA_BLOCK_BYTES);
+        // A store has one writer.
+        options.set_allow_concurrent_memtable_write(false);
         options.set_target_file_size_base(16 << 20);
         options.set_max_bytes_for_level_base(64 << 20);
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_compression_type(DBCompressionType::Lz4);
+        options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES);
         options.set_max_open_files(128);
+        options.set_table_cache_num_shard_bits(TABLE_CACHE_SHARD_BITS);
         options.set_max_background_jobs(2);
-        options.set_keep_log_file_num(1);
-        options.set_max_log_file_size(1 << 20);
         options.set_log_level(LogLevel::Warn);
+        options.set_info_logger(logger(path));
         options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
         options.set_skip_stats_update_on_db_open(true);
         options.set_max_manifest_file_size(4 << 20);
         // Without it each store takes 4 MiB of disk before the first row: there may be a thousand.
         options.set_manifest_preallocation_size(64 << 10);
         options
     }
+}
+
+/// What RocksDB has to say of a store goes where the program's own words go, instead of a file in each store.
+fn logger(path: &Path) -> InfoLogger {
+    let place = path.display().to_string();
+    InfoLogger::new_callback_logger(LogLevel::Warn, move |level, text| match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::warn!(%place, text, "state store"),
+        LogLevel::Warn => tracing::debug!(%place, text, "state store"),
+        // What it is set to, at every start.
+        LogLevel::Debug | LogLevel::Info | LogLevel::Header => {}
+    })
 }
 
 /// A [`StateStore`] on disk.
@@ -146,7 +171,7 @@ impl RocksStore {
     /// [`StateError::NewerFormat`].
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, StateError> {
         std::fs::create_dir_all(path).map_err(|error| storage(path, error))?;
-        let db = DB::open(&options.database(), path).map_err(|error| match error.kind() {
+        let db = DB::open(&options.database(path), path).map_err(|error| match error.kind() {
             ErrorKind::Corruption => StateError::Corrupt {
                 what: "state store",
                 reason: error.to_string(),
@@ -466,6 +491,28 @@ mod tests {
         // What is being flushed counts until it is on disk.
         assert!(most < 16 << 20, "{most} bytes for 28 MiB in 6 stores");
         assert!(most > 1 << 20, "write buffers are counted: {most}");
+    }
+
+    #[test]
+    fn many_stores_of_few_rows_take_little_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = RocksOptions::new(64 << 20, 8 << 20);
+        let open = |number: i32| {
+            let path = folder.path().join(number.to_string());
+            let store = RocksStore::open(&path, &options).unwrap();
+            for commit in 0..20_i64 {
+                let entries = vec![(commit.to_be_bytes().to_vec(), Some(vec![7; 100]))];
+                let tag = Tag {
+                    changelog_offset: commit,
+                    header: vec![7; 100],
+                };
+                store.apply(&Delta { entries }, &tag).unwrap();
+            }
+            store
+        };
+        let stores: Vec<RocksStore> = (0..100).map(open).collect();
+        let used = options.used_bytes();
+        assert!(used < 4 << 20, "{used} bytes of {} stores", stores.len());
     }
 
     #[test]
