@@ -12,6 +12,7 @@ use std::time::Duration;
 use log_api::Log;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::StreamPlan;
 use crate::job::{JobHandle, Stores};
@@ -208,9 +209,15 @@ struct Inner {
     stores: Mutex<MemoryAccount>,
     jobs: Mutex<Vec<JobHandle>>,
     /// Made for the first job.
-    pool: Mutex<Option<Arc<Pool>>>,
+    threads: Mutex<Option<Threads>>,
     wakes: Arc<Wakes>,
     queries: Arc<Running>,
+}
+
+/// What all jobs run on, and who looks at the topics for them.
+struct Threads {
+    pool: Arc<Pool>,
+    watching: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Engine {
@@ -250,7 +257,7 @@ impl Engine {
                 stores: Mutex::new(budget.account(MemoryUser::State)),
                 budget,
                 jobs: Mutex::default(),
-                pool: Mutex::default(),
+                threads: Mutex::default(),
                 wakes: Arc::default(),
                 queries: Arc::default(),
             }),
@@ -333,19 +340,24 @@ impl Engine {
 
     /// The threads of the jobs.
     fn pool(&self) -> Result<Arc<Pool>, EngineError> {
-        let mut pool = self.inner.pool.lock();
-        if let Some(pool) = &*pool {
-            return Ok(Arc::clone(pool));
+        let mut threads = self.inner.threads.lock();
+        if let Some(threads) = &*threads {
+            return Ok(Arc::clone(&threads.pool));
         }
-        let threads = match self.inner.config.threads {
+        let count = match self.inner.config.threads {
             0 => std::thread::available_parallelism().map_or(2, |threads| threads.get().max(2)),
-            threads => threads,
+            count => count,
         };
-        let started = Pool::start(&self.inner.config.worker, threads)
+        let pool = Pool::start(&self.inner.config.worker, count)
             .map_err(|error| EngineError::Thread(error.to_string()))?;
         let admin = self.inner.log.admin();
-        started.spawn(watch_topics(admin, Arc::downgrade(&self.inner.wakes)));
-        Ok(Arc::clone(pool.insert(Arc::new(started))))
+        let watching = pool.spawn(watch_topics(admin, Arc::downgrade(&self.inner.wakes)));
+        let pool = Arc::new(pool);
+        *threads = Some(Threads {
+            pool: Arc::clone(&pool),
+            watching,
+        });
+        Ok(pool)
     }
 
     fn source_options(&self) -> SourceOptions {
@@ -423,7 +435,7 @@ impl Engine {
     }
 
     /// Ends all push queries, and all jobs, each with a last commit, and waits for them, but not without bound: see
-    /// [`JobHandle::stop`].
+    /// [`JobHandle::stop`]. Nothing of the engine works with the log afterwards.
     pub async fn shutdown(&self) {
         self.inner.queries.end().await;
         let jobs = self.jobs();
@@ -432,6 +444,12 @@ impl Engine {
             tracing::warn!(%error, "shutting down all the same");
         }
         self.inner.jobs.lock().clear();
+        // Who looks at the topics holds the log, which may be closed now.
+        let watching = self.inner.threads.lock().take();
+        if let Some(watching) = watching.and_then(|threads| threads.watching) {
+            watching.abort();
+            let _ = watching.await;
+        }
     }
 }
 

@@ -211,6 +211,19 @@ async fn a_total_over_nothing_is_there_once_the_job_is() {
 }
 
 #[tokio::test]
+async fn nobody_holds_the_log_after_a_shutdown() {
+    let rig = Rig::new();
+    for _ in 0..20 {
+        let engine = rig.engine();
+        let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
+        rig.flight(0, "UA", 5);
+        engine.shutdown().await;
+        drop((engine, handle));
+        assert_eq!(rig.log.holders(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_thread_comes_back_from_a_commit_without_an_answer() {
     let rig = Rig::new();
     let engine = rig.engine();

@@ -27,6 +27,8 @@ pub struct JobHandle {
     shared: Arc<Shared>,
     environment: Environment,
     folder: Arc<Path>,
+    /// Closed once the job holds nothing any more, neither of the log nor on disk.
+    let_go: watch::Receiver<()>,
     /// The threads live as long as somebody may speak to the job.
     _pool: Arc<Pool>,
 }
@@ -49,7 +51,12 @@ impl JobHandle {
     ) -> Self {
         let shared = Arc::clone(&environment.shared);
         let mut state = shared.states();
-        pool.spawn(run(environment.clone(), stores));
+        let (holds, let_go) = watch::channel(());
+        let work = run(environment.clone(), stores);
+        pool.spawn(async move {
+            work.await;
+            drop(holds);
+        });
         // A log that does not answer is the job's trouble, to be seen in its status, and not the caller's.
         let open = state.wait_for(|state| *state != JobState::Starting);
         let _ = tokio::time::timeout(START_WAIT, open).await;
@@ -57,6 +64,7 @@ impl JobHandle {
             shared,
             environment,
             folder: folder.into(),
+            let_go,
             _pool: pool,
         }
     }
@@ -148,8 +156,12 @@ impl JobHandle {
     }
 
     async fn has_ended(&self, wait: Duration) -> bool {
-        let mut state = self.shared.states();
-        let ended = state.wait_for(|state| state.is_final());
+        let (mut state, mut let_go) = (self.shared.states(), self.let_go.clone());
+        let ended = async {
+            // Who is gone altogether has ended, too.
+            let _ = state.wait_for(|state| state.is_final()).await;
+            let _ = let_go.changed().await;
+        };
         tokio::time::timeout(wait, ended).await.is_ok()
     }
 

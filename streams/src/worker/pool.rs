@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::task::JoinHandle;
 
 /// Stack of a thread: chunks go down the plan by recursion. Only what is touched is taken.
 pub(crate) const STACK_BYTES: usize = 8 << 20;
@@ -40,10 +41,12 @@ impl Pool {
     }
 
     /// Runs a future to its end, unless the pool is dropped before.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(future);
-        }
+    pub(crate) fn spawn(
+        &self,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<JoinHandle<()>> {
+        let runtime = self.runtime.as_ref()?;
+        Some(runtime.spawn(future))
     }
 }
 
