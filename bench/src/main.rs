@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! window   one process: a durable windowed job over a topic  |  plain DataFusion over the same rows in a file
+//! join     one process: a durable join of a stream with a table that changes  |  DataFusion's hash join over files
 //! log      this process drives a server with librdkafka: CPU a GB to accept and to serve
 //! idle     memory of a server without work; how soon after its start it takes a record
 //! ```
@@ -10,9 +11,12 @@
 //! Every benchmark is bounded, ends by itself, and removes what it wrote.
 
 mod idle;
+mod join;
 mod log;
 mod machine;
+mod meter;
 mod report;
+mod running;
 mod server;
 mod window;
 
@@ -59,6 +63,8 @@ struct Place {
 enum Benchmark {
     /// CPU of a windowed job beside plain DataFusion
     Window(window::WindowArgs),
+    /// CPU of a join with a table beside DataFusion's hash join
+    Join(join::JoinArgs),
     /// CPU and speed of the log under a Kafka client
     Log(log::LogArgs),
     /// Memory of an idle server, and its start
@@ -87,10 +93,12 @@ fn main() -> ExitCode {
 fn run(place: &Place, benchmark: &Benchmark) -> Result<()> {
     match benchmark {
         Benchmark::Window(args) => window::run(place, args),
+        Benchmark::Join(args) => join::run(place, args),
         Benchmark::Log(args) => log::run(place, args),
         Benchmark::Idle(args) => idle::run(place, args),
         Benchmark::All => {
             window::run(place, &window::WindowArgs::default())?;
+            join::run(place, &join::JoinArgs::default())?;
             log::run(place, &log::LogArgs::default())?;
             idle::run(place, &idle::IdleArgs::default())
         }

@@ -8,25 +8,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use log_api::{Log, NewTopic, OffsetSpec, TopicPartition, Writer};
+use arrow::datatypes::{DataType, Field, TimeUnit, TimestampMicrosecondType};
+use log_api::{Log, NewTopic, Writer};
 use log_broker::{Broker, BrokerConfig};
 use streams::{
     AggregateCall, AggregateSpec, BatchExpr, ColumnOrigin, Emit, Engine, EngineConfig, ExprError,
-    JobHandle, JobSpec, KeyFormat, LatePolicy, NativeAggregate, NodeKind, OperatorId, PlanNode,
-    SinkForm, SinkSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
+    JobSpec, KeyFormat, LatePolicy, NativeAggregate, NodeKind, OperatorId, PlanNode, SinkForm,
+    SinkSpec, SourceColumn, SourceMode, SourceSpec, StreamPlan, TumbleSpec, ValueFormat,
     WatermarkSpec,
 };
 
+use super::WindowArgs;
 use super::rows::{Answer, LATENESS_MS, read_answers};
-use super::{Cost, Meter, WindowArgs};
+use crate::meter::{Cost, Meter};
+use crate::running::{committed, ends, schema};
 
 /// The topic of the rows.
 pub(super) const TOPIC: &str = "events";
-/// A job that does not commit for so long never will.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How far the watermark stays behind event time, µs; partitions may be read that far apart.
 const DELAY_US: i64 = 5 * LATENESS_MS * 1000;
 
@@ -78,7 +78,7 @@ impl Bench {
 
     /// Computes the answers once, ordered, with a job of its own that is removed afterwards.
     pub(super) async fn turn(&self, number: u32) -> Result<(Cost, Vec<Answer>, Facts)> {
-        let ends = self.ends().await?;
+        let ends = ends(&*self.log, TOPIC, self.args.partitions).await?;
         let spec = JobSpec {
             name: format!("totals-{number}"),
             plan: plan(&self.args),
@@ -123,39 +123,6 @@ impl Bench {
     pub(super) async fn close(self) -> Result<()> {
         self.engine.shutdown().await;
         Ok(self.broker.close().await?)
-    }
-
-    async fn ends(&self) -> Result<Vec<(TopicPartition, i64)>> {
-        let admin = self.log.admin();
-        let mut ends = Vec::new();
-        for number in 0..self.args.partitions {
-            let partition = TopicPartition::new(TOPIC, number);
-            let end = admin.offset(&partition, OffsetSpec::Latest).await?;
-            ends.push((partition, end));
-        }
-        Ok(ends)
-    }
-}
-
-/// Waits for the commit that covers `ends`.
-async fn committed(job: &JobHandle, ends: &[(TopicPartition, i64)]) -> Result<()> {
-    let mut commits = job.commits();
-    loop {
-        let commit = commits.borrow_and_update().clone();
-        // A job that has read nothing yet knows no partition.
-        if !commit.positions.is_empty() && commit.covers(ends) {
-            return Ok(());
-        }
-        let Ok(changed) = tokio::time::timeout(SILENCE_MAX, commits.changed()).await else {
-            let status = job.status();
-            bail!(
-                "no commit for {} s: the job is {}, {:?}",
-                SILENCE_MAX.as_secs(),
-                status.state,
-                status.error
-            );
-        };
-        changed.context("the job is gone")?;
     }
 }
 
@@ -251,10 +218,6 @@ fn plan(args: &WindowArgs) -> StreamPlan {
             },
         ],
     }
-}
-
-fn schema(fields: Vec<Field>) -> SchemaRef {
-    Arc::new(Schema::new(fields))
 }
 
 /// `ts - INTERVAL '5 seconds'`.

@@ -13,14 +13,12 @@ mod job;
 mod peer;
 mod rows;
 
-use std::time::Instant;
-
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::rows::{Answer, Rows};
 use crate::Place;
-use crate::machine;
+use crate::meter::Cost;
 use crate::report::{self, figure, median, min};
 
 /// Sizes of the benchmark.
@@ -70,36 +68,6 @@ enum Side {
     Job,
     /// DataFusion.
     Datafusion,
-}
-
-/// What one turn cost.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    cpu: f64,
-    wall: f64,
-}
-
-/// Measures this process from now on.
-struct Meter {
-    cpu: f64,
-    started: Instant,
-}
-
-impl Meter {
-    fn start() -> Result<Self> {
-        Ok(Self {
-            cpu: machine::cpu_seconds(std::process::id())?,
-            started: Instant::now(),
-        })
-    }
-
-    fn stop(self) -> Result<Cost> {
-        let wall = self.started.elapsed().as_secs_f64();
-        Ok(Cost {
-            cpu: machine::cpu_seconds(std::process::id())? - self.cpu,
-            wall,
-        })
-    }
 }
 
 /// Runs the benchmark and prints its table.

@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::datasource::file_format::options::JsonReadOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use super::WindowArgs;
 use super::rows::{Answer, read_answers};
-use super::{Cost, Meter, WindowArgs};
+use crate::meter::{Cost, Meter};
 
 /// Computes the answers once, ordered.
 pub(super) async fn turn(file: &Path, args: &WindowArgs) -> Result<(Cost, Vec<Answer>)> {
