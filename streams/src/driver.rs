@@ -18,60 +18,69 @@ use log_api::{RecordsBuilder, TopicPartition};
 
 use crate::expr::evaluate;
 use crate::operator::{Check, Effects, Graph, Memory, OperatorError};
-use crate::plan::{NodeKind, SourceSpec, StreamPlan, WatermarkSpec};
+use crate::plan::{Fragments, NodeKind, Route, SourceSpec, StreamPlan, WatermarkSpec};
 use crate::state::{MemoryStore, State, StateStore, Tag};
+use crate::task::{Inbox, Outbox, Port, send};
 use crate::time::{IdleOptions, Watermark, WatermarkState, WatermarkTracker};
 use crate::{Chunk, Origin};
 
 /// A running plan.
 pub struct Driver {
     plan: StreamPlan,
+    fragments: Fragments,
     memory: Memory,
+    parts: Vec<Part>,
+    /// The token that takes the next rows of a source that lie by no key.
+    next: usize,
+    /// Event time of each source node that has any.
+    times: BTreeMap<usize, WatermarkTracker>,
+    committed: BTreeMap<usize, WatermarkState>,
+}
+
+/// A token: the operators and the state of a part of the keys.
+struct Part {
     store: Arc<MemoryStore>,
     state: State,
     graph: Graph,
     effects: Effects,
-    /// Event time of each source node that has any.
-    times: BTreeMap<usize, WatermarkTracker>,
-    committed: Committed,
-}
-
-/// What a restart goes back to, beside the store.
-struct Committed {
-    times: BTreeMap<usize, WatermarkState>,
+    inbox: Inbox,
+    /// What its operators had emitted at the last commit.
     checks: Vec<Check>,
 }
 
 impl Driver {
-    /// Starts a plan whose operators keep so many bytes each of what they also have in their state.
+    /// Starts a plan on so many tokens, whose operators keep so many bytes each of what they also have in their state.
     ///
     /// # Errors
     /// From operators.
     ///
     /// # Panics
-    /// If the plan is not valid.
-    pub fn new(plan: StreamPlan, cache_bytes: usize) -> Result<Self, OperatorError> {
+    /// If the plan is not valid, and without tokens.
+    pub fn new(plan: StreamPlan, tokens: usize, cache_bytes: usize) -> Result<Self, OperatorError> {
         plan.validate().expect("a plan that runs is valid");
-        let store = Arc::new(MemoryStore::new(usize::MAX));
+        assert!(tokens > 0, "somebody has to run the plan");
+        let fragments = Fragments::of(&plan, &[], tokens);
         let memory = Memory::new(cache_bytes);
-        let checks = plan
-            .nodes
-            .iter()
-            .map(|node| Check::new(node.schema.clone()));
-        let graph = Graph::build(&plan, &memory);
-        let committed = Committed {
-            times: BTreeMap::new(),
-            checks: checks.collect(),
+        let part = |token| {
+            let store = Arc::new(MemoryStore::new(usize::MAX));
+            let checks = plan.nodes.iter();
+            Part {
+                state: State::new(store.clone()),
+                store,
+                graph: Graph::build_token(&plan, &memory, &fragments, token),
+                effects: Effects::recording("errors"),
+                inbox: Inbox::new(),
+                checks: checks.map(|node| Check::new(node.schema.clone())).collect(),
+            }
         };
         let mut driver = Self {
-            state: State::new(store.clone()),
-            graph,
-            effects: Effects::recording("errors"),
-            times: trackers(&plan, &committed.times),
-            plan,
+            parts: (0..tokens).map(part).collect(),
+            fragments,
             memory,
-            store,
-            committed,
+            next: 0,
+            times: BTreeMap::new(),
+            plan,
+            committed: BTreeMap::new(),
         };
         driver.restart()?;
         Ok(driver)
@@ -118,8 +127,19 @@ impl Driver {
                 watermarks,
             }),
         };
-        self.graph
-            .push(node, chunk, &mut self.state, &mut self.effects)
+        let port = Port::Node(node, 0);
+        match &self.fragments.routes[node][0] {
+            Route::Stay => {
+                self.parts[self.next].inbox[0].push((port, chunk));
+                self.next = (self.next + 1) % self.parts.len();
+            }
+            route => {
+                let mut outbox = Outbox::new();
+                send(route, self.parts.len(), port, chunk, &mut outbox)?;
+                self.deliver(outbox);
+            }
+        }
+        self.run(None::<fn(usize) -> Watermark>)
     }
 
     /// Ends an epoch; gives the changes of the plan's output since the last one.
@@ -151,9 +171,36 @@ impl Driver {
         &mut self,
         watermarks: impl Fn(usize) -> Watermark,
     ) -> Result<Vec<Chunk>, OperatorError> {
-        self.graph
-            .end_epoch(watermarks, &mut self.state, &mut self.effects)?;
-        Ok(self.effects.take_output())
+        self.run(Some(watermarks))?;
+        let parts = self.parts.iter_mut();
+        Ok(parts.flat_map(|part| part.effects.take_output()).collect())
+    }
+
+    /// Sends what was read through all stages; with `ends` an epoch ends there.
+    fn run(&mut self, ends: Option<impl Fn(usize) -> Watermark>) -> Result<(), OperatorError> {
+        for stage in 0..=self.fragments.output_stage {
+            let mut outbox = Outbox::new();
+            for part in &mut self.parts {
+                part.run(stage, ends.as_ref())?;
+                for sent in part.effects.take_sent() {
+                    let route = &self.fragments.routes[sent.node][sent.port];
+                    let port = Port::Node(sent.node, sent.port);
+                    send(route, self.fragments.tokens, port, sent.chunk, &mut outbox)?;
+                }
+            }
+            self.deliver(outbox);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, outbox: Outbox) {
+        for (to, port, chunk) in outbox {
+            let stage = match port {
+                Port::Node(node, _) => self.fragments.stages[node],
+                Port::Sink => self.fragments.output_stage,
+            };
+            self.parts[to].inbox[stage].push((port, chunk));
+        }
     }
 
     /// Commits. An epoch has to have ended before.
@@ -161,18 +208,9 @@ impl Driver {
     /// # Errors
     /// From operators.
     pub fn commit(&mut self) -> Result<(), OperatorError> {
-        self.graph.commit(&mut self.state)?;
-        let tag = Tag {
-            changelog_offset: 0,
-            header: Vec::new(),
-        };
-        self.store.apply(&self.state.take(), &tag)?;
-        self.graph.after_commit();
+        self.parts.iter_mut().try_for_each(Part::commit)?;
         let times = self.times.iter();
-        self.committed = Committed {
-            times: times.map(|(&node, time)| (node, time.state())).collect(),
-            checks: self.graph.checks(),
-        };
+        self.committed = times.map(|(&node, time)| (node, time.state())).collect();
         Ok(())
     }
 
@@ -181,22 +219,66 @@ impl Driver {
     /// # Errors
     /// From operators.
     pub fn restart(&mut self) -> Result<(), OperatorError> {
-        self.state = State::new(self.store.clone());
-        self.effects.take_output();
-        self.times = trackers(&self.plan, &self.committed.times);
-        self.graph = Graph::build(&self.plan, &self.memory);
-        self.graph.watch(self.committed.checks.clone());
-        self.graph.open(&self.state)
+        self.times = trackers(&self.plan, &self.committed);
+        for (token, part) in self.parts.iter_mut().enumerate() {
+            part.inbox = vec![Vec::new(); self.fragments.output_stage + 1];
+            part.graph = Graph::build_token(&self.plan, &self.memory, &self.fragments, token);
+            part.restart()?;
+        }
+        Ok(())
     }
 
     /// Rows that came too late for their window, so far.
     pub fn late(&self) -> u64 {
-        self.effects.late
+        self.parts.iter().map(|part| part.effects.late).sum()
     }
 
     /// Rows that an expression failed on, so far.
     pub fn failed(&self) -> u64 {
-        self.effects.failed
+        self.parts.iter().map(|part| part.effects.failed).sum()
+    }
+}
+
+impl Part {
+    fn run(
+        &mut self,
+        stage: usize,
+        ends: Option<&impl Fn(usize) -> Watermark>,
+    ) -> Result<(), OperatorError> {
+        let (state, effects) = (&mut self.state, &mut self.effects);
+        for (port, chunk) in std::mem::take(&mut self.inbox[stage]) {
+            match port {
+                Port::Sink => effects.output(chunk),
+                Port::Node(node, port) => {
+                    let place = (node, port);
+                    self.graph.push_into(place, chunk, state, effects, None)?;
+                }
+            }
+        }
+        match ends {
+            Some(ends) => self.graph.end_stage(stage, ends, state, effects, None),
+            None => Ok(()),
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), OperatorError> {
+        self.graph.commit(&mut self.state)?;
+        let tag = Tag {
+            changelog_offset: 0,
+            header: Vec::new(),
+        };
+        self.store.apply(&self.state.take(), &tag)?;
+        self.graph.after_commit();
+        self.checks = self.graph.checks();
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<(), OperatorError> {
+        self.state = State::new(self.store.clone());
+        self.effects.take_output();
+        self.effects.take_sent();
+        self.graph.watch(self.checks.clone());
+        self.graph.open(&self.state)
     }
 }
 
@@ -250,7 +332,7 @@ mod tests {
 
     use super::*;
     use crate::test_plan::{PlanBuilder, TIMESTAMP, changes, parse};
-    use crate::{LatePolicy, TumbleSpec};
+    use crate::{Emit, LatePolicy, TumbleSpec};
 
     const SECOND: i64 = 1_000_000;
 
@@ -267,7 +349,7 @@ mod tests {
     fn what_was_not_committed_comes_again() {
         let plan = windowed();
         let schema = plan.nodes[0].schema.clone();
-        let mut driver = Driver::new(plan, 0).unwrap();
+        let mut driver = Driver::new(plan, 1, 0).unwrap();
         let rows = |text: &str| parse(&schema, text).batch;
         driver.read(0, rows("+ a 1 25"), None).unwrap();
         assert_eq!(changes(&driver.end_epoch().unwrap()).len(), 1);
@@ -283,6 +365,31 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_key_meet_on_any_number_of_tokens() {
+        let mut plan = PlanBuilder::default();
+        let source = plan.source("events", &[("name", Utf8View), ("value", Int64)], None);
+        plan.aggregate(source, &["name"], &["sum(value)"], Emit::Changes);
+        let plan = plan.build();
+        let schema = plan.nodes[0].schema.clone();
+        for tokens in [1, 2, 8] {
+            let mut driver = Driver::new(plan.clone(), tokens, 0).unwrap();
+            let mut sums = Vec::new();
+            for text in ["+ a 1\n+ b 1\n+ c 1", "+ a 2\n+ c 5", "+ d 1\n+ a 3"] {
+                driver.read(0, parse(&schema, text).batch, None).unwrap();
+                sums.extend(changes(&driver.end_epoch().unwrap()));
+                driver.commit().unwrap();
+                driver.restart().unwrap();
+            }
+            sums.sort();
+            let expected = [
+                "+ a 1", "+ a 3", "+ a 6", "+ b 1", "+ c 1", "+ c 6", "+ d 1", "- a 1", "- a 3",
+                "- c 1",
+            ];
+            assert_eq!(sums, expected, "{tokens} tokens");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "a plan that runs is valid")]
     fn a_plan_that_cannot_run_is_refused() {
         let mut plan = windowed();
@@ -292,6 +399,6 @@ mod tests {
             grace_us: 0,
             late: LatePolicy::Drop,
         });
-        let _ = Driver::new(plan, 0);
+        let _ = Driver::new(plan, 1, 0);
     }
 }

@@ -378,7 +378,7 @@ impl<'a> Trial<'a> {
         let text = |error: streams::OperatorError| error.to_string();
         let cache_bytes = [0, 1 << 20][self.random.below(2)];
         let mut driver =
-            Driver::new(planned.plan.clone(), cache_bytes).map_err(|error| error.to_string())?;
+            Driver::new(planned.plan.clone(), 1, cache_bytes).map_err(|error| error.to_string())?;
         let sources: Vec<Reading> = Reading::of(relation, &self.topics);
         let mut places = vec![0; sources.len()];
         let mut counts = Counts::new();
