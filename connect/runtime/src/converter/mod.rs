@@ -5,6 +5,7 @@
 //! | `org.apache.kafka.connect.json.JsonConverter` | `JsonConverter` |
 //! | `org.apache.kafka.connect.storage.StringConverter` | `StringConverter` |
 //! | `org.apache.kafka.connect.converters.ByteArrayConverter` | `ByteArrayConverter` |
+//! | `org.apache.kafka.connect.converters.` `BooleanConverter`, `ShortConverter`, `IntegerConverter`, `LongConverter`, `FloatConverter`, `DoubleConverter` | the same without the package |
 //!
 //! Headers go through one of these too, or through `SimpleHeaderConverter` (the default): text and bytes are written as
 //! they are, everything else as JSON text, and they are read back as text where they are UTF-8, as bytes where not.
@@ -12,6 +13,7 @@
 
 mod bytes;
 mod json;
+mod primitive;
 mod string;
 
 #[cfg(test)]
@@ -20,7 +22,11 @@ mod tests;
 use std::sync::Arc;
 
 use ::bytes::Bytes;
-use connect_api::{ConfigDef, ConfigMap, ConnectError, Header, JsonStyle, Schema, Text, Value};
+use connect_api::{
+    ConfigDef, ConfigMap, ConnectError, Header, JsonStyle, Schema, SchemaType, Text, Value,
+};
+
+use primitive::PrimitiveConverter;
 
 /// A converter, configured for the keys or the values of a connector.
 pub(crate) trait Converter: Send {
@@ -44,16 +50,38 @@ pub(crate) enum ConverterKind {
     Json,
     String,
     Bytes,
+    Boolean,
+    Short,
+    Integer,
+    Long,
+    Float,
+    Double,
 }
 
 impl ConverterKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::String, Self::Bytes];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Json,
+        Self::String,
+        Self::Bytes,
+        Self::Boolean,
+        Self::Short,
+        Self::Integer,
+        Self::Long,
+        Self::Float,
+        Self::Double,
+    ];
 
     pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Json => "org.apache.kafka.connect.json.JsonConverter",
             Self::String => "org.apache.kafka.connect.storage.StringConverter",
             Self::Bytes => "org.apache.kafka.connect.converters.ByteArrayConverter",
+            Self::Boolean => "org.apache.kafka.connect.converters.BooleanConverter",
+            Self::Short => "org.apache.kafka.connect.converters.ShortConverter",
+            Self::Integer => "org.apache.kafka.connect.converters.IntegerConverter",
+            Self::Long => "org.apache.kafka.connect.converters.LongConverter",
+            Self::Float => "org.apache.kafka.connect.converters.FloatConverter",
+            Self::Double => "org.apache.kafka.connect.converters.DoubleConverter",
         }
     }
 
@@ -71,16 +99,23 @@ impl ConverterKind {
         match self {
             Self::Json => json::def(),
             Self::String => string::def(),
-            Self::Bytes => ConfigDef::new(),
+            _ => ConfigDef::new(),
         }
     }
 
     /// Builds it; `config` holds its keys without the prefix.
     pub(crate) fn build(self, config: &ConfigMap) -> Result<Box<dyn Converter>, ConnectError> {
+        let of = |kind| -> Box<dyn Converter> { Box::new(PrimitiveConverter::new(kind)) };
         Ok(match self {
             Self::Json => Box::new(json::JsonConverter::new(config)?),
             Self::String => Box::new(string::StringConverter),
             Self::Bytes => Box::new(bytes::ByteArrayConverter),
+            Self::Boolean => of(SchemaType::Boolean),
+            Self::Short => of(SchemaType::Int16),
+            Self::Integer => of(SchemaType::Int32),
+            Self::Long => of(SchemaType::Int64),
+            Self::Float => of(SchemaType::Float32),
+            Self::Double => of(SchemaType::Float64),
         })
     }
 }

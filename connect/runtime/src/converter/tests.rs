@@ -211,3 +211,47 @@ fn strings_and_bytes() {
     assert_eq!(ConverterKind::by_name("Json"), Some(ConverterKind::Json));
     assert_eq!(ConverterKind::by_name("Avro"), None);
 }
+
+#[test]
+fn single_values_are_javas_bytes() {
+    for (name, value, bytes) in [
+        ("BooleanConverter", Value::Boolean(true), &[1_u8][..]),
+        ("ShortConverter", Value::Int16(-2), &[0xff, 0xfe]),
+        ("IntegerConverter", Value::Int32(258), &[0, 0, 1, 2]),
+        ("LongConverter", Value::Int64(-1), &[0xff; 8]),
+        ("FloatConverter", Value::Float32(1.0), &[0x3f, 0x80, 0, 0]),
+        (
+            "DoubleConverter",
+            Value::Float64(-2.0),
+            &[0xc0, 0, 0, 0, 0, 0, 0, 0],
+        ),
+    ] {
+        let kind = ConverterKind::by_name(name).unwrap();
+        let mut converter = kind.build(&ConfigMap::new()).unwrap();
+        let written = converter.to_bytes(None, &value).unwrap();
+        assert_eq!(written.as_deref(), Some(bytes), "{name}");
+        let (schema, read) = converter.to_value(written).unwrap();
+        assert_eq!(read, value, "{name}");
+        assert!(schema.unwrap().optional, "{name}");
+        assert_eq!(converter.to_bytes(None, &Value::Null).unwrap(), None);
+        assert_eq!(converter.to_value(None).unwrap().1, Value::Null);
+        // Neither other values nor other lengths are guessed at.
+        let error = converter.to_bytes(None, &Value::text("1")).unwrap_err();
+        assert!(error.to_string().contains("JsonConverter"), "{error}");
+        let error = converter
+            .to_value(Some(Bytes::from_static(b"abc")))
+            .unwrap_err();
+        assert!(error.to_string().contains("3 bytes"), "{error}");
+    }
+    let mut short = ConverterKind::Short.build(&ConfigMap::new()).unwrap();
+    let number = Value::Json(Text::from("7"));
+    assert_eq!(
+        short.to_bytes(None, &number).unwrap().as_deref(),
+        Some(&[0, 7][..])
+    );
+    assert!(
+        short
+            .to_bytes(None, &Value::Json(Text::from("70000")))
+            .is_err()
+    );
+}
