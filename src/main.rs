@@ -19,6 +19,7 @@ mod figures;
 mod group;
 mod health;
 mod listeners;
+mod log_levels;
 mod memory;
 mod place;
 mod presence;

@@ -31,6 +31,7 @@ use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
 use crate::listeners;
+use crate::log_levels::{self, Reload};
 use crate::memory;
 use crate::presence::{self, Presence};
 use crate::screen;
@@ -111,6 +112,9 @@ impl Running {
             ],
         )
         .await?;
+        if let Some(levels) = log_levels::levels() {
+            connect.attach_log(levels);
+        }
         sql.attach(Arc::new(TableConnectors(connect.tables())));
 
         let readiness = Readiness::default();
@@ -338,7 +342,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) fn log_as(settings: &LogSettings) -> Result<()> {
     // What is set for one run goes before what is set for good.
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.level.clone());
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("{QUIET},{level}"))
+    let directives = format!("{QUIET},{level}");
+    let filter = tracing_subscriber::EnvFilter::try_new(&directives)
         .with_context(|| format!("log.level = {level:?} is not valid, for example info"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -346,10 +351,28 @@ pub(crate) fn log_as(settings: &LogSettings) -> Result<()> {
         // A file that standard error was sent to is read by programs too.
         .with_ansi(std::io::stderr().is_terminal() && screen::color_wanted());
     // A second call (the shell that starts a server in its own process) changes nothing.
-    let _ = match settings.format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let (set, reload): (_, Reload) = match settings.format {
+        LogFormat::Text => {
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            // A filter that is not put in front leaves the one that is there.
+            (
+                log.try_init(),
+                Box::new(move |filter| drop(handle.reload(filter))),
+            )
+        }
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).with_filter_reloading();
+            let handle = log.reload_handle();
+            (
+                log.try_init(),
+                Box::new(move |filter| drop(handle.reload(filter))),
+            )
+        }
     };
+    if set.is_ok() {
+        log_levels::keep(directives, reload);
+    }
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod config;
 mod converter;
 mod definition;
 mod herder;
+mod loggers;
 mod rest;
 mod secrets;
 mod store;
@@ -27,6 +28,7 @@ mod transform;
 mod worker;
 
 pub use config::{ConfigError, ConnectConfig};
+pub use loggers::LogLevels;
 pub use rest::ApiError;
 pub use worker::{ConnectWorker, PlannedTable, StartError, TableError, Tables};
 

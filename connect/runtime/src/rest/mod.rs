@@ -7,6 +7,7 @@ mod body;
 mod caller;
 mod connectors;
 mod error;
+mod loggers;
 mod plugins;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub(crate) type Answer = Result<Response, ApiError>;
 
 /// All paths.
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
-    let routes: [(&str, MethodRouter<Arc<Inner>>); 19] = [
+    let routes: [(&str, MethodRouter<Arc<Inner>>); 21] = [
         ("/health", get(health)),
         (
             "/connectors",
@@ -84,6 +85,11 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
         (
             "/connector-plugins/{plugin}/config/validate",
             put(plugins::validate),
+        ),
+        ("/admin/loggers", get(loggers::list)),
+        (
+            "/admin/loggers/{logger}",
+            get(loggers::get).put(loggers::set),
         ),
     ];
     let mut router = Router::new().route("/", get(root));

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::config::{ConfigError, ConnectConfig};
 use crate::definition::Plugins;
 use crate::herder::{Herder, PluginInfo, TaskId};
+use crate::loggers::{LogLevels, Loggers};
 use crate::rest::{self, ApiError};
 use crate::store::{ConfigStore, OffsetStore, StatusStore, StoreError, TargetState};
 use crate::supervisor::RestartPolicy;
@@ -116,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) plugins: Plugins,
     pub(crate) herder: RwLock<Herder>,
     pub(crate) environment: Arc<Environment>,
+    pub(crate) loggers: Loggers,
     changes: mpsc::Sender<(Change, Reply)>,
 }
 
@@ -183,6 +185,7 @@ impl ConnectWorker {
             plugins,
             herder: RwLock::new(Herder::new(policy)),
             environment,
+            loggers: Loggers::default(),
             changes: changes_in,
         });
         let mut shell = Shell::new(Arc::clone(&inner), config_store, status_store, events);
@@ -195,6 +198,11 @@ impl ConnectWorker {
     /// Kafka Connect's REST API, to be served wherever the caller listens.
     pub fn router(&self) -> axum::Router {
         rest::router(Arc::clone(&self.inner))
+    }
+
+    /// From now on `/admin/loggers` sets levels of this log.
+    pub fn attach_log(&self, levels: Arc<dyn LogLevels>) {
+        self.inner.loggers.attach(levels);
     }
 
     /// Creates or replaces a connector: `PUT /connectors/{name}/config`. Returns the connector's info.
