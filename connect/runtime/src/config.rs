@@ -41,6 +41,8 @@ pub struct ConnectConfig {
     pub transaction_bytes_max: usize,
     /// A sink task flushes and commits offsets this often (milliseconds), and whenever it has read everything.
     pub offset_flush_interval_ms: u64,
+    /// A sink task looks this often (milliseconds) for topics and partitions that are new.
+    pub topic_refresh_interval_ms: u64,
     /// A call into a connector that takes longer (milliseconds) counts as hung: the task is failed and fenced.
     pub call_timeout_ms: u64,
     /// How long a task gets to stop (milliseconds) before its thread is left behind, fenced.
@@ -72,6 +74,7 @@ impl Default for ConnectConfig {
             transaction_records_max: 50_000,
             transaction_bytes_max: 8 << 20,
             offset_flush_interval_ms: 1_000,
+            topic_refresh_interval_ms: 5_000,
             call_timeout_ms: 300_000,
             stop_timeout_ms: 5_000,
             restart_backoff_ms: 1_000,

@@ -68,6 +68,38 @@ async fn records_are_put_in_order_and_offsets_committed() {
     harness.worker.stop().await;
 }
 
+/// Partitions and topics that come later are read from their start, beside those that were there.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_and_topics_that_come_later_are_read() {
+    let log = MemoryLog::new();
+    topic(&log, "t1", 1).await;
+    log.put("t1", 0, None, Some("1")).await;
+    let harness = Harness::on(log.clone(), config()).await;
+    harness
+        .configure(
+            "s",
+            json!({"connector.class": "KeepSink", "topics.regex": "t[0-9]"}),
+        )
+        .await;
+    let taken =
+        |count: usize| move |script: &crate::connectors::Script| script.taken.lock().len() == count;
+    harness.until("the first", taken(1)).await;
+    Shared(log.clone())
+        .create_partitions("t1", 2)
+        .await
+        .unwrap();
+    log.put("t1", 1, None, Some("2")).await;
+    harness.until("the new partition's", taken(2)).await;
+    topic(&log, "t2", 1).await;
+    log.put("t2", 0, None, Some("3")).await;
+    harness.until("the new topic's", taken(3)).await;
+    assert_eq!(
+        *harness.script.taken.lock(),
+        ["t1-0@0 null=1", "t1-1@0 null=2", "t2-0@0 null=3"]
+    );
+    harness.worker.stop().await;
+}
+
 /// What a sink holds back is not committed, and comes again after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_are_committed_as_far_as_the_sink_says() {

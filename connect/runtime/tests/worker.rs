@@ -24,6 +24,7 @@ pub fn config() -> ConnectConfig {
     ConnectConfig {
         transaction_interval_ms: 5,
         offset_flush_interval_ms: 5,
+        topic_refresh_interval_ms: 5,
         restart_backoff_ms: 1,
         restart_backoff_max_ms: 5,
         restarts_per_hour_max: 3,

@@ -47,8 +47,6 @@ const READ_BYTES_MAX: usize = 1 << 20;
 const READ_WAIT_MAX: Duration = Duration::from_millis(500);
 /// With nothing more to read, what was put is flushed this soon after the last flush.
 const FLUSH_IDLE_AFTER: Duration = Duration::from_millis(100);
-/// How often topics are looked at for new partitions.
-const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// How often topics are looked for that are not there yet.
 const ABSENT_WAIT: Duration = Duration::from_millis(250);
 /// Longest pause between attempts of a call that fails for now.
@@ -160,6 +158,7 @@ async fn read(
 ) -> Unless<()> {
     let flush_every = Duration::from_millis(seat.environment.config.offset_flush_interval_ms);
     let flush_idle_after = FLUSH_IDLE_AFTER.min(flush_every);
+    let refresh = Duration::from_millis(seat.environment.config.topic_refresh_interval_ms);
     let mut shown = None;
     let mut meter = seat.meter();
     let mut refreshed = Instant::now();
@@ -183,7 +182,7 @@ async fn read(
             }
             Control::Run => {}
         }
-        if refreshed.elapsed() >= REFRESH_EVERY {
+        if refreshed.elapsed() >= refresh {
             refreshed = Instant::now();
             if flow.partitions(seat).await? != partitions {
                 flow.flush(seat, task).await?;
