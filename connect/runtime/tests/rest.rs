@@ -102,3 +102,8 @@ async fn plugins_and_validation() {
 async fn offsets_of_stopped_connectors() {
     play("offsets.json").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_of_the_log() {
+    play("loggers.json").await;
+}
