@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use crate::{ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceTask, TableSource};
+use crate::{
+    ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceTask, TableSink, TableSource,
+};
 
 /// Which way records flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,6 +136,11 @@ pub trait ConnectorPlugin: Send + Sync + 'static {
 
     /// What SQL needs to declare a table that this source reads; `None` where it cannot.
     fn tables(&self) -> Option<&dyn TableSource> {
+        None
+    }
+
+    /// What SQL needs to write rows into a table through this sink; `None` where it cannot.
+    fn sink_tables(&self) -> Option<&dyn TableSink> {
         None
     }
 

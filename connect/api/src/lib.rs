@@ -49,7 +49,9 @@ pub use progress::{PartProgress, Progress};
 pub use record::{Header, Record};
 pub use schema::{Field, Schema, SchemaType, logical};
 pub use sink::{Flushed, OpenPartition, PutReport, RejectedRow, SinkBatch, SinkRecord, SinkTask};
-pub use source::{JsonMap, Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask};
-pub use table::{DeclaredColumn, DeclaredTable, TableSource};
+pub use source::{
+    JsonMap, Mail, Mailbox, Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask,
+};
+pub use table::{DeclaredColumn, DeclaredRows, DeclaredTable, TableSink, TableSource};
 pub use transform::{Traced, Transform, TransformFailure, TransformOutput};
 pub use value::{JsonStyle, ParseJsonError, Struct, Text, Value};

@@ -84,6 +84,26 @@ pub enum Poll {
     Done,
 }
 
+/// A topic of the log by which a task is told something while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// The topic; its first partition is read. One that is missing is made.
+    pub topic: String,
+    /// Behind what was told before; `None` from the start on.
+    pub position: Option<i64>,
+}
+
+/// A record of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value.
+    pub value: Option<Bytes>,
+}
+
 /// Reads one share of a source. One task owns it; calls never overlap. Calls may block: every task has a thread of
 /// its own.
 ///
@@ -93,6 +113,8 @@ pub enum Poll {
 ///    resuming from `offsets` MUST continue exactly behind the records returned with them.
 /// 3. `committed` says that these offsets and everything before them is on disk. Only here may a source acknowledge
 ///    upstream (a replication slot, a queue).
+/// 4. Mail comes between polls, in order, again after a restart: how far a task was told it stores among its own offsets,
+///    in the batch that has what became of it.
 #[async_trait]
 pub trait SourceTask: Send {
     /// Opens the source at the stored offsets.
@@ -105,6 +127,16 @@ pub trait SourceTask: Send {
     /// The next records within the budget. MUST return by `wait_max` when there is nothing. Dropping the future
     /// before it ends (pause, stop) MUST lose nothing: the same records come with the next poll or after a restart.
     async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError>;
+
+    /// Where the task wants to be told things; asked once, behind `start`.
+    fn mailbox(&self) -> Option<Mailbox> {
+        None
+    }
+
+    /// Takes what came into the mailbox; most often nothing. MUST return at once.
+    fn deliver(&mut self, mail: Vec<Mail>) {
+        drop(mail);
+    }
 
     /// Everything up to these offsets is durable.
     async fn committed(&mut self, offsets: &[SourceOffset]) -> Result<(), ConnectError> {

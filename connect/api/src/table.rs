@@ -1,4 +1,5 @@
-//! Sources that SQL can declare: `CREATE SOURCE name WITH (connector = …, …)` makes the connector and reads its topic.
+//! Sources and sinks that SQL can declare: `CREATE SOURCE name WITH (connector = …, …)` makes the connector and reads its topic,
+//! `CREATE SINK name … WITH (connector = …, …)` writes a topic and makes the connector that takes it from there.
 
 use async_trait::async_trait;
 
@@ -52,4 +53,33 @@ pub trait TableSource: Send + Sync {
     /// Takes down what the connector left at the source (a replication slot), because it is never started again. Returns what
     /// could not be taken down and how to do it by hand, a sentence each.
     async fn remove(&self, config: &ConfigMap) -> Vec<String>;
+}
+
+/// The rows that a sink connector gets of SQL: JSON without schemas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredRows {
+    /// The topic where they are.
+    pub topic: String,
+    /// Columns of the record key, an object of these; a record without a value says that the row of its key is gone. Empty:
+    /// rows only come, and have no key.
+    pub key: Vec<String>,
+}
+
+/// A sink connector that writes rows of SQL into one table.
+///
+/// Rule: `config` is pure: the same options always mean the same configuration.
+pub trait TableSink: Send + Sync {
+    /// Options of SQL that are short names, or other systems' names, of configuration keys; every key is an option, too.
+    fn aliases(&self) -> &'static [(&'static str, &'static str)];
+
+    /// The whole configuration of the connector that the object `name` has, from its options under the names of keys.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] with the key whose value cannot be, or that is missing.
+    fn config(
+        &self,
+        name: &str,
+        options: &ConfigMap,
+        rows: &DeclaredRows,
+    ) -> Result<ConfigMap, ConnectError>;
 }

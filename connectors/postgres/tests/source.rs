@@ -732,7 +732,11 @@ async fn messages_and_truncates(server: &Postgres) {
     let mut scenario = Scenario::new(
         server,
         "messages",
-        &[("snapshot.mode", "no_data"), ("skipped.operations", "none")],
+        &[
+            ("snapshot.mode", "no_data"),
+            ("skipped.operations", "none"),
+            ("message.prefix.exclude.list", "hidden.*"),
+        ],
     )
     .await;
     scenario
@@ -741,7 +745,8 @@ async fn messages_and_truncates(server: &Postgres) {
     let mut task = scenario.start().await;
     scenario
         .run(
-            "TRUNCATE t, s; SELECT pg_logical_emit_message(false, 'lone', 'abc'); \
+            "TRUNCATE t, s; SELECT pg_logical_emit_message(false, 'hidden.one', 'abc'); \
+             SELECT pg_logical_emit_message(true, 'hidden.two', 'abc'); SELECT pg_logical_emit_message(false, 'lone', 'abc'); \
              SELECT pg_logical_emit_message(true, 'within', 'abc')",
         )
         .await;

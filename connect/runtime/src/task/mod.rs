@@ -15,6 +15,7 @@ mod dead_letter;
 mod failure;
 mod letters;
 pub(crate) mod lifecycle;
+mod post;
 mod sink_task;
 mod source_task;
 mod transforming;

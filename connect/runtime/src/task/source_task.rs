@@ -33,6 +33,7 @@ use super::dead_letter::{
 };
 use super::failure::Failure;
 use super::lifecycle::{Control, Phase};
+use super::post::Post;
 use super::{Environment, Seat, transforming};
 use crate::converter::{Converter, HeaderConverter, header_bytes};
 use crate::definition::{Settings, TopicCreation, target_issue};
@@ -132,6 +133,10 @@ async fn work(
     backoff.reset();
     let mut shown = None;
     let mut meter = seat.meter();
+    let mut post = match task.mailbox() {
+        Some(mailbox) => Some(Post::open(&seat.environment, mailbox).await?),
+        None => None,
+    };
     loop {
         match seat.control() {
             Control::Stop => {
@@ -150,6 +155,9 @@ async fn work(
                 shown = Some(Phase::Running);
             }
             Control::Run => {}
+        }
+        if let Some(post) = &mut post {
+            task.deliver(post.take().await?);
         }
         let records_max = budgets.last().copied().unwrap_or(POLL_RECORDS_MAX);
         let budget = PollBudget {

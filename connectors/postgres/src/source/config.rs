@@ -4,18 +4,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use connect_api::{
-    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Undeclared,
+    Config, ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, JsonMap, Rule,
+    Undeclared,
 };
 
 use super::filter::{Capture, Filter, Mask, Patterns};
+use super::offset;
 use super::render::{BinaryMode, DecimalMode, Rendering, TimeMode};
 use super::wire::Address;
 use crate::tls::{Encryption, Mode};
 
 /// Keys of Debezium's connector that have no effect here; a task that starts with one says so.
 const UNSUPPORTED: &[&str] = &[
+    "connection.validation.timeout.ms",
     "converters",
     "custom.metric.tags",
+    "custom.sanitize.pattern",
     "database.initial.statements",
     "database.query.timeout.ms",
     "database.sslfactory",
@@ -24,6 +28,8 @@ const UNSUPPORTED: &[&str] = &[
     "errors.max.retries",
     "event.processing.failure.handling.mode",
     "executor.shutdown.timeout.ms",
+    "field.name.adjustment.mode",
+    "flush.lsn.source",
     "guardrail.collections.limit.action",
     "guardrail.collections.max",
     "include.schema.comments",
@@ -34,8 +40,9 @@ const UNSUPPORTED: &[&str] = &[
     "lsn.flush.timeout.ms",
     "max.queue.size",
     "max.queue.size.in.bytes",
-    "message.prefix.exclude.list",
-    "message.prefix.include.list",
+    "legacy.snapshot.max.threads",
+    "memory.management.schemas.class",
+    "memory.management.tables.class",
     "notification.enabled.channels",
     "notification.sink.topic.name",
     "poll.interval.ms",
@@ -48,7 +55,9 @@ const UNSUPPORTED: &[&str] = &[
     "sanitize.field.names",
     "schema.name.adjustment.mode",
     "schema.refresh.mode",
-    "signal.kafka.topic",
+    "signal.kafka.bootstrap.servers",
+    "signal.kafka.groupId",
+    "signal.kafka.poll.timeout.ms",
     "signal.poll.interval.ms",
     "slot.failover",
     "slot.max.retries",
@@ -58,14 +67,22 @@ const UNSUPPORTED: &[&str] = &[
     "snapshot.isolation.mode",
     "snapshot.lock.timeout.ms",
     "snapshot.locking.mode",
+    "snapshot.locking.mode.custom.name",
     "snapshot.max.threads",
+    "snapshot.max.threads.multiplier",
+    "snapshot.mode.custom.name",
     "snapshot.query.mode",
+    "snapshot.query.mode.custom.name",
     "snapshot.tables.order.by.row.count",
+    "sourceinfo.struct.maker",
+    "statistics.metrics.enabled",
     "status.update.interval.ms",
     "streaming.delay.ms",
+    "table.ignore.builtin",
     "topic.cache.size",
     "topic.delimiter",
     "topic.naming.strategy",
+    "transaction.metadata.factory",
     "xmin.fetch.interval.ms",
 ];
 
@@ -77,12 +94,17 @@ const UNSUPPORTED_PREFIXES: &[&str] = &[
     "column.propagate.",
     "datatype.propagate.",
     "driver.",
+    "internal.",
     "notification.",
     "openlineage.",
     "post.processors.",
     "schema.history.",
     "signal.consumer.",
+    "snapshot.mode.configuration.based.",
 ];
+
+/// Ways on which signals come.
+const CHANNELS: [&str; 2] = ["source", "kafka"];
 
 /// In front of a table's name: its SELECT.
 const SELECT_PREFIX: &str = "snapshot.select.statement.overrides.";
@@ -160,6 +182,8 @@ pub(super) struct SourceConfig {
     pub(super) lag: LagLimits,
     /// Schema and name of the signal table.
     pub(super) signals: Option<(String, String)>,
+    /// Topic of signals.
+    pub(super) signal_topic: Option<String>,
     pub(super) batch_size: usize,
     /// How often new tables are looked for.
     pub(super) discovery: Option<Duration>,
@@ -373,6 +397,8 @@ fn filters() -> Vec<ConfigKey> {
             "column.exclude.list",
             "schema.table.column of the columns to leave out",
         ),
+        list("message.prefix.include.list", "the prefixes of logical messages to capture"),
+        list("message.prefix.exclude.list", "the prefixes of logical messages to leave out"),
         text(
             "message.key.columns",
             None,
@@ -516,6 +542,7 @@ fn records() -> Vec<ConfigKey> {
             Some("__debezium-heartbeat"),
             "Heartbeats go to <this>.<topic.prefix>.",
         )
+        .alias(&["heartbeat.topics.prefix"])
         .rule(Rule::NotEmpty),
         text(
             "heartbeat.action.query",
@@ -539,7 +566,13 @@ fn records() -> Vec<ConfigKey> {
             "signal.enabled.channels",
             ConfigType::List,
             Some("source"),
-            "Where signals come from: 'source', the table.",
+            "Where signals come from: 'source', the table; 'kafka', the topic.",
+        ),
+        text(
+            "signal.kafka.topic",
+            None,
+            "Topic of signals, with signal.enabled.channels=kafka: <topic.prefix>-signal without it. Its records have topic.prefix as \
+             their key and {\"type\": …, \"data\": …} as their value.",
         ),
         ConfigKey::optional(
             "max.batch.size",
@@ -569,6 +602,12 @@ impl SourceConfig {
         self.signals
             .as_ref()
             .is_some_and(|(of, name)| of == schema && name == table)
+    }
+
+    /// Whether an offset is that of the topic of signals.
+    pub(super) fn letters(&self, partition: &JsonMap) -> bool {
+        let topic = self.signal_topic.as_deref();
+        topic.is_some_and(|topic| *partition == offset::mail_partition(&self.prefix, topic))
     }
 
     /// Whether schemas or tables are chosen.
@@ -617,6 +656,7 @@ impl SourceConfig {
                 schemas: filter("schema")?,
                 tables: filter("table")?,
                 columns: filter("column")?,
+                messages: filter("message.prefix")?,
                 masks,
                 keys: Capture::parse_keys(given("message.key.columns").unwrap_or_default())?,
                 snapshot: match given("snapshot.include.collection.list") {
@@ -681,6 +721,7 @@ impl SourceConfig {
                 critical_bytes: config.int("slot.lag.critical"),
             },
             signals: signals(&config)?,
+            signal_topic: signal_topic(&config, &prefix)?,
             batch_size: config.count("max.batch.size"),
             discovery: match config.int("table.discovery.interval.ms") {
                 0 => None,
@@ -782,18 +823,30 @@ fn streams_open(config: &Config) -> Result<bool, ConnectError> {
     }
 }
 
+/// The topic of signals, where it is a channel.
+fn signal_topic(config: &Config, prefix: &str) -> Result<Option<String>, ConnectError> {
+    const KEY: &str = "signal.enabled.channels";
+    let channels = config.list(KEY);
+    if let Some(unknown) = channels
+        .iter()
+        .find(|channel| !CHANNELS.contains(&channel.as_str()))
+    {
+        let message = format!(
+            "signals come through source (the table) and kafka (the topic), not through {unknown}"
+        );
+        return Err(ConnectError::config(KEY, message));
+    }
+    let given = config.get("signal.kafka.topic").map(str::trim);
+    let given = given.filter(|topic| !topic.is_empty());
+    let topic = || given.map_or_else(|| format!("{prefix}-signal"), str::to_owned);
+    Ok(channels
+        .iter()
+        .any(|channel| channel == "kafka")
+        .then(topic))
+}
+
 fn signals(config: &Config) -> Result<Option<(String, String)>, ConnectError> {
     const KEY: &str = "signal.data.collection";
-    for channel in config.list("signal.enabled.channels") {
-        if channel != "source" {
-            return Err(ConnectError::config(
-                "signal.enabled.channels",
-                format!(
-                    "signals come through the signal table (source) only, not through {channel}"
-                ),
-            ));
-        }
-    }
     match config
         .get(KEY)
         .map(str::trim)
@@ -891,7 +944,7 @@ mod tests {
             ("snapshot.select.statement.overrides", "public.t"),
             ("table.include.list", "("),
             ("signal.data.collection", "signals"),
-            ("signal.enabled.channels", "source,kafka"),
+            ("signal.enabled.channels", "source,jmx"),
             ("slot.stream.params", "streaming=on"),
             ("slot.stream.params", "two_phase=on"),
         ] {

@@ -157,6 +157,8 @@ pub(super) struct Capture {
     pub(super) tables: Filter,
     /// Of `schema.table.column`.
     pub(super) columns: Filter,
+    /// Of the prefixes of logical messages.
+    pub(super) messages: Filter,
     /// Expressions of tables with the columns of their key.
     pub(super) keys: Vec<(Patterns, Vec<String>)>,
     /// Expressions of columns (`schema.table.column`) that are masked.

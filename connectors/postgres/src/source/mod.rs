@@ -29,6 +29,7 @@ mod health;
 mod incremental;
 mod kind;
 mod lag;
+mod letters;
 mod literal;
 mod lsn;
 mod numeric;
@@ -54,8 +55,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use connect_api::{
     AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin,
-    DeclaredTable, FieldIssue, Header, Poll, PollBudget, Progress, SourceOffset, SourceOffsets,
-    SourceTask, TableSource, Task, TaskContext, Text, Undeclared, Value,
+    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SourceOffset,
+    SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared, Value,
 };
 
 use assemble::Mark;
@@ -65,6 +66,7 @@ use discovery::Discovery;
 use envelope::Envelopes;
 use health::{Server, Unhealthy, failed};
 use lag::Watch;
+use letters::Letters;
 use lsn::Lsn;
 use offset::{Offset, Origin};
 use plan::{Plan, Refusal, Slot, SlotAction};
@@ -128,6 +130,10 @@ impl ConnectorPlugin for PostgresSource {
         let config = SourceConfig::parse(config)?;
         let expected = offset::partition(&config.prefix);
         for altered in offsets {
+            if config.letters(&altered.partition) {
+                letters::check(altered)?;
+                continue;
+            }
             let shown = serde_json::Value::Object(altered.partition.clone());
             if altered.partition != expected {
                 return Err(ConnectError::Data(format!(
@@ -158,6 +164,7 @@ impl ConnectorPlugin for PostgresSource {
             phase: Phase::Idle,
             watch: Watch::default(),
             discovery: Discovery::default(),
+            letters: Letters::default(),
         }))
     }
 }
@@ -333,6 +340,8 @@ struct PostgresSourceTask {
     watch: Watch,
     /// Looks for tables that were made since.
     discovery: Discovery,
+    /// What came by the topic of signals.
+    letters: Letters,
 }
 
 #[async_trait]
@@ -360,6 +369,7 @@ impl SourceTask for PostgresSourceTask {
                 ))
             })?),
         };
+        self.letters = Letters::begin(&config, &offsets);
         self.stored = self
             .offset
             .as_ref()
@@ -369,7 +379,22 @@ impl SourceTask for PostgresSourceTask {
         self.begin(config).await
     }
 
+    fn mailbox(&self) -> Option<Mailbox> {
+        self.letters.mailbox()
+    }
+
+    fn deliver(&mut self, mail: Vec<Mail>) {
+        self.letters.take(mail);
+    }
+
     async fn poll(&mut self, budget: PollBudget) -> Result<Poll, ConnectError> {
+        // Tables that are read, and what asked for them, come before.
+        if let Phase::Streaming(streaming, _) = &mut self.phase
+            && !streaming.is_asked()
+            && let Some((signals, told)) = self.letters.next()
+        {
+            return Ok(streaming.told(signals, told));
+        }
         if let Phase::Streaming(streaming, _) = &mut self.phase
             && let Some(offset) = streaming.requested()
         {

@@ -70,6 +70,13 @@ pub(super) fn partition(prefix: &str) -> JsonMap {
     partition
 }
 
+/// The partition of how far the topic of signals was read: `{"position": 7}`, behind the last one.
+pub(super) fn mail_partition(prefix: &str, topic: &str) -> JsonMap {
+    let mut partition = partition(prefix);
+    partition.insert("signals".to_owned(), topic.into());
+    partition
+}
+
 impl Offset {
     /// As it is stored.
     pub(super) fn to_json(&self) -> JsonMap {

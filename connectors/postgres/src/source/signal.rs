@@ -1,4 +1,4 @@
-//! PURE: signals: rows of the signal table that ask for something, as Debezium's do.
+//! PURE: signals: rows of the signal table, or messages of the signal topic, that ask for something, as Debezium's do.
 //!
 //! ```text
 //! id, type, data
@@ -17,7 +17,16 @@ use super::filter::Patterns;
 use super::pgoutput::{Cell, Tuple};
 use super::view::Scan;
 
-/// What a row of the signal table asks for.
+/// What signals may ask for.
+const KINDS: [&str; 5] = [
+    "execute-snapshot",
+    "stop-snapshot",
+    "pause-snapshot",
+    "resume-snapshot",
+    "log",
+];
+
+/// What a signal asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Signal {
     /// Read these tables.
@@ -52,17 +61,39 @@ pub(super) fn signal(row: &Tuple) -> Result<Signal, String> {
         Some(Cell::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),
     };
-    let (kind, data) = (column(1), column(2));
+    of(&column(1), &column(2))
+}
+
+/// What a message of the signal topic asks for: `{"type": "…", "data": {…}}`.
+///
+/// # Errors
+/// Why it asks for nothing that is known.
+pub(super) fn message(value: &[u8]) -> Result<Signal, String> {
+    let value: Json =
+        serde_json::from_slice(value).map_err(|error| format!("it is no JSON ({error})"))?;
+    let kind = value.get("type").and_then(Json::as_str).unwrap_or_default();
+    let data = match value.get("data") {
+        None | Some(Json::Null) => String::new(),
+        Some(Json::String(text)) => text.clone(),
+        Some(data) => data.to_string(),
+    };
+    of(kind, &data)
+}
+
+fn of(kind: &str, data: &str) -> Result<Signal, String> {
     // Debezium takes these without data.
-    let bare = matches!(
-        kind.as_str(),
-        "stop-snapshot" | "pause-snapshot" | "resume-snapshot"
-    );
+    let bare = matches!(kind, "stop-snapshot" | "pause-snapshot" | "resume-snapshot");
     let data = if bare && data.trim().is_empty() {
         "{}"
     } else {
-        data.as_str()
+        data
     };
+    if !KINDS.contains(&kind) {
+        return Err(format!(
+            "its type \"{kind}\" is not supported; there are {}",
+            KINDS.join(", ")
+        ));
+    }
     let data: Json = serde_json::from_str(data)
         .map_err(|error| format!("its data is no JSON ({error}): {data}"))?;
     if bare
@@ -73,20 +104,16 @@ pub(super) fn signal(row: &Tuple) -> Result<Signal, String> {
     {
         return Err(format!("{kind} is for incremental snapshots"));
     }
-    match kind.as_str() {
+    match kind {
         "execute-snapshot" => Request::of_signal(&data).map(Signal::Read),
         "stop-snapshot" => tables_of(&data).map(Signal::Stop),
         "pause-snapshot" => Ok(Signal::Pause),
         "resume-snapshot" => Ok(Signal::Resume),
-        "log" => Ok(Signal::Log(
+        _ => Ok(Signal::Log(
             data.get("message")
                 .and_then(Json::as_str)
                 .unwrap_or_default()
                 .to_owned(),
-        )),
-        other => Err(format!(
-            "its type \"{other}\" is not supported; there are execute-snapshot, stop-snapshot, pause-snapshot, resume-snapshot \
-             and log"
         )),
     }
 }
@@ -288,6 +315,25 @@ mod tests {
         };
         let both = request.and(more);
         assert!(both.names("x", "y") && both.names("public", "t") && !both.incremental);
+    }
+
+    #[test]
+    fn a_message_asks_for_the_same_as_a_row() {
+        let asked = message(br#"{"type":"execute-snapshot","data":{"data-collections":["public.t"],"type":"blocking"}}"#);
+        let Ok(Signal::Read(request)) = asked else {
+            panic!("{asked:?}");
+        };
+        assert!(request.names("public", "t") && !request.incremental);
+        assert_eq!(
+            message(br#"{"id":"1","type":"pause-snapshot"}"#),
+            Ok(Signal::Pause)
+        );
+        let text = br#"{"type":"log","data":"{\"message\":\"hello\"}"}"#;
+        assert_eq!(message(text), Ok(Signal::Log("hello".to_owned())));
+        for (text, why) in [("x", "no JSON"), ("{}", "type \"\""), ("[]", "type \"\"")] {
+            let error = message(text.as_bytes()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

@@ -206,6 +206,35 @@ impl Streaming {
         self.batch(Vec::new(), behind)
     }
 
+    /// Takes signals that came by the topic. Gives what is to be stored; `told` goes with it.
+    pub(super) fn told(&mut self, signals: Vec<Signal>, told: SourceOffset) -> Poll {
+        let mut blocking: Option<Request> = None;
+        let mut others = Vec::new();
+        for signal in signals {
+            match signal {
+                Signal::Read(request) if !request.incremental => {
+                    blocking = Some(match blocking.take() {
+                        Some(before) => before.and(request),
+                        None => request,
+                    });
+                }
+                Signal::Log(message) => tracing::info!(message, "signal"),
+                other => others.push(other),
+            }
+        }
+        self.signalled(others);
+        let behind = self.assembler.beat(super::now_ms());
+        let offset = match blocking {
+            None => self.offset(behind),
+            Some(request) => self.request(behind, request),
+        };
+        let mut poll = self.poll_of(Vec::new(), Vec::new(), &offset);
+        if let Poll::Batch { offsets, .. } = &mut poll {
+            offsets.push(told);
+        }
+        poll
+    }
+
     /// Rows of a chunk go out.
     fn stepped(&mut self, steps: &[Step]) {
         let Some(incremental) = &mut self.incremental else {
@@ -245,6 +274,11 @@ impl Streaming {
             self.assembler.forget_chunk();
             self.chunks.look_again();
         }
+    }
+
+    /// Whether tables wait to be read before the stream goes on.
+    pub(super) fn is_asked(&self) -> bool {
+        self.requested.is_some()
     }
 
     /// The offset of a snapshot that a signal asked for: it is to be read before the stream goes on.

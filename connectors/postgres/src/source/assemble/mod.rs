@@ -314,6 +314,9 @@ impl Assembler {
                     self.pass_chunk(now_ns);
                     return Ok(());
                 }
+                if !self.config.capture.messages.takes(&prefix) {
+                    return Ok(());
+                }
                 let bytes = content.len();
                 let place = self.place(at, || prefix.clone());
                 if verdict == Verdict::New {
