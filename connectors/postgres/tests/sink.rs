@@ -112,6 +112,8 @@ async fn everything() {
     rows_of_nulls(&server).await;
     other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
+    updates_alone(&server).await;
+    keys_of_the_place_in_the_log(&server).await;
     a_second_task_is_fenced(&server).await;
     validation(&server).await;
     passwords(&server).await;
@@ -1070,6 +1072,47 @@ async fn plain_inserts(server: &Postgres) {
         server.rows("SELECT n FROM plain ORDER BY n").await,
         ["1", "2"]
     );
+}
+
+/// `insert.mode=update`: rows that are there change, others are passed over, and what is but a key changes nothing.
+async fn updates_alone(server: &Postgres) {
+    server.rows("CREATE TABLE updated (id int PRIMARY KEY, a int, b text); INSERT INTO updated VALUES (1, 1, 'x'), (2, 2, 'y')").await;
+    let context = context(server, "updates", &[("insert.mode", "update")]);
+    let mut task = open(&context, "updated").await;
+    let rows = [
+        (r#"{"id":1}"#, r#"{"a":10}"#),
+        (r#"{"id":9}"#, r#"{"a":90}"#),
+        (r#"{"id":1}"#, r#"{"b":"z"}"#),
+        (r#"{"id":2}"#, "{}"),
+    ];
+    put(&mut task, &batch("updated", 0, &rows)).await;
+    assert_eq!(
+        server
+            .rows("SELECT id, a, b FROM updated ORDER BY id")
+            .await,
+        ["1|10|z", "2|2|y"]
+    );
+    put(&mut task, &batch("updated", 4, &[(r#"{"id":2}"#, "null")])).await;
+    assert_eq!(server.rows("SELECT id FROM updated").await, ["1"]);
+    task.stop().await;
+}
+
+/// `primary.key.mode=kafka`: a record that comes again is the same row.
+async fn keys_of_the_place_in_the_log(server: &Postgres) {
+    let more = [("primary.key.mode", "kafka"), ("delete.enabled", "false")];
+    let context = context(server, "places", &more);
+    let mut task = open(&context, "placed").await;
+    put(
+        &mut task,
+        &batch("placed", 5, &[("a", r#"{"v":1}"#), ("a", r#"{"v":2}"#)]),
+    )
+    .await;
+    let sql =
+        "SELECT __connect_topic, __connect_partition, __connect_offset, v FROM placed ORDER BY 3";
+    assert_eq!(server.rows(sql).await, ["placed|0|5|1", "placed|0|6|2"]);
+    let key = "SELECT count(*) FROM pg_index WHERE indrelid = 'placed'::regclass AND indisprimary";
+    assert_eq!(server.rows(key).await, ["1"]);
+    task.stop().await;
 }
 
 async fn a_second_task_is_fenced(server: &Postgres) {

@@ -552,6 +552,8 @@ fn statement(
             "INSERT INTO {name} SELECT FROM generate_series(1, {})",
             chunk.len()
         )
+    } else if config.insert_mode == InsertMode::Update {
+        update(&name, &columns, &casts, &from, &step.key)
     } else {
         let insert = format!(
             "INSERT INTO {name} ({}) SELECT {} FROM {from}",
@@ -559,7 +561,7 @@ fn statement(
             casts.join(", ")
         );
         match config.insert_mode {
-            InsertMode::Insert => insert,
+            InsertMode::Insert | InsertMode::Update => insert,
             InsertMode::Upsert => {
                 let key: Vec<String> = step.key.iter().map(|column| quote(column)).collect();
                 let others: Vec<&str> = columns
@@ -587,6 +589,27 @@ fn statement(
         }
     };
     Ok((sql, parameters))
+}
+
+/// Rows that are there take the values; others are passed over.
+fn update(name: &str, columns: &[&str], casts: &[String], from: &str, key: &[String]) -> String {
+    let key: Vec<String> = key.iter().map(|column| quote(column)).collect();
+    let (mut set, mut same) = (Vec::new(), Vec::new());
+    for (column, value) in columns.iter().zip(casts) {
+        match key.iter().any(|of_key| of_key == column) {
+            true => same.push(format!("t.{column} = {value}")),
+            false => set.push(format!("{column} = {value}")),
+        }
+    }
+    if set.is_empty() {
+        // A record that is nothing but a key changes nothing.
+        set.extend(key.first().map(|column| format!("{column} = t.{column}")));
+    }
+    format!(
+        "UPDATE {name} AS t SET {} FROM {from} WHERE {}",
+        set.join(", "),
+        same.join(" AND ")
+    )
 }
 
 /// An upsert whose rows leave out columns that may not be NULL: PostgreSQL refuses to insert such a row before it sees

@@ -1,7 +1,7 @@
 //! Keys of the sink: Debezium's JDBC sink's, with Confluent's and Aiven's names as aliases.
 
 use connect_api::{
-    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Width,
+    ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Undeclared, Width,
 };
 
 use super::cell::Decimals;
@@ -14,14 +14,67 @@ use crate::tls::Encryption;
 pub(super) enum InsertMode {
     Insert,
     Upsert,
+    /// Rows that are there change; others are passed over.
+    Update,
 }
 
 /// Where the primary key comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyMode {
     None,
+    /// The record's place in the log.
+    Kafka,
     RecordKey,
     RecordValue,
+    RecordHeader,
+}
+
+/// Columns of a record's place in the log.
+const PLACE: [&str; 3] = ["__connect_topic", "__connect_partition", "__connect_offset"];
+
+/// Keys of Debezium's, Confluent's and Aiven's sinks that have no effect here; a check names them.
+const WITHOUT_EFFECT: &[&str] = &[
+    "cloud.events.schema.name.pattern",
+    "collection.naming.strategy",
+    "collection.table.format",
+    "column.naming.strategy",
+    "connection.attempts",
+    "connection.backoff.ms",
+    "connection.pool.acquire_increment",
+    "connection.pool.max_size",
+    "connection.pool.min_size",
+    "connection.pool.timeout",
+    "connection.provider",
+    "connection.restart.on.errors",
+    "database.time_zone",
+    "date.timezone",
+    "db.timezone",
+    "dialect.name",
+    "dialect.postgres.postgis.schema",
+    "dialect.postgres.unnest.insert.enabled",
+    "dialect.sqlserver.identity.insert",
+    "flush.max.retries",
+    "flush.retry.delay.ms",
+    "max.retries",
+    "mssql.use.merge.holdlock",
+    "retry.backoff.ms",
+    "table.naming.strategy",
+    "table.types",
+    "trim.sensitive.log",
+    "use.reduction.buffer",
+    "use.time.zone",
+];
+
+/// Prefixes of names of which these sinks have many.
+const WITHOUT_EFFECT_PREFIXES: &[&str] = &["column.naming.strategy.", "hibernate.", "openlineage."];
+
+/// What becomes of a key that is not declared.
+pub(super) fn undeclared(key: &str) -> Undeclared {
+    let begins = |prefix: &&str| key.starts_with(prefix);
+    match WITHOUT_EFFECT.contains(&key) || WITHOUT_EFFECT_PREFIXES.iter().any(begins) {
+        true => Undeclared::WithoutEffect,
+        false => Undeclared::Unknown,
+    }
 }
 
 /// Which fields of a value become columns.
@@ -67,6 +120,8 @@ pub(super) struct SinkConfig {
     pub(super) evolve: bool,
     pub(super) table_format: TableFormat,
     pub(super) fields: FieldLists,
+    /// Names become lower case.
+    pub(super) lower_case: bool,
     pub(super) batch_size: usize,
     pub(super) decimals: Decimals,
 }
@@ -78,9 +133,10 @@ pub(super) fn def() -> ConfigDef {
                 "insert.mode",
                 ConfigType::String,
                 Some("insert"),
-                "'insert' adds a row for each record; 'upsert' inserts or updates the row of the record's primary key.",
+                "'insert' adds a row for each record; 'upsert' inserts or updates the row of the record's primary key; 'update' \
+                 only updates it where it is there.",
             )
-            .rule(Rule::OneOf(&["insert", "upsert"]))
+            .rule(Rule::OneOf(&["insert", "upsert", "update"]))
             .importance(Importance::High),
         )
         .with(
@@ -88,9 +144,10 @@ pub(super) fn def() -> ConfigDef {
                 "primary.key.mode",
                 ConfigType::String,
                 Some("none"),
-                "Where the primary key comes from: 'record_key', 'record_value', or 'none'.",
+                "Where the primary key comes from: 'record_key', 'record_value', 'record_header', 'kafka' (topic, partition and \
+                 offset), or 'none'.",
             )
-            .rule(Rule::OneOf(&["none", "record_key", "record_value"]))
+            .rule(Rule::OneOf(&["none", "kafka", "record_key", "record_value", "record_header"]))
             .alias(&["pk.mode"])
             .importance(Importance::High),
         )
@@ -100,7 +157,8 @@ pub(super) fn def() -> ConfigDef {
                 ConfigType::List,
                 None,
                 "Columns of the primary key. A key that is a single value needs one name; without it, all fields of a \
-                 structured key are taken. 'record_value' needs them.",
+                 structured key are taken. 'record_value' and 'record_header' need them; for 'kafka' they are three names in \
+                 place of __connect_topic, __connect_partition and __connect_offset.",
             )
             .alias(&["pk.fields"])
             .importance(Importance::High),
@@ -182,6 +240,18 @@ pub(super) fn def() -> ConfigDef {
             .importance(Importance::Low),
         )
         .with(
+            ConfigKey::optional(
+                "quote.identifiers",
+                ConfigType::String,
+                Some("true"),
+                "Names of tables and columns are as they come; with 'false' (or 'never') in lower case, as PostgreSQL reads names \
+                 without quotes.",
+            )
+            .rule(Rule::OneOfIgnoringCase(&["true", "false", "always", "never"]))
+            .alias(&["quote.sql.identifiers", "sql.quote.identifiers"])
+            .importance(Importance::Low),
+        )
+        .with(
             ConfigKey::optional("batch.size", ConfigType::Int, Some("2000"), "At most this many rows in one statement.")
                 .rule(Rule::Between(1, 100_000))
                 .importance(Importance::Low),
@@ -233,14 +303,20 @@ impl SinkConfig {
         }
         let insert_mode = match config.string("insert.mode") {
             "upsert" => InsertMode::Upsert,
+            "update" => InsertMode::Update,
             _ => InsertMode::Insert,
         };
         let key_mode = match config.string("primary.key.mode") {
             "record_key" => KeyMode::RecordKey,
             "record_value" => KeyMode::RecordValue,
+            "record_header" => KeyMode::RecordHeader,
+            "kafka" => KeyMode::Kafka,
             _ => KeyMode::None,
         };
-        let key_fields = config.list("primary.key.fields");
+        let mut key_fields = config.list("primary.key.fields");
+        if key_mode == KeyMode::Kafka && key_fields.is_empty() {
+            key_fields = PLACE.map(str::to_owned).into();
+        }
         if let Some(issue) = key_fields.iter().find_map(|field| column_issue(field)) {
             let message = format!("a column cannot have {issue}");
             return Err(ConnectError::config("primary.key.fields", message));
@@ -254,16 +330,25 @@ impl SinkConfig {
                 (create, evolve) => create.unwrap_or(false) || evolve.unwrap_or(false),
             },
         };
-        if insert_mode == InsertMode::Upsert && key_mode == KeyMode::None {
+        let mode = config.string("insert.mode");
+        if insert_mode != InsertMode::Insert && key_mode == KeyMode::None {
             return Err(ConnectError::config(
                 "primary.key.mode",
-                "insert.mode=upsert needs a primary key: set record_key or record_value",
+                format!("insert.mode={mode} needs a primary key: set record_key or record_value"),
             ));
         }
-        if key_mode == KeyMode::RecordValue && key_fields.is_empty() {
+        let mode = config.string("primary.key.mode");
+        let named = matches!(key_mode, KeyMode::RecordValue | KeyMode::RecordHeader);
+        if named && key_fields.is_empty() {
             return Err(ConnectError::config(
                 "primary.key.fields",
-                "primary.key.mode=record_value needs the names of the key's fields",
+                format!("primary.key.mode={mode} needs the names of the key's fields"),
+            ));
+        }
+        if key_mode == KeyMode::Kafka && key_fields.len() != PLACE.len() {
+            return Err(ConnectError::config(
+                "primary.key.fields",
+                "primary.key.mode=kafka takes three names: of the topic's column, the partition's and the offset's",
             ));
         }
         if delete_enabled && key_mode != KeyMode::RecordKey {
@@ -288,6 +373,10 @@ impl SinkConfig {
             fields: FieldLists {
                 include: fields_of(config.list("field.include.list")),
                 exclude: fields_of(config.list("field.exclude.list")),
+            },
+            lower_case: {
+                let quotes = config.string("quote.identifiers").to_ascii_lowercase();
+                matches!(quotes.as_str(), "false" | "never")
             },
             batch_size: config.count("batch.size"),
             decimals: match config.get("decimal.handling.mode") {

@@ -19,6 +19,7 @@
 mod apply;
 mod cell;
 mod config;
+mod declared;
 mod failure;
 mod identity;
 mod offsets;
@@ -31,8 +32,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use connect_api::{
-    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, FieldIssue, OpenPartition,
-    PutReport, RejectedRow, SinkBatch, SinkTask, Task, TaskContext, TopicPartition,
+    ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, DeclaredRows, FieldIssue,
+    OpenPartition, PutReport, RejectedRow, SinkBatch, SinkTask, TableSink, Task, TaskContext,
+    TopicPartition, Undeclared,
 };
 
 use config::SinkConfig;
@@ -55,6 +57,8 @@ impl ConnectorPlugin for PostgresSink {
             "JdbcSinkConnector",
             "PostgresSink",
             "PostgresSinkConnector",
+            "jdbc",
+            "postgres",
             "io.aiven.connect.jdbc.JdbcSinkConnector",
             "io.confluent.connect.jdbc.JdbcSinkConnector",
         ]
@@ -66,6 +70,10 @@ impl ConnectorPlugin for PostgresSink {
 
     fn config_def(&self) -> ConfigDef {
         config::def()
+    }
+
+    fn undeclared(&self, key: &str) -> Undeclared {
+        config::undeclared(key)
     }
 
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
@@ -94,8 +102,27 @@ impl ConnectorPlugin for PostgresSink {
         Ok(vec![config.clone(); tasks_max as usize])
     }
 
+    fn sink_tables(&self) -> Option<&dyn TableSink> {
+        Some(self)
+    }
+
     fn task(&self) -> Task {
         Task::Sink(Box::new(PostgresSinkTask::default()))
+    }
+}
+
+impl TableSink for PostgresSink {
+    fn aliases(&self) -> &'static [(&'static str, &'static str)] {
+        declared::ALIASES
+    }
+
+    fn config(
+        &self,
+        name: &str,
+        options: &ConfigMap,
+        rows: &DeclaredRows,
+    ) -> Result<ConfigMap, ConnectError> {
+        declared::config(name, options, rows)
     }
 }
 
@@ -141,7 +168,7 @@ impl PostgresSinkTask {
             {
                 continue;
             }
-            match Row::of(config, &record.record) {
+            match Row::of(config, record) {
                 Ok(Some(row)) => rows.push((index, row)),
                 Ok(None) => {}
                 Err(message) => rejected.push(RejectedRow { index, message }),

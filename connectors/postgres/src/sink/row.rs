@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use connect_api::{Record, Schema, SchemaType, Struct, Value};
+use connect_api::{Record, Schema, SchemaType, SinkRecord, Struct, Value};
 
 use super::cell::Cell;
 use super::config::{KeyMode, SinkConfig};
@@ -162,7 +162,42 @@ impl Row {
     ///
     /// # Errors
     /// What is wrong with the record.
-    pub(super) fn of(config: &SinkConfig, record: &Record) -> Result<Option<Self>, String> {
+    pub(super) fn of(config: &SinkConfig, placed: &SinkRecord) -> Result<Option<Self>, String> {
+        let row = Self::as_named(config, placed)?;
+        Ok(row.map(|row| {
+            if config.lower_case {
+                row.in_lower_case()
+            } else {
+                row
+            }
+        }))
+    }
+
+    /// The same under the names of PostgreSQL that were not quoted. Of two columns that become one the last counts.
+    fn in_lower_case(mut self) -> Self {
+        let names = self.table.schema.iter_mut().chain([&mut self.table.table]);
+        names.for_each(|name| *name = name.to_lowercase());
+        let lists = [
+            Some(&mut self.key),
+            self.columns.as_mut(),
+            self.moved_to.as_mut(),
+        ];
+        for list in lists.into_iter().flatten() {
+            let mut plain: Vec<(String, Cell)> = Vec::with_capacity(list.len());
+            for (name, cell) in list.drain(..) {
+                let name = name.to_lowercase();
+                match plain.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, known)) => *known = cell,
+                    None => plain.push((name, cell)),
+                }
+            }
+            *list = plain;
+        }
+        self
+    }
+
+    fn as_named(config: &SinkConfig, placed: &SinkRecord) -> Result<Option<Self>, String> {
+        let record = &placed.record;
         let table = config.table_format.name(&record.topic);
         if let Some(issue) = table
             .schema
@@ -214,7 +249,9 @@ impl Row {
             cells(&value, taken, bare).map_err(|error| format!("the value {error}"))?;
         let key = match config.key_mode {
             KeyMode::None => Vec::new(),
+            KeyMode::Kafka => place_cells(config, placed)?,
             KeyMode::RecordKey => record_key(config, record, bare)?,
+            KeyMode::RecordHeader => header_cells(config, record)?,
             KeyMode::RecordValue => config
                 .key_fields
                 .iter()
@@ -420,6 +457,36 @@ fn of_schema(value: Value, schema: &Arc<Schema>) -> Value {
     }
 }
 
+/// Where a record lies in the log, as a key.
+fn place_cells(config: &SinkConfig, record: &SinkRecord) -> Result<Vec<(String, Cell)>, String> {
+    let values = [
+        Value::text(&*record.origin.topic),
+        Value::Int32(record.origin.partition),
+        Value::Int64(record.offset),
+    ];
+    let named = config.key_fields.iter().zip(&values);
+    named
+        .map(|(name, value)| Ok((name.clone(), Cell::of(value, None, false)?)))
+        .collect()
+}
+
+/// Headers as a key.
+fn header_cells(config: &SinkConfig, record: &Record) -> Result<Vec<(String, Cell)>, String> {
+    let cell = |field: &String| {
+        // Of a name that comes again the last counts.
+        let mut headers = record.headers.iter().rev();
+        let header = headers.find(|header| header.name.as_str() == field);
+        let header = header
+            .ok_or_else(|| format!("the record has no header \"{field}\" (primary.key.fields)"))?;
+        let cell = Cell::of(&header.value, None, false);
+        Ok((
+            field.clone(),
+            cell.map_err(|error| format!("the header \"{field}\": {error}"))?,
+        ))
+    };
+    config.key_fields.iter().map(cell).collect()
+}
+
 fn same_columns(a: &[(String, Cell)], b: &[(String, Cell)]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| a == b)
 }
@@ -535,7 +602,7 @@ fn cells(
 
 #[cfg(test)]
 mod tests {
-    use connect_api::{Header, Text, logical};
+    use connect_api::{ConfigMap, Header, Text, TopicPartition, logical};
 
     use super::*;
 
@@ -610,7 +677,7 @@ mod tests {
         )
         .unwrap();
         let moved = |header: Value| {
-            let row = Row::of(&config, &record(header)).unwrap().unwrap();
+            let row = Row::of(&config, &taken(record(header))).unwrap().unwrap();
             let moved = row.moved_to.unwrap();
             moved
                 .into_iter()
@@ -624,6 +691,108 @@ mod tests {
         assert_eq!(moved(Value::parse_json(bare).unwrap()), expected);
         let beside = format!(r#"{{"schema":{{"type":"struct"}},"payload":{bare}}}"#);
         assert_eq!(moved(Value::text(beside.as_str())), expected);
+    }
+
+    fn taken(record: Record) -> SinkRecord {
+        SinkRecord {
+            record,
+            origin: TopicPartition::new("t", 3),
+            offset: 41,
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_the_place_in_the_log_or_headers() {
+        let key = |keys: &[(&str, &str)]| {
+            let mut map: ConfigMap = keys
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect();
+            map.insert(
+                "connection.url".to_owned(),
+                "jdbc:postgresql://h/d".to_owned(),
+            );
+            let config = SinkConfig::parse(&map).map_err(|error| error.to_string())?;
+            let value = Value::parse_json(r#"{"a":1}"#).unwrap();
+            let mut record = Record::new("t", Value::Null, value);
+            for value in ["first", "last"] {
+                record.headers.push(Header {
+                    name: Text::from("id"),
+                    value: Value::text(value),
+                });
+            }
+            let row = Row::of(&config, &taken(record))?.unwrap();
+            let text = |(name, cell): (String, Cell)| format!("{name}={}", cell.text.unwrap());
+            Ok::<Vec<String>, String>(row.key.into_iter().map(text).collect())
+        };
+        let place = [
+            "__connect_topic=t",
+            "__connect_partition=3",
+            "__connect_offset=41",
+        ];
+        assert_eq!(key(&[("primary.key.mode", "kafka")]).unwrap(), place);
+        let named = [
+            ("primary.key.mode", "kafka"),
+            ("primary.key.fields", "x,y,z"),
+        ];
+        assert_eq!(key(&named).unwrap(), ["x=t", "y=3", "z=41"]);
+        let header = [
+            ("primary.key.mode", "record_header"),
+            ("primary.key.fields", "id"),
+        ];
+        assert_eq!(key(&header).unwrap(), ["id=last"]);
+        for (keys, issue) in [
+            (
+                [("primary.key.mode", "kafka"), ("primary.key.fields", "x")],
+                "three names",
+            ),
+            (
+                [
+                    ("primary.key.mode", "record_header"),
+                    ("primary.key.fields", ""),
+                ],
+                "primary.key.mode=record_header",
+            ),
+            (
+                [
+                    ("primary.key.mode", "record_header"),
+                    ("primary.key.fields", "no"),
+                ],
+                "no header \"no\"",
+            ),
+            (
+                [("primary.key.mode", "none"), ("insert.mode", "update")],
+                "insert.mode=update",
+            ),
+        ] {
+            let error = key(&keys).unwrap_err();
+            assert!(error.contains(issue), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_without_quotes_are_lower_case() {
+        let map: ConfigMap = [
+            ("connection.url", "jdbc:postgresql://h/d"),
+            ("primary.key.mode", "record_value"),
+            ("primary.key.fields", "Id"),
+            ("quote.identifiers", "false"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let config = SinkConfig::parse(&map).unwrap();
+        let value = Value::parse_json(r#"{"Id":1,"Name":"a","NAME":"b"}"#).unwrap();
+        let row = Row::of(&config, &taken(Record::new("Shop.T", Value::Null, value)));
+        let row = row.unwrap().unwrap();
+        assert_eq!(row.table.quoted(), "\"shop_t\"");
+        let names = |list: &[(String, Cell)]| {
+            let named = list.iter();
+            let named =
+                named.map(|(name, cell)| format!("{name}={}", cell.text.as_deref().unwrap()));
+            named.collect::<Vec<String>>()
+        };
+        assert_eq!(names(&row.key), ["id=1"]);
+        assert_eq!(names(&row.columns.unwrap()), ["id=1", "name=b"]);
     }
 
     #[test]

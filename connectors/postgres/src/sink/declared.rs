@@ -1,0 +1,227 @@
+//! A table as SQL declares it for a sink: `CREATE SINK name FROM view WITH (connector = 'postgres', …)`.
+//!
+//! ```text
+//! url, or host, port, database      ──▶  connection.url
+//! user, password                    ──▶  connection.username, connection.password
+//! table, schema                     ──▶  collection.name.format; the object's own name without it
+//! ```
+//! Rows with a key are upserted and deleted by it, others inserted.
+
+use connect_api::{ConfigMap, ConnectError, DeclaredRows};
+
+use super::row::quote;
+
+const URL: &str = "connection.url";
+const TABLE: &str = "collection.name.format";
+/// Parts of the URL, which are no keys of the connector.
+const HOST: &str = "host";
+const PORT: &str = "port";
+const DATABASE: &str = "database";
+const SSLMODE: &str = "sslmode";
+const SCHEMA: &str = "schema";
+
+/// Names that RisingWave, Flink and people have for keys.
+pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("url", URL),
+    ("jdbc.url", URL),
+    ("host", HOST),
+    ("hostname", HOST),
+    ("port", PORT),
+    ("database", DATABASE),
+    ("database.name", DATABASE),
+    ("database-name", DATABASE),
+    ("dbname", DATABASE),
+    ("sslmode", SSLMODE),
+    ("ssl.mode", SSLMODE),
+    ("user", "connection.username"),
+    ("username", "connection.username"),
+    ("password", "connection.password"),
+    ("table", TABLE),
+    ("table.name", TABLE),
+    ("table-name", TABLE),
+    ("schema", SCHEMA),
+    ("schema.name", SCHEMA),
+    ("schema-name", SCHEMA),
+];
+
+/// The configuration of the connector behind the object `name`.
+pub(super) fn config(
+    name: &str,
+    options: &ConfigMap,
+    rows: &DeclaredRows,
+) -> Result<ConfigMap, ConnectError> {
+    let mut config = options.clone();
+    let url = url(&mut config)?;
+    config.insert(URL.to_owned(), url);
+    let table = table(name, &mut config);
+    config.insert(TABLE.to_owned(), table);
+    let json = "org.apache.kafka.connect.json.JsonConverter";
+    let is_keyed = !rows.key.is_empty();
+    let (mode, key_mode) = match is_keyed {
+        true => ("upsert", "record_key"),
+        false => ("insert", "none"),
+    };
+    let deletes = is_keyed.to_string();
+    for (key, value) in [
+        ("topics", rows.topic.as_str()),
+        ("key.converter", json),
+        ("key.converter.schemas.enable", "false"),
+        ("value.converter", json),
+        ("value.converter.schemas.enable", "false"),
+        ("primary.key.mode", key_mode),
+    ] {
+        if let Some(given) = config.insert(key.to_owned(), value.to_owned()) {
+            let message =
+                format!("is {value} where SQL writes the topic, not {given}: leave it out");
+            return Err(ConnectError::config(key, message));
+        }
+    }
+    for (key, value) in [("insert.mode", mode), ("delete.enabled", &deletes)] {
+        config
+            .entry(key.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    Ok(config)
+}
+
+/// The URL, given whole or in parts.
+fn url(config: &mut ConfigMap) -> Result<String, ConnectError> {
+    let mut part = |key: &str| config.remove(key).map(|value| value.trim().to_owned());
+    let (host, port, database, mode) = (part(HOST), part(PORT), part(DATABASE), part(SSLMODE));
+    if let Some(url) = part(URL) {
+        let parts = [
+            (HOST, host),
+            (PORT, port),
+            (DATABASE, database),
+            (SSLMODE, mode),
+        ];
+        return match parts.into_iter().find(|(_, given)| given.is_some()) {
+            None => Ok(url),
+            Some((key, _)) => Err(ConnectError::config(
+                key,
+                "is a part of the URL, which is given too: say it there",
+            )),
+        };
+    }
+    let missing = |key: &str, option: &str| {
+        let message =
+            format!("the option {option} is missing, or url = 'postgresql://host/database'");
+        ConnectError::config(key, message)
+    };
+    let host = host.ok_or_else(|| missing(HOST, "host = '…'"))?;
+    let database = database.ok_or_else(|| missing(DATABASE, "database = '…'"))?;
+    for (key, value) in [(HOST, &host), (DATABASE, &database)] {
+        if value.is_empty() || value.contains(['/', '?', '@', '%', '#', ' ']) {
+            let message = format!(
+                "\"{value}\" has letters that a URL needs escaped: give the whole as url = '…'"
+            );
+            return Err(ConnectError::config(key, message));
+        }
+    }
+    // An IPv6 address has colons of its own.
+    let host = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]"),
+        false => host,
+    };
+    let port = port.unwrap_or_else(|| "5432".to_owned());
+    let mode = mode.map_or(String::new(), |mode| format!("?sslmode={mode}"));
+    Ok(format!("postgresql://{host}:{port}/{database}{mode}"))
+}
+
+/// The name of the table.
+fn table(name: &str, config: &mut ConfigMap) -> String {
+    let (schema, table) = (config.remove(SCHEMA), config.remove(TABLE));
+    match (schema, table) {
+        // Dots and quotes mean what they mean in the connector's key.
+        (None, Some(table)) => table,
+        (None, None) => quote(name),
+        (Some(schema), table) => {
+            let table = table.unwrap_or_else(|| name.to_owned());
+            let table = if table.starts_with('"') {
+                table
+            } else {
+                quote(&table)
+            };
+            format!("{}.{table}", quote(&schema))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::config::SinkConfig;
+
+    fn of(options: &[(&str, &str)], key: &[&str]) -> Result<ConfigMap, String> {
+        let options: ConfigMap = options
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let rows = DeclaredRows {
+            topic: "t".to_owned(),
+            key: key.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        config("Totals", &options, &rows).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_become_a_configuration_that_works() {
+        for (options, key, url, table, mode) in [
+            (
+                &[("host", "db"), ("database", "shop")][..],
+                &["id"][..],
+                "postgresql://db:5432/shop",
+                "\"Totals\"",
+                "upsert",
+            ),
+            (
+                &[(URL, "jdbc:postgresql://db/shop"), (TABLE, "a.b")],
+                &[],
+                "jdbc:postgresql://db/shop",
+                "a.b",
+                "insert",
+            ),
+            (
+                &[
+                    ("host", "::1"),
+                    ("port", "1"),
+                    ("database", "d"),
+                    ("sslmode", "require"),
+                    ("schema", "s"),
+                    (TABLE, "t"),
+                ],
+                &["a", "b"],
+                "postgresql://[::1]:1/d?sslmode=require",
+                "\"s\".\"t\"",
+                "upsert",
+            ),
+        ] {
+            let config = of(options, key).unwrap();
+            assert_eq!(config[URL], url);
+            assert_eq!(config[TABLE], table);
+            assert_eq!(config["insert.mode"], mode);
+            assert_eq!(config["delete.enabled"], (!key.is_empty()).to_string());
+            SinkConfig::parse(&config).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_said_twice_is_named() {
+        for (options, why) in [
+            (&[][..], "host"),
+            (&[("host", "h")], "database"),
+            (
+                &[(URL, "postgresql://h/d"), ("port", "1")],
+                "port: is a part of the URL",
+            ),
+            (&[("host", "h"), ("database", "a b")], "url = "),
+            (
+                &[(URL, "postgresql://h/d"), ("topics", "other")],
+                "topics: is t",
+            ),
+        ] {
+            let error = of(options, &["id"]).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
