@@ -1,6 +1,7 @@
 //! The connectors of SQL's sources and tables: SQL's side and Connect's side of the same thing.
 
 use async_trait::async_trait;
+use connect_api::DeclaredRows;
 use connect_runtime::{TableError, Tables};
 use sql::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
 
@@ -26,6 +27,22 @@ impl Connectors for TableConnectors {
             key: planned.table.key,
             notes: planned.table.notes,
         })
+    }
+
+    async fn plan_sink(
+        &self,
+        name: &str,
+        connector: &str,
+        options: &ConnectorOptions,
+        topic: &str,
+        key: &[String],
+    ) -> Result<ConnectorOptions, ConnectorError> {
+        let rows = DeclaredRows {
+            topic: topic.to_owned(),
+            key: key.to_vec(),
+        };
+        let planned = self.0.plan_sink(name, connector, options, &rows).await;
+        planned.map_err(error)
     }
 
     async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError> {

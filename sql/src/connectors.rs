@@ -1,4 +1,5 @@
-//! What SQL asks of a Connect runtime: `CREATE SOURCE … WITH (connector = …)` makes a connector, `DROP` takes it down.
+//! What SQL asks of a Connect runtime: `CREATE SOURCE | TABLE | SINK … WITH (connector = …)` makes a connector, `DROP` takes it
+//! down.
 //!
 //! SQL knows no Connect; whoever wires the two together implements [`Connectors`].
 
@@ -45,6 +46,18 @@ pub trait Connectors: Send + Sync {
         connector: &str,
         options: &ConnectorOptions,
     ) -> Result<PlannedConnector, ConnectorError>;
+
+    /// The configuration of the sink of the kind `connector` that writes the rows of an object into a table: JSON rows in
+    /// `topic`, keyed by an object of the columns `key`, where a null value takes a row away; without a key they only come.
+    /// Makes nothing.
+    async fn plan_sink(
+        &self,
+        name: &str,
+        connector: &str,
+        options: &ConnectorOptions,
+        topic: &str,
+        key: &[String],
+    ) -> Result<ConnectorOptions, ConnectorError>;
 
     /// Makes it; it runs from then on, after a restart too.
     async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError>;

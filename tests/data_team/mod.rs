@@ -2,5 +2,8 @@
 
 mod capture;
 mod connectors;
+mod dump;
 mod joined;
+mod signals;
+mod sinks;
 mod tables;

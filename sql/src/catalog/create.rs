@@ -491,7 +491,7 @@ pub(crate) fn is_own_option(name: &str) -> bool {
     OPTIONS.contains(&name)
 }
 
-fn is_topic_itself(connector: &str) -> bool {
+pub(super) fn is_topic_itself(connector: &str) -> bool {
     ["kafka", "thalweg"].contains(&connector.to_lowercase().as_str())
 }
 

@@ -18,6 +18,8 @@ mod store;
 pub(crate) use create::{FunctionModule, bind_function, bind_relation, connector, is_own_option};
 pub(crate) use object::{Function, Identity, Kind, Reference, Relation, Sink, TimeAttribute};
 pub(crate) use objects::Objects;
-pub(crate) use output::{BoundOutput, OutputFormat, bind_output};
+pub(crate) use output::{
+    BoundOutput, OutputFormat, bind_output, is_own_sink_option, sink_connector,
+};
 pub(crate) use record::{CatalogRecord, VERSION as RECORD_VERSION};
 pub(crate) use store::{CatalogStore, MODULE_BYTES_MAX, StoreError};

@@ -2,7 +2,7 @@
 
 use streams::KeyFormat;
 
-use super::create::{Options, options};
+use super::create::{Options, is_topic_itself, options};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::parse::statement::{Encode, Format, Output, Text};
 
@@ -54,17 +54,15 @@ pub(crate) struct BoundOutput {
 /// Binds the clauses of CREATE SINK.
 pub(crate) fn bind_output(output: &Output) -> Result<BoundOutput, Diagnostic> {
     let (mut key, mut kind, mut shared) = (None, None, Vec::new());
+    let connected = sink_connector(output).is_some();
     for (name, value) in &output.options {
         match name.value.to_lowercase().as_str() {
             "primary.key" | "primary_key" | "key.fields" => key = Some(value.clone()),
             "type" => kind = Some(kind_option(value)?),
-            "connector" if !matches!(value.value.to_lowercase().as_str(), "kafka" | "thalweg") => {
-                let message = format!("there is no sink to '{}'", value.value);
-                return Err(Diagnostic::new(Code::OptionValue, message)
-                    .at(value.span)
-                    .help("a sink writes to a topic; a connector takes it from there: thalweg connect"));
-            }
+            "connector" => {}
             known if SINK_OPTIONS.contains(&known) => shared.push((name.clone(), value.clone())),
+            // What is not SQL's own is the connector's.
+            _ if connected => {}
             "bootstrap_servers" => {}
             other if other.starts_with("properties.") => {}
             other => {
@@ -132,7 +130,7 @@ pub(crate) fn bind_output(output: &Output) -> Result<BoundOutput, Diagnostic> {
             .at(encode_span)
             .help("FORMAT DEBEZIUM ENCODE JSON"));
     }
-    Ok(BoundOutput {
+    let bound = BoundOutput {
         topic,
         partitions,
         format,
@@ -140,6 +138,46 @@ pub(crate) fn bind_output(output: &Output) -> Result<BoundOutput, Diagnostic> {
         delimiter: delimiter.unwrap_or(b','),
         key,
         key_format,
+    };
+    match connected {
+        true => for_connector(bound, encode_span),
+        false => Ok(bound),
+    }
+}
+
+/// The connector that takes the rows of a sink from its topic, unless the topic itself is meant.
+pub(crate) fn sink_connector(output: &Output) -> Option<&Text> {
+    let mut options = output.options.iter();
+    let (_, value) = options.find(|(name, _)| name.value.eq_ignore_ascii_case("connector"))?;
+    (!is_topic_itself(&value.value)).then_some(value)
+}
+
+/// Whether an option of a sink is not its connector's.
+pub(crate) fn is_own_sink_option(name: &str) -> bool {
+    SINK_OPTIONS.contains(&name)
+}
+
+/// A connector gets JSON rows under keys that are objects.
+fn for_connector(bound: BoundOutput, encode_span: Option<Span>) -> Result<BoundOutput, Diagnostic> {
+    let refused = |span: Option<Span>, message: &str| {
+        let refused = Diagnostic::new(Code::OptionValue, message).at(span);
+        Err(refused.help("leave it out: the connector gets what it needs"))
+    };
+    if let Some((OutputFormat::Debezium, span)) = bound.format {
+        return refused(span, "a connector takes rows, not Debezium's envelopes");
+    }
+    if bound.encode != Encode::Json {
+        return refused(encode_span, "a connector takes rows in JSON");
+    }
+    if bound
+        .key_format
+        .is_some_and(|format| format != KeyFormat::Json)
+    {
+        return refused(None, "a connector takes keys in JSON");
+    }
+    Ok(BoundOutput {
+        key_format: Some(KeyFormat::Json),
+        ..bound
     })
 }
 

@@ -19,7 +19,7 @@ use super::server::{Inner, StatementContext};
 use crate::catalog::{Objects, Relation, connector, is_own_option};
 use crate::connectors::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
 use crate::diagnostic::{Code, Diagnostic, StatementText};
-use crate::parse::statement::{CreateRelation, Format, Statement, Text};
+use crate::parse::statement::{CreateRelation, CreateSink, Format, Statement, Text};
 use crate::parse::{parse, split_statements};
 use crate::plan::name_text;
 
@@ -112,6 +112,7 @@ impl Inner {
                 warn!(name, %error, "the connector of an object is not there, and cannot be made: DROP the object and CREATE it again");
             }
         }
+        self.complete_sinks().await;
     }
 
     /// Makes the planned connector of an object.
@@ -180,22 +181,27 @@ impl Inner {
     }
 }
 
+/// The statement that made a sink; `None` for another one.
+pub(super) fn sink_made_by(sql: &str) -> Option<Box<CreateSink>> {
+    match parse(split_statements(sql).first()?) {
+        Ok(Statement::CreateSink(create)) => Some(create),
+        _ => None,
+    }
+}
+
 /// The statement that made a source or table; `None` for another one.
-fn made_by(sql: &str) -> Option<Box<CreateRelation>> {
+pub(super) fn made_by(sql: &str) -> Option<Box<CreateRelation>> {
     match parse(split_statements(sql).first()?) {
         Ok(Statement::CreateRelation(create)) => Some(create),
         _ => None,
     }
 }
 
-/// Whether a connector belongs to the object that a statement makes.
-pub(super) fn makes_connector(sql: &str) -> bool {
-    made_by(sql).is_some_and(|create| connector(&create).is_some())
-}
-
 /// A statement without the passwords in its options.
 pub(super) fn without_passwords(sql: &str) -> String {
-    let Some(create) = made_by(sql) else {
+    let of_sink = || sink_made_by(sql).map(|create| create.output.options);
+    let options = made_by(sql).map(|create| create.options).or_else(of_sink);
+    let Some(options) = options else {
         return sql.to_owned();
     };
     let text = StatementText {
@@ -206,7 +212,7 @@ pub(super) fn without_passwords(sql: &str) -> String {
         complete: true,
     };
     let mut shown = sql.to_owned();
-    for (name, value) in create.options.iter().rev() {
+    for (name, value) in options.iter().rev() {
         let is_password = name.value.to_lowercase().ends_with("password");
         let is_placeholder = value.value.starts_with("${") && value.value.ends_with('}');
         if let Some(span) = value.span.filter(|_| is_password && !is_placeholder) {
@@ -340,6 +346,12 @@ mod tests {
             without_passwords(sql),
             "CREATE SOURCE s (id INT PRIMARY KEY) WITH (connector = 'postgres-cdc', password = '********',\n \
              database.sslpassword = '********', topic = 't') FORMAT DEBEZIUM ENCODE JSON"
+        );
+        assert_eq!(
+            without_passwords(
+                "CREATE SINK s FROM v WITH (connector = 'postgres', password = 'secret')"
+            ),
+            "CREATE SINK s FROM v WITH (connector = 'postgres', password = '********')"
         );
         for shown in [
             "CREATE SOURCE s (id INT) WITH (connector = 'postgres-cdc', password = '${env:PASSWORD}')",

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::answer::Outcome;
-use super::connector::makes_connector;
+use super::connected_sink::makes_connector;
 use super::ddl::{catalog_error, unknown, wrong_kind};
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Identity, Kind, Objects};
@@ -67,7 +67,7 @@ impl Inner {
     }
 
     /// Drops what nothing depends on; says what there is to know of it.
-    async fn drop_one(
+    pub(super) async fn drop_one(
         &self,
         identity: &Identity,
         objects: &Objects,
@@ -85,10 +85,17 @@ impl Inner {
                 Vec::new()
             }
             Kind::Sink => {
+                let mut notes = match makes_connector(&identity.sql) {
+                    true => self.remove_connector(name).await?,
+                    false => Vec::new(),
+                };
                 self.jobs.drop(&self.engine, name, None).await?;
                 let sink = objects.sink(name);
-                sink.map(|sink| stays(&sink.plan.sink.topic))
-                    .unwrap_or_default()
+                notes.extend(
+                    sink.into_iter()
+                        .flat_map(|sink| stays(&sink.plan.sink.topic)),
+                );
+                notes
             }
             Kind::Source | Kind::Table => {
                 self.generators.stop(name).await;

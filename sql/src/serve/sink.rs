@@ -33,7 +33,15 @@ impl Inner {
             matches!(name.as_str(), "topic" | "kafka_topic")
         });
         let span = named.map_or(create.name.span, |(_, value)| value.span);
-        self.run_sink(sink, span, context).await
+        let connector = self.planned_connector(create, &sink).await?;
+        let outcome = self.run_sink(sink, span, context).await?;
+        match (connector, outcome) {
+            (Some(config), Outcome::Done { message, mut notes }) => {
+                notes.push(self.connect_sink(create, config, context).await?);
+                Ok(Outcome::Done { message, notes })
+            }
+            (_, outcome) => Ok(outcome),
+        }
     }
 
     /// `INSERT INTO t SELECT … EMIT CHANGES`: a sink named after the table.

@@ -151,7 +151,7 @@ impl Inner {
             return Ok(Outcome::table(&["column", "type", "note"], table));
         }
         if let Some(sink) = objects.sink(&name.name) {
-            return Ok(describe_sink(sink));
+            return Ok(describe_sink(sink, &self.sink_state(sink)));
         }
         let Some(relation) = objects.relation(&name.name) else {
             return Err(self.unknown_object(name));
@@ -289,8 +289,8 @@ pub(super) fn key_of(sink: &Sink) -> String {
     names.join(", ")
 }
 
-/// The columns that a sink writes.
-fn describe_sink(sink: &Sink) -> Outcome {
+/// The columns that a sink writes, and how its connector is.
+fn describe_sink(sink: &Sink, state: &[String]) -> Outcome {
     let (plan, spec) = (&sink.plan.plan, &sink.plan.sink);
     let fields = plan.schema().fields().iter().enumerate();
     let visible = fields.take(plan.schema().fields().len() - spec.hidden);
@@ -302,7 +302,12 @@ fn describe_sink(sink: &Sink) -> Outcome {
             note,
         ]
     };
-    Outcome::table(&["column", "type", "note"], visible.map(row).collect())
+    let mut table: Vec<_> = visible.map(row).collect();
+    if !state.is_empty() {
+        let state = Some(state.join("; "));
+        table.push(vec![Some("(connector)".to_owned()), None, state]);
+    }
+    Outcome::table(&["column", "type", "note"], table)
 }
 
 /// Where a sink writes to, and how its rows come about.

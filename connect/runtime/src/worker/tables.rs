@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, DeclaredTable, TableSource, Undeclared,
+    ConfigMap, ConnectError, ConnectorPlugin, DeclaredRows, DeclaredTable, Undeclared,
 };
 use serde_json::Value as Json;
 use thiserror::Error;
 
 use super::{Change, ChangeError, ConnectWorker, Inner, OffsetsChange, plugin_info};
-use crate::definition::{self, nearest};
+use crate::definition::{self, Plugins, nearest};
 use crate::secrets;
 use crate::store::TargetState;
 
@@ -94,11 +94,11 @@ impl Tables {
         else {
             let message = format!(
                 "there is no connector '{class}' that reads tables; there is {}",
-                self.classes().join(", ")
+                short_names(plugins, |plugin| plugin.tables().is_some())
             );
             return Err(TableError::of(Some("connector"), message));
         };
-        let given = Given::new(tables, options)?;
+        let given = Given::new(tables.aliases(), options)?;
         given.check_known(&**plugin)?;
         let config = tables.config(name, &given.keys);
         let mut config = config.map_err(|error| given.error(error))?;
@@ -122,6 +122,43 @@ impl Tables {
             return Err(given.error_of(key, message));
         }
         Ok(PlannedTable { config, table })
+    }
+
+    /// The configuration of the sink `class` that writes the rows of the object `name` into a table. Nothing is made.
+    ///
+    /// # Errors
+    /// With the option at fault. Worth a retry where the target does not answer.
+    pub async fn plan_sink(
+        &self,
+        name: &str,
+        class: &str,
+        options: &ConfigMap,
+        rows: &DeclaredRows,
+    ) -> Result<ConfigMap, TableError> {
+        let plugins = &self.inner.plugins;
+        let found = plugins.connector(class).map(Arc::clone);
+        let Some((plugin, sinks)) = found
+            .as_ref()
+            .and_then(|plugin| Some((plugin, plugin.sink_tables()?)))
+        else {
+            let known = short_names(plugins, |plugin| plugin.sink_tables().is_some());
+            let message =
+                format!("there is no connector '{class}' that writes tables; there is {known}");
+            return Err(TableError::of(Some("connector"), message));
+        };
+        let given = Given::new(sinks.aliases(), options)?;
+        given.check_known(&**plugin)?;
+        let config = sinks.config(name, &given.keys, rows);
+        let mut config = config.map_err(|error| given.error(error))?;
+        config.insert("connector.class".to_owned(), class.to_owned());
+        config.insert("name".to_owned(), name.to_owned());
+        self.check_name(name)?;
+        let infos = definition::validate(plugins, &self.inner.config, &config).await;
+        let infos = infos.map_err(|error| TableError::of(None, error.to_string()))?;
+        match infos.first_error() {
+            Some((key, message)) => Err(given.error_of(key, message)),
+            None => Ok(config),
+        }
     }
 
     /// Whether there is a connector of this name.
@@ -214,15 +251,15 @@ impl Tables {
         );
         Err(TableError::of(None, message))
     }
+}
 
-    /// Short names of the connectors that read tables.
-    fn classes(&self) -> Vec<&'static str> {
-        let plugins = self.inner.plugins.connectors();
-        plugins
-            .filter(|plugin| plugin.tables().is_some())
-            .map(|plugin| plugin.aliases().last().copied().unwrap_or(plugin.class()))
-            .collect()
-    }
+/// Short names of connectors, for an error that lists them.
+fn short_names(plugins: &Plugins, wanted: impl Fn(&dyn ConnectorPlugin) -> bool) -> String {
+    let named = plugins
+        .connectors()
+        .filter(|plugin| wanted(&***plugin))
+        .map(|plugin| plugin.aliases().last().copied().unwrap_or(plugin.class()));
+    named.collect::<Vec<&str>>().join(", ")
 }
 
 /// Options as they were given, and the keys that they are.
@@ -235,8 +272,10 @@ struct Given {
 }
 
 impl Given {
-    fn new(tables: &dyn TableSource, options: &ConfigMap) -> Result<Self, TableError> {
-        let aliases = tables.aliases();
+    fn new(
+        aliases: &'static [(&'static str, &'static str)],
+        options: &ConfigMap,
+    ) -> Result<Self, TableError> {
         let mut given = Self {
             keys: ConfigMap::new(),
             options: ConfigMap::new(),
@@ -257,8 +296,11 @@ impl Given {
     /// That somebody reads every key.
     fn check_known(&self, plugin: &dyn ConnectorPlugin) -> Result<(), TableError> {
         let def = definition::whole(plugin);
-        let is_known =
-            |key: &str| def.key(key).is_some() || plugin.undeclared(key) != Undeclared::Unknown;
+        let is_known = |key: &str| {
+            def.key(key).is_some()
+                || plugin.undeclared(key) != Undeclared::Unknown
+                || self.aliases.iter().any(|(_, known)| *known == key)
+        };
         let Some((_, option)) = self.options.iter().find(|(key, _)| !is_known(key)) else {
             return Ok(());
         };

@@ -1,0 +1,133 @@
+//! Sinks that a connector empties: a job writes JSON rows to the sink's topic, and the connector takes them to a table.
+//!
+//! ```text
+//! CREATE SINK s FROM v WITH (connector = 'postgres', host = …, table = …)
+//!   job        v ──▶ topic s    a row under its key, an object; a null value where the row is gone
+//!   connector  topic s ──▶ the table, of the sink's name; it goes with the sink
+//! ```
+
+use tracing::warn;
+
+use super::connector::{made_by, sink_made_by};
+use super::server::{Inner, StatementContext};
+use crate::catalog::{Sink, is_own_sink_option, sink_connector};
+use crate::connectors::{ConnectorError, ConnectorOptions};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::parse::statement::CreateSink;
+
+impl Inner {
+    /// The configuration of a sink's connector; `None` where it has none.
+    pub(super) async fn planned_connector(
+        &self,
+        create: &CreateSink,
+        sink: &Sink,
+    ) -> Result<Option<ConnectorOptions>, Diagnostic> {
+        let Some(connector) = sink_connector(&create.output) else {
+            return Ok(None);
+        };
+        let connectors = self
+            .connectors()
+            .map_err(|error| error.at(connector.span))?;
+        let (key, topic) = (key(sink), &sink.plan.sink.topic);
+        let planned = connectors
+            .plan_sink(sink.name(), &connector.value, &options(create), topic, &key)
+            .await;
+        planned.map(Some).map_err(|error| diagnostic(error, create))
+    }
+
+    /// Makes the connector of a sink whose job runs, and says so; where that fails the sink goes again.
+    pub(super) async fn connect_sink(
+        &self,
+        create: &CreateSink,
+        config: ConnectorOptions,
+        context: &StatementContext<'_>,
+    ) -> Result<String, Diagnostic> {
+        let name = &create.name.name;
+        if let Err(error) = self.create_connector(name, config).await {
+            let objects = self.objects();
+            if let Some(sink) = objects.sink(name) {
+                self.drop_one(&sink.identity, &objects, context.now_ms)
+                    .await?;
+            }
+            return Err(error.at(create.name.span));
+        }
+        Ok(format!("connector {name} takes the rows to the table"))
+    }
+
+    /// Makes the connectors of sinks that a server which died did not come to.
+    pub(super) async fn complete_sinks(&self) {
+        let Some(connectors) = self.connectors.get() else {
+            return;
+        };
+        for sink in self.objects().sinks() {
+            let name = sink.name();
+            let Some(create) = sink_made_by(&sink.identity.sql) else {
+                continue;
+            };
+            if sink_connector(&create.output).is_none() || connectors.state(name).is_some() {
+                continue;
+            }
+            let made = match self.planned_connector(&create, sink).await {
+                Ok(Some(config)) => self.create_connector(name, config).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = made {
+                warn!(name, error = %error.message, "the connector of a sink is not there, and cannot be made: DROP the sink and CREATE it again");
+            }
+        }
+    }
+
+    /// How the connector of a sink is.
+    pub(super) fn sink_state(&self, sink: &Sink) -> Vec<String> {
+        let made = sink_made_by(&sink.identity.sql);
+        let has_connector = made.is_some_and(|create| sink_connector(&create.output).is_some());
+        let connectors = self.connectors.get().filter(|_| has_connector);
+        let Some(connectors) = connectors else {
+            return Vec::new();
+        };
+        let name = sink.name();
+        connectors.state(name).unwrap_or_else(|| {
+            vec![format!(
+                "connector {name} is not there: DROP SINK {name} and CREATE it again"
+            )]
+        })
+    }
+}
+
+/// The columns of the record key.
+fn key(sink: &Sink) -> Vec<String> {
+    let schema = sink.plan.plan.schema();
+    let key = sink.plan.sink.key.iter();
+    key.map(|&column| schema.field(column).name().clone())
+        .collect()
+}
+
+/// The options that are not SQL's own.
+fn options(create: &CreateSink) -> ConnectorOptions {
+    let options = create.output.options.iter();
+    options
+        .map(|(name, value)| (name.value.to_lowercase(), value.value.clone()))
+        .filter(|(name, _)| !is_own_sink_option(name))
+        .collect()
+}
+
+/// An error at the option that it speaks of.
+fn diagnostic(error: ConnectorError, create: &CreateSink) -> Diagnostic {
+    let named = |wanted: &str| {
+        let mut options = create.output.options.iter();
+        options.find(|(name, _)| name.value.eq_ignore_ascii_case(wanted))
+    };
+    let place = match error.option.as_deref().and_then(named) {
+        Some((_, value)) => value.span,
+        None => named("connector").and_then(|(name, _)| name.span),
+    };
+    Diagnostic::new(Code::Connector, error.message).at(place)
+}
+
+/// Whether a connector belongs to the object that a statement makes.
+pub(super) fn makes_connector(sql: &str) -> bool {
+    let of_sink = |create: Box<CreateSink>| sink_connector(&create.output).is_some();
+    made_by(sql).is_some_and(|create| crate::catalog::connector(&create).is_some())
+        || sink_made_by(sql).is_some_and(of_sink)
+}
