@@ -12,6 +12,7 @@ mod insert;
 mod joins;
 mod logictest;
 mod notices;
+mod questions;
 mod restart;
 mod sinks;
 mod transcript;
