@@ -3,6 +3,7 @@
 //! ```text
 //! timer     [operator][vnode][due i64][partition][start i64]               nothing
 //! session   [operator][vnode][ff × 8][partition][00][start i64]            [last zigzag][1 = its rows have left, else 0]
+//!                                                                         [floor zigzag; not in states of old: the start]
 //! row       [operator][vnode][ff × 8][partition][01][time i64][row]        [count varint]
 //! ```
 //!
@@ -27,6 +28,8 @@ pub(super) struct Session {
     pub(super) last: i64,
     /// Its rows have left, and are not kept any more.
     pub(super) has_left: bool,
+    /// Rows of this time and before do not lengthen it to the front.
+    pub(super) floor: i64,
 }
 
 impl Session {
@@ -118,9 +121,10 @@ impl Partition {
     }
 
     pub(super) fn put(&self, session: Session, state: &mut State) {
-        let mut value = Vec::with_capacity(10);
+        let mut value = Vec::with_capacity(20);
         push_zigzag(session.last, &mut value);
         value.push(u8::from(session.has_left));
+        push_zigzag(session.floor, &mut value);
         state.put(self.at(SESSION, session.start), value);
     }
 
@@ -233,9 +237,18 @@ impl Partition {
 
 fn read(start: i64, mut value: &[u8]) -> Result<Session, StateError> {
     let last = read_zigzag(&mut value)?;
+    let (has_left, mut value) = match value.split_first() {
+        Some((has_left, rest)) => (*has_left == 1, rest),
+        None => (false, value),
+    };
+    let floor = match value.is_empty() {
+        true => start,
+        false => read_zigzag(&mut value)?,
+    };
     Ok(Session {
         start,
         last,
-        has_left: value.first() == Some(&1),
+        has_left,
+        floor,
     })
 }

@@ -7,15 +7,26 @@
 //!                      rows of the sessions that have closed                           or they are held back until then
 //! ```
 //!
-//! A row is late when its session has closed: when event time has passed the end, and the grace behind it, of the session
-//! that it lies inside, or of the one that it would begin. Where rows are held back, also when it touches a session that
-//! has left already.
+//! A row is late when event time has passed the end, and the grace behind it, of the session that it would begin, unless
+//! another one that is open takes it: it lies inside, or right before.
+//!
+//! ```text
+//!   late: it would make a closed one longer      ●●●●●●    ○  ●●●●●●●●●●┊          ┊ event time
+//!   late: the open one began with a row that     ┊floor    ○  ●●●●●●●●●●┊
+//!   was itself before event time (its floor)
+//!   taken                                                  ○  ●●●●●●●●●●┊
+//! ```
+//!
+//! Where rows are held back, a row is also late when it touches a session that has closed. So that it is known which rows
+//! would touch one, the bounds of a closed session are kept as long as the next one is open and may be lengthened so far.
+//! A session that begins later does not reach back there: its floor is where rows were late when it began.
 //!
 //! Invariants:
 //! 1. Sessions of a partition are more than a gap apart, and within one no row is more than a gap behind the one before.
 //! 2. At the end of an epoch every row that is there is out there with the bounds of its session; of those that are held
 //!    back, every row whose session has closed.
-//! 3. What no row that is not late can touch any more is not kept.
+//! 3. Of what no row that is not late can touch any more nothing is kept, and of what only decides that a row is late no
+//!    rows are kept.
 
 mod index;
 #[cfg(test)]
@@ -154,15 +165,28 @@ impl Sessions {
 
     /// Whether a row comes too late, where event time was there before it.
     fn is_late(&self, time: i64, touched: &[Session], reached: i64) -> bool {
-        let inside = touched.iter().find(|session| session.holds(time));
-        if self.holds {
-            let closed =
-                |session: &Session| session.has_left || self.is_closed(session.last, reached);
-            return touched.iter().any(closed)
-                || (inside.is_none() && self.is_closed(time, reached));
+        let is_old = self.is_closed(time, reached);
+        let closed = |session: &Session| session.has_left || self.is_closed(session.last, reached);
+        if (self.holds || is_old) && touched.iter().any(closed) {
+            return true;
         }
-        let last = inside.map_or(time, |session| session.last.max(time));
-        self.is_closed(last, reached)
+        let takes = |session: &Session| session.holds(time) || session.floor < time;
+        is_old && !touched.iter().any(takes)
+    }
+
+    /// The floor of the session that a row makes of those that it touches.
+    fn floor(&self, touched: &[Session], reached: Option<i64>) -> i64 {
+        let Some(reached) = reached else {
+            return i64::MIN;
+        };
+        match touched.first() {
+            // What was before it may be forgotten.
+            Some(first) if self.is_closed(first.last, reached) => first.start,
+            Some(first) => first.floor,
+            None => reached
+                .saturating_sub(self.spec.gap_us)
+                .saturating_sub(self.spec.grace_us),
+        }
     }
 
     /// The sessions that a row of this time touches, in their order: two at most.
@@ -187,21 +211,45 @@ impl Sessions {
     }
 
     fn set(&mut self, partition: &Partition, session: Session, state: &mut State) {
+        // One that is longer than it was is found by its old timer, which is then set anew.
+        self.set_until(partition, session, self.due(session), state);
+    }
+
+    /// Keeps a session, to be looked at again at `due`.
+    fn set_until(&mut self, partition: &Partition, session: Session, due: i64, state: &mut State) {
         partition.put(session, state);
         if !self.judges {
             return;
         }
-        // One that is longer than it was is found by its old timer, which is then set anew.
-        let timer = partition.timer(self.due(session), session.start);
+        let timer = partition.timer(due, session.start);
         self.timers.note(&timer);
         state.put(timer, Vec::new());
+    }
+
+    /// Until when a session that has closed makes rows late that would lengthen the next one to the front.
+    fn parts_until(
+        &self,
+        partition: &Partition,
+        session: Session,
+        reached: i64,
+        state: &State,
+    ) -> Result<Option<i64>, StateError> {
+        let next = partition.session_after(session.last, state)?;
+        let next = next.filter(|next| {
+            let is_open = !next.has_left && !self.is_closed(next.last, reached);
+            is_open && next.floor < session.end(self.spec.gap_us)
+        });
+        Ok(next.map(|next| {
+            let closes = next.end(self.spec.gap_us);
+            closes.saturating_add(self.spec.grace_us).min(LAST_DUE)
+        }))
     }
 
     /// A time that had no row has one.
     fn enter(
         &mut self,
         partition: &Partition,
-        time: i64,
+        (time, reached): (i64, Option<i64>),
         touched: &[Session],
         state: &mut State,
     ) -> Vec<Session> {
@@ -214,6 +262,7 @@ impl Sessions {
             start: starts.fold(time, i64::min),
             last: lasts.fold(time, i64::max),
             has_left: false,
+            floor: self.floor(touched, reached),
         };
         let mut is_known = false;
         for old in touched {
@@ -247,7 +296,7 @@ impl Sessions {
         let piece = |start, last| Session {
             start,
             last,
-            has_left: false,
+            ..session
         };
         let left = match (before, after) {
             (Some(before), Some(after)) if after.saturating_sub(before) <= self.spec.gap_us => {
@@ -271,7 +320,7 @@ impl Sessions {
     fn take(
         &mut self,
         partition: &Partition,
-        (time, sign): (i64, i8),
+        (time, sign, reached): (i64, i8, Option<i64>),
         row: &[u8],
         touched: &[Session],
         state: &mut State,
@@ -295,7 +344,7 @@ impl Sessions {
             state.put(state_key, value);
         }
         let replaced = if known == 0 {
-            let come = self.enter(partition, time, touched, state);
+            let come = self.enter(partition, (time, reached), touched, state);
             (!come.is_empty()).then(|| (touched.to_vec(), come))
         } else if count == 0 && !partition.has_time(time, state)? {
             let gone = touched.iter().find(|session| session.holds(time)).copied();
@@ -333,11 +382,7 @@ impl Sessions {
         changed.settle();
         let mut leaving = Leaving::default();
         for (&start, &last) in &changed.old {
-            let session = Session {
-                start,
-                last,
-                has_left: false,
-            };
+            let session = (start, last);
             self.walk(partition, session, context, |row_key, count, context| {
                 let (time, row) = partition.row_of(row_key)?;
                 let more = changed.rows.get(&(time, row.to_vec()));
@@ -362,14 +407,11 @@ impl Sessions {
                 operator: self.id,
                 reason: "a row lies in no session".to_owned(),
             })?;
+            let session = (session.start, session.last);
             self.put_out(&mut leaving, row, session, more, context, out)?;
         }
         for (&start, &last) in &changed.new {
-            let session = Session {
-                start,
-                last,
-                has_left: false,
-            };
+            let session = (start, last);
             self.walk(partition, session, context, |row_key, count, context| {
                 let (_, row) = partition.row_of(row_key)?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -379,15 +421,14 @@ impl Sessions {
         self.emit(leaving, context, out)
     }
 
-    /// Visits the rows of a session as the state has them.
+    /// Visits the rows of a session, from its first time to its last, as the state has them.
     fn walk(
         &self,
         partition: &Partition,
-        session: Session,
+        times: (i64, i64),
         context: &mut Context<'_>,
         mut visit: impl FnMut(&[u8], u64, &mut Context<'_>) -> Result<(), OperatorError>,
     ) -> Result<(), OperatorError> {
-        let times = (session.start, session.last);
         let mut behind: Option<Vec<u8>> = None;
         loop {
             let page = partition.page(times, behind.as_deref(), CHUNK_ROWS_MAX, context.state)?;
@@ -402,12 +443,12 @@ impl Sessions {
         }
     }
 
-    /// Puts a row out so many times, or takes it back.
+    /// Puts a row of a session out so many times, or takes it back.
     fn put_out(
         &self,
         leaving: &mut Leaving,
         row: &[u8],
-        session: Session,
+        (start, last): (i64, i64),
         count: i64,
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
@@ -415,8 +456,8 @@ impl Sessions {
         for _ in 0..count.unsigned_abs() {
             leaving.rows.push(row.to_vec());
             leaving.signs.push(if count < 0 { -1 } else { 1 });
-            leaving.starts.push(session.start);
-            leaving.ends.push(session.end(self.spec.gap_us));
+            leaving.starts.push(start);
+            leaving.ends.push(last.saturating_add(self.spec.gap_us));
             if leaving.rows.len() >= CHUNK_ROWS_MAX {
                 self.emit(std::mem::take(leaving), context, out)?;
             }
@@ -462,36 +503,33 @@ impl Sessions {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        let mut leaving = Leaving::default();
-        let leaves = self.holds && !session.has_left;
-        if leaves {
-            self.walk(partition, session, context, |row_key, count, context| {
+        let times = (session.start, session.last);
+        if self.holds && !session.has_left {
+            let mut leaving = Leaving::default();
+            self.walk(partition, times, context, |row_key, count, context| {
                 let (_, row) = partition.row_of(row_key)?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
-                self.put_out(&mut leaving, row, session, count, context, out)
+                self.put_out(&mut leaving, row, times, count, context, out)
             })?;
             self.emit(leaving, context, out)?;
         }
-        if leaves || !self.holds {
-            let times = (session.start, session.last);
-            loop {
-                let page = partition.page(times, None, CHUNK_ROWS_MAX, context.state)?;
-                let is_full = page.len() == CHUNK_ROWS_MAX;
-                for (row_key, _) in page {
-                    context.state.delete(row_key);
-                }
-                if !is_full {
-                    break;
-                }
+        let mut has_rows = !session.has_left;
+        while has_rows {
+            let page = partition.page(times, None, CHUNK_ROWS_MAX, context.state)?;
+            has_rows = page.len() == CHUNK_ROWS_MAX;
+            for (row_key, _) in page {
+                context.state.delete(row_key);
             }
         }
         let left = Session {
             has_left: true,
             ..session
         };
-        // That it has left is of use only as long as a row that is not late may touch it.
-        match leaves && self.due(left) > reached {
-            true => self.set(partition, left, context.state),
+        // That it was there is of use as long as a row may touch it that is not late, or is late because it does.
+        let parts = self.parts_until(partition, left, reached, context.state)?;
+        let until = parts.map_or(self.due(left), |parts| parts.max(self.due(left)));
+        match until > reached {
+            true => self.set_until(partition, left, until, context.state),
             false => partition.remove(session.start, context.state),
         }
         Ok(())
@@ -552,7 +590,8 @@ impl Operator for Sessions {
             let partition = Partition::new(self.id.0, &cells);
             let (time, sign) = (times.value(index), chunk.sign(index));
             let touched = self.touched(&partition, time, context.state)?;
-            if let Some(reached) = self.judge.reached(&chunk, index, context)
+            let reached = self.judge.reached(&chunk, index, context);
+            if let Some(reached) = reached
                 && self.is_late(time, &touched, reached)
             {
                 let end = time.saturating_add(self.spec.gap_us);
@@ -563,7 +602,8 @@ impl Operator for Sessions {
             }
             bytes.clear();
             row::push_row(&columns, index, &mut bytes);
-            self.take(&partition, (time, sign), &bytes, &touched, context.state)?;
+            let row = (time, sign, reached);
+            self.take(&partition, row, &bytes, &touched, context.state)?;
         }
         Ok(())
     }

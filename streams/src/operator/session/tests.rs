@@ -123,6 +123,96 @@ fn a_row_inside_a_session_that_is_open_is_not_late_however_old() {
     assert_eq!(&*late[0].topic, "late");
 }
 
+#[test]
+fn a_row_right_before_a_session_that_is_open_is_not_late_however_old() {
+    for emit in [Emit::Changes, Emit::OnWindowClose] {
+        let (mut script, source) = script(None, emit, 0);
+        send(&mut script, source, "+ a 1 20\n+ a 2 30", &[5, 25]);
+        script.end(Some(25));
+        // Each would begin a session that has closed by now; the second is taken because the first was.
+        send(&mut script, source, "+ a 3 12\n+ a 4 3", &[25, 25]);
+        script.end(Some(25));
+        assert_eq!(script.effects.late, 0);
+        // When the session began this one would have been late by itself: what it touches may be forgotten.
+        send(&mut script, source, "+ a 5 -5", &[25]);
+        script.end(Some(25));
+        assert_eq!(script.effects.late, 1);
+        let mut out = BTreeMap::new();
+        send(&mut script, source, "+ a 6 31", &[25]);
+        add(&mut out, script.end_with(|_| Watermark::End));
+        let last = out.into_keys().next_back().unwrap_or_default();
+        assert_eq!(last, "a 6 31 3 41 40.999");
+        script.commit();
+        assert_eq!(script.keys(), 0);
+    }
+}
+
+#[test]
+fn a_row_that_would_join_a_session_that_has_closed_is_late() {
+    for emit in [Emit::Changes, Emit::OnWindowClose] {
+        let (mut script, source) = script(None, emit, 0);
+        send(
+            &mut script,
+            source,
+            "+ a 1 0\n+ a 2 18\n+ a 3 26",
+            &[-5, 5, 5],
+        );
+        // The first session has ended so long ago that its rows are forgotten.
+        script.end(Some(25));
+        script.commit();
+        script.restart();
+        send(&mut script, source, "+ a 4 9\n+ a 5 11", &[25, 25]);
+        script.end(Some(25));
+        assert_eq!(script.effects.late, 1, "it lies between both");
+        assert_eq!(script.end(Some(25)), Vec::<String>::new());
+        script.end_with(|_| Watermark::End);
+        script.commit();
+        assert_eq!(script.keys(), 0);
+    }
+}
+
+/// Sessions as they were made: first and last times, and floors.
+type Made = BTreeMap<String, Vec<(i64, i64, i64)>>;
+
+/// Puts a time into the sessions of a name, unless it comes too late for them.
+fn takes(
+    made: &mut Vec<(i64, i64, i64)>,
+    time: i64,
+    (watermark, grace): (i64, i64),
+    holds: bool,
+) -> bool {
+    let is_closed = |last: i64| last + GAP + grace <= watermark;
+    let touches = |(start, last, _): &(i64, i64, i64)| last + GAP >= time && start - GAP <= time;
+    let mut touched: Vec<_> = made.iter().copied().filter(touches).collect();
+    touched.sort_unstable();
+    let joins_closed = touched.iter().any(|(_, last, _)| is_closed(*last));
+    let is_taken = (touched.iter())
+        .any(|(start, last, floor)| (*start..=*last).contains(&time) || *floor < time);
+    let is_late = match is_closed(time) {
+        true => joins_closed || !is_taken,
+        false => holds && joins_closed,
+    };
+    if is_late {
+        return false;
+    }
+    let floor = match touched.first() {
+        Some((start, last, _)) if is_closed(*last) => *start,
+        Some((_, _, floor)) => *floor,
+        None => watermark - GAP - grace,
+    };
+    let start = touched
+        .iter()
+        .map(|(start, _, _)| *start)
+        .fold(time, i64::min);
+    let last = touched
+        .iter()
+        .map(|(_, last, _)| *last)
+        .fold(time, i64::max);
+    made.retain(|session| !touched.contains(session));
+    made.push((start, last, floor));
+    true
+}
+
 /// What is there of each name: times with numbers.
 type Rows = BTreeMap<String, Vec<(i64, i64)>>;
 
@@ -178,20 +268,34 @@ fn sessions_are_those_of_the_rows_that_are_not_late_however_they_are_cut() {
         let holds = emit == Emit::OnWindowClose;
         let grace = [0, 0, 6][random.usize(..3)];
         let (mut script, source) = script(None, emit, grace);
-        let (mut rows, mut late) = (Rows::new(), 0);
+        let (mut rows, mut made, mut late) = (Rows::new(), Made::new(), 0);
         let (mut clock, mut watermark) = (0, -5);
         let mut out = BTreeMap::new();
-        let mut committed = (rows.clone(), watermark, clock, out.clone(), late);
+        let mut committed = (
+            rows.clone(),
+            made.clone(),
+            watermark,
+            clock,
+            out.clone(),
+            late,
+        );
         for step in 0..60 {
             match random.u8(..8) {
                 0 => {
                     add(&mut out, script.end(Some(watermark)));
                     script.commit();
-                    committed = (rows.clone(), watermark, clock, out.clone(), late);
+                    committed = (
+                        rows.clone(),
+                        made.clone(),
+                        watermark,
+                        clock,
+                        out.clone(),
+                        late,
+                    );
                 }
                 1 if random.u8(..3) == 0 => {
                     script.restart();
-                    (rows, watermark, clock, out, late) = committed.clone();
+                    (rows, made, watermark, clock, out, late) = committed.clone();
                     script.effects.late = late;
                     // A task goes on with the event time that was committed.
                     add(&mut out, script.end(Some(watermark)));
@@ -212,24 +316,10 @@ fn sessions_are_those_of_the_rows_that_are_not_late_however_they_are_cut() {
                         let number = random.i64(0..3);
                         text.push_str(&format!("+ {name} {number} {time}\n"));
                         before.push(watermark);
-                        let known = rows.entry(name).or_default();
-                        let is_closed = |last: i64| last + GAP + grace <= watermark;
-                        let all = sessions(known);
-                        let touched =
-                            |(start, last): &&(i64, i64)| last + GAP >= time && start - GAP <= time;
-                        let inside =
-                            (all.iter()).find(|(start, last)| (*start..=*last).contains(&time));
-                        let is_late = match (holds, inside) {
-                            (true, inside) => {
-                                all.iter().filter(touched).any(|(_, last)| is_closed(*last))
-                                    || (inside.is_none() && is_closed(time))
-                            }
-                            (false, Some((_, last))) => is_closed(*last),
-                            (false, None) => is_closed(time),
-                        };
-                        match is_late {
-                            true => late += 1,
-                            false => known.push((time, number)),
+                        let sessions = made.entry(name.clone()).or_default();
+                        match takes(sessions, time, (watermark, grace), holds) {
+                            true => rows.entry(name).or_default().push((time, number)),
+                            false => late += 1,
                         }
                         watermark = watermark.max(time - 5);
                     }
