@@ -57,9 +57,10 @@ pub use operator::OperatorFigures;
 pub use plan::{
     AggregateCall, AggregateSpec, AsOfSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec,
     GroupingSet, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, Nearest, NodeKind,
-    OperatorId, OverFunction, OverSpec, PlanError, PlanNode, Rank, RankOrder, Reach, SessionSpec,
-    SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec, StateManifest, StreamPlan,
-    TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec, WindowGrid,
+    OperatorId, OverFunction, OverSpec, OverValues, PlanError, PlanNode, Rank, RankOrder, Reach,
+    SessionSpec, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
+    StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec,
+    WindowGrid,
 };
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

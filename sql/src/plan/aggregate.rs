@@ -33,7 +33,7 @@ const FIRST_OF: &[&str] = &["first_value", "last_value", "nth_value"];
 const CUBE_COLUMNS_MAX: usize = 12;
 
 /// What the engine computes itself.
-fn native(name: &str) -> Option<NativeAggregate> {
+pub(super) fn native(name: &str) -> Option<NativeAggregate> {
     Some(match name {
         "count" => NativeAggregate::Count,
         "sum" => NativeAggregate::Sum,
@@ -533,7 +533,7 @@ impl Lowering<'_> {
     }
 
     /// The argument and the type in which the engine takes it; `None` for rows that are only counted.
-    fn argument(
+    pub(super) fn argument(
         &self,
         call: &AggregateExpr,
         function: NativeAggregate,

@@ -446,9 +446,10 @@ fn over(id: &str, spec: &OverSpec, input: &Schema) -> String {
         text.push_str(&format!(" by {by}"));
     }
     let (behind, ahead) = spec.reach();
-    let reads = match behind == Reach::All || ahead == Reach::All {
-        true => "; a change reads its partition",
-        false => "; a change reads the rows around it",
+    let reads = match (behind == Reach::All || ahead == Reach::All, spec.runs()) {
+        (true, _) => "; a change reads its partition",
+        (false, true) => "; a change reads the rows behind it",
+        (false, false) => "; a change reads the rows around it",
     };
     format!(
         "{text}: {}{reads}  [keeps all rows: nothing bounds them]",

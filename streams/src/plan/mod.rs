@@ -39,7 +39,7 @@ pub use as_of::{AsOfSpec, Nearest};
 pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;
-pub use over::{OverFunction, OverSpec, Reach};
+pub use over::{OverFunction, OverSpec, OverValues, Reach};
 pub use properties::EdgeProperties;
 pub use session::SessionSpec;
 pub use sink::{SinkForm, SinkSpec};

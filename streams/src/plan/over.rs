@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{BatchExpr, RankOrder};
+use super::{AggregateCall, BatchExpr, RankOrder};
+use crate::aggregate::BoundCall;
 use crate::state::is_storable;
 
 /// Functions over the rows of each partition in one order. Emits the columns of the input, then one for each function.
@@ -23,15 +24,33 @@ pub struct OverSpec {
 pub struct OverFunction {
     /// How EXPLAIN shows it.
     pub name: String,
-    /// Over neighbouring rows of one partition in their order: a value for each. For the first rows and the last ones of
-    /// those it may be any where rows beyond them are missing, as far as it looks.
-    pub values: Arc<dyn BatchExpr>,
-    /// How far before a row it looks.
-    pub behind: Reach,
-    /// How far behind a row it looks.
-    pub ahead: Reach,
+    /// What it gives a row.
+    pub values: OverValues,
     /// Type of the result.
     pub output: DataType,
+}
+
+/// What a function of OVER gives a row.
+#[derive(Debug, Clone)]
+pub enum OverValues {
+    /// What is computed of the rows around it.
+    Around {
+        /// Over neighbouring rows of one partition in their order: a value for each. For the first rows and the last ones
+        /// of those it may be any where rows beyond them are missing, as far as it looks.
+        values: Arc<dyn BatchExpr>,
+        /// How far before a row it looks.
+        behind: Reach,
+        /// How far behind a row it looks.
+        ahead: Reach,
+    },
+    /// An aggregate over all rows of the partition up to it, without an order of its own and without DISTINCT, that keeps
+    /// a few numbers.
+    Running {
+        /// The aggregate.
+        call: AggregateCall,
+        /// Over the rows behind it, too, that the order does not tell apart from it.
+        peers: bool,
+    },
 }
 
 /// How far a function looks to one side of a row.
@@ -39,6 +58,8 @@ pub struct OverFunction {
 pub enum Reach {
     /// So many rows.
     Rows(u64),
+    /// The rows that the order does not tell apart from it.
+    Peers,
     /// The rows whose time is so near, µs: the only column of the order is a rising Timestamp(µs). 0: those of the same time.
     Time(i64),
     /// All rows.
@@ -52,18 +73,32 @@ impl Reach {
             (Self::Rows(0), reach) | (reach, Self::Rows(0)) => reach,
             (Self::Rows(one), Self::Rows(other)) => Self::Rows(one.max(other)),
             (Self::Time(one), Self::Time(other)) => Self::Time(one.max(other)),
+            (Self::Peers, reach @ (Self::Peers | Self::Time(_)))
+            | (reach @ Self::Time(_), Self::Peers) => reach,
             _ => Self::All,
         }
     }
 }
 
 impl OverSpec {
-    /// How far its functions look before a row, and behind it.
+    /// How far those of its functions look before a row, and behind it, that are computed of the rows around.
     pub fn reach(&self) -> (Reach, Reach) {
         let functions = self.functions.iter();
-        functions.fold((Reach::Rows(0), Reach::Rows(0)), |reach, function| {
-            (reach.0.or(function.behind), reach.1.or(function.ahead))
-        })
+        functions.fold(
+            (Reach::Rows(0), Reach::Rows(0)),
+            |reach, function| match &function.values {
+                OverValues::Around { behind, ahead, .. } => {
+                    (reach.0.or(*behind), reach.1.or(*ahead))
+                }
+                OverValues::Running { .. } => reach,
+            },
+        )
+    }
+
+    /// Whether one of its functions goes over all rows up to each.
+    pub fn runs(&self) -> bool {
+        let mut functions = self.functions.iter();
+        functions.any(|function| matches!(function.values, OverValues::Running { .. }))
     }
 
     /// What does not fit, in words.
@@ -78,6 +113,9 @@ impl OverSpec {
         }
         for function in &self.functions {
             storable(&function.name, &function.output)?;
+            if let OverValues::Running { call, .. } = &function.values {
+                runnable(call, input).map_err(|reason| format!("{}: {reason}", function.name))?;
+            }
         }
         let (behind, ahead) = self.reach();
         let by_time = [behind, ahead]
@@ -106,6 +144,23 @@ impl OverSpec {
             DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _)
         );
         is_time && !order.descending
+    }
+}
+
+/// Whether an aggregate can go over rows and on from any of them.
+fn runnable(call: &AggregateCall, input: &SchemaRef) -> Result<(), String> {
+    let columns = call.arguments.iter().chain(&call.filter);
+    if let Some(column) = columns
+        .copied()
+        .find(|column| *column >= input.fields().len())
+    {
+        return Err(format!("column {column} does not exist"));
+    }
+    let bound = BoundCall::of(call, input, true);
+    call.function.check(&bound)?;
+    match call.distinct || !call.order_by.is_empty() || call.function.keeps_values(&bound) {
+        true => Err("it keeps its values".to_owned()),
+        false => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
     AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinSpec, Nearest, NodeKind, OverSpec,
-    PlanNode, Rank, RankOrder, SessionSpec, SourceMode, SourceSpec, TopNSpec,
+    OverValues, PlanNode, Rank, RankOrder, SessionSpec, SourceMode, SourceSpec, TopNSpec,
 };
 use crate::aggregate::BoundCall;
 use crate::json::is_json;
@@ -211,12 +211,22 @@ fn over(spec: &OverSpec, input: &SchemaRef) -> Fields {
     for function in &spec.functions {
         push_type(&function.output, &mut values);
     }
-    vec![
+    let mut fields = vec![
         (KEY, types(input, &spec.partition_by)),
         (ROW, all_types(input)),
         (OTHER_KEY, order(&spec.order_by, input)),
         (OTHER_ROW, values),
-    ]
+    ];
+    for (number, function) in (0..).zip(&spec.functions) {
+        if let OverValues::Running { call, peers } = &function.values {
+            let mut running = call.function.shape();
+            let arguments = call.arguments.iter();
+            arguments.for_each(|&column| push_type(input.field(column).data_type(), &mut running));
+            running.push(u8::from(*peers) | u8::from(call.filter.is_some()) << 1);
+            fields.push((CALL + number, running));
+        }
+    }
+    fields
 }
 
 fn order(order_by: &[RankOrder], input: &SchemaRef) -> Vec<u8> {

@@ -24,8 +24,8 @@ use crate::test_log::{CommitFault, MemoryLog, StoredRecord};
 use crate::test_plan::{FnExpr, PlanBuilder, SECOND, TIMESTAMP, rows};
 use crate::view::ViewSnapshot;
 use crate::{
-    Emit, ExprError, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, OverFunction, Reach,
-    SinkForm, SinkSpec, StateManifest, StreamPlan, WatermarkSpec,
+    Emit, ExprError, JoinKind, KeyFormat, LatePolicy, NodeKind, OperatorId, OverFunction,
+    OverValues, Reach, SinkForm, SinkSpec, StateManifest, StreamPlan, WatermarkSpec,
 };
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::DataType::{Int64, Utf8View};
@@ -706,9 +706,11 @@ fn steps_of_any_order() -> StreamPlan {
     };
     let function = OverFunction {
         name: "before".to_owned(),
-        values: Arc::new(FnExpr(before)),
-        behind: Reach::Rows(1),
-        ahead: Reach::Rows(0),
+        values: OverValues::Around {
+            values: Arc::new(FnExpr(before)),
+            behind: Reach::Rows(1),
+            ahead: Reach::Rows(0),
+        },
         output: Int64,
     };
     let steps = plan.over(flights, &["carrier"], "at", vec![function]);

@@ -27,6 +27,7 @@ mod project;
 mod range;
 mod rank;
 mod refuse;
+mod running;
 mod scan;
 mod session;
 #[cfg(test)]

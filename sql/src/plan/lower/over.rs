@@ -17,8 +17,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
-use streams::{BatchExpr, ExprError, NodeKind, OverFunction, OverSpec, RankOrder, Reach};
+use streams::{
+    BatchExpr, ExprError, NodeKind, OverFunction, OverSpec, OverValues, RankOrder, Reach,
+};
 
+use super::running::RunningCall;
 use super::{Lowering, Ordinal, Rows, nullable, plain_column, qualified};
 use crate::diagnostic::{Diagnostic, Words, translate};
 use crate::plan::changes::Changes;
@@ -73,8 +76,18 @@ impl Lowering<'_> {
         };
         let (partition_by, order_by) = (&first.params.partition_by, &first.params.order_by);
         let order = order_by.iter().map(|sort| &sort.expr);
+        let inputs = window.input.schema().fields().len();
+        let mut running = Vec::with_capacity(calls.len());
+        for (&place, (_, call)) in places.iter().zip(&calls) {
+            let output = self.settle(&window.schema.fields()[inputs + place])?;
+            running.push(self.running(call, &output, &rows)?);
+        }
         // Arguments that are computed become columns: what fails on a row is that row's error.
-        let computed = calls.iter().flat_map(|(_, call)| &call.params.args);
+        let around = calls
+            .iter()
+            .zip(&running)
+            .filter(|(_, running)| running.is_none());
+        let computed = around.flat_map(|((_, call), _)| &call.params.args);
         let computed = computed.filter(|arg| {
             let arg: &Expr = arg;
             plain_column(arg).is_none() && !matches!(arg.clone().unalias(), Expr::Literal(..))
@@ -83,10 +96,12 @@ impl Lowering<'_> {
         let keys = partition_by
             .iter()
             .chain(order)
-            .chain(computed.iter().copied());
+            .chain(computed.iter().copied())
+            .chain(running.iter().flatten().flat_map(RunningCall::inputs));
         let keys: Vec<&Expr> = keys.collect();
         let (rows, columns) = self.join_side(rows, &keys)?;
         let (by, arguments) = columns.split_at(partition_by.len() + order_by.len());
+        let (arguments, mut of_running) = arguments.split_at(computed.len());
         let (partition, order) = by.split_at(partition_by.len());
         let order: Vec<RankOrder> = (order.iter().zip(order_by))
             .map(|(&column, sort)| RankOrder {
@@ -104,9 +119,20 @@ impl Lowering<'_> {
         let by_time = is_by_time(&order, rows.schema.inner());
         let mut functions = Vec::with_capacity(calls.len());
         let mut added = Vec::with_capacity(calls.len());
-        let inputs = window.input.schema().fields().len();
-        for (&place, (expr, call)) in places.iter().zip(&calls) {
+        for ((&place, (expr, call)), running) in places.iter().zip(&calls).zip(&running) {
             let field = &window.schema.fields()[inputs + place];
+            if let Some(running) = running {
+                let output = self.settle(field)?;
+                let (columns, others) = of_running.split_at(running.inputs().count());
+                of_running = others;
+                functions.push(OverFunction {
+                    name: pretty(field.name()),
+                    values: running.over(columns, output.clone()),
+                    output: output.clone(),
+                });
+                added.push((Arc::clone(field), output));
+                continue;
+            }
             let over_columns = replaced((*expr).clone(), &computed, arguments, &schema);
             let over_columns = over_columns.map_err(|error| self.bound(&error))?;
             let output = self.settle(field)?;
@@ -119,9 +145,11 @@ impl Lowering<'_> {
             let (behind, ahead) = reach(call, by_time);
             functions.push(OverFunction {
                 name: pretty(field.name()),
-                values: Arc::new(values),
-                behind,
-                ahead,
+                values: OverValues::Around {
+                    values: Arc::new(values),
+                    behind,
+                    ahead,
+                },
                 output: output.clone(),
             });
             added.push((Arc::clone(field), output));
@@ -250,7 +278,7 @@ fn reach(call: &WindowFunction, by_time: bool) -> (Reach, Reach) {
                 Some(us) if by_time => Reach::Time(us),
                 _ => Reach::All,
             };
-            let peers = if by_time { Reach::Time(0) } else { Reach::All };
+            let peers = Reach::Peers;
             let behind = match start {
                 WindowFrameBound::Preceding(value) => time(value),
                 _ => peers,

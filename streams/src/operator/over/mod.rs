@@ -8,29 +8,33 @@
 //!                      −old +new of what differs
 //! ```
 //!
-//! State: `[operator][vnode][partition][order][row]` → `[count varint][length of row varint][n varint] n × [length, values]`.
-//! The values are those that are out there, so a row is taken back as it went, whatever its functions say then.
+//! An aggregate over all rows up to one goes on from what it had seen with the row before (`running.rs`), so a change reads
+//! the rows from there on only; what a row is in the state says `entry.rs`.
 //!
 //! Invariants:
 //! 1. The state holds every row that is there, with its count and, at the end of an epoch, so many values.
 //! 2. At the end of an epoch every row is out there with the values that the rows around it give.
 
+mod entry;
+mod running;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, RecordBatch, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use self::entry::Entry;
+use self::running::{Run, Running};
 use super::top_n::order;
 use super::upsert::key_columns;
 use super::{CHUNK_ROWS_MAX, Context, Emitter, Operator, OperatorError};
-use crate::state::row::{self, RowReader, push_bytes, push_varint, read_bytes, read_varint};
+use crate::state::row::{self, RowReader};
 use crate::state::{ScanOrder, State, StateError, key, prefix_end};
-use crate::{Chunk, OperatorId, OverSpec, Reach};
+use crate::{Chunk, OperatorId, OverSpec, OverValues, Reach};
 
 /// Length of a rising time in the order, and the byte before it that says that it is none.
 const TIME_BYTES: usize = 8;
@@ -44,59 +48,19 @@ pub(super) struct Over {
     /// Of the values.
     results: SchemaRef,
     schema: SchemaRef,
+    /// How far functions look that are computed of the rows around one.
     behind: Reach,
     ahead: Reach,
+    running: Option<Running>,
     /// The first key and the last one that this epoch has changed in a partition, by its prefix in the state.
     changed: BTreeMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
 }
 
-/// A row that is there, or was before this epoch.
-struct Entry {
-    state_key: Vec<u8>,
-    count: u64,
-    /// Bytes of the row at the end of the key.
-    row_bytes: usize,
-    /// The values that are out there.
-    values: Vec<Vec<u8>>,
-}
-
-impl Entry {
-    fn read(state_key: &[u8], mut value: &[u8], prefix: usize) -> Result<Self, StateError> {
-        let bytes = &mut value;
-        let count = read_varint(bytes)?;
-        let row_bytes = usize::try_from(read_varint(bytes)?).unwrap_or(usize::MAX);
-        if row_bytes > state_key.len() - prefix.min(state_key.len()) {
-            return Err(StateError::Corrupt {
-                what: "row of OVER",
-                reason: "it is longer than its key".to_owned(),
-            });
-        }
-        let mut values = Vec::new();
-        for _ in 0..read_varint(bytes)? {
-            values.push(read_bytes(bytes)?.to_vec());
-        }
-        Ok(Self {
-            state_key: state_key.to_vec(),
-            count,
-            row_bytes,
-            values,
-        })
-    }
-
-    fn write(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(16);
-        push_varint(self.count, &mut value);
-        push_varint(self.row_bytes as u64, &mut value);
-        push_varint(self.values.len() as u64, &mut value);
-        for values in &self.values {
-            push_bytes(values, &mut value);
-        }
-        value
-    }
-
-    fn row(&self) -> &[u8] {
-        &self.state_key[self.state_key.len() - self.row_bytes..]
-    }
+/// What the functions give a row.
+struct Given {
+    values: Vec<u8>,
+    /// What the running aggregates have seen with it.
+    seen: Vec<u8>,
 }
 
 /// Rows on their way out, with their values.
@@ -124,6 +88,7 @@ impl Over {
             schema: Arc::clone(schema),
             behind,
             ahead,
+            running: Running::of(id, spec, input),
             changed: BTreeMap::new(),
         }
     }
@@ -141,20 +106,17 @@ impl Over {
             Reach::Rows(count) => {
                 let mut last = from.to_vec();
                 let mut left = count;
-                self.live(
-                    prefix,
-                    ScanOrder::Descending,
-                    prefix,
-                    from,
-                    state,
-                    |state_key| {
-                        last = state_key.to_vec();
+                let rows = (prefix, from);
+                self.entries(ScanOrder::Descending, rows, prefix, state, |entry| {
+                    if entry.count > 0 {
+                        last = entry.state_key;
                         left -= 1;
-                        left > 0
-                    },
-                )?;
+                    }
+                    left > 0
+                })?;
                 Ok(last)
             }
+            Reach::Peers => self.peers_before(prefix, from, state),
             Reach::Time(us) => Ok(match time_of(prefix, from) {
                 Some(time) => at_time(prefix, time.saturating_sub(us)),
                 None => prefix.to_vec(),
@@ -178,19 +140,23 @@ impl Over {
                 let mut last = behind(to);
                 let mut left = count;
                 let (from, end) = (last.clone(), prefix_end(prefix));
-                self.live(
-                    prefix,
-                    ScanOrder::Ascending,
-                    &from,
-                    &end,
-                    state,
-                    |state_key| {
-                        last = behind(state_key);
+                let rows = (from.as_slice(), end.as_slice());
+                self.entries(ScanOrder::Ascending, rows, prefix, state, |entry| {
+                    if entry.count > 0 {
+                        last = behind(&entry.state_key);
                         left -= 1;
-                        left > 0
-                    },
-                )?;
+                    }
+                    left > 0
+                })?;
                 Ok(last)
+            }
+            Reach::Peers => {
+                let last =
+                    self.nearest(ScanOrder::Descending, (prefix, &behind(to)), prefix, state)?;
+                Ok(last.map_or_else(
+                    || behind(to),
+                    |last| behind(to).max(prefix_end(last.place())),
+                ))
             }
             Reach::Time(us) => Ok(match time_of(prefix, to) {
                 Some(time) => at_time(prefix, time.saturating_add(us).saturating_add(1)),
@@ -200,22 +166,52 @@ impl Over {
         }
     }
 
-    /// Visits the keys of rows that are there now, until `visit` says no.
-    fn live(
+    /// The key from which on the rows lie that the order does not tell apart from the first one at `from` or behind.
+    fn peers_before(
         &self,
         prefix: &[u8],
-        order: ScanOrder,
         from: &[u8],
-        to: &[u8],
         state: &State,
-        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, StateError> {
+        let rows = (from, prefix_end(prefix));
+        let first = self.nearest(ScanOrder::Ascending, (rows.0, &rows.1), prefix, state)?;
+        let place = first.as_ref().map_or(from, |first| first.place().min(from));
+        Ok(place.to_vec())
+    }
+
+    /// The first row of the partition in this order and range that the state has, be it gone since this epoch began.
+    fn nearest(
+        &self,
+        order: ScanOrder,
+        (from, to): (&[u8], &[u8]),
+        prefix: &[u8],
+        state: &State,
+    ) -> Result<Option<Entry>, StateError> {
+        let mut found = None;
+        self.entries(order, (from, to), prefix, state, |entry| {
+            found = Some(entry);
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Visits the rows of the partition in a range, those too that are gone since this epoch began, until `visit` says no.
+    fn entries(
+        &self,
+        order: ScanOrder,
+        (from, to): (&[u8], &[u8]),
+        prefix: &[u8],
+        state: &State,
+        mut visit: impl FnMut(Entry) -> bool,
     ) -> Result<(), StateError> {
         let mut failed = None;
-        state.scan(from, to, order, |state_key, mut value| {
-            let goes_on = match read_varint(&mut value) {
-                Ok(0) => true,
-                // What begins with the prefix is of the partition.
-                Ok(_) => state_key.starts_with(prefix) && visit(state_key),
+        state.scan(from, to, order, |state_key, value| {
+            // What begins with the prefix is of the partition.
+            if !state_key.starts_with(prefix) {
+                return ControlFlow::Break(());
+            }
+            let goes_on = match Entry::read(state_key, value, prefix.len()) {
+                Ok(entry) => visit(entry),
                 Err(error) => {
                     failed = Some(error);
                     false
@@ -238,38 +234,53 @@ impl Over {
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         let state = &*context.state;
+        let end = prefix_end(prefix);
         // Who looks ahead so far sees the first change, who looks back the last.
-        let affected_from = self.before(prefix, &first, self.ahead, state)?;
-        let affected_to = self.behind(prefix, &last, self.behind, state)?;
-        let from = self.before(prefix, &affected_from, self.behind, state)?;
-        let to = self.behind(prefix, &affected_to, self.ahead, state)?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut failed = None;
-        state.scan(&from, &to, ScanOrder::Ascending, |state_key, value| {
-            match Entry::read(state_key, value, prefix.len()) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => failed = Some(error),
-            }
-            match failed {
-                None => ControlFlow::Continue(()),
-                Some(_) => ControlFlow::Break(()),
-            }
-        })?;
-        if let Some(error) = failed {
-            return Err(error.into());
+        let mut affected_from = self.before(prefix, &first, self.ahead, state)?;
+        let mut affected_to = self.behind(prefix, &last, self.behind, state)?;
+        if self.running.is_some() {
+            affected_from = affected_from.min(self.peers_before(prefix, &first, state)?);
+            affected_to = end.clone();
         }
-        let mut values: VecDeque<Vec<u8>> = self.values(&entries, context)?.into();
+        let mut from = self.before(prefix, &affected_from, self.behind, state)?;
+        let to = (self.behind(prefix, &affected_to, self.ahead, state)?).min(end);
+        let mut seen = Vec::new();
+        if self.running.is_some() {
+            from = self.peers_before(prefix, &from, state)?;
+            let rows = (prefix, from.as_slice());
+            self.entries(ScanOrder::Descending, rows, prefix, state, |entry| {
+                let is_there = entry.count > 0;
+                if is_there {
+                    seen = entry.seen;
+                }
+                !is_there
+            })?;
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        let rows = (from.as_slice(), to.as_slice());
+        self.entries(ScanOrder::Ascending, rows, prefix, state, |entry| {
+            entries.push(entry);
+            true
+        })?;
+        let mut given = self.given(&entries, &seen, context)?.into_iter();
         let mut leaving = Leaving::default();
         for mut entry in entries {
-            let new: Vec<Vec<u8>> = (0..entry.count)
-                .filter_map(|_| values.pop_front())
-                .collect();
+            let mut new = Vec::new();
+            let mut seen = Vec::new();
+            for _ in 0..entry.count {
+                if let Some(given) = given.next() {
+                    new.push(given.values);
+                    seen = given.seen;
+                }
+            }
             let is_affected = (affected_from.as_slice()..affected_to.as_slice())
                 .contains(&entry.state_key.as_slice());
-            if !is_affected || (new == entry.values && entry.count > 0) {
+            let is_same = new == entry.values && seen == entry.seen;
+            if !is_affected || (is_same && entry.count > 0) {
                 continue;
             }
             let old = std::mem::replace(&mut entry.values, new);
+            entry.seen = seen;
             let mut come = entry.values.clone();
             for values in old {
                 match come.iter().position(|other| *other == values) {
@@ -293,22 +304,45 @@ impl Over {
         self.emit(leaving, context, out)
     }
 
-    /// The values of rows, each as often as it is there.
-    fn values(
+    /// What is given to rows, to each as often as it is there; `before`: what running aggregates had seen before.
+    fn given(
         &self,
         entries: &[Entry],
+        before: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<Vec<Vec<u8>>, OperatorError> {
+    ) -> Result<Vec<Given>, OperatorError> {
         let mut reader = RowReader::new(&self.input)?;
+        let mut peers: Vec<u32> = Vec::with_capacity(entries.len());
+        let mut last: Option<(&[u8], u32)> = None;
         for entry in entries {
+            let number = match last {
+                Some((place, number)) if place == entry.place() => number,
+                Some((_, number)) => number + 1,
+                None => 0,
+            };
             for _ in 0..entry.count {
                 reader.push(entry.row())?;
+                peers.push(number);
+                last = Some((entry.place(), number));
             }
         }
         let rows = reader.finish();
+        let run = match &self.running {
+            Some(running) => running.run(&rows, &peers, before, context)?,
+            None => Run {
+                values: Vec::new(),
+                seen: vec![Vec::new(); rows.num_rows()],
+            },
+        };
+        let mut running = run.values.into_iter().peekable();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.spec.functions.len());
-        for function in &self.spec.functions {
-            let values = function.values.eval(&rows).and_then(|values| {
+        for (place, function) in self.spec.functions.iter().enumerate() {
+            let OverValues::Around { values, .. } = &function.values else {
+                let ours = running.next_if(|(of, _)| *of == place);
+                columns.extend(ours.map(|(_, values)| values));
+                continue;
+            };
+            let values = values.eval(&rows).and_then(|values| {
                 match values.len() == rows.num_rows() && *values.data_type() == function.output {
                     true => Ok(values),
                     false => Err(crate::ExprError::new("it gives other values than planned")),
@@ -321,12 +355,12 @@ impl Over {
             }));
         }
         let cells = row::columns_of(&columns)?;
-        let encoded = (0..rows.num_rows()).map(|index| {
-            let mut bytes = Vec::with_capacity(16);
-            row::push_row(&cells, index, &mut bytes);
-            bytes
+        let given = run.seen.into_iter().enumerate().map(|(index, seen)| {
+            let mut values = Vec::with_capacity(16);
+            row::push_row(&cells, index, &mut values);
+            Given { values, seen }
         });
-        Ok(encoded.collect())
+        Ok(given.collect())
     }
 
     fn emit(
@@ -408,12 +442,7 @@ impl Operator for Over {
             state_key.extend_from_slice(&bytes);
             let mut entry = match context.state.get(&state_key)? {
                 Some(value) => Entry::read(&state_key, &value, prefix.len())?,
-                None => Entry {
-                    state_key: state_key.clone(),
-                    count: 0,
-                    row_bytes: bytes.len(),
-                    values: Vec::new(),
-                },
+                None => Entry::new(state_key.clone(), bytes.len()),
             };
             let count = entry.count.checked_add_signed(i64::from(chunk.sign(index)));
             entry.count = count.ok_or_else(|| OperatorError::Inconsistent {

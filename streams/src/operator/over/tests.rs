@@ -9,7 +9,9 @@ use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
 
 use crate::operator::tests::Script;
 use crate::test_plan::{FnExpr, PlanBuilder, SECOND, TIMESTAMP};
-use crate::{ExprError, OverFunction, Reach, StreamPlan};
+use crate::{
+    AggregateCall, ExprError, NativeAggregate, OverFunction, OverValues, Reach, StreamPlan,
+};
 
 fn numbers(rows: &RecordBatch) -> Vec<i64> {
     let numbers = rows.column(1).as_primitive::<Int64Type>();
@@ -67,20 +69,63 @@ const FUNCTIONS: [(Function, Reach, Reach); 4] = [
     (recent, Reach::Time(10 * SECOND), Reach::Time(0)),
 ];
 
+/// The sum of the numbers up to the same time.
+fn running_with_peers(rows: &RecordBatch) -> Result<ArrayRef, ExprError> {
+    let times = rows.column(2).as_primitive::<TimestampMicrosecondType>();
+    let (times, numbers) = (times.values(), numbers(rows));
+    let sum = |time: &i64| -> i64 {
+        let before = times
+            .iter()
+            .zip(&numbers)
+            .filter(|(other, _)| *other <= time);
+        before.map(|(_, number)| number).sum()
+    };
+    Ok(Arc::new(times.iter().map(sum).collect::<Int64Array>()))
+}
+
+/// Aggregates that go on from the row before, behind the others in number: each with what it computes, and whether over
+/// rows of the same time.
+const RUNNING: [(Function, bool); 2] = [(running_with_peers, true), (running, false)];
+
+/// What a function computes, over all rows.
+fn over_all(function: usize) -> Function {
+    match function.checked_sub(FUNCTIONS.len()) {
+        Some(number) => RUNNING[number].0,
+        None => FUNCTIONS[function].0,
+    }
+}
+
+fn values(function: usize) -> OverValues {
+    if let Some(number) = function.checked_sub(FUNCTIONS.len()) {
+        let call = AggregateCall {
+            id: 0,
+            function: Arc::new(NativeAggregate::Sum),
+            arguments: vec![1],
+            order_by: Vec::new(),
+            filter: None,
+            distinct: false,
+            output: Int64,
+        };
+        let peers = RUNNING[number].1;
+        return OverValues::Running { call, peers };
+    }
+    let (values, behind, ahead) = FUNCTIONS[function];
+    OverValues::Around {
+        values: Arc::new(FnExpr(values)),
+        behind,
+        ahead,
+    }
+}
+
 /// Names, numbers and times: these functions for each name by time.
 fn plan(functions: &[usize]) -> (StreamPlan, usize) {
     let mut plan = PlanBuilder::default();
     let columns = [("name", Utf8View), ("number", Int64), ("at", TIMESTAMP)];
     let source = plan.source("t", &columns, Some(vec![1]));
-    let functions = functions.iter().map(|&function| {
-        let (values, behind, ahead) = FUNCTIONS[function];
-        OverFunction {
-            name: format!("f{function}"),
-            values: Arc::new(FnExpr(values)),
-            behind,
-            ahead,
-            output: Int64,
-        }
+    let functions = functions.iter().map(|&function| OverFunction {
+        name: format!("f{function}"),
+        values: values(function),
+        output: Int64,
     });
     plan.over(source, &["name"], "at", functions.collect());
     (plan.build(), source)
@@ -129,6 +174,55 @@ fn what_is_read_is_what_functions_look_at() {
     assert_eq!(changed.len(), 7, "{changed:?}");
 }
 
+thread_local! {
+    /// The most rows that were handed to [`counted`].
+    static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+fn counted(rows: &RecordBatch) -> Result<ArrayRef, ExprError> {
+    READ.set(READ.get().max(rows.num_rows()));
+    Ok(Arc::new(Int64Array::from(numbers(rows))))
+}
+
+#[test]
+fn a_running_sum_goes_on_from_the_row_before() {
+    let mut plan = PlanBuilder::default();
+    let columns = [("name", Utf8View), ("number", Int64), ("at", TIMESTAMP)];
+    let source = plan.source("t", &columns, None);
+    let counts = OverValues::Around {
+        values: Arc::new(FnExpr(counted)),
+        behind: Reach::Rows(0),
+        ahead: Reach::Rows(0),
+    };
+    let functions = [values(4), values(5), counts].into_iter().enumerate();
+    let functions = functions.map(|(number, values)| OverFunction {
+        name: format!("f{number}"),
+        values,
+        output: Int64,
+    });
+    plan.over(source, &["name"], "at", functions.collect());
+    let mut script = Script::new(plan.build());
+    let rows: String = (0..100).map(|time| format!("+ a 1 {time}\n")).collect();
+    script.push(source, &rows);
+    script.end(None);
+    script.commit();
+    script.restart();
+    READ.set(0);
+    script.push(source, "+ a 5 100");
+    assert_eq!(script.end(None), ["+ a 5 100 105 105 5"]);
+    // Its peers are read with it.
+    script.push(source, "+ a 7 100");
+    assert_eq!(
+        script.end(None),
+        [
+            "- a 5 100 105 105 5",
+            "+ a 5 100 112 105 5",
+            "+ a 7 100 112 112 7"
+        ]
+    );
+    assert_eq!(READ.get(), 2);
+}
+
 /// The answer over all rows of a table: numbers are its key.
 fn answer(
     schema: &SchemaRef,
@@ -148,7 +242,7 @@ fn answer(
         let batch = crate::test_plan::parse(schema, &text).batch;
         let columns = functions
             .iter()
-            .map(|&function| FUNCTIONS[function].0(&batch).unwrap());
+            .map(|&function| over_all(function)(&batch).unwrap());
         let columns: Vec<ArrayRef> = columns.collect();
         for (row, (time, number)) in rows.iter().enumerate() {
             let values = columns.iter().map(|column| {
@@ -167,7 +261,20 @@ fn answer(
 fn values_are_those_of_all_rows_however_they_come_and_go() {
     for seed in 0..400u64 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let sets: [&[usize]; 6] = [&[0], &[1], &[2], &[3], &[0, 1], &[0, 1, 2, 3]];
+        let sets: [&[usize]; 12] = [
+            &[0],
+            &[1],
+            &[2],
+            &[3],
+            &[0, 1],
+            &[0, 1, 2, 3],
+            &[4],
+            &[5],
+            &[0, 4],
+            &[5, 1],
+            &[4, 3, 5],
+            &[2, 4],
+        ];
         let functions = sets[random.usize(..sets.len())];
         let (plan, source) = plan(functions);
         let schema = Arc::clone(&plan.nodes[source].schema);
