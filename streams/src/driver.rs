@@ -396,6 +396,7 @@ mod tests {
         plan.nodes[1].kind = NodeKind::Tumble(TumbleSpec {
             time_column: 0,
             size_us: SECOND,
+            offset_us: 0,
             grace_us: 0,
             late: LatePolicy::Drop,
         });

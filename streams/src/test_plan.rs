@@ -180,6 +180,7 @@ impl PlanBuilder {
         let spec = TumbleSpec {
             time_column: schema.index_of("at").unwrap(),
             size_us,
+            offset_us: 0,
             grace_us: 0,
             late,
         };
@@ -199,6 +200,7 @@ impl PlanBuilder {
         let spec = SlideSpec {
             time_column: schema.index_of("at").unwrap(),
             grid,
+            offset_us: 0,
             grace_us: 0,
             late,
         };
@@ -267,6 +269,7 @@ impl PlanBuilder {
         let spec = TumbleSpec {
             time_column: schema.index_of("at").unwrap(),
             size_us,
+            offset_us: 0,
             grace_us: 0,
             late,
         };

@@ -102,7 +102,8 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
             } else {
                 String::new()
             };
-            let window = lasting(interval_text(spec.size_us), spec.grace_us);
+            let window = format!("{}{}", interval_text(spec.size_us), offset(spec.offset_us));
+            let window = lasting(window, spec.grace_us);
             format!("tumble {id} on {time} by {window}{late}")
         }
         NodeKind::Expand(spec) => {
@@ -145,7 +146,7 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
             };
             format!(
                 "{name} {id} on {time} {}{late}",
-                lasting(windows, spec.grace_us)
+                lasting(windows + &offset(spec.offset_us), spec.grace_us)
             )
         }
         NodeKind::Session(spec) => session(&id, spec, input(0), rows(0)),
@@ -428,6 +429,14 @@ fn ranking(id: &str, spec: &TopNSpec, input: &Schema, rows: EdgeProperties) -> S
         false => "  [keeps all rows: nothing bounds them]",
     });
     text
+}
+
+/// Where windows begin, if that is not the epoch.
+fn offset(offset_us: i64) -> String {
+    match offset_us {
+        0 => String::new(),
+        _ => format!(" from {} on", interval_text(offset_us)),
+    }
 }
 
 fn over(id: &str, spec: &OverSpec, input: &Schema) -> String {

@@ -1,5 +1,6 @@
-//! Windows: `TUMBLE(relation, time, size)`, `HOP(relation, time, slide, size)`, `CUMULATE(relation, time, step, size)`:
-//! the logical node, its meaning over bounded input, and the planner of the table factor, also of `SESSION` (`session.rs`).
+//! Windows: `TUMBLE(relation, time, size)`, `HOP(relation, time, slide, size)`, `CUMULATE(relation, time, step, size)`, each
+//! with an offset behind if it is not aligned to the epoch: the logical node, its meaning over bounded input, and the
+//! planner of the table factor, also of `SESSION` (`session.rs`).
 //!
 //! ```text
 //! input columns …  │ window_start │ window_end │ window_time      window_time = window_end − 1 ms
@@ -61,23 +62,43 @@ pub(crate) struct Tumble {
     pub size_us: i64,
     /// Windows that overlap; `None`: one begins where the one before ends.
     pub grid: Option<WindowGrid>,
+    /// By how much windows are later than those that are aligned to the epoch, µs: not negative, less than from one window
+    /// to the next.
+    pub offset_us: i64,
     pub schema: DFSchemaRef,
 }
 
+/// Which windows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Windows {
+    size_us: i64,
+    grid: Option<WindowGrid>,
+    offset_us: i64,
+}
+
 impl Tumble {
-    fn over(
-        input: LogicalPlan,
-        time: Column,
-        size_us: i64,
-        grid: Option<WindowGrid>,
-    ) -> BoundResult<Self> {
+    fn over(input: LogicalPlan, time: Column, windows: Windows) -> BoundResult<Self> {
+        let Windows {
+            size_us,
+            grid,
+            offset_us,
+        } = windows;
         Ok(Self {
             schema: with_bounds(&input, &time)?,
             input: Arc::new(input),
             time,
             size_us,
             grid,
+            offset_us,
         })
+    }
+
+    fn windows(&self) -> Windows {
+        Windows {
+            size_us: self.size_us,
+            grid: self.grid,
+            offset_us: self.offset_us,
+        }
     }
 
     /// Index of the time column in the input.
@@ -99,8 +120,10 @@ impl Tumble {
         grid: WindowGrid,
     ) -> BoundResult<LogicalPlan> {
         let [start, end, time] = WINDOW_COLUMNS;
-        let part =
-            |part: Part, of: Expr| ScalarUDF::from(WindowPart::new(grid, part)).call(vec![of]);
+        let part = |part: Part, of: Expr| {
+            let part = WindowPart::new(grid, self.offset_us, part);
+            ScalarUDF::from(part).call(vec![of])
+        };
         let inputs: Vec<Expr> = (input.schema().columns().into_iter())
             .map(Expr::Column)
             .collect();
@@ -132,7 +155,8 @@ impl Tumble {
             .collect();
         let shifts = [0, self.size_us, self.size_us - MILLISECOND_US];
         for (name, shift_us) in WINDOW_COLUMNS.into_iter().zip(shifts) {
-            let bound = ScalarUDF::from(WindowBound::new(self.size_us, shift_us));
+            let bound = WindowBound::new(self.size_us, self.offset_us, shift_us);
+            let bound = ScalarUDF::from(bound);
             columns.push(
                 bound
                     .call(vec![Expr::Column(self.time.clone())])
@@ -164,13 +188,13 @@ pub(super) fn with_bounds(input: &LogicalPlan, time: &Column) -> BoundResult<DFS
 
 /// A time moved by so many µs.
 pub(super) fn shifted(time: Expr, shift_us: i64) -> Expr {
-    ScalarUDF::from(WindowBound::new(1, shift_us)).call(vec![time])
+    ScalarUDF::from(WindowBound::new(1, 0, shift_us)).call(vec![time])
 }
 
 impl PartialOrd for Tumble {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        let own = (&self.time, self.size_us, self.grid);
-        Some(own.cmp(&(&other.time, other.size_us, other.grid)))
+        let own = (&self.time, self.size_us, self.grid, self.offset_us);
+        Some(own.cmp(&(&other.time, other.size_us, other.grid, other.offset_us)))
     }
 }
 
@@ -224,7 +248,7 @@ impl UserDefinedLogicalNodeCore for Tumble {
             other => return internal_err!("the time of TUMBLE became {other:?}"),
         };
         match inputs.pop() {
-            Some(input) => Self::over(input, time, self.size_us, self.grid),
+            Some(input) => Self::over(input, time, self.windows()),
             None => internal_err!("TUMBLE without input"),
         }
     }
@@ -289,7 +313,8 @@ impl RelationPlanner for WindowPlanner {
         let alias = alias.clone();
         let usage = Usage::of(&function);
         let (keys, arguments) = usage.keys(&args.args);
-        let mut arguments = usage.arguments(&arguments, span)?.into_iter();
+        let (arguments, offset) = usage.arguments(&arguments, span)?;
+        let mut arguments = arguments.into_iter();
         let (Some(input), Some(time)) = (arguments.next(), arguments.next()) else {
             return Err(usage.wrong(span));
         };
@@ -299,6 +324,10 @@ impl RelationPlanner for WindowPlanner {
         let lengths_us = (lengths.iter().map(|length| window_size(length, context)))
             .collect::<BoundResult<Vec<i64>>>()?;
         let (size_us, grid) = usage.grid(&lengths_us, span)?;
+        let offset_us = match &offset {
+            Some(offset) => fixed_length(offset, context)?,
+            None => 0,
+        };
         refuse_window_columns(&plan, Span::known(input.span()))?;
         let node: Arc<dyn UserDefinedLogicalNode> = if usage.name == "SESSION" {
             let keys = match keys {
@@ -311,7 +340,12 @@ impl RelationPlanner for WindowPlanner {
             };
             Arc::new(Session::over(plan, time, size_us, keys)?)
         } else {
-            Arc::new(Tumble::over(plan, time, size_us, grid)?)
+            let windows = Windows {
+                size_us,
+                grid,
+                offset_us: offset_us.rem_euclid(grid.map_or(size_us, WindowGrid::period_us)),
+            };
+            Arc::new(Tumble::over(plan, time, windows)?)
         };
         let plan = LogicalPlan::Extension(Extension { node });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
@@ -398,9 +432,14 @@ impl Usage {
         (keys, others)
     }
 
-    /// The arguments in order, whether they are named or not.
-    fn arguments(&self, args: &[FunctionArg], span: Option<Span>) -> BoundResult<Vec<SqlExpr>> {
-        let mut found: Vec<Option<SqlExpr>> = vec![None; self.arguments.len()];
+    /// The arguments in order, whether they are named or not, and the offset behind them.
+    fn arguments(
+        &self,
+        args: &[FunctionArg],
+        span: Option<Span>,
+    ) -> BoundResult<(Vec<SqlExpr>, Option<SqlExpr>)> {
+        let with_offset = usize::from(self.name != "SESSION");
+        let mut found: Vec<Option<SqlExpr>> = vec![None; self.arguments.len() + with_offset];
         for (place, arg) in args.iter().enumerate() {
             let (place, expr) = match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (Some(place), expr),
@@ -410,7 +449,8 @@ impl Usage {
                     ..
                 } => {
                     let name = name.value.to_lowercase();
-                    let place = self.arguments.iter().position(|other| *other == name);
+                    let mut names = self.arguments.iter().chain(&["offset"]);
+                    let place = names.position(|other| *other == name);
                     (place, expr)
                 }
                 _ => return Err(self.wrong(span)),
@@ -421,8 +461,10 @@ impl Usage {
                 None => return Err(self.wrong(span)),
             }
         }
+        let offset = found.split_off(self.arguments.len()).pop().flatten();
         let found: Option<Vec<SqlExpr>> = found.into_iter().collect();
-        found.ok_or_else(|| self.wrong(span))
+        let found = found.ok_or_else(|| self.wrong(span))?;
+        Ok((found, offset))
     }
 
     /// The size of its windows, and how they overlap.
@@ -599,22 +641,28 @@ fn event_time(plan: &LogicalPlan) -> BoundResult<Column> {
 }
 
 fn window_size(size: &SqlExpr, context: &mut dyn RelationPlannerContext) -> BoundResult<i64> {
-    let span = Span::known(size.span());
-    let wrong = |message: String| {
-        refused(
-            Diagnostic::new(Code::Syntax, message)
-                .at(span)
-                .help("a window's length is an interval of days and less: INTERVAL '1 hour'"),
-        )
-    };
-    let bound = context.sql_to_expr(size.clone(), &DFSchema::empty())?;
-    match interval_us(&bound) {
-        Some(size_us) if size_us >= MILLISECOND_US => Ok(size_us),
-        Some(_) => Err(wrong(
-            "a window has to last at least a millisecond".to_owned(),
+    match fixed_length(size, context)? {
+        size_us if size_us >= MILLISECOND_US => Ok(size_us),
+        _ => Err(wrong_length(
+            size,
+            "a window has to last at least a millisecond",
         )),
-        None => Err(wrong(format!("{size} is no fixed length of time"))),
     }
+}
+
+/// An interval of days and less, µs.
+fn fixed_length(length: &SqlExpr, context: &mut dyn RelationPlannerContext) -> BoundResult<i64> {
+    let bound = context.sql_to_expr(length.clone(), &DFSchema::empty())?;
+    let message = || format!("{length} is no fixed length of time");
+    interval_us(&bound).ok_or_else(|| wrong_length(length, &message()))
+}
+
+fn wrong_length(length: &SqlExpr, message: &str) -> DataFusionError {
+    refused(
+        Diagnostic::new(Code::Syntax, message)
+            .at(Span::known(length.span()))
+            .help("a window's length is an interval of days and less: INTERVAL '1 hour'"),
+    )
 }
 
 fn refuse_window_columns(plan: &LogicalPlan, span: Option<Span>) -> BoundResult<()> {
@@ -670,18 +718,20 @@ pub(crate) fn interval_text(us: i64) -> String {
     format!("{count} {unit}{plural}")
 }
 
-/// `floor(time / size) * size + shift`: a bound of the window of a time.
+/// `floor((time − offset) / size) * size + offset + shift`: a bound of the window of a time.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WindowBound {
     size_us: i64,
+    offset_us: i64,
     shift_us: i64,
     signature: Signature,
 }
 
 impl WindowBound {
-    fn new(size_us: i64, shift_us: i64) -> Self {
+    fn new(size_us: i64, offset_us: i64, shift_us: i64) -> Self {
         Self {
             size_us,
+            offset_us,
             shift_us,
             signature: Signature::any(1, Volatility::Immutable),
         }
@@ -710,8 +760,9 @@ impl ScalarUDFImpl for WindowBound {
         let time = time.into_array(rows)?;
         let time = time.as_primitive::<TimestampMicrosecondType>();
         let bound = |time: i64| {
-            let start = time.div_euclid(self.size_us).checked_mul(self.size_us)?;
-            start.checked_add(self.shift_us)
+            let before = time.checked_sub(self.offset_us)?.div_euclid(self.size_us);
+            let start = before.checked_mul(self.size_us)?;
+            start.checked_add(self.offset_us + self.shift_us)
         };
         let bounds: TimestampMicrosecondArray =
             time.iter().map(|time| time.and_then(bound)).collect();
@@ -735,14 +786,16 @@ enum Part {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WindowPart {
     grid: WindowGrid,
+    offset_us: i64,
     part: Part,
     signature: Signature,
 }
 
 impl WindowPart {
-    fn new(grid: WindowGrid, part: Part) -> Self {
+    fn new(grid: WindowGrid, offset_us: i64, part: Part) -> Self {
         Self {
             grid,
+            offset_us,
             part,
             signature: Signature::any(1, Volatility::Immutable),
         }
@@ -753,8 +806,10 @@ impl WindowPart {
             (Part::Start, WindowGrid::Hop { size_us, .. }) => end.saturating_sub(size_us),
             (Part::Start, WindowGrid::Cumulate { size_us, .. }) => end
                 .saturating_sub(1)
+                .saturating_sub(self.offset_us)
                 .div_euclid(size_us)
-                .saturating_mul(size_us),
+                .saturating_mul(size_us)
+                .saturating_add(self.offset_us),
             (Part::Ends | Part::Time, _) => end.saturating_sub(MILLISECOND_US),
         }
     }
@@ -795,8 +850,13 @@ impl ScalarUDFImpl for WindowPart {
                     TimestampMicrosecondBuilder::new().with_data_type(time.data_type().clone());
                 let mut lists = ListBuilder::new(values);
                 for time in times {
-                    let windows = time.map(|time| self.grid.windows_of(time));
-                    let ends = windows.map(|windows| windows.map(|(_, end)| Some(end)));
+                    let windows = time.map(|time| {
+                        let time = time.saturating_sub(self.offset_us);
+                        self.grid.windows_of(time)
+                    });
+                    let ends = windows.map(|windows| {
+                        windows.map(|(_, end)| Some(end.saturating_add(self.offset_us)))
+                    });
                     lists.append_option(ends);
                 }
                 Arc::new(lists.finish())

@@ -176,6 +176,7 @@ pub(super) struct Late {
     id: OperatorId,
     time_column: usize,
     size_us: i64,
+    offset_us: i64,
     judge: Judge,
 }
 
@@ -185,6 +186,7 @@ impl Late {
             id,
             time_column: spec.time_column,
             size_us: spec.size_us,
+            offset_us: spec.offset_us,
             judge: Judge::new(spec.grace_us, &spec.late),
         }
     }
@@ -199,7 +201,7 @@ impl Operator for Late {
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         let times = times_of(&chunk.batch, self.time_column, self.id)?;
-        let starts = starts(times.values(), self.size_us).into_iter();
+        let starts = starts(times.values(), self.size_us, self.offset_us).into_iter();
         let mut ends: Vec<i64> = starts
             .map(|start| start.saturating_add(self.size_us))
             .collect();

@@ -25,6 +25,7 @@ pub(super) struct Slide {
     id: OperatorId,
     time_column: usize,
     grid: WindowGrid,
+    offset_us: i64,
     judge: Judge,
     schema: SchemaRef,
 }
@@ -43,6 +44,7 @@ impl Slide {
             id,
             time_column: spec.time_column,
             grid: spec.grid,
+            offset_us: spec.offset_us,
             judge: Judge::new(spec.grace_us, &spec.late),
             schema,
         }
@@ -111,10 +113,10 @@ impl Operator for Slide {
         let mut windows = Windows::default();
         for (row, &time) in times.values().iter().enumerate() {
             let from = windows.ends.len();
-            for (start, end) in self.grid.windows_of(time) {
+            for (start, end) in self.grid.windows_of(time - self.offset_us) {
                 windows.rows.push(row as u32);
-                windows.starts.push(start);
-                windows.ends.push(end);
+                windows.starts.push(start + self.offset_us);
+                windows.ends.push(end + self.offset_us);
             }
             if windows.ends.len() == from && chunk.sign(row) > 0 {
                 context.effects.filtered += 1;

@@ -1,7 +1,7 @@
 //! Tumbling windows: adds `window_start`, `window_end` and `window_time`, and takes late rows out (see [`super::late`]).
 //!
 //! ```text
-//! window of time t   [floor(t / size) · size, + size)     half-open, aligned to 1970-01-01 UTC, negative times too
+//! window of time t   [floor((t − offset) / size) · size + offset, + size)     half-open, offset from 1970-01-01 UTC
 //! window_time        window_end − 1 ms
 //! ```
 //!
@@ -26,6 +26,7 @@ pub(super) struct Tumble {
     id: OperatorId,
     time_column: usize,
     size_us: i64,
+    offset_us: i64,
     judge: Judge,
     schema: SchemaRef,
 }
@@ -36,6 +37,7 @@ impl Tumble {
             id,
             time_column: spec.time_column,
             size_us: spec.size_us,
+            offset_us: spec.offset_us,
             judge: Judge::new(spec.grace_us, &spec.late),
             schema,
         }
@@ -58,13 +60,14 @@ pub(super) fn times_of(
         })
 }
 
-/// Where the windows of these times start.
-pub(super) fn starts(times: &[i64], size_us: i64) -> Vec<i64> {
-    let mut start = 0;
+/// Where the windows of these times start, if one of them starts at `offset_us`.
+pub(super) fn starts(times: &[i64], size_us: i64, offset_us: i64) -> Vec<i64> {
+    let mut start = offset_us;
     let step = |&time: &i64| {
         // Most rows fall into the window of the row before: that saves a division.
         if time < start || time - start >= size_us {
-            start = time.div_euclid(size_us) * size_us;
+            let before = time.saturating_sub(offset_us).div_euclid(size_us);
+            start = before.saturating_mul(size_us).saturating_add(offset_us);
         }
         start
     };
@@ -111,7 +114,7 @@ impl Operator for Tumble {
         let columns_error = |error| OperatorError::columns(self.id, &error);
         chunk = only_timed(chunk, self.time_column, self.id, context)?;
         let times = times_of(&chunk.batch, self.time_column, self.id)?;
-        let mut starts = starts(times.values(), self.size_us);
+        let mut starts = starts(times.values(), self.size_us, self.offset_us);
         let ends_of = |starts: &[i64]| -> Vec<i64> {
             let ends = starts
                 .iter()

@@ -34,6 +34,14 @@ impl WindowGrid {
         }
     }
 
+    /// From the start of windows to the start of the next ones.
+    pub fn period_us(self) -> i64 {
+        match self {
+            Self::Hop { slide_us, .. } => slide_us,
+            Self::Cumulate { size_us, .. } => size_us,
+        }
+    }
+
     /// From the start, or the end, of one window to that of the next.
     pub(super) fn step_us(self) -> i64 {
         match self {
@@ -85,10 +93,7 @@ impl WindowGrid {
 
     /// The end of the last window that a time lies in, or would lie in.
     pub fn last_end(self, time_us: i64) -> i64 {
-        let length = match self {
-            Self::Hop { slide_us, .. } => slide_us,
-            Self::Cumulate { size_us, .. } => size_us,
-        };
+        let length = self.period_us();
         let start = time_us.div_euclid(length).saturating_mul(length);
         start.saturating_add(self.size_us())
     }

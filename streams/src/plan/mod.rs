@@ -301,26 +301,30 @@ pub enum WatermarkSpec {
     },
 }
 
-/// Tumbling windows, half-open, aligned to the Unix epoch, in UTC.
+/// Tumbling windows, half-open, in UTC.
 #[derive(Debug, Clone)]
 pub struct TumbleSpec {
     /// The time column of the input, Timestamp(µs).
     pub time_column: usize,
     /// Window length, µs.
     pub size_us: i64,
+    /// Where a window begins: this long after the Unix epoch, µs; not negative and shorter than a window.
+    pub offset_us: i64,
     /// How long after its end a window takes rows, µs; a row is late when `window_end + grace <= watermark`.
     pub grace_us: i64,
     /// Where late rows go.
     pub late: LatePolicy,
 }
 
-/// Windows that overlap, half-open, aligned to the Unix epoch, in UTC.
+/// Windows that overlap, half-open, in UTC.
 #[derive(Debug, Clone)]
 pub struct SlideSpec {
     /// The time column of the input, Timestamp(µs).
     pub time_column: usize,
     /// Which windows there are.
     pub grid: WindowGrid,
+    /// By how much they are later than those of the grid, µs; not negative and shorter than a step of it.
+    pub offset_us: i64,
     /// How long after its end a window takes rows, µs; a row is late for it when `window_end + grace <= watermark`.
     pub grace_us: i64,
     /// Where late rows go.

@@ -112,6 +112,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         NodeKind::Slide(spec) => {
             let (size_us, grace_us) = (spec.grid.size_us(), spec.grace_us);
             lengths_fit(&[size_us, spec.grid.step_us()], grace_us)?;
+            offset_fits(spec.offset_us, spec.grid.period_us())?;
             is_time(spec.time_column, inputs[0])?;
             adds_bounds(inputs[0], &node.schema)
         }
@@ -174,6 +175,7 @@ fn source_fits(spec: &SourceSpec, schema: &SchemaRef) -> Result<(), String> {
 
 fn window_fits(spec: &TumbleSpec, input: &SchemaRef) -> Result<(), String> {
     lengths_fit(&[spec.size_us], spec.grace_us)?;
+    offset_fits(spec.offset_us, spec.size_us)?;
     is_time(spec.time_column, input)
 }
 
@@ -184,6 +186,15 @@ fn lengths_fit(lengths_us: &[i64], grace_us: i64) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn offset_fits(offset_us: i64, period_us: i64) -> Result<(), String> {
+    match (0..period_us).contains(&offset_us) {
+        true => Ok(()),
+        false => Err(format!(
+            "windows of every {period_us} µs are {offset_us} µs later"
+        )),
+    }
 }
 
 fn is_time(column: usize, input: &SchemaRef) -> Result<(), String> {

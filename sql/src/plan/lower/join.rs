@@ -105,6 +105,7 @@ impl Lowering<'_> {
                 window: TumbleSpec {
                     time_column: 0,
                     size_us: 1,
+                    offset_us: 0,
                     grace_us: self.policy.grace_us,
                     late: self.policy.late.clone(),
                 },

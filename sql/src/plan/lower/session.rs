@@ -20,6 +20,7 @@ impl Lowering<'_> {
             window: TumbleSpec {
                 time_column: 0,
                 size_us: 1,
+                offset_us: 0,
                 grace_us: (self.policy.grace_us).saturating_add(session.gap_us - 1),
                 late: self.policy.late.clone(),
             },

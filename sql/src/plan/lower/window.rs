@@ -86,6 +86,7 @@ impl Lowering<'_> {
                 let spec = SlideSpec {
                     time_column,
                     grid,
+                    offset_us: tumble.offset_us,
                     grace_us: self.policy.grace_us,
                     late: self.policy.late.clone(),
                 };
@@ -135,6 +136,7 @@ fn judged_by(tumble: &Tumble, grace_us: i64, late: &LatePolicy) -> TumbleSpec {
     TumbleSpec {
         time_column: 0,
         size_us,
+        offset_us: tumble.offset_us.rem_euclid(size_us),
         grace_us: grace_us.saturating_add(longer_us).max(0),
         late: late.clone(),
     }
