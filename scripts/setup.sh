@@ -40,7 +40,7 @@ export PATH="$cargo_home/bin:$PATH"
 export RUSTUP_TOOLCHAIN="$toolchain" RUSTUP_AUTO_INSTALL=0
 
 requirements=(disk c_compiler cxx_compiler archiver make pkg_config certificates curl libclang rust)
-[ "$what" = build ] || requirements+=(kcat postgres python python_client java maven jars)
+[ "$what" = build ] || requirements+=(kcat tmux postgres python python_client java maven jars)
 
 packages_of() {
     case "$1" in
@@ -50,6 +50,7 @@ packages_of() {
     curl) echo curl ;;
     libclang) echo libclang-dev ;;
     kcat) echo kcat ;;
+    tmux) echo tmux ;;
     postgres) echo postgresql ;;
     python) echo python3 python3-venv ;;
     java) echo default-jdk-headless ;;
@@ -322,6 +323,9 @@ rustup_first() {
 # --- what only the tests need ---
 
 check_kcat() { starts kcat -V; }
+
+# The shell is tested in a terminal, and a terminal speaks UTF-8 only where the locale does: C.UTF-8 is everywhere.
+check_tmux() { LC_ALL=C.UTF-8 starts tmux -V; }
 
 check_postgres() {
     local folder version

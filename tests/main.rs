@@ -10,5 +10,6 @@ mod engineer;
 mod fixture;
 mod job;
 mod life_of_a_record;
+mod newcomer;
 mod operator;
 mod readme;

@@ -7,7 +7,7 @@ use crate::fixture::process::{Server, thalweg};
 use crate::fixture::{block_on, flights, until, wasm};
 
 /// The code block of that name.
-fn block(name: &str) -> String {
+pub(crate) fn block(name: &str) -> String {
     let text = std::fs::read_to_string(flights::root().join("README.md")).unwrap();
     let start = format!("```sh {name}\n");
     let from = text

@@ -103,7 +103,7 @@ impl Machine {
         for compiler in ["cc", "c++"] {
             machine.command(compiler, COMPILER);
         }
-        for tool in ["ar", "make", "pkg-config", "curl", "kcat", "mvn"] {
+        for tool in ["ar", "make", "pkg-config", "curl", "kcat", "tmux", "mvn"] {
             machine.command(tool, "exit 0");
         }
         machine.file("root/etc/ssl/certs/ca-certificates.crt", "certificates");
@@ -267,7 +267,7 @@ fn a_bare_machine_is_told_everything_at_once() {
     let machine = Machine::whole();
     machine.without("root");
     machine.without("home");
-    for tool in "cc c++ ar make pkg-config curl kcat mvn java python3 cargo rustc".split(' ') {
+    for tool in "cc c++ ar make pkg-config curl kcat tmux mvn java python3 cargo rustc".split(' ') {
         machine.without(&format!("bin/{tool}"));
     }
     let told = machine.check();
@@ -283,6 +283,7 @@ fn a_bare_machine_is_told_everything_at_once() {
         "libclang: bindgen finds no libclang.so [package libclang-dev]",
         "rust: cargo is not installed",
         "kcat: kcat is not installed [package kcat]",
+        "tmux: tmux is not installed [package tmux]",
         "postgres: no folder /usr/lib/postgresql/*/bin has both initdb and postgres [package postgresql]",
         "python: python3 is not installed [package python3 and python3-venv]",
         "java: java is not installed [package default-jdk-headless]",
