@@ -9,8 +9,10 @@
 //! elsewhere            the same, functions, keywords
 //! ```
 
+use std::collections::BTreeSet;
+
 use reedline::{Completer, CompletionResult, Span, Suggestion};
-use sql::FUNCTIONS;
+use sql::functions;
 
 use super::client::Object;
 use super::command::COMMANDS;
@@ -286,9 +288,9 @@ impl SqlCompleter {
             .iter()
             .filter(|object| object.kind == "function");
         let own = own.map(|object| (format!("{}(", object.name), false));
-        let built_in = FUNCTIONS
-            .iter()
-            .map(|function| (format!("{}(", function.name), false));
+        let built_in: BTreeSet<&str> = functions().map(|function| function.name).collect();
+        let built_in = built_in.into_iter();
+        let built_in = built_in.map(|name| (format!("{name}("), false));
         columns
             .chain(relations)
             .chain(own)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use reedline::{EditCommand, Signal};
 use serde_json::Value;
-use sql::FUNCTIONS;
+use sql::functions;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -213,7 +213,7 @@ impl Session {
     fn functions(&self, part: &str) -> Result<()> {
         let part = part.to_lowercase();
         let text = |text: &str| Value::String(text.to_owned());
-        let fitting = FUNCTIONS.iter().filter(|function| {
+        let fitting = functions().filter(|function| {
             function.name.contains(&part) || function.what.to_lowercase().contains(&part)
         });
         let rows: Vec<Row> = fitting
@@ -222,7 +222,7 @@ impl Session {
                 values: vec![
                     text(&format!("{}({})", function.name, function.takes)),
                     text(function.what),
-                    text(function.example.unwrap_or_default()),
+                    text(function.example),
                 ],
             })
             .collect();

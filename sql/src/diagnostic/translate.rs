@@ -4,7 +4,7 @@ use datafusion::common::{Column, DataFusionError, SchemaError};
 
 use super::foreign::{Stands, stands_for};
 use super::{Code, Diagnostic, Span, nearest};
-use crate::functions::FUNCTIONS;
+use crate::functions::{Function, functions};
 
 /// The tokens of a statement by kind, each with its place.
 #[derive(Debug, Clone, Default)]
@@ -144,14 +144,14 @@ impl Words {
         if let Some(signature) = own {
             return Some(signature.clone());
         }
-        let function = FUNCTIONS
-            .iter()
-            .find(|function| function.name.eq_ignore_ascii_case(name))?;
-        let call = format!("{}({}): {}", function.name, function.takes, function.what);
-        Some(match function.example {
-            Some(example) => format!("{call}; for example {example}"),
-            None => call,
-        })
+        let function = functions().find(|function| function.name.eq_ignore_ascii_case(name))?;
+        let Function {
+            name,
+            takes,
+            what,
+            example,
+        } = function;
+        Some(format!("{name}({takes}): {what}; for example {example}"))
     }
 }
 
