@@ -167,3 +167,53 @@ async fn a_replaced_view_is_its_new_query_after_a_restart_too() {
     let rows = fixture.sorted("SELECT * FROM v").await;
     assert_eq!(rows, [["0", "1"], ["10", "2"]]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_an_insert_that_goes_on_are_held_to_what_its_table_declares() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run(
+            "CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT);
+             CREATE TABLE names (name VARCHAR(3) PRIMARY KEY, n BIGINT);
+             CREATE TABLE codes (id BIGINT PRIMARY KEY, code CHAR(3), name TEXT NOT NULL);
+             CREATE SOURCE bad_names (raw BYTEA) WITH (topic = 'insert_into_names.errors', partitions = 1)
+               INCLUDE HEADER 'thalweg.error.reason' AS reason FORMAT PLAIN ENCODE BYTES;
+             CREATE SOURCE bad_codes (raw BYTEA) WITH (topic = 'insert_into_codes.errors', partitions = 1)
+               INCLUDE HEADER 'thalweg.error.reason' AS reason FORMAT PLAIN ENCODE BYTES;
+             INSERT INTO names SELECT name, count(*) FROM t GROUP BY name EMIT CHANGES;
+             INSERT INTO codes SELECT id, name AS code, name FROM t EMIT CHANGES;
+             INSERT INTO t VALUES (1, 'abc'), (2, 'abcd'), (3, 'ab   '), (4, NULL)",
+        )
+        .await;
+    let reasons = |source: &'static str, bad: usize| {
+        let sql = format!("SELECT reason FROM {source} EMIT CHANGES LIMIT {bad}");
+        let fixture = &fixture;
+        async move { changes(fixture, &sql).await }
+    };
+    assert_eq!(
+        reasons("bad_names", 3).await,
+        [
+            ["+1", "column name cannot be NULL"],
+            ["+1", "column name is VARCHAR(3), 'abcd' is longer"],
+            [
+                "+1",
+                "column name leaves spaces at the end out, 'ab   ' has some"
+            ],
+        ],
+        "a key is not changed: two of them could become one"
+    );
+    assert_eq!(
+        reasons("bad_codes", 2).await,
+        [
+            ["+1", "column code is CHAR(3), 'abcd' is longer"],
+            ["+1", "column name cannot be NULL"],
+        ]
+    );
+    let names = changes(&fixture, "SELECT name, n FROM names EMIT CHANGES LIMIT 1").await;
+    assert_eq!(names, [["+1", "abc", "1"]]);
+    let codes = "SELECT id, code || '|' AS code FROM codes EMIT CHANGES LIMIT 2";
+    assert_eq!(
+        changes(&fixture, codes).await,
+        [["+1", "1", "abc|"], ["+1", "3", "ab|"]]
+    );
+}

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
-//! `as_of.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `session.rs`, `similar.rs`,
+//! `as_of.rs`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `session.rs`, `similar.rs`,
 //! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
 //! `using.rs`, `value_subquery.rs`, `yielding.rs`.
 
@@ -17,6 +17,7 @@ mod as_text;
 mod binder;
 mod bounded;
 mod changes;
+mod declared;
 #[cfg(test)]
 mod differential;
 mod distinct_on;
@@ -59,6 +60,7 @@ mod yielding;
 
 pub(crate) use binder::{BoundQuery, Library};
 pub(crate) use bounded::bounded;
+pub(crate) use declared::Declaration;
 pub(crate) use explain::{explain, key_format_name};
 pub(crate) use guard::guard_plan;
 pub(crate) use number::assign;

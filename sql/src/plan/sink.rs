@@ -12,6 +12,7 @@ use streams::{KeyFormat, SinkForm, SinkSpec, StateManifest, ValueFormat};
 
 use super::binder::Library;
 use super::changes::Changes;
+use super::declared::{Declaration, as_column};
 use super::sql_type::settled;
 use super::view::{Planned, ViewPlan, default_key_format, planned, view_key};
 use crate::catalog::{BoundOutput, Identity, Objects, OutputFormat, Relation, Sink};
@@ -297,10 +298,12 @@ fn as_declared(
             None => (lit(ScalarValue::Null), false),
         };
         // A column that is cast is no key any more.
-        match is_type {
-            true => value.alias(&declared.name),
-            false => cast(value, declared.data_type.clone()).alias(&declared.name),
-        }
+        let value = match is_type {
+            true => value,
+            false => cast(value, declared.data_type.clone()),
+        };
+        let is_key = relation.record_key().contains(&column);
+        as_column(value, Declaration::of(relation, column), is_key).alias(&declared.name)
     });
     let exprs: Vec<Expr> = exprs.collect();
     LogicalPlanBuilder::from(plan)

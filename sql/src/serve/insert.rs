@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::stream::StreamExt;
@@ -16,7 +16,7 @@ use log_api::{
     BatchBuilder, Compression, Log, TopicPartition, Transaction, TransactionError,
     TransactionOptions, partition_for_key,
 };
-use streams::{ColumnOrigin, KeyEncoder, TextLength, ValueEncoder, ValueFormat};
+use streams::{ColumnOrigin, KeyEncoder, ValueEncoder, ValueFormat};
 use tokio::sync::OwnedMutexGuard;
 
 use super::answer::Rows;
@@ -25,13 +25,10 @@ use super::spelling::{Place, Places, Spellings};
 use crate::catalog::{Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic, Words, translate, translate_arrow};
 use crate::parse::statement::Name;
-use crate::plan::{assign, type_name};
+use crate::plan::{Declaration, assign, type_name};
 
 /// A batch is sent once it has about this many bytes.
 const BATCH_BYTES: usize = 512 << 10;
-
-/// How much of a value an error quotes.
-const QUOTE_CHARS_MAX: usize = 40;
 
 /// The transactional id of statements that write.
 const TRANSACTIONAL_ID: &str = "thalweg.sql.writes";
@@ -275,42 +272,8 @@ impl Target<'_> {
                 })?
             }
         };
-        let values = match declared.length {
-            Some(length) => fitted(&values, length, &declared.name)?,
-            None => values,
-        };
-        let required = !declared.nullable || self.relation.key.contains(&column);
-        if required && values.null_count() > 0 {
-            let mut diagnostic = Diagnostic::new(
-                Code::Row,
-                format!("column {} cannot be NULL", declared.name),
-            );
-            diagnostic.sqlstate = "23502".to_owned();
-            return Err(diagnostic);
-        }
-        Ok(values)
+        Declaration::of(self.relation, column).held(&values)
     }
-}
-
-/// The texts of a column that has a length, as it has them.
-fn fitted(values: &ArrayRef, length: TextLength, column: &str) -> Result<ArrayRef, Diagnostic> {
-    let Some(texts) = values.as_string_view_opt() else {
-        return Ok(Arc::clone(values));
-    };
-    let fit = |text: Option<&str>| match text.map(|text| (text, length.fit(text))) {
-        None => Ok(None),
-        Some((_, Some(fits))) => Ok(Some(fits.to_owned())),
-        Some((text, None)) => {
-            let shown: String = text.chars().take(QUOTE_CHARS_MAX).collect();
-            let more = if shown.len() < text.len() { "…" } else { "" };
-            let message = format!("column {column} is {length}, '{shown}{more}' is longer");
-            let mut diagnostic = Diagnostic::new(Code::Row, message);
-            diagnostic.sqlstate = "22001".to_owned();
-            Err(diagnostic)
-        }
-    };
-    let fitted: StringViewArray = texts.iter().map(fit).collect::<Result<_, _>>()?;
-    Ok(Arc::new(fitted))
 }
 
 /// Batches on their way to the partitions of a topic. Bounded by the rows of one statement.

@@ -11,6 +11,7 @@ use streams::{BatchExpr, ColumnExpr, NodeKind};
 use super::window::time_below;
 use super::{Lowering, Rows, TimeUse, nullable, plain_column, qualified};
 use crate::diagnostic::Diagnostic;
+use crate::plan::declared::unchanged;
 use crate::plan::expr::CastColumn;
 
 impl Lowering<'_> {
@@ -45,7 +46,8 @@ impl Lowering<'_> {
         let mut places: Vec<Option<usize>> = exprs
             .iter()
             .map(|expr| {
-                plain_column(expr).and_then(|column| rows.schema.index_of_column(column).ok())
+                let column = plain_column(unchanged(expr))?;
+                rows.schema.index_of_column(column).ok()
             })
             .collect();
         let mut fields = qualified(schema);
@@ -61,16 +63,18 @@ impl Lowering<'_> {
             .map(|place| place.and_then(|place| rows.bounds[place]))
             .collect();
         let changes = rows.changes.mapped(&places, &rows.bounds, &rows.schema);
+        let is_computed = |index: usize| {
+            let expr = exprs.get(index);
+            expr.is_some_and(|expr| plain_column(expr).is_none())
+        };
+        let mut numbered = places.iter().enumerate();
         let identity = places.len() == rows.bounds.len()
-            && places
-                .iter()
-                .enumerate()
-                .all(|(index, place)| *place == Some(index));
+            && numbered.all(|(index, place)| *place == Some(index) && !is_computed(index));
         let mut compiled: Vec<Arc<dyn BatchExpr>> = Vec::with_capacity(places.len());
         for (index, place) in places.iter().enumerate() {
             compiled.push(match place {
-                Some(place) => Arc::new(ColumnExpr(*place)),
-                None => self.compile(&exprs[index], &rows.schema, fields[index].1.data_type())?,
+                Some(place) if !is_computed(index) => Arc::new(ColumnExpr(*place)),
+                _ => self.compile(&exprs[index], &rows.schema, fields[index].1.data_type())?,
             });
         }
         let schema = self.schema(fields)?;

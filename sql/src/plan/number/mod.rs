@@ -27,6 +27,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, 
 
 use self::arithmetic::{Arithmetic, Negation, digits, is_capped};
 use self::float::{OneZero, RoundEven, ToFloat, floats, round_even};
+use super::declared::is_declared;
 use super::json;
 use super::time::compared_interval;
 use super::time_text::{is_text, is_time, read};
@@ -98,6 +99,7 @@ fn is_silent(call: &ScalarFunction) -> bool {
         .is_some_and(|round| !round.written)
         || inner.downcast_ref::<OneZero>().is_some()
         || inner.downcast_ref::<ToFloat>().is_some()
+        || is_declared(&call.func)
         || compared_interval(call).is_some()
 }
 
