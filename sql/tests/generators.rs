@@ -207,5 +207,40 @@ async fn operators_tell_what_they_did_and_keep() {
             .any(|line| line.starts_with("the view keeps 2 entries, ")),
         "{lines:#?}"
     );
-    assert!(lines.contains(&"no event time".to_owned()), "{lines:#?}");
+    let none = "no event time: what it reads declares none (WATERMARK FOR)";
+    assert!(lines.contains(&none.to_owned()), "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_without_event_time_tells_why_it_has_none() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run(
+            "CREATE SOURCE s (city TEXT, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '1 second')
+               WITH (topic = 's', partitions = 1);
+             CREATE MATERIALIZED VIEW without AS SELECT city, count(*) AS n FROM s GROUP BY city;
+             CREATE MATERIALIZED VIEW latest AS SELECT city, max(at) AS at FROM s GROUP BY city",
+        )
+        .await;
+    let told = async |view: &str| {
+        let Some(Answer::Rows { batches, .. }) =
+            fixture.run(&format!("EXPLAIN ANALYZE {view}")).await.pop()
+        else {
+            panic!("no rows")
+        };
+        let lines = texts(&batches).into_iter().flatten();
+        let mut lines = lines.filter(|line| line.contains("event time"));
+        lines.next().unwrap_or_default()
+    };
+    assert_eq!(
+        told("without").await,
+        "no event time: the query does not read at of s"
+    );
+    assert_eq!(told("latest").await, "event time has not begun");
+    fixture
+        .run("INSERT INTO s VALUES ('a', '2024-05-01 10:00:30')")
+        .await;
+    let all = fixture.rows("SELECT city FROM latest").await;
+    assert_eq!(all, [["a"]]);
+    assert_eq!(told("latest").await, "event time 2024-05-01T10:00:29");
 }

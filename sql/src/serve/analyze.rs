@@ -9,11 +9,12 @@
 
 use std::time::Duration;
 
-use streams::{OperatorFigures, StateSize};
+use streams::{NodeKind, OperatorFigures, StateSize, StreamPlan};
 
 use super::answer::Outcome;
 use super::server::Inner;
 use super::system::order;
+use crate::catalog::Objects;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::Name;
 use crate::plan::explain;
@@ -74,7 +75,7 @@ impl Inner {
         }
         lines.push(match status.watermark {
             Some(time) => format!("event time {}", super::why::time_text(time)),
-            None => "no event time".to_owned(),
+            None => no_event_time(&plan.plan, &objects),
         });
         lines.push(format!(
             "{}; open for {:.1} s, commit {}",
@@ -84,6 +85,37 @@ impl Inner {
         ));
         Ok(Outcome::lines("plan", lines))
     }
+}
+
+/// Why there is none.
+fn no_event_time(plan: &StreamPlan, objects: &Objects) -> String {
+    let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source(source) => Some(source),
+        _ => None,
+    });
+    let mut unread = Vec::new();
+    for source in sources {
+        if source.watermark.is_some() {
+            return "event time has not begun".to_owned();
+        }
+        let read = objects
+            .relations()
+            .find(|relation| relation.topic == source.topic);
+        unread.extend(read.and_then(|relation| {
+            let time = relation.times.first()?;
+            let column = &relation.columns[time.column].name;
+            Some(format!("{column} of {}", relation.name()))
+        }));
+    }
+    unread.sort_unstable();
+    unread.dedup();
+    if unread.is_empty() {
+        return "no event time: what it reads declares none (WATERMARK FOR)".to_owned();
+    }
+    format!(
+        "no event time: the query does not read {}",
+        unread.join(", ")
+    )
 }
 
 fn told(figures: &OperatorFigures, size: Option<&StateSize>, whole: Duration) -> String {
