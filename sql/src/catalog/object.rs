@@ -268,6 +268,11 @@ impl fmt::Debug for Function {
 }
 
 impl Function {
+    /// As much of the module's hash as tells it from others, for people.
+    pub(crate) fn module_shown(&self) -> &str {
+        self.module.get(..12).unwrap_or(&self.module)
+    }
+
     /// `f(DOUBLE) RETURNS TEXT`.
     pub(crate) fn signature(&self) -> String {
         let args: Vec<String> = self.args.iter().map(crate::plan::type_name).collect();

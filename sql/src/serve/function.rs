@@ -73,7 +73,7 @@ impl Inner {
         });
         self.forget_broken(name);
         let signature = function.signature();
-        let module = function.module.get(..12).unwrap_or_default();
+        let module = function.module_shown();
         info!(function = name, module, "function is there");
         let mut notes = vec![format!("{signature}, module {module}")];
         for view in &views {

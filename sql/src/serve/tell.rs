@@ -89,7 +89,7 @@ impl Inner {
                     vec![
                         Some(function.identity.name.clone()),
                         Some(function.signature()),
-                        Some(function.module.clone()),
+                        Some(function.module_shown().to_owned()),
                     ]
                 });
                 Ok(Outcome::table(
