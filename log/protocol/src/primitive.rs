@@ -45,21 +45,12 @@ pub enum DecodeCause {
         /// Bytes that there are.
         left: usize,
     },
-    /// A length below zero that does not mean null.
-    #[error("length {0} is negative")]
-    NegativeLength(i64),
     /// A varint that goes on past its type.
     #[error("varint is too long for its type")]
     LongVarint,
-    /// A string with bytes that are no text.
-    #[error("string is not valid UTF-8")]
-    NotUtf8,
     /// Null in a field that must have a value.
     #[error("null where a value is required")]
     Null,
-    /// A tag that comes twice or in the wrong order.
-    #[error("tag {0} is out of order")]
-    TagOrder(u32),
     /// The values take more memory than they may.
     #[error("its names and lists take more than {max} bytes of memory")]
     TooMuch {
@@ -171,17 +162,16 @@ impl Reader {
         Ok(())
     }
 
-    /// The next `length` bytes as text.
+    /// The next `length` bytes as text. Bytes that are none become the replacement character, as in Kafka.
     ///
     /// # Errors
-    /// If fewer are left, or they are not UTF-8.
+    /// If fewer are left.
     pub fn text(&mut self, length: usize) -> Result<String> {
         self.need(length)?;
         let end = self.position + length;
-        let text = std::str::from_utf8(&self.bytes[self.position..end])
-            .map_err(|_| DecodeCause::NotUtf8)?;
+        let text = String::from_utf8_lossy(&self.bytes[self.position..end]).into_owned();
         self.position = end;
-        Ok(text.to_owned())
+        Ok(text)
     }
 
     /// One signed byte.
@@ -272,34 +262,34 @@ impl Reader {
         Ok(unzigzag64(value))
     }
 
-    /// The length of a string: none for null.
+    /// The length of a string: none for null. Whatever is below zero is null, as in Kafka.
     ///
     /// # Errors
-    /// If it is cut off or negative without being null.
+    /// If it is cut off.
     pub fn string_length(&mut self, flexible: bool) -> Result<Option<usize>> {
         if flexible {
             self.compact_length()
         } else {
-            plain_length(i64::from(self.i16()?))
+            Ok(usize::try_from(self.i16()?).ok())
         }
     }
 
-    /// The length of a byte field: none for null.
+    /// The length of a byte field: none for null. Whatever is below zero is null, as in Kafka.
     ///
     /// # Errors
-    /// If it is cut off or negative without being null.
+    /// If it is cut off.
     pub fn bytes_length(&mut self, flexible: bool) -> Result<Option<usize>> {
         if flexible {
             self.compact_length()
         } else {
-            plain_length(i64::from(self.i32()?))
+            Ok(usize::try_from(self.i32()?).ok())
         }
     }
 
     /// The number of an array's elements, at most one a byte left: none for null.
     ///
     /// # Errors
-    /// If it is cut off, negative without being null, or beyond what is left.
+    /// If it is cut off, or beyond what is left.
     pub fn array_length(&mut self, flexible: bool) -> Result<Option<usize>> {
         let count = self.bytes_length(flexible)?;
         match count {
@@ -313,21 +303,17 @@ impl Reader {
     }
 
     /// Hands each tagged field to `field` as its tag and a reader of exactly its bytes; a tag that `field` does not know is passed over by doing nothing.
+    /// Tags may come in any order, and more than once.
     ///
     /// # Errors
-    /// If the section is cut off, a tag does not rise, or `field` fails.
+    /// If the section is cut off, or `field` fails.
     pub fn tagged_fields(
         &mut self,
         mut field: impl FnMut(u32, &mut Reader) -> Result<()>,
     ) -> Result<()> {
         let count = self.unsigned_varint()?;
-        let mut previous = None;
         for _ in 0..count {
             let tag = self.unsigned_varint()?;
-            if previous.is_some_and(|previous| tag <= previous) {
-                return Err(DecodeCause::TagOrder(tag).into());
-            }
-            previous = Some(tag);
             let size = self.unsigned_varint()? as usize;
             field(tag, &mut Reader::new(self.slice(size)?))?;
         }
@@ -376,15 +362,6 @@ impl Reader {
         } else {
             DecodeCause::LongVarint.into()
         }
-    }
-}
-
-fn plain_length(length: i64) -> Result<Option<usize>> {
-    match length {
-        -1 => Ok(None),
-        length => Ok(Some(
-            usize::try_from(length).map_err(|_| DecodeCause::NegativeLength(length))?,
-        )),
     }
 }
 
@@ -510,11 +487,11 @@ pub(crate) fn zigzag64(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-fn unzigzag32(value: u32) -> i32 {
+pub(crate) fn unzigzag32(value: u32) -> i32 {
     (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 
-fn unzigzag64(value: u64) -> i64 {
+pub(crate) fn unzigzag64(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
@@ -654,11 +631,28 @@ mod tests {
     }
 
     #[test]
-    fn tags_must_rise() {
-        let mut reader = Reader::new(Bytes::from_static(&[2, 1, 0, 1, 0]));
-        assert_eq!(
-            reader.tagged_fields(|_, _| Ok(())).unwrap_err().cause,
-            DecodeCause::TagOrder(1)
-        );
+    fn tags_come_in_any_order_and_more_than_once() {
+        let mut reader = Reader::new(Bytes::from_static(&[3, 2, 1, 7, 1, 0, 2, 1, 9]));
+        let mut seen = Vec::new();
+        let read = reader.tagged_fields(|tag, from| {
+            seen.push((tag, from.rest()));
+            Ok(())
+        });
+        assert_eq!(read, Ok(()));
+        let expected: [(u32, &'static [u8]); 3] = [(2, &[7]), (1, &[]), (2, &[9])];
+        assert_eq!(seen, expected.map(|(tag, bytes)| (tag, bytes.into())));
+    }
+
+    #[test]
+    fn any_length_below_zero_is_null() {
+        let mut reader = Reader::new(Bytes::from_static(&[0x80, 0, 0xff, 0xff, 0xff, 0xfe]));
+        assert_eq!(reader.string_length(false), Ok(None));
+        assert_eq!(reader.array_length(false), Ok(None));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced() {
+        let mut reader = Reader::new(Bytes::from_static(&[b'a', 0xc3, 0x28]));
+        assert_eq!(reader.text(3).as_deref(), Ok("a\u{fffd}("));
     }
 }

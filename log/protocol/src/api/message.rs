@@ -21,13 +21,13 @@
 //! }
 //! ```
 //!
-//! `Option` makes a field nullable in every version; which versions allow null is the sender's business. A field that the version lacks keeps its default on
-//! reading and is left out on writing. Unknown tagged fields are passed over.
+//! `Option` makes a field nullable in every version; `[0.., null 10..]` refuses null before version 10 on reading. What is written is the sender's business.
+//! A field that the version lacks keeps its default on reading and is left out on writing. Unknown tagged fields are passed over.
 //!
 //! Its second form, `apis { … }`, is the table of APIs: it generates [`ApiKey`](super::ApiKey), [`Request`](super::Request) and [`Response`](super::Response).
 //!
 //! Invariants:
-//! 1. Tags of one struct are declared in rising order: readers refuse any other.
+//! 1. Tags of one struct are declared in rising order: it is how they are written. They are read in any.
 //! 2. Decoding allocates in step with the bytes it has read.
 
 use bytes::{BufMut, Bytes};
@@ -73,6 +73,11 @@ pub(crate) trait Wire: Sized {
         }
     }
 
+    /// Whether it stands for no value.
+    fn is_null(&self) -> bool {
+        false
+    }
+
     /// Says for how many ms a quota held the request back, where the message has room for it.
     fn set_throttle_ms(&mut self, _ms: i32) {}
 
@@ -96,6 +101,10 @@ impl<T: Wire> Wire for Option<T> {
 
     fn decode(from: &mut Reader, form: Form) -> Result<Self, DecodeError> {
         T::decode_option(from, form)
+    }
+
+    fn is_null(&self) -> bool {
+        self.is_none()
     }
 
     #[cfg(test)]
@@ -161,7 +170,10 @@ impl Wire for String {
             return Ok(None);
         };
         from.take_memory(length.max(TEXT_BYTES_MIN))?;
-        from.text(length).map(Some)
+        let text = from.text(length)?;
+        // What is no text takes more room than it had.
+        from.take_memory(text.len() - length.min(text.len()))?;
+        Ok(Some(text))
     }
 
     #[cfg(test)]
@@ -322,6 +334,15 @@ impl Wire for ErrorCode {
     }
 }
 
+/// The value, if it is one or `nullable` says that there may be none.
+pub(crate) fn present<T: Wire>(value: T, nullable: bool) -> Result<T, DecodeError> {
+    if nullable || !value.is_null() {
+        Ok(value)
+    } else {
+        Err(null())
+    }
+}
+
 fn null() -> DecodeError {
     DecodeCause::Null.into()
 }
@@ -394,6 +415,7 @@ macro_rules! message {
                 $(
                     if message!(@tag $([$($rule)*])?).is_none() && message!(@present form $([$($rule)*])?) {
                         value.$field = $crate::api::message::Wire::decode(from, form)
+                            .and_then(|read| $crate::api::message::present(read, message!(@nullable form $([$($rule)*])?)))
                             .map_err(|error| error.at(concat!(stringify!($name), ".", stringify!($field))))?;
                     }
                 )*
@@ -422,7 +444,10 @@ macro_rules! message {
                     if message!(@present form $([$($rule)*])?)
                         && (message!(@tag $([$($rule)*])?).is_none() || random.numbers.bool())
                     {
+                        let nulls = random.nulls;
+                        random.nulls &= message!(@nullable form $([$($rule)*])?);
                         value.$field = $crate::api::message::Wire::random(random, form);
+                        random.nulls = nulls;
                     }
                 )*
                 value
@@ -594,7 +619,11 @@ macro_rules! message {
     (@tag) => { None::<u32> };
     (@tag [$versions:expr]) => { None::<u32> };
     (@tag [$versions:expr, tag $tag:literal]) => { Some::<u32>($tag) };
+    (@tag [$versions:expr, null $null:expr]) => { None::<u32> };
+    (@nullable $form:ident [$versions:expr, null $null:expr]) => { ($null).contains(&$form.version) };
+    (@nullable $form:ident $([$($rule:tt)*])?) => { true };
     (@present $form:ident) => { true };
     (@present $form:ident [$versions:expr]) => { ($versions).contains(&$form.version) };
+    (@present $form:ident [$versions:expr, null $null:expr]) => { ($versions).contains(&$form.version) };
     (@present $form:ident [$versions:expr, tag $tag:literal]) => { ($versions).contains(&$form.version) };
 }

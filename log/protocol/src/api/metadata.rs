@@ -15,7 +15,7 @@ message! {
     /// Asks for topics and their partitions; null means all topics, and so does an empty list in version 0.
     pub struct MetadataRequest: versions 0..=13, flexible 9 {
         /// The topics to fetch metadata for.
-        topics: Option<Vec<MetadataRequestTopic>>,
+        topics: Option<Vec<MetadataRequestTopic>> [0.., null 1..],
         /// If this is true, the broker may auto-create topics that we requested which do not already exist, if it is configured to do so.
         allow_auto_topic_creation: bool [4..] = true,
         /// Whether to include cluster authorized operations.
@@ -29,7 +29,7 @@ message! {
         /// The topic id.
         topic_id: Uuid [10..],
         /// The topic name.
-        name: Option<String>,
+        name: Option<String> [0.., null 10..],
     }
 
     /// The brokers of the cluster, and the topics asked for.

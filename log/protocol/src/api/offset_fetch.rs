@@ -17,7 +17,7 @@ message! {
         /// The group to fetch offsets for.
         group_id: String [..=7],
         /// Each topic we would like to fetch offsets for, or null to fetch offsets for all topics.
-        topics: Option<Vec<OffsetFetchRequestTopic>> [..=7],
+        topics: Option<Vec<OffsetFetchRequestTopic>> [..=7, null 2..],
         /// Each group we would like to fetch offsets for.
         groups: Vec<OffsetFetchRequestGroup> [8..],
         /// Whether broker should hold on returning unstable offsets but set a retriable error code for the partitions.

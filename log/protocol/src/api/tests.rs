@@ -18,7 +18,7 @@ fn random() -> Random {
     }
 }
 
-/// Bytes of ours, read and written again by the second codec. None if it refuses them: it knows in which versions a nullable field may be null, we do not.
+/// Bytes of ours, read and written again by the second codec. None if it refuses them: it knows in which versions every nullable field may be null, we of requests alone.
 fn through_the_second_codec<T: Decodable + Encodable + Message>(
     bytes: &Bytes,
     version: i16,
@@ -298,7 +298,7 @@ fn the_table_is_kafkas() {
         (61, 0, 0, 0),
         (65, 0, 0, 0),
         // 2 there, which finds ids by a pattern.
-        (66, 0, 1, 0),
+        (66, 0, 2, 0),
         (74, 0, 1, 0),
         (75, 0, 0, 0),
     ];
