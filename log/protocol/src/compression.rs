@@ -17,8 +17,11 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::str::FromStr;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+
+/// A zstd frame that wants a window of more than 16 MiB is refused where it is read piece by piece: no level but the "ultra" ones does.
+const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
 /// How a batch's records are compressed: the low three bits of its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -128,6 +131,29 @@ impl Compression {
         }
     }
 
+    /// Decompresses `input` as it is read. What is kept in memory does not depend on what comes out, but for [`Compression::Snappy`], whose
+    /// content is at most some twenty times as long as its input; more than `max` bytes of it are refused.
+    pub(crate) fn reader<'a>(
+        self,
+        input: &'a [u8],
+        max: usize,
+    ) -> Result<Box<dyn Read + 'a>, CompressionError> {
+        Ok(match self {
+            Self::None => Box::new(input),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Self::Snappy => Box::new(snappy::decompress(input, max)?.reader()),
+            Self::Lz4 => Box::new(FrameDecoder::new(input)),
+            Self::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(input);
+                let mut decoder = decoder.map_err(|error| self.corrupt(error))?;
+                decoder
+                    .window_log_max(ZSTD_WINDOW_LOG_MAX)
+                    .map_err(|error| self.corrupt(error))?;
+                Box::new(decoder)
+            }
+        })
+    }
+
     /// Reads `decoder` to its end, one byte past `max` at the most.
     fn read_all(
         self,
@@ -148,11 +174,11 @@ impl Compression {
         }
     }
 
-    fn too_large(self, max: usize) -> CompressionError {
+    pub(crate) fn too_large(self, max: usize) -> CompressionError {
         CompressionError::TooLarge { codec: self, max }
     }
 
-    fn corrupt(self, reason: impl ToString) -> CompressionError {
+    pub(crate) fn corrupt(self, reason: impl ToString) -> CompressionError {
         CompressionError::Corrupt {
             codec: self,
             reason: reason.to_string(),
@@ -222,7 +248,7 @@ mod snappy {
     const HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
     const BLOCK_BYTES: usize = 32 * 1024;
     /// A copy element of three bytes yields 64 at the most, so nothing true expands further than this.
-    const MAX_RATIO: usize = 64;
+    const MAX_RATIO: usize = 22;
     const CODEC: Compression = Compression::Snappy;
 
     pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {

@@ -33,6 +33,7 @@ mod ids;
 mod murmur2;
 mod primitive;
 mod record;
+mod scan;
 
 pub use api::{ApiKey, Request, Response};
 pub use batch::{
@@ -50,3 +51,4 @@ pub use ids::{BrokerId, LeaderEpoch, ProducerId, TopicPartition};
 pub use murmur2::{murmur2, partition_for_key};
 pub use primitive::{DecodeCause, DecodeError, Reader, Writer};
 pub use record::{Header, HeaderIter, Headers, Record, RecordIter, RecordSpan};
+pub use scan::{RecordFacts, RecordScan};

@@ -3,7 +3,8 @@
 //! 1. The header is sound, the CRC holds, the counts agree (`LogValidator.validateBatch`).
 //! 2. A client sends exactly one batch, no control batch, nothing above `max.message.bytes` or `segment.bytes`.
 //! 3. The codec decodes, and the records are as many and as the header says: what is acknowledged can be read by everybody. One pass
-//!    over the records; the bytes of an uncompressed batch are in the cache from its CRC, and nothing is allocated for it.
+//!    over the records; the bytes of an uncompressed batch are in the cache from its CRC, and nothing is allocated for it. What is
+//!    compressed passes through a window, unless the topic has it recompressed.
 //! 4. Records of a compacted topic have keys, timestamps stay inside of what the topic allows. All records that break such a rule
 //!    are told, so that a client can send the others again (KIP-467).
 //! 5. The header's largest timestamp is that of the records, or the broker's clock with `LogAppendTime`: where it was not, it is
@@ -16,7 +17,7 @@
 use bytes::Bytes;
 use log_protocol::{
     BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, Compression, CompressionError, ErrorCode,
-    TimestampType, TopicPartition, patch_create_time, patch_log_append_time,
+    RecordFacts, TimestampType, TopicPartition, patch_create_time, patch_log_append_time,
 };
 use thiserror::Error;
 
@@ -307,27 +308,65 @@ impl Checker<'_> {
         }
         let mut plain = batch.clone();
         plain.header = header.with_create_time();
+        let found = header.compression().map_err(|error| self.corrupt(error))?;
+        let is_rewritten = self
+            .config
+            .compression
+            .is_some_and(|wanted| wanted != found);
+        if found != Compression::None && !is_rewritten {
+            let facts = plain.scan(self.decompressed_max());
+            let facts = facts.map_err(|error| self.corrupt(error))?;
+            return Ok(Content {
+                max_timestamp: self.check_records(header, &rules, facts)?,
+                records: None,
+            });
+        }
         let mut records = plain
             .records(self.decompressed_max())
             .map_err(|error| self.corrupt(error))?;
+        let facts = std::iter::from_fn(|| {
+            let span = records.next_span()?;
+            Some(span.map(|span| RecordFacts {
+                offset: span.offset,
+                timestamp: span.timestamp,
+                has_key: span.key.is_some(),
+            }))
+        });
+        let max_timestamp = self.check_records(header, &rules, facts)?;
+        let buffer = records.buffer();
+        let records = match found {
+            Compression::None => buffer.slice(BATCH_HEADER_BYTES..),
+            _ => buffer.clone(),
+        };
+        Ok(Content {
+            max_timestamp,
+            records: Some(records),
+        })
+    }
+
+    /// Whether all records keep the rules; the latest time that one bears, -1 if none does.
+    fn check_records(
+        &self,
+        header: &BatchHeader,
+        rules: &RecordRules,
+        facts: impl Iterator<Item = Result<RecordFacts, BatchError>>,
+    ) -> Result<i64, AppendError> {
         let mut broken = Broken::default();
         let mut max_timestamp = -1;
-        let mut index = 0;
-        while let Some(span) = records.next_span() {
-            let span = span.map_err(|error| self.corrupt(error))?;
-            if span.offset != header.base_offset.wrapping_add(i64::from(index)) {
+        for (index, one) in (0..).zip(facts) {
+            let one = one.map_err(|error| self.corrupt(error))?;
+            if one.offset != header.base_offset.wrapping_add(i64::from(index)) {
                 let reason = "its offset does not follow that of the record before it";
                 broken.push(index, ErrorCode::InvalidRecord, || reason.to_owned());
-            } else if rules.key && span.key.is_none() {
+            } else if rules.key && !one.has_key {
                 let reason = "a compacted topic takes no record without a key";
                 broken.push(index, ErrorCode::InvalidRecord, || reason.to_owned());
-            } else if !rules.allow_time(span.timestamp) {
+            } else if !rules.allow_time(one.timestamp) {
                 broken.push(index, ErrorCode::InvalidTimestamp, || {
-                    rules.time_reason(span.timestamp)
+                    rules.time_reason(one.timestamp)
                 });
             }
-            max_timestamp = max_timestamp.max(span.timestamp);
-            index += 1;
+            max_timestamp = max_timestamp.max(one.timestamp);
         }
         if let Some(code) = broken.code {
             return Err(AppendError::Records {
@@ -337,15 +376,7 @@ impl Checker<'_> {
                 errors: broken.errors,
             });
         }
-        let buffer = records.buffer();
-        let records = match header.compression().map_err(|error| self.corrupt(error))? {
-            Compression::None => buffer.slice(BATCH_HEADER_BYTES..),
-            _ => buffer.clone(),
-        };
-        Ok(Content {
-            max_timestamp,
-            records: Some(records),
-        })
+        Ok(max_timestamp)
     }
 
     fn record_rules(&self, header: &BatchHeader) -> RecordRules {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use log_protocol::{
-    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, Record, batches,
+    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, RecordFacts, batches,
 };
 
 use super::error::{FetchError, StorageError};
@@ -323,7 +323,7 @@ impl Partition {
     fn find_record(
         &self,
         from: i64,
-        wanted: impl Fn(&Record) -> bool,
+        wanted: impl Fn(&RecordFacts) -> bool,
         promising: impl Fn(&BatchHeader) -> bool,
     ) -> Result<Option<(i64, i64)>, StorageError> {
         let mut found = None;
@@ -331,7 +331,7 @@ impl Partition {
             if batch.header.is_control() || !promising(&batch.header) {
                 return Ok(Visit::Continue);
             }
-            for record in batch.records(DECOMPRESSED_MAX)? {
+            for record in batch.scan(DECOMPRESSED_MAX)? {
                 let record = record?;
                 if record.offset >= from && wanted(&record) {
                     found = Some((record.offset, record.timestamp));

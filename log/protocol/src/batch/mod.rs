@@ -30,6 +30,7 @@ use bytes::Bytes;
 
 use crate::compression::{Compression, CompressionError};
 use crate::record::{RecordBase, RecordIter, RecordParts};
+use crate::scan::RecordScan;
 
 /// Bytes before the first record.
 pub const BATCH_HEADER_BYTES: usize = 61;
@@ -365,6 +366,43 @@ impl Batch {
     /// # Errors
     /// If the codec is unknown, the count negative, or the content corrupt or too large.
     pub fn records(&self, max_decompressed: usize) -> Result<RecordIter, BatchError> {
+        let (base, count) = self.record_base()?;
+        let (buffer, position) = match self.header.compression()? {
+            Compression::None => (self.bytes.clone(), BATCH_HEADER_BYTES),
+            // An empty batch, as compaction leaves it behind, has no stream to decompress.
+            _ if count == 0 => (Bytes::new(), 0),
+            codec => (
+                codec.decompress(&self.bytes[BATCH_HEADER_BYTES..], max_decompressed)?,
+                0,
+            ),
+        };
+        Ok(RecordIter::new(buffer, position, base, count))
+    }
+
+    /// The records, looked at one after the other: compressed content is not kept, and refused beyond `max_decompressed` bytes.
+    ///
+    /// # Errors
+    /// If the codec does not exist, or the number of records is negative.
+    pub fn scan(&self, max_decompressed: usize) -> Result<RecordScan<'_>, BatchError> {
+        let (base, count) = self.record_base()?;
+        let codec = self.header.compression()?;
+        let content = match codec {
+            _ if count > 0 => &self.bytes[BATCH_HEADER_BYTES..],
+            Compression::None => &self.bytes[BATCH_HEADER_BYTES..],
+            // An empty batch, as compaction leaves it behind, has no stream to decompress.
+            _ => return Ok(RecordScan::new(Compression::None, &[], 0, base, 0)?),
+        };
+        Ok(RecordScan::new(
+            codec,
+            content,
+            max_decompressed,
+            base,
+            count,
+        )?)
+    }
+
+    /// What the header says about each record, and how many there are.
+    fn record_base(&self) -> Result<(RecordBase, usize), BatchError> {
         let header = &self.header;
         let count = usize::try_from(header.record_count).map_err(|_| BatchError::Header {
             base_offset: header.base_offset,
@@ -376,16 +414,7 @@ impl Batch {
             append_time: (header.timestamp_type() == TimestampType::LogAppendTime)
                 .then_some(header.max_timestamp),
         };
-        let (buffer, position) = match header.compression()? {
-            Compression::None => (self.bytes.clone(), BATCH_HEADER_BYTES),
-            // An empty batch, as compaction leaves it behind, has no stream to decompress.
-            _ if count == 0 => (Bytes::new(), 0),
-            codec => (
-                codec.decompress(&self.bytes[BATCH_HEADER_BYTES..], max_decompressed)?,
-                0,
-            ),
-        };
-        Ok(RecordIter::new(buffer, position, base, count))
+        Ok((base, count))
     }
 
     /// What a control batch says; none for a batch of records.
