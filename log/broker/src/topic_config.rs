@@ -402,7 +402,9 @@ impl TopicConfig {
             min_compaction_lag_ms,
             min_insync_replicas: values.long("min.insync.replicas", 1, i64::from(i32::MAX))? as i32,
             preallocate: values.boolean("preallocate")?,
-            retention_bytes: u64::try_from(values.long("retention.bytes", -1, i64::MAX)?).ok(),
+            // Whatever is below zero keeps everything, as in Kafka.
+            retention_bytes: u64::try_from(values.long("retention.bytes", i64::MIN, i64::MAX)?)
+                .ok(),
             retention_ms: Some(values.long("retention.ms", -1, i64::MAX)?).filter(|ms| *ms >= 0),
             segment_bytes: values.long("segment.bytes", SEGMENT_BYTES_MIN, i64::from(i32::MAX))?
                 as u64,
@@ -410,6 +412,41 @@ impl TopicConfig {
             segment_jitter_ms: values.long("segment.jitter.ms", 0, i64::MAX)?,
         })
     }
+}
+
+/// Whether a value may be given to a key now, beyond what [`TopicConfig::parse`] reads: what Kafka refuses is refused, but a topic that has such
+/// a value from before still opens.
+///
+/// # Errors
+/// The key whose value is refused.
+pub(crate) fn check_new(name: &str, value: &str) -> Result<(), ConfigError> {
+    let throttled = |list: &str| {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let is_replica = |one: &str| {
+            let parts = one.split_once(':');
+            parts.is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+        };
+        list.is_empty() || list == "*" || list.split(',').map(str::trim).all(is_replica)
+    };
+    let (key, expected) = match name {
+        "compression.type" if value.trim() == "none" => (
+            "compression.type",
+            "producer, uncompressed, gzip, snappy, lz4 or zstd",
+        ),
+        "leader.replication.throttled.replicas" | "follower.replication.throttled.replicas"
+            if !throttled(value.trim()) =>
+        {
+            let row = Values::row(name);
+            (row.name, "*, or a list of partition:broker")
+        }
+        _ => return Ok(()),
+    };
+    let value = value.to_owned();
+    Err(ConfigError::InvalidValue {
+        key,
+        value,
+        expected,
+    })
 }
 
 /// What a topic sets over what the log sets over the table.
@@ -675,6 +712,18 @@ mod tests {
             ("remote.storage.enable", "false"),
         ] {
             assert!(parse(&[(key, value)]).is_ok(), "{key}={value}");
+        }
+        for (key, value) in [
+            ("compression.type", "none"),
+            ("leader.replication.throttled.replicas", "x"),
+            ("follower.replication.throttled.replicas", "0:1,2"),
+        ] {
+            assert!(check_new(key, value).is_err(), "{key}={value}");
+            assert!(parse(&[(key, value)]).is_ok(), "{key}={value} from before");
+        }
+        for value in ["", "*", "0:1", "0:1, 2:3"] {
+            let key = "leader.replication.throttled.replicas";
+            assert_eq!(check_new(key, value), Ok(()), "{value}");
         }
         let lags = |min, max| {
             parse(&[

@@ -224,6 +224,10 @@ fn topic_error(error: TopicError) -> AdminError {
             name,
             reason: reason.to_owned(),
         },
+        TopicError::Collides { name, other } => AdminError::InvalidTopic {
+            reason: format!("it differs from that of topic {other} in '.' and '_' alone"),
+            name,
+        },
         TopicError::Config { name, error } => AdminError::InvalidConfig {
             topic: name,
             reason: error.to_string(),

@@ -23,6 +23,14 @@ pub(crate) enum TopicError {
         /// Which rule.
         reason: &'static str,
     },
+    /// There is one whose name differs in '.' and '_' alone.
+    #[error("topic {name} collides with topic {other}: names must differ in more than '.' and '_'")]
+    Collides {
+        /// As it was given.
+        name: String,
+        /// The topic that there is.
+        other: String,
+    },
     /// A number of partitions that cannot be.
     #[error("topic {name} cannot have {partitions} partitions: {reason}")]
     InvalidPartitions {
@@ -52,7 +60,7 @@ impl TopicError {
         match self {
             Self::Exists(_) => ErrorCode::TopicAlreadyExists,
             Self::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
-            Self::InvalidName { .. } => ErrorCode::InvalidTopicException,
+            Self::InvalidName { .. } | Self::Collides { .. } => ErrorCode::InvalidTopicException,
             Self::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
             Self::Config { .. } => ErrorCode::InvalidConfig,
             Self::Offline(_) => ErrorCode::KafkaStorageError,

@@ -26,6 +26,7 @@ mod tests;
 
 pub(crate) use error::{CloseError, TopicError};
 pub use inspect::{InspectedPartition, InspectedTopic, Inspection, inspect};
+pub(crate) use name::is_valid as is_valid_name;
 pub(crate) use topic::Topic;
 
 use std::collections::BTreeMap;
@@ -45,10 +46,10 @@ use self::metadata_log::MetadataLog;
 use self::open::{each, leftovers, open_topics, partition_folders, topics_of};
 use crate::security::SecurityView;
 use crate::storage::{
-    DataFolder, OpenError, Partition, RingBudget, Shared, StartKind, StorageError, StorageOptions,
-    SyncPool,
+    DataFolder, OpenError, Pace, Partition, RingBudget, Shared, StartKind, StorageError,
+    StorageOptions, SyncPool,
 };
-use crate::topic_config::TopicConfig;
+use crate::topic_config::{TopicConfig, check_new};
 
 /// Producer ids that one record reserves.
 const PRODUCER_ID_BLOCK: i64 = 1000;
@@ -92,6 +93,17 @@ struct Metadata {
 struct Index {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
+    /// By what names have in common that collide.
+    by_shape: HashMap<String, Arc<str>>,
+}
+
+impl Index {
+    fn insert(&mut self, topic: &Arc<Topic>) {
+        let name = topic.name();
+        self.by_name.insert(Arc::clone(name), Arc::clone(topic));
+        self.by_id.insert(topic.id(), Arc::clone(topic));
+        self.by_shape.insert(name::shape(name), Arc::clone(name));
+    }
 }
 
 impl Topics {
@@ -132,6 +144,7 @@ impl Topics {
             rings: RingBudget::new(options.ring_bytes_max),
             pool: SyncPool::new(),
             closing: AtomicBool::new(false),
+            pace: Pace::new(),
             options,
         });
         let index = open_topics(&folder, &image, &shared)?;
@@ -198,9 +211,8 @@ impl Topics {
         self.check_create(name, partitions, configs)?;
         let config = self.parse(name, configs)?;
         let mut metadata = self.inner.metadata.lock();
-        if self.get(name).is_some() {
-            return Err(TopicError::Exists(name.to_owned()));
-        }
+        // Somebody else may have been quicker.
+        self.check_free(name)?;
         let id = TopicId(Uuid::new_v4());
         let (name, configs) = (name.to_owned(), configs.clone());
         self.commit(
@@ -234,11 +246,27 @@ impl Topics {
             name: name.to_owned(),
             reason,
         })?;
-        if self.get(name).is_some() {
+        self.check_free(name)?;
+        check_partitions(name, partitions, 0)?;
+        for (key, value) in configs {
+            check_config(name, key, value)?;
+        }
+        self.parse(name, configs).map(drop)
+    }
+
+    /// Whether no topic is in the way of one of this name.
+    fn check_free(&self, name: &str) -> Result<(), TopicError> {
+        let index = self.inner.index.read();
+        if index.by_name.contains_key(name) {
             return Err(TopicError::Exists(name.to_owned()));
         }
-        check_partitions(name, partitions, 0)?;
-        self.parse(name, configs).map(drop)
+        match index.by_shape.get(&name::shape(name)) {
+            Some(other) => Err(TopicError::Collides {
+                name: name.to_owned(),
+                other: other.to_string(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Deletes a topic; its records are gone for good. Waits for the disk.
@@ -260,6 +288,7 @@ impl Topics {
             let mut index = self.inner.index.write();
             index.by_name.remove(name);
             index.by_id.remove(&topic.id());
+            index.by_shape.remove(&name::shape(name));
         }
         self.inner.names_stale.store(true, Ordering::Release);
         let folder = self.inner.folder.partitions();
@@ -352,6 +381,9 @@ impl Topics {
             .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
         let mut configs = topic.set_configs();
         for (key, value) in changes {
+            if let Some(value) = value {
+                check_config(name, key, value)?;
+            }
             match value {
                 Some(value) => configs.insert(key.clone(), value.clone()),
                 None => configs.remove(key),
@@ -437,6 +469,15 @@ impl Topics {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let closed = self.save_all();
+        // A change that was being written is on disk when the lock is free.
+        let _last = self.inner.metadata.lock();
+        self.inner.folder.release();
+        closed
+    }
+
+    /// Ends what runs, and saves every partition.
+    fn save_all(&self) -> Result<(), CloseError> {
         for thread in [&self.inner.upkeep, &self.inner.cleaning] {
             if let Some(running) = thread.lock().take()
                 && running.join().is_err()
@@ -504,11 +545,7 @@ impl Topics {
     }
 
     fn insert(&self, topic: &Arc<Topic>) {
-        let mut index = self.inner.index.write();
-        index
-            .by_name
-            .insert(Arc::clone(topic.name()), Arc::clone(topic));
-        index.by_id.insert(topic.id(), Arc::clone(topic));
+        self.inner.index.write().insert(topic);
         self.inner.names_stale.store(true, Ordering::Release);
     }
 }
@@ -569,6 +606,13 @@ impl Inner {
             }
         }
     }
+}
+
+fn check_config(topic: &str, key: &str, value: &str) -> Result<(), TopicError> {
+    check_new(key, value).map_err(|error| TopicError::Config {
+        name: topic.to_owned(),
+        error,
+    })
 }
 
 fn check_partitions(name: &str, partitions: i32, now: i32) -> Result<(), TopicError> {

@@ -25,6 +25,16 @@ pub(super) fn check(name: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Whether a name keeps the rules.
+pub(crate) fn is_valid(name: &str) -> bool {
+    check(name).is_ok()
+}
+
+/// What the name has in common with those that Kafka takes for the same: '.' and '_' are one where metrics are named.
+pub(super) fn shape(name: &str) -> String {
+    name.replace('.', "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,10 +42,7 @@ pub(super) fn open_topics(
         for partition in 0..topic_image.partitions {
             jobs.push(topic.seed(partition, &path, image.leader_epoch(topic_image), shared));
         }
-        index
-            .by_name
-            .insert(Arc::clone(topic.name()), Arc::clone(&topic));
-        index.by_id.insert(topic.id(), topic);
+        index.insert(&topic);
     }
     let opened = Mutex::new(Vec::<Opened>::with_capacity(jobs.len()));
     each(&jobs, shared.options.recovery_threads, |(id, seed)| {

@@ -320,6 +320,40 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
+fn a_folder_that_was_closed_can_be_opened_though_somebody_still_reads() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics
+        .create("orders", 1, &BTreeMap::new(), false)
+        .expect("create");
+    topics.close().expect("closed");
+    let again = open(folder.path());
+    assert!(again.get("orders").is_some());
+    let refused = topics.create("late", 1, &BTreeMap::new(), false);
+    assert!(
+        matches!(refused, Err(TopicError::Offline(_))),
+        "{refused:?}"
+    );
+    drop(topic);
+}
+
+#[test]
+fn names_that_differ_in_dots_and_underscores_alone_collide() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let create = |name| topics.create(name, 1, &BTreeMap::new(), false);
+    create("a.b_c").expect("create");
+    let refused = create("a_b.c").expect_err("refused");
+    assert_eq!(
+        refused.to_string(),
+        "topic a_b.c collides with topic a.b_c: names must differ in more than '.' and '_'"
+    );
+    create("a-b_c").expect("another name");
+    topics.delete("a.b_c").expect("delete");
+    create("a_b.c").expect("the name is free");
+}
+
+#[test]
 fn maintenance_syncs_in_the_background() {
     let folder = tempfile::tempdir().expect("tempdir");
     let topics = open(folder.path());

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use super::error::StorageError;
 use super::partition::{Partition, WriterState, is_full};
 use super::segment::{Segment, segment_path};
+use super::waiting::waiting;
 use crate::partition::{
     AppendError, AppendOrigin, Appended, Before, CheckedBatch, SequenceCheck, check_batch,
 };
@@ -116,6 +117,14 @@ impl Partition {
 
     /// Runs the append under the writer's lock, together with those that queue up for it.
     fn submit(&self, entry: Entry) -> Result<Appended, AppendError> {
+        if self.shared.pace.is_slow() {
+            waiting(|| self.submit_here(entry))
+        } else {
+            self.submit_here(entry)
+        }
+    }
+
+    fn submit_here(&self, entry: Entry) -> Result<Appended, AppendError> {
         if let Some(mut writer) = self.writer.try_lock() {
             let mut answers = self.write(&mut writer, vec![entry]);
             return answers.pop().expect("one answer an entry");
@@ -280,7 +289,7 @@ impl Partition {
         let end = writer.end;
         let active = self.segments.read().last().cloned();
         let Some(active) = active else {
-            let segment = self.create_segment(end, config)?;
+            let segment = waiting(|| self.create_segment(end, config))?;
             self.segments.write().push(Arc::new(segment));
             return Ok(());
         };
@@ -292,7 +301,8 @@ impl Partition {
             && (full || !active.can_address(last_offset) || self.is_old(&active, config, now_ms))
         {
             self.write_run(writer, run, config, now_ms)?;
-            self.roll(end, config, now_ms)?;
+            // Two files are made durable.
+            waiting(|| self.roll(end, config, now_ms))?;
         }
         Ok(())
     }
@@ -392,7 +402,7 @@ impl Partition {
             slices.push(IoSlice::new(&one.front));
             slices.push(IoSlice::new(&one.batch.bytes()[FRONT..]));
         }
-        if let Err(error) = file.write_at(&mut slices, start) {
+        if let Err(error) = self.shared.pace.write(|| file.write_at(&mut slices, start)) {
             if !is_full(&error) {
                 return Err(self.fail("write segment", &error));
             }

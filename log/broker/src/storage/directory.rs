@@ -14,7 +14,8 @@
 //!
 //! Invariants:
 //! 1. `state` is durable before the first byte is written, and says "clean" only after the last one is on disk.
-//! 2. A full disk is no obstacle: `state` is then written over itself.
+//! 2. The lock is given back when the log is closed, whoever still holds on to it for reading.
+//! 3. A full disk is no obstacle: `state` is then written over itself.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -55,8 +56,8 @@ impl StartKind {
 pub(crate) struct DataFolder {
     path: PathBuf,
     start: StartKind,
-    /// The lock goes with it.
-    _lock: File,
+    /// The lock goes with it, or earlier with [`DataFolder::release`].
+    lock: File,
 }
 
 impl DataFolder {
@@ -88,7 +89,7 @@ impl DataFolder {
         let folder = Self {
             path: path.to_owned(),
             start,
-            _lock: lock,
+            lock,
         };
         let partitions = folder.partitions();
         fs::create_dir_all(&partitions).map_err(OpenError::io("create", &partitions))?;
@@ -119,6 +120,13 @@ impl DataFolder {
     /// Everything is on disk, nothing will be written any more.
     pub(crate) fn mark_clean(&self) -> Result<(), OpenError> {
         self.write_state("clean")
+    }
+
+    /// Lets others open the folder: nothing will be written any more. Whoever still reads keeps the files that are open.
+    pub(crate) fn release(&self) {
+        if let Err(error) = self.lock.unlock() {
+            warn!(folder = %self.path.display(), %error, "cannot unlock the data folder; it stays locked until the process ends");
+        }
     }
 
     fn write_state(&self, word: &str) -> Result<(), OpenError> {

@@ -8,6 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use rustix::buffer::spare_capacity;
 
+use super::waiting::waiting;
+
 /// An open file of a partition.
 #[derive(Debug)]
 pub(crate) struct LogFile {
@@ -58,8 +60,26 @@ impl LogFile {
         Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Reads `length` bytes at `position`; fewer at the end of the file.
+    /// Reads `length` bytes at `position`; fewer at the end of the file. If they are not at hand, the thread's other tasks are handed over.
     pub(crate) fn read_at(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
+        let last = position + (length as u64).saturating_sub(1);
+        if self.is_at_hand(position) && self.is_at_hand(last) {
+            self.read_here(position, length)
+        } else {
+            waiting(|| self.read_here(position, length))
+        }
+    }
+
+    /// Whether the byte is in the page cache, or beyond the end. Where the file system does not tell, it is taken to be there.
+    fn is_at_hand(&self, position: u64) -> bool {
+        let mut byte = [0];
+        let mut buffers = [io::IoSliceMut::new(&mut byte)];
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        let read = rustix::io::preadv2(&self.file, &mut buffers, position, flags);
+        read != Err(rustix::io::Errno::AGAIN)
+    }
+
+    fn read_here(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let at = position + bytes.len() as u64;

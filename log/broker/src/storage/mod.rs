@@ -39,6 +39,7 @@ mod retention;
 mod ring;
 mod secret;
 mod segment;
+mod waiting;
 mod walk;
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;
 pub(crate) use ring::RingBudget;
 pub(crate) use secret::secret;
+pub(crate) use waiting::Pace;
 pub(crate) use walk::BatchWalk;
 
 use std::collections::BTreeMap;

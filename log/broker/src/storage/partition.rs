@@ -22,6 +22,7 @@ use super::error::StorageError;
 use super::recovery::{self, Recovered, RecoveryReport};
 use super::ring::{Ring, RingBudget};
 use super::segment::Segment;
+use super::waiting::Pace;
 use super::{OpenError, StorageOptions};
 use crate::partition::{
     AbortedIndex, LeaderEpochs, LogEnds, ProducerStates, ProducerSummary, ends,
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) rings: Arc<RingBudget>,
     /// Long work is to end soon.
     pub(crate) closing: AtomicBool,
+    /// How the disk takes writes.
+    pub(crate) pace: Pace,
 }
 
 /// What a partition is opened with.

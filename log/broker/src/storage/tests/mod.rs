@@ -49,6 +49,7 @@ impl Lab {
             pool: SyncPool::new(),
             rings: RingBudget::new(options.ring_bytes_max),
             closing: AtomicBool::new(false),
+            pace: Pace::new(),
             options,
         };
         Self {
