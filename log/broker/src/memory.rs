@@ -56,17 +56,60 @@ impl Responding {
         max.saturating_sub(self.0.bytes.load(Ordering::Relaxed))
     }
 
-    /// Waits until something may be added if `max` are allowed. Who reads too slowly is cut off meanwhile, so the wait ends.
-    pub(crate) async fn await_room(&self, max: usize) -> usize {
+    /// Waits until something may be added if `max` are allowed, and takes a part of it, at most `wanted`, for an answer that is about to
+    /// be made. Who reads too slowly is cut off meanwhile, so the wait ends.
+    pub(crate) async fn reserve(&self, max: usize, wanted: usize) -> Room {
         loop {
             let mut fewer = pin!(self.0.fewer.notified());
             // From here on no end of a wait is missed.
             fewer.as_mut().enable();
-            match self.room(max) {
-                0 => fewer.await,
-                room => return room,
+            match self.try_reserve(max, wanted) {
+                None => fewer.await,
+                Some(room) => return room,
             }
         }
+    }
+
+    fn try_reserve(&self, max: usize, wanted: usize) -> Option<Room> {
+        let part = |taken: usize| {
+            let room = max.checked_sub(taken).filter(|room| *room > 0)?;
+            // An answer has a batch at least, however little room there is.
+            Some((room / ROOM_SHARE).max(ANSWER_BYTES_MIN).min(wanted))
+        };
+        let add = |taken| part(taken).map(|part| taken + part);
+        let bytes = &self.0.bytes;
+        let before = bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let bytes = part(before.ok()?)?;
+        Some(Room {
+            bytes,
+            of: self.clone(),
+        })
+    }
+}
+
+/// The part of the room for waiting answers that one answer takes at most: a reader that is slow leaves some to the others.
+const ROOM_SHARE: usize = 4;
+
+/// What an answer is reckoned with at the least: a batch of the size that producers send at most by default.
+const ANSWER_BYTES_MIN: usize = 1 << 20;
+
+/// Room for an answer that is being made, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    bytes: usize,
+    of: Responding,
+}
+
+impl Room {
+    /// What the answer may take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.take(self.bytes);
     }
 }
 
@@ -145,14 +188,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_wait_for_room_that_others_leave() {
+    fn answers_wait_for_room_that_others_leave_and_are_counted_before_they_are_made() {
+        const MAX: usize = 16 << 20;
         let responding = Responding::default();
-        responding.add(10);
-        assert_eq!(responding.await_room(12).now_or_never(), Some(2));
-        let mut waiting = Box::pin(responding.await_room(10));
-        assert_eq!(waiting.as_mut().now_or_never(), None);
-        responding.take(3);
-        assert_eq!(waiting.now_or_never(), Some(3));
+        let reserve = || Box::pin(responding.reserve(MAX, usize::MAX));
+        let first = reserve().now_or_never().expect("there is room");
+        assert_eq!(first.bytes(), MAX / 4);
+        let mut made = vec![first];
+        // However many come at once, all of them together take no more than one answer beyond the limit.
+        while let Some(room) = reserve().now_or_never() {
+            made.push(room);
+        }
+        let taken: usize = made.iter().map(Room::bytes).sum();
+        assert!((MAX..MAX + ANSWER_BYTES_MIN).contains(&taken), "{taken}");
+        let mut waiting = reserve();
+        assert!(waiting.as_mut().now_or_never().is_none());
+        made.clear();
+        let small = responding.reserve(MAX, 100).now_or_never();
+        assert_eq!(small.map(|room| room.bytes()), Some(100));
+        assert!(waiting.now_or_never().is_some());
+        assert_eq!(responding.room(MAX), MAX);
     }
 
     #[test]

@@ -16,10 +16,12 @@
 //! 2. A read_committed answer ends at the last stable offset and lists the aborted transactions in its range.
 //! 3. A partition is read once, however often the request names it, and not at all once there is no room left.
 //! 4. A fetch that waits holds no records, and reads none twice to know when there are enough.
-//! 5. While answers wait for slow readers up to the limit, none is made; then it has at most a part of the room.
+//! 5. While answers wait for slow readers up to the limit, none is made; then it has at most a part of the room, which is its own before
+//!    anything is read.
 //! 6. What is asked for at the least is never more than what may be answered.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,23 +30,20 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use log_protocol::ErrorCode;
 use log_protocol::api::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{check_leader_epoch, is_read_committed, once};
+use super::{check_leader_epoch, is_read_committed};
 use crate::authorize::{Resource, require};
 use crate::partition::LogEnds;
 use crate::quorum::Topic;
 use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::storage::{Isolation, Partition};
-
-/// The part of the room for waiting answers that one answer takes at most: a reader that is slow leaves some to the others.
-const ROOM_SHARE: usize = 4;
 
 /// Longest wait that a client may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -58,6 +57,9 @@ const TOPIC_IDS_FROM: i16 = 13;
 /// From this version on an answer has an error of its own.
 const ERRORS_FROM: i16 = 7;
 
+/// From this version on an answer may say where a partition is led.
+const LEADERS_FROM: i16 = 16;
+
 /// Epochs of a session that asks for everything: of none, and of a new one.
 const FINAL_EPOCH: i32 = -1;
 const INITIAL_EPOCH: i32 = 0;
@@ -66,8 +68,90 @@ const INITIAL_EPOCH: i32 = 0;
 struct Slot {
     asked: FetchPartition,
     found: Result<Arc<Partition>, ErrorCode>,
+    /// Whether there is such a partition, and the client may read it.
+    is_there: bool,
     /// The partition's, if there is one.
     leader_epoch: i32,
+}
+
+/// What a request asks for, each partition once: of one that comes twice the last counts, at the place of the first.
+struct Asked {
+    topics: Vec<(String, Uuid)>,
+    /// With the number of its topic.
+    partitions: Vec<(usize, FetchPartition)>,
+}
+
+impl Asked {
+    fn of(named: Vec<FetchTopic>) -> Self {
+        let mut asked = Self {
+            topics: Vec::with_capacity(named.len()),
+            partitions: Vec::new(),
+        };
+        let mut numbers: HashMap<(String, Uuid), usize> = HashMap::new();
+        let mut places: HashMap<(usize, i32), usize> = HashMap::new();
+        // A topic without partitions has no answer, and a request that waits keeps nothing of it.
+        for topic in named.into_iter().filter(|one| !one.partitions.is_empty()) {
+            let header = (topic.topic, topic.topic_id);
+            let number = *numbers.entry(header).or_insert_with_key(|header| {
+                asked.topics.push(header.clone());
+                asked.topics.len() - 1
+            });
+            for partition in topic.partitions {
+                match places.entry((number, partition.partition)) {
+                    Entry::Occupied(place) => asked.partitions[*place.get()].1 = partition,
+                    Entry::Vacant(place) => {
+                        place.insert(asked.partitions.len());
+                        asked.partitions.push((number, partition));
+                    }
+                }
+            }
+        }
+        asked
+    }
+
+    /// Looks for the partitions. In the order in which they are answered: those that there are, unknown topics, what else is refused.
+    fn find(
+        self,
+        ctx: &Context,
+        refused_as_whole: Option<ErrorCode>,
+    ) -> (Vec<(String, Uuid)>, Vec<Vec<Slot>>) {
+        let topics = self.topics.iter();
+        let found: Vec<_> = topics.map(|(name, id)| find(ctx, name, *id)).collect();
+        let slots = self.partitions.into_iter().map(|(number, asked)| {
+            let topic = found[number].as_ref().map_err(|error| *error);
+            let partition = topic.and_then(|topic| {
+                let partition = topic.partition(asked.partition);
+                partition.ok_or(ErrorCode::UnknownTopicOrPartition)
+            });
+            let slot = Slot {
+                asked,
+                leader_epoch: partition.as_ref().map_or(-1, |one| one.leader_epoch()),
+                is_there: partition.is_ok(),
+                found: partition.and_then(|one| refused_as_whole.map_or(Ok(one), Err)),
+            };
+            (number, slot)
+        });
+        let mut slots: Vec<(usize, Slot)> = slots.collect();
+        slots.sort_by_key(|(_, slot)| match slot.found {
+            _ if slot.is_there => 0,
+            Err(ErrorCode::UnknownTopicId) => 1,
+            _ => 2,
+        });
+        let mut headers = Vec::new();
+        let mut grouped: Vec<Vec<Slot>> = Vec::new();
+        let mut previous = None;
+        for (number, slot) in slots {
+            match grouped.last_mut() {
+                Some(group) if previous == Some(number) => group.push(slot),
+                _ => {
+                    headers.push(self.topics[number].clone());
+                    grouped.push(vec![slot]);
+                }
+            }
+            previous = Some(number);
+        }
+        (headers, grouped)
+    }
 }
 
 /// What one look at all partitions gave.
@@ -117,50 +201,24 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
             ..FetchResponse::default()
         };
     }
-    let mut headers = Vec::new();
-    let mut slots: Vec<Vec<Slot>> = Vec::new();
-    let mut named = HashSet::new();
-    // A topic without partitions has no answer, and a request that waits keeps nothing of it.
-    for topic in request
-        .topics
-        .into_iter()
-        .filter(|topic| !topic.partitions.is_empty())
-    {
-        let found = find(ctx, &topic.topic, topic.topic_id);
-        let partitions = topic.partitions.into_iter().map(|asked| {
-            let topic = found.as_ref().ok();
-            let at = topic.and_then(|topic| topic.partition(asked.partition));
-            let found = found.as_ref().map_err(|error| *error).and_then(|topic| {
-                at.clone()
-                    .ok_or(ErrorCode::UnknownTopicOrPartition)
-                    .and_then(|partition| once(&mut named, topic.id(), partition))
-                    .and_then(|partition| refused_as_whole.map_or(Ok(partition), Err))
-            });
-            let leader_epoch = at.map_or(-1, |partition| partition.leader_epoch());
-            Slot {
-                asked,
-                found,
-                leader_epoch,
-            }
-        });
-        slots.push(partitions.collect());
-        headers.push((topic.topic, topic.topic_id));
-    }
-    let response_bytes_max = ctx.services.config.response_bytes_max;
-    let room = ctx.services.responding.await_room(response_bytes_max).await;
+    let asked = Asked::of(request.topics);
+    let (headers, slots) = asked.find(ctx, refused_as_whole);
     let limits = Limits {
         committed: is_read_committed(request.isolation_level),
         bytes_max: usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(ctx.services.config.fetch_bytes_max)
-            .min(room / ROOM_SHARE),
+            // As much as an answer may take when it is alone.
+            .min(ctx.services.config.response_bytes_max),
         node_id: ctx.services.config.node_id,
+        is_negative: request.max_bytes < 0,
+        tells_leaders: ctx.api_version >= LEADERS_FROM,
     };
     let bytes_min = usize::try_from(request.min_bytes)
         .unwrap_or(0)
         .min(limits.bytes_max.max(1));
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
-    let answers = look_until(&slots, &limits, bytes_min, wait).await;
+    let answers = look_until(ctx, &slots, limits, bytes_min, wait).await;
     let responses = headers
         .into_iter()
         .zip(answers)
@@ -197,8 +255,9 @@ fn find(ctx: &Context, name: &str, id: Uuid) -> Result<Arc<Topic>, ErrorCode> {
 
 /// Looks until there is enough to answer, or until `wait` is over.
 async fn look_until(
+    ctx: &Context,
     slots: &[Vec<Slot>],
-    limits: &Limits,
+    mut limits: Limits,
     bytes_min: usize,
     wait: Duration,
 ) -> Vec<Vec<PartitionData>> {
@@ -208,16 +267,26 @@ async fn look_until(
             .flatten()
             .filter_map(|slot| slot.found.as_ref().ok())
     };
-    let first = look(slots, limits).await;
+    let asked = limits.bytes_max;
+    let reserve = || {
+        let max = ctx.services.config.response_bytes_max;
+        ctx.services.responding.reserve(max, asked)
+    };
+    // Others count what is being read until it is counted among the answers that wait.
+    let room = reserve().await;
+    limits.bytes_max = room.bytes();
+    let bytes_min = bytes_min.min(limits.bytes_max.max(1));
+    let first = look(slots, &limits).await;
     if wait.is_zero() || first.is_enough(bytes_min) || partitions().next().is_none() {
         return first.answers;
     }
     let (mut read, mut bytes) = (first.read, first.bytes);
     drop(first.answers);
+    drop(room);
     let deadline = Instant::now() + wait;
     let mut watches: Vec<watch::Receiver<LogEnds>> = partitions().map(|one| one.watch()).collect();
     loop {
-        match count_new(slots, limits, &mut read).await {
+        match count_new(slots, &limits, &mut read).await {
             Ok(new) => bytes += new,
             Err(_) => break,
         }
@@ -231,7 +300,9 @@ async fn look_until(
             break;
         }
     }
-    look(slots, limits).await.answers
+    let room = reserve().await;
+    limits.bytes_max = room.bytes();
+    look(slots, &limits).await.answers
 }
 
 impl Look {
@@ -293,6 +364,10 @@ struct Limits {
     committed: bool,
     bytes_max: usize,
     node_id: i32,
+    /// The client asked for fewer than no bytes.
+    is_negative: bool,
+    /// Whether an answer may say where a partition is led.
+    tells_leaders: bool,
 }
 
 impl Limits {
@@ -368,6 +443,10 @@ fn read(
         answer.records = Some(Bytes::new());
         return Ok(answer);
     }
+    let is_negative = limits.is_negative || asked.partition_max_bytes < 0;
+    if is_negative && asked.fetch_offset < partition.ends().high_watermark {
+        return Err(ErrorCode::UnknownServerError);
+    }
     let room = limits.bytes_max.saturating_sub(look.bytes);
     let wanted = limits.wanted(asked).min(room);
     let fetched = if look.full {
@@ -429,7 +508,7 @@ fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData
         partition_index: slot.asked.partition,
         error_code,
         high_watermark: -1,
-        aborted_transactions: slot.found.is_err().then(Vec::new),
+        aborted_transactions: (!slot.is_there).then(Vec::new),
         records: Some(Bytes::new()),
         ..PartitionData::default()
     };
@@ -437,7 +516,7 @@ fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData
         error_code,
         ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower
     );
-    if is_elsewhere {
+    if is_elsewhere && limits.tells_leaders {
         answer.current_leader = LeaderIdAndEpoch {
             leader_id: limits.node_id,
             leader_epoch: slot.leader_epoch,
