@@ -9,8 +9,8 @@ use log_protocol::api::alter_client_quotas::{
 };
 use tracing::info;
 
-use super::blocking;
 use super::describe_client_quotas::{CLIENT, USER};
+use super::{Repeated, blocking};
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::security::quota::{QuotaEntity, QuotaKey, Rate, Whom};
@@ -18,6 +18,9 @@ use crate::security::{QUOTAS_MAX, SecurityImage, SecurityRecord};
 use crate::services::Context;
 
 type Refused = (ErrorCode, String);
+
+/// What a whole number may lack, as in Kafka.
+const FRACTION_MAX: f64 = 1e-6;
 
 /// What becomes of each limit that is named; `None` is taken away.
 type Changes = BTreeMap<QuotaKey, Option<Rate>>;
@@ -30,9 +33,21 @@ pub(crate) async fn handle(
         .map_err(|error| (error, error.message().to_owned()));
     let mut entities = Vec::with_capacity(request.entries.len());
     let mut outcomes = Vec::with_capacity(request.entries.len());
+    let named = request.entries.iter().map(|entry| parts(&entry.entity));
+    let mut repeated = Repeated::of(named);
     for entry in request.entries {
-        outcomes.push(may.clone().and_then(|()| read(&entry.entity, &entry.ops)));
-        entities.push(entry.entity);
+        let parts = parts(&entry.entity);
+        let Some(is_repeated) = repeated.first_time(&parts) else {
+            continue;
+        };
+        outcomes.push(may.clone().and_then(|()| {
+            if is_repeated {
+                let message = "an entity is changed more than once; put all its quotas into one";
+                return Err((ErrorCode::InvalidRequest, message.to_owned()));
+            }
+            Ok((whom(&parts)?, changes(&entry.ops)?))
+        }));
+        entities.push(parts);
     }
     let sound: Vec<(QuotaEntity, Changes)> = outcomes.iter().flatten().cloned().collect();
     let written = if request.validate_only || sound.is_empty() {
@@ -45,10 +60,16 @@ pub(crate) async fn handle(
             Ok(()) => (ErrorCode::None, None),
             Err((error, message)) => (error, Some(message)),
         };
+        let parts = entity.into_iter();
         AlterQuotaResult {
             error_code,
             error_message,
-            entity,
+            entity: parts
+                .map(|(entity_type, entity_name)| AlterQuotaEntity {
+                    entity_type,
+                    entity_name,
+                })
+                .collect(),
         }
     });
     AlterClientQuotasResponse {
@@ -98,17 +119,25 @@ fn limits_of(image: &SecurityImage, entity: &QuotaEntity) -> BTreeMap<QuotaKey, 
     known.map(|(_, limits)| limits.clone()).unwrap_or_default()
 }
 
-fn read(
-    entity: &[AlterQuotaEntity],
-    ops: &[AlterQuotaOp],
-) -> Result<(QuotaEntity, Changes), Refused> {
-    let refuse = |message: String| Err((ErrorCode::InvalidRequest, message));
+/// The parts of an entity by their kind; of one that comes twice the last counts, as in Kafka.
+fn parts(entity: &[AlterQuotaEntity]) -> BTreeMap<String, Option<String>> {
+    let parts = entity.iter();
+    parts
+        .map(|part| (part.entity_type.clone(), part.entity_name.clone()))
+        .collect()
+}
+
+fn refuse<T>(message: String) -> Result<T, Refused> {
+    Err((ErrorCode::InvalidRequest, message))
+}
+
+fn whom(parts: &BTreeMap<String, Option<String>>) -> Result<QuotaEntity, Refused> {
     let mut whom = QuotaEntity {
         user: None,
         client: None,
     };
-    for part in entity {
-        let of = match part.entity_type.as_str() {
+    for (kind, name) in parts {
+        let of = match kind.as_str() {
             USER => &mut whom.user,
             CLIENT => &mut whom.client,
             other => {
@@ -117,26 +146,32 @@ fn read(
                 ));
             }
         };
-        let name = part.entity_name.clone();
-        if of
-            .replace(name.map_or(Whom::Default, Whom::Named))
-            .is_some()
-        {
-            return refuse(format!("entity type {} is named twice", part.entity_type));
+        if name.as_deref() == Some("") {
+            return refuse(format!("entity {kind} has an empty name"));
         }
+        *of = Some(name.clone().map_or(Whom::Default, Whom::Named));
     }
     if whom.user.is_none() && whom.client.is_none() {
         return refuse("a quota needs a user or a client id".to_owned());
     }
+    Ok(whom)
+}
+
+fn changes(ops: &[AlterQuotaOp]) -> Result<Changes, Refused> {
     let mut changes = Changes::new();
     for op in ops {
         let known = QuotaKey::ALL.into_iter().find(|key| key.name() == op.key);
-        let Some(key) = known else {
-            let names = QuotaKey::ALL.map(QuotaKey::name).join(", ");
-            return refuse(format!(
-                "quota {:?} is not known: there are {names}",
-                op.key
-            ));
+        let key = match known {
+            Some(key) => key,
+            // What nobody has can be taken from anybody.
+            None if op.remove => continue,
+            None => {
+                let names = QuotaKey::ALL.map(QuotaKey::name).join(", ");
+                return refuse(format!(
+                    "quota {:?} is not known: there are {names}",
+                    op.key
+                ));
+            }
         };
         let rate = Rate::new(op.value);
         if !op.remove && rate.is_none() {
@@ -145,9 +180,15 @@ fn read(
                 op.key, op.value
             ));
         }
+        if !op.remove && key.is_whole() && op.value.fract() > FRACTION_MAX {
+            return refuse(format!(
+                "quota {} must be a whole number, not {}",
+                op.key, op.value
+            ));
+        }
         if changes.insert(key, rate.filter(|_| !op.remove)).is_some() {
             return refuse(format!("quota {} is changed twice", op.key));
         }
     }
-    Ok((whom, changes))
+    Ok(changes)
 }

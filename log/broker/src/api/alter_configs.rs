@@ -10,7 +10,7 @@ use log_protocol::api::alter_configs::{
 use tracing::info;
 
 use super::describe_configs::{BROKER, TOPIC};
-use super::{Repeated, blocking};
+use super::{Answered, Repeated, blocking};
 use crate::authorize::{Resource, require};
 use crate::quorum::Topic;
 use crate::security::acl::Operation;
@@ -19,14 +19,16 @@ use crate::services::Context;
 pub(crate) async fn handle(ctx: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     let named = request.resources.iter();
-    let mut repeated = Repeated::of(
+    let repeated = Repeated::of(
         named.map(|resource| (resource.resource_type, resource.resource_name.clone())),
     );
+    let mut answered = Answered::default();
     for resource in request.resources {
         let (resource_type, name) = (resource.resource_type, resource.resource_name.clone());
-        let Some(is_repeated) = repeated.first_time(&(resource_type, name.clone())) else {
+        let is_repeated = repeated.is_repeated(&(resource_type, name.clone()));
+        if !answered.may_answer((resource_type, name.clone())) {
             continue;
-        };
+        }
         let outcome = match alterable(ctx, resource_type, &name) {
             _ if is_repeated => Err(named_twice(&name)),
             Ok(topic) => match collect(resource.configs) {
@@ -86,6 +88,10 @@ pub(crate) fn alterable(
     require(ctx, Operation::AlterConfigs, guarded)
         .map_err(|error| (error, error.message().to_owned()))?;
     match resource_type {
+        TOPIC if name.is_empty() => {
+            let message = "the name of a topic is missing".to_owned();
+            Err((ErrorCode::InvalidRequest, message))
+        }
         TOPIC => ctx.services.topics.get(name).ok_or_else(|| {
             (
                 ErrorCode::UnknownTopicOrPartition,

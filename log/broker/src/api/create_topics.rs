@@ -7,18 +7,25 @@ use log_protocol::api::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
     CreateTopicsResponse,
 };
+use uuid::Uuid;
 
 use super::describe_configs::topic_configs;
 use super::{Repeated, blocking};
 use crate::authorize::{Resource, authorize};
 use crate::config::PARTITIONS_MAX;
-use crate::quorum::Topic;
 use crate::security::acl::Operation::{Create, DescribeConfigs};
 use crate::services::Context;
+
+/// So many partitions are too many for one request, as in Kafka.
+const PARTITIONS_OF_REQUEST: i64 = 10_000;
+
+/// What Kafka keeps its metadata in. It is none of the topics here, and must not be mistaken for one.
+const METADATA_TOPIC: &str = "__cluster_metadata";
 
 pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut repeated = Repeated::of(request.topics.iter().map(|topic| topic.name.clone()));
     let makes_any = authorize(ctx, Create, Resource::Cluster);
+    let refused_as_whole = refused_as_whole(ctx, &request);
     let mut topics = Vec::with_capacity(request.topics.len());
     for wanted in request.topics {
         let name = wanted.name.clone();
@@ -33,6 +40,8 @@ pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
         } else if !makes_any && !authorize(ctx, Create, Resource::Topic(&name)) {
             let error = ErrorCode::TopicAuthorizationFailed;
             Err((error, error.message().to_owned()))
+        } else if let Some(refused) = &refused_as_whole {
+            Err(refused.clone())
         } else {
             create(ctx, wanted, request.validate_only).await
         };
@@ -52,12 +61,38 @@ pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
     }
 }
 
+/// What no topic of a request is made for: there is no time for it, or it is too much.
+fn refused_as_whole(ctx: &Context, request: &CreateTopicsRequest) -> Option<(ErrorCode, String)> {
+    if request.timeout_ms <= 0 {
+        let message = format!("there is no time for it in {} ms", request.timeout_ms);
+        return Some((ErrorCode::RequestTimedOut, message));
+    }
+    let partitions = request.topics.iter().map(|wanted| {
+        let given = match wanted.num_partitions {
+            -1 if wanted.assignments.is_empty() => ctx.services.config.num_partitions,
+            count => count,
+        };
+        i64::from(given.max(0)) + wanted.assignments.len() as i64
+    });
+    let total: i64 = partitions.sum();
+    (total >= PARTITIONS_OF_REQUEST).then(|| {
+        let message = format!(
+            "one request makes fewer than {PARTITIONS_OF_REQUEST} partitions, not {total}: make some topics by another"
+        );
+        (ErrorCode::PolicyViolation, message)
+    })
+}
+
 async fn create(
     ctx: &Context,
     wanted: CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatableTopicResult, (ErrorCode, String)> {
     let name = wanted.name.clone();
+    if name == METADATA_TOPIC {
+        let message = format!("topic {name} is kept for the metadata of the cluster");
+        return Err((ErrorCode::InvalidRequest, message));
+    }
     let partitions = partition_count(ctx, &wanted)?;
     let mut configs = BTreeMap::new();
     for config in wanted.configs {
@@ -73,20 +108,17 @@ async fn create(
             .topics
             .check_create(&name, partitions, &configs);
         checked.map_err(|error| (error.code(), error.to_string()))?;
-        return Ok(CreatableTopicResult {
-            name,
-            num_partitions: partitions,
-            replication_factor: 1,
-            configs: Some(Vec::new()),
-            ..CreatableTopicResult::default()
-        });
+        // As a topic that is made has one; this one is nobody's.
+        let id = Uuid::new_v4();
+        return Ok(describe(ctx, (&name, id), partitions, &configs));
     }
     let topics = ctx.services.topics.clone();
     let created = blocking(move || topics.create(&wanted.name, partitions, &configs, false)).await;
     let topic = created
         .map_err(|error| (error, error.message().to_owned()))?
         .map_err(|error| (error.code(), error.to_string()))?;
-    Ok(describe(ctx, &topic, partitions))
+    let named = (topic.name().as_ref(), topic.id());
+    Ok(describe(ctx, named, partitions, &topic.set_configs()))
 }
 
 fn partition_count(ctx: &Context, wanted: &CreatableTopic) -> Result<i32, (ErrorCode, String)> {
@@ -133,16 +165,21 @@ fn partition_count(ctx: &Context, wanted: &CreatableTopic) -> Result<i32, (Error
     }
 }
 
-fn describe(ctx: &Context, topic: &Topic, partitions: i32) -> CreatableTopicResult {
-    if !authorize(ctx, DescribeConfigs, Resource::Topic(topic.name())) {
+fn describe(
+    ctx: &Context,
+    (name, topic_id): (&str, Uuid),
+    partitions: i32,
+    set: &BTreeMap<String, String>,
+) -> CreatableTopicResult {
+    if !authorize(ctx, DescribeConfigs, Resource::Topic(name)) {
         return CreatableTopicResult {
-            name: topic.name().to_string(),
-            topic_id: topic.id(),
+            name: name.to_owned(),
+            topic_id,
             topic_config_error_code: ErrorCode::TopicAuthorizationFailed,
             ..CreatableTopicResult::default()
         };
     }
-    let configs = topic_configs(ctx, topic)
+    let configs = topic_configs(ctx, set)
         .into_iter()
         .map(|config| CreatableTopicConfigs {
             name: config.key.to_owned(),
@@ -153,8 +190,8 @@ fn describe(ctx: &Context, topic: &Topic, partitions: i32) -> CreatableTopicResu
         })
         .collect();
     CreatableTopicResult {
-        name: topic.name().to_string(),
-        topic_id: topic.id(),
+        name: name.to_owned(),
+        topic_id,
         num_partitions: partitions,
         replication_factor: 1,
         configs: Some(configs),

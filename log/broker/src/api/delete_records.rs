@@ -1,5 +1,7 @@
 //! DeleteRecords (key 21): moves the start of a log; −1 stands for the high watermark.
 
+use std::collections::BTreeMap;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
@@ -15,13 +17,16 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteRecordsRequest) -> Dele
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
         let may = require(ctx, Operation::Delete, Resource::Topic(&asked.name));
-        let mut partitions = Vec::with_capacity(asked.partitions.len());
-        for one in asked.partitions {
+        // Of a partition that comes twice the last offset counts, and it is answered once.
+        let last: BTreeMap<i32, i64> = asked
+            .partitions
+            .iter()
+            .map(|one| (one.partition_index, one.offset))
+            .collect();
+        let mut partitions = Vec::with_capacity(last.len());
+        for (partition_index, before) in last {
             let outcome = match may {
-                Ok(()) => {
-                    let (index, before) = (one.partition_index, one.offset);
-                    delete(&ctx.services, &asked.name, index, before).await
-                }
+                Ok(()) => delete(&ctx.services, &asked.name, partition_index, before).await,
                 Err(error) => Err(error),
             };
             let (low_watermark, error_code) = match outcome {
@@ -29,7 +34,7 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteRecordsRequest) -> Dele
                 Err(error) => (-1, error),
             };
             partitions.push(DeleteRecordsPartitionResult {
-                partition_index: one.partition_index,
+                partition_index,
                 low_watermark,
                 error_code,
             });

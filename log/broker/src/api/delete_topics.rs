@@ -6,58 +6,86 @@ use log_protocol::ErrorCode;
 use log_protocol::api::delete_topics::{
     DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
 };
+use uuid::Uuid;
 
-use super::blocking;
+use super::{Repeated, blocking};
 use crate::authorize::{Resource, authorize, require};
 use crate::security::acl::Operation;
 use crate::services::{Context, Services};
 
 pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let mut responses = Vec::new();
-    if ctx.api_version >= 6 {
-        let mut answered = HashSet::new();
-        for asked in request.topics {
-            if !answered.insert((asked.name.clone(), asked.topic_id)) {
-                continue;
-            }
-            let name = match &asked.name {
-                Some(name) => Some(name.clone()),
-                None => ctx
-                    .services
-                    .topics
-                    .by_id(asked.topic_id)
-                    .map(|topic| topic.name().to_string()),
-            };
-            let outcome = match &name {
-                Some(name)
-                    if asked.name.is_none()
-                        && !authorize(ctx, Operation::Describe, Resource::Topic(name)) =>
-                {
-                    // The client gave an id: the name is not its to know.
-                    let error = ErrorCode::TopicAuthorizationFailed;
-                    let refused = Err((error, error.message().to_owned()));
-                    responses.push(result(None, asked.topic_id, refused));
-                    continue;
-                }
-                Some(name) => delete_if_allowed(ctx, name).await,
-                None => Err((ErrorCode::UnknownTopicId, "no topic has this id".to_owned())),
-            };
-            responses.push(result(name, asked.topic_id, outcome));
-        }
-    } else {
-        // A name that comes again has its answer.
-        let mut answered = HashSet::new();
-        for name in request.topic_names {
-            if !answered.insert(name.clone()) {
-                continue;
-            }
-            let outcome = delete_if_allowed(ctx, &name).await;
-            responses.push(result(Some(name), uuid::Uuid::nil(), outcome));
+    let by_name = request.topic_names.into_iter();
+    let by_name = by_name.map(|name| (Some(name), Uuid::nil()));
+    let asked = request.topics.into_iter();
+    let asked: Vec<Named> = by_name
+        .chain(asked.map(|one| (one.name, one.topic_id)))
+        .collect();
+    let mut repeated = Repeated::of(asked.iter().cloned());
+    let ids: HashSet<Uuid> = asked
+        .iter()
+        .filter_map(|(name, id)| name.is_none().then_some(*id))
+        .collect();
+    for named in asked {
+        // What is named again is refused, once.
+        if let Some(is_repeated) = repeated.first_time(&named) {
+            responses.push(answer(ctx, named, is_repeated, &ids).await);
         }
     }
     DeleteTopicsResponse {
         responses,
         ..DeleteTopicsResponse::default()
+    }
+}
+
+/// How a request names a topic.
+type Named = (Option<String>, Uuid);
+
+/// What becomes of one topic; `ids` are those of topics that are named by id.
+async fn answer(
+    ctx: &Context,
+    (name, id): Named,
+    is_repeated: bool,
+    ids: &HashSet<Uuid>,
+) -> DeletableTopicResult {
+    let refused = |message: &str| Err((ErrorCode::InvalidRequest, message.to_owned()));
+    match (name, id.is_nil()) {
+        (None, true) => result(None, id, refused("neither a name nor an id is given")),
+        (Some(name), false) => {
+            let message = "a topic is named by its name or by its id, not by both";
+            result(Some(name), id, refused(message))
+        }
+        (name, _) if is_repeated => {
+            let message = "the topic is named more than once";
+            result(name, id, refused(message))
+        }
+        (Some(name), true) => {
+            let topic = ctx.services.topics.get(&name);
+            let id = topic.map_or(Uuid::nil(), |topic| topic.id());
+            let may = authorize(ctx, Operation::Delete, Resource::Topic(&name));
+            let outcome = if may && ids.contains(&id) {
+                refused("the topic is named by its id as well")
+            } else {
+                delete_if_allowed(ctx, &name).await
+            };
+            // Who may not delete it does not learn its id.
+            let id = if may { id } else { Uuid::nil() };
+            result(Some(name), id, outcome)
+        }
+        (None, false) => match ctx.services.topics.by_id(id) {
+            None => {
+                let message = "no topic has this id".to_owned();
+                result(None, id, Err((ErrorCode::UnknownTopicId, message)))
+            }
+            Some(topic) => {
+                let name = topic.name().to_string();
+                drop(topic);
+                let may_see = authorize(ctx, Operation::Describe, Resource::Topic(&name));
+                let outcome = delete_if_allowed(ctx, &name).await;
+                // The client gave an id: the name may not be its to know.
+                result(may_see.then_some(name), id, outcome)
+            }
+        },
     }
 }
 
@@ -92,7 +120,7 @@ pub(crate) async fn delete(services: &Services, name: &str) -> Result<(), (Error
 
 fn result(
     name: Option<String>,
-    topic_id: uuid::Uuid,
+    topic_id: Uuid,
     outcome: Result<(), (ErrorCode, String)>,
 ) -> DeletableTopicResult {
     let (error_code, error_message) = match outcome {

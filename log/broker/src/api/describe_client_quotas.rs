@@ -81,6 +81,10 @@ fn check(components: &[QuotaComponent]) -> Result<(), (ErrorCode, String)> {
     let mut kinds = HashSet::new();
     for component in components {
         let kind = component.entity_type.as_str();
+        if kind.is_empty() {
+            let message = "an entity type is empty: user and client-id are known";
+            return Err((ErrorCode::InvalidRequest, message.to_owned()));
+        }
         if ![USER, CLIENT, IP].contains(&kind) {
             let message = format!("entity type {kind:?} is not known: user and client-id are");
             return Err((ErrorCode::UnsupportedVersion, message));
@@ -101,6 +105,10 @@ fn check(components: &[QuotaComponent]) -> Result<(), (ErrorCode, String)> {
             );
             return Err((ErrorCode::InvalidRequest, message));
         }
+    }
+    if kinds.contains(IP) && kinds.len() > 1 {
+        let message = "no quota is of an address and of a user or client id";
+        return Err((ErrorCode::InvalidRequest, message.to_owned()));
     }
     Ok(())
 }

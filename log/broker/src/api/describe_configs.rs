@@ -1,6 +1,6 @@
 //! DescribeConfigs (key 32): topics with all their keys, defaults among them, and the broker's settings.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use log_protocol::ErrorCode;
 use log_protocol::api::describe_configs::{
@@ -8,9 +8,10 @@ use log_protocol::api::describe_configs::{
     DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
+use super::Answered;
 use crate::authorize::{Resource, require};
 use crate::config::{BrokerConfig, millis_i64};
-use crate::quorum::Topic;
+use crate::quorum::is_valid_name;
 use crate::security::acl::Operation;
 use crate::services::Context;
 use crate::topic_config::{CONFIG_KEYS, ConfigKind};
@@ -35,12 +36,12 @@ pub(crate) struct Shown {
 }
 
 pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let mut named = HashSet::new();
+    // Configs are hundreds of times as long as the name of their resource.
+    let mut answered = Answered::default();
     let results = request
         .resources
         .iter()
-        // A resource is answered once: its configs are hundreds of times as long as its name.
-        .filter(|resource| named.insert((resource.resource_type, &resource.resource_name)))
+        .filter(|resource| answered.may_answer((resource.resource_type, &resource.resource_name)))
         .map(|resource| {
             let shown = may(ctx, resource).and_then(|()| match resource.resource_type {
                 TOPIC => topic(ctx, &resource.resource_name),
@@ -78,9 +79,8 @@ fn may(ctx: &Context, resource: &DescribeConfigsResource) -> Result<(), (ErrorCo
         .map_err(|error| (error, error.message().to_owned()))
 }
 
-/// Every config of a topic, by name.
-pub(crate) fn topic_configs(ctx: &Context, topic: &Topic) -> Vec<Shown> {
-    let set = topic.set_configs();
+/// Every config of a topic that sets these, by name.
+pub(crate) fn topic_configs(ctx: &Context, set: &BTreeMap<String, String>) -> Vec<Shown> {
     CONFIG_KEYS
         .iter()
         .map(|key| {
@@ -107,7 +107,11 @@ pub(crate) fn topic_configs(ctx: &Context, topic: &Topic) -> Vec<Shown> {
 
 fn topic(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
     match ctx.services.topics.get(name) {
-        Some(topic) => Ok(topic_configs(ctx, &topic)),
+        Some(topic) => Ok(topic_configs(ctx, &topic.set_configs())),
+        None if !is_valid_name(name) => Err((
+            ErrorCode::InvalidTopicException,
+            format!("{name:?} cannot be the name of a topic"),
+        )),
         None => Err((
             ErrorCode::UnknownTopicOrPartition,
             format!("topic {name} does not exist"),
@@ -117,7 +121,11 @@ fn topic(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
 
 fn broker_settings(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
     let node_id = ctx.services.config.node_id;
-    if !name.is_empty() && name.parse() != Ok(node_id) {
+    // What is set for all brokers while they run: nothing can be.
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    if name.parse() != Ok(node_id) {
         let message = format!("broker {name:?} is not part of the cluster, only {node_id} is");
         return Err((ErrorCode::InvalidRequest, message));
     }
@@ -274,7 +282,7 @@ fn synonyms(config: &Shown, broker: bool) -> Vec<DescribeConfigsSynonym> {
     let name = if broker {
         config.key.to_owned()
     } else {
-        format!("log.{}", config.key)
+        broker_name(config.key)
     };
     let value = Some(config.default.clone());
     synonyms.push(DescribeConfigsSynonym {
@@ -283,6 +291,20 @@ fn synonyms(config: &Shown, broker: bool) -> Vec<DescribeConfigsSynonym> {
         source: DEFAULT,
     });
     synonyms
+}
+
+/// The setting of the broker that a topic's config falls back to.
+fn broker_name(key: &str) -> String {
+    match key {
+        "max.message.bytes" => "message.max.bytes".to_owned(),
+        "compression.type"
+        | "compression.gzip.level"
+        | "compression.lz4.level"
+        | "compression.zstd.level"
+        | "min.insync.replicas"
+        | "unclean.leader.election.enable" => key.to_owned(),
+        other => format!("log.{other}"),
+    }
 }
 
 fn kind_code(kind: ConfigKind) -> i8 {

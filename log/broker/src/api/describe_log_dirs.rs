@@ -38,6 +38,8 @@ pub(crate) async fn handle(
                 let topic: Arc<Topic> = ctx.services.topics.get(name)?;
                 Some(described(&topic, Some(partitions)))
             });
+            // Of what there is nothing here is not told.
+            let topics = topics.filter(|topic| !topic.partitions.is_empty());
             topics.collect()
         }
     };

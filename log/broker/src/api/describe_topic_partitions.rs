@@ -33,6 +33,11 @@ pub(crate) fn handle(
     };
     let mut first = 0;
     if let Some(cursor) = &request.cursor {
+        // A page begins with one of the topics that are asked for.
+        let is_known = all || names.contains(&cursor.topic_name);
+        if !is_known || cursor.partition_index < 0 {
+            return refused(names, ErrorCode::InvalidRequest);
+        }
         names = names.split_off(&cursor.topic_name);
         if names.contains(&cursor.topic_name) {
             first = usize::try_from(cursor.partition_index).unwrap_or(0);
@@ -63,6 +68,7 @@ pub(crate) fn handle(
                 } else {
                     ErrorCode::TopicAuthorizationFailed
                 },
+                topic_authorized_operations: authorized::topic(ctx, may, &name),
                 name: Some(name),
                 ..DescribedTopic::default()
             });
@@ -89,6 +95,19 @@ pub(crate) fn handle(
         }
     }
     response
+}
+
+/// Every topic refused.
+fn refused(names: BTreeSet<String>, error_code: ErrorCode) -> DescribeTopicPartitionsResponse {
+    let topics = names.into_iter().map(|name| DescribedTopic {
+        error_code,
+        name: Some(name),
+        ..DescribedTopic::default()
+    });
+    DescribeTopicPartitionsResponse {
+        topics: topics.collect(),
+        ..DescribeTopicPartitionsResponse::default()
+    }
 }
 
 fn partitions(ctx: &Context, topic: &Topic, first: usize, limit: usize) -> Vec<DescribedPartition> {

@@ -1,12 +1,11 @@
 //! FindCoordinator (key 10): groups (key type 0) and transactional ids (1). One broker coordinates all of them.
 
-use std::collections::HashSet;
-
 use log_protocol::ErrorCode;
 use log_protocol::api::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
 
+use super::Answered;
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::services::Context;
@@ -17,11 +16,11 @@ const TRANSACTION: i8 = 1;
 pub(crate) fn handle(ctx: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let key_type = request.key_type;
     if ctx.api_version >= 4 {
-        let mut named = HashSet::new();
+        let mut answered = Answered::default();
         let coordinators = request
             .coordinator_keys
             .into_iter()
-            .filter(|key| named.insert(key.clone()))
+            .filter(|key| answered.may_answer(key.clone()))
             .map(|key| coordinator(ctx, key_type, key))
             .collect();
         return FindCoordinatorResponse {

@@ -8,8 +8,8 @@ use log_protocol::api::incremental_alter_configs::{
     IncrementalAlterConfigsResponse,
 };
 
-use super::Repeated;
 use super::alter_configs::{alterable, named_twice, replace};
+use super::{Answered, Repeated};
 use crate::services::Context;
 use crate::topic_config::{CONFIG_KEYS, ConfigKind};
 
@@ -24,14 +24,16 @@ pub(crate) async fn handle(
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     let named = request.resources.iter();
-    let mut repeated = Repeated::of(
+    let repeated = Repeated::of(
         named.map(|resource| (resource.resource_type, resource.resource_name.clone())),
     );
+    let mut answered = Answered::default();
     for resource in request.resources {
         let (resource_type, name) = (resource.resource_type, resource.resource_name);
-        let Some(is_repeated) = repeated.first_time(&(resource_type, name.clone())) else {
+        let is_repeated = repeated.is_repeated(&(resource_type, name.clone()));
+        if !answered.may_answer((resource_type, name.clone())) {
             continue;
-        };
+        }
         let outcome = match alterable(ctx, resource_type, &name) {
             _ if is_repeated => Err(named_twice(&name)),
             Ok(topic) => match changed(topic.set_configs(), &resource.configs) {

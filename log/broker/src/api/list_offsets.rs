@@ -3,7 +3,6 @@
 //! -1 latest, -2 earliest, -3 the record with the highest timestamp, -4 earliest on local disk; -5 and -6 are about tiered storage.
 //! Searches by time run on a thread that may wait for the disk. A partition that is named again is refused, as Kafka does.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use log_protocol::ErrorCode;
@@ -12,7 +11,7 @@ use log_protocol::api::list_offsets::{
     ListOffsetsTopicResponse,
 };
 
-use super::{blocking, check_leader_epoch_or_none, is_read_committed, once};
+use super::{Repeated, blocking, check_leader_epoch_or_none, is_read_committed};
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::services::Context;
@@ -28,8 +27,11 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = is_read_committed(request.isolation_level);
     let is_isolation = matches!(request.isolation_level, 0 | 1);
-    let mut named = HashSet::new();
-    let mut topics = Vec::new();
+    let mut repeated = Repeated::of(request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|one| (topic.name.clone(), one.partition_index))
+    }));
+    let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
     // A topic without partitions has no answer.
     let with_partitions = request.topics.into_iter();
     for asked in with_partitions.filter(|topic| !topic.partitions.is_empty()) {
@@ -37,15 +39,17 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
         let topic = ctx.services.topics.get(&asked.name);
         let mut partitions = Vec::with_capacity(asked.partitions.len());
         for one in asked.partitions {
-            let partition = topic.as_ref().and_then(|topic| {
-                let partition = topic.partition(one.partition_index)?;
-                Some(once(&mut named, topic.id(), partition))
-            });
+            let named = (asked.name.clone(), one.partition_index);
+            let Some(is_repeated) = repeated.first_time(&named) else {
+                continue;
+            };
+            let partition = topic.as_ref();
+            let partition = partition.and_then(|topic| topic.partition(one.partition_index));
             let found = match partition {
                 _ if may.is_err() => may.and(Err(ErrorCode::TopicAuthorizationFailed)),
-                Some(Ok(_)) if !is_isolation => Err(ErrorCode::UnknownServerError),
-                Some(Ok(partition)) => look_up(partition, &one, ctx.api_version, committed).await,
-                Some(Err(repeated)) => Err(repeated),
+                _ if is_repeated => Err(ErrorCode::InvalidRequest),
+                Some(_) if !is_isolation => Err(ErrorCode::UnknownServerError),
+                Some(partition) => look_up(partition, &one, ctx.api_version, committed).await,
                 None => Err(ErrorCode::UnknownTopicOrPartition),
             };
             partitions.push(
@@ -56,10 +60,13 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
                 }),
             );
         }
-        topics.push(ListOffsetsTopicResponse {
-            name: asked.name,
-            partitions,
-        });
+        // All that comes again has its answer where it came first.
+        if !partitions.is_empty() {
+            topics.push(ListOffsetsTopicResponse {
+                name: asked.name,
+                partitions,
+            });
+        }
     }
     ListOffsetsResponse {
         topics,

@@ -14,9 +14,15 @@ use tracing::warn;
 
 use super::{authorized, blocking};
 use crate::authorize::{Resource, authorize, require};
-use crate::quorum::Topic;
+use crate::quorum::{Topic, is_valid_name};
 use crate::security::acl::Operation::{Create, Describe};
 use crate::services::Context;
+
+/// From this version on a topic may be asked for by id.
+const TOPIC_IDS_FROM: i16 = 12;
+
+/// From this version on an answer has an error of its own.
+const ERRORS_FROM: i16 = 13;
 
 /// Topics that one request makes by asking for them; the others it is told to ask for again. Each takes a sync of the disk.
 const CREATED_MAX: usize = 100;
@@ -29,6 +35,11 @@ pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataR
         with_operations: request.include_topic_authorized_operations,
     };
     let node_id = shown.node_id;
+    if let Some(asked) = &request.topics
+        && let Some(error) = refused_as_whole(ctx.api_version, asked)
+    {
+        return refused(ctx.api_version, asked, error);
+    }
     let mut topics = Vec::new();
     match request.topics {
         None => topics.extend(shown.all()),
@@ -36,6 +47,10 @@ pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataR
             topics.extend(shown.all());
         }
         Some(mut asked) => {
+            // Where one is asked for by id, those that are asked for by name alone have no answer, as in Kafka.
+            if asked.iter().any(|one| !one.topic_id.is_nil()) {
+                asked.retain(|one| !one.topic_id.is_nil());
+            }
             // A topic is answered once, as Kafka does: its partitions are many times as long as its name.
             let mut named = HashSet::new();
             asked.retain(|one| named.insert((one.name.clone(), one.topic_id)));
@@ -64,6 +79,41 @@ pub(crate) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataR
     }
 }
 
+/// What is wrong with a request so that nothing of it is answered.
+fn refused_as_whole(version: i16, asked: &[MetadataRequestTopic]) -> Option<ErrorCode> {
+    let is_by_id = |one: &MetadataRequestTopic| !one.topic_id.is_nil();
+    if version < TOPIC_IDS_FROM {
+        let is_invalid = asked.iter().any(|one| one.name.is_none() || is_by_id(one));
+        return is_invalid.then_some(ErrorCode::InvalidRequest);
+    }
+    let is_nameless = |one: &MetadataRequestTopic| one.name.is_none();
+    let is_invalid = !asked.iter().any(is_by_id) && asked.iter().any(is_nameless);
+    is_invalid.then_some(ErrorCode::UnknownServerError)
+}
+
+/// Every topic refused, and nothing told of the cluster.
+fn refused(
+    version: i16,
+    asked: &[MetadataRequestTopic],
+    error_code: ErrorCode,
+) -> MetadataResponse {
+    let topics = asked.iter().map(|one| MetadataResponseTopic {
+        error_code,
+        name: Some(one.name.clone().unwrap_or_default()),
+        topic_id: one.topic_id,
+        ..MetadataResponseTopic::default()
+    });
+    MetadataResponse {
+        topics: topics.collect(),
+        error_code: if version >= ERRORS_FROM {
+            error_code
+        } else {
+            ErrorCode::None
+        },
+        ..MetadataResponse::default()
+    }
+}
+
 async fn resolve(
     ctx: &Context,
     shown: &Shown<'_>,
@@ -71,7 +121,8 @@ async fn resolve(
     may_create: bool,
     creations_left: &mut usize,
 ) -> MetadataResponseTopic {
-    let Some(name) = asked.name else {
+    let name = asked.name.filter(|_| asked.topic_id.is_nil());
+    let Some(name) = name else {
         let topic = ctx.services.topics.by_id(asked.topic_id);
         return match topic.filter(|topic| shown.may_see(topic.name())) {
             Some(topic) => shown.describe(&topic),
@@ -93,18 +144,17 @@ async fn resolve(
     if let Some(topic) = ctx.services.topics.get(&name) {
         return shown.describe(&topic);
     }
-    let error_code = match ctx.services.topics.check_create(&name, 1, &BTreeMap::new()) {
-        Err(refused) => refused.code(),
-        Ok(()) if !may_create => ErrorCode::UnknownTopicOrPartition,
-        Ok(())
-            if !authorize(ctx, Create, Resource::Cluster)
-                && !authorize(ctx, Create, Resource::Topic(&name)) =>
+    let error_code = match is_valid_name(&name) {
+        false => ErrorCode::InvalidTopicException,
+        true if !may_create => ErrorCode::UnknownTopicOrPartition,
+        true if !authorize(ctx, Create, Resource::Cluster)
+            && !authorize(ctx, Create, Resource::Topic(&name)) =>
         {
             ErrorCode::TopicAuthorizationFailed
         }
         // A client asks again for what has no leader yet.
-        Ok(()) if *creations_left == 0 => ErrorCode::LeaderNotAvailable,
-        Ok(()) => {
+        true if *creations_left == 0 => ErrorCode::LeaderNotAvailable,
+        true => {
             *creations_left -= 1;
             match create(ctx, &name).await {
                 Ok(topic) => return shown.describe(&topic),
@@ -114,6 +164,7 @@ async fn resolve(
     };
     MetadataResponseTopic {
         error_code,
+        topic_authorized_operations: authorized::topic(ctx, shown.with_operations, &name),
         name: Some(name),
         ..MetadataResponseTopic::default()
     }

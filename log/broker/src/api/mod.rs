@@ -191,7 +191,7 @@ pub(crate) fn check_leader_epoch_or_none(known: i32, current: i32) -> Result<(),
     }
 }
 
-/// Names of one request, some of which may come more than once. Each is answered once: an answer may be many times as long as a name.
+/// Names of one request, some of which may come more than once.
 pub(crate) struct Repeated<T> {
     /// How often each comes; none once it was answered.
     counts: HashMap<T, usize>,
@@ -207,9 +207,45 @@ impl<T: Eq + Hash> Repeated<T> {
         Self { counts }
     }
 
-    /// Whether the name comes again; `None` if it was asked for before.
+    /// Whether the name comes more than once.
+    pub(crate) fn is_repeated(&self, name: &T) -> bool {
+        self.counts.get(name).is_some_and(|count| *count > 1)
+    }
+
+    /// Whether the name comes again; `None` if it was asked for before. Who asks answers it once.
     pub(crate) fn first_time(&mut self, name: &T) -> Option<bool> {
         self.counts.remove(name).map(|count| count > 1)
+    }
+}
+
+/// What an answer has told. What a request names again is told again, as Kafka does, but only so often: an answer may be a thousand times as
+/// long as a name.
+pub(crate) struct Answered<T> {
+    once: HashSet<T>,
+    repeats_left: usize,
+}
+
+/// How many names of one request are answered that were answered before.
+const REPEATS_MAX: usize = 100;
+
+impl<T> Default for Answered<T> {
+    fn default() -> Self {
+        Self {
+            once: HashSet::new(),
+            repeats_left: REPEATS_MAX,
+        }
+    }
+}
+
+impl<T: Eq + Hash> Answered<T> {
+    /// Whether there is still an answer to this name; counts it.
+    pub(crate) fn may_answer(&mut self, name: T) -> bool {
+        if self.once.insert(name) {
+            return true;
+        }
+        let may = self.repeats_left > 0;
+        self.repeats_left = self.repeats_left.saturating_sub(1);
+        may
     }
 }
 
@@ -233,4 +269,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| ErrorCode::UnknownServerError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_is_answered_again_but_not_for_ever() {
+        let mut answered = Answered::default();
+        let asked = (0..1000).filter(|_| answered.may_answer("same"));
+        assert_eq!(asked.count(), 1 + REPEATS_MAX);
+        assert!(answered.may_answer("another"));
+    }
 }

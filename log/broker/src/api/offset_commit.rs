@@ -3,12 +3,14 @@
 //! - 7: static members. - 9: members of the new group protocol. - 10: topics go by id.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use log_protocol::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
 };
 use log_protocol::{ErrorCode, TopicPartition};
+use uuid::Uuid;
 
 use crate::authorize::{Resource, require};
 use crate::clock::wall_ms;
@@ -67,11 +69,16 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> Offse
         }
         Err(error) => Err(error),
     };
-    let outcome = committed.err().unwrap_or(ErrorCode::None);
-    let topics = request
-        .topics
-        .into_iter()
-        .enumerate()
+    let outcome = match committed {
+        Ok(()) => ErrorCode::None,
+        // Clients of the classic protocol alone do not know the other.
+        Err(ErrorCode::GroupIdNotFound) if ctx.api_version < 9 => ErrorCode::IllegalGeneration,
+        Err(error) => error,
+    };
+    let topics = request.topics.into_iter().enumerate();
+    let topics = topics
+        // A topic without partitions has no answer.
+        .filter(|(_, topic)| !topic.partitions.is_empty())
         .map(|(at_topic, topic)| OffsetCommitResponseTopic {
             partitions: topic
                 .partitions
@@ -84,10 +91,21 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetCommitRequest) -> Offse
                 .collect(),
             name: topic.name,
             topic_id: topic.topic_id,
-        })
-        .collect();
+        });
+    let mut merged: Vec<OffsetCommitResponseTopic> = Vec::new();
+    let mut places: HashMap<(String, Uuid), usize> = HashMap::new();
+    for topic in topics {
+        // A topic that comes twice is answered in one place.
+        match places.entry((topic.name.clone(), topic.topic_id)) {
+            Entry::Occupied(place) => merged[*place.get()].partitions.extend(topic.partitions),
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(topic);
+            }
+        }
+    }
     OffsetCommitResponse {
-        topics,
+        topics: merged,
         ..OffsetCommitResponse::default()
     }
 }

@@ -17,6 +17,12 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetDeleteRequest) -> Offse
             ..OffsetDeleteResponse::default()
         };
     }
+    if request.group_id.is_empty() {
+        return OffsetDeleteResponse {
+            error_code: ErrorCode::InvalidGroupId,
+            ..OffsetDeleteResponse::default()
+        };
+    }
     let may_read = |topic: &str| authorize(ctx, Operation::Read, Resource::Topic(topic));
     let mut known = Vec::new();
     for topic in request.topics.iter().filter(|topic| may_read(&topic.name)) {
@@ -42,7 +48,10 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetDeleteRequest) -> Offse
             };
         }
     };
-    let topics = request.topics.into_iter().map(|topic| {
+    // A topic without partitions has no answer.
+    let topics = request.topics.into_iter();
+    let topics = topics.filter(|topic| !topic.partitions.is_empty());
+    let topics = topics.map(|topic| {
         let found = ctx.services.topics.get(&topic.name);
         let code = |partition: i32| match &found {
             _ if !may_read(&topic.name) => ErrorCode::TopicAuthorizationFailed,

@@ -2,7 +2,7 @@
 //!
 //! - 2: null topics. - 7: `require_stable` (KIP-447). - 8: several groups. - 10: topics go by id.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use log_protocol::api::offset_fetch::{
@@ -13,6 +13,7 @@ use log_protocol::api::offset_fetch::{
 use log_protocol::{ErrorCode, TopicPartition};
 use uuid::Uuid;
 
+use super::Answered;
 use crate::authorize::{Resource, authorize, require};
 use crate::coordinator::group::FetchedOffset;
 use crate::security::acl::Operation::Describe;
@@ -28,9 +29,9 @@ pub(crate) async fn handle(ctx: &Context, request: OffsetFetchRequest) -> Offset
     let stable = request.require_stable;
     if ctx.api_version >= GROUPS_FROM {
         let mut groups = Vec::with_capacity(request.groups.len());
-        let mut named = HashSet::new();
+        let mut answered = Answered::default();
         for group in request.groups {
-            if !named.insert(group.group_id.clone()) {
+            if !answered.may_answer(group.group_id.clone()) {
                 continue;
             }
             groups.push(fetch(ctx, ctx.api_version, group, stable).await);
@@ -150,8 +151,8 @@ async fn fetch_some(
     stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     let mut topics = Vec::with_capacity(asked.len());
-    // A partition is answered once: its metadata may be a thousand times as long as its number.
-    let mut answered: HashSet<TopicPartition> = HashSet::new();
+    // The metadata of an offset may be a thousand times as long as the number of its partition.
+    let mut answered: Answered<TopicPartition> = Answered::default();
     for topic in asked {
         let name = if version >= TOPIC_IDS_FROM {
             ctx.services
@@ -180,7 +181,7 @@ async fn fetch_some(
                         topic: Arc::clone(&name),
                         partition,
                     })
-                    .filter(|partition| answered.insert(partition.clone()))
+                    .filter(|partition| answered.may_answer(partition.clone()))
                     .collect();
                 let fetched = ctx
                     .services

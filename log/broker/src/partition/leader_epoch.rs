@@ -69,7 +69,8 @@ impl LeaderEpochs {
         ) {
             (Some((floor, _)), Some((_, next_start))) => (floor, *next_start),
             (Some((floor, _)), None) if floor == epoch => (floor, end),
-            (None, Some((_, next_start))) if epoch >= 0 => (epoch, *next_start),
+            // -1 stands for none that is known.
+            (None, Some((_, next_start))) if epoch != -1 => (epoch, *next_start),
             _ => (-1, -1),
         }
     }
@@ -86,10 +87,11 @@ mod tests {
     #[test]
     fn an_epoch_ends_where_the_next_begins() {
         let epochs = picture();
-        let ends: Vec<_> = (-1..=6)
+        let ends: Vec<_> = (-2..=6)
             .map(|epoch| epochs.end_offset(epoch, 120))
             .collect();
         let expected = [
+            (-2, 0),
             (-1, -1),
             (0, 40),
             (0, 40),

@@ -51,6 +51,11 @@ impl QuotaKey {
             Self::RequestPercentage => "request_percentage",
         }
     }
+
+    /// Whether only whole numbers are limits.
+    pub(crate) fn is_whole(self) -> bool {
+        self != Self::RequestPercentage
+    }
 }
 
 /// A limit: a number above zero.

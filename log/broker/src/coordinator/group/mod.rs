@@ -539,7 +539,8 @@ impl Groups {
                 .authorize_offset_commit(member, transactional, now),
             // A group that keeps offsets here and manages its members elsewhere.
             None if member.generation < 0 => Ok(()),
-            None => Err(ErrorCode::IllegalGeneration),
+            None if transactional => Err(ErrorCode::IllegalGeneration),
+            None => Err(ErrorCode::GroupIdNotFound),
         }
     }
 
@@ -591,7 +592,11 @@ impl Groups {
         }
         let known = memory.groups.contains_key(group_id);
         if !known && member.generation >= 0 {
-            return Err(ErrorCode::IllegalGeneration);
+            let gone = match producer {
+                Some(_) => ErrorCode::IllegalGeneration,
+                None => ErrorCode::GroupIdNotFound,
+            };
+            return Err(gone);
         }
         if let Some(entry) = memory.groups.get_mut(group_id) {
             entry
