@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A single-threaded runtime on a thread of its own.
+/// A runtime on a thread of its own: one thing at a time, but for what waits for a disk.
 pub(crate) struct Background {
     handle: Handle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
@@ -19,7 +19,11 @@ pub(crate) struct Background {
 impl Background {
     /// Starts the thread.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(name)
+            .enable_time()
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new()

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use super::error::StorageError;
 use super::partition::{Partition, WriterState, is_full};
 use super::segment::{Segment, segment_path};
-use super::waiting::waiting;
+use super::waiting::{lock, waiting};
 use crate::partition::{
     AppendError, AppendOrigin, Appended, Before, CheckedBatch, SequenceCheck, check_batch,
 };
@@ -131,7 +131,8 @@ impl Partition {
         }
         let slot = Arc::new(Slot::default());
         self.queue.lock().push((entry, Arc::clone(&slot)));
-        let mut writer = self.writer.lock();
+        // Whoever has the lock is writing, which may take.
+        let mut writer = lock(&self.writer);
         if let Some(answer) = slot.answer.lock().take() {
             return answer;
         }
@@ -211,12 +212,8 @@ impl Partition {
                             last_offset,
                             timestamp,
                         } => {
-                            let log_append_time =
-                                if config.timestamp_type == TimestampType::LogAppendTime {
-                                    timestamp
-                                } else {
-                                    -1
-                                };
+                            // Whosever time it is, as in Kafka.
+                            let log_append_time = timestamp;
                             let log_start_offset = self.log_start_offset();
                             let duplicate = true;
                             return Ok(Appended {

@@ -54,7 +54,7 @@ pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;
 pub(crate) use ring::RingBudget;
 pub(crate) use secret::secret;
-pub(crate) use waiting::Pace;
+pub(crate) use waiting::{Pace, lock, write_lock};
 pub(crate) use walk::BatchWalk;
 
 use std::collections::BTreeMap;

@@ -6,11 +6,13 @@
 //!  write   a write took long lately?  ── no ──▶ write here: into the page cache, some microseconds
 //!                                     └─ yes ─▶ the thread's other tasks are handed over, then the lock is waited for, and written
 //! ```
-//! Handing over costs some ten microseconds, so it is not done for what takes fewer.
+//! Handing over costs some ten microseconds, so it is not done for what takes fewer; a lock that somebody holds is tried for a millisecond
+//! before.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// A write into the page cache that takes so long waited for the disk.
@@ -27,7 +29,7 @@ pub(crate) struct Pace {
     slow_until_ms: AtomicI64,
     /// Called before each write.
     #[cfg(test)]
-    pub(super) brake: parking_lot::Mutex<Option<tests::Brake>>,
+    pub(super) brake: Mutex<Option<tests::Brake>>,
 }
 
 impl Pace {
@@ -37,7 +39,7 @@ impl Pace {
             since: Instant::now(),
             slow_until_ms: AtomicI64::new(0),
             #[cfg(test)]
-            brake: parking_lot::Mutex::default(),
+            brake: Mutex::default(),
         }
     }
 
@@ -72,7 +74,7 @@ impl Pace {
 }
 
 /// Does what may wait, while other threads do what else this one has to do.
-pub(super) fn waiting<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn waiting<T>(work: impl FnOnce() -> T) -> T {
     let is_shared = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
     if is_shared {
@@ -80,6 +82,18 @@ pub(super) fn waiting<T>(work: impl FnOnce() -> T) -> T {
     } else {
         work()
     }
+}
+
+/// Locks what may be held by somebody who waits for the disk.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    let soon = mutex.try_lock_for(STALL);
+    soon.unwrap_or_else(|| waiting(|| mutex.lock()))
+}
+
+/// As [`lock`], for what is changed alone.
+pub(crate) fn write_lock<T>(locked: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    let soon = locked.try_write_for(STALL);
+    soon.unwrap_or_else(|| waiting(|| locked.write()))
 }
 
 #[cfg(test)]
@@ -118,7 +132,7 @@ mod tests {
         pace.note(STALL);
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (release, released) = mpsc::channel();
-        let begun = parking_lot::Mutex::new(Some(begun));
+        let begun = Mutex::new(Some(begun));
         *pace.brake.lock() = Some(Brake(Box::new(move || {
             if let Some(begun) = begun.lock().take() {
                 begun.send(()).expect("somebody waits");

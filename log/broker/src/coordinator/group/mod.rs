@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use log_protocol::{ErrorCode, ProducerStamp, TopicPartition};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ use super::{Background, append, durable, internal_partition, replay};
 use crate::OpenError;
 use crate::clock::{steady_ms, wall_ms};
 use crate::quorum::Topics;
-use crate::storage::Partition;
+use crate::storage::{Partition, lock};
 
 /// The topic of groups and offsets.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -147,7 +147,7 @@ impl Groups {
         join.fresh_member_id = format!("{prefix}-{}", Uuid::new_v4());
         let (sender, receiver) = oneshot::channel();
         {
-            let mut memory = self.memory.lock();
+            let mut memory = self.memory();
             if !member_id.is_empty() && !memory.groups.contains_key(group_id) {
                 return JoinReply::refused(ErrorCode::UnknownMemberId, member_id);
             }
@@ -173,7 +173,7 @@ impl Groups {
     pub(crate) async fn sync(&self, group_id: &str, mut sync: Sync) -> SyncReply {
         let (sender, receiver) = oneshot::channel();
         {
-            let mut memory = self.memory.lock();
+            let mut memory = self.memory();
             let ticket = memory.ticket();
             let Some(entry) = memory.groups.get_mut(group_id) else {
                 return SyncReply::refused(ErrorCode::UnknownMemberId);
@@ -190,7 +190,7 @@ impl Groups {
 
     /// Heartbeat.
     pub(crate) fn heartbeat(&self, group_id: &str, member: &Identity) -> ErrorCode {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         match memory.groups.get_mut(group_id) {
             Some(entry) => entry.group.heartbeat(member, steady_ms()),
             None => ErrorCode::UnknownMemberId,
@@ -199,7 +199,7 @@ impl Groups {
 
     /// LeaveGroup of one member.
     pub(crate) fn leave(&self, group_id: &str, member: &Identity) -> ErrorCode {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         let Some(entry) = memory.groups.get_mut(group_id) else {
             return ErrorCode::UnknownMemberId;
         };
@@ -252,7 +252,7 @@ impl Groups {
 
     /// The end of a producer's transaction, after its marker was appended to the offsets' partition.
     pub(crate) fn end_transaction(&self, producer_id: i64, commit: bool) {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         memory.end_transaction(producer_id, commit);
         memory.written = memory.written.max(self.log.high_watermark() - 1);
         drop(memory);
@@ -272,7 +272,7 @@ impl Groups {
         require_stable: bool,
     ) -> Result<Vec<FetchedOffset>, ErrorCode> {
         let (fetched, written) = {
-            let memory = self.memory.lock();
+            let memory = self.memory();
             let entry = memory.groups.get(group_id);
             let partitions = partitions.unwrap_or_else(|| {
                 entry
@@ -296,7 +296,7 @@ impl Groups {
 
     /// DescribeGroups; `None` for a group that does not exist.
     pub(crate) fn describe(&self, group_id: &str) -> Option<Description> {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         self.end_what_is_due(&mut memory, group_id);
         let entry = memory.groups.get(group_id)?;
         let group = &entry.group;
@@ -325,7 +325,7 @@ impl Groups {
 
     /// What all groups have committed, at most `max` offsets, in no order.
     pub(crate) fn committed(&self, max: usize) -> Vec<(String, TopicPartition, i64)> {
-        let memory = self.memory.lock();
+        let memory = self.memory();
         let groups = memory.groups.iter();
         let all = groups.flat_map(|(group_id, entry)| {
             let committed = entry.offsets.committed();
@@ -336,7 +336,7 @@ impl Groups {
 
     /// ListGroups, by id.
     pub(crate) fn list(&self) -> Vec<Listing> {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         self.end_all_that_is_due(&mut memory);
         let mut listings: Vec<Listing> = memory
             .groups
@@ -358,7 +358,7 @@ impl Groups {
         partitions: &[TopicPartition],
     ) -> Result<HashSet<String>, ErrorCode> {
         let (subscribed, written) = {
-            let mut memory = self.memory.lock();
+            let mut memory = self.memory();
             self.end_what_is_due(&mut memory, group_id);
             let entry = memory
                 .groups
@@ -391,7 +391,7 @@ impl Groups {
     /// DeleteGroups of one group.
     pub(crate) async fn delete(&self, group_id: &str) -> Result<(), ErrorCode> {
         let written = {
-            let mut memory = self.memory.lock();
+            let mut memory = self.memory();
             self.end_what_is_due(&mut memory, group_id);
             let entry = memory
                 .groups
@@ -421,7 +421,7 @@ impl Groups {
     }
 
     fn forget(&self, is_gone: impl Fn(&str) -> bool) {
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         let groups: Vec<String> = memory.groups.keys().cloned().collect();
         for group_id in groups {
             let Some(entry) = memory.groups.get(&group_id) else {
@@ -442,7 +442,7 @@ impl Groups {
     /// Ends what has run out; called every 50 ms or so.
     pub(crate) fn tick(&self) {
         let now = steady_ms();
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         self.end_all_that_is_due(&mut memory);
         if memory.next_retention_check_ms <= now {
             memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
@@ -525,6 +525,11 @@ impl Groups {
         Ok(())
     }
 
+    /// All groups. Who holds them may be writing: while that takes, nobody waits but for them.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.memory)
+    }
+
     fn authorize(
         &self,
         group_id: &str,
@@ -532,7 +537,7 @@ impl Groups {
         transactional: bool,
     ) -> Result<(), ErrorCode> {
         let now = steady_ms();
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         match memory.groups.get_mut(group_id) {
             Some(entry) => entry
                 .group
@@ -579,7 +584,7 @@ impl Groups {
         offsets: Vec<(TopicPartition, OffsetRecord)>,
     ) -> Result<i64, ErrorCode> {
         let now = steady_ms();
-        let mut memory = self.memory.lock();
+        let mut memory = self.memory();
         if offsets.is_empty() {
             return Ok(memory.written);
         }

@@ -107,7 +107,7 @@ impl Shared {
     ) -> Result<(), Refused> {
         let offset = self.append(&entry.id, Some(&next))?;
         durable(&self.log, offset).await?;
-        *entry.record.write() = Some(next);
+        *entry.change() = Some(next);
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Shared {
         next: TransactionRecord,
     ) -> Result<(), Refused> {
         self.append(&entry.id, Some(&next))?;
-        *entry.record.write() = Some(next);
+        *entry.change() = Some(next);
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Shared {
         next: TransactionRecord,
     ) -> Result<(), Refused> {
         // From here on the gate is closed: nothing of this producer lands behind the sync or the marker.
-        let before = entry.record.write().replace(next.clone());
+        let before = entry.change().replace(next.clone());
         let decided = async {
             if next.phase == Phase::PrepareCommit {
                 self.sync(&next)
@@ -184,7 +184,7 @@ impl Shared {
         if let Err(error) = decided.await {
             // A record that reached the log all the same counts at the next start: until then its partition is offline, so
             // that nothing else can be decided.
-            *entry.record.write() = before;
+            *entry.change() = before;
             return Err(error);
         }
         *entry.unmarked.lock() = next.partitions.iter().cloned().collect();
@@ -289,7 +289,7 @@ impl Shared {
         let next = self.completed(entry)?;
         self.sync(&entry.current()?).await?;
         self.append(&entry.id, Some(&next))?;
-        *entry.record.write() = Some(next);
+        *entry.change() = Some(next);
         Ok(())
     }
 

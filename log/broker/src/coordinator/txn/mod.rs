@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log_protocol::{BatchHeader, DecodeError, ErrorCode, Record, TopicPartition};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -42,7 +42,7 @@ use super::{Background, internal_partition, replay};
 use crate::OpenError;
 use crate::clock::steady_ms;
 use crate::quorum::Topics;
-use crate::storage::Partition;
+use crate::storage::{Partition, write_lock};
 
 /// The topic of transactional ids.
 pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
@@ -88,6 +88,13 @@ struct Entry {
     /// Of a decided transaction: the partitions whose marker is still to be written.
     unmarked: Mutex<BTreeSet<TopicPartition>>,
     speakers: Mutex<Speakers>,
+}
+
+impl Entry {
+    /// The record, to be changed. Appends of its producer that hold it open are waited for, and nobody else waits with it.
+    fn change(&self) -> RwLockWriteGuard<'_, Option<TransactionRecord>> {
+        write_lock(&self.record)
+    }
 }
 
 /// Why a transaction could not be opened, filled or ended.

@@ -1,6 +1,7 @@
 //! Stops in the middle of an end, and what the next start makes of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use log_protocol::{BatchBuilder, Compression, ProducerStamp};
 
@@ -282,6 +283,45 @@ async fn a_decided_commit_of_an_offline_partition_survives_the_next_start() {
         .read(0, 1 << 20, Isolation::ReadCommitted)
         .expect("read");
     assert!(fetched.aborted.is_empty(), "it was committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_does_not_end_holds_up_the_end_of_its_transaction_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (name, log) = partition(&node);
+    let transactions = &node.transactions;
+    let producer = transactions
+        .initialize("stuck", None, 1000)
+        .await
+        .expect("opened");
+    transactions
+        .add_partitions("stuck", producer, vec![name.clone()], 2)
+        .await
+        .expect("added");
+    write(&log, producer);
+    let handle = transactions.handle("stuck").expect("known");
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (held, is_held) = tokio::sync::oneshot::channel();
+    let append = std::thread::spawn(move || {
+        let gate = handle.gate(producer, &name).map(|_gate| {
+            held.send(()).expect("somebody waits");
+            released.recv()
+        });
+        gate.expect("open").expect("let go");
+    });
+    is_held.await.expect("the gate is held");
+    let ending = transactions.clone();
+    let ended = tokio::spawn(async move { ending.end("stuck", producer, true, true).await });
+    for id in ["a", "b", "c"] {
+        let other = transactions.initialize(id, None, 1000);
+        let other = tokio::time::timeout(Duration::from_secs(30), other).await;
+        other.expect("others get on").expect("opened");
+    }
+    release.send(()).expect("the append waits");
+    ended.await.expect("it ran").expect("committed");
+    append.join().expect("the append ended");
+    assert!(!is_open(&log));
 }
 
 #[tokio::test]
