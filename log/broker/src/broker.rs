@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use log_api::TopicPartition;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::access::{self, Access};
@@ -30,6 +31,9 @@ use crate::server;
 use crate::services::Services;
 use crate::storage::{self, StorageOptions};
 use crate::upkeep::Upkeep;
+
+/// Searches for a time that run at once.
+const SEARCHES_MAX: usize = 4;
 
 /// How often the coordinators look for what has run out.
 const COORDINATOR_TICK: Duration = Duration::from_millis(50);
@@ -108,6 +112,7 @@ impl Broker {
             groups,
             transactions,
             responding: Responding::default(),
+            searching: Semaphore::new(SEARCHES_MAX),
             background,
             upkeep,
         };

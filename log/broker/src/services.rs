@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tokio::sync::Semaphore;
+
 use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::coordinator::Background;
@@ -26,6 +28,8 @@ pub(crate) struct Services {
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Transactions,
     pub(crate) responding: Responding,
+    /// Searches for a time that may run at once: each reads a piece of the log, and waits for the disk on a thread of its own.
+    pub(crate) searching: Semaphore,
     pub(crate) request_memory: RequestMemory,
     /// Connections accepted so far.
     pub(crate) accepted: AtomicU64,

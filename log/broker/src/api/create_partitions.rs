@@ -6,7 +6,7 @@ use log_protocol::api::create_partitions::{
     CreatePartitionsTopicResult,
 };
 
-use super::{Repeated, blocking};
+use super::{Repeated, blocking, check_time};
 use crate::authorize::{Resource, require};
 use crate::config::PARTITIONS_MAX;
 use crate::security::acl::Operation;
@@ -26,7 +26,7 @@ pub(crate) async fn handle(
             let message = format!("topic {} is named more than once", wanted.name);
             Err((ErrorCode::InvalidRequest, message))
         } else {
-            grow(ctx, &wanted, request.validate_only).await
+            grow(ctx, &wanted, request.timeout_ms, request.validate_only).await
         };
         let (error_code, error_message) = match outcome {
             Ok(()) => (ErrorCode::None, None),
@@ -47,11 +47,13 @@ pub(crate) async fn handle(
 async fn grow(
     ctx: &Context,
     wanted: &CreatePartitionsTopic,
+    timeout_ms: i32,
     validate_only: bool,
 ) -> Result<(), (ErrorCode, String)> {
     let (name, total) = (wanted.name.as_str(), wanted.count);
     require(ctx, Operation::Alter, Resource::Topic(name))
         .map_err(|error| (error, error.message().to_owned()))?;
+    check_time(timeout_ms)?;
     let Some(topic) = ctx.services.topics.get(name) else {
         return Err((
             ErrorCode::UnknownTopicOrPartition,

@@ -10,7 +10,7 @@ use log_protocol::api::create_topics::{
 use uuid::Uuid;
 
 use super::describe_configs::topic_configs;
-use super::{Repeated, blocking};
+use super::{Repeated, blocking, check_time};
 use crate::authorize::{Resource, authorize};
 use crate::config::PARTITIONS_MAX;
 use crate::security::acl::Operation::{Create, DescribeConfigs};
@@ -63,9 +63,8 @@ pub(crate) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
 
 /// What no topic of a request is made for: there is no time for it, or it is too much.
 fn refused_as_whole(ctx: &Context, request: &CreateTopicsRequest) -> Option<(ErrorCode, String)> {
-    if request.timeout_ms <= 0 {
-        let message = format!("there is no time for it in {} ms", request.timeout_ms);
-        return Some((ErrorCode::RequestTimedOut, message));
+    if let Err(refused) = check_time(request.timeout_ms) {
+        return Some(refused);
     }
     let partitions = request.topics.iter().map(|wanted| {
         let given = match wanted.num_partitions {

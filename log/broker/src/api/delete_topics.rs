@@ -8,7 +8,7 @@ use log_protocol::api::delete_topics::{
 };
 use uuid::Uuid;
 
-use super::{Repeated, blocking};
+use super::{Repeated, blocking, check_time};
 use crate::authorize::{Resource, authorize, require};
 use crate::security::acl::Operation;
 use crate::services::{Context, Services};
@@ -21,15 +21,27 @@ pub(crate) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> Delet
     let asked: Vec<Named> = by_name
         .chain(asked.map(|one| (one.name, one.topic_id)))
         .collect();
+    let time = check_time(request.timeout_ms);
     let mut repeated = Repeated::of(asked.iter().cloned());
     let ids: HashSet<Uuid> = asked
         .iter()
         .filter_map(|(name, id)| name.is_none().then_some(*id))
         .collect();
+    let names: HashSet<String> = asked
+        .iter()
+        .filter(|(_, id)| id.is_nil())
+        .filter_map(|(name, _)| name.clone())
+        .collect();
     for named in asked {
+        // A topic that is named by its name as well is refused there.
+        let (name, id) = &named;
+        let topic = ctx.services.topics.by_id(*id);
+        if name.is_none() && topic.is_some_and(|topic| names.contains(&**topic.name())) {
+            continue;
+        }
         // What is named again is refused, once.
         if let Some(is_repeated) = repeated.first_time(&named) {
-            responses.push(answer(ctx, named, is_repeated, &ids).await);
+            responses.push(answer(ctx, named, is_repeated, &ids, &time).await);
         }
     }
     DeleteTopicsResponse {
@@ -47,6 +59,7 @@ async fn answer(
     (name, id): Named,
     is_repeated: bool,
     ids: &HashSet<Uuid>,
+    time: &Result<(), Refused>,
 ) -> DeletableTopicResult {
     let refused = |message: &str| Err((ErrorCode::InvalidRequest, message.to_owned()));
     match (name, id.is_nil()) {
@@ -66,10 +79,11 @@ async fn answer(
             let outcome = if may && ids.contains(&id) {
                 refused("the topic is named by its id as well")
             } else {
-                delete_if_allowed(ctx, &name).await
+                delete_if_allowed(ctx, &name, time).await
             };
             // Who may not delete it does not learn its id.
-            let id = if may { id } else { Uuid::nil() };
+            let is_told = may && time.is_ok();
+            let id = if is_told { id } else { Uuid::nil() };
             result(Some(name), id, outcome)
         }
         (None, false) => match ctx.services.topics.by_id(id) {
@@ -81,7 +95,7 @@ async fn answer(
                 let name = topic.name().to_string();
                 drop(topic);
                 let may_see = authorize(ctx, Operation::Describe, Resource::Topic(&name));
-                let outcome = delete_if_allowed(ctx, &name).await;
+                let outcome = delete_if_allowed(ctx, &name, time).await;
                 // The client gave an id: the name may not be its to know.
                 result(may_see.then_some(name), id, outcome)
             }
@@ -89,9 +103,16 @@ async fn answer(
     }
 }
 
-async fn delete_if_allowed(ctx: &Context, name: &str) -> Result<(), (ErrorCode, String)> {
+type Refused = (ErrorCode, String);
+
+async fn delete_if_allowed(
+    ctx: &Context,
+    name: &str,
+    time: &Result<(), Refused>,
+) -> Result<(), Refused> {
     require(ctx, Operation::Delete, Resource::Topic(name))
         .map_err(|error| (error, error.message().to_owned()))?;
+    time.clone()?;
     delete(&ctx.services, name).await
 }
 

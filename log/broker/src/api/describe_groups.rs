@@ -1,13 +1,11 @@
 //! DescribeGroups (key 15): state, members, assignments. A group that is not there is "Dead"; from version 6 on that is an error.
 
-use std::collections::HashSet;
-
 use log_protocol::ErrorCode;
 use log_protocol::api::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 
-use super::authorized;
+use super::{Answered, authorized};
 use crate::authorize::{Resource, authorize};
 use crate::coordinator::group::Description;
 use crate::security::acl::Operation;
@@ -15,11 +13,11 @@ use crate::services::Context;
 
 pub(crate) fn handle(ctx: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let asked = request.include_authorized_operations;
-    let mut named = HashSet::new();
+    let mut answered = Answered::default();
     let groups = request
         .groups
         .into_iter()
-        .filter(|group_id| named.insert(group_id.clone()))
+        .filter(|group_id| answered.may_answer(group_id.clone()))
         .map(|group_id| match ctx.services.groups.describe(&group_id) {
             _ if !authorize(ctx, Operation::Describe, Resource::Group(&group_id)) => {
                 DescribedGroup {

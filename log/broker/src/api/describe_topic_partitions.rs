@@ -10,7 +10,7 @@ use log_protocol::api::describe_topic_partitions::{
 
 use super::authorized;
 use crate::authorize::{Resource, authorize};
-use crate::quorum::Topic;
+use crate::quorum::{Topic, is_valid_name};
 use crate::security::acl::Operation::Describe;
 use crate::services::Context;
 
@@ -43,6 +43,10 @@ pub(crate) fn handle(
             first = usize::try_from(cursor.partition_index).unwrap_or(0);
         }
     }
+    // Nothing of a request with such a name is answered, as in Kafka.
+    if names.contains("") {
+        return refused(names, ErrorCode::UnknownServerError);
+    }
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut left = limit.clamp(1, PARTITIONS_MAX);
     let mut response = DescribeTopicPartitionsResponse::default();
@@ -63,10 +67,10 @@ pub(crate) fn handle(
             // It takes room as well: names alone are bounded by the request.
             left -= 1;
             response.topics.push(DescribedTopic {
-                error_code: if may {
-                    ErrorCode::UnknownTopicOrPartition
-                } else {
-                    ErrorCode::TopicAuthorizationFailed
+                error_code: match may {
+                    false => ErrorCode::TopicAuthorizationFailed,
+                    true if is_valid_name(&name) => ErrorCode::UnknownTopicOrPartition,
+                    true => ErrorCode::InvalidTopicException,
                 },
                 topic_authorized_operations: authorized::topic(ctx, may, &name),
                 name: Some(name),

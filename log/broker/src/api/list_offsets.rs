@@ -49,7 +49,7 @@ pub(crate) async fn handle(ctx: &Context, request: ListOffsetsRequest) -> ListOf
                 _ if may.is_err() => may.and(Err(ErrorCode::TopicAuthorizationFailed)),
                 _ if is_repeated => Err(ErrorCode::InvalidRequest),
                 Some(_) if !is_isolation => Err(ErrorCode::UnknownServerError),
-                Some(partition) => look_up(partition, &one, ctx.api_version, committed).await,
+                Some(partition) => look_up(ctx, partition, &one, committed).await,
                 None => Err(ErrorCode::UnknownTopicOrPartition),
             };
             partitions.push(
@@ -86,10 +86,20 @@ fn special_from(timestamp: i64) -> i16 {
     }
 }
 
+/// Runs a search by time, when it is its turn.
+async fn search<T: Send + 'static>(
+    ctx: &Context,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ErrorCode> {
+    let turn = ctx.services.searching.acquire().await;
+    let _turn = turn.map_err(|_| ErrorCode::UnknownServerError)?;
+    blocking(work).await
+}
+
 async fn look_up(
+    ctx: &Context,
     partition: Arc<Partition>,
     asked: &ListOffsetsPartition,
-    version: i16,
     committed: bool,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
     let leader_epoch = partition.leader_epoch();
@@ -101,15 +111,15 @@ async fn look_up(
         partition.high_watermark()
     };
     let (offset, timestamp) = match asked.timestamp {
-        special if special < 0 && version < special_from(special) => {
+        special if special < 0 && ctx.api_version < special_from(special) => {
             return Err(ErrorCode::UnsupportedVersion);
         }
         LATEST => (end, -1),
         EARLIEST | EARLIEST_LOCAL => (partition.log_start_offset(), -1),
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => (-1, -1),
-        MAX_TIMESTAMP => at(blocking(move || partition.max_timestamp()).await?, end)?,
+        MAX_TIMESTAMP => at(search(ctx, move || partition.max_timestamp()).await?, end)?,
         timestamp if timestamp >= 0 => at(
-            blocking(move || partition.offset_for_timestamp(timestamp)).await?,
+            search(ctx, move || partition.offset_for_timestamp(timestamp)).await?,
             end,
         )?,
         _ => return Err(ErrorCode::UnsupportedVersion),

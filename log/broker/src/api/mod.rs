@@ -262,6 +262,15 @@ pub(crate) fn once(
     }
 }
 
+/// Whether a change of topics may take any time at all: what waits for the controller in Kafka is given up without.
+pub(crate) fn check_time(timeout_ms: i32) -> Result<(), (ErrorCode, String)> {
+    if timeout_ms > 0 {
+        return Ok(());
+    }
+    let message = format!("there is no time for it in {timeout_ms} ms");
+    Err((ErrorCode::RequestTimedOut, message))
+}
+
 /// Runs what waits for the disk on a thread that may wait.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

@@ -8,15 +8,17 @@
 //! ```
 //! acks=0 gets no answer; the server closes the connection on an error. A replica set of one makes acks=1 and acks=all the same.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use log_protocol::api::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceResponse,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use log_protocol::{BatchHeader, Compression, ErrorCode, TopicPartition};
+use uuid::Uuid;
 
 use crate::authorize::{Resource, require};
 use crate::clock::wall_ms;
@@ -45,7 +47,8 @@ struct Pending {
     last_offset: i64,
 }
 
-pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceResponse {
+pub(crate) async fn handle(ctx: &Context, mut request: ProduceRequest) -> ProduceResponse {
+    request.topic_data = merged(request.topic_data);
     let version = ctx.api_version;
     let acks = request.acks;
     let id = request.transactional_id.as_deref();
@@ -66,11 +69,8 @@ pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceRes
         now_ms: wall_ms(),
     };
     let mut pending = Vec::new();
-    let mut named = HashSet::new();
     let mut responses = Vec::new();
-    // A topic without partitions has no answer.
-    let with_partitions = request.topic_data.into_iter();
-    for data in with_partitions.filter(|data| !data.partition_data.is_empty()) {
+    for data in request.topic_data {
         let found = match barred {
             None => find_topic(ctx, version, &data.name, data.topic_id),
             Some(error) => Err(error),
@@ -80,9 +80,6 @@ pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceRes
             let appended = match &found {
                 Err(error) => Err((*error).into()),
                 Ok(_) if !matches!(acks, -1..=1) => Err(ErrorCode::InvalidRequiredAcks.into()),
-                Ok(topic) if !named.insert((topic.id(), one.index)) => {
-                    Err(ErrorCode::InvalidRequest.into())
-                }
                 Ok(topic) => append.run(topic, &one),
             };
             match appended {
@@ -112,6 +109,44 @@ pub(crate) async fn handle(ctx: &Context, request: ProduceRequest) -> ProduceRes
         responses,
         ..ProduceResponse::default()
     }
+}
+
+/// Each topic and each partition once: of a partition that comes twice the last batch counts, as in Kafka. A topic without partitions has no
+/// answer.
+fn merged(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
+    if let [one] = topics.as_slice()
+        && one.partition_data.len() == 1
+    {
+        return topics;
+    }
+    let mut merged: Vec<TopicProduceData> = Vec::with_capacity(topics.len());
+    let mut topic_places: HashMap<(String, Uuid), usize> = HashMap::new();
+    let mut places: HashMap<(usize, i32), usize> = HashMap::new();
+    for topic in topics
+        .into_iter()
+        .filter(|one| !one.partition_data.is_empty())
+    {
+        let place = topic_places.entry((topic.name.clone(), topic.topic_id));
+        let at = *place.or_insert(merged.len());
+        if at == merged.len() {
+            merged.push(TopicProduceData {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                partition_data: Vec::with_capacity(topic.partition_data.len()),
+            });
+        }
+        let known = &mut merged[at].partition_data;
+        for one in topic.partition_data {
+            match places.entry((at, one.index)) {
+                Entry::Occupied(place) => known[*place.get()] = one,
+                Entry::Vacant(place) => {
+                    place.insert(known.len());
+                    known.push(one);
+                }
+            }
+        }
+    }
+    merged
 }
 
 async fn await_durability(pending: Vec<Pending>, responses: &mut [TopicProduceResponse]) {
