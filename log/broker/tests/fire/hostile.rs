@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use log_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use log_protocol::api::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use log_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
 use log_protocol::{
     ApiKey, BatchBuilder, Compression, ProducerStamp, Request, RequestHeader, encode_request,
@@ -9,7 +10,7 @@ use log_protocol::{
 use rdkafka::producer::FutureProducer;
 
 use super::child::Process;
-use super::{create_topics, free_address, from_environment};
+use super::{BOMBS, create_topics, free_address, from_environment};
 use crate::node::{numbered, produce};
 use crate::wire::Wire;
 
@@ -66,6 +67,25 @@ fn everything(topic: &str) -> Vec<u8> {
     frame(12, request)
 }
 
+/// Small batches that decompress to as much as a broker takes at most, and a search for a time through them.
+fn bomb(codec: Compression) -> Vec<u8> {
+    let mut bomb = BatchBuilder::new(codec);
+    bomb.append(1000, None, Some(&vec![0; 60 << 20]), &[]);
+    let produce = crate::wire::produce_to(BOMBS, bomb.build(ProducerStamp::NONE), None);
+    let search = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: BOMBS.to_owned(),
+            partitions: vec![ListOffsetsPartition {
+                timestamp: 1000,
+                ..ListOffsetsPartition::default()
+            }],
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    [frame(9, produce), frame(7, search)].concat()
+}
+
 fn mib(pid: u32, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status
@@ -99,16 +119,18 @@ async fn a_thousand_hostile_connections_take_little_memory_and_nobodys_turn() {
         )
         .await;
     }
+    let bombs = [Compression::Gzip, Compression::Lz4, Compression::Zstd].map(bomb);
     let before = mib(process.id(), "VmRSS:");
     let mut held = Vec::new();
     for n in 0..count {
         let mut wire = Wire::connect(at).await;
-        let bytes = match n % 5 {
+        let bytes = match n % 6 {
             0 => i32::MAX.to_be_bytes().to_vec(),
             1 => begun(1 << 20, 512 << 10),
             2 => begun(16 << 10, 15 << 10),
             3 if n < 20 => names(),
             3 => begun(16 << 20, 10),
+            4 => bombs[n / 6 % bombs.len()].clone(),
             _ => everything(super::load::SENT).repeat(20),
         };
         held.push(tokio::spawn(async move {

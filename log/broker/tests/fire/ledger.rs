@@ -8,6 +8,7 @@
 //! | aborted | of a transaction that was never to be committed |
 //! | torn | a transaction of which some records are there and some are not |
 //! | stray | sent by nobody |
+//! | offset | the offset of a transaction that is not there, or not that of the last one that is |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +45,25 @@ pub(super) enum Violation {
     Aborted(String),
     Torn(Vec<String>),
     Stray(String),
+    Offset {
+        committed: Option<i64>,
+        expected: Option<i64>,
+    },
+}
+
+/// Whether the offset that a group has is that of the last transaction that is seen: each commits its number with its records, which are
+/// called `t<number>-<partition>`.
+pub(super) fn offset_violation(seen: &Seen, committed: Option<i64>) -> Option<Violation> {
+    let records = seen.values().flatten();
+    let numbers = records.filter_map(|(_, value)| {
+        let (number, _) = value.strip_prefix('t')?.split_once('-')?;
+        number.parse::<i64>().ok()
+    });
+    let expected = numbers.max();
+    (committed != expected).then_some(Violation::Offset {
+        committed,
+        expected,
+    })
 }
 
 impl Ledger {
@@ -101,6 +121,28 @@ impl Ledger {
         }
         violations.extend(places.into_keys().map(|(_, value)| Violation::Stray(value)));
         violations
+    }
+}
+
+#[test]
+fn an_offset_without_its_records_and_records_without_their_offset_are_found() {
+    let seen = |values: &[&str]| -> Seen {
+        let records = (0..).zip(values.iter().map(|value| (*value).to_owned()));
+        BTreeMap::from([(0, records.collect())])
+    };
+    let sound = seen(&["t3-0", "t12-0"]);
+    assert_eq!(offset_violation(&sound, Some(12)), None);
+    assert_eq!(offset_violation(&seen(&[]), None), None);
+    for committed in [None, Some(3), Some(13)] {
+        let expected = Some(12);
+        let found = offset_violation(&sound, committed);
+        assert_eq!(
+            found,
+            Some(Violation::Offset {
+                committed,
+                expected
+            })
+        );
     }
 }
 

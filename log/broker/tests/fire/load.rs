@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -107,11 +107,47 @@ pub(super) async fn idempotent(address: String, progress: Arc<Progress>) -> Ledg
     ledger
 }
 
+/// The group whose offset each transaction commits: its own number.
+const MOVER: &str = "mover";
+
+fn of_group(address: &str) -> BaseConsumer {
+    client(address)
+        .set("group.id", MOVER)
+        .set("isolation.level", "read_committed")
+        .create()
+        .expect("a consumer")
+}
+
+fn place_of_offset(offset: Offset) -> TopicPartitionList {
+    let mut place = TopicPartitionList::new();
+    place
+        .add_partition_offset(MOVED, 0, offset)
+        .expect("a sound offset");
+    place
+}
+
+/// The offset that the transactions left behind.
+pub(super) fn offset(address: &str) -> Option<i64> {
+    let group = of_group(address);
+    let start = Instant::now();
+    loop {
+        match group.committed_offsets(place_of_offset(Offset::Invalid), WAIT) {
+            Ok(committed) => {
+                let elements = committed.elements();
+                let offset = elements.first().expect("one partition").offset();
+                return offset.to_raw().filter(|offset| *offset >= 0);
+            }
+            Err(error) => assert!(start.elapsed() < 2 * WAIT, "no offset: {error}"),
+        }
+    }
+}
+
 /// Moves records into all partitions in transactions, a part of which it gives up; returns what became of them.
 pub(super) fn transactional(address: &str, seed: u64, progress: &Progress) -> Ledger {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut ledger = Ledger::default();
     let mut n = 0;
+    let group = of_group(address).group_metadata().expect("a group");
     'producers: loop {
         // Fences whoever had the id, and ends what was left open.
         let producer = initialized(address);
@@ -119,9 +155,10 @@ pub(super) fn transactional(address: &str, seed: u64, progress: &Progress) -> Le
             let records: Vec<Sent> = (0..PARTITIONS)
                 .map(|partition| (partition, format!("t{n}-{partition}")))
                 .collect();
+            let offset = place_of_offset(Offset::Offset(n));
             n += 1;
             let commits = random.u8(..4) > 0;
-            let (outcome, is_usable) = transact(&producer, &records, commits);
+            let (outcome, is_usable) = transact(&producer, &records, (&offset, &group), commits);
             ledger.transactions.push((records, outcome));
             progress.step();
             if !is_usable {
@@ -152,7 +189,12 @@ fn initialized(address: &str) -> FutureProducer {
 }
 
 /// One transaction: how it ended, and whether the producer can go on.
-fn transact(producer: &FutureProducer, records: &[Sent], commits: bool) -> (Outcome, bool) {
+fn transact(
+    producer: &FutureProducer,
+    records: &[Sent],
+    (offset, group): (&TopicPartitionList, &ConsumerGroupMetadata),
+    commits: bool,
+) -> (Outcome, bool) {
     if producer.begin_transaction().is_err() {
         return (Outcome::Aborted, false);
     }
@@ -164,7 +206,8 @@ fn transact(producer: &FutureProducer, records: &[Sent], commits: bool) -> (Outc
             producer.send_result(record).map_err(|(error, _)| error)
         })
         .collect();
-    let asks = commits && deliveries.iter().all(Result::is_ok);
+    let staged = retried(|| producer.send_offsets_to_transaction(offset, group, WAIT));
+    let asks = commits && staged.is_ok() && deliveries.iter().all(Result::is_ok);
     if asks {
         match retried(|| producer.commit_transaction(WAIT)) {
             Ok(()) => return (Outcome::Committed, true),

@@ -29,8 +29,11 @@ use self::proxy::{Fault, Proxy};
 const KILLS: usize = 5;
 const FAULTS_OF_EACH: usize = 1;
 
-/// Apis whose frames meet faults: Produce, AddPartitionsToTxn, EndTxn.
-const AIMED_AT: [i16; 3] = [0, 24, 26];
+/// Apis whose frames meet faults: Produce, AddPartitionsToTxn, EndTxn, TxnOffsetCommit.
+const AIMED_AT: [i16; 4] = [0, 24, 26, 28];
+
+/// A topic for batches that take more memory than their bytes.
+const BOMBS: &str = "bombs";
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -52,8 +55,8 @@ async fn create_topics(address: &str) {
         .set("bootstrap.servers", address)
         .create()
         .expect("an admin client");
-    let topics =
-        [SENT, MOVED].map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
+    let topics = [SENT, MOVED, BOMBS]
+        .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
     let made = admin.create_topics(&topics, &AdminOptions::new()).await;
     assert!(made.expect("an answer").iter().all(Result::is_ok));
 }
@@ -94,7 +97,9 @@ async fn judge(address: String, sent: Ledger, moved: Ledger) {
         );
         let wrong = sent.violations(&load::seen(&address, SENT));
         assert!(wrong.is_empty(), "{wrong:?}");
-        let wrong = moved.violations(&load::seen(&address, MOVED));
+        let seen = load::seen(&address, MOVED);
+        let mut wrong = moved.violations(&seen);
+        wrong.extend(ledger::offset_violation(&seen, load::offset(&address)));
         assert!(wrong.is_empty(), "{wrong:?}");
     })
     .await

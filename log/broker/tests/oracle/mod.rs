@@ -9,10 +9,14 @@
 //!
 //! | here | why |
 //! |---|---|
-//! | names and partitions that come twice are answered once, or refused | an answer may be a thousand times as long as a name |
-//! | unknown configs, operations and numbers are InvalidRequest | Kafka has UnknownServerError, or takes them |
+//! | names that come again are answered a hundred times more, not for ever | an answer may be a thousand times as long as a name |
+//! | unknown operations and numbers are InvalidRequest, InvalidPartitions | Kafka has UnknownServerError for its own exceptions |
 //! | the records of a batch follow each other without gaps | what is acknowledged can be read by everybody |
-//! | no fetch sessions, and no quotas of addresses and controllers | they do not exist here |
+//! | internal topics are there from the start | Kafka makes them when somebody first needs them: it tells of them later |
+//! | `segment.bytes` may be 1 KiB, `flush` is a config, brokers have none that change while they run | small devices; see docs |
+//! | both passwords of a user may be set by one request | Kafka's documentation does it, its broker refuses it |
+//! | a quota is a number; there are none of addresses and controllers | a limit that is not kept is not taken |
+//! | no fetch sessions, no coordinators of share groups, no configs of groups, metrics and loggers | they do not exist here |
 //!
 //! What differs otherwise is open.
 

@@ -140,7 +140,7 @@ impl Talk {
         let request = request.into();
         let frame = self.frame(version, &request);
         let response = self.exchange(250, request.api_key(), version, &frame).await;
-        let response = response.expect("a sound answer");
+        let response = response.unwrap_or_else(|error| panic!("{request:?}: {error}"));
         response.unwrap_or_else(|| panic!("{request:?} is not answered"))
     }
 

@@ -399,6 +399,11 @@ async fn pages(talk: &mut Talk) {
         page(&["nowhere", "page-a", "a/b", ""], 10, None),
     )
     .await;
+    for name in ["a/b", "", ".", &"n".repeat(300)] {
+        let label = name.get(..4).unwrap_or(name);
+        talk.one(format!("pages of {label:?}"), 0, page(&[name], 10, None))
+            .await;
+    }
     talk.one(
         "pages of nowhere, from there",
         0,
@@ -452,6 +457,14 @@ async fn partitions(talk: &mut Talk) {
     talk.one("grow twice", 3, twice).await;
     talk.one("grow nothing", 3, CreatePartitionsRequest::default())
         .await;
+    for timeout_ms in [0, -1] {
+        let request = CreatePartitionsRequest {
+            timeout_ms,
+            ..grow("grows", 3, None)
+        };
+        talk.one(format!("grow in {timeout_ms} ms"), 3, request)
+            .await;
+    }
     let done = CreatePartitionsRequest {
         validate_only: false,
         ..grow("grows", 3, None)
@@ -556,8 +569,16 @@ async fn deletion(talk: &mut Talk) {
         by(Some("nowhere"), id),
     )
     .await;
-    talk.one("delete twice", 6, by_name(&["spared", "spared"]))
+    talk.versions("delete twice", 1..=6, |_| by_name(&["spared", "spared"]))
         .await;
+    for timeout_ms in [0, -1] {
+        let request = DeleteTopicsRequest {
+            timeout_ms,
+            ..by_name(&["spared"])
+        };
+        talk.one(format!("delete in {timeout_ms} ms"), 6, request)
+            .await;
+    }
     let mut both = by(None, other);
     both.topics.push(DeleteTopicState {
         name: Some("spared".to_owned()),
