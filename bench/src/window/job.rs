@@ -196,6 +196,7 @@ fn plan(args: &WindowArgs) -> StreamPlan {
                 kind: NodeKind::Tumble(TumbleSpec {
                     time_column: 0,
                     size_us: args.window_ms * 1000,
+                    offset_us: 0,
                     grace_us: 0,
                     late: LatePolicy::Drop,
                 }),
