@@ -118,8 +118,9 @@ impl Grammar<'_> {
 
     fn query(&mut self, depth: usize) -> Query {
         let from = self.relation(depth);
-        let filter = match self.random.below(4) {
+        let filter = match self.random.below(6) {
             0 => format!(" WHERE {}", self.expr(Bool, &from.columns, 2)),
+            1 => format!(" WHERE {}", self.guard(&from.columns)),
             _ => String::new(),
         };
         if from.windowed || self.random.below(2) == 0 {
@@ -207,10 +208,19 @@ impl Grammar<'_> {
             let groups: Vec<String> = groups.into_iter().map(|(sql, _)| sql).collect();
             sql.push_str(&format!(" GROUP BY {}", groups.join(", ")));
         }
-        if self.random.below(5) == 0 {
-            let (aggregate, of) = self.aggregate(&from.columns);
-            let compared = self.compared(&aggregate, of);
-            sql.push_str(&format!(" HAVING {compared}"));
+        match self.random.below(8) {
+            0 => {
+                let (aggregate, of) = self.aggregate(&from.columns);
+                let compared = self.compared(&aggregate, of);
+                sql.push_str(&format!(" HAVING {compared}"));
+            }
+            1 => {
+                let divided = format!("sum({})", self.expr(Int, &from.columns, 1));
+                let divisor = format!("count({})", self.expr(Text, &from.columns, 1));
+                let guarded = self.guarded(&divided, &divisor);
+                sql.push_str(&format!(" HAVING {guarded}"));
+            }
+            _ => {}
         }
         Query {
             sql,
@@ -610,7 +620,10 @@ impl Grammar<'_> {
             1 if a.of == Int => format!("{} + 1 = {} + 1", a.sql, b.sql),
             _ => format!("{} = {}", a.sql, b.sql),
         };
-        if self.random.below(4) == 0 {
+        if self.random.below(6) == 0 {
+            let all: Vec<Column> = left.columns.iter().chain(&right.columns).cloned().collect();
+            on.push_str(&format!(" AND {}", self.guard(&all)));
+        } else if self.random.below(4) == 0 {
             let (a, b) = self.random.pick(&pairs).clone();
             let how = if inner {
                 ["=", "<", "<>"][self.random.below(3)]
@@ -633,7 +646,13 @@ impl Grammar<'_> {
                     Big,
                 )
             }
-            3 => (format!("sum({})", self.expr(Int, columns, 1)), Big),
+            3 => match self.random.below(3) {
+                0 => {
+                    let guarded = self.guard(columns);
+                    (format!("count(CASE WHEN {guarded} THEN 1 END)"), Big)
+                }
+                _ => (format!("sum({})", self.expr(Int, columns, 1)), Big),
+            },
             4 => {
                 let of = [Double, Decimal][self.random.below(2)];
                 (format!("sum({})", self.expr(of, columns, 1)), of)
@@ -646,7 +665,10 @@ impl Grammar<'_> {
             }
         };
         if self.random.below(6) == 0 {
-            let filter = self.expr(Bool, columns, 1);
+            let filter = match self.random.below(3) {
+                0 => self.guard(columns),
+                _ => self.expr(Bool, columns, 1),
+            };
             return (format!("{sql} FILTER (WHERE {filter})"), of);
         }
         (sql, of)
@@ -656,6 +678,28 @@ impl Grammar<'_> {
         *self
             .random
             .pick(&[Text, Text, Int, Int, Big, Double, Decimal, Bool, Time])
+    }
+
+    /// A condition over columns that fails on rows which another part of it excludes.
+    fn guard(&mut self, columns: &[Column]) -> String {
+        let of = [Int, Int, Big][self.random.below(3)];
+        let (a, b) = (self.expr(of, columns, 1), self.expr(of, columns, 1));
+        self.guarded(&a, &b)
+    }
+
+    /// A condition over `a / b` that keeps rows of which `b` is 0 from the division.
+    fn guarded(&mut self, a: &str, b: &str) -> String {
+        let number = self.random.below(3);
+        match self.random.below(8) {
+            0 => format!("({b} <> 0 AND {a} / {b} > {number})"),
+            1 => format!("({a} / {b} > {number} AND {b} <> 0)"),
+            2 => format!("({b} = 0 OR {a} % {b} = {number})"),
+            3 => format!("(NOT ({b} = 0 OR {a} / {b} <= {number}))"),
+            4 => format!("CASE WHEN {b} = 0 THEN false ELSE {a} / {b} > {number} END"),
+            5 => format!("CASE WHEN {b} <> 0 THEN {a} / {b} > {number} ELSE {a} IS NULL END"),
+            6 => format!("(coalesce({b}, 0) <> 0 AND {a} / {b} > {number})"),
+            _ => format!("(coalesce({a} / nullif({b}, 0), {number}) >= 1)"),
+        }
     }
 
     /// A comparison of an expression with a constant.
@@ -773,19 +817,12 @@ impl Grammar<'_> {
                 self.literal(of),
                 self.literal(of)
             ),
-            6 => {
+            6 | 7 => {
                 let (a, b) = (
                     self.expr(Int, columns, depth - 1),
                     self.expr(Int, columns, depth - 1),
                 );
-                format!("({b} <> 0 AND {a} / {b} > 0)")
-            }
-            7 => {
-                let (a, b) = (
-                    self.expr(Int, columns, depth - 1),
-                    self.expr(Int, columns, depth - 1),
-                );
-                format!("({b} = 0 OR {a} % {b} = 1)")
+                self.guarded(&a, &b)
             }
             8 => format!("({})", self.compared(&a, of)),
             9 => format!("({} LIKE '%a%')", self.expr(Text, columns, depth - 1)),
