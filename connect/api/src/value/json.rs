@@ -70,7 +70,7 @@ impl Value {
         match self {
             Self::Null => match schema.and_then(|schema| schema.default.as_ref()) {
                 Some(default) if style.null_as_default => {
-                    default.write_json(None, style, out);
+                    default.write_json(schema, style, out);
                 }
                 _ => out.extend_from_slice(b"null"),
             },

@@ -122,6 +122,22 @@ fn json_decimals_may_be_numbers_and_nulls_print_defaults() {
 }
 
 #[test]
+fn a_default_in_place_of_a_null_is_written_as_its_schema_says() {
+    let mut amount = Schema::new(SchemaType::Bytes)
+        .named(logical::DECIMAL)
+        .optional();
+    amount.parameters.insert("scale".to_owned(), "2".to_owned());
+    amount.default = Some(Value::Bytes(Bytes::from_static(&[0x04, 0xd2])));
+    let schema = Arc::new(Schema::structure(vec![("amount", amount)]));
+    let value = Value::Struct(Struct::new(Arc::clone(&schema), vec![Value::Null]));
+    for (format, expected) in [("NUMERIC", "12.34"), ("BASE64", "\"BNI=\"")] {
+        let mut converter = json(&[("schemas.enable", "false"), ("decimal.format", format)]);
+        let text = written(&mut converter, Some(&schema), &value);
+        assert_eq!(text, format!("{{\"amount\":{expected}}}"));
+    }
+}
+
+#[test]
 fn json_without_schemas_passes_text_through() {
     let mut converter = json(&[("schemas.enable", "false")]);
     let text = r#"{"a": [1, 2.50], "b": null}"#;
