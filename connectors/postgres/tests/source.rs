@@ -1443,7 +1443,7 @@ async fn hidden_columns(server: &Postgres) {
         scenario.shown(),
         [
             r#"p.public.t {"id":1} r null {"id":1,"secret":"***","name":"üm","pin":null}"#,
-            r#"p.public.t {"id":2} c null {"id":2,"secret":null,"name":"x","pin":null}"#,
+            r#"p.public.t {"id":2} c null {"id":2,"secret":"***","name":"x","pin":null}"#,
         ]
     );
     task.stop().await;

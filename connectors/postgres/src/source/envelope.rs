@@ -3,7 +3,7 @@
 //! ```text
 //! insert    key            c  after
 //! update    key            u  before (FULL) after
-//! its key   old key        d  before, header __debezium.newkey      then old key, no value      then new key  c  after
+//! its key   old key        d  before, header __debezium.newkey      then old key, no value, too  then new key  c  after
 //! delete    key            d  before                                then key, no value
 //! snapshot  key            r  after
 //! truncate  no key         t
@@ -46,6 +46,17 @@ pub(super) struct Place {
     pub(super) total_order: i64,
     /// Among those of its table, from 1.
     pub(super) table_order: i64,
+}
+
+impl Place {
+    /// That of the event behind it, of the same table.
+    fn next(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            total_order: self.total_order + 1,
+            table_order: self.table_order + 1,
+        }
+    }
 }
 
 /// What all records of a task share.
@@ -95,7 +106,7 @@ impl Envelopes {
         let transaction = Arc::new(transaction_block());
         Self {
             message_key: Arc::new(message_key_schema()),
-            message: Arc::new(message_schema(&source)),
+            message: Arc::new(message_schema(&source, rendering.binary_schema())),
             message_topic: format!("{prefix}.message").into(),
             version: Value::text(env!("CARGO_PKG_VERSION")),
             connector: Value::text("postgresql"),
@@ -169,14 +180,21 @@ impl Envelopes {
                             name: Text::from(name),
                             value: key.clone(),
                         };
-                        let mut gone = record(old_key.clone(), envelope(before, Value::Null, "d"));
-                        gone.headers.push(header("__debezium.newkey", &key));
-                        let mut come = record(key, envelope(Value::Null, after, "c"));
-                        come.headers.push(header("__debezium.oldkey", &old_key));
-                        std::iter::once(gone)
-                            .chain(self.tombstone(table, old_key))
-                            .chain([come])
-                            .collect()
+                        let gone = record(old_key.clone(), envelope(before, Value::Null, "d"));
+                        let moved = header("__debezium.newkey", &key);
+                        let next = place.map(Place::next);
+                        let came = [Value::Null, after];
+                        let came = self.envelope(table, came, "c", origin, next.as_ref(), now_ns);
+                        let mut come = record(key, came);
+                        come.headers
+                            .insert(0, header("__debezium.oldkey", &old_key));
+                        let mut records = vec![gone];
+                        records.extend(self.tombstone(table, old_key));
+                        for record in &mut records {
+                            record.headers.insert(0, moved.clone());
+                        }
+                        records.push(come);
+                        records
                     }
                 }
             }
@@ -218,16 +236,15 @@ impl Envelopes {
         let body_schema = field_schema(&self.message, "message");
         let body = Struct::new(
             body_schema,
-            vec![Value::text(prefix), Value::Bytes(content)],
+            vec![Value::text(prefix), self.rendering.binary(&content)],
         );
-        let mut values = vec![
+        let values = vec![
             Value::text("m"),
             Value::Int64(now_ns / 1_000_000),
             self.source("", "", origin),
             self.place(place),
             Value::Struct(body),
         ];
-        values.extend([Value::Int64(now_ns / 1000), Value::Int64(now_ns)]);
         Record {
             key_schema: Some(Arc::clone(&self.message_key)),
             value_schema: Some(Arc::clone(&self.message)),
@@ -291,7 +308,11 @@ impl Envelopes {
             self.connector.clone(),
             self.name.clone(),
             Value::Int64(origin.at_us.div_euclid(1000)),
-            Value::text(origin.snapshot),
+            // The default, which a converter may leave out.
+            match origin.snapshot {
+                "false" => Value::Null,
+                word => Value::text(word),
+            },
             self.database.clone(),
             Value::text(sequence),
             Value::Int64(origin.at_us),
@@ -458,10 +479,10 @@ fn message_key_schema() -> Schema {
     render::named(fields.kind, "io.debezium.connector.postgresql.MessageKey")
 }
 
-fn message_schema(source: &Arc<Schema>) -> Schema {
+fn message_schema(source: &Arc<Schema>, content: Schema) -> Schema {
     let body = Schema::structure(vec![
         ("prefix", Schema::new(SchemaType::String).optional()),
-        ("content", Schema::new(SchemaType::Bytes).optional()),
+        ("content", content.optional()),
     ]);
     let body = render::named(body.kind, "io.debezium.connector.postgresql.Message");
     let fields = [
@@ -470,8 +491,6 @@ fn message_schema(source: &Arc<Schema>) -> Schema {
         ("source", Arc::clone(source)),
         ("transaction", Arc::new(transaction_block().optional())),
         ("message", Arc::new(body)),
-        ("ts_us", Arc::new(Schema::new(SchemaType::Int64).optional())),
-        ("ts_ns", Arc::new(Schema::new(SchemaType::Int64).optional())),
     ]
     .map(|(name, schema)| Field {
         name: name.into(),

@@ -548,8 +548,8 @@ impl Snapshot {
         let marker = match last {
             _ if incremental => "incremental",
             Last::OfAll => "last",
+            _ if held.is_first => "first",
             Last::OfTable => "last_in_data_collection",
-            Last::No if held.is_first => "first",
             Last::No if held.is_first_of_table => "first_in_data_collection",
             Last::No => "true",
         };

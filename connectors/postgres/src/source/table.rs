@@ -210,6 +210,12 @@ impl Table {
             column: column.name.clone(),
             reason,
         };
+        // That there is nothing is hidden, too.
+        if let (Some(mask @ Mask::Stars(_)), None | Some(Cell::Null), SchemaType::String) =
+            (column.mask, tuple.get(column.place), &column.schema.kind)
+        {
+            return Ok(Value::text(mask.apply("")));
+        }
         match tuple.get(column.place) {
             Some(Cell::Text(bytes)) if column.mask.is_some() => Ok(masked(column, bytes)),
             None | Some(Cell::Null) if column.schema.optional => Ok(Value::Null),
@@ -220,8 +226,8 @@ impl Table {
                     std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8".to_owned()))?;
                 match rendering.value(&column.kind, text).map_err(bad)? {
                     Value::Null if !column.schema.optional => Err(bad(format!(
-                        "{text} has no place in a precise decimal that is never null; set \
-                         decimal.handling.mode to string or double"
+                        "{text} has no place in a column that is never null; set decimal.handling.mode=string, or of a time \
+                         time.precision.mode=adaptive"
                     ))),
                     value => Ok(value),
                 }
@@ -331,6 +337,14 @@ fn column(
         .filter(|_| mask.is_none())
         .filter(|expression| !schema.optional || !expression.starts_with("nextval("))
         .and_then(|expression| render::default_value(shapes.rendering, &kind, expression));
+    let told = match mask.filter(|_| schema.kind == SchemaType::String) {
+        Some(Mask::Stars(_)) => Some(("masked", "true".to_owned())),
+        Some(Mask::Cut(length)) => Some(("truncateLength", length.to_string())),
+        None => None,
+    };
+    schema
+        .parameters
+        .extend(told.map(|(name, value)| (name.to_owned(), value)));
     Some(Column {
         place,
         name: entry.column.name.clone(),

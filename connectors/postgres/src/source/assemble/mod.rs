@@ -413,7 +413,7 @@ impl Assembler {
             return Ok(());
         }
         // A transaction that goes on after a restart is counted from its begin.
-        let place = self.place(lsn, || table.full_name());
+        let place = self.place_of(&table, &change, lsn);
         if verdict == Verdict::Known {
             return Ok(());
         }
@@ -605,19 +605,36 @@ impl Assembler {
     }
 
     /// Counts a change of a table and tells its place, where records tell it.
+    /// The place of one event.
     fn place(&mut self, lsn: Lsn, table: impl FnOnce() -> String) -> Option<Place> {
+        self.place_of_events(lsn, table, 1)
+    }
+
+    /// The place of a change; a row that gets another key is two events.
+    fn place_of(&mut self, table: &Table, change: &Change, lsn: Lsn) -> Option<Place> {
+        let moves = self.config.transaction_metadata && change.moves(table);
+        self.place_of_events(lsn, || table.full_name(), 1 + i64::from(moves))
+    }
+
+    fn place_of_events(
+        &mut self,
+        lsn: Lsn,
+        table: impl FnOnce() -> String,
+        events: i64,
+    ) -> Option<Place> {
         if !self.config.transaction_metadata {
             return None;
         }
         let open = self.open.as_mut()?;
-        open.changes += 1;
         let count = open.tables.entry(table()).or_default();
-        *count += 1;
-        Some(Place {
+        let place = Place {
             id: format!("{}:{}", open.xid, lsn.0),
-            total_order: open.changes,
-            table_order: *count,
-        })
+            total_order: open.changes + 1,
+            table_order: *count + 1,
+        };
+        open.changes += events;
+        *count += events;
+        Some(place)
     }
 
     fn origin(&self, lsn: Lsn) -> Origin {
@@ -759,6 +776,20 @@ impl Change {
             Self::Update { new, .. } => new,
             Self::Delete(old) => old.tuple(),
         }
+    }
+
+    /// Whether a row gets another key.
+    fn moves(&self, table: &Table) -> bool {
+        let Self::Update {
+            old: Some(old),
+            new,
+        } = self
+        else {
+            return false;
+        };
+        let mut new = new.clone();
+        table.complete(&mut new, Some(old));
+        table.key_differs(&table.old_key_cells(old, &new), &new)
     }
 
     /// About how much it holds.

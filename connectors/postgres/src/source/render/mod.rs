@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bytes::Bytes;
 use connect_api::{Schema, SchemaType, Struct, Value, logical};
 
@@ -117,10 +117,7 @@ impl Rendering {
                 named(SchemaType::String, "io.debezium.time.Interval")
             }
             Kind::Interval => named(SchemaType::Int64, "io.debezium.time.MicroDuration"),
-            Kind::Bytes => Schema::new(match self.binary {
-                BinaryMode::Bytes => SchemaType::Bytes,
-                _ => SchemaType::String,
-            }),
+            Kind::Bytes => self.binary_schema(),
             Kind::Bits(length) => {
                 let mut schema = named(SchemaType::Bytes, "io.debezium.data.Bits");
                 let length = length.unwrap_or(BITS_UNLIMITED).to_string();
@@ -146,7 +143,7 @@ impl Rendering {
                 let element = self.schema(element)?.optional();
                 Schema::new(SchemaType::Array(Arc::new(element)))
             }
-            Kind::Unknown if self.unknown => Schema::new(SchemaType::Bytes),
+            Kind::Unknown if self.unknown => self.binary_schema(),
             Kind::Unknown => return None,
         })
     }
@@ -203,10 +200,10 @@ impl Rendering {
             }),
             Kind::TimeTz(digits) => Value::text(format!(
                 "{}Z",
-                temporal::iso_time(temporal::time_utc(text)?, *digits)
+                short(temporal::iso_time(temporal::time_utc(text)?, *digits))
             )),
             Kind::Interval => self.interval(text)?,
-            Kind::Bytes => self.binary(unhex(text)?),
+            Kind::Bytes => self.binary(&unhex(text)?),
             Kind::Bits(_) => Value::Bytes(bits(text)?.into()),
             Kind::Text | Kind::Named(_) | Kind::Enum(_) => Value::text(text),
             Kind::Hstore => self.hstore(text)?,
@@ -218,7 +215,7 @@ impl Rendering {
                 });
                 Value::Array(items.collect::<Option<_>>()?)
             }
-            Kind::Unknown => Value::Bytes(Bytes::copy_from_slice(text.as_bytes())),
+            Kind::Unknown => self.binary(text.as_bytes()),
         })
     }
 
@@ -270,7 +267,9 @@ impl Rendering {
         Some(match self.time {
             TimeMode::Connect => Value::Int32(i32::try_from(us / 1000).ok()?),
             TimeMode::Adaptive if digits <= 3 => Value::Int32(i32::try_from(us / 1000).ok()?),
-            TimeMode::IsoString => Value::text(format!("{}Z", temporal::iso_time(us, digits))),
+            TimeMode::IsoString => {
+                Value::text(format!("{}Z", short(temporal::iso_time(us, digits))))
+            }
             TimeMode::Nanoseconds => Value::Int64(us.checked_mul(1000)?),
             _ => Value::Int64(us),
         })
@@ -280,6 +279,10 @@ impl Rendering {
         let us = match (self.time, instant) {
             (TimeMode::IsoString, Bounded::Latest) => return Some(Value::text("infinity")),
             (TimeMode::IsoString, Bounded::Earliest) => return Some(Value::text("-infinity")),
+            (TimeMode::Connect, Bounded::Latest) => return Some(Value::Int64(LATEST / 1000)),
+            (TimeMode::Connect, Bounded::Earliest) => return Some(Value::Int64(EARLIEST / 1000)),
+            (TimeMode::Nanoseconds, Bounded::Latest) => return Some(Value::Int64(i64::MAX)),
+            (TimeMode::Nanoseconds, Bounded::Earliest) => return Some(Value::Int64(i64::MIN)),
             (_, Bounded::Latest) => return Some(Value::Int64(LATEST)),
             (_, Bounded::Earliest) => return Some(Value::Int64(EARLIEST)),
             (_, Bounded::At(us)) => us,
@@ -289,8 +292,11 @@ impl Rendering {
             TimeMode::Adaptive | TimeMode::AdaptiveTimeMicroseconds if digits <= 3 => {
                 Value::Int64(us.div_euclid(1000))
             }
-            TimeMode::IsoString => Value::text(format!("{}Z", temporal::iso_timestamp(us, digits))),
-            TimeMode::Nanoseconds => Value::Int64(us.checked_mul(1000)?),
+            TimeMode::IsoString => {
+                Value::text(format!("{}Z", short(temporal::iso_timestamp(us, digits))))
+            }
+            // Years before 1677 and after 2262.
+            TimeMode::Nanoseconds => us.checked_mul(1000).map_or(Value::Null, Value::Int64),
             _ => Value::Int64(us),
         })
     }
@@ -312,11 +318,20 @@ impl Rendering {
         })
     }
 
-    fn binary(&self, bytes: Vec<u8>) -> Value {
+    /// The schema of bytes.
+    pub(super) fn binary_schema(&self) -> Schema {
+        Schema::new(match self.binary {
+            BinaryMode::Bytes => SchemaType::Bytes,
+            _ => SchemaType::String,
+        })
+    }
+
+    /// Bytes as a value of that schema.
+    pub(super) fn binary(&self, bytes: &[u8]) -> Value {
         match self.binary {
-            BinaryMode::Bytes => Value::Bytes(bytes.into()),
+            BinaryMode::Bytes => Value::Bytes(Bytes::copy_from_slice(bytes)),
             BinaryMode::Base64 => Value::text(STANDARD.encode(bytes)),
-            BinaryMode::Base64UrlSafe => Value::text(URL_SAFE_NO_PAD.encode(bytes)),
+            BinaryMode::Base64UrlSafe => Value::text(URL_SAFE.encode(bytes)),
             BinaryMode::Hex => Value::text(
                 bytes
                     .iter()
@@ -431,7 +446,9 @@ fn variable_decimal_schema() -> Schema {
         ("scale", Schema::new(SchemaType::Int32)),
         ("value", Schema::new(SchemaType::Bytes)),
     ]);
-    named(fields.kind, "io.debezium.data.VariableScaleDecimal")
+    let mut schema = named(fields.kind, "io.debezium.data.VariableScaleDecimal");
+    schema.doc = Some("Variable scaled decimal".into());
+    schema
 }
 
 fn point_schema() -> Schema {
@@ -441,7 +458,9 @@ fn point_schema() -> Schema {
         ("wkb", Schema::new(SchemaType::Bytes).optional()),
         ("srid", Schema::new(SchemaType::Int32).optional()),
     ]);
-    named(fields.kind, "io.debezium.data.geometry.Point")
+    let mut schema = named(fields.kind, "io.debezium.data.geometry.Point");
+    schema.doc = Some("Geometry (POINT)".into());
+    schema
 }
 
 /// `(1.5,2)`, with its well-known binary form beside it: little-endian, kind 1, two doubles.
@@ -462,7 +481,7 @@ fn point(text: &str) -> Option<Value> {
     )))
 }
 
-/// `101` as a number in little-endian bytes.
+/// `101` as a number in little-endian bytes, without zeros at its end.
 fn bits(text: &str) -> Option<Vec<u8>> {
     let mut bytes = vec![0_u8; text.len().div_ceil(8)];
     for (place, bit) in text.bytes().rev().enumerate() {
@@ -472,7 +491,18 @@ fn bits(text: &str) -> Option<Vec<u8>> {
             _ => return None,
         }
     }
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
     Some(bytes)
+}
+
+/// A time without zeros at the end of its fraction, as Java prints it.
+fn short(time: String) -> String {
+    match time.contains('.') {
+        true => time.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => time,
+    }
 }
 
 /// `\x0aff` as bytes.
@@ -492,10 +522,50 @@ fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// The constant that a column's default is, if it is one: `'text'::type`, a number, a boolean. Serial columns have 0.
+/// What stands for a default that a function gives.
+fn given_by_function(kind: &Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Int16 | Kind::Int32 | Kind::Int64 | Kind::Float32 | Kind::Float64 => "0",
+        Kind::Numeric(_) => "0",
+        Kind::Text => "",
+        Kind::Date => "1970-01-01",
+        Kind::Time(_) => "00:00:00",
+        Kind::TimeTz(_) => "00:00:00+00",
+        Kind::Timestamp(_) => "1970-01-01 00:00:00",
+        Kind::TimestampTz(_) => "1970-01-01 00:00:00+00",
+        _ => return None,
+    })
+}
+
+/// Whether an expression is the call of a function.
+fn is_call(expression: &str) -> bool {
+    let plain = expression.trim_start_matches('(');
+    let name = plain.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.')));
+    name.is_some_and(|end| end > 0 && plain[end..].starts_with('(') && plain.contains(')'))
+}
+
+/// A number with as many digits behind the point as its column has.
+fn with_scale(text: &str, kind: &Kind) -> String {
+    let Kind::Numeric(Some((_, scale))) = kind else {
+        return text.to_owned();
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    match usize::try_from(*scale) {
+        Ok(scale) if scale > fraction.len() => format!("{whole}.{fraction:0<scale$}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The constant that a column's default is, if it is one: `'text'::type`, a number, a boolean. Where a function gives it,
+/// the zero of the type. Lists, bytes and numbers without a scale have none.
 pub(super) fn default_value(rendering: &Rendering, kind: &Kind, expression: &str) -> Option<Value> {
-    if expression.starts_with("nextval(") {
-        return rendering.value(kind, "0").ok();
+    let is_struct = rendering.decimal == DecimalMode::Precise && *kind == Kind::Numeric(None);
+    if is_struct || matches!(kind, Kind::Array(_) | Kind::Bytes) {
+        return None;
+    }
+    if is_call(expression) {
+        let zero = with_scale(given_by_function(kind)?, kind);
+        return rendering.value(kind, &zero).ok();
     }
     let text = match expression.strip_prefix('\'') {
         Some(rest) => {
@@ -527,7 +597,7 @@ pub(super) fn default_value(rendering: &Rendering, kind: &Kind, expression: &str
             plain.to_owned()
         }
     };
-    match rendering.value(kind, &text).ok()? {
+    match rendering.value(kind, &with_scale(&text, kind)).ok()? {
         Value::Null => None,
         value => Some(value),
     }

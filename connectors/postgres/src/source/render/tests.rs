@@ -144,6 +144,13 @@ fn the_type_map() {
             "\"AAE=\"",
             "io.debezium.data.Bits",
         ),
+        (
+            Kind::Bits(Some(11)),
+            "00000000101",
+            "\"BQ==\"",
+            "io.debezium.data.Bits",
+        ),
+        (Kind::Bits(None), "000", "\"\"", "io.debezium.data.Bits"),
         (Kind::Text, "padded  ", "\"padded  \"", "string"),
         (
             Kind::Named("Json"),
@@ -284,7 +291,7 @@ fn other_modes() {
     );
     for (mode, expected) in [
         (BinaryMode::Base64, "\"+/8=\""),
-        (BinaryMode::Base64UrlSafe, "\"-_8\""),
+        (BinaryMode::Base64UrlSafe, "\"-_8=\""),
         (BinaryMode::Hex, "\"fbff\""),
     ] {
         let binary = Rendering {
@@ -292,6 +299,40 @@ fn other_modes() {
             ..rendering()
         };
         assert_eq!(shown(&binary, &Kind::Bytes, "\\xfbff").0, expected);
+        // What is not known is bytes, too.
+        let unknown = Rendering {
+            unknown: true,
+            ..binary
+        };
+        assert_eq!(shown(&unknown, &Kind::Unknown, "a").1, "string");
+    }
+    // What does not fit is null, and what has no end the end of the numbers.
+    let nanos = time(TimeMode::Nanoseconds);
+    for (text, expected) in [
+        ("0001-01-01 00:00:00", "null"),
+        ("9999-12-31 23:59:59", "null"),
+        ("infinity", "9223372036854775807"),
+        ("-infinity", "-9223372036854775808"),
+    ] {
+        assert_eq!(shown(&nanos, &Kind::Timestamp(6), text).0, expected);
+    }
+    let connect = time(TimeMode::Connect);
+    assert_eq!(
+        shown(&connect, &Kind::Timestamp(6), "infinity").0,
+        "9223372036825200"
+    );
+    let iso = time(TimeMode::IsoString);
+    for (kind, text, expected) in [
+        (Kind::Time(6), "03:04:05", "\"03:04:05Z\""),
+        (Kind::Time(6), "03:04:05.5", "\"03:04:05.5Z\""),
+        (
+            Kind::Timestamp(6),
+            "2020-01-02 03:04:00",
+            "\"2020-01-02T03:04:00Z\"",
+        ),
+        (Kind::TimeTz(6), "00:00:00-12", "\"12:00:00Z\""),
+    ] {
+        assert_eq!(shown(&iso, &kind, text).0, expected);
     }
     let unknown = Rendering {
         unknown: true,
@@ -364,7 +405,19 @@ fn defaults_that_are_constants() {
         (Kind::Text, "NULL::text", None),
         (Kind::Text, "('a'::text || 'b'::text)", None),
         (Kind::Text, "'a'::text || lower('b')", None),
-        (Kind::TimestampTz(6), "now()", None),
+        (
+            Kind::TimestampTz(6),
+            "now()",
+            Some("\"1970-01-01T00:00:00.000000Z\""),
+        ),
+        (Kind::Text, "upper('x'::text)", Some("\"\"")),
+        (
+            Kind::Array(Box::new(Kind::Int32)),
+            "'{1,2}'::integer[]",
+            None,
+        ),
+        (Kind::Bytes, "'\\x01'::bytea", None),
+        (Kind::Numeric(None), "1.25", None),
         (Kind::Int32, "(1 + 2)", None),
     ] {
         assert_eq!(
@@ -373,6 +426,21 @@ fn defaults_that_are_constants() {
             "{expression}"
         );
     }
+}
+
+#[test]
+fn decimals_that_are_defaults_have_all_their_digits() {
+    let text = Rendering {
+        decimal: DecimalMode::String,
+        ..rendering()
+    };
+    let default = |scale, expression| {
+        let value = default_value(&text, &Kind::Numeric(Some((9, scale))), expression);
+        value.map(|value| value.to_json().to_string())
+    };
+    assert_eq!(default(2, "12.3").as_deref(), Some("\"12.30\""));
+    assert_eq!(default(2, "'-1'::integer").as_deref(), Some("\"-1.00\""));
+    assert_eq!(default(0, "7").as_deref(), Some("\"7\""));
 }
 
 #[test]
