@@ -45,6 +45,9 @@ FROM (SELECT a.id, a.item_name, b.auction, b.bidder, b.price, b.date_time AS bid
 WHERE place <= 1;
 -- q10
 SELECT auction, bidder, price, date_time, extra, to_char(date_time, 'YYYY-MM-DD') AS day, to_char(date_time, 'HH24:MI') AS minute FROM bid;
+-- q11
+SELECT bidder, window_start, window_end, count(*) AS bids
+FROM SESSION(bid, date_time, INTERVAL '10 seconds', PARTITION BY bidder) GROUP BY bidder, window_start, window_end;
 -- q13
 SELECT b.auction, b.bidder, b.price, b.date_time, s.value
 FROM (SELECT *, auction % 10 AS side FROM bid) b

@@ -114,6 +114,9 @@ pub(crate) struct TimeAttribute {
     pub declared: bool,
 }
 
+/// The column of [`Relation::versions`] that orders records of one time: the offset.
+const VERSION: &str = "__version";
+
 /// A source, table or view: a topic with columns.
 #[derive(Debug)]
 pub(crate) struct Relation {
@@ -141,6 +144,41 @@ pub(crate) struct Relation {
 impl Relation {
     pub(crate) fn name(&self) -> &str {
         &self.identity.name
+    }
+
+    /// The same topic with every record as a row of its own, and in front of its columns what orders those of one time.
+    pub(crate) fn versions(&self) -> Self {
+        let order = SourceColumn {
+            name: VERSION.to_owned(),
+            data_type: DataType::Int64,
+            nullable: false,
+            length: None,
+            origin: ColumnOrigin::Offset,
+        };
+        let field = Arc::new(Field::new(VERSION, DataType::Int64, false));
+        let fields = std::iter::once(field).chain(self.schema.fields().iter().cloned());
+        let time = |time: &TimeAttribute| TimeAttribute {
+            column: time.column + 1,
+            ..*time
+        };
+        Self {
+            identity: Identity {
+                name: format!("{} FOR SYSTEM_TIME", self.name()),
+                ..self.identity.clone()
+            },
+            topic: self.topic.clone(),
+            columns: std::iter::once(order)
+                .chain(self.columns.iter().cloned())
+                .collect(),
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            key: Vec::new(),
+            key_format: self.key_format,
+            value_format: self.value_format.clone(),
+            times: self.times.iter().map(time).collect(),
+            view: None,
+            generator: self.generator.clone(),
+            has_connector: self.has_connector,
+        }
     }
 
     /// What another object has of this one.

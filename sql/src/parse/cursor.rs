@@ -12,7 +12,7 @@ use super::fetch::limit_fetched;
 use super::keyword::{CLAUSES, is_keyword};
 use super::operator::signs_apart;
 use super::statement::{Name, Text};
-use super::window::canonical;
+use super::{asof, window};
 use crate::diagnostic::{Code, Diagnostic, Lexemes, Location, Span, StatementText, nearest};
 
 /// Operators of one expression without a comma between them. The planner's time grows with the square of it.
@@ -55,7 +55,7 @@ impl Cursor {
         check_chains(&tokens)?;
         refuse_patterns(&tokens)?;
         let end = end_of(statement);
-        Ok(Self::over(canonical(tokens), end))
+        Ok(Self::over(asof::canonical(window::canonical(tokens)), end))
     }
 
     /// A cursor over made-up tokens followed by what is left of this one.

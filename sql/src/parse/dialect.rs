@@ -8,8 +8,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-/// PostgreSQL's rules (folding to lower case, operators, precedence) plus backticks, `FOR SYSTEM_TIME AS OF` (so that
-/// it can be refused instead of being ignored), and trailing clauses that are not taken for aliases.
+/// PostgreSQL's rules (folding to lower case, operators, precedence) plus backticks, `FOR SYSTEM_TIME AS OF`, and trailing clauses that are not taken for aliases.
 #[derive(Debug, Default)]
 pub(crate) struct StreamDialect(PostgreSqlDialect);
 
@@ -33,7 +32,7 @@ impl StreamDialect {
             "GRACE" => matches!(next.as_str(), "INTERVAL" | "PERIOD"),
             "LATE" => matches!(next.as_str(), "TO" | "DROP" | "UPDATE"),
             "WITHIN" => matches!(next.as_str(), "(" | "INTERVAL"),
-            "TEMPORAL" | "ASOF" => matches!(next.as_str(), "JOIN" | "LEFT"),
+            "TEMPORAL" | "ASOF" => matches!(next.as_str(), "JOIN" | "LEFT" | "INNER"),
             _ => false,
         }
     }

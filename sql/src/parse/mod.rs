@@ -7,6 +7,7 @@
 //!
 //! One file a family of statements. The original text travels beside the tree and is what the catalog keeps.
 
+mod asof;
 mod create;
 mod cursor;
 mod dialect;
@@ -28,6 +29,7 @@ use statement::Statement;
 
 use crate::diagnostic::{Lexemes, StatementText};
 
+pub(crate) use asof::{IN_ON, IN_ON_LEFT};
 pub use keyword::keywords;
 pub use split::{Unended, is_complete, split_statements, unended};
 pub(crate) use window::{EVENT_TIME, PARTITION_BY};

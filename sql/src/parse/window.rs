@@ -56,7 +56,7 @@ pub(super) fn canonical(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 }
 
 /// The word that a token is, upper case; empty for quoted names and everything else.
-fn word(token: Option<&TokenWithSpan>) -> String {
+pub(super) fn word(token: Option<&TokenWithSpan>) -> String {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
         _ => String::new(),

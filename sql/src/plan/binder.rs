@@ -139,6 +139,7 @@ impl Library {
         .map_err(|error| error.at(words.place("GROUP")))?;
         json::name_dots(&mut query);
         compare_columns(&mut query, words)?;
+        name_elements(&mut query);
         mark_joins(&mut query, words)?;
         merge_columns(&mut query, words)?;
         let plan = planner
@@ -151,10 +152,12 @@ impl Library {
             .map_err(|error| translate(&error, words))?;
         let plan = keyed_by_groups(plan, words).map_err(|error| translate(&error, words))?;
         check_unique(&plan, words)?;
+        let mut relations = scope.relations.into_inner();
+        add_versions(&plan, &mut relations).map_err(|error| translate(&error, words))?;
         Ok(BoundQuery {
             plan,
             references: scope.used.into_inner().into_values().collect(),
-            relations: scope.relations.into_inner().into_values().collect(),
+            relations: relations.into_values().collect(),
             system: scope.system.into_inner().into_iter().collect(),
         })
     }
@@ -202,7 +205,9 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
-    state.register_udf(Arc::new(mark()))?;
+    for mark in marks() {
+        state.register_udf(Arc::new(mark))?;
+    }
     json::register(state)?;
     for name in uniform::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {
@@ -211,6 +216,25 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
         }
     }
     accumulator::register(state)
+}
+
+/// Adds the relations that stand for the versions of others.
+fn add_versions(
+    plan: &LogicalPlan,
+    relations: &mut BTreeMap<String, Arc<Relation>>,
+) -> BoundResult<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = scan.source.downcast_ref::<RelationSource>()
+        {
+            let relation = &source.relation;
+            relations
+                .entry(relation.name().to_owned())
+                .or_insert_with(|| Arc::clone(relation));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
 }
 
 /// Rows go out as JSON objects, so names are unique.

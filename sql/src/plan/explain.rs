@@ -9,9 +9,9 @@
 
 use arrow::datatypes::Schema;
 use streams::{
-    AggregateCall, AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinRange, JoinSpec,
-    KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, OverSpec, PlanNode, Rank, Reach,
-    SessionSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
+    AggregateCall, AggregateSpec, Answer, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinRange,
+    JoinSpec, KeyFormat, LatePolicy, Nearest, NodeKind, OperatorId, OverSpec, PlanNode, Rank,
+    Reach, SessionSpec, SourceMode, SourceSpec, StreamPlan, TopNSpec, WatermarkSpec, WindowGrid,
 };
 
 use super::expr::pretty;
@@ -381,17 +381,26 @@ fn as_of(id: &str, spec: &AsOfSpec, left: &Schema, right: &Schema) -> String {
         Nearest::AtOrAfter => "<=",
         Nearest::After => "<",
     };
-    let times = pair((spec.left_time, spec.right_time), sign);
-    let on: Vec<String> = keys.chain([times]).collect();
-    let kind = if spec.pads {
-        "left as-of join"
-    } else {
-        "as-of join"
+    let times = match spec.answer {
+        Answer::AtArrival => None,
+        _ => Some(pair((spec.left_time, spec.right_time), sign)),
     };
-    let kept = if spec.waits {
-        "  [keeps rows until event time has passed them, and the last one of each key on the right]"
+    let on: Vec<String> = keys.chain(times).collect();
+    let join = match spec.answer {
+        Answer::AtArrival => "lookup",
+        _ => "as-of join",
+    };
+    let kind = if spec.pads {
+        format!("left {join}")
     } else {
-        "  [keeps all rows of both sides: nothing bounds them]"
+        join.to_owned()
+    };
+    let kept = match spec.answer {
+        Answer::AtEventTime { .. } => {
+            "  [keeps rows until event time has passed them, and the last one of each key on the right]"
+        }
+        Answer::Corrected => "  [keeps all rows of both sides: nothing bounds them]",
+        Answer::AtArrival => "  [keeps all rows of the right side: nothing bounds them]",
     };
     format!("{kind} {id} on {}{kept}", on.join(" AND "))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::common::Result as BoundResult;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
 
+use super::as_of::AsOf;
 use super::relation_source::RelationSource;
 use super::session::Session;
 use super::tumble::Tumble;
@@ -82,6 +83,11 @@ pub(crate) fn origin(plan: &LogicalPlan, index: usize) -> Origin {
                     return Origin::Computed;
                 }
                 return of_window(index, &session.input, session.time_index(), session.gap_us);
+            }
+            if let Some(join) = node.downcast_ref::<AsOf>()
+                && index < join.left.schema().fields().len()
+            {
+                return origin(&join.left, index);
             }
             Origin::Computed
         }

@@ -267,7 +267,7 @@ impl UserDefinedLogicalNodeCore for Tumble {
     }
 }
 
-/// Plans window functions in FROM, and refuses what DataFusion would ignore.
+/// Plans window functions in FROM.
 #[derive(Debug)]
 pub(crate) struct WindowPlanner;
 
@@ -278,23 +278,12 @@ impl RelationPlanner for WindowPlanner {
         context: &mut dyn RelationPlannerContext,
     ) -> BoundResult<RelationPlanning> {
         let TableFactor::Table {
-            name,
-            args,
-            version,
-            alias,
-            ..
+            name, args, alias, ..
         } = &relation
         else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let span = Span::known(name.span());
-        if version.is_some() {
-            return Err(refused(
-                Diagnostic::new(Code::Unsupported, "FOR SYSTEM_TIME AS OF is not available")
-                    .at(span)
-                    .help("ASOF JOIN … MATCH_CONDITION (a.ts >= b.ts) finds the row that is nearest in time; a plain JOIN the row as it is"),
-            ));
-        }
         let Some(args) = args else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };

@@ -197,7 +197,7 @@ fn merge(from: &TableWithJoins, merged: &mut Vec<Merged>, words: &Words) -> Resu
 }
 
 /// What a relation is called where it is used.
-fn name_of(relation: &TableFactor) -> Option<Ident> {
+pub(super) fn name_of(relation: &TableFactor) -> Option<Ident> {
     match relation {
         TableFactor::Table {
             alias: Some(alias), ..

@@ -196,6 +196,7 @@ pub(crate) fn follow(
     words: &Words,
 ) -> Result<StreamPlan, Diagnostic> {
     let bound = bind(library, objects, clauses, words)?;
+    refuse_volatile(&bound.plan, words)?;
     let late = match &clauses.late {
         Some((Late::To(_), span)) => {
             return Err(Diagnostic::new(Code::Unsupported, "LATE TO is for views")
@@ -226,7 +227,6 @@ fn bind(
     words: &Words,
 ) -> Result<BoundQuery, Diagnostic> {
     let bound = library.bind(&clauses.query, objects, words)?;
-    refuse_volatile(&bound.plan, words)?;
     if let Some(table) = bound.system.first() {
         let message = format!(
             "{} tells of the server as it is, so a query that goes on cannot keep it true",
@@ -240,7 +240,7 @@ fn bind(
 }
 
 fn check_window_clauses(clauses: &QueryClauses, lowered: &Lowered) -> Result<(), Diagnostic> {
-    if lowered.windowed {
+    if lowered.judged {
         return Ok(());
     }
     let late = clauses.late.as_ref().map(|(_, span)| ("LATE", *span));
@@ -248,7 +248,7 @@ fn check_window_clauses(clauses: &QueryClauses, lowered: &Lowered) -> Result<(),
     match late.or(grace) {
         Some((clause, span)) => Err(Diagnostic::new(
             Code::Unsupported,
-            format!("{clause} has no meaning without a window"),
+            format!("{clause} has no meaning without a window, or a join that event time bounds"),
         )
         .at(span)
         .help("leave it out, or read FROM TUMBLE(t, ts, INTERVAL '1 hour')")),

@@ -23,9 +23,31 @@ pub struct AsOfSpec {
     pub nearest: Nearest,
     /// Whether left rows without a match come out, padded with NULLs.
     pub pads: bool,
-    /// A left row waits until event time has passed it, and its answer is final: nothing that comes later changes it. The
-    /// left input is only added to. Otherwise answers come at once and are corrected.
-    pub waits: bool,
+    /// When a left row has its answer, and what becomes of it.
+    pub answer: Answer,
+}
+
+/// When a left row has its answer, and what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// At once; it is corrected by whatever comes later, on either side.
+    Corrected,
+    /// Once event time has passed the row, for good. Both inputs are only added to, and none of their rows comes later than
+    /// this after event time, µs: of the right rows only those are kept that a left row may still meet.
+    AtEventTime {
+        /// How far behind event time rows may come.
+        grace_us: i64,
+    },
+    /// At the end of the epoch that brings the row, by the right rows that are there then, for good. The left input is only
+    /// added to, and not kept.
+    AtArrival,
+}
+
+impl Answer {
+    /// Whether nothing that comes later changes it.
+    pub fn is_final(self) -> bool {
+        self != Self::Corrected
+    }
 }
 
 /// Which right rows count for a left row: of those, the nearest.

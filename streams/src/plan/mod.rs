@@ -35,7 +35,7 @@ use thiserror::Error;
 
 use crate::BatchExpr;
 use crate::aggregate::{AggregateFunction, SortOrder};
-pub use as_of::{AsOfSpec, Nearest};
+pub use as_of::{Answer, AsOfSpec, Nearest};
 pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;

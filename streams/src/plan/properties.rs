@@ -1,6 +1,6 @@
 //! What is known of the rows on every edge of a plan: one answer for the operators, the sink, EXPLAIN and notes.
 
-use super::{JoinKind, LatePolicy, NodeKind, PlanNode, SourceMode, StreamPlan};
+use super::{Answer, JoinKind, LatePolicy, NodeKind, PlanNode, SourceMode, StreamPlan};
 
 /// What is known of the rows that a node emits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub(super) fn properties(plan: &StreamPlan) -> Vec<EdgeProperties> {
 fn windowed(input: EdgeProperties, late: &LatePolicy, grace_us: i64) -> EdgeProperties {
     let judges = input.source_rows && *late != LatePolicy::Update;
     EdgeProperties {
-        closed_after_us: judges.then_some(grace_us),
+        // Or they were judged before they were repeated.
+        closed_after_us: judges.then_some(grace_us).or(input.closed_after_us),
         ..input
     }
 }
@@ -47,9 +48,8 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
             source_rows: spec.mode == SourceMode::Append,
             closed_after_us: None,
         },
-        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Late(_) | NodeKind::Expand(_) => {
-            inputs[0]
-        }
+        NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Expand(_) => inputs[0],
+        NodeKind::Late(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Tumble(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Slide(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Session(spec) => EdgeProperties {
@@ -69,9 +69,13 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
             closed_after_us: None,
         },
         NodeKind::AsOf(spec) => EdgeProperties {
-            append_only: spec.waits && inputs[0].append_only,
+            append_only: spec.answer.is_final() && inputs[0].append_only,
             source_rows: false,
-            closed_after_us: None,
+            // What waits comes out right behind event time.
+            closed_after_us: match spec.answer {
+                Answer::AtEventTime { grace_us } => Some(grace_us),
+                Answer::Corrected | Answer::AtArrival => None,
+            },
         },
         NodeKind::Union => EdgeProperties {
             append_only,

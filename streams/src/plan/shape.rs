@@ -16,8 +16,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::{
-    AggregateSpec, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinSpec, Nearest, NodeKind, OverSpec,
-    OverValues, PlanNode, Rank, RankOrder, SessionSpec, SourceMode, SourceSpec, TopNSpec,
+    AggregateSpec, Answer, AsOfSpec, EdgeProperties, Emit, JoinKind, JoinSpec, Nearest, NodeKind,
+    OverSpec, OverValues, PlanNode, Rank, RankOrder, SessionSpec, SourceMode, SourceSpec, TopNSpec,
 };
 use crate::aggregate::BoundCall;
 use crate::json::is_json;
@@ -182,7 +182,12 @@ fn as_of(spec: &AsOfSpec, inputs: &[(&SchemaRef, EdgeProperties)]) -> Fields {
         Nearest::AtOrAfter => 3,
         Nearest::After => 4,
     };
-    let emission = vec![nearest, u8::from(spec.pads) | u8::from(spec.waits) << 1];
+    let answer = match spec.answer {
+        Answer::Corrected => 0,
+        Answer::AtEventTime { .. } => 2,
+        Answer::AtArrival => 4,
+    };
+    let emission = vec![nearest, u8::from(spec.pads) | answer];
     vec![
         (KEY, types(left, &spec.left_keys)),
         (ROW, all_types(left)),

@@ -16,7 +16,7 @@ use datafusion::functions_window::nth_value::last_value_udwf;
 use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Case, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame,
+    Case, Expr, ExprFunctionExt, JoinType, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame,
     WindowFunctionDefinition, cast, lit,
 };
 
@@ -44,7 +44,11 @@ fn column(of_left: bool, place: usize) -> String {
 
 /// The join as a plan of DataFusion's own nodes.
 pub(super) fn joined(node: &AsOf) -> BoundResult<LogicalPlan> {
-    let union = LogicalPlanBuilder::from(side(node, true)?).union(side(node, false)?)?;
+    let Some(times) = &node.times else {
+        return with_what_is_there(node);
+    };
+    let union =
+        LogicalPlanBuilder::from(side(node, times, true)?).union(side(node, times, false)?)?;
     let whole = union.project(with_rows(node))?.build()?;
     let matched = LogicalPlanBuilder::from(whole).window([last_right(node)?])?;
     let lefts = (node.left.schema().iter().enumerate()).map(|(place, (qualifier, field))| {
@@ -55,11 +59,27 @@ pub(super) fn joined(node: &AsOf) -> BoundResult<LogicalPlan> {
         part.alias_qualified(qualifier.cloned(), field.name().clone())
     });
     let columns: Vec<Expr> = lefts.chain(rights).collect();
-    matched.filter(named(IS_LEFT))?.project(columns)?.build()
+    let mut wanted = named(IS_LEFT);
+    if !node.pads {
+        wanted = wanted.and(named(MATCHED).is_not_null());
+    }
+    matched.filter(wanted)?.project(columns)?.build()
+}
+
+/// A snapshot reads all rows at once, so what is there when a left row comes is what is there.
+fn with_what_is_there(node: &AsOf) -> BoundResult<LogicalPlan> {
+    let kind = match node.pads {
+        true => JoinType::Left,
+        false => JoinType::Inner,
+    };
+    let on = node.on.iter().cloned().map(|(left, right)| left.eq(right));
+    LogicalPlanBuilder::from(Arc::clone(&node.left))
+        .join_on(node.right.as_ref().clone(), kind, on)?
+        .build()
 }
 
 /// The rows of one side with all columns of the union.
-fn side(node: &AsOf, is_left: bool) -> BoundResult<LogicalPlan> {
+fn side(node: &AsOf, times: &(Expr, Expr), is_left: bool) -> BoundResult<LogicalPlan> {
     let (plan, other) = if is_left {
         (&node.left, &node.right)
     } else {
@@ -67,7 +87,7 @@ fn side(node: &AsOf, is_left: bool) -> BoundResult<LogicalPlan> {
     };
     let of_side = |(left, right): &(Expr, Expr)| if is_left { left.clone() } else { right.clone() };
     let keys: Vec<Expr> = node.on.iter().map(of_side).collect();
-    let time = of_side(&node.times);
+    let time = of_side(times);
     let mut columns: Vec<Expr> = (keys.iter().enumerate())
         .map(|(place, expr)| expr.clone().alias(key(place)))
         .collect();

@@ -13,6 +13,8 @@ CREATE SOURCE clicks (k TEXT, x INT, y BIGINT, d DOUBLE, b BOOLEAN, at TIMESTAMP
 CREATE SOURCE sales (k TEXT, x INT, p DECIMAL(10, 2), at TIMESTAMP, WATERMARK FOR at AS at) WITH (partitions = 1);
 CREATE TABLE users (x INT PRIMARY KEY, k TEXT, y BIGINT, d DOUBLE);
 CREATE TABLE shops (k TEXT PRIMARY KEY, x INT, p DECIMAL(10, 2));
+CREATE TABLE rates (k TEXT PRIMARY KEY, p DECIMAL(10, 2), x INT, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '3 seconds')
+  WITH (partitions = 1);
 ";
 
 /// The type of an expression.
@@ -53,6 +55,9 @@ const RELATIONS: [(&str, &[(&str, Type)]); 4] = [
     ("shops", &[("k", Text), ("x", Int), ("p", Decimal)]),
 ];
 
+/// A table whose records are versions.
+const RATES: &[(&str, Type)] = &[("k", Text), ("p", Decimal), ("x", Int), ("at", Time)];
+
 #[derive(Debug, Clone)]
 struct Column {
     /// As it is named in the query around it.
@@ -74,6 +79,8 @@ struct Query {
     sql: String,
     columns: Vec<(String, Type)>,
     windowed: bool,
+    /// Whether event time settles the answers of a join.
+    is_temporal: bool,
 }
 
 /// Writes queries.
@@ -157,6 +164,7 @@ impl Grammar<'_> {
             sql: format!("SELECT {distinct}{items} FROM {from_sql}{filter}"),
             columns,
             windowed: false,
+            is_temporal: false,
         }
     }
 
@@ -226,6 +234,7 @@ impl Grammar<'_> {
             sql,
             columns,
             windowed: from.windowed,
+            is_temporal: false,
         }
     }
 
@@ -307,6 +316,7 @@ impl Grammar<'_> {
             sql: branches.join(how),
             columns: names.into_iter().zip(types).collect(),
             windowed: false,
+            is_temporal: false,
         }
     }
 
@@ -355,6 +365,7 @@ impl Grammar<'_> {
             ),
             columns,
             windowed: false,
+            is_temporal: false,
         }
     }
 
@@ -410,6 +421,7 @@ impl Grammar<'_> {
             sql,
             columns,
             windowed: false,
+            is_temporal: false,
         }
     }
 
@@ -431,6 +443,7 @@ impl Grammar<'_> {
             sql: format!("SELECT {} FROM {}", items.join(", "), from.sql),
             columns,
             windowed: false,
+            is_temporal: false,
         }
     }
 
@@ -524,6 +537,7 @@ impl Grammar<'_> {
             ),
             columns,
             windowed: false,
+            is_temporal: false,
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
-use arrow::compute::cast;
+use arrow::compute::{cast, filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::catalog::TableProvider;
@@ -26,11 +26,12 @@ use datafusion::common::Result as BoundResult;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::LogicalPlan;
-use streams::{Chunk, ColumnOrigin, Driver, NodeKind, SourceSpec};
+use streams::{Chunk, ColumnOrigin, Driver, NodeKind, SourceMode, SourceSpec};
 use uuid::Uuid;
 
 use self::random::Random;
 use self::rows::Topic;
+use super::as_of::{AsOf, Meets};
 use super::relation_source::RelationSource;
 use super::trace::{Origin, origin};
 use super::tumble::Tumble;
@@ -289,7 +290,12 @@ impl<'a> Trial<'a> {
             let name = topic.relation.name().to_owned();
             (name, table(&topic.relation, topic.content()))
         });
-        let providers: HashMap<String, Arc<dyn TableProvider>> = providers.collect();
+        let mut providers: HashMap<String, Arc<dyn TableProvider>> = providers.collect();
+        for topic in &self.topics {
+            let versions = topic.relation.versions();
+            let name = versions.name().to_owned();
+            providers.insert(name, table(&versions, topic.versions()));
+        }
         let state = &self.library.state;
         let run = async {
             let plan: LogicalPlan = guard_plan(state.optimize(&bounded(plan, &providers)?)?)?;
@@ -316,45 +322,64 @@ impl<'a> Trial<'a> {
 
     /// The plan, with windows over the rows of their source that come in time.
     fn without_late_rows(&self, plan: LogicalPlan, grace_us: i64) -> LogicalPlan {
-        let in_time = |tumble: &Tumble, input: LogicalPlan| -> BoundResult<LogicalPlan> {
-            if !matches!(
-                origin(&tumble.input, tumble.time_index()?),
-                Origin::Column(..)
-            ) {
-                return Ok(input);
-            }
-            let replaced = input.transform_down(|node| match node {
-                LogicalPlan::TableScan(mut scan) => {
-                    let source = scan.source.downcast_ref::<RelationSource>();
-                    let topic = source.and_then(|source| {
-                        let mut topics = self.topics.iter();
-                        topics.find(|topic| {
-                            let relation = &topic.relation;
-                            relation.key.is_empty() && relation.name() == source.relation.name()
-                        })
-                    });
-                    if let Some(topic) = topic {
-                        let rows = topic.in_time(tumble.size_us, grace_us);
-                        scan.source = provider_as_source(table(&topic.relation, rows));
-                    }
-                    Ok(Transformed::no(LogicalPlan::TableScan(scan)))
-                }
-                other => Ok(Transformed::no(other)),
-            })?;
-            Ok(replaced.data)
-        };
         let replaced = plan.transform_up(|node| {
             let LogicalPlan::Extension(extension) = &node else {
                 return Ok(Transformed::no(node));
             };
-            let Some(tumble) = extension.node.as_any().downcast_ref::<Tumble>() else {
+            let any = extension.node.as_any();
+            let (inputs, size_us) = if let Some(tumble) = any.downcast_ref::<Tumble>() {
+                let is_time = matches!(
+                    origin(&tumble.input, tumble.time_index()?),
+                    Origin::Column(..)
+                );
+                (vec![&tumble.input], is_time.then_some(tumble.size_us))
+            } else if let Some(join) = any.downcast_ref::<AsOf>() {
+                let settles = join.meets == Meets::Version;
+                (vec![&join.left, &join.right], settles.then_some(1))
+            } else {
                 return Ok(Transformed::no(node));
             };
-            let input = in_time(tumble, tumble.input.as_ref().clone())?;
-            let node = node.with_new_exprs(node.expressions(), vec![input])?;
+            let Some(size_us) = size_us else {
+                return Ok(Transformed::no(node));
+            };
+            let inputs = inputs.into_iter().map(|input| {
+                let input = input.as_ref().clone();
+                self.with_records_in_time(input, size_us, grace_us)
+            });
+            let inputs = inputs.collect::<BoundResult<Vec<_>>>()?;
+            let node = node.with_new_exprs(node.expressions(), inputs)?;
             Ok(Transformed::yes(node))
         });
         replaced.expect("scans keep their columns").data
+    }
+
+    /// `plan` over the records that are not late for windows of `size_us`.
+    fn with_records_in_time(
+        &self,
+        plan: LogicalPlan,
+        size_us: i64,
+        grace_us: i64,
+    ) -> BoundResult<LogicalPlan> {
+        let replaced = plan.transform_down(|node| {
+            let LogicalPlan::TableScan(mut scan) = node else {
+                return Ok(Transformed::no(node));
+            };
+            let source = scan.source.downcast_ref::<RelationSource>();
+            let relation = source.map(|source| Arc::clone(&source.relation));
+            let relation = relation.filter(|relation| relation.key.is_empty());
+            if let Some(relation) = relation {
+                let mut topics = self.topics.iter();
+                let topic = topics.find(|topic| topic.relation.topic == relation.topic);
+                let topic = topic.expect("a query reads what there is");
+                let rows = match topic.relation.name() == relation.name() {
+                    true => topic.in_time(size_us, grace_us),
+                    false => topic.versions_in_time(size_us, grace_us),
+                };
+                scan.source = provider_as_source(table(&relation, rows));
+            }
+            Ok(Transformed::no(LogicalPlan::TableScan(scan)))
+        })?;
+        Ok(replaced.data)
     }
 
     /// What changes add up to, with rows cut, commits and restarts by chance.
@@ -408,9 +433,18 @@ impl<'a> Trial<'a> {
                     let schema = &driver.plan().nodes[reading.node].schema;
                     let chunk = records(topic, &reading.spec, schema, from, rows);
                     let deleted = topic.deleted.slice(from, rows);
-                    let is_table = !topic.relation.key.is_empty();
-                    let deleted = is_table.then_some(&deleted);
-                    driver.read(reading.node, chunk, deleted).map_err(text)?;
+                    match reading.spec.mode {
+                        SourceMode::Upsert { .. } => {
+                            driver.read(reading.node, chunk, Some(&deleted))
+                        }
+                        // A record without a value is no row.
+                        SourceMode::Append => {
+                            let there = not(&deleted).expect("a mask");
+                            let chunk = filter_record_batch(&chunk, &there).expect("one length");
+                            driver.read(reading.node, chunk, None)
+                        }
+                    }
+                    .map_err(text)?;
                     places[source] += rows;
                 }
             }

@@ -11,7 +11,7 @@ use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::DataType;
 
 use super::random::Random;
-use crate::catalog::Relation;
+use crate::catalog::{Relation, TimeAttribute};
 
 /// Texts that collide, and some that are numbers.
 pub(super) const TEXTS: [&str; 6] = ["a", "A", "b", "ab", "", "7"];
@@ -68,6 +68,17 @@ impl Topic {
         take_record_batch(&self.records, &rows).expect("rows are inside")
     }
 
+    /// All records that have a row, with their offsets in front: versions.
+    pub(super) fn versions(&self) -> RecordBatch {
+        let versions = self.relation.versions();
+        let offsets = (0..self.records.num_rows()).map(|offset| offset as i64);
+        let offsets: ArrayRef = Arc::new(offsets.collect::<Int64Array>());
+        let columns = std::iter::once(offsets).chain(self.records.columns().iter().cloned());
+        let all = RecordBatch::try_new(versions.schema, columns.collect());
+        let there = arrow::compute::not(&self.deleted).expect("a mask");
+        filter_record_batch(&all.expect("a column was added"), &there).expect("one length")
+    }
+
     fn text(&self, column: usize, row: usize) -> String {
         let column = self.records.column(column);
         arrow::util::display::array_value_to_string(column, row).expect("a type that prints")
@@ -76,24 +87,33 @@ impl Topic {
     /// The records of a source that are not late for windows of `size_us`, told one by one.
     pub(super) fn in_time(&self, size_us: i64, grace_us: i64) -> RecordBatch {
         let time = self.relation.times[0];
-        let times = self.records.column(time.column);
-        let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(
-            times,
-        );
-        let mut watermark = i64::MIN;
-        let mut judge = |at: Option<i64>| {
-            let at = at?;
-            let end = at.div_euclid(size_us) * size_us + size_us;
-            let in_time = end + grace_us > watermark;
-            watermark = watermark.max(at - time.delay_us);
-            Some(in_time)
-        };
-        let kept: BooleanArray = times
-            .iter()
-            .map(|at| Some(judge(at).unwrap_or(true)))
-            .collect();
-        filter_record_batch(&self.records, &kept).expect("the mask has the batch's length")
+        in_time(&self.records, time, size_us, grace_us)
     }
+
+    /// The same of versions.
+    pub(super) fn versions_in_time(&self, size_us: i64, grace_us: i64) -> RecordBatch {
+        let time = self.relation.versions().times[0];
+        in_time(&self.versions(), time, size_us, grace_us)
+    }
+}
+
+fn in_time(rows: &RecordBatch, time: TimeAttribute, size_us: i64, grace_us: i64) -> RecordBatch {
+    let times = rows.column(time.column);
+    let times =
+        arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(times);
+    let mut watermark = i64::MIN;
+    let mut judge = |at: Option<i64>| {
+        let at = at?;
+        let end = at.div_euclid(size_us) * size_us + size_us;
+        let in_time = end + grace_us > watermark;
+        watermark = watermark.max(at - time.delay_us);
+        Some(in_time)
+    };
+    let kept: BooleanArray = times
+        .iter()
+        .map(|at| Some(judge(at).unwrap_or(true)))
+        .collect();
+    filter_record_batch(rows, &kept).expect("the mask has the batch's length")
 }
 
 fn values(data_type: &DataType, count: usize, nullable: bool, random: &mut Random) -> ArrayRef {

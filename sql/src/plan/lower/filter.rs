@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Filter};
 use streams::{BatchExpr, ColumnExpr, NodeKind};
 
-use super::{Lowering, Ordinal, Rows, TimeUse, rank};
+use super::{Lowering, Ordinal, Rows, TimeUse, qualified, rank};
 use crate::diagnostic::Diagnostic;
 use crate::plan::changes::Changes;
 

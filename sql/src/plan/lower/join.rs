@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, NullEquality, ScalarValue};
+use datafusion::common::{Column, DFSchema, NullEquality, ScalarValue};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Cast, Expr, Join, JoinType, LogicalPlan, lit};
 use streams::{
@@ -22,6 +22,7 @@ use streams::{
 };
 
 use super::range::{Range, conjuncts, take_range};
+use super::window::gives_records;
 use super::{Lowering, Ordinal, Rows, TimeUse, plain_column, qualified};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::changes::{Changes, is_ambiguous, is_unique, joined};
@@ -64,6 +65,7 @@ impl Lowering<'_> {
             && let Some(times) = self.closing(&condition, left, right)
         {
             condition.closes_after = Some(self.policy.grace_us);
+            self.judged = true;
             (left_time, right_time) = (Some(times.0), Some(times.1));
         }
         let left_rows = self.judged(left, left_time)?;
@@ -93,25 +95,31 @@ impl Lowering<'_> {
         if range.least.is_none() || range.most.is_none() || self.policy.late == LatePolicy::Update {
             return None;
         }
-        let time_use = |plan: &LogicalPlan, column: &datafusion::common::Column| {
-            let column = plan.schema().index_of_column(column).ok()?;
-            let Origin::Column(relation, place) = origin(plan, column) else {
-                return None;
-            };
-            let is_record = relation.key.is_empty() && relation.view.is_none();
-            let has_watermark = relation.times.iter().any(|time| time.column == place);
-            (is_record && has_watermark && super::window::gives_records(plan)).then(|| TimeUse {
-                column,
-                window: TumbleSpec {
-                    time_column: 0,
-                    size_us: 1,
-                    offset_us: 0,
-                    grace_us: self.policy.grace_us,
-                    late: self.policy.late.clone(),
-                },
-            })
+        Some((
+            self.closing_time(left, &range.left)?,
+            self.closing_time(right, &range.right)?,
+        ))
+    }
+
+    /// How the records of `plan` are judged by their time `column`; `None`: they are no records, or that is not what they have
+    /// their watermark by.
+    pub(super) fn closing_time(&self, plan: &LogicalPlan, column: &Column) -> Option<TimeUse> {
+        let column = plan.schema().index_of_column(column).ok()?;
+        let Origin::Column(relation, place) = origin(plan, column) else {
+            return None;
         };
-        Some((time_use(left, &range.left)?, time_use(right, &range.right)?))
+        let is_record = relation.key.is_empty() && relation.view.is_none();
+        let has_watermark = relation.times.iter().any(|time| time.column == place);
+        (is_record && has_watermark && gives_records(plan)).then(|| TimeUse {
+            column,
+            window: TumbleSpec {
+                time_column: 0,
+                size_us: 1,
+                offset_us: 0,
+                grace_us: self.policy.grace_us,
+                late: self.policy.late.clone(),
+            },
+        })
     }
 
     /// `x NOT IN (SELECT y …)`: rows for which no y is equal, and none leaves open whether it is.

@@ -74,6 +74,8 @@ pub(crate) struct Lowered {
     pub changes: Changes,
     /// Whether a window is in it.
     pub windowed: bool,
+    /// Whether rows may come too late for it.
+    pub judged: bool,
     /// How many of its last columns only identify rows.
     pub hidden: usize,
 }
@@ -135,8 +137,9 @@ fn attempt(
         words,
         policy,
         nodes: Vec::new(),
-        counts: [0; 10],
+        counts: [0; 11],
         windows: 0,
+        judged: false,
         scope: Vec::new(),
         asked: None,
         hidden: 0,
@@ -165,6 +168,7 @@ fn attempt(
         hidden: rows.bounds.len() - optimized.schema().fields().len(),
         changes: rows.changes,
         windowed: lowering.windows > 0,
+        judged: lowering.judged || lowering.windows > 0,
     })
 }
 
@@ -218,8 +222,10 @@ pub(super) struct Lowering<'a> {
     pub words: &'a Words,
     policy: WindowPolicy,
     pub nodes: Vec<PlanNode>,
-    counts: [u16; 10],
+    counts: [u16; 11],
     windows: usize,
+    /// Whether a join forgets rows, so that some come too late.
+    judged: bool,
     /// The names of the subqueries around what is being lowered.
     scope: Vec<String>,
     /// What a condition or LIMIT asks of the ranking or order right below it.

@@ -1,7 +1,9 @@
 //! As-of joins: each left row with the right row of its key that is nearest in time.
 //!
 //! ```text
-//!  left row  ──▶ the nearest right row, by the state ──▶ (left, right)              waits: kept until event time is past it
+//!  left row  ──▶ the nearest right row, by the state ──▶ (left, right)
+//!                  an answer at event time: kept until event time is past it
+//!                  an answer at arrival: held until the end of the epoch, when all of its right rows are there
 //!  right row ──▶ noted ──▶ end of the epoch: left rows between its neighbours ──▶ −(left, old) +(left, new)
 //! ```
 //!
@@ -17,10 +19,11 @@
 //!
 //! Invariants:
 //! 1. At the end of an epoch the output so far is the join of the inputs so far; where it waits, of the left rows that event
-//!    time has passed.
+//!    time has passed. An answer at arrival is the join with the right rows of its epoch's end.
 //! 2. Within an epoch the state holds the right rows of its beginning: what is out there follows from it.
 //! 3. Where it waits, of a key's right rows that event time has passed only the last is kept, once another one comes.
 
+mod pairs;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -29,15 +32,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
+use self::pairs::{Keyed, Pairs};
 use self::rows::{RightRow, left_prefix, right_prefix, value_of, with};
 use super::upsert::key_columns;
 use super::{CHUNK_ROWS_MAX, Context, Emitter, Operator, OperatorError};
-use crate::state::row::{self, RowReader};
-use crate::state::{Cell, Column, Physical, ScanOrder, State, StateError, Timers, key, prefix_end};
-use crate::{AsOfSpec, Chunk, OperatorId};
+use crate::state::{ScanOrder, State, StateError, Timers, key, prefix_end, row};
+use crate::{Answer, AsOfSpec, Chunk, OperatorId};
 
 /// Left rows that are looked at together.
 const LEFT_ROWS_MAX: usize = CHUNK_ROWS_MAX;
@@ -61,7 +63,17 @@ pub(super) struct AsOf {
     schema: SchemaRef,
     /// By key.
     changed: BTreeMap<Vec<u8>, Changes>,
+    /// Left rows of this epoch that have their answer at its end.
+    arrived: Vec<Arrived>,
     timers: Timers,
+}
+
+/// A left row that is not kept.
+struct Arrived {
+    sign: i8,
+    cells: Vec<u8>,
+    time: i64,
+    row: Vec<u8>,
 }
 
 impl AsOf {
@@ -79,7 +91,26 @@ impl AsOf {
             right: Arc::clone(right),
             schema: Arc::clone(schema),
             changed: BTreeMap::new(),
+            arrived: Vec::new(),
             timers: Timers::new(id.0),
+        }
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.spec.answer, Answer::AtEventTime { .. })
+    }
+
+    /// What event time has passed for good, µs: rows before it come no more.
+    fn passed(&self, context: &Context<'_>) -> Option<i64> {
+        let grace_us = match self.spec.answer {
+            Answer::AtEventTime { grace_us } => grace_us,
+            Answer::Corrected | Answer::AtArrival => 0,
+        };
+        let reached = context.watermark.reached()?;
+        // At the end of all rows nothing is within the grace.
+        match reached {
+            i64::MAX => Some(reached),
+            reached => reached.checked_sub(grace_us),
         }
     }
 
@@ -113,7 +144,7 @@ impl AsOf {
     }
 
     fn left_chunk(
-        &self,
+        &mut self,
         chunk: &Chunk,
         timers: &mut Timers,
         context: &mut Context<'_>,
@@ -121,6 +152,7 @@ impl AsOf {
     ) -> Result<(), OperatorError> {
         let keyed = Keyed::of(chunk, &self.spec.left_keys, self.spec.left_time)?;
         let columns = row::columns_of(chunk.batch.columns())?;
+        let mut arrived = std::mem::take(&mut self.arrived);
         let mut pairs = Pairs::new(self)?;
         let mut cells = Vec::new();
         for index in 0..chunk.len() {
@@ -131,7 +163,16 @@ impl AsOf {
                 pairs.push(chunk.sign(index), &bytes, None)?;
                 continue;
             };
-            if self.spec.waits {
+            if self.spec.answer == Answer::AtArrival {
+                arrived.push(Arrived {
+                    sign: chunk.sign(index),
+                    cells: cells.clone(),
+                    time,
+                    row: bytes,
+                });
+                continue;
+            }
+            if self.waits() {
                 let state_key = rows::waiting_key(self.id.0, time, &cells, &bytes);
                 timers.note(&state_key);
                 let length = rows::length_of(&cells);
@@ -145,7 +186,27 @@ impl AsOf {
             state_key.extend_from_slice(&bytes);
             self.count(context.state, state_key, &[], chunk.sign(index))?;
         }
-        pairs.emit(context, out)
+        pairs.emit(context, out)?;
+        self.arrived = arrived;
+        Ok(())
+    }
+
+    /// Answers the left rows of this epoch by the right rows that are there now.
+    fn answer_arrived(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        let arrived = std::mem::take(&mut self.arrived);
+        for some in arrived.chunks(CHUNK_ROWS_MAX) {
+            let mut pairs = Pairs::new(self)?;
+            for left in some {
+                let matched = self.nearest(context.state, &left.cells, left.time)?;
+                pairs.push(left.sign, &left.row, matched.as_deref())?;
+            }
+            pairs.emit(context, out)?;
+        }
+        Ok(())
     }
 
     fn right_chunk(
@@ -168,7 +229,7 @@ impl AsOf {
             key::push_row(&ordered, index, &mut place);
             let mut bytes = Vec::with_capacity(64);
             row::push_row(&columns, index, &mut bytes);
-            if self.spec.waits {
+            if self.waits() {
                 let prefix = right_prefix(self.id.0, &cells);
                 let state_key = [prefix.as_slice(), &place].concat();
                 self.count(context.state, state_key, &bytes, chunk.sign(index))?;
@@ -215,12 +276,12 @@ impl AsOf {
 
     /// Forgets the right rows of a key that no left row can meet any more.
     fn forget(&self, prefix: &[u8], context: &mut Context<'_>) -> Result<(), OperatorError> {
-        let Some(reached) = context.watermark.reached() else {
+        let Some(passed_us) = self.passed(context) else {
             return Ok(());
         };
         // Left rows to come are at this time or later: of the right rows before it they meet the last one at most.
         let mut end = prefix.to_vec();
-        key::push_i64(reached, &mut end);
+        key::push_i64(passed_us, &mut end);
         let mut passed = Vec::new();
         context
             .state
@@ -380,8 +441,10 @@ impl AsOf {
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         // A right row at the very time of event time may still come.
-        let passed = context.watermark.reached().and_then(|at| at.checked_sub(1));
-        let Some(until) = passed else { return Ok(()) };
+        let passed_us = self.passed(context).and_then(|at| at.checked_sub(1));
+        let Some(until) = passed_us else {
+            return Ok(());
+        };
         loop {
             let due = timers.take_due(until, LEFT_ROWS_MAX, context.state)?;
             let is_last = due.len() < LEFT_ROWS_MAX;
@@ -404,7 +467,7 @@ impl AsOf {
 
 impl Operator for AsOf {
     fn open(&mut self, state: &State) -> Result<(), OperatorError> {
-        if self.spec.waits {
+        if self.waits() {
             self.timers.open(state)?;
         }
         Ok(())
@@ -431,7 +494,7 @@ impl Operator for AsOf {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        if self.spec.waits {
+        if self.waits() {
             let mut timers = std::mem::replace(&mut self.timers, Timers::new(self.id.0));
             let done = self.settle(&mut timers, context, out);
             self.timers = timers;
@@ -440,86 +503,6 @@ impl Operator for AsOf {
         for (cells, changes) in std::mem::take(&mut self.changed) {
             self.correct(&cells, changes, context, out)?;
         }
-        Ok(())
-    }
-}
-
-/// Keys and times of a chunk.
-struct Keyed<'a> {
-    keys: Vec<(Physical, Column<'a>)>,
-    time: Column<'a>,
-}
-
-impl<'a> Keyed<'a> {
-    fn of(chunk: &'a Chunk, keys: &[usize], time: usize) -> Result<Self, StateError> {
-        let mut time = key_columns(&chunk.batch, &[time])?;
-        let (_, time) = time.remove(0);
-        Ok(Self {
-            keys: key_columns(&chunk.batch, keys)?,
-            time,
-        })
-    }
-
-    /// The time of a row, with its key appended to `cells`; `None`: one of them is NULL.
-    fn place(&self, row: usize, cells: &mut Vec<u8>) -> Option<i64> {
-        let Cell::Int(time) = self.time.cell(row) else {
-            return None;
-        };
-        let is_null = |(_, column): &(Physical, Column<'_>)| matches!(column.cell(row), Cell::Null);
-        if self.keys.iter().any(is_null) {
-            return None;
-        }
-        key::push_row(&self.keys, row, cells);
-        Some(time)
-    }
-}
-
-/// Left rows with their right ones, to be emitted.
-struct Pairs<'a> {
-    join: &'a AsOf,
-    signs: Vec<i8>,
-    left: RowReader,
-    right: RowReader,
-}
-
-impl<'a> Pairs<'a> {
-    fn new(join: &'a AsOf) -> Result<Self, StateError> {
-        Ok(Self {
-            join,
-            signs: Vec::new(),
-            left: RowReader::new(&join.left)?,
-            right: RowReader::new(&join.right)?,
-        })
-    }
-
-    /// Adds a left row with its right row, or padded where that is asked for.
-    fn push(&mut self, sign: i8, left: &[u8], right: Option<&[u8]>) -> Result<(), StateError> {
-        if right.is_none() && !self.join.spec.pads {
-            return Ok(());
-        }
-        self.signs.push(sign);
-        self.left.push(left)?;
-        self.right.push(right.unwrap_or(rows::NOTHING))
-    }
-
-    fn len(&self) -> usize {
-        self.signs.len()
-    }
-
-    fn emit(self, context: &mut Context<'_>, out: &mut Emitter<'_>) -> Result<(), OperatorError> {
-        if self.signs.is_empty() {
-            return Ok(());
-        }
-        let mut columns = self.left.finish().columns().to_vec();
-        columns.extend_from_slice(self.right.finish().columns());
-        let batch = RecordBatch::try_new(Arc::clone(&self.join.schema), columns)
-            .map_err(|error| OperatorError::columns(self.join.id, &error))?;
-        let takes_back = self.signs.iter().any(|sign| *sign < 0);
-        let diff = takes_back.then(|| Int8Array::from(self.signs));
-        let chunk = Chunk {
-            diff,
-            ..Chunk::inserts(batch)
-        };
-        out.emit(chunk, context)
+        self.answer_arrived(context, out)
     }
 }

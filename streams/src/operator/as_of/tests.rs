@@ -7,7 +7,7 @@ use arrow::datatypes::DataType::{Int64, Utf8View};
 use super::super::tests::{Script, consolidated};
 use crate::state::ScanOrder;
 use crate::test_plan::{PlanBuilder, TIMESTAMP};
-use crate::{AsOfSpec, Nearest};
+use crate::{Answer, AsOfSpec, Nearest};
 
 const NEAREST: [Nearest; 4] = [
     Nearest::AtOrBefore,
@@ -17,7 +17,7 @@ const NEAREST: [Nearest; 4] = [
 ];
 
 /// Rows `id name number at` on both sides, by name.
-fn spec(nearest: Nearest, by_name: bool, pads: bool, waits: bool) -> AsOfSpec {
+fn spec(nearest: Nearest, by_name: bool, pads: bool, answer: Answer) -> AsOfSpec {
     let keys = if by_name { vec![1] } else { Vec::new() };
     AsOfSpec {
         left_keys: keys.clone(),
@@ -26,7 +26,7 @@ fn spec(nearest: Nearest, by_name: bool, pads: bool, waits: bool) -> AsOfSpec {
         right_time: 3,
         nearest,
         pads,
-        waits,
+        answer,
     }
 }
 
@@ -41,7 +41,11 @@ fn ordered(row: &[String]) -> Vec<(Option<i64>, String)> {
 }
 
 /// The join of all rows, by brute force.
-fn answer(spec: &AsOfSpec, left: &[Vec<String>], right: &[Vec<String>]) -> BTreeMap<String, i64> {
+fn answer_of(
+    spec: &AsOfSpec,
+    left: &[Vec<String>],
+    right: &[Vec<String>],
+) -> BTreeMap<String, i64> {
     let time = |row: &[String]| row[3].parse::<i64>().ok();
     let mut answer = BTreeMap::new();
     for row in left {
@@ -138,7 +142,7 @@ fn run(seed: u64, spec: &AsOfSpec, append_only: [bool; 2]) {
         script.push(sources[side], &text);
         if random.u8(..3) == 0 {
             consolidated(&script.end(None), &mut found);
-            let answer = answer(spec, &rows[0], &rows[1]);
+            let answer = answer_of(spec, &rows[0], &rows[1]);
             assert_eq!(found, answer, "seed {seed}, {append_only:?}, {spec:?}");
             if random.bool() {
                 script.commit();
@@ -155,7 +159,12 @@ fn each_left_row_has_the_nearest_right_row_after_every_epoch() {
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
         for nearest in NEAREST {
-            let spec = spec(nearest, random.u8(..5) > 0, random.bool(), false);
+            let spec = spec(
+                nearest,
+                random.u8(..5) > 0,
+                random.bool(),
+                Answer::Corrected,
+            );
             run(seed, &spec, [random.bool(), random.bool()]);
         }
     }
@@ -165,7 +174,8 @@ fn each_left_row_has_the_nearest_right_row_after_every_epoch() {
 fn a_row_that_waits_has_its_answer_once_event_time_has_passed_it() {
     let mut plan = PlanBuilder::default();
     let [left, right] = sides(&mut plan, [true, true]);
-    plan.as_of(spec(Nearest::AtOrBefore, true, true, true), left, right);
+    let answer = Answer::AtEventTime { grace_us: 0 };
+    plan.as_of(spec(Nearest::AtOrBefore, true, true, answer), left, right);
     let mut script = Script::new(plan.build());
     script.push(left, "+ 1 a 0 10\n+ 2 a 0 20\n+ 3 b 0 11");
     script.push(right, "+ 7 a 1 9");
@@ -192,4 +202,93 @@ fn a_row_that_waits_has_its_answer_once_event_time_has_passed_it() {
         kept, 2,
         "the last version that event time has passed, and the next"
     );
+}
+
+/// Rows by chance whose times rise, and event time by chance behind them.
+#[test]
+fn answers_at_event_time_are_the_join_of_what_it_has_passed() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let grace = random.i64(0..4);
+        let grace_us = grace * 1_000_000;
+        let answer = Answer::AtEventTime { grace_us };
+        let spec = spec(Nearest::AtOrBefore, true, random.bool(), answer);
+        let mut plan = PlanBuilder::default();
+        let sources = sides(&mut plan, [true, true]);
+        plan.as_of(spec.clone(), sources[0], sources[1]);
+        let mut script = Script::new(plan.build());
+        let mut rows: [Vec<Vec<String>>; 2] = Default::default();
+        let mut found = BTreeMap::new();
+        let mut reached = -10;
+        for _ in 0..40 {
+            let side = random.usize(..2);
+            let mut text = String::new();
+            for _ in 0..random.usize(1..7) {
+                let mut row = row(&mut random);
+                row[3] = (reached - grace + random.i64(0..9)).to_string();
+                text.push_str(&format!("+ {}\n", row.join(" ")));
+                rows[side].push(row);
+            }
+            script.push(sources[side], &text);
+            if random.u8(..3) > 0 {
+                continue;
+            }
+            reached += random.i64(0..5);
+            consolidated(&script.end(Some(reached)), &mut found);
+            // Rows whose key is NULL meet nothing, whatever comes.
+            let passed = |row: &&Vec<String>| {
+                row[1] == "~" || row[3].parse::<i64>().unwrap() < reached - grace
+            };
+            let lefts: Vec<Vec<String>> = rows[0].iter().filter(passed).cloned().collect();
+            let answer = answer_of(&spec, &lefts, &rows[1]);
+            assert_eq!(found, answer, "seed {seed}, {spec:?}");
+            if random.bool() {
+                script.commit();
+                if random.bool() {
+                    script.restart();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_at_arrival_are_of_the_epoch_that_brings_the_row() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let spec = spec(Nearest::AtOrBefore, true, random.bool(), Answer::AtArrival);
+        let mut plan = PlanBuilder::default();
+        let sources = sides(&mut plan, [true, false]);
+        plan.as_of(spec.clone(), sources[0], sources[1]);
+        let mut script = Script::new(plan.build());
+        let (mut table, mut expected, mut found) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for _ in 0..20 {
+            let mut arrived: Vec<Vec<String>> = Vec::new();
+            for _ in 0..random.usize(1..6) {
+                let mut row = row(&mut random);
+                row[3] = "0".to_owned();
+                if random.bool() {
+                    script.push(sources[0], &format!("+ {}\n", row.join(" ")));
+                    arrived.push(row);
+                    continue;
+                }
+                table.retain(|other: &Vec<String>| other[0] != row[0]);
+                if random.u8(..3) == 0 {
+                    script.push(sources[1], &format!("- {} ~ ~ ~\n", row[0]));
+                } else {
+                    script.push(sources[1], &format!("+ {}\n", row.join(" ")));
+                    table.push(row);
+                }
+            }
+            consolidated(&script.end(None), &mut found);
+            for (row, count) in answer_of(&spec, &arrived, &table) {
+                *expected.entry(row).or_insert(0) += count;
+            }
+            assert_eq!(found, expected, "seed {seed}, {spec:?}");
+            script.commit();
+            if random.bool() {
+                script.restart();
+            }
+        }
+    }
 }
