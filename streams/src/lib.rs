@@ -59,8 +59,8 @@ pub use plan::{
     GroupingSet, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, Nearest, NodeKind,
     OperatorId, OverFunction, OverSpec, OverValues, PlanError, PlanNode, Rank, RankOrder, Reach,
     SessionSpec, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
-    StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, ValueFormat, WatermarkSpec,
-    WindowGrid,
+    StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, UnnestSpec, ValueFormat,
+    WatermarkSpec, WindowGrid,
 };
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

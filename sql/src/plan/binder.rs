@@ -46,6 +46,7 @@ use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
 use super::uniform;
+use super::unnest::{name_elements, unnest_joins};
 use super::using::merge_columns;
 use super::value_subquery::ValueSubqueries;
 use crate::catalog::{Objects, Reference, Relation};
@@ -147,6 +148,7 @@ impl Library {
             .map_err(|error| translate(&error, words))?;
         let plan = counted(plan)
             .and_then(as_of_joins)
+            .and_then(unnest_joins)
             .and_then(first_rows)
             .and_then(closed)
             .map_err(|error| translate(&error, words))?;

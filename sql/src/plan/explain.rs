@@ -119,6 +119,16 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
             });
             format!("repeat for {}", sets.collect::<Vec<_>>().join(", "))
         }
+        NodeKind::Unnest(spec) => {
+            let lists: Vec<String> = (spec.columns.iter())
+                .map(|&column| pretty(input(0).field(column).name()))
+                .collect();
+            let kept = match spec.keeps_empty {
+                true => ", or once",
+                false => "",
+            };
+            format!("repeat for each element of {}{kept}", lists.join(", "))
+        }
         NodeKind::Slide(spec) => {
             let time = input(0).field(spec.time_column).name();
             let late = if rows(0).source_rows {

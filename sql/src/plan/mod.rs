@@ -7,7 +7,7 @@
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
 //! `as_of/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `session.rs`, `similar.rs`,
-//! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`,
+//! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `yielding.rs`.
 
 mod accumulator;
@@ -53,6 +53,7 @@ mod to_char;
 mod trace;
 mod tumble;
 mod uniform;
+mod unnest;
 mod using;
 mod value_subquery;
 mod view;

@@ -52,6 +52,17 @@ pub(crate) fn origin(plan: &LogicalPlan, index: usize) -> Origin {
             let branches = union.inputs.iter().map(|input| origin(input, index));
             branches.reduce(latest).unwrap_or(Origin::Computed)
         }
+        LogicalPlan::Unnest(unnest) => match unnest.dependency_indices.get(index) {
+            Some(&below)
+                if unnest
+                    .list_type_columns
+                    .iter()
+                    .all(|(place, _)| *place != below) =>
+            {
+                origin(&unnest.input, below)
+            }
+            _ => Origin::Computed,
+        },
         LogicalPlan::Projection(projection) => match projection.expr.get(index) {
             Some(expr) => origin_of_expr(expr, &projection.input),
             None => Origin::Computed,

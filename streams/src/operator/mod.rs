@@ -34,6 +34,7 @@ mod session;
 mod slide;
 mod top_n;
 mod tumble;
+mod unnest;
 mod upsert;
 
 #[cfg(test)]
@@ -300,6 +301,9 @@ impl Graph {
                 NodeKind::Late(spec) => Box::new(late::Late::new(node.id, spec)),
                 NodeKind::Expand(spec) => {
                     Box::new(expand::Expand::new(node.id, spec, node.schema.clone()))
+                }
+                NodeKind::Unnest(spec) => {
+                    Box::new(unnest::Unnest::new(node.id, spec, node.schema.clone()))
                 }
                 NodeKind::Slide(spec) => {
                     Box::new(slide::Slide::new(node.id, spec, node.schema.clone()))

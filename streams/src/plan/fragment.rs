@@ -138,10 +138,10 @@ fn wanted(node: &PlanNode) -> Vec<Route> {
 
 /// Whether an operator's answer to a row depends on that row alone, or on its own earlier coming.
 fn looks_at_single_rows(kind: &NodeKind) -> bool {
-    use NodeKind::{Expand, Filter, Late, Map, Slide, Tumble};
+    use NodeKind::{Expand, Filter, Late, Map, Slide, Tumble, Unnest};
     matches!(
         kind,
-        Map(_) | Filter(_) | Late(_) | Tumble(_) | Slide(_) | Expand(_)
+        Map(_) | Filter(_) | Late(_) | Tumble(_) | Slide(_) | Expand(_) | Unnest(_)
     )
 }
 
@@ -181,6 +181,12 @@ fn emitted(node: &PlanNode, inputs: &[&Place]) -> Place {
         NodeKind::Session(spec) => by(spec.partition_by.clone()),
         NodeKind::TopN(spec) => by(spec.partition_by.clone()),
         NodeKind::Over(spec) => by(spec.partition_by.clone()),
+        NodeKind::Unnest(spec) => match inputs[0] {
+            Place::By(columns) if columns.iter().any(|column| spec.columns.contains(column)) => {
+                Place::Anywhere
+            }
+            place => place.clone(),
+        },
         // They hand on the columns that they get, in their places.
         kind if looks_at_single_rows(kind) => inputs[0].clone(),
         _ => Place::First,

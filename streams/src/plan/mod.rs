@@ -24,6 +24,7 @@ mod session;
 mod shape;
 mod sink;
 mod top_n;
+mod unnest;
 mod validate;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use properties::EdgeProperties;
 pub use session::SessionSpec;
 pub use sink::{SinkForm, SinkSpec};
 pub use top_n::{Rank, RankOrder, TopNSpec};
+pub use unnest::UnnestSpec;
 
 /// Names an operator's state for as long as the job lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +97,9 @@ pub enum NodeKind {
     Join(JoinSpec),
     /// Repeats each row for every grouping set; see [`ExpandSpec`].
     Expand(ExpandSpec),
+    /// Repeats each row for the elements of its lists: they stand in the places of the lists, and behind all columns the place
+    /// of the element, Int64, from 1 on.
+    Unnest(UnnestSpec),
     /// Groups and aggregates; emits group columns, then one column an aggregate.
     Aggregate(AggregateSpec),
     /// These rows, once. No inputs.

@@ -50,6 +50,11 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
         },
         NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Expand(_) => inputs[0],
         NodeKind::Late(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
+        // A row is a part of a record.
+        NodeKind::Unnest(_) => EdgeProperties {
+            source_rows: false,
+            ..inputs[0]
+        },
         NodeKind::Tumble(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Slide(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
         NodeKind::Session(spec) => EdgeProperties {

@@ -126,7 +126,8 @@ pub(super) fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         | NodeKind::Tumble(_)
         | NodeKind::Union
         | NodeKind::Slide(_)
-        | NodeKind::Expand(_) => None,
+        | NodeKind::Expand(_)
+        | NodeKind::Unnest(_) => None,
     }
 }
 
@@ -156,7 +157,8 @@ pub(super) fn shape(
         | NodeKind::Tumble(_)
         | NodeKind::Union
         | NodeKind::Slide(_)
-        | NodeKind::Expand(_) => {
+        | NodeKind::Expand(_)
+        | NodeKind::Unnest(_) => {
             return None;
         }
     };

@@ -77,6 +77,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         | NodeKind::Slide(_)
         | NodeKind::Session(_)
         | NodeKind::Expand(_)
+        | NodeKind::Unnest(_)
         | NodeKind::Aggregate(_)
         | NodeKind::TopN(_)
         | NodeKind::Over(_) => 1,
@@ -109,6 +110,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             adds_bounds(inputs[0], &node.schema)
         }
         NodeKind::Expand(spec) => expand_fits(spec, inputs[0], &node.schema),
+        NodeKind::Unnest(spec) => spec.check(inputs[0], &node.schema),
         NodeKind::Slide(spec) => {
             let (size_us, grace_us) = (spec.grid.size_us(), spec.grace_us);
             lengths_fit(&[size_us, spec.grid.step_us()], grace_us)?;

@@ -117,6 +117,39 @@ pub(super) fn view(random: &mut Random) -> String {
     format!("{}{clauses}", query.sql)
 }
 
+/// A view's query over rows that are joined with one row each: a version, or the nearest in time.
+pub(super) fn as_of_view(random: &mut Random) -> String {
+    let mut grammar = Grammar {
+        random,
+        names: 0,
+        has_sessions: false,
+    };
+    let query = grammar.as_of();
+    let late = ["", " LATE UPDATE", " GRACE INTERVAL '4 seconds'"];
+    let clauses = match grammar.random.below(5) {
+        clause @ 0..3 if query.is_temporal => late[clause],
+        3 if query.windowed => " EMIT ON WINDOW CLOSE",
+        _ => "",
+    };
+    format!("{}{clauses}", query.sql)
+}
+
+/// A view's query over the elements of lists.
+pub(super) fn unnest_view(random: &mut Random) -> String {
+    let mut grammar = Grammar {
+        random,
+        names: 0,
+        has_sessions: false,
+    };
+    let query = grammar.elements();
+    let clauses = match grammar.random.below(3) {
+        0 if query.windowed => " EMIT ON WINDOW CLOSE",
+        1 if query.windowed => " GRACE INTERVAL '4 seconds'",
+        _ => "",
+    };
+    format!("{}{clauses}", query.sql)
+}
+
 impl Grammar<'_> {
     fn name(&mut self, letter: &str) -> String {
         self.names += 1;
@@ -587,6 +620,163 @@ impl Grammar<'_> {
             _ => format!("TUMBLE({input}, at, INTERVAL '{size}') AS {alias}"),
         };
         self.has_sessions |= sql.starts_with("SESSION");
+        Relation {
+            columns: columns.iter().map(column).collect(),
+            sql,
+            windowed: true,
+        }
+    }
+
+    fn as_of(&mut self) -> Query {
+        let (name, columns) = RELATIONS[self.random.below(2)];
+        let left = self.named(name, columns);
+        let right = self.name("r");
+        let of_right = RATES.iter().map(|(name, of)| Column {
+            sql: format!("{right}.{name}"),
+            of: *of,
+        });
+        let (k, at) = (
+            left.columns[0].sql.clone(),
+            left.columns[left.columns.len() - 1].sql.clone(),
+        );
+        let left_sql = &left.sql;
+        let outer = ["", "LEFT "][self.random.below(2)];
+        let is_temporal = self.random.below(3) > 0;
+        let from = match (is_temporal, self.random.below(4)) {
+            (true, 0) => format!(
+                "{left_sql} {outer}JOIN rates FOR SYSTEM_TIME AS OF {at} AS {right} USING (k)"
+            ),
+            (true, _) => format!(
+                "{left_sql} {outer}JOIN rates FOR SYSTEM_TIME AS OF {at} AS {right} ON {k} = {right}.k"
+            ),
+            (false, 0) => format!("{left_sql} ASOF {outer}JOIN rates AS {right} USING (k, at)"),
+            (false, 1) => format!(
+                "{left_sql} ASOF {outer}JOIN rates AS {right} MATCH_CONDITION ({at} >= {right}.at) USING (k)"
+            ),
+            (false, _) => {
+                let how = ["<=", "<", ">", ">="][self.random.below(4)];
+                format!(
+                    "{left_sql} ASOF {outer}JOIN rates AS {right} ON {k} = {right}.k AND {at} {how} {right}.at"
+                )
+            }
+        };
+        let columns: Vec<Column> = left.columns.iter().cloned().chain(of_right).collect();
+        let mut relation = Relation {
+            sql: from,
+            columns,
+            windowed: false,
+        };
+        if self.random.below(3) == 0 {
+            relation = self.in_windows(&relation, &at);
+        }
+        let filter = match self.random.below(4) {
+            0 => format!(" WHERE {}", self.expr(Bool, &relation.columns, 2)),
+            _ => String::new(),
+        };
+        let query = match relation.windowed || self.random.below(3) == 0 {
+            true => self.grouped(&relation, &filter),
+            false => self.projected(&relation, &filter),
+        };
+        Query {
+            is_temporal,
+            ..query
+        }
+    }
+
+    fn elements(&mut self) -> Query {
+        let from = match self.random.below(4) {
+            0 => self.join(0),
+            _ => self.plain(),
+        };
+        let (list, of) = self.list(&from.columns);
+        if self.random.below(4) == 0 {
+            let (items, mut columns) = self.columns_of(&from);
+            let name = self.name("c");
+            columns.push((name.clone(), of));
+            return Query {
+                sql: format!("SELECT {items}, unnest({list}) AS {name} FROM {}", from.sql),
+                columns,
+                windowed: false,
+                is_temporal: false,
+            };
+        }
+        let alias = self.name("u");
+        let mut columns = from.columns.clone();
+        columns.push(Column {
+            sql: format!("{alias}.e"),
+            of,
+        });
+        let (with, names) = match self.random.below(3) {
+            0 => {
+                columns.push(Column {
+                    sql: format!("{alias}.n"),
+                    of: Big,
+                });
+                (" WITH ORDINALITY", "e, n")
+            }
+            _ => ("", "e"),
+        };
+        let (join, on) = [("CROSS JOIN", ""), ("LEFT JOIN", " ON true")][self.random.below(2)];
+        let mut relation = Relation {
+            sql: format!(
+                "{} {join} UNNEST({list}){with} AS {alias} ({names}){on}",
+                from.sql
+            ),
+            columns,
+            windowed: false,
+        };
+        let at = from
+            .columns
+            .iter()
+            .rev()
+            .find(|column| column.sql.ends_with(".at"));
+        let is_source = from.sql.starts_with("clicks") || from.sql.starts_with("sales");
+        if let (Some(at), true, 0) = (at, is_source, self.random.below(3)) {
+            let at = at.sql.clone();
+            if !from.sql.contains("JOIN") {
+                relation = self.in_windows(&relation, &at);
+            }
+        }
+        let filter = match self.random.below(4) {
+            0 => format!(" WHERE {}", self.expr(Bool, &relation.columns, 2)),
+            _ => String::new(),
+        };
+        match relation.windowed || self.random.below(3) == 0 {
+            true => self.grouped(&relation, &filter),
+            false => self.projected(&relation, &filter),
+        }
+    }
+
+    /// A list of a row, sometimes NULL or without elements.
+    fn list(&mut self, columns: &[Column]) -> (String, Type) {
+        let of = [Int, Text, Big][self.random.below(3)];
+        let a = self.expr(of, columns, 1);
+        let list = match self.random.below(3) {
+            0 => format!("ARRAY[{a}]"),
+            1 => format!("ARRAY[{a}, {}, {a}]", self.expr(of, columns, 1)),
+            _ => format!("ARRAY[{a}, NULL]"),
+        };
+        let condition = self.expr(Bool, columns, 1);
+        let list = match self.random.below(4) {
+            0 => format!("CASE WHEN {condition} THEN {list} END"),
+            1 => format!("array_remove({list}, {})", self.literal(of)),
+            _ => list,
+        };
+        (list, of)
+    }
+
+    /// All rows of a relation in windows of one of its times.
+    fn in_windows(&mut self, from: &Relation, at: &str) -> Relation {
+        let (items, columns) = self.columns_of(from);
+        let alias = self.name("w");
+        let sql = format!(
+            "TUMBLE((SELECT {items}, {at} AS at FROM {}), at, INTERVAL '10 seconds') AS {alias}",
+            from.sql
+        );
+        let column = |(name, of): &(String, Type)| Column {
+            sql: format!("{alias}.{name}"),
+            of: *of,
+        };
         Relation {
             columns: columns.iter().map(column).collect(),
             sql,

@@ -3,7 +3,7 @@
 //! ```text
 //! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
 //! Session → (Map) → Session · Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
-//! Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map) · Window → (Map) → Over → (Map)
+//! Unnest → Unnest · Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map) · Window → (Map) → Over → (Map)
 //! ```
 //!
 //! A node is a file: a new operator adds its own, and a line to `Lowering::lower`.
@@ -33,6 +33,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod union;
+mod unnest;
 mod window;
 
 use std::fmt;
@@ -260,6 +261,7 @@ impl Lowering<'_> {
             LogicalPlan::Sort(sort) => self.sort(sort, time),
             LogicalPlan::Limit(limit) => self.limit(limit, time),
             LogicalPlan::Extension(extension) => self.extension(extension, time),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, time),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => self.one_row(),
             other => Err(self.unsupported(other)),

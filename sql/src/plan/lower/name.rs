@@ -22,7 +22,8 @@ impl Lowering<'_> {
             | NodeKind::Tumble(_)
             | NodeKind::Union
             | NodeKind::Slide(_)
-            | NodeKind::Expand(_) => false,
+            | NodeKind::Expand(_)
+            | NodeKind::Unnest(_) => false,
         };
         if !keeps_state {
             return String::new();

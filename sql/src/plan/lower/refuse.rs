@@ -8,7 +8,6 @@ use crate::diagnostic::{Code, Diagnostic};
 impl Lowering<'_> {
     pub(super) fn unsupported(&self, plan: &LogicalPlan) -> Diagnostic {
         match plan {
-            LogicalPlan::Unnest(_) => self.refuse("UNNEST", "UNNEST", "columns have plain types"),
             LogicalPlan::RecursiveQuery(_) => {
                 self.refuse("WITH RECURSIVE", "RECURSIVE", "a plain WITH works")
             }
