@@ -60,7 +60,7 @@ pub use plan::{
     OperatorId, OverFunction, OverSpec, OverValues, PlanError, PlanNode, Rank, RankOrder, Reach,
     SessionSpec, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
     StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, UnnestSpec, ValueFormat,
-    WatermarkSpec, WindowGrid,
+    VisibleSpec, WatermarkSpec, WindowGrid,
 };
 pub use query::{ChunkStream, QueryLosses};
 pub use scan::{ScanError, ScanRange, ScanReport, ScanReportHandle, ScanStream, scan};

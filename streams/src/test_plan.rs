@@ -319,6 +319,12 @@ impl PlanBuilder {
     }
 
     /// An as-of join.
+    /// Rows between two times of theirs.
+    pub(crate) fn visible(&mut self, spec: VisibleSpec, input: usize) -> usize {
+        let schema = self.schema_of(input);
+        self.push(vec![input], schema, NodeKind::Visible(spec))
+    }
+
     pub(crate) fn as_of(&mut self, spec: AsOfSpec, left: usize, right: usize) -> usize {
         let schemas = [self.schema_of(left), self.schema_of(right)];
         let fields = schemas.iter().flat_map(|schema| schema.fields());

@@ -25,7 +25,8 @@ use parking_lot::Mutex;
 use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
-use super::as_of::{as_of_joins, mark, mark_joins};
+use super::as_of::{as_of_joins, mark_joins, marks};
+use super::clock::{NAMES, is_solved};
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
 use super::function::scalar_udf;
@@ -265,11 +266,8 @@ pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), D
             expr.apply(|expr| {
                 if let Expr::ScalarFunction(call) = expr {
                     let name = call.func.name();
-                    let clock = matches!(
-                        name,
-                        "now" | "current_date" | "current_time" | "current_timestamp" | "today"
-                    );
-                    if clock || call.func.signature().volatility == Volatility::Volatile {
+                    let is_volatile = call.func.signature().volatility == Volatility::Volatile;
+                    if NAMES.contains(&name) || is_volatile && !is_solved(name) {
                         found = Some(name.to_owned());
                         return Ok(TreeNodeRecursion::Stop);
                     }
@@ -280,23 +278,20 @@ pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), D
     });
     walked.map_err(|error| translate(&error, words))?;
     let Some(name) = found else { return Ok(()) };
-    let place = [
-        "now",
-        "current_timestamp",
-        "current_date",
-        "current_time",
-        "today",
-    ]
-    .iter()
-    .find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
-    Err(Diagnostic::new(
-        Code::Volatile,
-        format!(
-            "{name}() has another answer each time, so a query that goes on cannot keep it true"
-        ),
-    )
-    .at(place)
-    .help("use it in a SELECT over the view; for the time of a record: INCLUDE timestamp AS c"))
+    let mut aliases = NAMES.iter();
+    let place = aliases.find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
+    let help = match NAMES.contains(&name.as_str()) {
+        true => {
+            "a view may compare it with a time in WHERE: ts > now() - INTERVAL '1 hour'; elsewhere use it in a SELECT over the view; for the time of a record: INCLUDE timestamp AS c"
+        }
+        false => "use it in a SELECT over the view",
+    };
+    let message = format!(
+        "{name}() has another answer each time, so a query that goes on cannot keep it true"
+    );
+    Err(Diagnostic::new(Code::Volatile, message)
+        .at(place)
+        .help(help))
 }
 
 struct Scope<'a> {

@@ -119,6 +119,23 @@ fn line(known: &Known<'_>, node: &PlanNode) -> String {
             });
             format!("repeat for {}", sets.collect::<Vec<_>>().join(", "))
         }
+        NodeKind::Visible(spec) => {
+            let names = |columns: &[usize]| -> Vec<String> {
+                let names = columns.iter().map(|&column| input(0).field(column).name());
+                names.map(|name| pretty(name)).collect()
+            };
+            let from = names(&spec.from)
+                .into_iter()
+                .map(|name| format!("from {name}"));
+            let until = names(&spec.until)
+                .into_iter()
+                .map(|name| format!("until {name}"));
+            let times: Vec<String> = from.chain(until).collect();
+            format!(
+                "visible {id} {}  [keeps rows that have still to come or to go]",
+                times.join(", ")
+            )
+        }
         NodeKind::Unnest(spec) => {
             let lists: Vec<String> = (spec.columns.iter())
                 .map(|&column| pretty(input(0).field(column).name()))

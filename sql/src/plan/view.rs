@@ -13,11 +13,12 @@ use streams::{
 
 use super::binder::{BoundQuery, Library, refuse_volatile};
 use super::changes::Changes;
+use super::clock::solved;
 use super::lower::{Lowered, WindowPolicy, lower, lower_keyed};
 use super::trace::{Origin, origin};
 use super::tumble::{interval_text, interval_us};
 use crate::catalog::{Identity, Objects, Relation, TimeAttribute};
-use crate::diagnostic::{Code, Diagnostic, Span, Words};
+use crate::diagnostic::{Code, Diagnostic, Span, Words, translate};
 use crate::parse::statement::{Emit as EmitClause, Late, QueryClauses};
 
 /// How the rows of a view come about and where they go.
@@ -76,6 +77,8 @@ pub(super) fn planned(
     words: &Words,
 ) -> Result<Planned, Diagnostic> {
     let mut bound = bind(library, objects, clauses, words)?;
+    bound.plan = solved(bound.plan).map_err(|error| translate(&error, words))?;
+    refuse_volatile(&bound.plan, words)?;
     bound.plan = shape(bound.plan)?;
     let late = match &clauses.late {
         Some((Late::To(topic), _)) => LatePolicy::To(topic.clone()),

@@ -92,6 +92,8 @@ pub(crate) struct Effects {
     /// How much may wait for a commit; `None`: as much as comes.
     room_bytes: Option<usize>,
     cancel: Cancel,
+    /// The clock, µs since 1970.
+    clock_us: i64,
 }
 
 impl Effects {
@@ -112,6 +114,17 @@ impl Effects {
             records_kept: true,
             ..Self::default()
         }
+    }
+
+    /// What the clock is until it is told again, µs since 1970. What operators do by it they write into their state, so a
+    /// restart takes nothing of it back.
+    pub(crate) fn set_clock_us(&mut self, clock_us: i64) {
+        self.clock_us = clock_us;
+    }
+
+    /// What the clock was at the beginning of this turn, µs since 1970.
+    pub(crate) fn clock_us(&self) -> i64 {
+        self.clock_us
     }
 
     /// Gives up where that was asked for: called before every chunk.

@@ -36,6 +36,7 @@ mod top_n;
 mod tumble;
 mod unnest;
 mod upsert;
+mod visible;
 
 #[cfg(test)]
 mod tests;
@@ -112,6 +113,11 @@ pub(crate) trait Operator: Send {
 
     /// The commit is done: everything is clean, memory may be given back.
     fn after_commit(&mut self) {}
+
+    /// When the clock gives it something to do next, µs since 1970; `None`: nothing waits for the clock.
+    fn due_us(&self) -> Option<i64> {
+        None
+    }
 
     /// About how many bytes [`Operator::on_commit`] will write.
     fn dirty_bytes(&self) -> usize {
@@ -301,6 +307,9 @@ impl Graph {
                 NodeKind::Late(spec) => Box::new(late::Late::new(node.id, spec)),
                 NodeKind::Expand(spec) => {
                     Box::new(expand::Expand::new(node.id, spec, node.schema.clone()))
+                }
+                NodeKind::Visible(spec) => {
+                    Box::new(visible::Visible::new(node.id, spec, &node.schema))
                 }
                 NodeKind::Unnest(spec) => {
                     Box::new(unnest::Unnest::new(node.id, spec, node.schema.clone()))
@@ -504,6 +513,12 @@ impl Graph {
     pub(crate) fn watermark(&self) -> Watermark {
         let output = self.nodes.last();
         output.map_or(Watermark::None, |output| output.watermark)
+    }
+
+    /// When the clock gives an operator something to do next, µs since 1970.
+    pub(crate) fn due_us(&self) -> Option<i64> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|node| node.operator.due_us()).min()
     }
 
     /// Lets every operator write what changed since the last commit.

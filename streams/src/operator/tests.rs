@@ -21,7 +21,7 @@ pub(super) struct Script {
     memory: Memory,
     pub(super) store: Arc<MemoryStore>,
     pub(super) state: State,
-    graph: Graph,
+    pub(super) graph: Graph,
     pub(super) effects: Effects,
     /// What each operator had emitted at the last commit: all of them are watched.
     checks: Vec<Check>,

@@ -138,10 +138,10 @@ fn wanted(node: &PlanNode) -> Vec<Route> {
 
 /// Whether an operator's answer to a row depends on that row alone, or on its own earlier coming.
 fn looks_at_single_rows(kind: &NodeKind) -> bool {
-    use NodeKind::{Expand, Filter, Late, Map, Slide, Tumble, Unnest};
+    use NodeKind::{Expand, Filter, Late, Map, Slide, Tumble, Unnest, Visible};
     matches!(
         kind,
-        Map(_) | Filter(_) | Late(_) | Tumble(_) | Slide(_) | Expand(_) | Unnest(_)
+        Map(_) | Filter(_) | Late(_) | Tumble(_) | Slide(_) | Expand(_) | Unnest(_) | Visible(_)
     )
 }
 

@@ -26,6 +26,7 @@ mod sink;
 mod top_n;
 mod unnest;
 mod validate;
+mod visible;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use session::SessionSpec;
 pub use sink::{SinkForm, SinkSpec};
 pub use top_n::{Rank, RankOrder, TopNSpec};
 pub use unnest::UnnestSpec;
+pub use visible::VisibleSpec;
 
 /// Names an operator's state for as long as the job lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +85,9 @@ pub enum NodeKind {
     Map(Vec<Arc<dyn BatchExpr>>),
     /// Keeps the rows for which the expression (boolean) is true.
     Filter(Arc<dyn BatchExpr>),
+    /// Lets rows through while the clock is between times of theirs: they come and go as it passes. A row in which one of
+    /// these is NULL never comes.
+    Visible(VisibleSpec),
     /// Takes out the rows that come too late for the window that an operator further down puts them into: lateness is
     /// told from source records, so before a join or an aggregation.
     Late(TumbleSpec),

@@ -50,6 +50,12 @@ fn emitted(node: &PlanNode, inputs: &[EdgeProperties]) -> EdgeProperties {
         },
         NodeKind::Map(_) | NodeKind::Filter(_) | NodeKind::Expand(_) => inputs[0],
         NodeKind::Late(spec) => windowed(inputs[0], &spec.late, spec.grace_us),
+        // What goes when its time is over may be of a window that is closed.
+        NodeKind::Visible(spec) => EdgeProperties {
+            append_only: append_only && spec.until.is_empty(),
+            source_rows: false,
+            closed_after_us: None,
+        },
         // A row is a part of a record.
         NodeKind::Unnest(_) => EdgeProperties {
             source_rows: false,

@@ -34,6 +34,7 @@ const AS_OF: u8 = 9;
 const CONSTANT: u8 = 10;
 const SESSIONS: u8 = 11;
 const OVER: u8 = 12;
+const VISIBLE: u8 = 13;
 
 const TOPIC: u64 = 1;
 pub(super) const KEY: u64 = 2;
@@ -83,6 +84,7 @@ impl StateShape {
             CONSTANT => "constant rows".to_owned(),
             SESSIONS => "session windows".to_owned(),
             OVER => "functions of OVER".to_owned(),
+            VISIBLE => "rows that wait for the clock".to_owned(),
             kind => format!("kind {kind}"),
         }
     }
@@ -120,6 +122,7 @@ pub(super) fn kind(node: &NodeKind, inputs: &[EdgeProperties]) -> Option<u8> {
         NodeKind::Constant(_) => Some(CONSTANT),
         NodeKind::Session(_) => Some(SESSIONS),
         NodeKind::Over(_) => Some(OVER),
+        NodeKind::Visible(_) => Some(VISIBLE),
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)
@@ -151,6 +154,10 @@ pub(super) fn shape(
         NodeKind::Constant(rows) => constant(rows),
         NodeKind::Session(spec) => sessions(spec, inputs[0]),
         NodeKind::Over(spec) => over(spec, inputs[0].0),
+        NodeKind::Visible(spec) => vec![
+            (ROW, all_types(inputs[0].0)),
+            (TIMES, [numbers(&spec.from), numbers(&spec.until)].concat()),
+        ],
         NodeKind::Map(_)
         | NodeKind::Filter(_)
         | NodeKind::Late(_)

@@ -78,6 +78,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
         | NodeKind::Session(_)
         | NodeKind::Expand(_)
         | NodeKind::Unnest(_)
+        | NodeKind::Visible(_)
         | NodeKind::Aggregate(_)
         | NodeKind::TopN(_)
         | NodeKind::Over(_) => 1,
@@ -110,6 +111,7 @@ fn node_fits(node: &PlanNode, inputs: &[&SchemaRef]) -> Result<(), String> {
             adds_bounds(inputs[0], &node.schema)
         }
         NodeKind::Expand(spec) => expand_fits(spec, inputs[0], &node.schema),
+        NodeKind::Visible(spec) => spec.check(inputs[0], &node.schema),
         NodeKind::Unnest(spec) => spec.check(inputs[0], &node.schema),
         NodeKind::Slide(spec) => {
             let (size_us, grace_us) = (spec.grid.size_us(), spec.grace_us);

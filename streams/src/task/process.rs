@@ -286,6 +286,7 @@ impl Task {
     /// # Errors
     /// The task is then of no further use.
     pub(crate) async fn turn(&mut self, now_ms: i64) -> Result<Turn, TaskError> {
+        self.tokens.set_clock_us(clock_us(now_ms));
         let is_searching = self.environment.search.lock().step_rows().is_some();
         let batches = self.inputs.poll(now_ms, is_searching).await?;
         let is_busy = !batches.is_empty();
@@ -336,7 +337,10 @@ impl Task {
         let sources = self.inputs.rest_ms(now_ms, |job| wakes.has(job));
         let is_time_due = self.tokens.watermark() != self.committed_time;
         let time = is_time_due.then(|| (self.committed_ms + TIME_COMMIT_MS - now_ms).max(1));
-        sources.into_iter().chain(time).min().unwrap_or(i64::MAX)
+        let due_us = self.tokens.due_us();
+        let clock = due_us.map(|due_us| due_ms(due_us).saturating_sub(now_ms).max(1));
+        let waits = sources.into_iter().chain(time).chain(clock);
+        waits.min().unwrap_or(i64::MAX)
     }
 
     /// Waits for rows, at most `wait_ms`. Cancel safe.
@@ -389,10 +393,12 @@ impl Task {
         Ok(processed?)
     }
 
-    /// Ends an epoch if event time has moved since the operators last heard of it.
+    /// Ends an epoch if event time has moved since the operators last heard of it, or the clock has something for them.
     async fn tell_time(&mut self, now_ms: i64) -> Result<(), TaskError> {
         let reached = self.inputs.watermarks(now_ms);
-        if reached != self.told {
+        let due_us = self.tokens.due_us();
+        let is_due = due_us.is_some_and(|due_us| due_us <= clock_us(now_ms));
+        if is_due || reached != self.told {
             self.end_epoch(reached).await?;
         }
         Ok(())
@@ -455,6 +461,7 @@ impl Task {
     /// The whole of a commit: see the module's picture.
     async fn commit(&mut self, now_ms: i64) -> Result<(), TaskError> {
         let started = Instant::now();
+        self.tokens.set_clock_us(clock_us(now_ms));
         let number = self.commit.begin(now_ms);
         let reached = self.inputs.watermarks(now_ms);
         let ended = self.end_epoch(reached).await;
@@ -630,4 +637,16 @@ impl Task {
             may_pass: self.environment.pace.lock().outgrown(rows),
         }
     }
+}
+
+/// The clock in microseconds.
+fn clock_us(now_ms: i64) -> i64 {
+    now_ms.saturating_mul(1_000)
+}
+
+/// The first millisecond at which a time in microseconds is reached.
+fn due_ms(due_us: i64) -> i64 {
+    due_us
+        .div_euclid(1_000)
+        .saturating_add(i64::from(due_us.rem_euclid(1_000) > 0))
 }

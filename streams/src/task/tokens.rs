@@ -238,6 +238,17 @@ impl Tokens {
         Ok(())
     }
 
+    /// Tells all tokens what the clock is, µs since 1970.
+    pub(super) fn set_clock_us(&mut self, clock_us: i64) {
+        self.iter_mut()
+            .for_each(|token| token.effects.set_clock_us(clock_us));
+    }
+
+    /// When the clock gives an operator something to do next, µs since 1970.
+    pub(super) fn due_us(&self) -> Option<i64> {
+        self.iter().filter_map(|token| token.graph.due_us()).min()
+    }
+
     /// What every token has for a commit, by number.
     ///
     /// # Errors

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Filter};
-use streams::{BatchExpr, ColumnExpr, NodeKind};
+use streams::{BatchExpr, ColumnExpr, NodeKind, VisibleSpec};
 
 use super::{Lowering, Ordinal, Rows, TimeUse, qualified, rank};
 use crate::diagnostic::Diagnostic;
 use crate::plan::changes::Changes;
+use crate::plan::clock::{self, Times};
 
 impl Lowering<'_> {
     pub(super) fn filter(
@@ -18,6 +19,15 @@ impl Lowering<'_> {
         time: Option<TimeUse>,
     ) -> Result<Rows, Diagnostic> {
         self.asked = rank::asked(filter);
+        if let Some((times, others)) = clock::times(&filter.predicate) {
+            // Lateness is told before rows wait.
+            let mut rows = self.judged(&filter.input, time)?;
+            if let Some(others) = others {
+                let predicate = self.compile(&others, &rows.schema, &DataType::Boolean)?;
+                rows = self.filter_by(rows, predicate);
+            }
+            return self.visible(rows, &times);
+        }
         let rows = self.lower(&filter.input, time)?;
         if matches!(
             &filter.predicate,
@@ -39,6 +49,50 @@ impl Lowering<'_> {
         let kind = NodeKind::Filter(predicate);
         let node = self.push(Ordinal::Stateless, vec![rows.node], &schema, kind);
         Rows { node, ..rows }
+    }
+
+    /// The rows that are there at the time.
+    fn visible(&mut self, rows: Rows, times: &Times) -> Result<Rows, Diagnostic> {
+        let count = rows.bounds.len();
+        let exprs: Vec<&Expr> = times.from.iter().chain(&times.until).collect();
+        let changes = match &rows.changes {
+            changes if times.until.is_empty() => changes.clone(),
+            Changes::Append(id) if id.is_empty() => {
+                Changes::Unkeyed("its rows go as time passes".to_owned())
+            }
+            Changes::Append(id) => Changes::Keyed(id.clone()),
+            changes => changes.clone(),
+        };
+        let schema = Arc::clone(&rows.schema);
+        let bounds = rows.bounds.clone();
+        let (rows, places) = self.join_side(rows, &exprs)?;
+        let (from, until) = places.split_at(times.from.len());
+        let spec = VisibleSpec {
+            from: from.to_vec(),
+            until: until.to_vec(),
+        };
+        let waiting = Arc::clone(&self.nodes[rows.node].schema);
+        let inputs = vec![rows.node];
+        let node = self.push(Ordinal::Visible, inputs, &waiting, NodeKind::Visible(spec));
+        let column = |index| -> Arc<dyn BatchExpr> { Arc::new(ColumnExpr(index)) };
+        let fields = waiting.fields().iter().take(count).cloned();
+        let without_times: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let node = self.map(node, (0..count).map(column).collect(), &without_times);
+        let kept = Rows {
+            node,
+            schema: Arc::clone(&rows.schema),
+            bounds,
+            changes,
+        };
+        let planned = schema;
+        let fields = qualified(&kept.schema).into_iter().take(count).collect();
+        let kept = Rows {
+            schema: self.schema(fields)?,
+            ..kept
+        };
+        self.as_planned(kept, |place| {
+            (place < planned.fields().len()).then(|| planned.field(place).data_type())
+        })
     }
 
     /// A filter whose answer may be another one when a row is taken back: the answer becomes a column, which is kept.

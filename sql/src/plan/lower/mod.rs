@@ -1,7 +1,7 @@
 //! From a bound logical plan to the engine's operators.
 //!
 //! ```text
-//! TableScan → Source · Projection → Map · Filter → Filter · Tumble → Tumble
+//! TableScan → Source · Projection → Map · Filter → Filter, (Map) → Visible → Map · Tumble → Tumble
 //! Session → (Map) → Session · Join → (Map) ×2 → Join · Aggregate → (Map) → Aggregate → (Map) · SubqueryAlias → nothing
 //! Unnest → Unnest · Values → Constant · AsOf → (Map) ×2 → AsOf · Union → (Map) ×n → Union · Window, Sort with Limit → (Map) → TopN → (Map) · Window → (Map) → Over → (Map)
 //! ```
@@ -217,6 +217,7 @@ pub(super) enum Ordinal {
     Constant = 7,
     Session = 8,
     Over = 9,
+    Visible = 10,
 }
 
 pub(super) struct Lowering<'a> {

@@ -15,7 +15,8 @@ impl Lowering<'_> {
             | NodeKind::AsOf(_)
             | NodeKind::Constant(_)
             | NodeKind::Over(_)
-            | NodeKind::Session(_) => true,
+            | NodeKind::Session(_)
+            | NodeKind::Visible(_) => true,
             NodeKind::Map(exprs) => exprs.iter().any(|expr| expr.may_vary()),
             NodeKind::Filter(_)
             | NodeKind::Late(_)
