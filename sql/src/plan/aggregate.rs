@@ -30,7 +30,7 @@ const PRESENT: &str = "__always_true";
 const FIRST_OF: &[&str] = &["first_value", "last_value", "nth_value"];
 
 /// As in PostgreSQL: each column more doubles the groups.
-const CUBE_COLUMNS_MAX: usize = 12;
+pub(super) const CUBE_COLUMNS_MAX: usize = 12;
 
 /// What the engine computes itself.
 pub(super) fn native(name: &str) -> Option<NativeAggregate> {

@@ -31,7 +31,9 @@ use super::empty_group::plain_groups;
 use super::first_row::first_rows;
 use super::function::scalar_udf;
 use super::group_window::windows_in_from;
+use super::grouped::sets_of_columns;
 use super::json::{self, JsonOperators};
+use super::lateral_rows::lateral_rows;
 use super::membership::closed;
 use super::named_window::write_out_windows;
 use super::postgres::{name_items, rewrite_exprs};
@@ -40,6 +42,7 @@ use super::rewrite::Meaning;
 use super::row::compare_columns;
 use super::session::keyed_by_groups;
 use super::set_all::counted;
+use super::set_bound::bounds_of_sets;
 use super::sql_type::Types;
 use super::system::{SystemSource, SystemTable, TABLES};
 use super::time::DatesMove;
@@ -151,6 +154,9 @@ impl Library {
             .and_then(as_of_joins)
             .and_then(unnest_joins)
             .and_then(first_rows)
+            .and_then(lateral_rows)
+            .and_then(sets_of_columns)
+            .and_then(|plan| bounds_of_sets(plan, &self.state))
             .and_then(closed)
             .map_err(|error| translate(&error, words))?;
         let plan = keyed_by_groups(plan, words).map_err(|error| translate(&error, words))?;

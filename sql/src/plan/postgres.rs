@@ -10,6 +10,8 @@ use sqlparser::ast::{
     Value, visit_expressions_mut,
 };
 
+use super::grouped::write_out_sets;
+
 /// PostgreSQL's name of a column that nothing names. Names are unique, so further ones are numbered.
 const NAMELESS: &str = "?column?";
 
@@ -51,6 +53,7 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                 let (left, right) = (text.clone(), pattern.clone());
                 *expr = SqlExpr::BinaryOp { left, op, right };
             }
+            SqlExpr::GroupingSets(sets) => write_out_sets(sets),
             SqlExpr::Function(call) => {
                 if let Some(written) = spelled_out(call) {
                     *expr = written;
