@@ -30,7 +30,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "CREATE FUNCTION",
-        "CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name(argument type, …) RETURNS type\nLANGUAGE wasm AS 'file:module.wasm'",
+        "CREATE [OR REPLACE] FUNCTION [IF NOT EXISTS] name [(argument type, …) RETURNS type]\nLANGUAGE wasm AS 'file:module.wasm'",
         "CREATE FUNCTION delay_class(delay DOUBLE PRECISION) RETURNS TEXT\n    LANGUAGE wasm AS 'file:delay_class.wasm';",
     ),
     (
@@ -60,7 +60,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "PRINT",
-        "PRINT topic [FROM BEGINNING] [LIMIT n]    -- records as they come",
+        "PRINT topic [FROM BEGINNING] [LIMIT n]    -- records as they come\n-- a name with a dot stands in quotes: PRINT \"fares.errors\"",
         "PRINT trips FROM BEGINNING LIMIT 1;",
     ),
     (

@@ -96,7 +96,7 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
     }
     let result = match text {
         // One command, as psql takes it.
-        Some(text) if text.trim_start().starts_with('\\') => {
+        Some(text) if args.command.is_some() && text.trim_start().starts_with('\\') => {
             runtime.block_on(session.line(&text)).map(|_| ())
         }
         Some(text) => runtime.block_on(session.script(&text)),

@@ -321,7 +321,9 @@ cargo build --release --target wasm32-unknown-unknown
 ```
 
 A new build takes the place of one that is in use with `CREATE OR REPLACE FUNCTION` (of a transform: restart its
-connector). What `log::info` and the like say stands in the server's log and, of a function, in `EXPLAIN WHY` of it.
+connector). What `log::info` and the like say stands in the log of a server that runs with
+`--set log.level=warn,connect_sandbox=info` and, of a function, in `EXPLAIN WHY` of it; warnings, errors and panics are
+in the log of every server.
 "
     )
 }

@@ -79,6 +79,38 @@ fn reads_files_and_standard_input() {
 }
 
 #[test]
+fn a_file_may_begin_with_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    assert!(server.shell(SETUP).status.success());
+    let (csv, json) = (folder.path().join("t.csv"), folder.path().join("k.json"));
+    let file = folder.path().join("q.sql");
+    let text = format!(
+        "\\copy t to '{}'\n\\copy (SELECT k FROM t) to '{}'\nSELECT count(*) AS n FROM t;\n",
+        csv.display(),
+        json.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    for as_input in [false, true] {
+        let mut command = thalweg();
+        command.args(["sql", "--server", &server.http]);
+        match as_input {
+            true => command.stdin(std::fs::File::open(&file).unwrap()),
+            false => command.arg("-f").arg(&file),
+        };
+        let output = command.output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{printed}");
+        assert!(printed.ends_with("{\"n\":2}\n"), "{printed}");
+        for (path, lines) in [(&csv, 3), (&json, 2)] {
+            let written = std::fs::read_to_string(path).unwrap();
+            assert_eq!(written.lines().count(), lines, "{written}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
 fn becomes_a_server_where_nothing_serves() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = thalweg();
