@@ -315,6 +315,14 @@ fn unknown_column(
     span: Option<Span>,
     words: &Words,
 ) -> Diagnostic {
+    // A join that would be made of a subquery lacks what it compares with.
+    if (field.relation.as_ref()).is_some_and(|of| of.table().starts_with("__correlated_sq")) {
+        let message =
+            "this subquery compares rows with the query around it in a way that no join does";
+        return Diagnostic::new(Code::Unsupported, message)
+            .at(words.place("IN").or_else(|| words.place("EXISTS")))
+            .help("NOT EXISTS (SELECT … WHERE u.a = t.a AND u.b = t.b) compares column by column, without NULL");
+    }
     let relations: Vec<&str> = valid
         .iter()
         .filter_map(|column| column.relation.as_ref().map(|r| r.table()))

@@ -546,7 +546,8 @@ impl Cursor {
             let Some(word) = self.word_at(candidate) else {
                 continue;
             };
-            if is_keyword(word) || word.chars().count() < SLIP_CHARS_MIN {
+            let of_grouping = word.eq_ignore_ascii_case("sets");
+            if is_keyword(word) || of_grouping || word.chars().count() < SLIP_CHARS_MIN {
                 continue;
             }
             // Most short words are names: only one slip makes them keywords.

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
+use super::any_of::compare_with_lists;
 use super::as_of::{as_of_joins, mark_joins, marks};
 use super::clock::{NAMES, is_solved};
 use super::empty_group::plain_groups;
@@ -138,6 +139,7 @@ impl Library {
         write_out_windows(&mut query)?;
         name_items(&mut query);
         rewrite_exprs(&mut query);
+        compare_with_lists(&mut query);
         plain_groups(&mut query, |name| {
             self.state.aggregate_functions().contains_key(name)
         })

@@ -12,6 +12,7 @@
 
 mod accumulator;
 mod aggregate;
+mod any_of;
 mod as_of;
 mod as_text;
 mod binder;

@@ -221,7 +221,7 @@ fn function(name: &str, args: [&SqlExpr; 2]) -> SqlExpr {
     call_of(name, args.map(SqlExpr::clone).to_vec())
 }
 
-fn call_of(name: &str, args: Vec<SqlExpr>) -> SqlExpr {
+pub(super) fn call_of(name: &str, args: Vec<SqlExpr>) -> SqlExpr {
     let arg = |arg: SqlExpr| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg));
     SqlExpr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

@@ -22,7 +22,7 @@ use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateS
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Words};
 
 /// The rule.
 #[derive(Debug)]
@@ -70,7 +70,10 @@ impl OptimizerRule for ValueSubqueries {
 ///
 /// # Errors
 /// One that is left, which nothing evaluates.
-pub(crate) fn without_open_subqueries(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+pub(crate) fn without_open_subqueries(
+    plan: LogicalPlan,
+    words: &Words,
+) -> BoundResult<LogicalPlan> {
     let is_open = |expr: &Expr| match expr {
         Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => true,
         Expr::ScalarSubquery(value) => !value.outer_ref_columns.is_empty(),
@@ -82,7 +85,50 @@ pub(crate) fn without_open_subqueries(plan: LogicalPlan) -> BoundResult<LogicalP
             false => Ok(TreeNodeRecursion::Continue),
         })
     })?;
-    Ok(plan)
+    match open_reference(&plan, words)? {
+        Some(open) => Err(DataFusionError::External(Box::new(open))),
+        None => Ok(plan),
+    }
+}
+
+/// What is wrong with a plan that still names a column of the query around it: no join was made of its subquery.
+pub(crate) fn open_reference(plan: &LogicalPlan, words: &Words) -> BoundResult<Option<Diagnostic>> {
+    let is_outer = |expr: &Expr| Ok(matches!(expr, Expr::OuterReferenceColumn(..)));
+    let mut condition = None;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::Subquery(_)) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        node.apply_expressions(|expr| {
+            if !expr.exists(is_outer)? {
+                return Ok(TreeNodeRecursion::Continue);
+            }
+            condition = Some(matches!(
+                node,
+                LogicalPlan::Filter(_) | LogicalPlan::Join(_)
+            ));
+            Ok(TreeNodeRecursion::Stop)
+        })
+    })?;
+    let place = |names: &[&str]| names.iter().find_map(|name| words.place(name));
+    Ok(condition.map(|condition| {
+        if !condition && let Some(at) = words.place("UNNEST") {
+            let message = "UNNEST takes a list of the query around it apart in FROM only";
+            return Diagnostic::new(Code::Unsupported, message).at(at).help(
+                "write it beside its table: FROM t CROSS JOIN UNNEST(t.list) AS g (x), or LEFT JOIN UNNEST(…) AS g (x) ON true",
+            );
+        }
+        if !condition {
+            let message = "this subquery computes with a column of the query around it outside of its WHERE";
+            return Diagnostic::new(Code::Unsupported, message)
+                .at(place(&["LATERAL", "EXISTS"]))
+                .help("compute it from the columns of a JOIN");
+        }
+        let message = "a condition other than = with a column of the query around it does not work in this subquery";
+        Diagnostic::new(Code::Unsupported, message)
+            .at(place(&["LATERAL", "EXISTS"]))
+            .help("JOIN takes any condition; of each row the newest one before it: ASOF JOIN, or ROW_NUMBER() OVER (…) over the JOIN")
+    }))
 }
 
 /// Whether an expression asks whether there are rows.

@@ -108,8 +108,9 @@ impl Pull<'_> {
         let state = state.map_err(fail)?;
         let stopping = self.queries.stopping();
         let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
+        let words = self.words.clone();
         let running = self.queries.start(async move {
-            let plan = guard_plan(without_open_subqueries(state.optimize(&plan)?)?)?;
+            let plan = guard_plan(without_open_subqueries(state.optimize(&plan)?, &words)?)?;
             let planner = Arc::clone(state.query_planner());
             let physical = planner.create_physical_plan(&plan, &state).await?;
             execute_stream(physical, state.task_ctx())

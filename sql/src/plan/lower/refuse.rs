@@ -2,6 +2,7 @@
 
 use datafusion::logical_expr::LogicalPlan;
 
+use super::super::value_subquery::open_reference;
 use super::Lowering;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -16,6 +17,9 @@ impl Lowering<'_> {
                 "this query reads no source, table or view, so there is nothing to follow",
             )
             .help("a plain SELECT, without EMIT CHANGES and outside of a view, answers it"),
+            LogicalPlan::Subquery(_) if let Ok(Some(open)) = open_reference(plan, self.words) => {
+                open
+            }
             other => self.refuse(
                 other
                     .display()

@@ -16,12 +16,12 @@ mod float;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, Result as BoundResult, ScalarValue};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF};
 
@@ -29,8 +29,10 @@ use self::arithmetic::{Arithmetic, Negation, digits, is_capped};
 use self::float::{OneZero, RoundEven, ToFloat, floats, round_even};
 use super::declared::is_declared;
 use super::json;
+use super::sql_type::type_name;
 use super::time::compared_interval;
 use super::time_text::{is_text, is_time, read};
+use crate::diagnostic::{Code, Diagnostic};
 use streams::is_json;
 
 /// Digits behind the point of a quotient of decimals, at least.
@@ -117,6 +119,13 @@ pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> 
     if is_text(from) && is_time(to) {
         return read(values, to);
     }
+    // Arrow makes a list of each value, of NULL too.
+    if matches!(to, DataType::List(_)) && !from.is_list() {
+        if values.logical_null_count() == values.len() {
+            return Ok(new_null_array(to, values.len()));
+        }
+        return Err(no_list(from));
+    }
     let exact = match (Kind::of(from), Kind::of(to)) {
         (Kind::Float, Kind::Integer) => round_even(values)?,
         (Kind::Decimal, Kind::Integer) => {
@@ -133,6 +142,13 @@ pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> 
         _ => Arc::clone(values),
     };
     Ok(cast_with_options(&exact, to, &options)?)
+}
+
+fn no_list(from: &DataType) -> DataFusionError {
+    let message = format!("a value of type {} is no array", type_name(from));
+    let diagnostic = Diagnostic::new(Code::TypeMismatch, message)
+        .help("an array is written ARRAY[a, b], an empty one ARRAY[]::TEXT[]");
+    DataFusionError::External(Box::new(diagnostic))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
