@@ -215,6 +215,18 @@ impl Scenario {
         }
     }
 
+    /// Polls until the slot is read.
+    async fn until_active(&mut self, task: &mut Box<dyn SourceTask>, slot: &str) {
+        let active = format!(
+            "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = '{slot}' AND active"
+        );
+        let deadline = Instant::now() + PATIENCE;
+        while self.one(&active).await == "0" {
+            assert!(Instant::now() < deadline, "slot {slot} is not read");
+            self.step(task).await;
+        }
+    }
+
     /// A task that has streamed everything so far.
     async fn caught_up(&mut self) -> Box<dyn SourceTask> {
         let mut task = self.start().await;
@@ -307,6 +319,83 @@ async fn a_server_without_logical_decoding() {
         "{issues:?}"
     );
     assert!(error_of(scenario.try_start().await).contains("[wal-level]"));
+}
+
+/// A declared table drops a slot of its own alone, and waits for nobody's without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_tables_leave_the_slots_of_others() {
+    let server = &Postgres::start_with("-c wal_level=logical");
+    let base = Scenario::new(server, "declared", &[]).await;
+    base.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let tables = PostgresSource.tables().unwrap();
+    let declared = |name: &'static str, slot: Option<&str>| {
+        let mut options = ConfigMap::new();
+        for (key, value) in [
+            ("database.hostname", "127.0.0.1"),
+            ("database.port", &server.port.to_string()),
+            ("database.user", "postgres"),
+            ("database.dbname", "declared"),
+            ("table.include.list", "t"),
+        ] {
+            options.insert(key.to_owned(), value.to_owned());
+        }
+        options.extend(slot.map(|slot| ("slot.name".to_owned(), slot.to_owned())));
+        let mut config = tables.config(name, &options).unwrap();
+        config.insert("name".to_owned(), name.to_owned());
+        config
+    };
+    let slots = "SELECT coalesce(string_agg(slot_name::text, ',' ORDER BY slot_name), '') FROM pg_replication_slots \
+                 WHERE database = 'declared'";
+
+    // One that is read is refused.
+    let mut reader = base.beside(server, "reader").await;
+    reader.context.config = declared("first", Some("shared"));
+    let mut task = reader.start().await;
+    reader.until_active(&mut task, "shared").await;
+    let error = tables.table(&declared("second", Some("shared"))).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.starts_with("slot.name") && error.contains("slot shared is in use"),
+        "{error}"
+    );
+
+    // The own slot in use: told within the time, and left.
+    let mut own = base.beside(server, "own").await;
+    own.context.config = declared("own", None);
+    let mut own_task = own.start().await;
+    own.until_active(&mut own_task, "thalweg_own").await;
+    let begun = Instant::now();
+    let left = tables.remove(&declared("own", None)).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{left:?}");
+    assert!(
+        left.len() == 1
+            && left[0].contains("slot thalweg_own is left")
+            && left[0].contains("SELECT pg_drop_replication_slot('thalweg_own');"),
+        "{left:?}"
+    );
+    own_task.stop().await;
+    assert_eq!(base.one(slots).await, "shared,thalweg_own");
+
+    // Nobody reads it: its object drops it, with the publication.
+    let note = tables.table(&declared("own", None)).await.unwrap().notes;
+    assert!(note[0].contains("DROP drops it"), "{note:?}");
+    let left = tables.remove(&declared("own", None)).await;
+    assert_eq!(left, Vec::<String>::new());
+
+    // One whose name was chosen is left, though nobody reads it; the publication is the object's own.
+    task.stop().await;
+    let note = tables.table(&declared("second", Some("shared"))).await;
+    let note = note.unwrap().notes;
+    assert!(note[0].contains("DROP leaves it"), "{note:?}");
+    let left = tables.remove(&declared("first", Some("shared"))).await;
+    assert!(
+        left.len() == 1 && left[0].contains("slot shared is left"),
+        "{left:?}"
+    );
+    assert_eq!(base.one(slots).await, "shared");
+    let publications = "SELECT count(*)::text FROM pg_publication";
+    assert_eq!(base.one(publications).await, "0");
+    base.run("SELECT pg_drop_replication_slot('shared')").await;
 }
 
 #[tokio::test]

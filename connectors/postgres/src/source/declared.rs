@@ -16,14 +16,19 @@
 //! | arrays of these | the same with [] |
 //! | everything else that has a text | TEXT |
 
+use std::time::Duration;
+
 use connect_api::{ConfigMap, ConnectError, DeclaredColumn, DeclaredTable};
 
 use super::catalog::{self, ColumnEntry, TableEntry};
-use super::config::SourceConfig;
+use super::config::{SnapshotMode, SourceConfig};
+use super::health::Server;
 use super::kind::{self, Kind, Types};
 use super::pgoutput::Identity;
+use super::plan::Slot;
 use super::table::topic_name;
-use super::{Connection, captured, connect, failed};
+use super::wire::{Connection, literal, quoted};
+use super::{VALIDATE_TIMEOUT, captured, connect, failed, unanswered};
 
 /// Names that RisingWave, Flink CDC and people have for keys.
 pub(super) const ALIASES: &[(&str, &str)] = &[
@@ -52,8 +57,14 @@ const TABLE: &str = "table.include.list";
 const DIGITS_MAX: i32 = 38;
 /// Tables that an error names.
 const NAMES_MAX: usize = 10;
+/// Operations that are not told. A truncation is a record without a key, which a compacted topic does not take.
+const SKIPPED: &str = "skipped.operations";
+/// What the names of slots and publications that objects have for themselves begin with.
+const OWN: &str = "thalweg_";
 /// What the longest name of a slot leaves for the object's.
 const NAME_MAX: usize = 55;
+/// How long dropping a publication waits for others.
+const LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// The configuration of the connector behind the object `name`.
 pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, ConnectError> {
@@ -85,6 +96,23 @@ pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, Conne
         regex::escape(&format!("{schema}.{table}")).replace(',', "\\,"),
     );
     let own = own_name(name);
+    for key in ["slot.name", "publication.name"] {
+        let others = |given: &&String| given.starts_with(OWN) && **given != own;
+        if let Some(given) = config.get(key).filter(others) {
+            let message = format!(
+                "{given} belongs to another object, as every name that begins with {OWN}: leave it out, and it is {own}"
+            );
+            return Err(ConnectError::config(key, message));
+        }
+    }
+    if let Some(given) = config.get(SKIPPED)
+        && !given.split(',').any(|operation| operation.trim() == "t")
+    {
+        let message = format!(
+            "has to skip truncations where SQL reads the topic, and '{given}' does not: add t, or leave it out"
+        );
+        return Err(ConnectError::config(SKIPPED, message));
+    }
     let json = "org.apache.kafka.connect.json.JsonConverter";
     for (key, value) in [
         ("topic.prefix", name),
@@ -120,7 +148,8 @@ pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, Conne
     Ok(config)
 }
 
-/// The name of the slot and of the publication that an object has for itself: lower case letters, digits and _.
+/// The name of the slot and of the publication that an object has for itself: lower case letters, digits and _. Only these go
+/// with the object: nobody else is to use them.
 fn own_name(name: &str) -> String {
     let plain = name.chars().map(|char| match char {
         'a'..='z' | '0'..='9' | '_' => char,
@@ -128,7 +157,7 @@ fn own_name(name: &str) -> String {
         _ => '_',
     });
     let plain: String = plain.take(NAME_MAX).collect();
-    format!("thalweg_{plain}")
+    format!("{OWN}{plain}")
 }
 
 /// The one table that a configuration captures.
@@ -175,12 +204,46 @@ pub(super) async fn table(map: &ConfigMap) -> Result<DeclaredTable, ConnectError
         }
     }
     let key = key(&config, table, &columns)?;
+    let mut notes = notes(table, &unknown, &large);
+    notes.extend(slot_note(&mut sql, &server, &config, map).await?);
     Ok(DeclaredTable {
         topic: topic_name(&config.prefix, &table.schema, &table.name),
         columns: declared,
         key,
-        notes: notes(table, &unknown, &large),
+        notes,
     })
+}
+
+/// Refuses a slot that somebody reads; says so where there is one that nobody reads.
+async fn slot_note(
+    sql: &mut Connection,
+    server: &Server,
+    config: &SourceConfig,
+    map: &ConfigMap,
+) -> Result<Option<String>, ConnectError> {
+    let slot = &config.slot;
+    if config.snapshot_mode == SnapshotMode::InitialOnly
+        || server.slot(sql, slot).await? == Slot::Missing
+    {
+        return Ok(None);
+    }
+    if let Some(holder) = server.slot_holder(sql, slot).await? {
+        let message = format!(
+            "{holder} [{}]; a slot has one reader, and another one would lose changes",
+            holder.code()
+        );
+        return Err(ConnectError::config("slot.name", message));
+    }
+    let then = if is_own(map, slot) { "drops" } else { "leaves" };
+    Ok(Some(format!(
+        "slot {slot} was there already and is taken over, so that nobody else may go on with it; DROP {then} it"
+    )))
+}
+
+/// Whether the object has this slot or publication for itself.
+fn is_own(map: &ConfigMap, name: &str) -> bool {
+    map.get("name")
+        .is_some_and(|object| own_name(object) == name)
 }
 
 /// What to say where there is no such table.
@@ -315,48 +378,68 @@ fn sql_type(kind: &Kind) -> Option<String> {
     })
 }
 
-/// Drops the slot, and the publication where it has the slot's name: then it was made for this connector alone.
+/// Drops slot and publication that the object has for itself, and says what is left.
 pub(super) async fn remove(map: &ConfigMap) -> Vec<String> {
     let Ok(config) = SourceConfig::parse(map) else {
         return Vec::new();
     };
     let mut left = Vec::new();
-    if let Err(error) = drop_slot(&config).await {
+    let (slot, publication) = (&config.slot, &config.publication);
+    if let Err(why) = within(drop_slot(&config, is_own(map, slot))).await {
         left.push(format!(
-            "slot {0} is left at the server, which keeps its log for it ({error}): run SELECT \
-             pg_drop_replication_slot('{0}'); there",
-            config.slot
+            "slot {slot} is left at the server, which keeps its log for it ({why}): run SELECT \
+             pg_drop_replication_slot('{slot}'); there"
         ));
     }
-    if config.publication == config.slot
-        && let Err(error) = drop_publication(&config).await
-    {
+    if let Err(why) = within(drop_publication(&config, is_own(map, publication))).await {
         left.push(format!(
-            "publication {0} is left at the server ({error}): run DROP PUBLICATION {0}; there",
-            config.publication
+            "publication {publication} is left at the server ({why}): run DROP PUBLICATION {}; there",
+            quoted(publication)
         ));
     }
     left
 }
 
-async fn drop_slot(config: &SourceConfig) -> Result<(), ConnectError> {
+async fn within(
+    dropped: impl Future<Output = Result<(), ConnectError>>,
+) -> Result<(), ConnectError> {
+    let dropped = tokio::time::timeout(VALIDATE_TIMEOUT, dropped).await;
+    dropped.unwrap_or_else(|_| Err(unanswered()))
+}
+
+/// Why something that is there is left.
+fn chosen() -> ConnectError {
+    ConnectError::Fatal("its name was chosen, so that others may use it".to_owned())
+}
+
+async fn drop_slot(config: &SourceConfig, own: bool) -> Result<(), ConnectError> {
     let (mut sql, server) = connect(config).await?;
     match server.slot(&mut sql, &config.slot).await? {
-        super::Slot::Missing => Ok(()),
-        super::Slot::Usable(_) | super::Slot::Lost(_) => super::drop_slot(config).await,
+        Slot::Missing => Ok(()),
+        Slot::Usable(_) | Slot::Lost(_) if own => super::drop_slot(config).await,
+        Slot::Usable(_) | Slot::Lost(_) => Err(chosen()),
     }
 }
 
-async fn drop_publication(config: &SourceConfig) -> Result<(), ConnectError> {
+async fn drop_publication(config: &SourceConfig, own: bool) -> Result<(), ConnectError> {
     let (mut sql, _) = connect(config).await?;
-    let statement = format!(
-        "DROP PUBLICATION IF EXISTS {}",
-        super::quoted(&config.publication)
+    let failed = |error| failed("dropping the publication", error);
+    let name = &config.publication;
+    let there = format!(
+        "SELECT 1 FROM pg_publication WHERE pubname = {}",
+        literal(name)
     );
-    let dropped = sql.query(&statement).await;
-    dropped
-        .map(drop)
-        .map_err(|error| failed("dropping the publication", error))
+    if sql.query(&there).await.map_err(failed)?.is_empty() {
+        return Ok(());
+    }
+    if !own {
+        return Err(chosen());
+    }
+    // Nothing waits at the server when nobody waits here any more.
+    let wait = format!("SET lock_timeout = '{} s'", LOCK_MAX.as_secs());
+    sql.query(&wait).await.map_err(failed)?;
+    let statement = format!("DROP PUBLICATION IF EXISTS {}", quoted(name));
+    sql.query(&statement).await.map(drop).map_err(failed)
 }
 
 #[cfg(test)]
@@ -402,6 +485,8 @@ mod tests {
         assert_eq!(made["topic.prefix"], "Orders-2.x");
         let long = config(&"x".repeat(200), &map(&[(TABLE, "t")])).unwrap();
         assert!(SourceConfig::parse(&long).is_ok());
+        let own = config("o", &map(&[(TABLE, "t"), ("slot.name", "thalweg_o")])).unwrap();
+        assert_eq!(own["slot.name"], "thalweg_o");
         let chosen = config("o", &map(&[(TABLE, "t"), ("slot.name", "mine")])).unwrap();
         assert_eq!(chosen["slot.name"], "mine");
     }
@@ -415,6 +500,17 @@ mod tests {
                 "decimal.handling.mode",
                 "string",
             ),
+            (
+                &[(TABLE, "t"), ("slot.name", "thalweg_orders")],
+                "slot.name",
+                "it is thalweg_o",
+            ),
+            (
+                &[(TABLE, "t"), ("publication.name", "thalweg_orders")],
+                "publication.name",
+                "another object",
+            ),
+            (&[(TABLE, "t"), (SKIPPED, "none")], SKIPPED, "add t"),
             (
                 &[(TABLE, "t"), ("value.converter", "x.AvroConverter")],
                 "value.converter",

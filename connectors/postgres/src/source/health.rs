@@ -150,7 +150,7 @@ pub(super) enum Unhealthy {
 
 impl Unhealthy {
     /// A short name of the condition, for alerts.
-    fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         match self {
             Self::WalLevel { .. } => "wal-level",
             Self::Version { .. } => "version",

@@ -50,7 +50,7 @@ mod view;
 mod wire;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use connect_api::{
@@ -73,10 +73,16 @@ use plan::{Plan, Refusal, Slot, SlotAction};
 use progress::Position;
 use snapshot::{Beginning, Snapshot, Taken};
 use stream::Streaming;
-use wire::{Connection, Purpose, quoted, text};
+use wire::{Connection, Purpose, WireError, quoted, text};
 
 /// `validate` has ten seconds in all.
 const VALIDATE_TIMEOUT: Duration = Duration::from_secs(9);
+/// How long a slot that is to be dropped may be in use: the server notices late that its reader is gone.
+const SLOT_BUSY_MAX: Duration = Duration::from_secs(7);
+/// Between attempts at it.
+const SLOT_BUSY_LOOK: Duration = Duration::from_millis(100);
+/// SQLSTATE.
+const OBJECT_IN_USE: &str = "55006";
 
 /// Debezium's PostgreSQL connector: change data capture through logical decoding.
 #[derive(Debug, Clone, Copy, Default)]
@@ -773,12 +779,22 @@ async fn create_slot(
     })
 }
 
+/// Drops the slot once nobody reads it, which is not waited for without end: a server that waits for it (`WAIT`) goes on when
+/// nobody asks any more, and drops what may be another reader's by then.
 async fn drop_slot_with(connection: &mut Connection, slot: &str) -> Result<(), ConnectError> {
-    connection
-        .query(&format!("DROP_REPLICATION_SLOT {} WAIT", quoted(slot)))
-        .await
-        .map(drop)
-        .map_err(|error| failed("dropping the replication slot", error))
+    let deadline = Instant::now() + SLOT_BUSY_MAX;
+    let statement = format!("DROP_REPLICATION_SLOT {}", quoted(slot));
+    loop {
+        match connection.query(&statement).await {
+            Ok(_) => return Ok(()),
+            Err(WireError::Server(error))
+                if error.code == OBJECT_IN_USE && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(SLOT_BUSY_LOOK).await;
+            }
+            Err(error) => return Err(failed("dropping the replication slot", error)),
+        }
+    }
 }
 
 async fn drop_slot(config: &SourceConfig) -> Result<(), ConnectError> {
