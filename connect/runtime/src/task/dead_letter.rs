@@ -134,6 +134,20 @@ pub(super) struct ErrorDesk {
     letters: metrics::Counter,
 }
 
+/// The end of a run whose records may not fail.
+pub(super) fn not_tolerated(stage: Stage, error: &ConnectError, place: &str) -> Failure {
+    Failure {
+        class: FailureClass::Data,
+        trace: format!(
+            "org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler\nCaused by: \
+             {} (stage {}, {place}). Set errors.tolerance=all, and errors.deadletterqueue.topic.name to keep \
+             such records",
+            error.trace(),
+            stage.as_str()
+        ),
+    }
+}
+
 impl ErrorDesk {
     pub(super) fn new(settings: ErrorSettings, id: &TaskId, class: &'static str) -> Self {
         let counter = |name: &'static str| metrics::counter!(name, "connector" => id.connector.clone(), "task" => id.task.to_string());
@@ -188,16 +202,7 @@ impl ErrorDesk {
             );
         }
         if !self.settings.tolerate {
-            return Err(Failure {
-                class: FailureClass::Data,
-                trace: format!(
-                    "org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler\nCaused by: \
-                     {} (stage {}, {place}). Set errors.tolerance=all, and errors.deadletterqueue.topic.name to keep \
-                     such records",
-                    error.trace(),
-                    stage.as_str()
-                ),
-            });
+            return Err(not_tolerated(stage, error, &place));
         }
         if self.settings.dead_letter_topic.is_none() {
             self.skipped.increment(1);

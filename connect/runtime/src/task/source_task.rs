@@ -29,7 +29,8 @@ use log_api::{
 
 use super::backoff::Backoff;
 use super::dead_letter::{
-    DeadLetter, ErrorDesk, Original, RawHeader, Stage, message_bytes_max, record_bytes,
+    DeadLetter, ErrorDesk, Original, RawHeader, Stage, message_bytes_max, not_tolerated,
+    record_bytes,
 };
 use super::failure::Failure;
 use super::lifecycle::{Control, Phase};
@@ -194,15 +195,17 @@ async fn work(
                 backoff.reset();
                 seat.recovered();
                 let source = describe(&offsets);
-                match flow.prepare(seat, records, rejected, &source).await {
+                // A batch that was asked for in this size, and is no better, would be no better again.
+                let good_max = match budgets.is_empty() {
+                    true => usize::MAX,
+                    false => records_max.saturating_sub(1),
+                };
+                let polled = (records, rejected, &*source);
+                match flow.prepare(seat, polled, good_max).await {
                     Ok(ready) => flow.append(ready, offsets).await?,
-                    Err(mut refused) => {
+                    Err(refused) => {
                         // What was polled before is good.
                         flow.commit(seat, task).await?;
-                        // A batch that was asked for in this size, and is no better, would be no better again.
-                        if refused.good >= records_max && !budgets.is_empty() {
-                            refused.good = 0;
-                        }
                         return Err(refused);
                     }
                 }
@@ -343,13 +346,13 @@ impl Flow {
     }
 
     /// Sends a polled batch through transforms and converters. Nothing of it is in the transaction yet: where a record
-    /// ends the run, what was polled before can still be committed.
+    /// ends the run, what was polled before can still be committed. With more than `good_max` records before that one,
+    /// the batch is not worth reading again.
     async fn prepare(
         &mut self,
         seat: &mut Seat,
-        records: Vec<Record>,
-        rejected: Vec<Rejected>,
-        source: &str,
+        (records, rejected, source): (Vec<Record>, Vec<Rejected>, &str),
+        good_max: usize,
     ) -> Result<Vec<Ready>, Refused> {
         self.polled.increment(records.len() as u64);
         let any_rejected = !rejected.is_empty();
@@ -387,7 +390,10 @@ impl Flow {
             .await?
             .ok_or_else(|| Failure::fatal("stopped while a transform was tried again"))?;
         // A batch with pieces that are no records begins with them: less of it is not offered.
-        let good = |origin: u32| if any_rejected { 0 } else { origin as usize };
+        let good = |origin: u32| match origin as usize {
+            good if any_rejected || good > good_max => 0,
+            good => good,
+        };
         let mut failures = output.failures;
         failures.sort_by_key(|failure| failure.origin);
         for failure in failures {
@@ -396,11 +402,9 @@ impl Flow {
                 .and_then(|all| all.get(failure.origin as usize))
                 .or(first.as_ref());
             let place = (Stage::Transformation, "transforms", source);
-            let failed = self.fail(seat, place, &failure.error, original).await;
-            ready.extend(failed.map_err(|failure_of_run| Refused {
-                failure: failure_of_run,
-                good: good(failure.origin),
-            })?);
+            let good = good(failure.origin);
+            let failed = self.fail(seat, place, &failure.error, original, good).await;
+            ready.extend(failed.map_err(|failure| Refused { failure, good })?);
         }
         let now_ms = crate::now_ms();
         for Traced { origin, record, .. } in output.records {
@@ -416,11 +420,9 @@ impl Flow {
                     };
                     let original = original.or(Some(&record));
                     let place = (stage, class, source);
-                    let failed = self.fail(seat, place, &error, original).await;
-                    ready.extend(failed.map_err(|failure| Refused {
-                        failure,
-                        good: good(origin),
-                    })?);
+                    let good = good(origin);
+                    let failed = self.fail(seat, place, &error, original, good).await;
+                    ready.extend(failed.map_err(|failure| Refused { failure, good })?);
                 }
             }
         }
@@ -446,14 +448,20 @@ impl Flow {
         Ok(())
     }
 
-    /// A record failed: the run ends, or the record is skipped or becomes a dead letter.
+    /// A record failed: the run ends, or the record is skipped or becomes a dead letter. Where `good` records before it
+    /// are to be read again and committed first, it is counted when it comes again.
     async fn fail(
         &mut self,
         seat: &Seat,
         (stage, class, source): (Stage, &str, &str),
         error: &ConnectError,
         original: Option<&Record>,
+        good: usize,
     ) -> Result<Option<Ready>, Failure> {
+        if good > 0 && !self.desk.settings.tolerate {
+            let place = format!("read up to {source}");
+            return Err(not_tolerated(stage, error, &place));
+        }
         let (key_converter, value_converter) = (&mut self.key_converter, &mut self.value_converter);
         let original = || match original {
             None => Original::default(),
