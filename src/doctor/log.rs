@@ -26,16 +26,16 @@ pub(super) fn format(log: &Path) -> Finding {
                 .fix("restore the folder from its copy; the file is written at the first start and never changed");
         }
     };
-    let number = text.trim_end().rsplit(' ').next();
+    let number = text.trim_end().strip_prefix("thalweg log format ");
     match number.and_then(|word| word.parse().ok()) {
         Some(number @ 1..=FORMAT) => finding(Grade::Ok, format!("format {number}")),
-        Some(number) => finding(Grade::Bad, format!("format {number} is of a newer version"))
-            .fix("use a thalweg that is at least as new as the one that wrote it"),
-        None => finding(
+        Some(0) | None => finding(
             Grade::Bad,
             "log/format does not say a format of Thalweg".into(),
         )
-        .fix("name the right folder with --data"),
+        .fix("name the right folder with --data; if this is the one, restore log/format from a copy of it"),
+        Some(number) => finding(Grade::Bad, format!("format {number} is of a newer version"))
+            .fix("use a thalweg that is at least as new as the one that wrote it"),
     }
 }
 
@@ -43,6 +43,11 @@ pub(super) fn format(log: &Path) -> Finding {
 pub(super) fn look(log: &Path, records: bool) -> (Option<Vec<String>>, Vec<Finding>) {
     if !log.join("metadata.log").exists() {
         return without_topics(log);
+    }
+    if !log.join("partitions").is_dir() {
+        let finding = Finding::new(Grade::Bad, "log", "the folder log/partitions is missing")
+            .fix("restore it from a copy of the folder before a server starts here: all records are in it");
+        return (None, vec![finding]);
     }
     match inspect(log, records) {
         Ok(seen) => {
@@ -141,7 +146,7 @@ fn damage(
     } else if topic.internal {
         "restore it from a copy of the folder: a server does not start without this topic"
     } else {
-        "restore it from a copy of the folder, or delete the topic; until then this partition is offline or empty"
+        "restore it from a copy of the folder, or delete the topic; until then this partition is offline or empty, or cannot be read where it is damaged"
     };
     Some(Finding::new(Grade::Bad, "log", what).fix(fix))
 }
@@ -184,6 +189,33 @@ mod tests {
             grades(torn.path()),
             [(Grade::Ok, "log"), (Grade::Note, "topics")]
         );
+    }
+
+    #[test]
+    fn the_words_of_the_format_are_read_as_a_start_reads_them() {
+        let folder = log(NO_TOPICS);
+        for (text, expected) in [
+            ("thalweg log format 1\n", "format 1"),
+            ("thalweg log format 99\n", "format 99 is of a newer version"),
+            ("99\n", "log/format does not say a format of Thalweg"),
+            (
+                "thalweg log format 0\n",
+                "log/format does not say a format of Thalweg",
+            ),
+        ] {
+            fs::write(folder.path().join("format"), text).expect("written");
+            assert_eq!(format(folder.path()).what, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_folder_of_partitions_is_told_by_its_name() {
+        let folder = log(NO_TOPICS);
+        fs::remove_dir(folder.path().join("partitions")).expect("removed");
+        let (topics, findings) = look(folder.path(), false);
+        assert_eq!(topics, None);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].what, "the folder log/partitions is missing");
     }
 
     #[test]

@@ -124,10 +124,12 @@ pub(crate) fn about(word: &str) -> String {
         })
         .collect();
     if texts.is_empty() {
-        let lead = if asked.is_empty() {
-            String::new()
-        } else {
-            format!("nothing is known of {word}. ")
+        let lead = match asked.split(' ').count() {
+            _ if asked.is_empty() => String::new(),
+            1 => format!(
+                "nothing is known of {word}. Of a function \\df {word} tells, or \\d {word}.\n"
+            ),
+            _ => format!("nothing is known of {word}. "),
         };
         return format!(
             "{lead}\\h followed by one of:\n  {}\n",
