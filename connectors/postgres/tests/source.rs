@@ -1851,6 +1851,21 @@ async fn tables_that_are_made_later_are_captured(server: &Postgres) {
         let expected: Vec<String> = read.into_iter().chain([streamed]).collect();
         assert_eq!(scenario.shown(), expected);
         task.stop().await;
+        let Some(op) = first else { continue };
+        // One that was made while no task ran is read, too.
+        scenario
+            .run("CREATE TABLE t_stopped (id int PRIMARY KEY); INSERT INTO t_stopped VALUES (1)")
+            .await;
+        let mut task = scenario.start().await;
+        let deadline = Instant::now() + PATIENCE;
+        while scenario.records.is_empty() {
+            assert!(Instant::now() < deadline, "the table is not read");
+            scenario.step(&mut task).await;
+        }
+        scenario.catch_up(&mut task).await;
+        let read = format!(r#"p.public.t_stopped {{"id":1}} {op} null {{"id":1}}"#);
+        assert_eq!(scenario.shown(), [read]);
+        task.stop().await;
     }
 }
 

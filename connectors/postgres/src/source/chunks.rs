@@ -209,7 +209,10 @@ async fn plan(
     let (config, server) = (&shared.config, &shared.server);
     let (all, _) = super::captured(connection, config, config.via_root).await?;
     // Tables that are new to the connector have to be sent, too.
-    server.publication(connection, config, &all).await?;
+    let asked = |table: &TableEntry| incremental.request.names(&table.schema, &table.name);
+    server
+        .publication_again(connection, config, &all, asked)
+        .await?;
     let via_root = server
         .publishes_via_root(connection, &config.publication)
         .await?;

@@ -27,7 +27,7 @@ impl Discovery {
         let (Some(interval), Autocreate::Filtered) = (interval, shared.config.autocreate) else {
             return Vec::new();
         };
-        // What is there at the start was looked at by the start.
+        // The first start reads everything; a later one leaves what is new to this.
         let last = *self.looked.get_or_insert_with(Instant::now);
         if last.elapsed() < interval {
             return Vec::new();

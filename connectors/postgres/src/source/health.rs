@@ -7,7 +7,7 @@ use connect_api::ConnectError;
 use thiserror::Error;
 
 use super::catalog::{self, Published, TableEntry};
-use super::config::{Autocreate, SourceConfig};
+use super::config::{Autocreate, SnapshotMode, SourceConfig};
 use super::lsn::Lsn;
 use super::offset::Origin;
 use super::pgoutput::Identity;
@@ -489,6 +489,38 @@ impl Server {
             Err(WireError::Server(error)) if error.code == "42710" => Ok(()),
             Err(error) => Err(failed("making the publication", error)),
         }
+    }
+
+    /// As [`Server::publication`], where a connector goes on: tables that are not sent yet are left to the discovery, which has
+    /// them read too, but for the ones that are `wanted`.
+    pub(super) async fn publication_again(
+        &self,
+        connection: &mut Connection,
+        config: &SourceConfig,
+        captured: &[TableEntry],
+        wanted: impl Fn(&TableEntry) -> bool,
+    ) -> Result<(), ConnectError> {
+        let name = &config.publication;
+        let discovers = config.discovery.is_some()
+            && config.autocreate == Autocreate::Filtered
+            && config.snapshot_mode != SnapshotMode::NoData;
+        // With another setting for partitions, the tables have other names there.
+        if !discovers || self.publishes_via_root(connection, name).await? != config.via_root {
+            return self.publication(connection, config, captured).await;
+        }
+        let published = self.published(connection, name).await?;
+        let is_sent = |table: &TableEntry| {
+            let mut published = published.iter();
+            published.any(|entry| entry.table.0 == table.schema && entry.table.1 == table.name)
+        };
+        let mut kept = captured.to_vec();
+        // One that is missing, or empty, is made for all.
+        if !published.is_empty() {
+            kept.retain(|table| {
+                is_sent(table) || config.is_signals(&table.schema, &table.name) || wanted(table)
+            });
+        }
+        self.publication(connection, config, &kept).await
     }
 
     /// What is to be done about the publication.

@@ -566,7 +566,19 @@ impl PostgresSourceTask {
         if streams {
             health::check_origin(stored.and_then(|offset| offset.origin.as_ref()), &origin)?;
             // Before the slot: it is looked up as of the slot's position.
-            server.publication(&mut sql, &config, &tables).await?;
+            let streamed = stored.filter(|offset| offset.snapshot != offset::Snapshot::Running);
+            let asked = streamed.and_then(|offset| offset.incremental.as_ref());
+            let asked = |table: &TableEntry| {
+                asked.is_some_and(|asked| asked.request.names(&table.schema, &table.name))
+            };
+            match streamed {
+                Some(_) => {
+                    server
+                        .publication_again(&mut sql, &config, &tables, asked)
+                        .await?;
+                }
+                None => server.publication(&mut sql, &config, &tables).await?,
+            }
             readable.via_root = server
                 .publishes_via_root(&mut sql, &config.publication)
                 .await?;
