@@ -16,12 +16,12 @@ use connect_api::{ConnectError, PartProgress};
 use super::Shared;
 use super::assemble::CHUNK_MARK;
 use super::catalog::{self, Published, TableEntry};
-use super::health::failed;
 use super::incremental::{Chunk, Incremental, Step};
 use super::kind::Types;
 use super::pgoutput::{Cell, Tuple};
 use super::select::select;
 use super::table::{Shapes, Table};
+use super::unhealthy::failed;
 use super::view::View;
 use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
 

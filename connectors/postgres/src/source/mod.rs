@@ -37,6 +37,7 @@ mod offset;
 mod pgoutput;
 mod plan;
 mod progress;
+mod publication;
 mod render;
 mod replication;
 mod select;
@@ -46,6 +47,7 @@ mod spool;
 mod stream;
 mod table;
 mod temporal;
+mod unhealthy;
 mod view;
 mod wire;
 
@@ -55,8 +57,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use connect_api::{
     AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin,
-    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SourceOffset,
-    SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared, Value,
+    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SoleUse,
+    SourceOffset, SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared,
+    Value,
 };
 
 use assemble::Mark;
@@ -64,7 +67,7 @@ use catalog::TableEntry;
 use config::{SnapshotMode, SourceConfig};
 use discovery::Discovery;
 use envelope::Envelopes;
-use health::{Server, Unhealthy, failed};
+use health::Server;
 use lag::Watch;
 use letters::Letters;
 use lsn::Lsn;
@@ -73,6 +76,7 @@ use plan::{Plan, Refusal, Slot, SlotAction};
 use progress::Position;
 use snapshot::{Beginning, Snapshot, Taken};
 use stream::Streaming;
+use unhealthy::{Unhealthy, failed};
 use wire::{Connection, Purpose, WireError, quoted, text};
 
 /// `validate` has ten seconds in all.
@@ -587,7 +591,7 @@ impl PostgresSourceTask {
                 (tables, _) = captured(&mut sql, &config, readable.via_root).await?;
             }
             readable.published = server.published(&mut sql, &config.publication).await?;
-            health::warn_of_unpublished(&tables, &readable.published, &config.publication);
+            publication::warn_of_unpublished(&tables, &readable.published, &config.publication);
             server.warn_of_limits(&config.slot);
         }
         let slot = if streams {

@@ -22,7 +22,6 @@ use connect_api::{ConnectError, PartProgress, PollBudget, Progress, Record, Reje
 use super::Shared;
 use super::catalog::{self, Published, TableEntry};
 use super::envelope::{Change, Origin};
-use super::health::failed;
 use super::incremental::Incremental;
 use super::kind::Types;
 use super::lsn::Lsn;
@@ -32,6 +31,7 @@ use super::progress::Position;
 use super::select::select;
 use super::signal::Request;
 use super::table::{Shapes, Table};
+use super::unhealthy::failed;
 use super::view::{Scan, View};
 use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
 

@@ -12,7 +12,7 @@ use super::catalog;
 use super::chunks::{Chunks, Next};
 use super::config::Mismatch;
 use super::envelope;
-use super::health::{self, Unhealthy, failed};
+use super::health;
 use super::incremental::{Incremental, Step};
 use super::kind::Types;
 use super::lsn::Lsn;
@@ -23,6 +23,7 @@ use super::replication::{Item, Replication, Stream};
 use super::signal::{Request, Signal};
 use super::spool::{Spool, SpoolError};
 use super::table::{Shapes, Table};
+use super::unhealthy::{Unhealthy, failed};
 use super::view::Scan;
 use super::wire::{Connection, Purpose, WireError};
 
