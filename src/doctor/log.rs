@@ -144,9 +144,9 @@ fn damage(
     let fix = if damage.contains("ermission denied") {
         "give the user that runs the server the right to read and write it"
     } else if topic.internal {
-        "restore it from a copy of the folder: a server does not start without this topic"
+        "restore it from a copy of the folder: a server does not start where records of this topic are missing; to go on without them make the file accept-loss in the partition's folder"
     } else {
-        "restore it from a copy of the folder, or delete the topic; until then this partition is offline or empty, or cannot be read where it is damaged"
+        "restore it from a copy of the folder, or delete the topic; until then the partition is offline where records are missing, and a read ends with an error where one is damaged; to go on without missing ones make the file accept-loss in the partition's folder"
     };
     Some(Finding::new(Grade::Bad, "log", what).fix(fix))
 }

@@ -13,7 +13,7 @@ use super::metadata_log;
 use super::open::partition_folders_in;
 use super::topic::partition_folder;
 use crate::error::OpenError;
-use crate::storage::{self, BatchWalk, LogFile};
+use crate::storage::{self, BatchWalk, KnownEnds, LogFile, look as look_at};
 
 /// What a log's folder holds.
 #[derive(Debug)]
@@ -64,10 +64,11 @@ fn look(folder: &Path, records: bool) -> Result<Inspection, storage::OpenError> 
         .filter(|(id, _)| !image.deleted.contains(id))
         .map(|(_, folder)| folder)
         .collect();
+    let ends = KnownEnds::read(folder);
     let mut topics: Vec<InspectedTopic> = image
         .topics
         .values()
-        .map(|topic| inspect_topic(topic, &partitions, records))
+        .map(|topic| inspect_topic(topic, &partitions, &ends, records))
         .collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     for partition in topics.iter().flat_map(|topic| &topic.partitions) {
@@ -80,11 +81,16 @@ fn look(folder: &Path, records: bool) -> Result<Inspection, storage::OpenError> 
     })
 }
 
-fn inspect_topic(topic: &TopicImage, partitions: &Path, records: bool) -> InspectedTopic {
+fn inspect_topic(
+    topic: &TopicImage,
+    partitions: &Path,
+    ends: &KnownEnds,
+    records: bool,
+) -> InspectedTopic {
     let numbers = 0..topic.partitions;
     let partitions = numbers.map(|number| {
         let folder = partition_folder(partitions, topic.id.0, number);
-        let (bytes, damage) = match inspect_files(&folder, records) {
+        let (bytes, damage) = match inspect_files(&folder, ends.of(&folder), records) {
             Ok(bytes) => (bytes, None),
             Err(error) => (0, Some(error.to_string())),
         };
@@ -102,38 +108,70 @@ fn inspect_topic(topic: &TopicImage, partitions: &Path, records: bool) -> Inspec
 }
 
 /// What the files of a partition take; the error says which of them is wrong and how.
-fn inspect_files(folder: &Path, records: bool) -> io::Result<u64> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        // Nothing was written to it yet.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = 0;
-    let mut segments = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let of_file = |error: io::Error| io::Error::other(format!("{}: {error}", shown(&path)));
-        let file = LogFile::open_existing(&path).map_err(of_file)?;
-        bytes += file.size().map_err(of_file)?;
-        if path.extension().is_some_and(|end| end == "log") {
-            segments.push(path);
-        }
+fn inspect_files(folder: &Path, known_end: i64, records: bool) -> io::Result<u64> {
+    let bytes = bytes_of(folder)?;
+    let (files, damage) = look_at(folder, known_end).map_err(io::Error::other)?;
+    if let Some(damage) = damage {
+        let end = damage.known_end;
+        let what = format!(
+            "{} {}, and the records below offset {end} were on disk",
+            shown(&damage.path),
+            damage.what
+        );
+        return Err(io::Error::other(what));
     }
-    segments.sort();
     if records {
-        let last = segments.last().cloned();
-        for segment in segments {
-            let is_last = last.as_deref() == Some(segment.as_path());
-            inspect_segment(&segment, is_last)
-                .map_err(|reason| io::Error::other(format!("{}: {reason}", shown(&segment))))?;
+        let mut end = 0;
+        let segments = files.segments(folder);
+        for (n, (segment, known)) in segments.iter().enumerate() {
+            let known = if n + 1 < segments.len() {
+                u64::MAX
+            } else {
+                *known
+            };
+            end = inspect_segment(segment, known)
+                .map_err(|reason| io::Error::other(format!("{}: {reason}", shown(segment))))?
+                .max(base_offset(segment));
+        }
+        if end < files.known_end() {
+            let known = files.known_end();
+            return Err(io::Error::other(format!(
+                "the log ends at offset {end}, and the records below offset {known} were on disk"
+            )));
         }
     }
     Ok(bytes)
 }
 
-/// Reads every batch. What is torn at the end of the last segment is a write that was never acknowledged.
-fn inspect_segment(path: &Path, is_last: bool) -> Result<(), String> {
+/// What all files of a folder take.
+fn bytes_of(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // Nothing was written to it yet, or it is missed below.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let path = entry?.path();
+        let size = LogFile::open_existing(&path).and_then(|file| file.size());
+        bytes += match size {
+            // A server that uses the folder took it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            size => size.map_err(|error| io::Error::other(format!("{}: {error}", shown(&path))))?,
+        };
+    }
+    Ok(bytes)
+}
+
+fn base_offset(segment: &Path) -> i64 {
+    let name = segment.file_stem().and_then(|name| name.to_str());
+    name.and_then(|name| name.parse().ok()).unwrap_or(0)
+}
+
+/// Reads every batch, and gives the offset behind the last. What is torn behind the first `known` bytes is a write that was never
+/// known to be on disk.
+fn inspect_segment(path: &Path, known: u64) -> Result<i64, String> {
     let file = LogFile::open_existing(path).map_err(|error| error.to_string())?;
     let size = file.size().map_err(|error| error.to_string())?;
     let mut walk = BatchWalk::new(&file, 0, size);
@@ -142,20 +180,17 @@ fn inspect_segment(path: &Path, is_last: bool) -> Result<(), String> {
         let position = walk.position();
         let batch = match walk.next_batch() {
             Ok(Some((_, batch))) => batch,
-            Ok(None) => return Ok(()),
-            Err(_) if is_last => return Ok(()),
+            Ok(None) => return Ok(next_offset),
+            Err(_) if position >= known => return Ok(next_offset),
             Err(error) => return Err(error.to_string()),
         };
         let header = &batch.header;
         if let Err(error) = batch.verify_crc() {
-            let at_end = walk.position() >= size;
-            return match is_last && at_end {
-                true => Ok(()),
-                false => Err(format!(
-                    "byte {position}, offset {}: {error}",
-                    header.base_offset
-                )),
-            };
+            if position >= known && walk.position() >= size {
+                return Ok(next_offset);
+            }
+            let offset = header.base_offset;
+            return Err(format!("byte {position}, offset {offset}: {error}"));
         }
         if header.base_offset < next_offset {
             let offset = header.base_offset;

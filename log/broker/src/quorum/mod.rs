@@ -46,7 +46,7 @@ use self::metadata_log::MetadataLog;
 use self::open::{each, leftovers, open_topics, partition_folders, topics_of};
 use crate::security::SecurityView;
 use crate::storage::{
-    DataFolder, OpenError, Pace, Partition, RingBudget, Shared, StartKind, StorageError,
+    DataFolder, KnownEnds, OpenError, Pace, Partition, RingBudget, Shared, StartKind, StorageError,
     StorageOptions, SyncPool,
 };
 use crate::topic_config::{TopicConfig, check_new};
@@ -80,6 +80,7 @@ struct Inner {
     closed: AtomicBool,
     /// Topics came or went since the list for people was written.
     names_stale: AtomicBool,
+    ends: Mutex<EndsNote>,
 }
 
 #[derive(Debug)]
@@ -87,6 +88,13 @@ struct Metadata {
     log: MetadataLog,
     image: Image,
     next_producer_id: i64,
+}
+
+/// The file `ends` as it was written last.
+#[derive(Debug, Default)]
+struct EndsNote {
+    written: KnownEnds,
+    written_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +174,7 @@ impl Topics {
             cleaning: Mutex::new(None),
             closed: AtomicBool::new(false),
             names_stale: AtomicBool::new(true),
+            ends: Mutex::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -447,6 +456,7 @@ impl Topics {
                 inner.remove_leftovers();
                 inner.write_names();
                 inner.each_until_closed(due, |partition| partition.upkeep(now_ms));
+                inner.note_ends(now_ms);
             });
         }
         let inner = Arc::clone(&self.inner);
@@ -493,6 +503,7 @@ impl Topics {
         )?;
         self.inner.remove_leftovers();
         self.inner.write_names();
+        self.inner.note_ends(i64::MAX);
         if partitions.iter().any(|partition| !partition.is_opened()) {
             // Leader epochs are to rise at the next start: what it finds there may have been mended by cutting it.
             warn!("closed with partitions that could not be opened");
@@ -592,6 +603,28 @@ impl Inner {
         if let Err(error) = names::write(&path, &topics) {
             debug!(path = %path.display(), %error, "the list of names cannot be written");
         }
+    }
+
+    /// Writes where the partitions are known to end, as often as they save it themselves.
+    fn note_ends(&self, now_ms: i64) {
+        let every_ms = self.shared.options.checkpoint_interval_ms;
+        let mut note = self.ends.lock();
+        if now_ms.saturating_sub(note.written_ms) < every_ms {
+            return;
+        }
+        let topics: Vec<_> = self.index.read().by_id.values().cloned().collect();
+        let mut ends = KnownEnds::default();
+        for partition in topics.iter().flat_map(|topic| topic.all()) {
+            ends.set(partition.folder(), partition.known_end());
+        }
+        if ends != note.written {
+            if let Err(error) = ends.write(self.folder.path()) {
+                warn!(%error, "the file ends cannot be written, trying again later");
+                return;
+            }
+            note.written = ends;
+        }
+        note.written_ms = now_ms;
     }
 
     fn remove_leftovers(&self) {

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use super::image::{Image, TopicId};
 use super::{Index, Topic, TopicConfig, topic};
-use crate::storage::{DataFolder, OpenError, Partition, PartitionSeed, RecoveryReport, Shared};
+use crate::storage::{
+    DataFolder, KnownEnds, OpenError, Partition, PartitionSeed, RecoveryReport, Shared,
+};
 
 /// A partition that was opened, and its topic.
 type Opened = (Uuid, Arc<Partition>, RecoveryReport);
@@ -26,6 +28,7 @@ pub(super) fn open_topics(
     shared: &Arc<Shared>,
 ) -> Result<Index, OpenError> {
     let path = folder.partitions();
+    let ends = KnownEnds::read(folder.path());
     let mut index = Index::default();
     let mut jobs: Vec<(Uuid, PartitionSeed)> = Vec::new();
     for topic_image in image.topics.values() {
@@ -40,7 +43,8 @@ pub(super) fn open_topics(
             })?;
         let topic = Arc::new(Topic::new(topic_image, config));
         for partition in 0..topic_image.partitions {
-            jobs.push(topic.seed(partition, &path, image.leader_epoch(topic_image), shared));
+            let leader_epoch = image.leader_epoch(topic_image);
+            jobs.push(topic.seed(partition, &path, &ends, leader_epoch, shared));
         }
         index.insert(&topic);
     }

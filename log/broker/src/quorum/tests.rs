@@ -174,7 +174,7 @@ fn a_folder_is_looked_at_from_outside() {
     assert_eq!((orders.len(), &orders[0].damage), (2, &None));
     assert!(orders[0].bytes > orders[1].bytes);
 
-    // A bit of the first batch turns; the last batch is cut off, as by a crash.
+    // A bit of the first batch turns; the last batch is cut off after the log was closed, or as by a crash before its first checkpoint.
     let segment = orders[0].folder.join("00000000000000000000.log");
     let whole = fs::read(&segment).expect("read");
     let mut wrong = whole.clone();
@@ -188,6 +188,16 @@ fn a_folder_is_looked_at_from_outside() {
         "{damage}"
     );
     fs::write(&segment, &whole[..whole.len() - 5]).expect("write");
+    let damage = look(false).topics[1].partitions[0].damage.clone();
+    let damage = damage.expect("told");
+    assert!(damage.contains("0.log has "), "{damage}");
+    assert!(damage.contains("below offset 3 were on disk"), "{damage}");
+    fs::remove_file(orders[0].folder.join("checkpoint")).expect("removed");
+    assert_eq!(look(false).topics[1].partitions[0].damage, None);
+    let damage = look(true).topics[1].partitions[0].damage.clone();
+    let damage = damage.expect("told");
+    assert!(damage.contains("the log ends at offset 2"), "{damage}");
+    fs::remove_file(folder.path().join("ends")).expect("removed");
     assert_eq!(look(true).topics[1].partitions[0].damage, None);
 
     let stranger = folder
@@ -204,6 +214,65 @@ fn a_folder_is_looked_at_from_outside() {
     list[20] ^= 1;
     fs::write(&path, &list).expect("write");
     assert!(inspect(folder.path(), false).is_err());
+}
+
+#[test]
+fn a_partition_that_lost_its_files_is_offline_until_they_are_back() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics.create("orders", 2, &BTreeMap::new(), false);
+    let topic = topic.expect("create");
+    for _ in 0..3 {
+        put(&topic.partition(0).expect("partition"));
+    }
+    let files = topic.partition(0).expect("partition").folder().to_owned();
+    topics.close().expect("close");
+    drop((topics, topic));
+    let aside = folder.path().join("aside");
+    fs::rename(&files, &aside).expect("moved");
+
+    // Twice, so that what is known survives a stop without the files.
+    for _ in 0..2 {
+        let damage = inspect(folder.path(), false).expect("looked at").topics[0].partitions[0]
+            .damage
+            .clone();
+        assert!(damage.expect("told").contains("is missing"));
+        let topics = open(folder.path());
+        let offline = topics.offline();
+        assert_eq!(offline.len(), 1, "{offline:?}");
+        let text = offline[0].to_string();
+        assert!(text.contains("orders-0") && text.contains("below offset 3"));
+        let topic = topics.get("orders").expect("there");
+        let lost = topic.partition(0).expect("partition");
+        let read = lost.read(0, 100, Isolation::ReadUncommitted);
+        let code = read.map(|_| ()).expect_err("offline").code();
+        assert_eq!(code, ErrorCode::KafkaStorageError);
+        let appended = lost.append(batch(), AppendOrigin::Client, NOW);
+        assert_eq!(
+            appended.expect_err("offline").code(),
+            ErrorCode::KafkaStorageError
+        );
+        put(&topic.partition(1).expect("the other serves"));
+        topics.close().expect("close");
+    }
+    assert!(!files.exists(), "nothing was made in its place");
+
+    fs::rename(&aside, &files).expect("moved back");
+    let topics = open(folder.path());
+    assert_eq!(topics.offline(), []);
+    let partition = topics.get("orders").expect("there").partition(0);
+    assert_eq!(put(&partition.expect("partition")), 3);
+    topics.close().expect("close");
+    drop(topics);
+
+    fs::remove_dir_all(&files).expect("removed");
+    fs::create_dir(&files).expect("made");
+    fs::write(files.join("accept-loss"), "").expect("written");
+    let topics = open(folder.path());
+    assert_eq!(topics.offline(), []);
+    let partition = topics.get("orders").expect("there").partition(0);
+    let partition = partition.expect("partition");
+    assert_eq!((partition.log_start_offset(), put(&partition)), (4, 4));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::TopicConfig;
 use super::image::TopicImage;
-use crate::storage::{OpenError, Partition, PartitionSeed, Shared};
+use crate::storage::{KnownEnds, OpenError, Partition, PartitionSeed, Shared};
 
 /// A topic of this node.
 #[derive(Debug)]
@@ -89,20 +89,23 @@ impl Topic {
         *self.config.write() = Arc::new(config);
     }
 
-    /// What a partition is opened with.
+    /// What a partition is opened with; `ends` says what it is known to hold.
     pub(super) fn seed(
         &self,
         partition: i32,
         folder: &Path,
+        ends: &KnownEnds,
         leader_epoch: i32,
         shared: &Arc<Shared>,
     ) -> (Uuid, PartitionSeed) {
+        let folder = partition_folder(folder, self.id, partition);
         let seed = PartitionSeed {
             id: TopicPartition {
                 topic: Arc::clone(&self.name),
                 partition,
             },
-            folder: partition_folder(folder, self.id, partition).into(),
+            known_end: ends.of(&folder),
+            folder: folder.into(),
             internal: self.internal,
             leader_epoch,
             config: Arc::clone(&self.config),
@@ -125,7 +128,8 @@ impl Topic {
         shared: &Arc<Shared>,
     ) -> Result<(), OpenError> {
         for partition in self.partitions()..total {
-            let (_, seed) = self.seed(partition, folder, leader_epoch, shared);
+            let none = KnownEnds::default();
+            let (_, seed) = self.seed(partition, folder, &none, leader_epoch, shared);
             let (partition, _) = Partition::open(seed)?;
             self.push(Arc::new(partition));
         }

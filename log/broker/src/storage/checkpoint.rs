@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  "TWCP"
-//!  4  u16  version, 1
+//!  4  u16  version, 2
 //!  6  u16  0
 //!  8  u32  bytes of the payload
 //! 12  u32  CRC-32C of the payload
@@ -12,9 +12,10 @@
 //!     u32 n, then n × (i64 producer id, i64 first offset, i64 marker's offset)      aborted transactions
 //!     u32 n, then n × (i64 end offset, i64 ms)      below that offset compaction was through at that time
 //!     producers, see `partition::ProducerStates`
+//!     u32 n, then n × (i64 base offset, u64 bytes)      sealed segments; not in version 1
 //! ```
 //! All integers are big-endian. The file is replaced as a whole. One that is missing, cut or wrong costs a scan of the
-//! whole partition, never a record.
+//! whole partition, never a record. What it says was synced before it was written: files that hold less are damaged (evidence).
 
 use std::fs;
 use std::io;
@@ -23,7 +24,8 @@ use std::path::Path;
 use crate::partition::{AbortedTransaction, ProducerStates};
 
 const MAGIC: [u8; 4] = *b"TWCP";
-const VERSION: u16 = 1;
+/// The version that is written; those before it are read.
+const VERSION: u16 = 2;
 const HEADER: usize = 16;
 const NAME: &str = "checkpoint";
 
@@ -46,6 +48,8 @@ pub(crate) struct Checkpoint {
     pub(crate) cleaned: Vec<(i64, i64)>,
     /// Producers and open transactions.
     pub(crate) producers: ProducerStates,
+    /// Base offsets and bytes of the sealed segments that do not change any more; `None`: not known.
+    pub(crate) segments: Option<Vec<(i64, u64)>>,
 }
 
 impl Checkpoint {
@@ -57,6 +61,14 @@ impl Checkpoint {
     /// The file in `folder`, if there is a sound one.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
         Self::decode(&fs::read(folder.join(NAME)).ok()?)
+    }
+
+    /// Removes the file in `folder`, durably: a start scans everything.
+    pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+        match fs::remove_file(folder.join(NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => super::sync_folder(folder),
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -82,6 +94,12 @@ impl Checkpoint {
             put(&mut payload, *at);
         }
         self.producers.encode(&mut payload);
+        let segments = self.segments.as_deref().unwrap_or_default();
+        put_count(&mut payload, segments.len());
+        for (base, size) in segments {
+            put(&mut payload, *base);
+            payload.extend_from_slice(&size.to_be_bytes());
+        }
         let mut bytes = Vec::with_capacity(HEADER + payload.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_be_bytes());
@@ -94,14 +112,13 @@ impl Checkpoint {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut input = bytes;
-        let header = (
-            take::<4>(&mut input)?,
-            u16::from_be_bytes(take(&mut input)?),
-            take::<2>(&mut input)?,
-        );
+        let magic = take::<4>(&mut input)?;
+        let version = u16::from_be_bytes(take(&mut input)?);
+        let zeros = take::<2>(&mut input)?;
         let length = u32::from_be_bytes(take(&mut input)?) as usize;
         let crc = u32::from_be_bytes(take(&mut input)?);
-        if header != (MAGIC, VERSION, [0, 0])
+        if (magic, zeros) != (MAGIC, [0, 0])
+            || !(1..=VERSION).contains(&version)
             || input.len() != length
             || crc32c::crc32c(input) != crc
         {
@@ -131,6 +148,13 @@ impl Checkpoint {
                 .push((number(&mut input)?, number(&mut input)?));
         }
         checkpoint.producers = ProducerStates::decode(&mut input)?;
+        if version > 1 {
+            let mut segments = Vec::new();
+            for _ in 0..count(&mut input)? {
+                segments.push((number(&mut input)?, u64::from_be_bytes(take(&mut input)?)));
+            }
+            checkpoint.segments = Some(segments);
+        }
         input.is_empty().then_some(checkpoint)
     }
 }
@@ -176,6 +200,7 @@ mod tests {
             }],
             cleaned: vec![(50, 1_000)],
             producers: ProducerStates::default(),
+            segments: Some(vec![(0, 77), (30, 5)]),
         };
         let bytes = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
@@ -185,5 +210,28 @@ mod tests {
             assert_eq!(Checkpoint::decode(&wrong), None, "byte {at}");
             assert_eq!(Checkpoint::decode(&bytes[..at]), None);
         }
+    }
+
+    #[test]
+    fn a_checkpoint_of_version_1_says_nothing_of_its_segments() {
+        let checkpoint = Checkpoint {
+            offset: 9,
+            segments: Some(Vec::new()),
+            ..Checkpoint::default()
+        };
+        let mut bytes = checkpoint.encode();
+        bytes.truncate(bytes.len() - 4);
+        bytes[5] = 1;
+        let length = (bytes.len() - HEADER) as u32;
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        let crc = crc32c::crc32c(&bytes[HEADER..]);
+        bytes[12..16].copy_from_slice(&crc.to_be_bytes());
+        let expected = Checkpoint {
+            segments: None,
+            ..checkpoint
+        };
+        assert_eq!(Checkpoint::decode(&bytes), Some(expected));
+        bytes[5] = 3;
+        assert_eq!(Checkpoint::decode(&bytes), None);
     }
 }

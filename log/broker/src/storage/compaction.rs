@@ -117,8 +117,8 @@ impl Partition {
             let _ = remove_cleaned(&self.folder);
             self.cleaning_error(error)
         })?;
-        // The files below the active segment are about to change: a scan must not begin among them.
-        self.checkpoint()?;
+        // The files below the active segment are about to change: a scan must not begin among them, and their sizes are no promise.
+        self.checkpoint_beside(rules.keys.end)?;
         if let Some(outputs) = outputs {
             self.swap(&sources, outputs)?;
         }

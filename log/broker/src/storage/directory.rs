@@ -102,6 +102,11 @@ impl DataFolder {
         self.start
     }
 
+    /// Where all of it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the partitions lie.
     pub(crate) fn partitions(&self) -> PathBuf {
         self.path.join("partitions")

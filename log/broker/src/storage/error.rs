@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use log_protocol::{ErrorCode, TopicPartition};
 use thiserror::Error;
 
+use super::evidence::{Damage, accept_loss};
 pub(crate) use crate::partition::StorageError;
 
 /// Reading from an offset failed.
@@ -72,12 +73,23 @@ pub(crate) enum OpenError {
         reason: String,
     },
     /// A partition that the system cannot do without.
-    #[error("{partition} cannot be opened: {source}; restore its files from a copy")]
+    #[error("{partition} cannot be opened, and the log cannot do without it: {source}")]
     Partition {
         /// Which.
         partition: TopicPartition,
         /// Why.
         source: Box<Self>,
+    },
+    /// A partition's files hold less than was on disk.
+    #[error(
+        "{damage}; restore it from a copy, or, to go on without what is lost, make the file {} and start again",
+        accept_loss(.folder).display()
+    )]
+    Damaged {
+        /// The partition's.
+        folder: PathBuf,
+        /// What is missing.
+        damage: Damage,
     },
     /// A file operation failed.
     #[error("{step} {path}: {source}")]

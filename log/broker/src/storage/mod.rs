@@ -5,6 +5,7 @@
 //!   lock                       held by the one process that uses the folder
 //!   format                     "thalweg log format 1"
 //!   state                      "running <boot id>" or "clean <boot id>"
+//!   ends                       where each partition is known to end                     (known_ends)
 //!   metadata.log               topics, configs, producer ids           (quorum/)
 //!   secret                     32 random bytes                         (secret)
 //!   names                      which topic lies where, for people; never read (quorum/)
@@ -19,10 +20,12 @@
 //! one [`checkpoint`] that is replaced as a whole, so that they can never speak of different offsets.
 //!
 //! Invariants:
-//! 1. The `.log` files are the only evidence. Everything else is rebuilt from them when it is missing or wrong.
+//! 1. The `.log` files are the only evidence of records. Everything else is rebuilt from them when it is missing or wrong; what checkpoint
+//!    and `ends` say only tells a log that was cut short from one that never was longer.
 //! 2. Nothing is acknowledged that only this process holds: bytes are written before the high watermark moves.
 //! 3. A failed write or fsync takes the partition offline for writes and is never retried; what was visible stays readable.
-//! 4. After a crash a suffix may be missing, never a hole.
+//! 4. After a crash a suffix may be missing, never a hole, and nothing of what is known to have been on disk: a partition that lacks any of
+//!    that is offline (evidence), and its offsets are not given out again.
 
 mod append;
 mod checkpoint;
@@ -30,7 +33,9 @@ mod compaction;
 mod directory;
 mod durability;
 mod error;
+mod evidence;
 mod index;
+mod known_ends;
 mod log_file;
 mod partition;
 mod read;
@@ -48,6 +53,8 @@ mod tests;
 pub(crate) use directory::{DataFolder, StartKind};
 pub(crate) use durability::SyncPool;
 pub(crate) use error::{FetchError, OpenError, StorageError};
+pub(crate) use evidence::look;
+pub(crate) use known_ends::KnownEnds;
 pub(crate) use log_file::{LogFile, replace_file, sync_folder};
 pub(crate) use partition::{Partition, PartitionSeed, Shared};
 pub(crate) use read::{Isolation, Visit};

@@ -5,6 +5,7 @@
 //! Invariants:
 //! 1. log start ≤ last stable offset ≤ high watermark ≤ what is written; readers see all three of one moment.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::append::{Entry, Slot};
 use super::checkpoint::Checkpoint;
 use super::durability::{Durability, SyncPool};
 use super::error::StorageError;
+use super::evidence::accept_loss;
 use super::recovery::{self, Recovered, RecoveryReport};
 use super::ring::{Ring, RingBudget};
 use super::segment::Segment;
@@ -51,6 +53,8 @@ pub(crate) struct PartitionSeed {
     pub(crate) id: TopicPartition,
     /// Its folder; made at the first append.
     pub(crate) folder: Arc<Path>,
+    /// The log is known to go to this offset at least.
+    pub(crate) known_end: i64,
     /// Only coordinators write to it.
     pub(crate) internal: bool,
     /// The epoch of this leader.
@@ -122,6 +126,8 @@ pub(crate) struct Partition {
     pub(super) cleaned_to: AtomicI64,
     /// The last append found the disk full.
     is_full: AtomicBool,
+    /// What was known before it was opened.
+    known_end: i64,
     /// Offset of the last checkpoint.
     checkpointed: AtomicI64,
     /// Held by whoever seals, removes or replaces segments outside of an append.
@@ -134,8 +140,24 @@ impl Partition {
     /// # Errors
     /// If its files cannot be read or cut.
     pub(crate) fn open(seed: PartitionSeed) -> Result<(Self, RecoveryReport), OpenError> {
-        let recovered = recovery::recover(&seed.folder, &seed.id, seed.leader_epoch)?;
-        Self::of(seed, recovered, true)
+        let recovered =
+            recovery::recover(&seed.folder, &seed.id, seed.leader_epoch, seed.known_end)?;
+        let (partition, report) = Self::of(seed, recovered, true)?;
+        partition.settle_loss()?;
+        Ok((partition, report))
+    }
+
+    /// Files are as the log is now: what was asked for in case of a loss is done, and not meant for the next one.
+    fn settle_loss(&self) -> Result<(), OpenError> {
+        let path = accept_loss(&self.folder);
+        if !path.exists() {
+            return Ok(());
+        }
+        let saved = self.checkpoint().map_err(io::Error::other);
+        saved
+            .and_then(|()| fs::remove_file(&path))
+            .and_then(|()| super::sync_folder(&self.folder))
+            .map_err(OpenError::io("settle", &path))
     }
 
     /// A partition that could not be opened: every call fails with `reason`.
@@ -175,6 +197,7 @@ impl Partition {
         let PartitionSeed {
             id,
             folder,
+            known_end,
             internal,
             leader_epoch,
             config,
@@ -225,6 +248,7 @@ impl Partition {
             clean_due_ms: AtomicI64::new(i64::MIN),
             cleaned_to: AtomicI64::new(cleaned_to),
             is_full: AtomicBool::new(false),
+            known_end,
             checkpointed: AtomicI64::new(synced),
             upkeep: Mutex::default(),
         };
@@ -284,6 +308,17 @@ impl Partition {
     /// Offset below which everything is on disk.
     pub(crate) fn synced_offset(&self) -> i64 {
         self.durability.synced()
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where a start may expect the log to end at least.
+    pub(crate) fn known_end(&self) -> i64 {
+        self.known_end
+            .max(self.checkpointed.load(Ordering::Relaxed))
     }
 
     /// Waits until `last_offset` is as durable as the topic's `flush` promises before an answer: at once for `os` and
@@ -432,6 +467,11 @@ impl Partition {
 
     /// Writes a checkpoint of all that is appended so far, after syncing it.
     pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+        self.checkpoint_beside(i64::MIN)
+    }
+
+    /// The same, but promises nothing of the sealed segments below `changing`, which are about to be replaced.
+    pub(super) fn checkpoint_beside(&self, changing: i64) -> Result<(), StorageError> {
         let Some(active) = self.segments.read().last().cloned() else {
             return Ok(());
         };
@@ -450,6 +490,7 @@ impl Partition {
                 aborted: self.aborted.read().entries().to_vec(),
                 cleaned: writer.cleaned.clone(),
                 producers: writer.producers.clone(),
+                segments: Some(self.sealed_from(changing)),
             };
             let index = active_now.index_snapshot();
             (checkpoint, active_now, index)
@@ -472,6 +513,20 @@ impl Partition {
         self.checkpointed
             .store(checkpoint.offset, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Base offsets and bytes of the sealed segments from `from` on that hold something behind the log's start.
+    fn sealed_from(&self, from: i64) -> Vec<(i64, u64)> {
+        let from_start = self.log_start_offset();
+        let segments = self.segments.read();
+        let sealed = &segments[..segments.len().saturating_sub(1)];
+        let stays = |segment: &&Arc<Segment>| {
+            segment.base_offset() >= from && segment.next_offset() > from_start
+        };
+        let sealed = sealed.iter().filter(stays);
+        sealed
+            .map(|segment| (segment.base_offset(), segment.size()))
+            .collect()
     }
 
     /// A checkpoint failed, on a full disk for example. It can be done without: the one before stays, and the next upkeep

@@ -9,12 +9,13 @@
 //! ```
 //!
 //! 1. A compaction that was committed is finished; anything else that it left is removed.
-//! 2. Without a sound checkpoint that fits the files the scan begins at the first segment.
-//! 3. What is scanned rebuilds indexes, leader epochs, producers and open transactions by the code that appends use.
+//! 2. Files that hold less than is known to have been on disk are damaged: nothing is changed, unless the loss is accepted (evidence).
+//! 3. Without a sound checkpoint that fits the files the scan begins at the first segment.
+//! 4. What is scanned rebuilds indexes, leader epochs, producers and open transactions by the code that appends use.
 //!
 //! Invariants:
 //! 1. Only a suffix is ever cut. Segments behind a cut are set aside (`*.orphaned`), not deleted.
-//! 2. Nothing below the checkpoint's offset is cut.
+//! 2. Nothing below the known end is cut. Where that loss is accepted the log goes on at the known end: no offset is given out again.
 
 use std::fs;
 use std::io;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 use super::OpenError;
 use super::checkpoint::Checkpoint;
 use super::compaction;
+use super::evidence::{Damage, Files, accept_loss};
 use super::index::MemoryIndex;
 use super::log_file::LogFile;
 use super::segment::{Segment, build_index, segment_path};
@@ -58,167 +60,268 @@ pub(crate) struct RecoveryReport {
 /// Index interval while scanning: Kafka's default.
 const INDEX_INTERVAL: u32 = 4096;
 
+/// Whether what is known to have been on disk may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    Refused,
+    Accepted,
+}
+
 /// Recovers the partition in `folder`; a folder that is not there is an empty partition. No batch bears a later epoch
-/// than `leader_epoch`.
+/// than `leader_epoch`, and the log is known to go to `known_end` at least.
+///
+/// # Errors
+/// [`OpenError::Damaged`] where it does not, unless somebody accepted the loss.
 pub(super) fn recover(
     folder: &Arc<Path>,
     id: &TopicPartition,
     leader_epoch: i32,
+    known_end: i64,
 ) -> Result<Recovered, OpenError> {
-    let mut report = RecoveryReport::default();
-    if !folder.exists() {
-        return Ok(empty(report));
-    }
-    compaction::finish_swap(folder).map_err(OpenError::io("finish compaction in", folder))?;
-    let bases = segment_bases(folder).map_err(OpenError::io("list", folder))?;
-    let found = Checkpoint::read(folder);
-    let log_start = found.as_ref().map_or(0, |checkpoint| checkpoint.log_start);
-    let sizes = sizes(folder, &bases)?;
-    let start = found.filter(|checkpoint| fits(checkpoint, &bases, &sizes));
-    let trusted = start.is_some();
-    let mut checkpoint = start.unwrap_or_default();
-    let first_scanned = match trusted {
-        true => bases.partition_point(|base| *base < checkpoint.segment_base),
-        false => 0,
-    };
-    let mut segments = Vec::with_capacity(bases.len());
-    for n in 0..first_scanned {
-        segments.push(Arc::new(Segment::sealed(
-            folder,
-            bases[n],
-            sizes[n],
-            bases[n + 1],
-        )));
-    }
-    let synced = if trusted { checkpoint.offset } else { 0 };
-    let mut scan = Scan {
-        checkpoint: &mut checkpoint,
-        epochs: LeaderEpochs::default(),
-        leader_epoch,
-        end: synced,
-    };
-    scan.epochs = LeaderEpochs::from_entries(scan.checkpoint.leader_epochs.drain(..));
-    if !trusted && let Some(first) = bases.first() {
-        scan.end = *first;
-    }
-    for n in first_scanned..bases.len() {
-        let position = if trusted && n == first_scanned {
-            scan.checkpoint.position
-        } else {
-            0
-        };
-        let last = n + 1 == bases.len();
-        if !scan.may_begin(bases[n], position, trusted) {
-            report.cut_bytes += sizes[n..].iter().sum::<u64>();
-            set_aside(folder, &bases[n..]).map_err(OpenError::io("set aside in", folder))?;
-            break;
+    let attempt = |loss| Recovery::begin(folder, leader_epoch, known_end, loss)?.run();
+    let recovered = match attempt(Loss::Refused) {
+        Err(OpenError::Damaged { damage, .. }) if accept_loss(folder).exists() => {
+            warn!(partition = %id, %damage, "the log goes on without what is lost, as was asked for");
+            attempt(Loss::Accepted)
         }
-        let place = Place {
-            folder,
-            base: bases[n],
-            size: sizes[n],
-            position,
-            gaps: !trusted && !last,
-        };
-        let path = segment_path(folder, bases[n], "log");
-        let scanned = scan
-            .segment(&place, &path)
-            .map_err(OpenError::io("scan", &path))?;
-        report.scanned_bytes += scanned.size - position;
-        let cut = sizes[n] - scanned.size;
-        let active = last || cut > 0;
-        let next = if active { scan.end } else { bases[n + 1] };
-        let segment = scanned.finish(folder, bases[n], next, active, cut);
-        segments.push(Arc::new(segment.map_err(OpenError::io("repair", folder))?));
-        if cut > 0 {
-            report.cut_bytes += cut + sizes[n + 1..].iter().sum::<u64>();
-            set_aside(folder, &bases[n + 1..]).map_err(OpenError::io("set aside in", folder))?;
-            break;
-        }
-    }
-    if segments.last().is_some_and(|last| last.is_sealed()) {
-        let active = Segment::create(folder, scan.end, None)
-            .map_err(OpenError::io("create segment in", folder))?;
-        segments.push(Arc::new(active));
-    }
-    let end = scan.end;
-    checkpoint.leader_epochs = scan.epochs.entries().to_vec();
+        result => result,
+    }?;
+    let (end, report) = (recovered.end, &recovered.report);
     if report.cut_bytes > 0 {
         warn!(partition = %id, end, cut_bytes = report.cut_bytes, "log was cut after its last sound batch");
     } else if report.scanned_bytes > 0 {
         info!(partition = %id, end, scanned_bytes = report.scanned_bytes, "log was scanned");
     }
-    let log_start = segments
-        .first()
-        .map_or(log_start, |first| first.base_offset().max(log_start));
-    if end < log_start {
-        // The records up to the log's start were deleted, and what came after them is lost: begin anew there.
-        set_aside(
+    Ok(recovered)
+}
+
+/// One attempt to make a log of what lies in a folder.
+struct Recovery<'a> {
+    folder: &'a Arc<Path>,
+    loss: Loss,
+    files: Files,
+    /// The scan begins where a checkpoint ends.
+    trusted: bool,
+    log_start: i64,
+    /// Below this offset everything is on disk.
+    synced: i64,
+    scan: Scan,
+    segments: Vec<Arc<Segment>>,
+    report: RecoveryReport,
+}
+
+impl<'a> Recovery<'a> {
+    fn begin(
+        folder: &'a Arc<Path>,
+        leader_epoch: i32,
+        known_end: i64,
+        loss: Loss,
+    ) -> Result<Self, OpenError> {
+        if folder.exists() {
+            compaction::finish_swap(folder)
+                .and_then(|()| remove_half_made(folder))
+                .map_err(OpenError::io("finish compaction in", folder))?;
+        }
+        let mut files = Files::list(folder, known_end)?;
+        if loss == Loss::Refused
+            && let Some(damage) = files.damage(folder)
+        {
+            return Err(damaged(folder, damage));
+        }
+        let found = files.checkpoint.take();
+        let log_start = found.as_ref().map_or(0, |checkpoint| checkpoint.log_start);
+        let start = found.filter(|found| loss == Loss::Refused && files.fit(found));
+        let trusted = start.is_some();
+        let mut checkpoint = start.unwrap_or_default();
+        let synced = if trusted { checkpoint.offset } else { 0 };
+        let end = match files.bases.first() {
+            Some(first) if !trusted => *first,
+            _ => synced,
+        };
+        let scan = Scan {
+            epochs: LeaderEpochs::from_entries(checkpoint.leader_epochs.drain(..)),
+            checkpoint,
+            leader_epoch,
+            end,
+            stopped: String::new(),
+        };
+        Ok(Self {
             folder,
-            &segments
-                .iter()
-                .map(|segment| segment.base_offset())
-                .collect::<Vec<_>>(),
-        )
-        .map_err(OpenError::io("set aside in", folder))?;
-        let mut recovered = empty(report);
-        (recovered.log_start, recovered.end, recovered.synced) = (log_start, log_start, log_start);
-        return Ok(recovered);
+            loss,
+            files,
+            trusted,
+            log_start,
+            synced,
+            scan,
+            segments: Vec::new(),
+            report: RecoveryReport::default(),
+        })
     }
-    // Producers of a log without a single batch cannot be known.
-    Ok(Recovered {
-        segments,
-        log_start,
-        end,
-        synced: synced.min(end),
-        checkpoint,
-        report,
-    })
+
+    fn run(mut self) -> Result<Recovered, OpenError> {
+        let count = self.files.bases.len();
+        let first_scanned = if self.trusted {
+            let base = self.scan.checkpoint.segment_base;
+            self.files.bases.partition_point(|found| *found < base)
+        } else {
+            0
+        };
+        for n in 0..first_scanned {
+            let (bases, sizes) = (&self.files.bases, &self.files.sizes);
+            let sealed = Segment::sealed(self.folder, bases[n], sizes[n], bases[n + 1]);
+            self.segments.push(Arc::new(sealed));
+        }
+        for n in first_scanned..count {
+            let position = if self.trusted && n == first_scanned {
+                self.scan.checkpoint.position
+            } else {
+                0
+            };
+            if !self.scan_segment(n, position)? {
+                break;
+            }
+        }
+        self.finish()
+    }
+
+    /// Scans one segment from `position` on. False: nothing behind it belongs to the log.
+    fn scan_segment(&mut self, n: usize, position: u64) -> Result<bool, OpenError> {
+        let (base, size) = (self.files.bases[n], self.files.sizes[n]);
+        let path = segment_path(self.folder, base, "log");
+        if !self.scan.may_begin(base, position, self.trusted) {
+            let what = format!(
+                "begins at offset {base}, and the log before it ends at {}",
+                self.scan.end
+            );
+            self.check_loss(&path, &what)?;
+            self.set_aside_from(n)?;
+            return Ok(false);
+        }
+        let last = n + 1 == self.files.bases.len();
+        let place = Place {
+            folder: self.folder,
+            base,
+            size,
+            position,
+            gaps: !self.trusted && !last,
+        };
+        let scanned = match self.scan.segment(&place, &path) {
+            Ok(scanned) => scanned,
+            Err(WalkError::Io { source, .. }) => return Err(OpenError::io("scan", &path)(source)),
+            // Below the checkpoint.
+            Err(error @ WalkError::Bad { .. }) => {
+                let what = format!("is corrupt at {error}");
+                return Err(self.damaged(&path, what));
+            }
+        };
+        self.report.scanned_bytes += scanned.size - position;
+        let cut = size - scanned.size;
+        if cut > 0 {
+            let what = format!("is corrupt at byte {}: {}", scanned.size, self.scan.stopped);
+            self.check_loss(&path, &what)?;
+            self.report.cut_bytes += cut;
+        }
+        // With a loss that is accepted, sound segments behind it stay.
+        let goes_on = cut == 0 || self.loss == Loss::Accepted;
+        let short = last && self.scan.end < self.floor();
+        if self.loss == Loss::Accepted && scanned.size == 0 && (short || !last) {
+            set_aside(self.folder, &[base]).map_err(OpenError::io("set aside in", self.folder))?;
+            return Ok(true);
+        }
+        let active = (last && !short) || !goes_on;
+        let next = match self.files.bases.get(n + 1) {
+            Some(next) if !active => *next,
+            _ => self.scan.end,
+        };
+        let segment = scanned
+            .finish(self.folder, base, next, active, cut)
+            .map_err(OpenError::io("repair", self.folder))?;
+        self.segments.push(Arc::new(segment));
+        if !goes_on {
+            self.set_aside_from(n + 1)?;
+        }
+        Ok(goes_on)
+    }
+
+    /// The log must not end below this offset.
+    fn floor(&self) -> i64 {
+        self.files.known_end.max(self.log_start)
+    }
+
+    /// What was scanned ends here: whether that is all that was known to be on disk.
+    fn check_loss(&self, path: &Path, what: &str) -> Result<(), OpenError> {
+        if self.loss == Loss::Accepted || self.scan.end >= self.floor() {
+            return Ok(());
+        }
+        Err(self.damaged(path, what.to_owned()))
+    }
+
+    fn damaged(&self, path: &Path, what: String) -> OpenError {
+        let damage = Damage {
+            path: path.to_owned(),
+            what,
+            known_end: self.floor(),
+        };
+        damaged(self.folder, damage)
+    }
+
+    fn set_aside_from(&mut self, n: usize) -> Result<(), OpenError> {
+        self.report.cut_bytes += self.files.sizes[n..].iter().sum::<u64>();
+        set_aside(self.folder, &self.files.bases[n..])
+            .map_err(OpenError::io("set aside in", self.folder))
+    }
+
+    fn finish(mut self) -> Result<Recovered, OpenError> {
+        let last = self.segments.last().map(|last| last.base_offset());
+        let path = last.map_or_else(
+            || self.folder.to_path_buf(),
+            |base| segment_path(self.folder, base, "log"),
+        );
+        self.check_loss(&path, &format!("ends at offset {}", self.scan.end))?;
+        self.scan.end = self.scan.end.max(self.floor());
+        let Self {
+            folder,
+            mut segments,
+            scan,
+            ..
+        } = self;
+        let is_active = segments.last().is_some_and(|last| !last.is_sealed());
+        if !is_active && scan.end > 0 {
+            let active = Segment::create(folder, scan.end, None)
+                .map_err(OpenError::io("create segment in", folder))?;
+            segments.push(Arc::new(active));
+        }
+        let first = segments.first().map_or(0, |first| first.base_offset());
+        let mut checkpoint = scan.checkpoint;
+        checkpoint.leader_epochs = scan.epochs.entries().to_vec();
+        // Producers of a log without a single batch cannot be known.
+        Ok(Recovered {
+            segments,
+            log_start: self.log_start.max(first),
+            end: scan.end,
+            synced: self.synced,
+            checkpoint,
+            report: self.report,
+        })
+    }
 }
 
-fn empty(report: RecoveryReport) -> Recovered {
-    Recovered {
-        report,
-        ..Recovered::default()
+fn damaged(folder: &Path, damage: Damage) -> OpenError {
+    OpenError::Damaged {
+        folder: folder.to_owned(),
+        damage,
     }
 }
 
-/// Base offsets of the segments, rising; removes what was left half made.
-fn segment_bases(folder: &Path) -> io::Result<Vec<i64>> {
-    let mut bases = Vec::new();
+/// Removes files that were being written.
+fn remove_half_made(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if name.ends_with(".tmp") {
+        if name.to_str().is_some_and(|name| name.ends_with(".tmp")) {
             fs::remove_file(folder.join(name))?;
-        } else if let Some(base) = name
-            .strip_suffix(".log")
-            .and_then(|base| base.parse::<i64>().ok())
-            && base >= 0
-        {
-            bases.push(base);
         }
     }
-    bases.sort_unstable();
-    Ok(bases)
-}
-
-fn sizes(folder: &Path, bases: &[i64]) -> Result<Vec<u64>, OpenError> {
-    let size = |base: &i64| {
-        let path = segment_path(folder, *base, "log");
-        fs::metadata(&path)
-            .map(|meta| meta.len())
-            .map_err(OpenError::io("look at", &path))
-    };
-    bases.iter().map(size).collect()
-}
-
-fn fits(checkpoint: &Checkpoint, bases: &[i64], sizes: &[u64]) -> bool {
-    bases
-        .binary_search(&checkpoint.segment_base)
-        .is_ok_and(|n| {
-            sizes[n] >= checkpoint.position && checkpoint.offset >= checkpoint.segment_base
-        })
+    Ok(())
 }
 
 fn set_aside(folder: &Path, bases: &[i64]) -> io::Result<()> {
@@ -243,11 +346,13 @@ struct Place<'a> {
     gaps: bool,
 }
 
-struct Scan<'a> {
-    checkpoint: &'a mut Checkpoint,
+struct Scan {
+    checkpoint: Checkpoint,
     epochs: LeaderEpochs,
     leader_epoch: i32,
     end: i64,
+    /// Why the last segment is not sound to its end.
+    stopped: String,
 }
 
 struct Scanned {
@@ -258,7 +363,7 @@ struct Scanned {
     first_timestamp: Option<i64>,
 }
 
-impl Scan<'_> {
+impl Scan {
     /// Whether a segment's name fits to what is before it. Compaction leaves gaps, but never behind a checkpoint: it
     /// writes one before it replaces segments.
     fn may_begin(&mut self, base: i64, position: u64, trusted: bool) -> bool {
@@ -273,8 +378,12 @@ impl Scan<'_> {
     }
 
     /// Checks the batches of one segment and applies them.
-    fn segment(&mut self, place: &Place<'_>, path: &Path) -> io::Result<Scanned> {
-        let file = Arc::new(LogFile::open(path)?);
+    fn segment(&mut self, place: &Place<'_>, path: &Path) -> Result<Scanned, WalkError> {
+        let open = LogFile::open(path).map_err(|source| WalkError::Io {
+            position: 0,
+            source,
+        });
+        let file = Arc::new(open?);
         let mut index = trusted_index(place, &file)?;
         let mut first_timestamp = match place.position {
             0 => None,
@@ -290,16 +399,23 @@ impl Scan<'_> {
             let (position, batch) = match walk.next_batch() {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
-                Err(WalkError::Bad { .. }) => break,
-                Err(WalkError::Io { source, .. }) => return Err(source),
+                Err(WalkError::Bad { reason, .. }) => {
+                    self.stopped = reason.to_string();
+                    break;
+                }
+                Err(error) => return Err(error),
             };
             let header = &batch.header;
-            if !self.is_next(header, place) || batch.verify_crc().is_err() {
-                break;
-            }
-            let control = match batch.control() {
+            let checked = self
+                .check_next(header, place)
+                .and_then(|()| batch.verify_crc().map_err(|error| error.to_string()))
+                .and_then(|()| batch.control().map_err(|error| error.to_string()));
+            let control = match checked {
                 Ok(control) => control,
-                Err(_) => break,
+                Err(reason) => {
+                    self.stopped = reason;
+                    break;
+                }
             };
             self.epochs
                 .assign(header.partition_leader_epoch, header.base_offset);
@@ -329,7 +445,7 @@ impl Scan<'_> {
     }
 
     /// Offsets go on where they ended, leader epochs never fall.
-    fn is_next(&self, header: &BatchHeader, place: &Place<'_>) -> bool {
+    fn check_next(&self, header: &BatchHeader, place: &Place<'_>) -> Result<(), String> {
         let follows =
             header.base_offset == self.end || (place.gaps && header.base_offset > self.end);
         let inside = header.last_offset_delta >= 0
@@ -339,12 +455,23 @@ impl Scan<'_> {
                 .is_some_and(|last| last < i64::MAX)
             && header.last_offset() - place.base <= i64::from(i32::MAX);
         let earliest = self.epochs.latest().unwrap_or(0);
-        follows && inside && (earliest..=self.leader_epoch).contains(&header.partition_leader_epoch)
+        let epoch = header.partition_leader_epoch;
+        if !(follows && inside) {
+            let base = header.base_offset;
+            Err(format!("offset {base} where {} is due", self.end))
+        } else if !(earliest..=self.leader_epoch).contains(&epoch) {
+            let latest = self.leader_epoch;
+            Err(format!(
+                "leader epoch {epoch}, and not {earliest} to {latest}"
+            ))
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The index of what the checkpoint covers: its file if that can be right, else from the headers.
-fn trusted_index(place: &Place<'_>, file: &LogFile) -> io::Result<MemoryIndex> {
+fn trusted_index(place: &Place<'_>, file: &LogFile) -> Result<MemoryIndex, WalkError> {
     if place.position == 0 {
         return Ok(MemoryIndex::default());
     }
@@ -359,14 +486,7 @@ fn trusted_index(place: &Place<'_>, file: &LogFile) -> io::Result<MemoryIndex> {
             return Ok(index);
         }
     }
-    match build_index(file, place.base, place.position, INDEX_INTERVAL) {
-        Ok(index) => Ok(index),
-        Err(WalkError::Io { source, .. }) => Err(source),
-        Err(WalkError::Bad { position, reason }) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the batch at byte {position}, known to be on disk, is corrupt: {reason}"),
-        )),
-    }
+    build_index(file, place.base, place.position, INDEX_INTERVAL)
 }
 
 /// Whether the batch with the largest timestamp is the one that the index names.

@@ -9,13 +9,14 @@
 //!
 //! Invariants:
 //! 1. The active segment is never removed; when all of it is too old, a new one is begun first.
-//! 2. The log's start moves before a file is removed, oldest first.
+//! 2. The log's start moves, and a checkpoint says so, before a file is removed, oldest first.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
 
+use super::checkpoint::Checkpoint;
 use super::error::{FetchError, StorageError};
 use super::partition::{Partition, Upkeep};
 use super::segment::Segment;
@@ -214,7 +215,22 @@ impl Partition {
                 self.roll(writer.end, config, now_ms)?;
             }
         }
-        self.remove_segments(&segments[..gone])
+        let gone = &segments[..gone];
+        if let Some(last) = gone.last() {
+            self.move_start(last.next_offset());
+            self.promise_no_more()?;
+        }
+        self.remove_segments(gone)
+    }
+
+    /// Before files go: no start may miss them.
+    fn promise_no_more(&self) -> Result<(), StorageError> {
+        match self.checkpoint() {
+            // A full disk is what removing helps against: then nothing is promised, and the next start scans all.
+            Err(StorageError::Upkeep { .. }) => Checkpoint::remove(&self.folder)
+                .map_err(|error| self.fail("remove checkpoint", &error)),
+            result => result,
+        }
     }
 
     fn is_expired(
@@ -243,12 +259,8 @@ impl Partition {
         Ok(now_ms.saturating_sub(latest) > keep_ms)
     }
 
-    /// Moves the log's start past these segments, the oldest ones, and removes their files.
+    /// Removes these segments, the oldest ones, which lie below the log's start and in no checkpoint.
     fn remove_segments(&self, gone: &[Arc<Segment>]) -> Result<(), StorageError> {
-        let Some(last) = gone.last() else {
-            return Ok(());
-        };
-        self.move_start(last.next_offset());
         self.segments
             .write()
             .retain(|segment| !gone.iter().any(|removed| Arc::ptr_eq(removed, segment)));
@@ -259,7 +271,6 @@ impl Partition {
                 .remove()
                 .map_err(|error| self.fail("remove segment", &error))?;
         }
-        self.rolled.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -213,7 +213,8 @@ fn a_swap_is_finished_or_forgotten_after_a_crash() {
     (0..60).for_each(|n| {
         let _ = set(&partition, &format!("k{}", n % 3), Some(&n.to_string()));
     });
-    partition.checkpoint().expect("checkpoint");
+    // As the one before a swap.
+    partition.checkpoint_beside(i64::MAX).expect("checkpoint");
     let whole = values(&all(&partition));
     let old = lab.copy("old");
     clean(&partition, NOW + 60_000);

@@ -96,6 +96,7 @@ fn below_a_checkpoint_nothing_is_scanned_and_without_one_everything() {
     let seed = |path: &Path| PartitionSeed {
         id: TopicPartition::new("orders", 3),
         folder: path.into(),
+        known_end: 0,
         internal: false,
         leader_epoch: 0,
         config: Arc::clone(&lab.config),
@@ -232,6 +233,7 @@ fn random_histories_survive_power_cuts_as_prefixes() {
                 86..92 => assert!(partition.durability.sync_now()),
                 _ => {
                     let synced = partition.synced_offset();
+                    let known = partition.known_end();
                     let (end, producers) = (partition.high_watermark(), partition.producers());
                     drop(partition);
                     let lost = random.bool();
@@ -239,7 +241,10 @@ fn random_histories_survive_power_cuts_as_prefixes() {
                         cut_behind(&lab.path(), synced, &mut random);
                     }
                     epoch += 1;
-                    partition = lab.open_at(&lab.path(), epoch);
+                    partition = lab
+                        .try_open(&lab.path(), epoch, known)
+                        .unwrap_or_else(|error| panic!("{context}: {error}"))
+                        .0;
                     let now = partition.high_watermark();
                     assert!(
                         now >= synced && now <= end,

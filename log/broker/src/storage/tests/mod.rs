@@ -3,6 +3,7 @@
 mod append;
 mod compaction;
 mod crash;
+mod damage;
 mod read;
 mod retention;
 
@@ -72,16 +73,26 @@ impl Lab {
     }
 
     pub(super) fn open_at(&self, path: &Path, leader_epoch: i32) -> Partition {
+        let opened = self.try_open(path, leader_epoch, 0);
+        opened.map_err(|error| error.to_string()).expect("open").0
+    }
+
+    pub(super) fn try_open(
+        &self,
+        path: &Path,
+        leader_epoch: i32,
+        known_end: i64,
+    ) -> Result<(Partition, RecoveryReport), OpenError> {
         let seed = PartitionSeed {
             id: TopicPartition::new("orders", 3),
             folder: path.into(),
+            known_end,
             internal: false,
             leader_epoch,
             config: Arc::clone(&self.config),
             shared: Arc::clone(&self.shared),
         };
-        let opened = Partition::open(seed).map_err(|error| error.to_string());
-        opened.expect("open").0
+        Partition::open(seed)
     }
 
     /// The folder as a crash leaves it, elsewhere.

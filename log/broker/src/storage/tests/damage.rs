@@ -1,0 +1,268 @@
+//! Files that lose what was known to be on disk: nothing is served of a partition that is short, and no offset twice.
+
+use super::*;
+
+/// A partition of several segments that was closed, and where it ends.
+fn closed(lab: &Lab) -> i64 {
+    let partition = lab.open();
+    for _ in 0..40 {
+        put(&partition, filled(1, 100, NOW));
+    }
+    partition.close().expect("close");
+    assert!(lab.files("log").len() > 4);
+    partition.high_watermark()
+}
+
+fn lab() -> Lab {
+    Lab::new(&[("segment.bytes", "1024")])
+}
+
+/// Names and sizes of all files.
+fn listing(path: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = fs::read_dir(path).expect("list");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("entry"))
+        .map(|entry| (entry.path(), entry.metadata().expect("stat").len()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn cut(file: &Path, size: u64) {
+    let file = fs::OpenOptions::new().write(true).open(file).expect("open");
+    file.set_len(size).expect("cut");
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut content = fs::read(file).expect("read");
+    content[at] ^= 0x20;
+    fs::write(file, content).expect("write");
+}
+
+/// It is refused, the error names `culprit`, and nothing is changed.
+fn assert_damaged(lab: &Lab, path: &Path, known_end: i64, culprit: &Path, context: &str) {
+    let exists = path.exists();
+    let before = exists.then(|| listing(path));
+    let error = lab
+        .try_open(path, 0, known_end)
+        .map(|_| ())
+        .expect_err(context);
+    assert!(
+        matches!(&error, OpenError::Damaged { .. }),
+        "{context}: {error}"
+    );
+    let text = error.to_string();
+    let name = culprit.file_name().expect("a name").to_string_lossy();
+    assert!(
+        text.contains(&*name) && text.contains("accept-loss"),
+        "{context}: {text}"
+    );
+    assert_eq!(exists.then(|| listing(path)), before, "{context}: {text}");
+    let (_, damage) = evidence::look(path, known_end).expect("looked at");
+    let seen_without_content = !context.starts_with("flipped") && path.join("checkpoint").exists();
+    assert!(
+        damage.is_some() || !seen_without_content,
+        "{context}: {text}"
+    );
+}
+
+#[test]
+fn a_segment_that_is_removed_emptied_or_cut_after_a_clean_stop_is_damage() {
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lab = lab();
+    let end = closed(&lab);
+    let names: Vec<_> = lab.files("log");
+    for name in names {
+        let size = fs::metadata(&name).expect("stat").len();
+        let ways = [None, Some(0), Some(random.u64(0..size)), Some(size - 1)];
+        for (way, known_end) in ways.into_iter().flat_map(|way| [(way, 0), (way, end)]) {
+            let path = lab.copy("short");
+            let file = path.join(name.file_name().expect("a name"));
+            match way {
+                None => fs::remove_file(&file).expect("remove"),
+                Some(size) => cut(&file, size),
+            }
+            let context = format!("seed {seed} {} {way:?} {known_end}", file.display());
+            assert_damaged(&lab, &path, known_end, &file, &context);
+        }
+    }
+}
+
+#[test]
+fn without_its_folder_or_its_checkpoint_a_log_is_still_known_to_be_short() {
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lab = lab();
+    let end = closed(&lab);
+    let path = lab.copy("gone");
+    fs::remove_dir_all(&path).expect("remove");
+    assert_damaged(&lab, &path, end, &path, "the folder");
+    let path = lab.copy("gone");
+    for file in listing(&path) {
+        fs::remove_file(file.0).expect("remove");
+    }
+    assert_damaged(&lab, &path, end, &path, "all files");
+    for name in lab.files("log") {
+        let size = fs::metadata(&name).expect("stat").len();
+        let at = random.u64(0..size);
+        for flipped in [false, true] {
+            let path = lab.copy("no-checkpoint");
+            fs::remove_file(path.join("checkpoint")).expect("remove");
+            let file = path.join(name.file_name().expect("a name"));
+            if flipped {
+                flip(&file, at as usize);
+            } else {
+                cut(&file, at);
+            }
+            let word = if flipped { "flipped" } else { "cut" };
+            let context = format!("{word} seed {seed} {} at {at}", file.display());
+            let error = lab.try_open(&path, 0, end).map(|_| ()).expect_err(&context);
+            assert!(
+                matches!(error, OpenError::Damaged { .. }),
+                "{context}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_never_known_to_be_on_disk_may_be_missing() {
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lab = lab();
+    let end = closed(&lab);
+    let partition = lab.open();
+    for _ in 0..20 {
+        put(&partition, filled(1, 100, NOW));
+    }
+    let known = partition.known_end();
+    assert_eq!(known, end);
+    drop(partition);
+    let path = lab.copy("torn");
+    let segments = files(&path, "log");
+    let last = segments.last().expect("one");
+    let size = fs::metadata(last).expect("stat").len();
+    cut(last, random.u64(0..size));
+    let (partition, _) = lab.try_open(&path, 1, known).expect("opens");
+    let now = partition.high_watermark();
+    assert!((end..end + 20).contains(&now), "seed {seed}: {now}");
+}
+
+#[test]
+fn an_accepted_loss_leaves_what_is_sound_and_gives_no_offset_out_again() {
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lab = lab();
+    let end = closed(&lab);
+    let whole = all(&lab.open());
+    for round in 0..30 {
+        let path = lab.copy("accepted");
+        let mut segments = files(&path, "log");
+        for _ in 0..random.usize(1..4) {
+            if segments.is_empty() {
+                break;
+            }
+            let file = segments.swap_remove(random.usize(..segments.len()));
+            match random.u8(..3) {
+                0 => fs::remove_file(&file).expect("remove"),
+                1 => cut(&file, 0),
+                _ => cut(
+                    &file,
+                    random.u64(0..fs::metadata(&file).expect("stat").len()),
+                ),
+            }
+        }
+        let context = format!("seed {seed} round {round}");
+        assert!(lab.try_open(&path, 0, end).is_err(), "{context}");
+        fs::write(path.join("accept-loss"), "").expect("write");
+        let (partition, _) = lab.try_open(&path, 1, end).expect(&context);
+        assert_eq!(partition.high_watermark(), end, "{context}");
+        assert!(!path.join("accept-loss").exists(), "{context}");
+        let left = all(&partition);
+        assert!(left.len() <= whole.len(), "{context}");
+        let mut known = whole.iter();
+        let is_part = left.iter().all(|one| known.any(|other| other == one));
+        assert!(is_part, "{context}: {:?}", values(&left));
+        assert_eq!(
+            put(&partition, filled(1, 5, NOW)).base_offset,
+            end,
+            "{context}"
+        );
+        drop(partition);
+        // As a killed process leaves it, and as one that stopped does.
+        let (partition, _) = lab.try_open(&path, 2, end).expect(&context);
+        assert_eq!(all(&partition).len(), left.len() + 1, "{context}");
+        partition.close().expect("close");
+        drop(partition);
+        let (partition, report) = lab.try_open(&path, 2, end + 1).expect(&context);
+        assert_eq!(report.scanned_bytes, 0, "{context}");
+        assert_eq!(all(&partition).len(), left.len() + 1, "{context}");
+    }
+}
+
+#[test]
+fn what_retention_and_deletion_remove_is_not_missed() {
+    let lab = Lab::with(
+        &[("segment.bytes", "1024"), ("retention.bytes", "3000")],
+        StorageOptions {
+            retention_interval_ms: 1,
+            ..StorageOptions::default()
+        },
+    );
+    let partition = lab.open();
+    for n in 0..60 {
+        put(&partition, filled(1, 100, NOW));
+        if n % 7 == 0 {
+            partition.upkeep(NOW + n * 2_000);
+        }
+        if n == 50 {
+            partition.delete_records(45).expect("deleted");
+        }
+        let path = lab.copy("killed");
+        let (opened, _) = lab
+            .try_open(&path, 0, partition.known_end())
+            .unwrap_or_else(|error| panic!("after {n}: {error}"));
+        assert_eq!(opened.high_watermark(), partition.high_watermark());
+        assert_eq!(opened.log_start_offset(), partition.log_start_offset());
+    }
+    assert!(partition.log_start_offset() >= 45);
+    // A file that is there again is below the log's start, and harms nobody.
+    let path = lab.copy("killed");
+    fs::write(path.join("00000000000000000000.log"), "").expect("write");
+    let (opened, _) = lab
+        .try_open(&path, 0, partition.known_end())
+        .expect("opens");
+    assert_eq!(opened.log_start_offset(), partition.log_start_offset());
+}
+
+#[test]
+fn retention_frees_a_full_disk_and_promises_nothing_meanwhile() {
+    let lab = Lab::with(
+        &[("segment.bytes", "1024"), ("retention.bytes", "2000")],
+        StorageOptions {
+            retention_interval_ms: 1,
+            ..StorageOptions::default()
+        },
+    );
+    let partition = lab.open();
+    for _ in 0..40 {
+        put(&partition, filled(1, 100, NOW));
+    }
+    partition.checkpoint().expect("checkpoint");
+    let known = partition.known_end();
+    let before = lab.files("log").len();
+    partition.upkeep(NOW);
+    // Where the checkpoint is to go lies something that it cannot replace.
+    let blocked = lab.path().join("checkpoint.tmp");
+    fs::create_dir(&blocked).expect("made");
+    partition.upkeep(NOW + 10_000);
+    assert!(lab.files("log").len() < before, "segments went");
+    assert!(!lab.path().join("checkpoint").exists());
+    fs::remove_dir(&blocked).expect("removed");
+    let path = lab.copy("killed");
+    let (opened, _) = lab.try_open(&path, 0, known).expect("opens");
+    assert_eq!(opened.log_start_offset(), partition.log_start_offset());
+    partition.upkeep(NOW + 20_000);
+    assert!(lab.path().join("checkpoint").exists(), "written again");
+}
