@@ -188,6 +188,7 @@ fn engineer(columns: u16) {
         "mistakes",
         &[
             ("SELECT delay_clas(3);", "did you mean"),
+            ("SELECT delay_class('soon');", "TW1201"),
             (
                 "CREATE FUNCTION other(x BIGINT) RETURNS TEXT LANGUAGE wasm AS 'file:other.wasm';",
                 "TW1401",

@@ -29,8 +29,7 @@ mod stack;
 
 pub use config::SqlConfig;
 pub use connectors::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
-pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion};
+pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion, type_name};
 pub use functions::{Function, functions};
 pub use parse::{Unended, is_complete, keywords, setting, split_statements, unended};
-pub use plan::type_name;
 pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server};

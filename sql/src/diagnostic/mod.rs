@@ -15,10 +15,13 @@
 mod code;
 mod excerpt;
 mod foreign;
+mod misuse;
 mod nearest;
 mod render;
 mod statement_text;
 mod translate;
+mod types;
+mod words;
 
 use std::fmt;
 
@@ -27,7 +30,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) use code::Code;
 pub(crate) use nearest::nearest;
 pub use statement_text::StatementText;
-pub(crate) use translate::{Lexemes, Words, translate, translate_arrow};
+pub(crate) use translate::{translate, translate_arrow};
+pub use types::type_name;
+pub(crate) use types::{name_text, sql_types};
+pub(crate) use words::{Call, Lexemes, Words};
 
 /// A place in the user's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -214,10 +220,12 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
-        if let Some(help) = &self.help {
-            write!(f, " ({help})")?;
+        match &self.help {
+            // Two pairs of parentheses side by side are hard to read.
+            Some(help) if self.message.ends_with(')') => write!(f, "; {help}"),
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

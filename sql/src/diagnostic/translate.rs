@@ -3,167 +3,46 @@
 use datafusion::common::{Column, DataFusionError, SchemaError};
 
 use super::foreign::{Stands, stands_for};
-use super::{Code, Diagnostic, Span, nearest};
-use crate::functions::{Function, functions};
-
-/// The tokens of a statement by kind, each with its place.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Lexemes {
-    /// Words and names, without quotes.
-    pub words: Vec<(String, Span)>,
-    /// Those of them that stand in double quotes.
-    pub quoted: Vec<String>,
-    /// Texts, without quotes, and numbers.
-    pub literals: Vec<(String, Span)>,
-    /// Operators and punctuation.
-    pub signs: Vec<(String, Span)>,
-}
-
-/// What stands in a statement, and what there is to call: for errors that name a thing but not its place.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Words {
-    lexemes: Lexemes,
-    /// Names of functions, for suggestions.
-    functions: Vec<String>,
-    /// Calls of functions that the catalog holds.
-    signatures: Vec<String>,
-}
-
-impl Words {
-    /// The texts of the statement and their places; numbers too.
-    pub(crate) fn texts(&self) -> &[(String, Span)] {
-        &self.lexemes.literals
-    }
-
-    /// The tokens of a statement, and the functions that there are.
-    pub(crate) fn new(lexemes: Lexemes, functions: Vec<String>) -> Self {
-        Self {
-            lexemes,
-            functions,
-            signatures: Vec::new(),
-        }
-    }
-
-    /// With the signatures of the catalog's functions: `mask(TEXT) -> TEXT`.
-    #[must_use]
-    pub(crate) fn with_signatures(mut self, signatures: Vec<String>) -> Self {
-        self.signatures = signatures;
-        self
-    }
-
-    /// The first place of a word, without regard to case.
-    pub(crate) fn place(&self, word: &str) -> Option<Span> {
-        self.lexemes
-            .words
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(word))
-            .map(|(_, span)| *span)
-    }
-
-    fn last_place(&self, word: &str) -> Option<Span> {
-        let place = self
-            .lexemes
-            .words
-            .iter()
-            .rev()
-            .find(|(other, _)| other.eq_ignore_ascii_case(word));
-        place.map(|(_, span)| *span)
-    }
-
-    /// The first place of an operator.
-    fn sign(&self, sign: &str) -> Option<Span> {
-        let mut signs = self.lexemes.signs.iter();
-        signs
-            .find(|(other, _)| other == sign)
-            .map(|(_, span)| *span)
-    }
-
-    /// The place of the operator that an error without a place is about, if the statement has it once.
-    fn operator_of(&self, message: &str) -> Option<Span> {
-        let named = |sign: &str| {
-            message.contains(&format!(" {sign} ")) || sign == "/" && message == "division by zero"
-        };
-        let signs = [
-            "<=", ">=", "<>", "!=", "=", "<", ">", "+", "-", "*", "/", "%", "||",
-        ];
-        let sign = signs.into_iter().find(|sign| named(sign))?;
-        let mut found = self.lexemes.signs.iter().filter(|(other, _)| other == sign);
-        let first = found.next()?;
-        found.next().is_none().then_some(first.1)
-    }
-
-    fn is_quoted(&self, name: &str) -> bool {
-        self.lexemes.quoted.iter().any(|other| other == name)
-    }
-
-    /// The place of what an error without a place quotes: a text or a number of the statement, or else its only NULL.
-    pub(crate) fn quoted_in(&self, message: &str) -> Option<Span> {
-        let quoted = |text: &str| {
-            let is_word = |char: char| char.is_alphanumeric() || matches!(char, '.' | '_');
-            ["'", "\"", "`"]
-                .iter()
-                .any(|quote| message.contains(&format!("{quote}{text}{quote}")))
-                || text.starts_with(|char: char| char.is_ascii_digit())
-                    && message.match_indices(text).any(|(at, _)| {
-                        let before = message[..at].chars().next_back();
-                        let after = message[at + text.len()..].chars().next();
-                        !before.is_some_and(is_word) && !after.is_some_and(is_word)
-                    })
-        };
-        let mut found = self
-            .lexemes
-            .literals
-            .iter()
-            .filter(|(text, _)| !text.is_empty() && quoted(text));
-        // The longest says most: '12:00' before 12.
-        let first = found.next()?;
-        let longest = found.fold(first, |best, next| {
-            if next.0.len() > best.0.len() {
-                next
-            } else {
-                best
-            }
-        });
-        Some(longest.1)
-    }
-
-    /// The place of the only NULL.
-    pub(crate) fn only_null(&self) -> Option<Span> {
-        let words = self.lexemes.words.iter();
-        let mut nulls = words.filter(|(word, _)| word.eq_ignore_ascii_case("null"));
-        let first = nulls.next()?;
-        nulls.next().is_none().then_some(first.1)
-    }
-
-    /// How a function is called, for whoever called it otherwise.
-    fn calls_of(&self, name: &str) -> Option<String> {
-        let own = self.signatures.iter().find(|signature| {
-            let head = signature.split('(').next().unwrap_or_default();
-            head.eq_ignore_ascii_case(name)
-        });
-        if let Some(signature) = own {
-            return Some(signature.clone());
-        }
-        let function = functions().find(|function| function.name.eq_ignore_ascii_case(name))?;
-        let Function {
-            name,
-            takes,
-            what,
-            example,
-        } = function;
-        Some(format!("{name}({takes}): {what}; for example {example}"))
-    }
-}
+use super::misuse::{is_jargon, misuse};
+use super::types::sql_types;
+use super::{Code, Diagnostic, Span, Words, nearest};
 
 /// The diagnostic that says what `error` means to the author of the statement.
 pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
-    let diagnostic = meaning(error, words);
-    if diagnostic.span.is_some() {
-        return diagnostic;
+    let mut diagnostic = meaning(error, words);
+    if diagnostic.span.is_none() {
+        let message = &diagnostic.message;
+        let place = words.quoted_in(message);
+        let place = place.or_else(|| words.operator_of(message));
+        let place = place.or_else(|| words.place(&words.called_in(message)?));
+        // What depends on a row may be anywhere.
+        let is_of_rows = diagnostic.code == Code::Row.number() || own(error).is_some();
+        let place = place.or_else(|| if is_of_rows { None } else { words.likely() });
+        diagnostic = diagnostic.at(place);
     }
-    let place = words.quoted_in(&diagnostic.message);
-    let place = place.or_else(|| words.operator_of(&diagnostic.message));
-    diagnostic.at(place)
+    if is_jargon(&diagnostic.message) && own(error).is_none() {
+        diagnostic = without_jargon(diagnostic, words);
+    }
+    diagnostic
+}
+
+/// The same error without words of how this program is made.
+fn without_jargon(mut diagnostic: Diagnostic, words: &Words) -> Diagnostic {
+    let call = words.first_call();
+    diagnostic.message = match call {
+        _ if diagnostic.code == Code::Row.number() => "a row cannot be computed".to_owned(),
+        Some(name) => format!("{name} does not take these arguments"),
+        None if words.place("EXTRACT").is_some() => {
+            let help = "EXTRACT(hour FROM ts); CAST(x AS TIMESTAMP) makes a time of a text";
+            diagnostic = diagnostic.help(help);
+            "EXTRACT takes its part from a time or an interval".to_owned()
+        }
+        None => "this cannot be computed".to_owned(),
+    };
+    match call.and_then(|name| words.calls_of(name)) {
+        Some(help) if diagnostic.help.is_none() => diagnostic.help(help),
+        _ => diagnostic,
+    }
 }
 
 fn meaning(error: &DataFusionError, words: &Words) -> Diagnostic {
@@ -178,8 +57,8 @@ fn meaning(error: &DataFusionError, words: &Words) -> Diagnostic {
         return own.at(span);
     }
     let root = error.find_root();
-    if let Some(arguments) = wrong_arguments(&root.message(), words) {
-        return arguments;
+    if let Some(misuse) = misuse(&root.message(), span, words) {
+        return misuse;
     }
     match root {
         DataFusionError::SchemaError(schema, _) => schema_error(schema, span, words),
@@ -240,35 +119,6 @@ pub(crate) fn translate_arrow(message: &str) -> Diagnostic {
         return diagnostic;
     }
     Diagnostic::new(Code::Row, strip_prefixes(&text))
-}
-
-/// A call that no signature of its function takes. DataFusion tells of each signature why.
-fn wrong_arguments(message: &str, words: &Words) -> Option<Diagnostic> {
-    let (_, call) = message.split_once("Function '")?;
-    let (name, reason) = call.split_once("' ")?;
-    let text = if reason.starts_with("failed to match any signature") {
-        let found = between(reason, "(DataType: ", ")").filter(|found| !found.contains('('));
-        match found.map(sql_types) {
-            Some(data_type) => format!("{name}({data_type}) does not exist"),
-            None => format!("{name} does not exist for arguments of these types"),
-        }
-    } else {
-        let reason = reason.strip_prefix("user-defined coercion failed with: ")?;
-        let reason = reason.split(". No function matches").next()?;
-        // Some begin with the name themselves.
-        let reason = reason.strip_prefix(name).unwrap_or(reason).trim_start();
-        format!("{name} {}", strip_prefixes(&sql_types(&first_line(reason))))
-    };
-    let diagnostic = Diagnostic::new(Code::UnknownFunction, text).at(words.place(name));
-    Some(called_so(diagnostic, name, words))
-}
-
-/// Tells how a function is called.
-fn called_so(diagnostic: Diagnostic, name: &str, words: &Words) -> Diagnostic {
-    match words.calls_of(name) {
-        Some(call) => diagnostic.help(call),
-        None => diagnostic.help("convert the arguments: CAST(x AS type)"),
-    }
 }
 
 fn own(error: &DataFusionError) -> Option<Diagnostic> {
@@ -474,42 +324,11 @@ fn planning(
         .at(words.last_place(name))
         .help("give one of them another name with AS");
     }
-    if let Some(name) = between(&message, "to satisfy a call to '", "' function") {
-        let text = match between(&message, "Failed to coerce arguments", "to satisfy") {
-            _ if message.contains("Candidate functions") => message.clone(),
-            _ => format!(
-                "the arguments of {name} have the wrong types: {}",
-                sql_types(&message)
-            ),
-        };
-        let diagnostic = Diagnostic::new(Code::TypeMismatch, text).at(words.place(name).or(span));
-        return called_so(diagnostic, name, words);
-    }
-    if message.contains("Cannot coerce")
-        || message.contains("incompatible types")
-        || message.contains("Cannot infer common argument type")
-        || message.contains("type_coercion")
-        || message.contains("No function matches")
-    {
-        let name = between(
-            &message,
-            "No function matches the given name and argument types '",
-            "(",
-        );
-        let place = span.or_else(|| name.and_then(|name| words.place(name)));
-        // What the function takes is told by its call.
-        let text = message.split(". No function matches").next();
-        let text = sql_types(&strip_prefixes(text.unwrap_or(&message)));
-        let diagnostic = Diagnostic::new(Code::TypeMismatch, text).at(place);
-        return match name {
-            Some(name) => called_so(diagnostic, name, words),
-            None => diagnostic.help("convert one of them: CAST(x AS type)"),
-        };
-    }
     if let Some(expr) = between(&message, "non-boolean predicate '", "'") {
         let data_type = message.rsplit("returning ").next().unwrap_or_default();
         let text = format!(
-            "a condition has to be BOOLEAN, {expr} is {}",
+            "a condition has to be BOOLEAN, {} is {}",
+            sql_types(expr),
             sql_types(data_type)
         );
         let name = expr.rsplit('.').next().unwrap_or(expr);
@@ -539,7 +358,11 @@ fn planning(
             .help("WHERE filters rows");
     }
     if message.contains("dot access not supported") {
-        let name = between(&message, "value: \"", "\"").unwrap_or_default();
+        let Some(name) = between(&message, "value: \"", "\"") else {
+            return Diagnostic::new(Code::Syntax, "a name has to stand behind the dot")
+                .at(words.sign(".").or(span))
+                .help("one that is a word of SQL stands in double quotes: t.\"null\"");
+        };
         return Diagnostic::new(
             Code::TypeMismatch,
             format!("there is no field {name:?}: what stands before the dot has none"),
@@ -554,7 +377,8 @@ fn planning(
     // What a parser's tree looks like inside is nobody's business.
     let message = match [": Identifier(Ident", " Ident {", " Substring {"]
         .iter()
-        .find_map(|tree| message.find(tree))
+        .filter_map(|tree| message.find(tree))
+        .min()
     {
         Some(at) => message[..at].to_owned(),
         None => message,
@@ -621,34 +445,6 @@ fn strip_prefixes(message: &str) -> String {
         && second.is_ascii_lowercase()
     {
         text.replace_range(..1, &first.to_ascii_lowercase().to_string());
-    }
-    text
-}
-
-/// Arrow's names of types as SQL's.
-fn sql_types(message: &str) -> String {
-    let mut text = message.to_owned();
-    for (arrow, sql) in [
-        ("Timestamp(Microsecond, None)", "TIMESTAMP"),
-        ("Timestamp(Microsecond, Some(\"UTC\"))", "TIMESTAMPTZ"),
-        ("Timestamp(µs)", "TIMESTAMP"),
-        ("Timestamp(ns)", "TIMESTAMP"),
-        ("Interval(MonthDayNano)", "INTERVAL"),
-        ("LargeUtf8", "TEXT"),
-        ("Utf8View", "TEXT"),
-        ("Utf8", "TEXT"),
-        ("BinaryView", "BYTEA"),
-        ("Int64", "BIGINT"),
-        ("Int32", "INTEGER"),
-        ("Int16", "SMALLINT"),
-        ("Int8", "TINYINT"),
-        ("Float64", "DOUBLE"),
-        ("Float32", "REAL"),
-        ("Date32", "DATE"),
-        ("Time64(µs)", "TIME"),
-        ("Boolean", "BOOLEAN"),
-    ] {
-        text = text.replace(arrow, sql);
     }
     text
 }

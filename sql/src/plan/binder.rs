@@ -27,6 +27,7 @@ use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 use super::accumulator;
 use super::any_of::compare_with_lists;
 use super::as_of::{as_of_joins, mark_joins, marks};
+use super::call::check_calls;
 use super::clock::{NAMES, is_solved};
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
@@ -55,7 +56,7 @@ use super::unnest::{name_elements, unnest_joins};
 use super::using::merge_columns;
 use super::value_subquery::ValueSubqueries;
 use crate::catalog::{Objects, Reference, Relation};
-use crate::diagnostic::{Code, Diagnostic, Words, translate};
+use crate::diagnostic::{Call, Code, Diagnostic, Words, translate};
 
 /// A bound query and what it was bound to.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ pub(crate) struct BoundQuery {
 #[derive(Debug)]
 pub(crate) struct Library {
     pub(crate) state: SessionState,
+    /// DataFusion's functions and how they are called, by each of their names.
+    pub(crate) calls: Arc<HashMap<String, Call>>,
 }
 
 impl Library {
@@ -101,7 +104,8 @@ impl Library {
             .with_optimizer_rules(optimizer_rules())
             .build();
         postgres_functions(&mut state).expect("functions can be replaced");
-        Self { state }
+        let calls = Arc::new(documented_calls(&state));
+        Self { state, calls }
     }
 
     /// Names of all functions, own and built in.
@@ -134,6 +138,7 @@ impl Library {
         let scope = Scope::new(&self.state, objects);
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&scope, options);
+        check_calls(query, words)?;
         let mut query = query.clone();
         windows_in_from(&mut query)?;
         write_out_windows(&mut query)?;
@@ -266,6 +271,26 @@ fn check_unique(plan: &LogicalPlan, words: &Words) -> Result<(), Diagnostic> {
     Ok(())
 }
 
+/// The functions as DataFusion names and documents them.
+fn documented_calls(state: &SessionState) -> HashMap<String, Call> {
+    let scalars = state.scalar_functions().iter();
+    let scalars = scalars.map(|(name, udf)| (name, udf.name(), udf.documentation()));
+    let aggregates = state.aggregate_functions().iter();
+    let aggregates = aggregates.map(|(name, udf)| (name, udf.name(), udf.documentation()));
+    let windows = state.window_functions().iter();
+    let windows = windows.map(|(name, udf)| (name, udf.name(), udf.documentation()));
+    let all = scalars.chain(aggregates).chain(windows);
+    let calls = all.map(|(name, own_name, documentation)| {
+        let form = documentation.and_then(|text| text.syntax_example.lines().next());
+        let call = Call {
+            name: own_name.to_owned(),
+            form: form.unwrap_or_default().trim().to_owned(),
+        };
+        (name.clone(), call)
+    });
+    calls.collect()
+}
+
 /// Refuses functions whose answer changes by itself: in a job they would stand still, or undo what they never did.
 pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), Diagnostic> {
     let mut found: Option<String> = None;
@@ -288,6 +313,10 @@ pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), D
     let Some(name) = found else { return Ok(()) };
     let mut aliases = NAMES.iter();
     let place = aliases.find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
+    // It may be called by another of its names.
+    let called = words.called_in(&name).filter(|_| place.is_none());
+    let place = place.or_else(|| words.place(called.as_ref()?));
+    let called = called.unwrap_or_else(|| name.clone());
     let help = match NAMES.contains(&name.as_str()) {
         true => {
             "a view may compare it with a time in WHERE: ts > now() - INTERVAL '1 hour'; elsewhere use it in a SELECT over the view; for the time of a record: INCLUDE timestamp AS c"
@@ -295,7 +324,7 @@ pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), D
         false => "use it in a SELECT over the view",
     };
     let message = format!(
-        "{name}() has another answer each time, so a query that goes on cannot keep it true"
+        "{called}() has another answer each time, so a query that goes on cannot keep it true"
     );
     Err(Diagnostic::new(Code::Volatile, message)
         .at(place)

@@ -17,6 +17,7 @@ mod as_of;
 mod as_text;
 mod binder;
 mod bounded;
+mod call;
 mod changes;
 mod clock;
 mod declared;
@@ -62,6 +63,8 @@ mod unnest;
 mod using;
 mod value_subquery;
 mod view;
+#[cfg(test)]
+mod wrong_types;
 mod yielding;
 
 pub(crate) use binder::{BoundQuery, Library};
@@ -72,10 +75,11 @@ pub(crate) use guard::guard_plan;
 pub(crate) use number::assign;
 pub(crate) use postgres::{LENGTH_MAX, floats_in, length_of};
 pub(crate) use sink::{insert_sink, sink};
-pub use sql_type::type_name;
-pub(crate) use sql_type::{arrow_type, name_text, settled, timestamp};
+pub(crate) use sql_type::{arrow_type, settled, timestamp};
 pub(crate) use system::{SystemTable, SystemType};
 pub(crate) use tumble::interval_text;
 pub(crate) use value_subquery::without_open_subqueries;
 pub(crate) use view::{ViewPlan, default_key_format, follow, interval, time_text, view};
 pub(crate) use yielding::JoinsYield;
+
+pub(crate) use crate::diagnostic::{name_text, type_name};

@@ -20,6 +20,7 @@ use sqlparser::ast::{
 use streams::{JSON_FIELD, is_json, json_type};
 
 use super::postgres::length_of;
+pub(crate) use crate::diagnostic::type_name;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 
 /// The zone of instants.
@@ -228,63 +229,6 @@ fn unknown(sql: &SqlType) -> Diagnostic {
         None => diagnostic.help(
             "there are TEXT, BYTEA, BOOLEAN, SMALLINT, INTEGER, BIGINT, REAL, DOUBLE, DECIMAL, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, JSON, STRUCT<a T, …>, T[] and MAP<TEXT, T>",
         ),
-    }
-}
-
-/// SQL's name of an Arrow type.
-pub fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INTEGER".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "REAL".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
-        DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ".to_owned(),
-        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
-        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
-        json if is_json(json) => "JSON".to_owned(),
-        DataType::List(element)
-        | DataType::LargeList(element)
-        | DataType::FixedSizeList(element, _) => format!("{}[]", type_name(element.data_type())),
-        DataType::Struct(fields) => {
-            let field = |field: &FieldRef| {
-                format!(
-                    "{} {}",
-                    name_text(field.name()),
-                    type_name(field.data_type())
-                )
-            };
-            format!(
-                "STRUCT<{}>",
-                fields.iter().map(field).collect::<Vec<_>>().join(", ")
-            )
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(entry) if entry.len() == 2 => {
-                let (key, value) = (entry[0].data_type(), entry[1].data_type());
-                format!("MAP<{}, {}>", type_name(key), type_name(value))
-            }
-            other => other.to_string(),
-        },
-        other => other.to_string(),
-    }
-}
-
-/// A name as SQL reads it back.
-pub(crate) fn name_text(name: &str) -> String {
-    let plain = |char: char| char.is_ascii_lowercase() || char == '_' || char.is_ascii_digit();
-    let starts = name.starts_with(|char: char| char.is_ascii_lowercase() || char == '_');
-    if starts && name.chars().all(plain) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
     }
 }
 

@@ -299,7 +299,8 @@ impl Inner {
         let objects = self.objects();
         let signatures = objects.functions().map(|function| function.signature());
         let words = Words::new(words(text), self.library.function_names(&objects))
-            .with_signatures(signatures.collect());
+            .with_signatures(signatures.collect())
+            .with_calls(Arc::clone(&self.library.calls));
         let context = StatementContext {
             text,
             words,

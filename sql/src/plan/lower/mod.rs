@@ -56,7 +56,7 @@ use super::rules;
 use super::session::Session;
 use super::sql_type::{settled, type_name};
 use super::tumble::Tumble;
-use crate::diagnostic::{Code, Diagnostic, Words, translate};
+use crate::diagnostic::{Code, Diagnostic, Words, sql_types, translate};
 pub(super) use window::WindowBound;
 use window::{TimeUse, time_below};
 
@@ -310,13 +310,14 @@ impl Lowering<'_> {
 
     pub(super) fn settle(&self, field: &Field) -> Result<DataType, Diagnostic> {
         settled(field.data_type()).ok_or_else(|| {
-            let name = field.name();
+            let (what, words) = named(field.name());
             let message = format!(
-                "{name} is of type {}, which cannot be kept",
+                "{what} is of type {}, which cannot be kept",
                 type_name(field.data_type())
             );
+            let place = words.iter().find_map(|word| self.words.place(word));
             Diagnostic::new(Code::TypeMismatch, message)
-                .at(self.words.place(name))
+                .at(place)
                 .help("convert it: CAST(x AS TEXT), or take a part of it: EXTRACT(EPOCH FROM x)")
         })
     }
@@ -437,6 +438,20 @@ pub(super) fn plain_column(expr: &Expr) -> Option<&Column> {
         Expr::Alias(alias) => plain_column(&alias.expr),
         _ => None,
     }
+}
+
+/// What a field is called in an error, and the words of the statement at which it may stand.
+fn named(field: &str) -> (String, [String; 3]) {
+    let text = sql_types(field);
+    let head = text.split(['(', ' ']).next().unwrap_or_default().to_owned();
+    let what = if field.starts_with("__") {
+        "a value".to_owned()
+    } else if text[head.len()..].starts_with('(') {
+        format!("{head}(…)")
+    } else {
+        text
+    };
+    (what, [field.to_owned(), head, "INTERVAL".to_owned()])
 }
 
 /// Operators may pad with NULL where the planner thought none could be.
