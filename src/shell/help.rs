@@ -20,7 +20,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "CREATE SINK",
-        "CREATE SINK [IF NOT EXISTS] name FROM view | AS SELECT …\nWITH (topic = 'topic', option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM [ENCODE JSON|CSV|TEXT|BYTES]]",
+        "CREATE SINK [IF NOT EXISTS] name FROM view | AS SELECT …\nWITH (topic = 'topic', option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM [ENCODE JSON|CSV|TEXT|BYTES]]\nWith connector = 'postgres' the rows go on into a table there.",
         "CREATE SINK hourly_out FROM hourly WITH (topic = 'hourly-out')\n    FORMAT DEBEZIUM ENCODE JSON;",
     ),
     (
@@ -60,7 +60,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "PRINT",
-        "PRINT topic [FROM BEGINNING] [LIMIT n]    -- records as they come\n-- a name with a dot stands in quotes: PRINT \"fares.errors\"",
+        "PRINT topic [FROM BEGINNING] [LIMIT n]    -- records as they come\nDots and hyphens of a name need no quotes: PRINT fares.errors",
         "PRINT trips FROM BEGINNING LIMIT 1;",
     ),
     (
@@ -70,7 +70,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "EXPLAIN",
-        "EXPLAIN SELECT … | name    -- the plan\nEXPLAIN ANALYZE view | sink    -- what its operators do\nEXPLAIN WHY name           -- why a view prints what it prints, what of a source\n                           -- or table cannot be read, how to read a topic",
+        "EXPLAIN SELECT … | INSERT … | CREATE SINK … | name    -- the plan\nEXPLAIN ANALYZE view | sink    -- what its operators do\nEXPLAIN WHY name           -- why a view prints what it prints, what of a source\n                           -- or table cannot be read, how to read a topic",
         "EXPLAIN WHY hourly;",
     ),
     (
@@ -123,6 +123,11 @@ pub(crate) fn about(word: &str) -> String {
             )
         })
         .collect();
+    if texts.is_empty()
+        && let Some(text) = function(&asked)
+    {
+        return text;
+    }
     if texts.is_empty() {
         let lead = match asked.split(' ').count() {
             _ if asked.is_empty() => String::new(),
@@ -137,6 +142,20 @@ pub(crate) fn about(word: &str) -> String {
         );
     }
     texts.join("\n")
+}
+
+/// What a built-in function takes and answers, with a call; a name may be two functions.
+fn function(asked: &str) -> Option<String> {
+    let name = asked.split('(').next().unwrap_or_default().trim();
+    let named = sql::functions().filter(|function| function.name.eq_ignore_ascii_case(name));
+    let texts: Vec<String> = named
+        .map(|function| {
+            let (name, takes) = (function.name, function.takes);
+            let (what, example) = (function.what, function.example);
+            format!("{name}({takes})\n  {what}\nfor example\n  SELECT {example}\n")
+        })
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
 #[cfg(test)]
@@ -183,6 +202,10 @@ mod tests {
         assert!(about("create  table").starts_with("CREATE TABLE\n"));
         assert!(about("tw1101").contains("TW1101"));
         assert!(about("").contains("SUBSCRIBE"));
+        for word in ["count", "Count(*)"] {
+            assert!(about(word).starts_with("count(* | [DISTINCT] x)\n  rows"));
+        }
+        assert!(about("row_number").contains("SELECT row_number() OVER (ORDER BY amount)\n"));
         assert!(about("frobnicate").starts_with("nothing is known of frobnicate."));
     }
 }

@@ -316,13 +316,7 @@ pub(super) fn print(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("PRINT")?;
     let topic = match cursor.peek() {
         Token::SingleQuotedString(_) => cursor.string("a topic")?,
-        _ => {
-            let name = cursor.name("a topic")?;
-            Text {
-                value: name.written,
-                span: name.span,
-            }
-        }
+        _ => topic_name(cursor)?,
     };
     let from_beginning = cursor.words(&["FROM", "BEGINNING"]);
     let limit = match cursor.words(&["LIMIT"]) {
@@ -334,6 +328,30 @@ pub(super) fn print(cursor: &mut Cursor) -> Parsed<Statement> {
         from_beginning,
         limit,
     }))
+}
+
+/// A topic's name, without quotes too where it has dots and hyphens in it: `orders.errors`, `web-clicks`.
+fn topic_name(cursor: &mut Cursor) -> Parsed<Text> {
+    let is_bare = |token: &Token| match token {
+        Token::Word(word) => word.quote_style.is_none(),
+        Token::Period | Token::Minus | Token::Number(..) => true,
+        _ => false,
+    };
+    let mut goes_on = is_bare(cursor.peek());
+    let name = cursor.name("a topic")?;
+    let mut topic = Text {
+        value: name.written,
+        span: name.span,
+    };
+    while let Some(place) = topic.span.filter(|_| goes_on) {
+        goes_on = is_bare(cursor.peek()) && cursor.place().start == place.end;
+        if goes_on {
+            topic.value += &cursor.peek().to_string();
+            topic.span = Some(place.to(cursor.place()));
+            cursor.advance();
+        }
+    }
+    Ok(topic)
 }
 
 /// `DELETE FROM t WHERE c` finds its rows with `SELECT * FROM t WHERE c`.

@@ -3,7 +3,8 @@
 use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed};
-use super::query::clauses;
+use super::query::{clauses, insert};
+use super::sink::sink;
 use super::statement::{Explain, Show, Statement, Text};
 use crate::diagnostic::{Code, Diagnostic, nearest};
 
@@ -15,8 +16,30 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
             Explain::Why(cursor.name("the name of a view")?)
         }
         "SELECT" | "WITH" | "VALUES" => Explain::Query(Box::new(clauses(cursor)?)),
+        "INSERT" => match insert(cursor)? {
+            Statement::Insert(insert) => Explain::Insert(insert),
+            other => return Ok(other),
+        },
+        "UPDATE" | "DELETE" => {
+            return Err(unavailable(
+                cursor,
+                "EXPLAIN of UPDATE and DELETE",
+                "EXPLAIN SELECT * FROM t WHERE … shows how their rows are found",
+            ));
+        }
+        "CREATE" if cursor.word_ahead(1) == "SINK" => {
+            cursor.advance();
+            match sink(cursor)? {
+                Statement::CreateSink(create) => Explain::Sink(create),
+                other => return Ok(other),
+            }
+        }
         "CREATE" => {
             cursor.advance();
+            cursor.words(&["OR", "REPLACE"]);
+            if cursor.word_ahead(0) != "MATERIALIZED" {
+                return Err(cursor.unexpected(&["MATERIALIZED VIEW", "SINK"]));
+            }
             cursor.expect_word("MATERIALIZED")?;
             cursor.expect_word("VIEW")?;
             cursor.if_not_exists();

@@ -262,6 +262,8 @@ pub(crate) struct Select {
 #[derive(Debug, Clone)]
 pub(crate) enum Explain {
     Query(Box<QueryClauses>),
+    Insert(Box<Insert>),
+    Sink(Box<CreateSink>),
     Object(Name),
     Why(Name),
     /// What the operators of a running view or sink do.

@@ -65,6 +65,33 @@ fn limit_of_a_push_query_stands_on_either_side() {
 }
 
 #[test]
+fn names_of_topics_need_no_quotes_for_dots_and_hyphens() {
+    for (sql, topic) in [
+        ("PRINT orders", "orders"),
+        ("PRINT orders.errors FROM BEGINNING", "orders.errors"),
+        ("PRINT Web-clicks.2024-05 LIMIT 3", "Web-clicks.2024-05"),
+        ("PRINT v.late LIMIT 3;", "v.late"),
+        ("PRINT \"v.late\" LIMIT 3", "v.late"),
+        ("PRINT 'v.late'", "v.late"),
+    ] {
+        let Statement::Print(print) = parsed(sql) else {
+            panic!("{sql} prints nothing");
+        };
+        assert_eq!(print.topic.value, topic, "{sql}");
+        assert_eq!(print.from_beginning, sql.contains("BEGINNING"), "{sql}");
+        assert_eq!(print.limit.is_some(), sql.contains("LIMIT"), "{sql}");
+    }
+    for sql in [
+        "PRINT v .late",
+        "PRINT v. late",
+        "PRINT \"v\".late",
+        "PRINT",
+    ] {
+        refused(sql);
+    }
+}
+
+#[test]
 fn view_takes_its_clauses_in_any_order() {
     let sql = "CREATE MATERIALIZED VIEW IF NOT EXISTS v AS SELECT a FROM t
                GRACE INTERVAL '1 minute' EMIT ON WINDOW CLOSE LATE TO 'rest'";

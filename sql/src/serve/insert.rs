@@ -119,6 +119,19 @@ impl Target<'_> {
         Ok(places)
     }
 
+    /// Refuses rows that have another number of columns than are written.
+    pub(crate) fn check_width(places: &[usize], columns: usize) -> Result<(), Diagnostic> {
+        if columns == places.len() {
+            return Ok(());
+        }
+        let wanted = match places.len() {
+            1 => "1 column is".to_owned(),
+            many => format!("{many} columns are"),
+        };
+        let message = format!("{wanted} to be written, each row has {columns}");
+        Err(Diagnostic::new(Code::Syntax, message))
+    }
+
     /// Which of the places are columns of floats.
     pub(crate) fn floats(&self, places: &[usize]) -> Vec<bool> {
         let columns = &self.relation.columns;
@@ -133,14 +146,7 @@ impl Target<'_> {
         rows: Rows,
         places: &[usize],
     ) -> Result<usize, Diagnostic> {
-        if schema.fields().len() != places.len() {
-            let message = format!(
-                "{} columns are to be written, each row has {}",
-                places.len(),
-                schema.fields().len()
-            );
-            return Err(Diagnostic::new(Code::Syntax, message));
-        }
+        Self::check_width(places, schema.fields().len())?;
         let batch = self.collect(&schema, rows).await?;
         let written = self.relation.written();
         let value_schema = Schema::new(

@@ -4,11 +4,12 @@ use streams::{LatePolicy, SinkForm};
 
 use super::answer::Outcome;
 use super::connector::without_passwords;
+use super::insert::Target;
 use super::pull::explain_bounded;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Kind, Relation, Sink};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::parse::statement::{Explain, Late, Name, QueryClauses, Show};
+use crate::parse::statement::{Explain, Insert, Late, Name, QueryClauses, Show};
 use crate::plan::{explain, follow, key_format_name, time_text, type_name};
 
 impl Inner {
@@ -213,6 +214,15 @@ impl Inner {
                 "plan",
                 self.explain_query(clauses, context)?,
             )),
+            Explain::Insert(insert) => Ok(Outcome::lines(
+                "plan",
+                self.explain_insert(insert, context)?,
+            )),
+            Explain::Sink(create) => {
+                let identity = self.identity(&create.name, Kind::Sink, context);
+                let sink = self.planned_sink(create, identity, &context.words)?;
+                Ok(Outcome::lines("plan", explain_sink(&sink)))
+            }
             Explain::Object(name) => {
                 let objects = self.objects();
                 let lines = match (objects.relation(&name.name), objects.sink(&name.name)) {
@@ -252,6 +262,33 @@ impl Inner {
                 Ok(lines)
             }
         }
+    }
+
+    /// The plan of the sink that goes on, or of the query whose rows are written once.
+    fn explain_insert(
+        &self,
+        insert: &Insert,
+        context: &StatementContext<'_>,
+    ) -> Result<Vec<String>, Diagnostic> {
+        if insert.query.emit.is_some() {
+            let mut identity = self.identity(&insert.table, Kind::Sink, context);
+            identity.name = format!("insert_into_{}", insert.table.name);
+            let sink = self.planned_insert(insert, identity, &context.words)?;
+            return Ok(explain_sink(&sink));
+        }
+        let objects = self.objects();
+        let relation = self.target(&objects, &insert.table)?;
+        let places = Target::places(relation, &insert.columns)?;
+        let query = &insert.query.query;
+        let bound = self.library.bind(query, &objects, &context.words)?;
+        Target::check_width(&places, bound.plan.schema().fields().len())
+            .map_err(|error| error.at(insert.table.span))?;
+        let mut lines = vec![format!(
+            "rows that are written once: topic {}",
+            relation.topic
+        )];
+        lines.extend(explain_bounded(&self.library, &bound.plan, &context.words)?);
+        Ok(lines)
     }
 
     fn unknown_object(&self, name: &Name) -> Diagnostic {
@@ -313,12 +350,15 @@ fn describe_sink(sink: &Sink, state: &[String]) -> Outcome {
 /// Where a sink writes to, and how its rows come about.
 fn explain_sink(sink: &Sink) -> Vec<String> {
     let spec = &sink.plan.sink;
+    let keys = match spec.key.is_empty() {
+        true => "no keys".to_owned(),
+        false => format!("{} keys", key_format_name(spec.key_format)),
+    };
     let mut lines = vec![format!(
-        "sink {}: topic {}; {}, {} keys",
+        "sink {}: topic {}; {}, {keys}",
         sink.name(),
         spec.topic,
         form_name(&spec.form),
-        key_format_name(spec.key_format)
     )];
     lines.push("reads from the start".to_owned());
     lines.extend(late_line(sink.plan.late()));

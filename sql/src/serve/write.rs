@@ -131,7 +131,7 @@ impl Inner {
         Ok(with_notices(message, &notices))
     }
 
-    fn target<'a>(
+    pub(super) fn target<'a>(
         &self,
         objects: &'a Objects,
         name: &crate::parse::statement::Name,

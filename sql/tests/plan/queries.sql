@@ -49,3 +49,19 @@ EXPLAIN SELECT window_end, carrier, count(*) FROM SESSION(flights, scheduled, IN
 EXPLAIN SELECT carrier, lag(distance) OVER w AS before, avg(distance) OVER (w ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS mean,
   count(*) OVER (PARTITION BY origin ORDER BY scheduled RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS n
   FROM flights WINDOW w AS (PARTITION BY carrier ORDER BY scheduled) EMIT CHANGES
+----
+EXPLAIN INSERT INTO airlines SELECT carrier, max(dest) FROM flights GROUP BY carrier EMIT CHANGES
+----
+EXPLAIN INSERT INTO readings (value) SELECT dep_delay FROM flights
+----
+EXPLAIN INSERT INTO readings (value) SELECT dep_delay, 1 FROM flights
+----
+EXPLAIN INSERT INTO by_carrier SELECT * FROM by_carrier
+----
+EXPLAIN CREATE SINK late WITH (topic = 'late') AS SELECT carrier, flight FROM flights WHERE dep_delay > 60 FORMAT PLAIN ENCODE CSV
+----
+EXPLAIN CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT DISTINCT origin FROM flights
+----
+EXPLAIN DELETE FROM airlines
+----
+EXPLAIN CREATE TABLE t (a INT PRIMARY KEY)
