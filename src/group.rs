@@ -17,6 +17,7 @@ use log_protocol::{ErrorCode, Response};
 use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterArgs, refused, unknown};
+use crate::config;
 use crate::place::Place;
 use crate::screen::{confirmed, line};
 use crate::shell::Listing;
@@ -329,6 +330,10 @@ impl Reset<'_> {
     ) -> Result<()> {
         let before: BTreeMap<TopicPartition, i64> =
             committed(cluster, self.group).await?.into_iter().collect();
+        let known = groups(cluster).await?;
+        let known = || known.iter().map(|group| group.group_id.as_str());
+        let is_new = !known().any(|name| name == self.group);
+        let near = config::nearest(self.group, known()).filter(|_| is_new);
         let admin = args.connect().await?.admin();
         let partitions = self.partitions(cluster, admin.as_ref(), &before).await?;
         let mut offsets = Vec::with_capacity(partitions.len());
@@ -351,11 +356,21 @@ impl Reset<'_> {
         if dry_run {
             return said.and_then(|()| line("nothing was changed (--dry-run)"));
         }
-        if !confirmed(&format!("Let group {} go on there?", self.group), yes)? {
+        let group = self.group;
+        let meant = near.map_or_else(String::new, |near| format!(" (is {near} meant?)"));
+        let question = match is_new {
+            true => format!("There is no group {group} yet{meant}. Make it, to begin there?"),
+            false => format!("Let group {group} go on there?"),
+        };
+        if !confirmed(&question, yes)? {
             bail!("nothing was changed");
         }
-        commit(cluster, self.group, offsets).await?;
-        said.and_then(|()| line(format!("group {} goes on there", self.group)))
+        commit(cluster, group, offsets).await?;
+        let done = match is_new {
+            true => format!("group {group} is new{meant} and begins there"),
+            false => format!("group {group} goes on there"),
+        };
+        said.and_then(|()| line(done))
     }
 
     /// The partitions that were named, in order; all that the group has read where none was.

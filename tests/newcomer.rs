@@ -144,7 +144,11 @@ fn analyst(columns: u16) {
     visit.asks("help", &[("\\?", "leave (also Ctrl-D)")]);
     visit.asks(
         "help for a statement",
-        &[("\\h create mat", "for example"), ("\\h TW1101", "TW1101")],
+        &[
+            ("\\h create mat", "for example"),
+            ("\\h count", "SELECT count(*)"),
+            ("\\h TW1101", "TW1101"),
+        ],
     );
     visit.terminal.text("SELECT * FROM spent EMIT CHANGES;");
     visit.terminal.press("Enter");

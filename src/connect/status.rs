@@ -126,7 +126,8 @@ fn progress(progress: &Value, out: &mut String) {
     let parts = progress.get("parts").and_then(Value::as_array);
     for part in parts.into_iter().flatten() {
         let name = part["name"].as_str().unwrap_or_default();
-        let _ = write!(out, "\n    {name}: {} rows", part["rows"]);
+        let rows = crate::topic::counted(part["rows"].as_i64().unwrap_or(0), "row");
+        let _ = write!(out, "\n    {name}: {rows}");
         if let Some(percent) = part["percent"].as_f64() {
             let _ = write!(out, ", {percent} %");
         }
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(
             status_text("in", &status),
             "source connector in: RUNNING\n  task 0: RUNNING on w\n    lag bytes: 7   phase: snapshot\n    \
-             s.t: 5 rows, 50 %, about 9 s to go\n    s.u: 1 rows, done"
+             s.t: 5 rows, 50 %, about 9 s to go\n    s.u: 1 row, done"
         );
     }
 }

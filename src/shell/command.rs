@@ -70,7 +70,7 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     (
         "\\h",
         "[WORD]",
-        "how a statement is written: \\h SELECT; what a code means: \\h TW1101",
+        "how a statement is written: \\h SELECT; of a function, \\h count; what a code means, \\h TW1101",
     ),
     ("\\?", "", "this list"),
     ("\\q", "", "leave (also Ctrl-D)"),

@@ -131,7 +131,7 @@ impl Session {
                 self.statements(&text).await?;
             }
             Line::Show(statements) => self.show(&statements).await?,
-            Line::Functions(part) => self.functions(&part)?,
+            Line::Functions(part) => self.functions(&part).await?,
             Line::Expanded(on) => {
                 self.view.expanded = on.unwrap_or(!self.view.expanded);
                 say("one column below the other", self.view.expanded)?;
@@ -210,28 +210,39 @@ impl Session {
         Ok(())
     }
 
-    fn functions(&self, part: &str) -> Result<()> {
+    /// Functions, those of CREATE FUNCTION first.
+    async fn functions(&self, part: &str) -> Result<()> {
         let part = part.to_lowercase();
-        let text = |text: &str| Value::String(text.to_owned());
-        let fitting = functions().filter(|function| {
+        let row = |function: &str, answers: &str, example: &str| Row {
+            diff: None,
+            values: [function, answers, example].map(Value::from).to_vec(),
+        };
+        let objects = self.client.catalog().await.unwrap_or_default();
+        let own = objects.iter().filter(|object| {
+            object.kind == "function" && object.name.to_lowercase().contains(&part)
+        });
+        let built_in = functions().filter(|function| {
             function.name.contains(&part) || function.what.to_lowercase().contains(&part)
         });
-        let rows: Vec<Row> = fitting
-            .map(|function| Row {
-                diff: None,
-                values: vec![
-                    text(&format!("{}({})", function.name, function.takes)),
-                    text(function.what),
-                    text(function.example),
-                ],
-            })
-            .collect();
+        let own = own.map(|object| {
+            let answers = "of CREATE FUNCTION; SHOW FUNCTIONS tells its signature";
+            row(&object.name, answers, "")
+        });
+        let built_in = built_in.map(|function| {
+            let call = format!("{}({})", function.name, function.takes);
+            row(&call, function.what, function.example)
+        });
+        let rows: Vec<Row> = own.chain(built_in).collect();
+        if rows.is_empty() {
+            return screen::line(format!(
+                "no function has {part} in its name or in what it answers; \\df lists all"
+            ));
+        }
         let columns = ["function", "answers", "example"].map(|name| Column {
             name: name.to_owned(),
             data_type: "TEXT".to_owned(),
         });
-        screen::line(fitted(&columns, &rows, false, self.view.width).table)?;
-        screen::line("SHOW FUNCTIONS; lists those of CREATE FUNCTION.")
+        screen::line(fitted(&columns, &rows, false, self.view.width).table)
     }
 
     fn help(&self, word: &str) -> Result<()> {

@@ -116,13 +116,16 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
             _ = told.tick() => dirty = true,
             _ = redraw.tick(), if dirty => {
                 let per_second = rate.per_second(Instant::now(), current.changes);
-                let told = match notices.len() {
-                    0 => String::new(),
-                    1 => " · 1 notice, told at the end".to_owned(),
-                    more => format!(" · {more} notices, told at the end"),
-                };
-                let status = format!("{per_second:.0}/s · Ctrl-C to leave{told}");
-                screen.draw(&columns, &mut current, &status)?;
+                let mut status = vec![
+                    (3, format!(" · {per_second:.0}/s")),
+                    (0, " · Ctrl-C to leave".to_owned()),
+                ];
+                match notices.len() {
+                    0 => {}
+                    1 => status.push((1, " · 1 notice, told at the end".to_owned())),
+                    more => status.push((1, format!(" · {more} notices, told at the end"))),
+                }
+                screen.draw(&columns, &mut current, status)?;
                 dirty = false;
             }
             next = rows.next() => match next {
@@ -141,11 +144,11 @@ pub(crate) async fn follow(mut rows: Rows, interrupt: &mut Signal) -> Result<End
         }
     };
     let status = match &ended {
-        Ok(Ended::Complete) => "complete",
-        Ok(Ended::Interrupted) => "left",
-        Ok(Ended::Refused(_)) | Err(_) => "broken off",
+        Ok(Ended::Complete) => " · complete",
+        Ok(Ended::Interrupted) => " · left",
+        Ok(Ended::Refused(_)) | Err(_) => " · broken off",
     };
-    screen.draw(&columns, &mut current, status)?;
+    screen.draw(&columns, &mut current, vec![(0, status.to_owned())])?;
     crate::screen::line("")?;
     for notice in &notices {
         crate::screen::line(notice_text(notice, Some(crate::screen::size().0)))?;
@@ -161,10 +164,10 @@ struct Screen {
 }
 
 impl Screen {
-    fn draw(&mut self, columns: &[Column], current: &mut Current, end: &str) -> Result<()> {
+    fn draw(&mut self, columns: &[Column], current: &mut Current, status: Vec<Part>) -> Result<()> {
         let (wide, high) = crate::screen::size();
         let changes = current.changes;
-        let text = picture(columns, current.rows(), changes, end, (wide, high));
+        let text = picture(columns, current.rows(), changes, status, (wide, high));
         let mut out = std::io::stdout();
         let up = lines_above(&self.drawn, wide).min(high - 1);
         if up > 0 {
@@ -188,12 +191,27 @@ fn lines_above(drawn: &[usize], wide: usize) -> usize {
     lines.saturating_sub(1)
 }
 
+/// A part of the status, with how soon it is left out where there is no room; 0: never.
+type Part = (u8, String);
+
+/// The parts that have room, those that can be spared left out whole.
+fn within(mut parts: Vec<Part>, wide: usize) -> String {
+    loop {
+        let line: String = parts.iter().map(|(_, text)| text.as_str()).collect();
+        let spared = parts.iter().map(|(rank, _)| *rank).max().unwrap_or(0);
+        if spared == 0 || width(&line) <= wide {
+            return line;
+        }
+        parts.retain(|(rank, _)| *rank < spared);
+    }
+}
+
 /// The table and the status below it, within the screen.
 fn picture(
     columns: &[Column],
     all: &[Vec<Value>],
     changes: u64,
-    end: &str,
+    status: Vec<Part>,
     (wide, high): (usize, usize),
 ) -> String {
     let room = high.saturating_sub(FRAME_LINES).max(1);
@@ -206,15 +224,22 @@ fn picture(
         })
         .collect();
     let fitted = fitted(columns, &rows, false, Some(wide));
-    let mut status = format!("{} rows", grouped(all.len()));
+    let counted = |count: usize, noun: &str| {
+        let s = if count == 1 { "" } else { "s" };
+        format!("{} {noun}{s}", grouped(count))
+    };
+    let mut parts = vec![(0, counted(all.len(), "row"))];
     if shown < all.len() {
-        status += &format!(" (last {shown} shown)");
+        parts.push((2, format!(" (last {shown} shown)")));
     }
-    let changes = grouped(usize::try_from(changes).unwrap_or(usize::MAX));
-    status += &format!(" · {end} · {changes} changes");
+    parts.extend(status);
+    let changes = usize::try_from(changes).unwrap_or(usize::MAX);
+    parts.push((4, format!(" · {}", counted(changes, "change"))));
     if fitted.left_out > 0 {
-        status += &format!(" · {} columns have no room", fitted.left_out);
+        let columns = counted(fitted.left_out, "column");
+        parts.push((2, format!(" · {columns} without room")));
     }
+    let status = within(parts, wide);
     let table = fitted.table.to_string();
     // A screen of a few lines shows the end.
     let lines: Vec<&str> = table.lines().chain([status.as_str()]).collect();
@@ -264,7 +289,11 @@ mod tests {
             .collect();
         for wide in [10, 40, 60, 80, 200] {
             for high in [1, 2, 5, 24, 60] {
-                let text = picture(&columns, &rows, 1234, "5/s · Ctrl-C to leave", (wide, high));
+                let status = vec![
+                    (3, " · 5/s".to_owned()),
+                    (0, " · Ctrl-C to leave".to_owned()),
+                ];
+                let text = picture(&columns, &rows, 1234, status, (wide, high));
                 assert!(
                     text.lines().all(|line| width(line) <= wide),
                     "{wide}:\n{text}"
@@ -275,6 +304,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_status_without_room_leaves_parts_out_whole() {
+        let status = |wide| {
+            let parts = [
+                (0, "21 rows"),
+                (2, " (last 18 shown)"),
+                (3, " · 23/s"),
+                (0, " · Ctrl-C to leave"),
+                (4, " · 23 changes"),
+            ];
+            within(
+                parts.map(|(rank, text)| (rank, text.to_owned())).to_vec(),
+                wide,
+            )
+        };
+        let whole = "21 rows (last 18 shown) · 23/s · Ctrl-C to leave · 23 changes";
+        assert_eq!(status(80), whole);
+        assert_eq!(
+            status(60),
+            "21 rows (last 18 shown) · 23/s · Ctrl-C to leave"
+        );
+        assert_eq!(status(45), "21 rows (last 18 shown) · Ctrl-C to leave");
+        assert_eq!(status(40), "21 rows · Ctrl-C to leave");
+        assert_eq!(status(10), "21 rows · Ctrl-C to leave");
     }
 
     #[test]

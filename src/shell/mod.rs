@@ -142,7 +142,11 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
     }
     let listen = settings.http.listen;
     if !serves {
-        return become_server(settings, &format!("Nothing serves at {listen}")).await;
+        let why = match listen.port() {
+            0 => "No server has this folder".to_owned(),
+            _ => format!("Nothing serves at {listen}"),
+        };
+        return become_server(settings, &why).await;
     }
     let other = presence::ask(&listen.to_string()).await;
     let whose = other.map_or_else(|| "another folder".to_owned(), |other| other.data);
@@ -269,7 +273,8 @@ impl Session {
                 if let Some((name, value)) = sql::setting(statement) {
                     self.client.set(name, value);
                 }
-                if std::io::stdout().is_terminal() || view.output == Output::Json {
+                // In CSV only rows may stand; a terminal is read by somebody.
+                if std::io::stdout().is_terminal() || view.output != Output::Csv {
                     let mut out = std::io::stdout();
                     output::message(&mut out, view, &message, &notes)?;
                 }

@@ -364,6 +364,21 @@ fn groups_are_listed_described_moved_and_deleted() {
     );
     let (stdout, stderr, code) = said(&run(&server, &reset));
     assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(
+        stdout.ends_with("group billing is new and begins there\n"),
+        "{stdout}"
+    );
+    let (stdout, ..) = said(&run(&server, &reset));
+    assert!(
+        stdout.ends_with("group billing goes on there\n"),
+        "{stdout}"
+    );
+    let near = ["group", "reset", "biling", "--topic", "t:1", "--to", "1"];
+    let (stdout, ..) = said(&run(&server, &near));
+    let told = "group biling is new (is billing meant?) and begins there\n";
+    assert!(stdout.ends_with(told), "{stdout}");
+    let (_, stderr, code) = said(&run(&server, &["group", "delete", "biling"]));
+    assert_eq!(code, Some(0), "{stderr}");
     let (listed, ..) = said(&run(&server, &["group", "list", "-o", "json"]));
     assert!(listed.contains("\"name\":\"billing\""), "{listed}");
     let (described, ..) = said(&run(

@@ -20,6 +20,12 @@ fn a_function_of_a_module_works_in_sql_and_survives_a_restart() {
             .await;
         // The log holds the module: the file may go.
         std::fs::remove_file(&module).unwrap();
+        let listed = server.shell("\\df DELAY");
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(
+            listed.contains("│ delay_class   of CREATE FUNCTION;"),
+            "{listed}"
+        );
         let ask = "SELECT delay_class(-1) AS a, delay_class(20) AS b, delay_class(NULL) AS c";
         let answer = [json!({"a": "early", "b": "late", "c": null})];
         assert_eq!(server.sql(ask).await, answer);
