@@ -163,6 +163,10 @@ fn what_keeps_a_connector_from_working_is_told_in_the_statement() {
             .replace("username = 'postgres'", "username = 'weak'");
         let elsewhere =
             declare("SOURCE s", &database, "kept", "").replace("127.0.0.1", "127.0.0.2");
+        let port = database.port().to_string();
+        let nowhere =
+            declare("SOURCE s", &database, "kept", "").replace("127.0.0.1", "no.such.host.invalid");
+        let misnamed = declare("SOURCE s", &database, "kept", ", hostnam = 'h'");
         let missing = "CREATE SOURCE s WITH (connector = 'postgres-cdc', hostname = '127.0.0.1')";
         let unknown = "CREATE SOURCE s WITH (connector = 'oracle-cdc', hostname = 'x')";
         for (statement, at, words) in [
@@ -207,7 +211,10 @@ fn what_keeps_a_connector_from_working_is_told_in_the_statement() {
                 "no column",
             ),
             (weak, "'weak'", "may not"),
-            (elsewhere, "'127.0.0.2'", "onnect"),
+            // The host is there, nobody listens at the port.
+            (elsewhere, port.as_str(), "onnect"),
+            (nowhere, "'no.such.host.invalid'", "onnect"),
+            (misnamed, "'h'", "is hostname meant?"),
             (missing.to_owned(), "connector", "username"),
             (unknown.to_owned(), "'oracle-cdc'", "postgres-cdc"),
         ] {

@@ -305,7 +305,8 @@ impl Given {
             return Ok(());
         };
         let names = def.keys().iter().map(|key| key.name.as_str());
-        let known = self.aliases.iter().map(|(alias, _)| *alias).chain(names);
+        // Of names that are equally near the last is taken: SQL's own.
+        let known = names.chain(self.aliases.iter().map(|(alias, _)| *alias));
         let hint = match nearest(option, known) {
             Some(near) => format!("; is {near} meant?"),
             None => String::new(),

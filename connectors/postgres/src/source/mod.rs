@@ -119,10 +119,11 @@ impl ConnectorPlugin for PostgresSource {
         let found = checked.unwrap_or_else(|_| vec![unanswered()]);
         let issue = |error| match error {
             ConnectError::Config { key, message } => FieldIssue { key, message },
-            other => FieldIssue {
-                key: "database.hostname".to_owned(),
-                message: other.to_string(),
-            },
+            other => {
+                let message = other.to_string();
+                let key = unreached_key(config, &message).to_owned();
+                FieldIssue { key, message }
+            }
         };
         found.into_iter().map(issue).collect()
     }
@@ -195,7 +196,10 @@ impl TableSource for PostgresSource {
             .unwrap_or_else(|_| Err(unanswered()))
             .map_err(|error| match error {
                 ConnectError::Config { .. } => error,
-                other => ConnectError::config("database.hostname", other.to_string()),
+                other => {
+                    let message = other.to_string();
+                    ConnectError::config(unreached_key(config, &message), message)
+                }
             })
     }
 
@@ -209,6 +213,15 @@ fn unanswered() -> ConnectError {
         "the server did not answer within {} s",
         VALIDATE_TIMEOUT.as_secs()
     ))
+}
+
+/// The key at which a database that was not reached is told: a host that refuses is there, and nobody listens at the port.
+fn unreached_key(config: &ConfigMap, message: &str) -> &'static str {
+    let refused = message.contains("Connection refused");
+    match refused && config.contains_key("database.port") {
+        true => "database.port",
+        false => "database.hostname",
+    }
 }
 
 /// Everything that keeps a configuration from working at this server; changes nothing there.
