@@ -63,10 +63,11 @@ impl Inner {
         let topic = named.map_or(create.name.name.as_str(), |(_, topic)| topic.value.as_str());
         let made = generate::columns(&create.options, create.watermark.is_some())?;
         let is_made = made.is_some();
-        let (columns, records) = match &create.encode {
-            _ if let Some(columns) = made => (columns, 0),
-            Some((Encode::Text, _)) => ("value TEXT".to_owned(), 0),
-            Some((Encode::Bytes, _)) => ("value BYTEA".to_owned(), 0),
+        let none = || (0, Vec::new());
+        let (columns, (records, notes)) = match &create.encode {
+            _ if let Some(columns) = made => (columns, none()),
+            Some((Encode::Text, _)) => ("value TEXT".to_owned(), none()),
+            Some((Encode::Bytes, _)) => ("value BYTEA".to_owned(), none()),
             Some((Encode::Csv, span)) => {
                 let message = "lines of CSV do not tell the names of their columns";
                 return Err(Diagnostic::new(Code::Syntax, message)
@@ -86,20 +87,25 @@ impl Inner {
         };
         Ok(Some(Completed {
             create: parsed(&sql)?,
-            notes: vec![match is_made {
+            notes: std::iter::once(match is_made {
                 true => format!("columns of the benchmark: {sql}"),
-                false => format!("columns found in {records} records of topic {topic}: {sql}"),
-            }],
+                false => {
+                    let s = if records == 1 { "" } else { "s" };
+                    format!("columns found in {records} record{s} of topic {topic}: {sql}")
+                }
+            })
+            .chain(notes)
+            .collect(),
             sql,
         }))
     }
 
-    /// The columns of a topic of JSON, as they are declared, and in how many records they were found.
+    /// The columns of a topic of JSON, as they are declared, in how many records they were found, and what is odd about them.
     async fn sample(
         &self,
         create: &CreateRelation,
         topic: &str,
-    ) -> Result<(String, usize), Diagnostic> {
+    ) -> Result<(String, (usize, Vec<String>)), Diagnostic> {
         let wrong = |message: String| {
             Diagnostic::new(Code::UnknownTopic, message)
                 .at(create.name.span)
@@ -166,8 +172,31 @@ impl Inner {
         }
         let column = |(name, kind): &(String, Kind)| format!("{} {}", name_text(name), kind.sql());
         let columns: Vec<String> = fields.iter().map(column).collect();
-        Ok((columns.join(", "), records))
+        Ok((columns.join(", "), (records, oddities(&fields))))
     }
+}
+
+/// Why columns are JSON that could be something else.
+fn oddities(fields: &[(String, Kind)]) -> Vec<String> {
+    let named = |wanted: Kind| {
+        let names = fields.iter().filter(|(_, kind)| *kind == wanted);
+        names.map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+    };
+    let mut notes = Vec::new();
+    let (mixed, unseen) = (named(Kind::Json), named(Kind::Unknown));
+    if !mixed.is_empty() {
+        notes.push(format!(
+            "{} had values of several kinds: JSON; declared with a type, records that do not fit are left out and told",
+            mixed.join(", ")
+        ));
+    }
+    if !unseen.is_empty() {
+        notes.push(format!(
+            "{} had no value in any of them: JSON, unless you declare a type",
+            unseen.join(", ")
+        ));
+    }
+    notes
 }
 
 /// The row that an envelope of Debezium's tells of.
@@ -328,5 +357,34 @@ impl Kind {
                 format!("STRUCT<{}>", fields.join(", "))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn columns_that_are_json_for_want_of_something_better_are_told() {
+        let records = [
+            json!({"a": 1, "b": null, "c": 1.5, "d": {"x": 1}, "e": true}),
+            json!({"a": "x", "b": null, "c": 2, "d": {"x": 2}, "e": "no"}),
+        ];
+        let found = records.iter().fold(Kind::Unknown, |found, record| {
+            found.merged(Kind::of_row(record))
+        });
+        let Kind::Struct(fields) = found else {
+            panic!("{found:?}");
+        };
+        let [mixed, unseen] = oddities(&fields).try_into().unwrap();
+        assert!(mixed.starts_with("a, e had values of several kinds: JSON;"));
+        assert!(unseen.starts_with("b had no value in any of them: JSON,"));
+        let plain = json!({"a": 1, "c": [1, 2]});
+        let Kind::Struct(fields) = Kind::of_row(&plain) else {
+            panic!("{plain}");
+        };
+        assert_eq!(oddities(&fields), [""; 0]);
     }
 }
