@@ -39,7 +39,7 @@ const OWN_BUFFERS: &str = "rocksdb.cur-size-all-mem-tables";
 const ARENA_BLOCK_BYTES: usize = 16 << 10;
 /// What is gathered for one write to a file. A store has two files open for writing all the time, with a buffer each; by
 /// default they are most of what an idle store takes.
-const FILE_BUFFER_BYTES: u64 = 16 << 10;
+const FILE_BUFFER_BYTES: u64 = 4 << 10;
 /// Files that are open are found in so many parts of a table, as a power of two. Few threads read a store at once.
 const TABLE_CACHE_SHARD_BITS: i32 = 1;
 
