@@ -350,3 +350,20 @@ async fn a_text_that_is_too_long_for_its_column_is_left_out() {
         notice.message
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_deleted_under_a_source_is_told_with_what_helps() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run("CREATE SOURCE s (a INT) WITH (topic = 'lost')")
+        .await;
+    fixture.delete_topic("lost").await;
+    for statement in ["SELECT * FROM s", "EXPLAIN WHY s"] {
+        let error = fixture.refused(statement).await;
+        assert_eq!(
+            error.to_string(),
+            "topic lost of source s does not exist any more (DROP SOURCE s, or make the topic anew: thalweg topic create lost)",
+            "{statement}"
+        );
+    }
+}

@@ -33,7 +33,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::stream::{self, StreamExt};
 use log_api::Log;
-use streams::{MemoryBudget, ScanRange, SourceSpec, ViewSnapshot};
+use streams::{MemoryBudget, ScanError, ScanRange, SourceSpec, ViewSnapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ use super::notice::Notices;
 use super::queries::{Part, Queries};
 use super::query_memory::QueryMemory;
 use super::view_table::ViewTable;
-use crate::catalog::Relation;
+use crate::catalog::{Kind, Relation};
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 use crate::plan::{
@@ -215,6 +215,7 @@ impl TableProvider for TopicTable {
             spec,
             places,
             log: Arc::clone(&self.log),
+            kind: self.relation.identity.kind,
             name: self.relation.name().to_owned(),
             notices: self.notices.clone(),
         };
@@ -231,6 +232,7 @@ struct TopicPartitions {
     /// Where the schema's columns are among the source's.
     places: Vec<usize>,
     log: Arc<dyn Log>,
+    kind: Kind,
     /// Of the relation, and where what the scan leaves out is told.
     name: String,
     notices: Notices,
@@ -260,9 +262,15 @@ impl PartitionStream for TopicPartitions {
             let diagnostic = Diagnostic::new(Code::Log, error.to_string());
             DataFusionError::External(Box::new(diagnostic))
         };
+        let kind = self.kind;
         let batches = stream::once(async move {
             let scan = streams::scan(log, &spec, ScanRange::Now).await;
-            let scan = scan.map_err(external)?;
+            let scan = scan.map_err(|error| match error {
+                ScanError::MissingTopic(topic) => {
+                    DataFusionError::External(Box::new(missing_topic(&topic, kind, &name)))
+                }
+                other => external(other),
+            })?;
             notices.scan(&name, scan.report());
             Ok(scan)
         })
@@ -290,6 +298,16 @@ impl PartitionStream for TopicPartitions {
         });
         Box::pin(RecordBatchStreamAdapter::new(out, batches))
     }
+}
+
+/// That the topic of a relation was deleted under it.
+pub(super) fn missing_topic(topic: &str, kind: Kind, name: &str) -> Diagnostic {
+    let kind = kind.to_string();
+    let message = format!("topic {topic} of {kind} {name} does not exist any more");
+    Diagnostic::new(Code::Log, message).help(format!(
+        "DROP {} {name}, or make the topic anew: thalweg topic create {topic}",
+        kind.to_uppercase()
+    ))
 }
 
 /// The types that answers have; a type without a place there goes out as text.

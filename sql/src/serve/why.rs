@@ -16,6 +16,7 @@ use streams::{ScanRange, ScanReport};
 
 use super::answer::Outcome;
 use super::notice::{plural, scanned};
+use super::pull::missing_topic;
 use super::server::Inner;
 use crate::catalog::{Function, Kind, Relation};
 use crate::diagnostic::{Code, Diagnostic};
@@ -147,7 +148,12 @@ impl Inner {
         let (spec, places) = relation.source(&all);
         let time = relation.times.first().map(|time| places[time.column]);
         let scan = streams::scan(Arc::clone(&self.log), &spec, ScanRange::Now).await;
-        let mut scan = scan.map_err(failed)?;
+        let mut scan = scan.map_err(|error| match error {
+            streams::ScanError::MissingTopic(topic) => {
+                missing_topic(&topic, relation.identity.kind, relation.name())
+            }
+            other => failed(other),
+        })?;
         let report = scan.report();
         let mut times = Times::default();
         while let Some(batch) = scan.next().await {
