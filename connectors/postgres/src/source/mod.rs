@@ -57,9 +57,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use connect_api::{
     AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin,
-    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SoleUse,
-    SourceOffset, SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared,
-    Value,
+    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SourceOffset,
+    SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared, Value,
 };
 
 use assemble::Mark;
