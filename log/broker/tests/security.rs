@@ -17,6 +17,7 @@ use log_protocol::api::alter_client_quotas::{
     AlterClientQuotasRequest, AlterQuotaEntity, AlterQuotaEntry, AlterQuotaOp,
 };
 use log_protocol::api::alter_configs::{AlterConfigsRequest, AlterConfigsResource};
+use log_protocol::api::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use log_protocol::api::alter_user_scram_credentials::{
     AlterUserScramCredentialsRequest, ScramDeletion, ScramUpsertion,
 };
@@ -32,6 +33,11 @@ use log_protocol::api::delete_records::{
 use log_protocol::api::delete_topics::DeleteTopicsRequest;
 use log_protocol::api::describe_acls::DescribeAclsRequest;
 use log_protocol::api::describe_client_quotas::DescribeClientQuotasRequest;
+use log_protocol::api::describe_quorum::DescribeQuorumRequest;
+use log_protocol::api::elect_leaders::ElectLeadersRequest;
+use log_protocol::api::list_partition_reassignments::ListPartitionReassignmentsRequest;
+use log_protocol::api::unregister_broker::UnregisterBrokerRequest;
+use log_protocol::api::update_features::UpdateFeaturesRequest;
 
 use log_protocol::api::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use log_protocol::api::describe_groups::DescribeGroupsRequest;
@@ -705,6 +711,8 @@ fn forbidden(api: ApiKey) -> Option<(i16, Request)> {
         .into(),
         ApiKey::SyncGroup => SyncGroupRequest {
             group_id: t(),
+            protocol_type: Some("consumer".to_owned()),
+            protocol_name: Some("range".to_owned()),
             ..SyncGroupRequest::default()
         }
         .into(),
@@ -867,6 +875,16 @@ fn forbidden(api: ApiKey) -> Option<(i16, Request)> {
         }
         .into(),
         ApiKey::ListTransactions => ListTransactionsRequest::default().into(),
+        ApiKey::ElectLeaders => ElectLeadersRequest {
+            topic_partitions: Some(vec![]),
+            ..ElectLeadersRequest::default()
+        }
+        .into(),
+        ApiKey::AlterPartitionReassignments => AlterPartitionReassignmentsRequest::default().into(),
+        ApiKey::ListPartitionReassignments => ListPartitionReassignmentsRequest::default().into(),
+        ApiKey::DescribeQuorum => DescribeQuorumRequest::default().into(),
+        ApiKey::UpdateFeatures => UpdateFeaturesRequest::default().into(),
+        ApiKey::UnregisterBroker => UnregisterBrokerRequest::default().into(),
         ApiKey::ListConfigResources => ListConfigResourcesRequest::default().into(),
         ApiKey::DescribeTopicPartitions => DescribeTopicPartitionsRequest {
             topics: vec![TopicName { name: t() }],

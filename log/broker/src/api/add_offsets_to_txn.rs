@@ -37,6 +37,8 @@ pub(crate) async fn handle(
         .await
     {
         Ok(()) => ErrorCode::None,
+        // Clients before version 2 know PRODUCER_FENCED by its older name.
+        Err(ErrorCode::ProducerFenced) if ctx.api_version < 2 => ErrorCode::InvalidProducerEpoch,
         Err(error) => error,
     };
     AddOffsetsToTxnResponse {

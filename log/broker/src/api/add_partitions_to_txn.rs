@@ -11,6 +11,7 @@ use log_protocol::api::add_partitions_to_txn::{
 use log_protocol::{ErrorCode, TopicPartition};
 
 use crate::authorize::{Resource, authorize, require};
+use crate::coordinator::txn::Handle;
 use crate::coordinator::txn::state::Producer;
 use crate::security::acl::Operation;
 use crate::services::Context;
@@ -57,7 +58,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// All partitions are added, or none; partitions that do not exist are told, the others then were not attempted.
+/// All partitions are added, or none; partitions that do not exist are told, the others then were not attempted. Where they are only looked
+/// at, each has an answer of its own.
 async fn add(
     ctx: &Context,
     id: &str,
@@ -98,7 +100,7 @@ async fn add(
     let barred: HashSet<String> = topics
         .iter()
         .map(|topic| &topic.name)
-        .filter(|name| is_client && !authorize(ctx, Operation::Write, Resource::Topic(name)))
+        .filter(|name| is_client && !may_write(ctx, name))
         .cloned()
         .collect();
     let outcome = if let Err(error) = owns {
@@ -106,13 +108,14 @@ async fn add(
     } else if !missing.is_empty() || !barred.is_empty() {
         Err(ErrorCode::OperationNotAttempted)
     } else if verify_only {
-        verify(ctx, id, producer, &named_partitions)
+        Ok(())
     } else {
         ctx.services
             .transactions
             .add_partitions(id, producer, named_partitions, 0)
             .await
     };
+    let verifying = (verify_only && outcome.is_ok()).then(|| ctx.services.transactions.handle(id));
     let outcome = match outcome {
         Ok(()) => ErrorCode::None,
         Err(error) => for_version(error, ctx.api_version),
@@ -132,6 +135,8 @@ async fn add(
                     ErrorCode::TopicAuthorizationFailed
                 } else if missing.contains(&partition) {
                     ErrorCode::UnknownTopicOrPartition
+                } else if let Some(handle) = &verifying {
+                    verified(handle, producer, &partition)
                 } else {
                     outcome
                 },
@@ -146,16 +151,25 @@ async fn add(
     results
 }
 
-fn verify(
-    ctx: &Context,
-    id: &str,
+/// Whether the partition belongs to the open transaction, as one broker tells another.
+fn verified(
+    handle: &Result<Handle, ErrorCode>,
     producer: Producer,
-    partitions: &[TopicPartition],
-) -> Result<(), ErrorCode> {
-    let handle = ctx.services.transactions.handle(id)?;
-    partitions
-        .iter()
-        .try_for_each(|partition| handle.gate(producer, partition).map(drop))
+    partition: &TopicPartition,
+) -> ErrorCode {
+    let handle = handle.as_ref().map_err(|error| *error);
+    match handle.and_then(|handle| handle.gate(producer, partition).map(drop)) {
+        Ok(()) => ErrorCode::None,
+        Err(ErrorCode::InvalidTxnState) => ErrorCode::TransactionAbortable,
+        Err(error) => error,
+    }
+}
+
+/// Whether a client may take partitions of this topic into its transactions: not those that only coordinators write.
+fn may_write(ctx: &Context, name: &str) -> bool {
+    let is_internal = ctx.services.topics.get(name);
+    let is_internal = is_internal.is_some_and(|topic| topic.is_internal());
+    !is_internal && authorize(ctx, Operation::Write, Resource::Topic(name))
 }
 
 /// Clients before version 2 know PRODUCER_FENCED by its older name.

@@ -10,6 +10,9 @@ use crate::services::Context;
 /// KIP-890: producers raise their epoch with every transaction.
 const TRANSACTION_VERSION: &str = "transaction.version";
 
+/// What clients of this broker may count on, each in one version.
+pub(crate) const FEATURES: &[(&str, i16)] = &[(TRANSACTION_VERSION, 2)];
+
 /// From this version on clients say what software they are.
 const SOFTWARE_FROM: i16 = 3;
 
@@ -37,11 +40,12 @@ pub(crate) fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsR
         .collect();
     // Clients of versions 0 to 3 take a minimum of 0 for an error (KAFKA-17011).
     let supported_features = if ctx.api_version >= 4 {
-        vec![SupportedFeatureKey {
-            name: TRANSACTION_VERSION.to_owned(),
+        let features = FEATURES.iter().map(|(name, version)| SupportedFeatureKey {
+            name: (*name).to_owned(),
             min_version: 0,
-            max_version: 2,
-        }]
+            max_version: *version,
+        });
+        features.collect()
     } else {
         Vec::new()
     };
@@ -49,11 +53,14 @@ pub(crate) fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsR
         api_keys,
         supported_features,
         finalized_features_epoch: 0,
-        finalized_features: vec![FinalizedFeatureKey {
-            name: TRANSACTION_VERSION.to_owned(),
-            max_version_level: 2,
-            min_version_level: 2,
-        }],
+        finalized_features: FEATURES
+            .iter()
+            .map(|(name, version)| FinalizedFeatureKey {
+                name: (*name).to_owned(),
+                max_version_level: *version,
+                min_version_level: *version,
+            })
+            .collect(),
         ..ApiVersionsResponse::default()
     }
 }

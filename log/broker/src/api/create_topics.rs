@@ -180,6 +180,8 @@ fn describe(
     }
     let configs = topic_configs(ctx, set)
         .into_iter()
+        // Not one of Kafka's; told where somebody has set it.
+        .filter(|config| config.key != "flush" || config.is_set())
         .map(|config| CreatableTopicConfigs {
             name: config.key.to_owned(),
             value: Some(config.value),

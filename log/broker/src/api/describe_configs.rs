@@ -20,8 +20,14 @@ use crate::topic_config::{CONFIG_KEYS, ConfigKind};
 pub(crate) const TOPIC: i8 = 2;
 pub(crate) const BROKER: i8 = 4;
 
+/// These have no configs here.
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
 /// Where a value comes from.
 const DYNAMIC_TOPIC: i8 = 1;
+const DYNAMIC_BROKERS: i8 = 3;
 const STATIC_BROKER: i8 = 4;
 const DEFAULT: i8 = 5;
 
@@ -35,6 +41,13 @@ pub(crate) struct Shown {
     default: String,
 }
 
+impl Shown {
+    /// Whether somebody has set it, for the topic or for all of them.
+    pub(crate) fn is_set(&self) -> bool {
+        matches!(self.source, DYNAMIC_TOPIC | STATIC_BROKER)
+    }
+}
+
 pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     // Configs are hundreds of times as long as the name of their resource.
     let mut answered = Answered::default();
@@ -46,6 +59,8 @@ pub(crate) fn handle(ctx: &Context, request: DescribeConfigsRequest) -> Describe
             let shown = may(ctx, resource).and_then(|()| match resource.resource_type {
                 TOPIC => topic(ctx, &resource.resource_name),
                 BROKER => broker_settings(ctx, &resource.resource_name),
+                BROKER_LOGGER => broker_id(ctx, &resource.resource_name).map(|()| Vec::new()),
+                CLIENT_METRICS | GROUP => named(&resource.resource_name).map(|()| Vec::new()),
                 other => Err((
                     ErrorCode::InvalidRequest,
                     format!("resource type {other} has no configs here"),
@@ -91,7 +106,7 @@ pub(crate) fn topic_configs(ctx: &Context, set: &BTreeMap<String, String>) -> Ve
             let (value, source) = match (set.get(key.name), from_broker) {
                 (Some(value), _) => (value.clone(), DYNAMIC_TOPIC),
                 (None, Some(value)) => (value.clone(), STATIC_BROKER),
-                (None, None) => (key.default.to_owned(), DEFAULT),
+                (None, None) => (key.default.to_owned(), source_of_default(key.name)),
             };
             Shown {
                 key: key.name,
@@ -103,6 +118,14 @@ pub(crate) fn topic_configs(ctx: &Context, set: &BTreeMap<String, String>) -> Ve
             }
         })
         .collect()
+}
+
+/// Kafka 4.3 sets this one for all brokers when a cluster is made, so that clients see it as set.
+fn source_of_default(key: &str) -> i8 {
+    match key {
+        "min.insync.replicas" => DYNAMIC_BROKERS,
+        _ => DEFAULT,
+    }
 }
 
 fn topic(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
@@ -120,16 +143,31 @@ fn topic(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
 }
 
 fn broker_settings(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, String)> {
-    let node_id = ctx.services.config.node_id;
     // What is set for all brokers while they run: nothing can be.
     if name.is_empty() {
         return Ok(Vec::new());
     }
-    if name.parse() != Ok(node_id) {
-        let message = format!("broker {name:?} is not part of the cluster, only {node_id} is");
+    broker_id(ctx, name)?;
+    Ok(settings(&ctx.services.config))
+}
+
+/// Whether it is the name of a broker.
+fn broker_id(ctx: &Context, name: &str) -> Result<(), (ErrorCode, String)> {
+    let node_id = ctx.services.config.node_id;
+    if name.parse() == Ok(node_id) {
+        return Ok(());
+    }
+    let message = format!("broker {name:?} is not part of the cluster, only {node_id} is");
+    Err((ErrorCode::InvalidRequest, message))
+}
+
+/// Whether it is a name.
+fn named(name: &str) -> Result<(), (ErrorCode, String)> {
+    if name.is_empty() {
+        let message = "the name of the resource is empty".to_owned();
         return Err((ErrorCode::InvalidRequest, message));
     }
-    Ok(settings(&ctx.services.config))
+    Ok(())
 }
 
 /// `advertised.listeners` as Kafka writes it.
@@ -280,31 +318,49 @@ fn synonyms(config: &Shown, broker: bool) -> Vec<DescribeConfigsSynonym> {
         });
     }
     let name = if broker {
-        config.key.to_owned()
+        Some(config.key)
     } else {
         broker_name(config.key)
     };
-    let value = Some(config.default.clone());
-    synonyms.push(DescribeConfigsSynonym {
-        name,
-        value,
-        source: DEFAULT,
-    });
+    if let Some(name) = name {
+        synonyms.push(DescribeConfigsSynonym {
+            name: name.to_owned(),
+            value: Some(config.default.clone()),
+            source: DEFAULT,
+        });
+    }
     synonyms
 }
 
-/// The setting of the broker that a topic's config falls back to.
-fn broker_name(key: &str) -> String {
-    match key {
-        "max.message.bytes" => "message.max.bytes".to_owned(),
+/// The setting of the broker that a topic's config falls back to. Those that Kafka keeps in hours there are without a value in ms.
+fn broker_name(key: &'static str) -> Option<&'static str> {
+    Some(match key {
+        "cleanup.policy" => "log.cleanup.policy",
+        "delete.retention.ms" => "log.cleaner.delete.retention.ms",
+        "file.delete.delay.ms" => "log.segment.delete.delay.ms",
+        "flush.messages" => "log.flush.interval.messages",
+        "index.interval.bytes" => "log.index.interval.bytes",
+        "local.retention.bytes" => "log.local.retention.bytes",
+        "local.retention.ms" => "log.local.retention.ms",
+        "max.compaction.lag.ms" => "log.cleaner.max.compaction.lag.ms",
+        "max.message.bytes" => "message.max.bytes",
+        "message.timestamp.after.max.ms" => "log.message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms" => "log.message.timestamp.before.max.ms",
+        "message.timestamp.type" => "log.message.timestamp.type",
+        "min.cleanable.dirty.ratio" => "log.cleaner.min.cleanable.ratio",
+        "min.compaction.lag.ms" => "log.cleaner.min.compaction.lag.ms",
+        "preallocate" => "log.preallocate",
+        "retention.bytes" => "log.retention.bytes",
+        "segment.bytes" => "log.segment.bytes",
+        "segment.index.bytes" => "log.index.size.max.bytes",
         "compression.type"
         | "compression.gzip.level"
         | "compression.lz4.level"
         | "compression.zstd.level"
         | "min.insync.replicas"
-        | "unclean.leader.election.enable" => key.to_owned(),
-        other => format!("log.{other}"),
-    }
+        | "unclean.leader.election.enable" => key,
+        _ => return None,
+    })
 }
 
 fn kind_code(kind: ConfigKind) -> i8 {

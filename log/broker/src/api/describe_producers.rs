@@ -10,6 +10,7 @@ use log_protocol::api::describe_producers::{
 
 use super::once;
 use crate::authorize::{Resource, require};
+use crate::quorum::is_valid_name;
 use crate::security::acl::Operation;
 use crate::services::Context;
 
@@ -20,6 +21,9 @@ pub(crate) fn handle(
     let mut named = HashSet::new();
     let topics = request.topics.into_iter().map(|asked| {
         let topic = require(ctx, Operation::Read, Resource::Topic(&asked.name)).and_then(|()| {
+            if !is_valid_name(&asked.name) {
+                return Err(ErrorCode::InvalidTopicException);
+            }
             let topic = ctx.services.topics.get(&asked.name);
             topic.ok_or(ErrorCode::UnknownTopicOrPartition)
         });

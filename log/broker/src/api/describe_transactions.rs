@@ -1,6 +1,6 @@
 //! DescribeTransactions (key 65): where transactional ids stand. Topics that the client may not see are left out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use log_protocol::ErrorCode;
 use log_protocol::api::describe_transactions::{
@@ -8,6 +8,7 @@ use log_protocol::api::describe_transactions::{
     DescribedTransactionTopic,
 };
 
+use super::Answered;
 use crate::authorize::{Resource, authorize, require};
 use crate::security::acl::Operation::Describe;
 use crate::services::Context;
@@ -16,17 +17,17 @@ pub(crate) fn handle(
     ctx: &Context,
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
-    let mut named = HashSet::new();
+    let mut answered = Answered::default();
     let ids = request.transactional_ids.into_iter();
-    let transaction_states = ids
-        .filter(|id| named.insert(id.clone()))
-        .map(|transactional_id| {
-            describe(ctx, &transactional_id).unwrap_or_else(|error_code| DescribedTransaction {
-                error_code,
-                transactional_id,
-                ..DescribedTransaction::default()
-            })
-        });
+    let transaction_states =
+        ids.filter(|id| answered.may_answer(id.clone()))
+            .map(|transactional_id| {
+                describe(ctx, &transactional_id).unwrap_or_else(|error_code| DescribedTransaction {
+                    error_code,
+                    transactional_id,
+                    ..DescribedTransaction::default()
+                })
+            });
     DescribeTransactionsResponse {
         transaction_states: transaction_states.collect(),
         ..DescribeTransactionsResponse::default()
@@ -35,6 +36,9 @@ pub(crate) fn handle(
 
 fn describe(ctx: &Context, id: &str) -> Result<DescribedTransaction, ErrorCode> {
     require(ctx, Describe, Resource::TransactionalId(id))?;
+    if id.is_empty() {
+        return Err(ErrorCode::InvalidRequest);
+    }
     let record = ctx.services.transactions.describe(id);
     let record = record.ok_or(ErrorCode::TransactionalIdNotFound)?;
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();

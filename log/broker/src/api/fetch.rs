@@ -205,6 +205,7 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
     let (headers, slots) = asked.find(ctx, refused_as_whole);
     let limits = Limits {
         committed: is_read_committed(request.isolation_level),
+        is_unknown_isolation: !matches!(request.isolation_level, 0 | 1),
         bytes_max: usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(ctx.services.config.fetch_bytes_max)
@@ -366,6 +367,8 @@ struct Limits {
     node_id: i32,
     /// The client asked for fewer than no bytes.
     is_negative: bool,
+    /// The client asked for a level of isolation that there is not.
+    is_unknown_isolation: bool,
     /// Whether an answer may say where a partition is led.
     tells_leaders: bool,
 }
@@ -508,7 +511,7 @@ fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData
         partition_index: slot.asked.partition,
         error_code,
         high_watermark: -1,
-        aborted_transactions: (!slot.is_there).then(Vec::new),
+        aborted_transactions: (!slot.is_there || limits.is_unknown_isolation).then(Vec::new),
         records: Some(Bytes::new()),
         ..PartitionData::default()
     };

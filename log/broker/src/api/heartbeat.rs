@@ -2,13 +2,16 @@
 
 use log_protocol::api::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 
+use super::check_group_id;
 use crate::authorize::{Resource, require};
 use crate::coordinator::group::state::Identity;
 use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) fn handle(ctx: &Context, request: HeartbeatRequest) -> HeartbeatResponse {
-    if let Err(error_code) = require(ctx, Operation::Read, Resource::Group(&request.group_id)) {
+    let allowed = require(ctx, Operation::Read, Resource::Group(&request.group_id))
+        .and_then(|()| check_group_id(&request.group_id));
+    if let Err(error_code) = allowed {
         return HeartbeatResponse {
             error_code,
             ..HeartbeatResponse::default()

@@ -32,12 +32,21 @@ pub(crate) async fn handle(
             producer_epoch: producer.epoch,
             ..InitProducerIdResponse::default()
         },
-        Err(error_code) => InitProducerIdResponse {
-            error_code,
+        Err(error) => InitProducerIdResponse {
+            error_code: for_version(error, ctx.api_version),
             producer_id: -1,
             producer_epoch: -1,
             ..InitProducerIdResponse::default()
         },
+    }
+}
+
+/// Clients before version 4 know PRODUCER_FENCED by its older name.
+fn for_version(error: ErrorCode, version: i16) -> ErrorCode {
+    if error == ErrorCode::ProducerFenced && version < 4 {
+        ErrorCode::InvalidProducerEpoch
+    } else {
+        error
     }
 }
 

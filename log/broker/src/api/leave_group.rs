@@ -3,13 +3,16 @@
 use log_protocol::ErrorCode;
 use log_protocol::api::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
 
+use super::check_group_id;
 use crate::authorize::{Resource, require};
 use crate::coordinator::group::state::Identity;
 use crate::security::acl::Operation;
 use crate::services::Context;
 
 pub(crate) fn handle(ctx: &Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
-    if let Err(error_code) = require(ctx, Operation::Read, Resource::Group(&request.group_id)) {
+    let allowed = require(ctx, Operation::Read, Resource::Group(&request.group_id))
+        .and_then(|()| check_group_id(&request.group_id));
+    if let Err(error_code) = allowed {
         return LeaveGroupResponse {
             error_code,
             ..LeaveGroupResponse::default()

@@ -18,6 +18,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_client_quotas;
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod authorized;
@@ -35,9 +36,11 @@ mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
 pub(crate) mod fetch;
 mod find_coordinator;
@@ -49,6 +52,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
@@ -60,6 +64,8 @@ mod sasl_authenticate;
 mod sasl_handshake;
 mod sync_group;
 mod txn_offset_commit;
+mod unregister_broker;
+mod update_features;
 
 /// Answers one request, whatever it came through. JoinGroup, SyncGroup and Fetch may wait; dropping the future gives up the wait, and
 /// what was already begun on disk still comes to its end.
@@ -105,6 +111,16 @@ async fn dispatch(ctx: &Context, request: Request) -> Response {
             incremental_alter_configs::handle(ctx, it).await.into()
         }
         Request::OffsetDelete(it) => offset_delete::handle(ctx, it).await.into(),
+        Request::ElectLeaders(it) => elect_leaders::handle(ctx, it).into(),
+        Request::AlterPartitionReassignments(it) => {
+            alter_partition_reassignments::handle(ctx, it).into()
+        }
+        Request::ListPartitionReassignments(it) => {
+            list_partition_reassignments::handle(ctx, it).into()
+        }
+        Request::DescribeQuorum(it) => describe_quorum::handle(ctx, it).into(),
+        Request::UpdateFeatures(it) => update_features::handle(ctx, it).into(),
+        Request::UnregisterBroker(it) => unregister_broker::handle(ctx, it).into(),
         Request::AlterClientQuotas(it) => alter_client_quotas::handle(ctx, it).await.into(),
         Request::AlterUserScramCredentials(it) => {
             alter_user_scram_credentials::handle(ctx, it).await.into()
@@ -260,6 +276,14 @@ pub(crate) fn once(
     } else {
         Err(ErrorCode::InvalidRequest)
     }
+}
+
+/// Whether it can be the name of a group that has members.
+pub(crate) fn check_group_id(group_id: &str) -> Result<(), ErrorCode> {
+    if group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
+    }
+    Ok(())
 }
 
 /// Whether a change of topics may take any time at all: what waits for the controller in Kafka is given up without.

@@ -2,11 +2,13 @@
 //!
 //! - 3: the member and its generation, which fence it (KIP-447). - 5: takes the offsets' partition into the transaction by itself.
 
-use log_protocol::ErrorCode;
+use std::collections::HashMap;
+
 use log_protocol::api::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
     TxnOffsetCommitResponseTopic,
 };
+use log_protocol::{ErrorCode, TopicPartition};
 
 use super::offset_commit::check_partition;
 use crate::authorize::{Resource, require};
@@ -25,44 +27,91 @@ pub(crate) async fn handle(
     ctx: &Context,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let outcome = match commit(ctx, &request).await {
+    let (offsets, refusals) = checked(ctx, &request);
+    let committed = match may(ctx, &request) {
+        // Nothing is left of it.
+        Ok(()) if offsets.is_empty() => Ok(()),
+        Ok(()) => commit(ctx, &request, offsets).await,
+        Err(error) => Err(error),
+    };
+    let outcome = match committed {
         Ok(()) => ErrorCode::None,
         // Clients know a fenced producer by this name here.
         Err(ErrorCode::ProducerFenced) => ErrorCode::InvalidProducerEpoch,
         Err(error) => error,
     };
-    let topics = request
-        .topics
-        .into_iter()
-        .map(|topic| TxnOffsetCommitResponseTopic {
-            partitions: topic
-                .partitions
-                .iter()
-                .map(|one| TxnOffsetCommitResponsePartition {
-                    partition_index: one.partition_index,
-                    error_code: outcome,
-                })
-                .collect(),
-            name: topic.name,
-        })
-        .collect();
+    let code = |place: (usize, usize)| match refusals.get(&place) {
+        Some(refusal) if committed.is_ok() => *refusal,
+        _ => outcome,
+    };
+    let topics = request.topics.into_iter().enumerate();
+    let topics = topics.map(|(at_topic, topic)| TxnOffsetCommitResponseTopic {
+        partitions: topic
+            .partitions
+            .iter()
+            .enumerate()
+            .map(|(index, one)| TxnOffsetCommitResponsePartition {
+                partition_index: one.partition_index,
+                error_code: code((at_topic, index)),
+            })
+            .collect(),
+        name: topic.name,
+    });
     TxnOffsetCommitResponse {
-        topics,
+        topics: topics.collect(),
         ..TxnOffsetCommitResponse::default()
     }
 }
 
-/// All offsets, or none: a transaction with half of its offsets is of no use to anyone.
-async fn commit(ctx: &Context, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
-    require(
-        ctx,
-        Operation::Write,
-        Resource::TransactionalId(&request.transactional_id),
-    )?;
+/// Whether the client may commit for this group in this transaction at all.
+fn may(ctx: &Context, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+    let id = Resource::TransactionalId(&request.transactional_id);
+    require(ctx, Operation::Write, id)?;
     require(ctx, Operation::Read, Resource::Group(&request.group_id))?;
-    for topic in &request.topics {
-        require(ctx, Operation::Read, Resource::Topic(&topic.name))?;
+    if request.group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
     }
+    Ok(())
+}
+
+/// The offsets that can be kept, and by their places in the request why the others cannot. Whoever learns of one that cannot aborts.
+fn checked(
+    ctx: &Context,
+    request: &TxnOffsetCommitRequest,
+) -> (
+    Vec<(TopicPartition, OffsetRecord)>,
+    HashMap<(usize, usize), ErrorCode>,
+) {
+    let now = wall_ms();
+    let (mut offsets, mut refusals) = (Vec::new(), HashMap::new());
+    for (at_topic, topic) in request.topics.iter().enumerate() {
+        let allowed = require(ctx, Operation::Read, Resource::Topic(&topic.name));
+        for (index, one) in topic.partitions.iter().enumerate() {
+            let metadata = one.committed_metadata.clone().unwrap_or_default();
+            let partition = allowed
+                .and_then(|()| check_partition(ctx, &topic.name, one.partition_index, &metadata));
+            match partition {
+                Ok(partition) => {
+                    let record = OffsetRecord {
+                        offset: one.committed_offset,
+                        leader_epoch: one.committed_leader_epoch,
+                        metadata,
+                        commit_timestamp_ms: now,
+                    };
+                    offsets.push((partition, record));
+                }
+                Err(error) => drop(refusals.insert((at_topic, index), error)),
+            }
+        }
+    }
+    (offsets, refusals)
+}
+
+async fn commit(
+    ctx: &Context,
+    request: &TxnOffsetCommitRequest,
+    offsets: Vec<(TopicPartition, OffsetRecord)>,
+) -> Result<(), ErrorCode> {
     let producer = Producer {
         id: request.producer_id,
         epoch: request.producer_epoch,
@@ -72,21 +121,6 @@ async fn commit(ctx: &Context, request: &TxnOffsetCommitRequest) -> Result<(), E
         instance_id: request.group_instance_id.clone(),
         generation: request.generation_id,
     };
-    let now = wall_ms();
-    let mut offsets = Vec::new();
-    for topic in &request.topics {
-        for one in &topic.partitions {
-            let metadata = one.committed_metadata.clone().unwrap_or_default();
-            let partition = check_partition(ctx, &topic.name, one.partition_index, &metadata)?;
-            let record = OffsetRecord {
-                offset: one.committed_offset,
-                leader_epoch: one.committed_leader_epoch,
-                metadata,
-                commit_timestamp_ms: now,
-            };
-            offsets.push((partition, record));
-        }
-    }
     let (id, group_id) = (&request.transactional_id, &request.group_id);
     let partition = ctx.services.groups.partition_of(group_id);
     if ctx.api_version >= ADDS_PARTITION_FROM {

@@ -63,6 +63,14 @@ pub(crate) enum AppendError {
     /// The batch breaks a rule of the protocol or the topic.
     #[error("batch for {0} refused: {1}")]
     InvalidRecord(TopicPartition, String),
+    /// More than one batch of a client, or none.
+    #[error("{count} batches for {partition} refused: a client sends exactly one a partition")]
+    Several {
+        /// Where to.
+        partition: TopicPartition,
+        /// How many.
+        count: usize,
+    },
     /// The batch is larger than `max.message.bytes`.
     #[error("batch of {bytes} bytes for {partition} exceeds max.message.bytes={max}")]
     TooLarge {
@@ -139,7 +147,7 @@ impl AppendError {
     pub(crate) fn tells_start(&self) -> bool {
         match self {
             Self::Corrupt(_, BatchError::Truncated { .. } | BatchError::Magic(_)) => false,
-            Self::TooLarge { .. } | Self::SegmentTooSmall { .. } => false,
+            Self::TooLarge { .. } | Self::SegmentTooSmall { .. } | Self::Several { .. } => false,
             Self::Internal(_) | Self::Storage(_) => false,
             other => other.code() != ErrorCode::CorruptMessage,
         }
@@ -166,7 +174,7 @@ impl AppendError {
             }
             Self::Corrupt(..) => ErrorCode::CorruptMessage,
             Self::Records { code, .. } => *code,
-            Self::InvalidRecord(..) => ErrorCode::InvalidRecord,
+            Self::InvalidRecord(..) | Self::Several { .. } => ErrorCode::InvalidRecord,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::SegmentTooSmall { .. } => ErrorCode::RecordListTooLarge,
             Self::Sequence(_, error) => match error {
@@ -235,7 +243,10 @@ pub(crate) fn check_batch(
         0 => Err(checker.invalid("there is no batch")),
         1 => Ok(checked),
         _ if origin == AppendOrigin::Coordinator => Ok(checked),
-        _ => Err(checker.invalid("a client sends exactly one batch a partition")),
+        count => Err(AppendError::Several {
+            partition: partition.clone(),
+            count,
+        }),
     }
 }
 
@@ -361,6 +372,9 @@ impl Checker<'_> {
             } else if rules.key && !one.has_key {
                 let reason = "a compacted topic takes no record without a key";
                 broken.push(index, ErrorCode::InvalidRecord, || reason.to_owned());
+            } else if rules.refuses_stamp(one.timestamp) {
+                let reason = "its batch claims to bear the time of the broker";
+                broken.push(index, ErrorCode::InvalidTimestamp, || reason.to_owned());
             } else if !rules.allow_time(one.timestamp) {
                 broken.push(index, ErrorCode::InvalidTimestamp, || {
                     rules.time_reason(one.timestamp)
@@ -386,6 +400,9 @@ impl Checker<'_> {
             key: self.config.cleanup_compact
                 && !header.is_control()
                 && self.origin != AppendOrigin::Coordinator,
+            is_stamped: header.timestamp_type() == TimestampType::LogAppendTime
+                && self.origin != AppendOrigin::Coordinator,
+            is_timed: timed,
             now_ms: self.now_ms,
             before_max_ms: if timed {
                 self.config.timestamp_before_max_ms
@@ -472,6 +489,10 @@ struct Content {
 /// What the topic asks of each record.
 struct RecordRules {
     key: bool,
+    /// The batch says that its times are the broker's.
+    is_stamped: bool,
+    /// The topic keeps the times of producers.
+    is_timed: bool,
     now_ms: i64,
     before_max_ms: i64,
     after_max_ms: i64,
@@ -480,7 +501,15 @@ struct RecordRules {
 impl RecordRules {
     /// Whether a header that can be believed does not show that all records keep the rules.
     fn look_at_each(&self, header: &BatchHeader) -> bool {
-        self.key || self.before_max_ms != i64::MAX || !self.allow_time(header.max_timestamp)
+        self.key
+            || self.is_stamped
+            || self.before_max_ms != i64::MAX
+            || !self.allow_time(header.max_timestamp)
+    }
+
+    /// As Kafka has it: a client does not stamp for the broker, but where its times count all the same.
+    fn refuses_stamp(&self, timestamp: i64) -> bool {
+        self.is_stamped && (!self.is_timed || timestamp == -1)
     }
 
     /// A record without a time, -1, is taken always.

@@ -93,6 +93,11 @@ impl MetadataLog {
         Ok((log, image))
     }
 
+    /// Its bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     fn reserve(&mut self) {
         if self.reserved < self.size + RESERVE_BYTES / 2 {
             self.reserved = self.size + RESERVE_BYTES;

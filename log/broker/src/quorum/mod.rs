@@ -191,6 +191,12 @@ impl Topics {
         &self.inner.cluster_id
     }
 
+    /// The end of the metadata, in bytes of its log.
+    pub(crate) fn metadata_end(&self) -> i64 {
+        let size = self.inner.metadata.lock().log.size();
+        i64::try_from(size).unwrap_or(i64::MAX)
+    }
+
     /// The topic of this name.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.inner.index.read().by_name.get(name).cloned()

@@ -53,6 +53,11 @@ async fn described(talk: &mut Talk) {
         )
     };
     talk.versions("synonyms", 1..=4, |_| synonyms.clone()).await;
+    let of_all = DescribeConfigsRequest {
+        include_synonyms: true,
+        ..describe(TOPIC, "configured", None)
+    };
+    talk.one("synonyms of all", 4, of_all).await;
     for (name, keys) in [
         ("no keys", &[] as &[&str]),
         ("a key", &["retention.ms"]),

@@ -10,20 +10,26 @@
 //! | here | why |
 //! |---|---|
 //! | names that come again are answered a hundred times more, not for ever | an answer may be a thousand times as long as a name |
-//! | unknown operations and numbers are InvalidRequest, InvalidPartitions | Kafka has UnknownServerError for its own exceptions |
-//! | the records of a batch follow each other without gaps | what is acknowledged can be read by everybody |
+//! | unknown operations and numbers are InvalidRequest, InvalidPartitions, InvalidRecord | Kafka has UnknownServerError for its own exceptions, or no answer |
+//! | the records of a batch follow each other without gaps; what lies behind a compressed stream is refused | what is acknowledged can be read by everybody |
+//! | a transactional batch has a producer, staged offsets a transaction | Kafka lets readers see the former at once, and keeps the latter for ever |
 //! | internal topics are there from the start | Kafka makes them when somebody first needs them: it tells of them later |
 //! | `segment.bytes` may be 1 KiB, `flush` is a config, brokers have none that change while they run | small devices; see docs |
 //! | both passwords of a user may be set by one request | Kafka's documentation does it, its broker refuses it |
 //! | a quota is a number; there are none of addresses and controllers | a limit that is not kept is not taken |
+//! | requests that are refused make no group; who has never joined leaves without a rebalance | nothing has changed |
+//! | a static member that comes back with another subscription has the group assigned anew | Kafka leaves it without its new topics until the next round |
 //! | no fetch sessions, no coordinators of share groups, no configs of groups, metrics and loggers | they do not exist here |
 //!
 //! What differs otherwise is open.
 
 mod batch;
+mod brokers;
 mod cluster;
 mod configs;
 mod fetch;
+mod frames;
+mod groups;
 mod kafka;
 mod list_offsets;
 mod offsets;
@@ -31,6 +37,7 @@ mod produce;
 mod show;
 mod talk;
 mod topics;
+mod transactions;
 mod transcript;
 
 use std::net::SocketAddr;
@@ -58,12 +65,16 @@ async fn converse(address: SocketAddr, mut take: impl FnMut(&'static str, Vec<Li
     }
     areas!(
         cluster,
+        brokers,
         topics,
         configs,
         produce,
         fetch,
         list_offsets,
-        offsets
+        offsets,
+        transactions,
+        frames,
+        groups
     );
 }
 

@@ -1,12 +1,14 @@
 //! Produce: what a batch may be, where it may go, and in which order.
 
 use bytes::Bytes;
+use log_protocol::api::init_producer_id::InitProducerIdRequest;
 use log_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use log_protocol::{BatchBuilder, Compression, ProducerStamp};
+use log_protocol::{BatchBuilder, Compression, ErrorCode, ProducerStamp, Response};
 use uuid::Uuid;
 
 use super::batch::{TIME_MS, at, damaged, edited, plain, records, resealed, stamp};
 use super::talk::Talk;
+use super::transactions::await_transactions;
 
 /// A batch for a partition of a topic, by name and id: the version chooses.
 pub(super) fn to(topic: &str, id: Uuid, index: i32, records: Option<Bytes>) -> ProduceRequest {
@@ -28,6 +30,8 @@ pub(super) async fn run(talk: &mut Talk) {
     unsound_records(talk).await;
     codecs(talk).await;
     rules_of_topics(talk).await;
+    sequences(talk).await;
+    await_transactions(talk).await;
     transactional_requests(talk).await;
 }
 
@@ -439,6 +443,98 @@ async fn rules_of_topics(talk: &mut Talk) {
     .await;
     talk.one("recoded", 9, to("recoded", plain_codec, 0, Some(plain())))
         .await;
+}
+
+/// An id for an idempotent producer.
+async fn producer(talk: &mut Talk) -> i64 {
+    let init = InitProducerIdRequest {
+        producer_epoch: -1,
+        ..InitProducerIdRequest::default()
+    };
+    for _ in 0..100_000 {
+        if let Response::InitProducerId(made) = talk.quiet(4, init.clone()).await
+            && made.error_code == ErrorCode::None
+        {
+            return made.producer_id;
+        }
+        // Kafka asks its controller for ids first.
+        tokio::task::yield_now().await;
+    }
+    panic!("there is no producer id");
+}
+
+async fn sequences(talk: &mut Talk) {
+    let topic = talk.topic("sequences", 1, &[]).await;
+    let send = |id, epoch, sequence, count| {
+        let batch = records(count, Compression::None, stamp(id, epoch, sequence, false));
+        to("sequences", topic, 0, Some(batch))
+    };
+    let id = producer(talk).await;
+    talk.case("a sequence goes on");
+    for (epoch, sequence, count) in [
+        (0, 0, 2),
+        (0, 0, 2),
+        (0, 2, 2),
+        (0, 0, 2),
+        (0, 0, 1),
+        (0, 1, 1),
+        (0, 5, 1),
+        (0, 3, 1),
+        (0, 4, 1),
+        (0, 5, 1),
+        (0, 6, 1),
+        (0, 7, 1),
+        (0, 8, 1),
+        (0, 0, 2),
+        (0, 4, 1),
+        (0, 8, 1),
+        (1, 9, 1),
+        (1, 0, 1),
+        (1, 0, 1),
+        (0, 9, 1),
+        (0, 0, 2),
+        (3, 0, 1),
+        (i16::MAX, 0, 1),
+    ] {
+        talk.ask(9, send(id, epoch, sequence, count)).await;
+    }
+    let id = producer(talk).await;
+    talk.case("without state any sequence begins");
+    for sequence in [77, 78, 77, 80, 0] {
+        talk.ask(9, send(id, 0, sequence, 1)).await;
+    }
+    let id = producer(talk).await;
+    talk.case("a sequence wraps");
+    for (sequence, count) in [
+        (i32::MAX - 1, 2),
+        (0, 1),
+        (i32::MAX - 1, 2),
+        (i32::MAX, 1),
+        (1, 1),
+    ] {
+        talk.ask(9, send(id, 0, sequence, count)).await;
+    }
+    let id = producer(talk).await;
+    talk.case("a sequence wraps within a batch");
+    for (sequence, count) in [(i32::MAX, 3), (2, 1), (i32::MAX, 3)] {
+        talk.ask(9, send(id, 0, sequence, count)).await;
+    }
+    let id = producer(talk).await;
+    talk.case("an epoch that was never given");
+    talk.ask(9, send(id, 7, 0, 1)).await;
+    talk.ask(9, send(id, 6, 1, 1)).await;
+    talk.one("a producer that was never made", 9, send(1 << 40, 0, 0, 1))
+        .await;
+    talk.one("epoch -2", 9, send(1 << 41, -2, 0, 1)).await;
+    talk.one("sequence -2", 9, send(1 << 42, 0, -2, 1)).await;
+    let mut last = records(2, Compression::None, stamp(1 << 43, 0, 0, false)).to_vec();
+    last[53..57].copy_from_slice(&i32::MIN.to_be_bytes());
+    talk.one(
+        "the smallest sequence",
+        9,
+        to("sequences", topic, 0, Some(resealed(last))),
+    )
+    .await;
 }
 
 async fn transactional_requests(talk: &mut Talk) {

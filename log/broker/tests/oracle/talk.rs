@@ -135,6 +135,14 @@ impl Talk {
         self.push(version, text.to_owned());
     }
 
+    /// Sends a frame, without its size, that is made by hand, and notes the answer as one of this API and version.
+    pub(super) async fn raw(&mut self, api: ApiKey, version: i16, frame: &[u8]) {
+        let size = u32::try_from(frame.len()).expect("a small frame");
+        let sized = [&size.to_be_bytes(), frame].concat();
+        let response = self.exchange(0, api, version, &sized).await;
+        self.note(version, response);
+    }
+
     /// Asks and notes nothing.
     pub(super) async fn quiet(&mut self, version: i16, request: impl Into<Request>) -> Response {
         let request = request.into();
@@ -274,6 +282,11 @@ impl Talk {
             Err(error) => error,
         };
         self.push(version, answer);
+    }
+
+    /// Notes an answer from which was taken what differs anyway.
+    pub(super) fn note_answer(&mut self, version: i16, response: Response) {
+        self.note(version, Ok(Some(response)));
     }
 
     /// Notes what was made of an answer.

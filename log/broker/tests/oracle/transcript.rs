@@ -19,7 +19,7 @@ pub(super) fn write(lines: &[Line]) -> String {
         while let Some((next, behind)) = after.split_first()
             && next.case == first.case
             && next.answer == first.answer
-            && next.version == last + 1
+            && Some(next.version) == last.checked_add(1)
         {
             last = next.version;
             after = behind;
@@ -69,7 +69,9 @@ fn versions_of(text: &str) -> Option<RangeInclusive<i16>> {
     if let Ok(version) = text.parse() {
         return Some(version..=version);
     }
-    let (first, last) = text.split_once('-')?;
+    // The first may be below zero itself.
+    let (middle, _) = text.char_indices().skip(1).find(|(_, one)| *one == '-')?;
+    let (first, last) = (&text[..middle], &text[middle + 1..]);
     Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
@@ -86,6 +88,9 @@ fn what_is_written_is_read_again() {
         line("a, b", 5, "[\n  {}\n  {}]"),
         line("c (2)", 0, "closed"),
         line("d: 1, e: f", -1, "closed"),
+        line("d: 1, e: f", 0, "closed"),
+        line("e", i16::MAX, "closed"),
+        line("e", i16::MIN, "closed"),
     ];
     let text = write(&lines);
     assert!(text.starts_with("a, b, 3-4: "), "{text}");

@@ -9,6 +9,7 @@ pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod create_acls;
@@ -25,9 +26,11 @@ pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
@@ -39,6 +42,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
@@ -50,6 +54,8 @@ pub mod sasl_authenticate;
 pub mod sasl_handshake;
 pub mod sync_group;
 pub mod txn_offset_commit;
+pub mod unregister_broker;
+pub mod update_features;
 
 use crate::primitive::{DecodeError, Reader, Writer};
 
@@ -170,8 +176,14 @@ message! {
         CreatePartitions = 37: create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse},
         /// Remove empty groups.
         DeleteGroups = 42: delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
+        /// Have partitions led by another replica.
+        ElectLeaders = 43: elect_leaders::{ElectLeadersRequest, ElectLeadersResponse},
         /// Change single keys of configurations.
         IncrementalAlterConfigs = 44: incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse},
+        /// Move partitions to other brokers.
+        AlterPartitionReassignments = 45: alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse},
+        /// Learn which partitions are being moved.
+        ListPartitionReassignments = 46: list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse},
         /// Forget a group's offsets.
         OffsetDelete = 47: offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
         /// Read quotas.
@@ -182,10 +194,16 @@ message! {
         DescribeUserScramCredentials = 50: describe_user_scram_credentials::{DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse},
         /// Change passwords.
         AlterUserScramCredentials = 51: alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse},
+        /// Learn who keeps the metadata.
+        DescribeQuorum = 55: describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse},
+        /// Change what the cluster has agreed to speak.
+        UpdateFeatures = 57: update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse},
         /// Learn of the brokers of a cluster.
         DescribeCluster = 60: describe_cluster::{DescribeClusterRequest, DescribeClusterResponse},
         /// Learn who writes to partitions.
         DescribeProducers = 61: describe_producers::{DescribeProducersRequest, DescribeProducersResponse},
+        /// Take a broker out of the cluster.
+        UnregisterBroker = 64: unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse},
         /// Learn the state of transactions.
         DescribeTransactions = 65: describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse},
         /// Learn which transactions there are.

@@ -245,6 +245,30 @@ fn agrees_with_the_second_codec() {
         ApiKey::ListConfigResources,
         &mut random,
     );
+    check::<theirs::ElectLeadersRequest, theirs::ElectLeadersResponse>(
+        ApiKey::ElectLeaders,
+        &mut random,
+    );
+    check::<theirs::AlterPartitionReassignmentsRequest, theirs::AlterPartitionReassignmentsResponse>(
+        ApiKey::AlterPartitionReassignments,
+        &mut random,
+    );
+    check::<theirs::ListPartitionReassignmentsRequest, theirs::ListPartitionReassignmentsResponse>(
+        ApiKey::ListPartitionReassignments,
+        &mut random,
+    );
+    check::<theirs::DescribeQuorumRequest, theirs::DescribeQuorumResponse>(
+        ApiKey::DescribeQuorum,
+        &mut random,
+    );
+    check::<theirs::UpdateFeaturesRequest, theirs::UpdateFeaturesResponse>(
+        ApiKey::UpdateFeatures,
+        &mut random,
+    );
+    check::<theirs::UnregisterBrokerRequest, theirs::UnregisterBrokerResponse>(
+        ApiKey::UnregisterBroker,
+        &mut random,
+    );
     check::<theirs::DescribeTopicPartitionsRequest, theirs::DescribeTopicPartitionsResponse>(
         ApiKey::DescribeTopicPartitions,
         &mut random,

@@ -298,7 +298,7 @@ impl Transactions {
 
     /// The transactional id, for [`Handle::gate`].
     pub(crate) fn handle(&self, id: &str) -> Result<Handle, Refused> {
-        self.shared.known(id).map(|entry| Handle { entry })
+        self.shared.named(id).map(|entry| Handle { entry })
     }
 
     /// Waits until no request works on this id, so that the next one need not.
