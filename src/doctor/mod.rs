@@ -40,7 +40,7 @@ Examples:
 
 Ends with code 1 where something is wrong. It changes nothing.")]
 pub(crate) struct DoctorArgs {
-    /// Read every record and check that it is as it was written; takes as long as reading the folder
+    /// Read every record, and the state of jobs, and check that it is as it was written; takes as long as reading the folder
     #[arg(long)]
     records: bool,
 }
@@ -137,7 +137,12 @@ fn look(data: &Path, served: Option<&str>, records: bool) -> Result<Vec<Finding>
     findings.extend(of_log);
     // Of a server that runs, queries keep states that end with them.
     let topics = topics.filter(|_| served.is_none());
-    findings.extend(state::look(&data.join("streams"), topics.as_deref()));
+    let depth = match (is_locked(&log), records) {
+        (true, _) => state::Depth::Held,
+        (false, true) => state::Depth::Entries,
+        (false, false) => state::Depth::Start,
+    };
+    findings.extend(state::look(&data.join("streams"), topics.as_deref(), depth));
     findings.extend(leftovers(data));
     Ok(findings)
 }
@@ -152,15 +157,16 @@ fn first_few(about: &'static str, grade: Grade, mut found: Vec<Finding>) -> Vec<
     found
 }
 
+/// Whether a process has the log open: a look at its lock, which is let go of at once.
+fn is_locked(log: &Path) -> bool {
+    let lock = File::open(log.join("lock")).map(|file| file.try_lock_shared());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+}
+
 /// Who has the folder, and how its last use ended.
 fn use_of(data: &Path, log: &Path, served: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let path = log.join("lock");
-    // A look at the lock: it is let go of at once.
-    let locked = match File::open(&path).map(|file| file.try_lock_shared()) {
-        Ok(Err(TryLockError::WouldBlock)) => true,
-        Ok(_) | Err(_) => false,
-    };
+    let locked = is_locked(log);
     let note = data.join("server.json").exists();
     findings.push(match (locked, served) {
         (true, Some(http)) => Finding::new(Grade::Ok, "lock", format!("a server has it, at http://{http}")),

@@ -1,15 +1,25 @@
-//! The state of jobs on disk. The log has all of it, so whatever is wrong here is mended by removing it.
+//! The state of jobs on disk. The log has all of it, so a start discards what is damaged here.
 
 use std::fs;
 use std::path::Path;
 
+use streams::state::StateError;
+
 use super::{Finding, Grade, first_few};
 
-/// How deep the stores of a job lie in its folder.
-const DEPTH_MAX: usize = 3;
+/// How closely stores are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Not at all: a process has them open.
+    Held,
+    /// As a start does.
+    Start,
+    /// Every entry.
+    Entries,
+}
 
 /// What there is to say of the folder of states; `topics`: those that the log has, if that can be told.
-pub(super) fn look(streams: &Path, topics: Option<&[String]>) -> Vec<Finding> {
+pub(super) fn look(streams: &Path, topics: Option<&[String]>, depth: Depth) -> Vec<Finding> {
     let Ok(jobs) = fs::read_dir(streams) else {
         return Vec::new();
     };
@@ -17,13 +27,15 @@ pub(super) fn look(streams: &Path, topics: Option<&[String]>) -> Vec<Finding> {
     for job in jobs.flatten().filter(|job| job.path().is_dir()) {
         let path = job.path();
         let name = job.file_name().to_string_lossy().into_owned();
-        let rebuilt = format!(
-            "rm -r {} while no server runs: the next start rebuilds it from the log",
-            path.display()
-        );
-        if let Some(damage) = damage(&path, DEPTH_MAX) {
-            let what = format!("the state of job {name} cannot be opened: {damage}");
-            found.push(Finding::new(Grade::Bad, "state", what).fix(&rebuilt));
+        let damage = match depth {
+            Depth::Held => None,
+            Depth::Start | Depth::Entries => {
+                streams::inspect_state(&path, depth == Depth::Entries).err()
+            }
+        };
+        if let Some(damage) = damage {
+            let (what, fix) = told(&name, &path, &damage);
+            found.push(Finding::new(Grade::Bad, "state", what).fix(fix));
         }
         let changelog = format!("_thalweg.{name}.changelog");
         if topics.is_some_and(|topics| !topics.contains(&changelog)) {
@@ -36,89 +48,71 @@ pub(super) fn look(streams: &Path, topics: Option<&[String]>) -> Vec<Finding> {
     first_few("state", Grade::Note, found)
 }
 
-/// What is wrong with the stores in a folder: each has a file CURRENT, which names the file that lists the others.
-fn damage(folder: &Path, depth: usize) -> Option<String> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => return Some(format!("{} cannot be read: {error}", folder.display())),
-    };
-    let mut folders = Vec::new();
-    let (mut tables, mut current) = (false, None);
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        match name.as_str() {
-            _ if path.is_dir() => folders.push(path),
-            "CURRENT" => current = Some(fs::read_to_string(&path)),
-            _ => tables |= name.ends_with(".sst") || name.starts_with("MANIFEST-"),
-        }
+/// What a start would meet, and what is to be done about it.
+fn told(job: &str, path: &Path, damage: &StateError) -> (String, String) {
+    match damage {
+        StateError::Damaged { place, reason } => (
+            format!("the state of job {job} is damaged: {place}: {reason}"),
+            "none is needed: the next start discards it and rebuilds it from the log".to_owned(),
+        ),
+        other => (
+            format!("the state of job {job} cannot be opened: {other}"),
+            format!(
+                "rm -r {} while no server runs: the next start rebuilds it from the log",
+                path.display()
+            ),
+        ),
     }
-    let shown = folder.display();
-    let of_this = match current {
-        Some(Ok(manifest)) if !folder.join(manifest.trim()).exists() => Some(format!(
-            "{shown}/CURRENT names {}, which is missing",
-            manifest.trim()
-        )),
-        Some(Err(error)) => Some(format!("{shown}/CURRENT cannot be read: {error}")),
-        None if tables => Some(format!("{shown} has no file CURRENT")),
-        _ => None,
-    };
-    let below = folders.iter().filter(|_| depth > 0);
-    of_this.or_else(|| {
-        below
-            .into_iter()
-            .find_map(|folder| damage(folder, depth - 1))
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use streams::state::{RocksOptions, RocksStore, StateStore};
+
     use super::*;
 
-    fn store(folder: &Path, files: &[(&str, &str)]) {
-        fs::create_dir_all(folder).expect("made");
-        for (name, content) in files {
-            fs::write(folder.join(name), content).expect("written");
-        }
+    fn store(folder: &Path) {
+        let options = RocksOptions::new(1 << 20, 1 << 20);
+        let store = RocksStore::open(folder, &options).expect("made");
+        store.flush().expect("written");
     }
 
     #[test]
-    fn a_store_without_its_list_is_told_with_the_way_out() {
+    fn a_damaged_store_is_told_with_what_becomes_of_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let streams = folder.path();
         let topics = ["_thalweg.spent.changelog".to_owned()];
-        assert!(look(streams, Some(&topics)).is_empty());
-        let spent = streams.join("spent/t0");
-        store(
-            &spent,
-            &[("CURRENT", "MANIFEST-000005\n"), ("MANIFEST-000005", "x")],
-        );
-        assert!(look(streams, Some(&topics)).is_empty());
-        fs::remove_file(spent.join("MANIFEST-000005")).expect("removed");
-        let [finding] = &look(streams, Some(&topics))[..] else {
+        let found = |depth| look(streams, Some(&topics), depth);
+        assert!(found(Depth::Entries).is_empty());
+        // What was discarded lies there until the next start.
+        let old = streams.join("spent/t0/g0");
+        store(&old);
+        fs::remove_file(old.join("CURRENT")).expect("removed");
+        store(&streams.join("spent/t0/g1"));
+        assert_eq!(found(Depth::Entries), []);
+        let table = fs::read_dir(streams.join("spent/t0/g1")).expect("there");
+        let table = table.flatten().map(|entry| entry.path());
+        let table = table.filter(|path| path.extension().is_some_and(|end| end == "sst"));
+        let table = table.last().expect("a table");
+        let mut bytes = fs::read(&table).expect("read");
+        bytes[10] ^= 0xff;
+        fs::write(&table, bytes).expect("written");
+        assert_eq!(found(Depth::Held), []);
+        let [finding] = &found(Depth::Start)[..] else {
             panic!("one finding");
         };
         assert_eq!(finding.grade, Grade::Bad);
-        assert!(
-            finding
-                .what
-                .ends_with("CURRENT names MANIFEST-000005, which is missing")
-        );
-        assert!(
-            finding
-                .fix
-                .as_deref()
-                .expect("a fix")
-                .contains("rebuilds it")
-        );
+        assert!(finding.what.contains("t0/g1"), "{}", finding.what);
+        let fix = finding.fix.as_deref().expect("a fix");
+        assert!(fix.contains("discards it and rebuilds it"), "{fix}");
     }
 
     #[test]
     fn the_state_of_no_job_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
-        store(&folder.path().join("gone/t0"), &[]);
-        let findings = look(folder.path(), Some(&[]));
+        store(&folder.path().join("gone/g0"));
+        let findings = look(folder.path(), Some(&[]), Depth::Entries);
         assert_eq!((findings.len(), findings[0].grade), (1, Grade::Note));
-        assert!(look(folder.path(), None).is_empty());
+        assert!(look(folder.path(), None, Depth::Entries).is_empty());
     }
 }

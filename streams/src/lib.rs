@@ -47,7 +47,7 @@ pub use encode::{
     JsonEncoder, JsonRows, KeyEncoder, KeyEncoderError, KeyRows, ValueEncoder, ValueEncoderError,
     ValueRows,
 };
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, inspect_state};
 pub use error::OperatorError;
 pub use expr::{BatchExpr, ColumnExpr, ExprError};
 pub use job::JobHandle;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use log_api::TopicPartition;
+use tokio::sync::Notify;
 
 use crate::state::row::RowReader;
 use crate::state::{Column, Physical, ScanOrder, StateError, StateRead, VIEW, key};
@@ -41,6 +42,8 @@ pub struct ViewSnapshot {
     reads: Vec<Arc<dyn StateRead>>,
     schema: SchemaRef,
     commit: CommitInfo,
+    /// Wakes the job, which looks whether its state is damaged.
+    wake: Option<Arc<Notify>>,
 }
 
 impl std::fmt::Debug for ViewSnapshot {
@@ -61,7 +64,14 @@ impl ViewSnapshot {
             reads,
             schema,
             commit,
+            wake: None,
         }
+    }
+
+    /// The same, and the job is woken where reading fails.
+    pub(crate) fn telling(mut self, wake: Arc<Notify>) -> Self {
+        self.wake = Some(wake);
+        self
     }
 
     /// The view's columns.
@@ -104,7 +114,9 @@ impl ViewSnapshot {
         keys.dedup();
         let mut reader = RowReader::new(&self.schema)?;
         for read in &self.reads {
-            for row in read.get_many(&keys)?.into_iter().flatten() {
+            let rows = read.get_many(&keys);
+            let rows = rows.inspect_err(|_| tell(self.wake.as_deref()))?;
+            for row in rows.into_iter().flatten() {
                 reader.push(&row)?;
             }
         }
@@ -121,6 +133,7 @@ impl ViewSnapshot {
             schema: self.schema.clone(),
             from,
             to,
+            wake: self.wake.clone(),
         }
     }
 }
@@ -134,6 +147,14 @@ pub struct ViewBatches {
     schema: SchemaRef,
     from: Vec<u8>,
     to: Vec<u8>,
+    wake: Option<Arc<Notify>>,
+}
+
+/// Wakes the job after a failure.
+fn tell(wake: Option<&Notify>) {
+    if let Some(wake) = wake {
+        wake.notify_one();
+    }
 }
 
 impl std::fmt::Debug for ViewBatches {
@@ -192,7 +213,9 @@ impl Iterator for ViewBatches {
             };
             match self.read_batch(read, &from) {
                 Ok(batch) if batch.num_rows() == 0 => {}
-                batch => return Some(batch),
+                batch => {
+                    return Some(batch.inspect_err(|_| tell(self.wake.as_deref())));
+                }
             }
         }
     }

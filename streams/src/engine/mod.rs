@@ -1,28 +1,31 @@
 //! The engine: starts jobs, runs push queries, ends them all.
 
+mod folder;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use folder::Folder;
+pub use folder::inspect_state;
 use log_api::Log;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use crate::StreamPlan;
-use crate::job::{JobHandle, Stores};
+use crate::job::JobHandle;
 use crate::memory::{MemoryAccount, MemoryBudget, MemoryUser};
 use crate::query::{ChunkStream, QueryLimits, Running};
 use crate::source::SourceOptions;
-use crate::state::{RocksOptions, RocksStore, Snapshots, StateError, StateStore};
+use crate::state::{RocksOptions, Snapshots};
 use crate::task::{
-    Changelog, ConfigError, EngineError, Environment, JobSpec, JobState, NAME_RULE, Names,
-    QueryStart, Shared, SnapshotOptions, job_folder,
+    ConfigError, EngineError, Environment, JobSpec, JobState, NAME_RULE, Names, QueryStart, Shared,
+    SnapshotOptions, job_folder,
 };
 use crate::worker::{Pool, Wakes, watch_topics};
 use crate::{NodeKind, WatermarkSpec};
@@ -512,58 +515,4 @@ fn check(job: &JobSpec) -> Result<(), EngineError> {
         )));
     }
     crate::sink::check(&job.sink, schema).map_err(|error| sink(error.to_string()))
-}
-
-/// Local stores below `<state_dir>/<job>`, of a job with several tokens below `<state_dir>/<job>/t<token>`: `g0`, `g1`, …; the
-/// highest number is the one in use, and a discarded store is followed by the next, because readers may still hold the old
-/// one.
-struct Folder {
-    job: String,
-    path: PathBuf,
-    options: RocksOptions,
-    snapshots: Option<Arc<SnapshotOptions>>,
-}
-
-/// The numbers of the stores in a folder, rising.
-fn generations(path: &Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut found: Vec<u64> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix('g')?.parse().ok())
-        .collect();
-    found.sort_unstable();
-    found
-}
-
-impl Stores for Folder {
-    fn open(
-        &mut self,
-        token: usize,
-        changelog: &Changelog,
-        fresh: bool,
-    ) -> Result<Arc<dyn StateStore>, StateError> {
-        let path = match changelog.ranges.len() {
-            1 => self.path.clone(),
-            _ => self.path.join(format!("t{token}")),
-        };
-        let mut found = generations(&path);
-        let is_new = fresh || found.is_empty();
-        let last = found.pop().unwrap_or(0);
-        for old in found {
-            // One that is still open elsewhere is left for the next start.
-            if let Err(error) = RocksStore::remove(&path.join(format!("g{old}"))) {
-                tracing::debug!(%error, "an old state folder stays");
-            }
-        }
-        let number = if fresh { last + 1 } else { last };
-        let place = path.join(format!("g{number}"));
-        if let Some(snapshots) = self.snapshots.as_ref().filter(|_| is_new) {
-            let range = changelog.ranges.get(token).copied().unwrap_or_default();
-            let snapshots = snapshots.of(&self.job, changelog.id, token);
-            if snapshots.restore(&place, range)? {
-                tracing::info!(job = %self.job, token, "state comes from a snapshot");
-            }
-        }
-        let store = RocksStore::open(&place, &self.options)?;
-        Ok(Arc::new(store))
-    }
 }

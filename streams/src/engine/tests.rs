@@ -1,5 +1,7 @@
 //! Whole jobs on their threads, with RocksDB.
 
+mod damage;
+
 use std::sync::Arc;
 
 use arrow::datatypes::DataType::{Int64, Utf8View};
@@ -675,6 +677,19 @@ async fn state_comes_back_from_a_snapshot_and_the_changelog_behind_it() {
     assert_eq!(view(&handle), expected);
     rig.flight(0, "UA", 1);
     rig.settled(&handle).await;
+    assert_eq!(
+        view(&handle),
+        [format!("10 United {} {}", rounds + 2, rounds + 1)]
+    );
+    engine.shutdown().await;
+
+    // A store that lost its list of files is an empty one, and lacks what only snapshots have.
+    for token in ["t0", "t1"] {
+        let store = rig.folder.path().join("state/delays").join(token);
+        std::fs::remove_file(store.join("g0/CURRENT")).unwrap();
+    }
+    let engine = saving_engine(&rig, "snapshots");
+    let handle = engine.start(job(plan(), vec![0, 1])).await.unwrap();
     assert_eq!(
         view(&handle),
         [format!("10 United {} {}", rounds + 2, rounds + 1)]

@@ -100,7 +100,8 @@ impl JobHandle {
     /// [`EngineError::NotReady`] while the state is not restored, and where the job does not go on: rows that stand still
     /// are not given for the view's.
     pub fn snapshot(&self) -> Result<ViewSnapshot, EngineError> {
-        self.shared.snapshot()
+        let wake = Arc::clone(&self.environment.wake);
+        Ok(self.shared.snapshot()?.telling(wake))
     }
 
     /// What each operator keeps at the last commit, and the view. Counts entries one by one, so that it takes its time; the job

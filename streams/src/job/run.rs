@@ -106,11 +106,14 @@ struct Local {
     stores: Vec<Option<Arc<dyn StateStore>>>,
     /// The next ones of these are to be empty.
     fresh: HashSet<usize>,
+    /// All were discarded because the changelog begins behind what they hold.
+    renewed: bool,
 }
 
 impl Local {
     fn open(
         &mut self,
+        job: &str,
         stores: &mut dyn Stores,
         changelog: &Changelog,
     ) -> Result<Vec<Arc<dyn StateStore>>, TaskError> {
@@ -122,7 +125,13 @@ impl Local {
                 Some(store) => Arc::clone(store),
                 None => {
                     let fresh = self.fresh.contains(&token);
-                    let store = compute(true, || stores.open(token, changelog, fresh));
+                    let mut store = compute(true, || stores.open(token, changelog, fresh));
+                    if let Err(error @ StateError::Damaged { .. }) = &store
+                        && !fresh
+                    {
+                        tracing::warn!(%job, token, %error, "local state is discarded");
+                        store = compute(true, || stores.open(token, changelog, true));
+                    }
                     let store = store.map_err(TaskError::Open)?;
                     self.fresh.remove(&token);
                     Arc::clone(known.insert(store))
@@ -131,6 +140,15 @@ impl Local {
             opened.push(store);
         }
         Ok(opened)
+    }
+
+    /// Ends with what a reader has found damaged.
+    fn check(&self) -> Result<(), TaskError> {
+        let stores = self.stores.iter().flatten();
+        match stores.filter_map(|store| store.damage()).next() {
+            Some(damage) => Err(TaskError::State(damage)),
+            None => Ok(()),
+        }
     }
 
     fn discard(&mut self, token: usize, environment: &Environment) {
@@ -177,24 +195,33 @@ async fn work(
     let mut task = loop {
         let changelog = environment.changelog().await?;
         let (id, now_ms) = (changelog.id, clock.now_ms());
-        let stores = local.open(stores, &changelog)?;
+        let stores = local.open(&environment.spec.name, stores, &changelog)?;
         let open = Task::open(environment.clone(), stores, id, alive.clone(), now_ms);
         let opened = tokio::select! {
-            opened = open => opened?,
+            opened = open => opened,
             () = stop.asked() => return Ok(()),
         };
+        let job = &environment.spec.name;
         match opened {
-            Opened::Task(task) => break task,
-            Opened::Discard { token, reason } => {
-                let job = &environment.spec.name;
+            Err(error @ TaskError::Trimmed { .. }) if !local.renewed => {
+                // It holds less than a snapshot: some of its files are gone.
+                tracing::warn!(%job, %error, "local state is discarded");
+                local.discard_all(environment);
+                local.renewed = true;
+            }
+            Err(error) => return Err(error),
+            Ok(Opened::Task(task)) => break task,
+            Ok(Opened::Discard { token, reason }) => {
                 tracing::warn!(%job, token, %reason, "local state is discarded");
                 local.discard(token, environment);
             }
         }
     };
+    local.renewed = false;
     life.transition(Event::Opened);
     environment.shared.moved(life.state(), None);
     loop {
+        local.check()?;
         let turn = tokio::select! {
             biased;
             () = stop.asked_at_once() => return Ok(()),

@@ -66,6 +66,16 @@ pub enum StateError {
         /// The system's words.
         reason: String,
     },
+    /// The files of a store are not as they were written: its content is in the changelog.
+    #[error(
+        "state store {place} is damaged ({reason}): it is discarded and rebuilt from its changelog, which takes a moment"
+    )]
+    Damaged {
+        /// The folder.
+        place: String,
+        /// What was found.
+        reason: String,
+    },
     /// The folder was written by a newer version of this program.
     #[error(
         "state store {place} has format {found}, this program knows {known}: use the newer program, or drop the folder to restore from the changelog"
@@ -211,6 +221,11 @@ pub trait StateStore: StateRead {
     /// [`StateError::Storage`].
     fn checkpoint(&self, _folder: &std::path::Path) -> Result<bool, StateError> {
         Ok(false)
+    }
+
+    /// What its readers have found damaged in it since it was opened; `None`: nothing.
+    fn damage(&self) -> Option<StateError> {
+        None
     }
 
     /// Makes durable what was applied, so that the next recovery replays less.

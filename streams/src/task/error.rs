@@ -199,7 +199,7 @@ impl TaskError {
     pub(crate) fn event(&self) -> Event {
         match self {
             Self::State(error) | Self::Operator(OperatorError::State(error)) => match error {
-                StateError::Storage { .. } => Event::Broke,
+                StateError::Storage { .. } | StateError::Damaged { .. } => Event::Broke,
                 StateError::NewerFormat { .. }
                 | StateError::Corrupt { .. }
                 | StateError::TooLarge { .. } => Event::Died,
@@ -238,9 +238,11 @@ impl TaskError {
     pub(crate) fn spoils_store(&self) -> bool {
         matches!(
             self,
-            Self::State(StateError::Storage { .. })
-                | Self::Open(StateError::Corrupt { .. })
-                | Self::Operator(OperatorError::State(StateError::Storage { .. }))
+            Self::Open(StateError::Damaged { .. })
+                | Self::State(StateError::Storage { .. } | StateError::Damaged { .. })
+                | Self::Operator(OperatorError::State(
+                    StateError::Storage { .. } | StateError::Damaged { .. }
+                ))
         )
     }
 }
