@@ -21,6 +21,7 @@ mod health;
 mod listeners;
 mod log_levels;
 mod memory;
+mod open_files;
 mod place;
 mod presence;
 mod produce;

@@ -33,6 +33,7 @@ use crate::health::{self, Readiness};
 use crate::listeners;
 use crate::log_levels::{self, Reload};
 use crate::memory;
+use crate::open_files;
 use crate::presence::{self, Presence};
 use crate::screen;
 
@@ -69,6 +70,7 @@ pub(crate) struct Running {
 impl Running {
     /// Opens the data folder and serves; returns once everything does.
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
+        open_files::take();
         let broker_config = listeners::broker_config(&settings.kafka, settings.insecure_bind)?;
         let sockets = bind_kafka(&settings, &broker_config).await?;
         let listeners = local_addresses(&sockets)?;

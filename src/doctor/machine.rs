@@ -5,10 +5,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statfs, statvfs};
-use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, Grade, size};
 use crate::memory::{self, Available};
+use crate::open_files;
 
 /// Less than this and the log may soon refuse writes.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -139,14 +139,14 @@ fn kind(data: &Path) -> Option<Finding> {
 }
 
 fn open_files() -> Option<Finding> {
-    let limit = getrlimit(Resource::Nofile).current?;
+    let limit = open_files::limit()?;
     if limit < OPEN_FILES_MIN {
-        let what = format!("a process may open {limit} files; each partition and view takes some");
-        return Some(
-            Finding::new(Grade::Note, "files", what).fix(format!("ulimit -n {OPEN_FILES_MIN}")),
-        );
+        let what = format!("a server may open {limit} files; each partition and view takes some");
+        return Some(Finding::new(Grade::Note, "files", what).fix(format!(
+            "ulimit -Hn {OPEN_FILES_MIN}, or LimitNOFILE= of its service"
+        )));
     }
-    let what = format!("a process may open {limit}");
+    let what = format!("a server may open {limit}");
     Some(Finding::new(Grade::Ok, "files", what))
 }
 

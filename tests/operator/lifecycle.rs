@@ -1,6 +1,6 @@
 //! Start, probes, graceful stop, and the one clear line when something is in the way.
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::fixture::block_on;
@@ -52,6 +52,26 @@ fn starts_answers_probes_and_stops_gracefully() {
             [serde_json::json!({"k": "a", "v": 1})]
         );
     });
+}
+
+#[test]
+fn a_server_may_open_as_many_files_as_the_system_lets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = server_command(folder.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 256 && exec \"$0\" \"$@\""]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let server = Server::from_command(command);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let numbers: Vec<&str> = line.unwrap().split_whitespace().skip(3).take(2).collect();
+    let most = numbers[1]
+        .parse::<u64>()
+        .map_or(1 << 20, |most| most.min(1 << 20));
+    assert_eq!(numbers[0].parse(), Ok(most), "{limits}");
 }
 
 #[test]
