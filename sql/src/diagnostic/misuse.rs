@@ -98,6 +98,9 @@ fn operator_help(left: &str, sign: &str, right: &str) -> String {
     let is_time = |name: &str| name.starts_with("TIMESTAMP") || matches!(name, "DATE" | "TIME");
     let has = |wanted: &str| left == wanted || right == wanted;
     match sign {
+        _ if has("JSON") => {
+            "take its value, CAST(x AS BIGINT), or that of a field: x ->> 'field'".to_owned()
+        }
         "+" | "-" if is_time(left) || is_time(right) => {
             "a time moves by an interval: ts + INTERVAL '1 hour'".to_owned()
         }

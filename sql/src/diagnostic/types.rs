@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use arrow::datatypes::{DataType, FieldRef};
-use streams::is_json;
+use streams::{JSON_FIELD, is_json};
 
 /// SQL's name of an Arrow type.
 pub fn type_name(data_type: &DataType) -> String {
@@ -286,6 +286,7 @@ fn named(text: &str) -> String {
                 None => "an array".to_owned(),
             };
         }
+        "Struct" if text.contains(JSON_FIELD) => return "JSON".to_owned(),
         "Struct" | "Map" | "Time" | "Interval" | "Duration" | "Timestamp" | "Date" | "Null" => {
             return match head {
                 "Duration" => "INTERVAL".to_owned(),
@@ -332,6 +333,10 @@ mod tests {
                 "n: INTERVAL '2 months 0.5 seconds'!",
             ),
             ("IntervalMonthDayNano", "IntervalMonthDayNano"),
+            (
+                "avg does not support Struct([Field { name: \"arrow.json\", data_type: Utf8View }])",
+                "avg does not support JSON",
+            ),
         ] {
             assert_eq!(sql_types(text), told, "{text}");
         }

@@ -85,3 +85,9 @@ CREATE MATERIALIZED VIEW x4 AS SELECT user, count(DISTINCT page, ms) AS x FROM c
 CREATE MATERIALIZED VIEW x5 AS SELECT user FROM clicks WHERE ms IN ('u1')
 ----
 CREATE MATERIALIZED VIEW x6 AS SELECT upper(ms, 2) AS x FROM clicks
+----
+CREATE TABLE docs (k TEXT PRIMARY KEY, j JSON) WITH (topic = 'docs'); SELECT j + 1 AS x FROM docs
+----
+SELECT k FROM docs WHERE j = 80
+----
+SELECT avg(j) AS x FROM docs
