@@ -126,7 +126,10 @@ impl Compression {
                 max,
             ),
             Self::Snappy => snappy::decompress(input, max),
-            Self::Lz4 => self.read_all(FrameDecoder::new(input), input.len(), max),
+            Self::Lz4 => {
+                self.check_end(input)?;
+                self.read_all(FrameDecoder::new(input), input.len(), max)
+            }
             Self::Zstd => zstd_decompress(input, max),
         }
     }
@@ -142,7 +145,10 @@ impl Compression {
             Self::None => Box::new(input),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
             Self::Snappy => Box::new(snappy::decompress(input, max)?.reader()),
-            Self::Lz4 => Box::new(FrameDecoder::new(input)),
+            Self::Lz4 => {
+                self.check_end(input)?;
+                Box::new(FrameDecoder::new(input))
+            }
             Self::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(input);
                 let mut decoder = decoder.map_err(|error| self.corrupt(error))?;
@@ -152,6 +158,14 @@ impl Compression {
                 Box::new(decoder)
             }
         })
+    }
+
+    /// Refuses an LZ4 frame that is cut off: the decoder takes what there is, Kafka's readers refuse it.
+    fn check_end(self, frame: &[u8]) -> Result<(), CompressionError> {
+        match lz4_frame_bytes(frame) {
+            Some(_) => Ok(()),
+            None => Err(self.corrupt("the frame is cut off")),
+        }
     }
 
     /// Reads `decoder` to its end, one byte past `max` at the most.
@@ -201,6 +215,28 @@ impl FromStr for Compression {
             .find(|codec| codec.name() == name)
             .ok_or_else(|| CompressionError::Unknown(name.to_owned()))
     }
+}
+
+/// How long an LZ4 frame is; `None` if it is not there to its end.
+///
+/// ```text
+/// magic 4 │ flags 1 │ block size 1 │ [content size 8] │ [dictionary 4] │ checksum 1 │ { block length 4 │ block │ [checksum 4] } │ 0 4 │ [checksum 4]
+/// ```
+fn lz4_frame_bytes(input: &[u8]) -> Option<usize> {
+    let flags = *input.get(4)?;
+    let optional = |bit: u8, bytes: usize| if flags & bit == 0 { 0 } else { bytes };
+    let mut at = 7 + optional(0x08, 8) + optional(0x01, 4);
+    loop {
+        let length = u32::from_le_bytes(*input.get(at..)?.first_chunk()?);
+        at += size_of::<u32>();
+        if length == 0 {
+            break;
+        }
+        // The highest bit says that the block is not compressed.
+        at += (length & 0x7fff_ffff) as usize + optional(0x10, 4);
+    }
+    at += optional(0x04, 4);
+    (at <= input.len()).then_some(at)
 }
 
 /// A context of its own a thread: making one costs more than compressing a small batch.
@@ -324,6 +360,18 @@ mod tests {
         let mut out = Vec::new();
         codec.compress(input, &mut out);
         out
+    }
+
+    #[test]
+    fn an_lz4_frame_that_is_cut_off_anywhere_is_refused() {
+        let codec = Compression::Lz4;
+        let whole = compressed(codec, &[b'v'; 1000]);
+        assert_eq!(lz4_frame_bytes(&whole), Some(whole.len()));
+        for length in 0..whole.len() {
+            let torn = &whole[..length];
+            assert!(codec.decompress(torn, 10_000).is_err(), "{length} bytes");
+            assert!(codec.reader(torn, 10_000).is_err(), "{length} bytes");
+        }
     }
 
     #[test]
