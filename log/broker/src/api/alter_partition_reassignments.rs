@@ -15,10 +15,8 @@ pub(crate) fn handle(
     ctx: &Context,
     request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
-    let allow_replication_factor_change = request.allow_replication_factor_change;
     if let Err(error_code) = require(ctx, Operation::Alter, Resource::Cluster) {
         return AlterPartitionReassignmentsResponse {
-            allow_replication_factor_change,
             error_code,
             error_message: Some(error_code.message().to_owned()),
             ..AlterPartitionReassignmentsResponse::default()
@@ -44,7 +42,6 @@ pub(crate) fn handle(
         }
     });
     AlterPartitionReassignmentsResponse {
-        allow_replication_factor_change,
         responses: responses.collect(),
         ..AlterPartitionReassignmentsResponse::default()
     }

@@ -251,11 +251,9 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
         .into_iter()
         .zip(pairs(&ours))
         .map(|((key, kind, value), (_, _, default))| {
-            let source = if value == default {
-                DEFAULT
-            } else {
-                STATIC_BROKER
-            };
+            // Who runs a broker has given it its id.
+            let is_given = value != default || matches!(key, "broker.id" | "node.id");
+            let source = if is_given { STATIC_BROKER } else { DEFAULT };
             Shown {
                 key,
                 value,
@@ -265,7 +263,27 @@ fn settings(config: &BrokerConfig) -> Vec<Shown> {
                 default,
             }
         })
+        .chain(defaults_of_topics(config))
         .collect()
+}
+
+/// What topics have that do not set it, by the names that the broker's settings have for it.
+fn defaults_of_topics(config: &BrokerConfig) -> impl Iterator<Item = Shown> {
+    CONFIG_KEYS.iter().filter_map(|key| {
+        let from_broker = config.topic_defaults.get(key.name);
+        Some(Shown {
+            key: broker_name(key.name)?,
+            value: from_broker.map_or(key.default, String::as_str).to_owned(),
+            source: if from_broker.is_some() {
+                STATIC_BROKER
+            } else {
+                source_of_default(key.name)
+            },
+            kind: key.kind,
+            doc: key.doc,
+            default: key.default.to_owned(),
+        })
+    })
 }
 
 fn described(

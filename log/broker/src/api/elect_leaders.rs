@@ -6,6 +6,7 @@ use log_protocol::api::elect_leaders::{
     ReplicaElectionResult,
 };
 
+use super::check_time;
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::services::Context;
@@ -28,11 +29,18 @@ pub(crate) fn handle(ctx: &Context, request: ElectLeadersRequest) -> ElectLeader
     if let Err(error_code) = require(ctx, Operation::Alter, Resource::Cluster) {
         return refused(error_code, request);
     }
-    if !ELECTION_TYPES.contains(&request.election_type) {
+    if check_time(request.timeout_ms).is_err() {
+        return ElectLeadersResponse {
+            error_code: ErrorCode::RequestTimedOut,
+            ..ElectLeadersResponse::default()
+        };
+    }
+    let is_empty = request.topic_partitions.as_ref().is_some_and(Vec::is_empty);
+    if !is_empty && !ELECTION_TYPES.contains(&request.election_type) {
         return refused(ErrorCode::InvalidRequest, request);
     }
-    // Of all partitions those are told that need one.
-    let asked = request.topic_partitions.unwrap_or_default();
+    let asked = request.topic_partitions;
+    let asked = asked.unwrap_or_else(|| topics_alone(ctx));
     let results = asked.into_iter().map(|topic| {
         let found = ctx.services.topics.get(&topic.topic);
         elected(topic, |partition| {
@@ -47,6 +55,16 @@ pub(crate) fn handle(ctx: &Context, request: ElectLeadersRequest) -> ElectLeader
         replica_election_results: results.collect(),
         ..ElectLeadersResponse::default()
     }
+}
+
+/// All topics: of their partitions those are told that need an election, which are none.
+fn topics_alone(ctx: &Context) -> Vec<ElectLeadersTopic> {
+    let topics = ctx.services.topics.list().into_iter();
+    let topics = topics.map(|topic| ElectLeadersTopic {
+        topic: topic.name().to_string(),
+        partitions: Vec::new(),
+    });
+    topics.collect()
 }
 
 fn elected(

@@ -23,6 +23,11 @@ use crate::services::Context;
 /// From this version on the offsets' partition need not be added before.
 const ADDS_PARTITION_FROM: i16 = 5;
 
+type Offsets = Vec<(TopicPartition, OffsetRecord)>;
+
+/// Why offsets cannot be kept, by the places of topic and partition in the request.
+type Refusals = HashMap<(usize, usize), ErrorCode>;
+
 pub(crate) async fn handle(
     ctx: &Context,
     request: TxnOffsetCommitRequest,
@@ -75,13 +80,7 @@ fn may(ctx: &Context, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode>
 }
 
 /// The offsets that can be kept, and by their places in the request why the others cannot. Whoever learns of one that cannot aborts.
-fn checked(
-    ctx: &Context,
-    request: &TxnOffsetCommitRequest,
-) -> (
-    Vec<(TopicPartition, OffsetRecord)>,
-    HashMap<(usize, usize), ErrorCode>,
-) {
+fn checked(ctx: &Context, request: &TxnOffsetCommitRequest) -> (Offsets, Refusals) {
     let now = wall_ms();
     let (mut offsets, mut refusals) = (Vec::new(), HashMap::new());
     for (at_topic, topic) in request.topics.iter().enumerate() {
@@ -110,7 +109,7 @@ fn checked(
 async fn commit(
     ctx: &Context,
     request: &TxnOffsetCommitRequest,
-    offsets: Vec<(TopicPartition, OffsetRecord)>,
+    offsets: Offsets,
 ) -> Result<(), ErrorCode> {
     let producer = Producer {
         id: request.producer_id,

@@ -1,5 +1,7 @@
 //! UpdateFeatures (key 57): the features of this broker have one version each, which cannot be changed.
 
+use std::ops::RangeInclusive;
+
 use log_protocol::ErrorCode;
 use log_protocol::api::update_features::{
     FeatureUpdate, UpdatableFeatureResult, UpdateFeaturesRequest, UpdateFeaturesResponse,
@@ -9,6 +11,9 @@ use super::api_versions::FEATURES;
 use crate::authorize::{Resource, require};
 use crate::security::acl::Operation;
 use crate::services::Context;
+
+/// The kinds of changes: to a later version, to an earlier one safely, to an earlier one.
+const UPGRADE_TYPES: RangeInclusive<i8> = 1..=3;
 
 /// From this version on there is one error for all.
 const ONE_ERROR_FROM: i16 = 2;
@@ -44,8 +49,13 @@ fn check(update: &FeatureUpdate) -> Result<(), (ErrorCode, String)> {
     let FeatureUpdate {
         feature,
         max_version_level: wanted,
+        upgrade_type,
         ..
     } = update;
+    if !UPGRADE_TYPES.contains(upgrade_type) {
+        let message = format!("{upgrade_type} is no kind of change: 1 to 3 are");
+        return Err((ErrorCode::InvalidUpdateVersion, message));
+    }
     let message = match FEATURES.iter().find(|(name, _)| name == feature) {
         Some((_, version)) if version == wanted => return Ok(()),
         Some((_, version)) => {

@@ -306,6 +306,10 @@ impl Group {
     }
 
     fn assign(&mut self, assignments: Vec<(String, Bytes)>, now: i64, commands: &mut Vec<Command>) {
+        // Until now they were told of with what they had before.
+        for member in self.members.values_mut() {
+            member.assignment = Bytes::new();
+        }
         for (member_id, assignment) in assignments {
             if let Some(member) = self.members.get_mut(&member_id) {
                 member.assignment = assignment;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use log_protocol::ErrorCode;
 
 use super::{Command, Group, Limits, Phase, SyncReply};
@@ -86,7 +85,6 @@ impl Group {
         self.enter(Phase::CompletingRebalance, now);
         let mut tickets = Vec::with_capacity(self.members.len());
         for (member_id, member) in &mut self.members {
-            member.assignment = Bytes::new();
             if let Some(ticket) = member.awaiting_join.take() {
                 member.session_deadline_ms = now + i64::from(member.session_timeout_ms);
                 tickets.push((member_id.clone(), ticket));
