@@ -15,7 +15,7 @@ use log_protocol::api::offset_delete::{
 };
 use log_protocol::api::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 
-use super::offsets::{await_coordinator, commit, place};
+use super::offsets::{commit, place};
 use super::talk::Talk;
 
 fn join(group: &str, member: &str) -> JoinGroupRequest {
@@ -107,7 +107,6 @@ async fn member(talk: &mut Talk, group: &str) -> String {
 }
 
 pub(super) async fn run(talk: &mut Talk) {
-    await_coordinator(talk).await;
     joins(talk).await;
     nobody(talk).await;
     rounds(talk).await;
@@ -485,6 +484,9 @@ async fn statics(talk: &mut Talk) {
         },
     )
     .await;
+    let mut by_name = leave("static-9", "");
+    by_name.members[0].group_instance_id = Some("i".to_owned());
+    talk.ask(4, by_name).await;
 }
 
 async fn lists(talk: &mut Talk) {

@@ -13,12 +13,12 @@
 //! | unknown operations and numbers are InvalidRequest, InvalidPartitions, InvalidRecord | Kafka has UnknownServerError for its own exceptions, or no answer |
 //! | the records of a batch follow each other without gaps; what lies behind a compressed stream is refused | what is acknowledged can be read by everybody |
 //! | a transactional batch has a producer, staged offsets a transaction | Kafka lets readers see the former at once, and keeps the latter for ever |
-//! | internal topics are there from the start | Kafka makes them when somebody first needs them: it tells of them later |
 //! | `segment.bytes` may be 1 KiB, `flush` is a config, brokers have none that change while they run | small devices; see docs |
 //! | both passwords of a user may be set by one request | Kafka's documentation does it, its broker refuses it |
 //! | a quota is a number; there are none of addresses and controllers | a limit that is not kept is not taken |
 //! | requests that are refused make no group; who has never joined leaves without a rebalance | nothing has changed |
 //! | a static member that comes back with another subscription has the group assigned anew | Kafka leaves it without its new topics until the next round |
+//! | a read goes on behind the end of a segment | it spares a round trip |
 //! | no fetch sessions, no coordinators of share groups, no configs of groups, metrics and loggers | they do not exist here |
 //!
 //! What differs otherwise is open.
@@ -56,6 +56,10 @@ const WRITE: &str = "THALWEG_ORACLE_WRITE";
 
 /// All conversations with one broker, by area; `take` gets each as it ends.
 async fn converse(address: SocketAddr, mut take: impl FnMut(&'static str, Vec<Line>)) {
+    // Kafka makes the topics of its coordinators when somebody asks for one of them.
+    let mut first = Talk::with(address);
+    Box::pin(offsets::await_coordinator(&mut first)).await;
+    Box::pin(transactions::await_transactions(&mut first)).await;
     macro_rules! areas {
         ($($area:ident),+) => {$(
             let mut talk = Talk::with(address);

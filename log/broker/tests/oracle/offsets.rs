@@ -121,7 +121,6 @@ pub(super) fn fetch(
 }
 
 pub(super) async fn run(talk: &mut Talk) {
-    await_coordinator(talk).await;
     let id = talk.topic("o", 3, &[]).await;
     commits(talk, id).await;
     fetches(talk, id).await;

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::batch::{TIME_MS, at, damaged, edited, plain, records, resealed, stamp};
 use super::talk::Talk;
-use super::transactions::await_transactions;
 
 /// A batch for a partition of a topic, by name and id: the version chooses.
 pub(super) fn to(topic: &str, id: Uuid, index: i32, records: Option<Bytes>) -> ProduceRequest {
@@ -31,7 +30,6 @@ pub(super) async fn run(talk: &mut Talk) {
     codecs(talk).await;
     rules_of_topics(talk).await;
     sequences(talk).await;
-    await_transactions(talk).await;
     transactional_requests(talk).await;
 }
 
@@ -310,34 +308,35 @@ async fn unsound_records(talk: &mut Talk) {
 }
 
 async fn codecs(talk: &mut Talk) {
-    let id = talk.topic("codecs", 1, &[]).await;
     for codec in Compression::ALL {
+        let topic = format!("codec-{codec}");
+        let id = talk.topic(&topic, 1, &[]).await;
         let batch = records(20, codec, ProducerStamp::NONE);
-        let request = |_| to("codecs", id, 0, Some(batch.clone()));
+        let request = |_| to(&topic, id, 0, Some(batch.clone()));
         talk.versions(format!("{codec}"), 6..=8, request).await;
         let torn = resealed(batch[..batch.len() - 3].to_vec());
-        talk.one(format!("{codec}, torn"), 9, to("codecs", id, 0, Some(torn)))
+        talk.one(format!("{codec}, torn"), 9, to(&topic, id, 0, Some(torn)))
             .await;
         let mut more = batch.to_vec();
         more.extend_from_slice(&[1, 2, 3]);
         talk.one(
             format!("{codec}, and more"),
             9,
-            to("codecs", id, 0, Some(resealed(more))),
+            to(&topic, id, 0, Some(resealed(more))),
         )
         .await;
         let garbage = edited(&plain(), 21, &codec.code().to_be_bytes());
         talk.one(
             format!("{codec}, but plain"),
             9,
-            to("codecs", id, 0, Some(garbage)),
+            to(&topic, id, 0, Some(garbage)),
         )
         .await;
         let empty = edited(&resealed(batch[..61].to_vec()), 57, &20i32.to_be_bytes());
         talk.one(
             format!("{codec}, nothing"),
             9,
-            to("codecs", id, 0, Some(empty)),
+            to(&topic, id, 0, Some(empty)),
         )
         .await;
         let few = edited(
@@ -348,7 +347,7 @@ async fn codecs(talk: &mut Talk) {
         talk.one(
             format!("{codec}, one less than counted"),
             9,
-            to("codecs", id, 0, Some(few)),
+            to(&topic, id, 0, Some(few)),
         )
         .await;
         let many = edited(
@@ -359,7 +358,7 @@ async fn codecs(talk: &mut Talk) {
         talk.one(
             format!("{codec}, one more than counted"),
             9,
-            to("codecs", id, 0, Some(many)),
+            to(&topic, id, 0, Some(many)),
         )
         .await;
     }

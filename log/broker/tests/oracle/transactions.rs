@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::batch::{records, stamp};
 use super::fetch::from;
-use super::offsets::{await_coordinator, fetch};
+use super::offsets::fetch;
 use super::produce::to;
 use super::talk::Talk;
 
@@ -170,8 +170,6 @@ pub(super) async fn await_transactions(talk: &mut Talk) {
 type Named<'a> = &'a [(&'a str, &'a [i32])];
 
 pub(super) async fn run(talk: &mut Talk) {
-    await_coordinator(talk).await;
-    await_transactions(talk).await;
     let topic = Topic {
         name: "t",
         id: talk.topic("t", 3, &[]).await,
