@@ -49,6 +49,12 @@ async fn the_rows_of_a_seed_are_the_same_whatever_happens() {
         .await;
     wait_for(&fixture, "fast", 701).await;
     assert_eq!(fixture.rows("SELECT count(*) FROM fast").await, [["701"]]);
+    // Rows tell times of 2015; were their records as old, the log would let go of them.
+    fixture
+        .run("CREATE SOURCE written (auction BIGINT) INCLUDE timestamp AS at WITH (topic = 'fast')")
+        .await;
+    let fresh = "SELECT count(*) FROM written WHERE at > now() - INTERVAL '1 day'";
+    assert_eq!(fixture.rows(fresh).await, [["701"]]);
     let refused = fixture
         .refused("INSERT INTO fast (auction) VALUES (1)")
         .await;
