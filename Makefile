@@ -23,10 +23,11 @@ BEAT := $(CURDIR)/scripts/heartbeat.sh
 BUILD_WASM := cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) "building the example functions" \
 	cargo build --release --target wasm32-unknown-unknown
 
-# The jars of Apache Kafka's broker, for comparisons with it.
+# The jars of Apache Kafka's broker and of Apache Flink, for comparisons with them.
 KAFKA_JARS := $(HOME)/.cache/thalweg/kafka
+FLINK_JARS := $(HOME)/.cache/thalweg/flink
 
-.PHONY: demo test test-oracle differential soak-log hostile soak-cdc release bench lint fix wasm setup setup-test env lines help
+.PHONY: demo test test-oracle differential soak-log hostile soak-cdc release bench bench-nexmark lint fix wasm setup setup-test env lines help
 
 demo: ## Build, run the whole job on a month of real flights, print answers
 	@echo "step 1 of 3: checking this machine, and installing what it lacks"
@@ -47,9 +48,7 @@ test: setup-test wasm ## Everything a change must pass
 	$(BEAT) "building the tests" cargo test --workspace --no-run
 	cargo test --workspace
 
-test-oracle: setup-test ## The log's answers against those of Apache Kafka, which is fetched and started; keeps what Kafka answers now
-	@[ -d $(KAFKA_JARS) ] || { rm -rf $(KAFKA_JARS).new; echo "fetching Apache Kafka into $(KAFKA_JARS)"; \
-		mvn -q -B -f log/broker/tests/oracle/pom.xml dependency:copy-dependencies -DoutputDirectory=$(KAFKA_JARS).new && mv $(KAFKA_JARS).new $(KAFKA_JARS); }
+test-oracle: setup-test $(KAFKA_JARS) ## The log's answers against those of Apache Kafka, which is fetched and started; keeps what Kafka answers now
 	$(BEAT) "building the tests" cargo test -p thalweg -p log-broker --test broker --no-run
 	THALWEG_ORACLE_JARS=$(KAFKA_JARS) cargo test -p thalweg -p log-broker --test broker -- oracle --nocapture
 
@@ -74,9 +73,21 @@ release: setup wasm ## The optimised binary
 	$(BEAT) building cargo build --release --bin thalweg
 	@echo "$(CARGO_TARGET_DIR)/release/thalweg"
 
-bench: setup-test wasm ## Benchmarks against real peers (bench/README.md)
+bench: setup-test wasm $(KAFKA_JARS) ## Benchmarks against real peers (bench/README.md)
 	$(BEAT) building cargo build --release --workspace --bins
-	$(CARGO_TARGET_DIR)/release/bench all
+	$(CARGO_TARGET_DIR)/release/bench all --kafka $(KAFKA_JARS)
+
+bench-nexmark: setup-test $(FLINK_JARS) ## Nexmark's queries beside Apache Flink, which is fetched and started: BIDS=n so many, ONLY=q0,q5 these
+	$(BEAT) building cargo build --release --bin thalweg
+	$(THALWEG_TEST_PYTHON) bench/nexmark/compare.py --thalweg $(CARGO_TARGET_DIR)/release/thalweg --flink $(FLINK_JARS) \
+		$(if $(BIDS),--bids $(BIDS)) $(if $(ONLY),--only $(ONLY))
+
+# A folder is there whole or not at all.
+$(KAFKA_JARS): POM := log/broker/tests/oracle/pom.xml
+$(FLINK_JARS): POM := bench/nexmark/pom.xml
+$(KAFKA_JARS) $(FLINK_JARS):
+	@rm -rf $@.new; echo "fetching $(notdir $@) into $@"
+	@mvn -q -B -f $(POM) dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@.new && mv $@.new $@
 
 lint: setup ## Formatting and clippy; writes nothing
 	cargo fmt --all --check

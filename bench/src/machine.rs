@@ -1,6 +1,8 @@
 //! What the kernel says about processes and the machine, from `/proc`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -55,6 +57,39 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
         resident_kib: field("VmRSS")?,
         anonymous_kib: field("RssAnon")?,
     })
+}
+
+/// A program that runs on one core alone, where that is asked for; the process is the program's own.
+pub(crate) fn command_on(program: &OsStr, core: Option<usize>) -> Command {
+    match core {
+        None => Command::new(program),
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(program);
+            command
+        }
+    }
+}
+
+/// Keeps this process on one core, also the threads that it starts later.
+///
+/// # Errors
+/// There is no `taskset`, or no such core.
+pub(crate) fn stay_on(core: usize) -> Result<()> {
+    let pid = std::process::id().to_string();
+    let status = Command::new("taskset")
+        .args(["-apc", &core.to_string(), &pid])
+        .stdout(Stdio::null())
+        .status()
+        .context("start taskset (util-linux)")?;
+    anyhow::ensure!(status.success(), "taskset -apc {core} {pid}: {status}");
+    Ok(())
+}
+
+/// Two cores, one for the side that is measured and one for its driver; none where the machine has only one.
+pub(crate) fn two_cores() -> Option<(usize, usize)> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores > 1).then_some((0, 1))
 }
 
 /// One line that belongs beside every figure.

@@ -4,7 +4,7 @@
 //! ```text
 //! window   one process: a durable windowed job over a topic  |  plain DataFusion over the same rows in a file
 //! join     one process: a durable join of a stream with a table that changes  |  DataFusion's hash join over files
-//! log      this process drives a server with librdkafka: CPU a GB to accept and to serve
+//! log      this process drives a server with librdkafka: CPU to accept and to serve  |  Apache Kafka
 //! idle     memory of a server without work; how soon after its start it takes a record
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 mod idle;
 mod join;
+mod kafka;
 mod log;
 mod machine;
 mod meter;
@@ -57,6 +58,9 @@ struct Place {
     /// The `thalweg` program [default: beside this one]
     #[arg(long, global = true, value_name = "FILE")]
     thalweg: Option<PathBuf>,
+    /// Folder with the jars of Apache Kafka, to measure it beside the log (`make bench` fetches them)
+    #[arg(long, global = true, value_name = "DIR")]
+    kafka: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Place;
+use crate::machine;
 
 /// A server that is not ready by then never will be.
 const READY_WAIT: Duration = Duration::from_secs(30);
@@ -36,10 +37,18 @@ impl Server {
     /// # Errors
     /// There is no program, or it does not come up.
     pub(crate) fn start(place: &Place) -> Result<Self> {
+        Self::start_on(place, None)
+    }
+
+    /// As [`Server::start`], on one core alone where that is given.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_on(place: &Place, core: Option<usize>) -> Result<Self> {
         let program = program(place)?;
         let folder = place.folder()?;
         let spawned = Instant::now();
-        let mut child = Command::new(&program)
+        let mut child = machine::command_on(program.as_os_str(), core)
             .args(["server", "--data"])
             .arg(folder.path())
             .args(["--set", "kafka.listen=127.0.0.1:0"])

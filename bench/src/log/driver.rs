@@ -1,21 +1,11 @@
-//! The log under a Kafka client: server CPU a GB to accept and to serve records of 1 KiB, and speed.
-//!
-//! ```text
-//! this process: librdkafka producer ──TCP──▶ thalweg server ──TCP──▶ librdkafka consumer: this process
-//!                                            CPU from /proc
-//! ```
-//!
-//! A GB is 10⁹ bytes of record values before compression. The driver shares the machine's cores with the server, so the
-//! speed is that of both; the CPU is the server's alone. The first touch of memory is slow on virtual machines: a
-//! warm-up of the same size comes first, and is not counted.
+//! Drives one broker with librdkafka and counts what its process uses meanwhile.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use clap::Args;
+use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -23,119 +13,49 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 
-use crate::Place;
 use crate::machine;
-use crate::report::{self, figure, median, min};
-use crate::server::Server;
+use crate::meter::Cost;
 
 /// Bytes of one record's value.
-const RECORD_BYTES: usize = 1024;
+pub(super) const RECORD_BYTES: usize = 1024;
 /// Different values, so many that a compressed batch does not hold one twice.
 const VALUES: usize = 16 * 1024;
 /// A client that hears nothing for so long gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Sizes of the benchmark.
-#[derive(Debug, Args)]
-pub(crate) struct LogArgs {
-    /// Record values of one run, MiB
-    #[arg(long, default_value_t = Self::default().mib, value_parser = clap::value_parser!(u64).range(1..))]
-    mib: u64,
-    /// Record values of the warm-up, MiB; 0 for none [default: as --mib]
-    #[arg(long)]
-    warm_up_mib: Option<u64>,
-    /// Counted runs of each kind
-    #[arg(long, default_value_t = Self::default().rounds, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Partitions of the topic
-    #[arg(long, default_value_t = Self::default().partitions, value_parser = clap::value_parser!(i32).range(1..))]
-    partitions: i32,
-}
-
-impl Default for LogArgs {
-    fn default() -> Self {
-        Self {
-            mib: 1024,
-            warm_up_mib: None,
-            rounds: 2,
-            partitions: 1,
-        }
-    }
-}
-
-/// What one direction cost.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    server_cpu: f64,
-    wall: f64,
-}
-
 /// What one run cost.
 #[derive(Debug, Clone, Copy)]
-struct Run {
-    produce: Cost,
-    consume: Cost,
+pub(super) struct Run {
+    pub(super) produce: Cost,
+    pub(super) consume: Cost,
 }
 
-/// Runs the benchmark and prints its table.
-pub(crate) fn run(place: &Place, args: &LogArgs) -> Result<()> {
-    let server = Server::start(place)?;
-    let driver = Driver::new(&server, args.partitions)?;
-    let records = |mib: u64| (mib << 20) / RECORD_BYTES as u64;
-    let warm_up = records(args.warm_up_mib.unwrap_or(args.mib));
-    if warm_up > 0 {
-        driver.run("warm-up", "none", warm_up)?;
-    }
-    let mut runs: Vec<(&str, Vec<Run>)> = vec![("none", Vec::new()), ("zstd", Vec::new())];
-    for round in 0..args.rounds {
-        for (codec, runs) in &mut runs {
-            runs.push(driver.run(&format!("{codec}-{round}"), codec, records(args.mib))?);
-        }
-    }
-    drop(driver);
-    server.stop()?;
-
-    let bytes = (records(args.mib) * RECORD_BYTES as u64) as f64;
-    let mut rows = Vec::new();
-    for (codec, runs) in &runs {
-        let produce: Vec<Cost> = runs.iter().map(|run| run.produce).collect();
-        let consume: Vec<Cost> = runs.iter().map(|run| run.consume).collect();
-        for (direction, costs) in [("produce", produce), ("consume", consume)] {
-            let cpu = || costs.iter().map(|cost| cost.server_cpu / (bytes / 1e9));
-            rows.push(vec![
-                format!("{direction}, {codec}"),
-                figure(min(cpu()), 2),
-                figure(median(cpu()), 2),
-                figure(bytes / 1e6 / min(costs.iter().map(|cost| cost.wall)), 0),
-            ]);
-        }
-    }
-    report::print(
-        &format!(
-            "log: {} MiB of {RECORD_BYTES} B records, {} partition(s), acks=all, {} round(s)",
-            args.mib, args.partitions, args.rounds
-        ),
-        &["", "server CPU s/GB (min)", "(median)", "MB/s (best)"],
-        &rows,
-    );
-    Ok(())
+/// What records sent one by one cost, at a rate that both sides keep.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steady {
+    pub(super) cpu_per_million: f64,
+    /// From the send to its acknowledgement.
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
 }
 
-/// Drives one server.
-struct Driver<'a> {
-    server: &'a Server,
+/// Drives one broker.
+pub(super) struct Driver {
+    address: String,
+    pid: u32,
     partitions: i32,
     admin: AdminClient<DefaultClientContext>,
     runtime: tokio::runtime::Runtime,
     values: Vec<String>,
 }
 
-impl<'a> Driver<'a> {
-    fn new(server: &'a Server, partitions: i32) -> Result<Self> {
+impl Driver {
+    pub(super) fn new(address: &str, pid: u32, partitions: i32) -> Result<Self> {
         Ok(Self {
-            server,
+            address: address.to_owned(),
+            pid,
             partitions,
-            admin: client(server).create()?,
+            admin: client(address).create()?,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
@@ -143,35 +63,103 @@ impl<'a> Driver<'a> {
         })
     }
 
+    /// The broker's process.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Produces and consumes `records` through a topic of their own.
-    fn run(&self, topic: &str, codec: &str, records: u64) -> Result<Run> {
+    pub(super) fn run(&self, topic: &str, codec: &str, records: u64) -> Result<Run> {
+        self.with_topic(topic, || {
+            Ok(Run {
+                produce: self.measured(|| self.produce(topic, codec, records))?,
+                consume: self.measured(|| self.consume(topic, records))?,
+            })
+        })
+    }
+
+    /// Sends so many records a second, each in a batch of its own, for so many seconds.
+    pub(super) fn steady(&self, topic: &str, rate: u32, seconds: u32) -> Result<Steady> {
+        self.with_topic(topic, || {
+            let mut latencies = Vec::new();
+            let cost = self.measured(|| {
+                latencies = self.one_by_one(topic, rate, u64::from(rate) * u64::from(seconds))?;
+                Ok(())
+            })?;
+            latencies.sort_unstable();
+            let quantile = |of_hundred: usize| {
+                let at = (latencies.len() * of_hundred / 100).min(latencies.len() - 1);
+                latencies[at].as_secs_f64() * 1e3
+            };
+            Ok(Steady {
+                cpu_per_million: cost.cpu / (latencies.len() as f64 / 1e6),
+                p50_ms: quantile(50),
+                p99_ms: quantile(99),
+            })
+        })
+    }
+
+    /// Makes a topic, works with it, and removes it.
+    fn with_topic<T>(&self, topic: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let new = NewTopic::new(topic, self.partitions, TopicReplication::Fixed(1));
         let created = self
             .runtime
             .block_on(self.admin.create_topics([&new], &AdminOptions::new()))?;
         outcome(created)?;
-        let produce = self.measured(|| self.produce(topic, codec, records))?;
-        let consume = self.measured(|| self.consume(topic, records))?;
+        let worked = work()?;
         let deleted = self
             .runtime
             .block_on(self.admin.delete_topics(&[topic], &AdminOptions::new()))?;
         outcome(deleted)?;
-        Ok(Run { produce, consume })
+        Ok(worked)
     }
 
     fn measured(&self, work: impl FnOnce() -> Result<()>) -> Result<Cost> {
-        let cpu = machine::cpu_seconds(self.server.pid())?;
+        let cpu = machine::cpu_seconds(self.pid)?;
         let started = Instant::now();
         work()?;
         let wall = started.elapsed().as_secs_f64();
         Ok(Cost {
-            server_cpu: machine::cpu_seconds(self.server.pid())? - cpu,
+            cpu: machine::cpu_seconds(self.pid)? - cpu,
             wall,
         })
     }
 
+    /// The time that each record took to be acknowledged. This thread spins: it has a core of its own.
+    fn one_by_one(&self, topic: &str, rate: u32, records: u64) -> Result<Vec<Duration>> {
+        let producer: BaseProducer<Latencies> = client(&self.address)
+            .set("acks", "all")
+            .set("linger.ms", "0")
+            .set("batch.num.messages", "1")
+            .set("message.timeout.ms", SILENCE_MAX.as_millis().to_string())
+            .create_with_context(Latencies::default())?;
+        let period = Duration::from_secs(1) / rate;
+        let started = Instant::now();
+        for number in 0..records {
+            let due = started + period * u32::try_from(number)?;
+            while Instant::now() < due {
+                producer.poll(Duration::ZERO);
+            }
+            let value = self.values[number as usize % self.values.len()].as_str();
+            let record = BaseRecord::<(), str, Box<Instant>>::with_opaque_to(
+                topic,
+                Box::new(Instant::now()),
+            );
+            producer
+                .send(record.partition(0).payload(value))
+                .map_err(|(error, _)| error)
+                .context("produce")?;
+        }
+        producer.flush(SILENCE_MAX).context("flush the producer")?;
+        let latencies = producer.context().taken()?;
+        if latencies.len() as u64 != records {
+            bail!("{} of {records} records were acknowledged", latencies.len());
+        }
+        Ok(latencies)
+    }
+
     fn produce(&self, topic: &str, codec: &str, records: u64) -> Result<()> {
-        let producer: BaseProducer<Deliveries> = client(self.server)
+        let producer: BaseProducer<Deliveries> = client(&self.address)
             .set("acks", "all")
             .set("compression.type", codec)
             .set("linger.ms", "20")
@@ -212,7 +200,7 @@ impl<'a> Driver<'a> {
     }
 
     fn consume(&self, topic: &str, records: u64) -> Result<()> {
-        let consumer: BaseConsumer = client(self.server)
+        let consumer: BaseConsumer = client(&self.address)
             .set("group.id", "bench")
             .set("enable.auto.commit", "false")
             .set("check.crcs", "false")
@@ -246,10 +234,40 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn client(server: &Server) -> ClientConfig {
+fn client(address: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &server.kafka);
+    config.set("bootstrap.servers", address);
     config
+}
+
+/// Sends one record to a topic that is not there yet; gives the time from the broker's start to the acknowledgement.
+///
+/// # Errors
+/// The record is refused, or not acknowledged in time.
+pub(crate) fn first_record(address: &str, spawned: Instant) -> Result<Duration> {
+    let producer: BaseProducer<Deliveries> = client(address)
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        // librdkafka looks again for a topic that was just made only after this.
+        .set("topic.metadata.refresh.fast.interval.ms", "10")
+        .create_with_context(Deliveries::default())?;
+    let record = BaseRecord::to("first").key("key").payload("value");
+    producer
+        .send(record)
+        .map_err(|(error, _)| error)
+        .context("send a record")?;
+    let asked = Instant::now();
+    loop {
+        producer.poll(Duration::from_millis(10));
+        let deliveries = producer.context();
+        deliveries.check()?;
+        if deliveries.delivered() == 1 {
+            return Ok(spawned.elapsed());
+        }
+        if asked.elapsed() > SILENCE_MAX {
+            bail!("no acknowledgement within {} s", SILENCE_MAX.as_secs());
+        }
+    }
 }
 
 fn outcome(results: Vec<std::result::Result<String, (String, RDKafkaErrorCode)>>) -> Result<()> {
@@ -327,6 +345,46 @@ impl ProducerContext for Deliveries {
         match result {
             Ok(_) => {
                 self.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, _)) => {
+                // Only the first one is told.
+                let _ = self.failure.set(error.to_string());
+            }
+        }
+    }
+}
+
+/// Keeps how long each record took to be acknowledged, and the first refusal.
+#[derive(Debug, Default)]
+struct Latencies {
+    acknowledged: Mutex<Vec<Duration>>,
+    failure: OnceLock<String>,
+}
+
+impl Latencies {
+    fn taken(&self) -> Result<Vec<Duration>> {
+        if let Some(failure) = self.failure.get() {
+            bail!("a record was refused: {failure}");
+        }
+        let mut acknowledged = self.acknowledged.lock();
+        let acknowledged = acknowledged
+            .as_mut()
+            .map_err(|_| anyhow!("a poisoned lock"))?;
+        Ok(std::mem::take(acknowledged))
+    }
+}
+
+impl ClientContext for Latencies {}
+
+impl ProducerContext for Latencies {
+    type DeliveryOpaque = Box<Instant>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Instant>) {
+        match result {
+            Ok(_) => {
+                if let Ok(mut acknowledged) = self.acknowledged.lock() {
+                    acknowledged.push(sent.elapsed());
+                }
             }
             Err((error, _)) => {
                 // Only the first one is told.
