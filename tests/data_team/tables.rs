@@ -233,6 +233,73 @@ fn what_keeps_a_connector_from_working_is_told_in_the_statement() {
 }
 
 #[test]
+fn a_slot_has_one_object() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Postgres::start_logical().await;
+        let client = database.connect().await;
+        client
+            .batch_execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO b VALUES (1);")
+            .await
+            .unwrap();
+        let server = Server::start(folder.path());
+        let mine = ", slot.name = 'mine', publication.name = 'mine'";
+        server.sql(&declare("TABLE a", &database, "a", mine)).await;
+        server
+            .sql(&declare("TABLE \"x-y\"", &database, "a", ""))
+            .await;
+        // Stopped, it goes on with its slot later.
+        let (status, _) = server.connect("PUT", "/connectors/a/stop", None).await;
+        assert_eq!(status, 204);
+        for (what, more, words) in [
+            ("TABLE b", mine, "is connector a's"),
+            (
+                "TABLE b",
+                ", slot.name = 'mine'",
+                "choose another slot.name",
+            ),
+            ("TABLE b", ", publication.name = 'mine'", "'disabled'"),
+            // A name of its own, which is another object's own too.
+            ("TABLE x_y", "", "is connector x-y's"),
+        ] {
+            let statement = declare(what, &database, "b", more);
+            for statement in [
+                statement.clone(),
+                statement.replace("127.0.0.1", "localhost"),
+            ] {
+                let error = server.try_sql(&statement).await.unwrap_err();
+                assert!(error.to_string().contains(words), "{statement}\n{error:#}");
+            }
+        }
+        let (_, connectors) = server.connect("GET", "/connectors", None).await;
+        assert_eq!(connectors, json!(["a", "x-y"]));
+        // A publication that somebody made keeps its tables.
+        client
+            .batch_execute("CREATE PUBLICATION theirs FOR TABLE a, b")
+            .await
+            .unwrap();
+        let theirs = ", slot.name = 'other', publication.name = 'theirs'";
+        let error = server
+            .try_sql(&declare("TABLE b", &database, "b", theirs))
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("sends \\\"public\\\".\\\"a\\\" too"),
+            "{error:#}"
+        );
+        let left_alone = format!("{theirs}, publication.autocreate.mode = 'disabled'");
+        server
+            .sql(&declare("TABLE b", &database, "b", &left_alone))
+            .await;
+        rows(&server, "SELECT id FROM b", json!([{"id": 1}])).await;
+        let sent = "SELECT count(*) FROM pg_publication_tables WHERE pubname = 'theirs'";
+        assert_eq!(database.rows(sent).await.unwrap(), ["2"]);
+    });
+}
+
+#[test]
 fn every_type_reads_in_sql_as_it_stands_in_the_table() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();

@@ -27,6 +27,17 @@ pub struct DeclaredTable {
     pub notes: Vec<String>,
 }
 
+/// Something of a source that one connector has for itself, and that is lost to two (a replication slot).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoleUse {
+    /// The key that chooses it.
+    pub key: &'static str,
+    /// What it is, in the same words for every configuration that means the same one: `slot shop of db:5432`.
+    pub what: String,
+    /// What to do instead: `choose another slot.name`.
+    pub instead: &'static str,
+}
+
 /// A source connector that reads one table for SQL.
 ///
 /// Rules:
@@ -49,6 +60,10 @@ pub trait TableSource: Send + Sync {
     /// # Errors
     /// Where the source does not answer, or the configuration reads no single table.
     async fn table(&self, config: &ConfigMap) -> Result<DeclaredTable, ConnectError>;
+
+    /// What of the source no other connector may use while this one is there. Secrets of the configuration are resolved as far
+    /// as they are there.
+    fn sole_uses(&self, config: &ConfigMap) -> Vec<SoleUse>;
 
     /// Takes down what the connector left at the source (a replication slot), because it is never started again. Returns what
     /// could not be taken down and how to do it by hand, a sentence each.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, DeclaredRows, DeclaredTable, Undeclared,
+    ConfigMap, ConnectError, ConnectorPlugin, DeclaredRows, DeclaredTable, SoleUse, Undeclared,
 };
 use serde_json::Value as Json;
 use thiserror::Error;
@@ -107,6 +107,13 @@ impl Tables {
         self.check_name(name)?;
         // Its words are about the statement; those of the check about a configuration of any number of tables.
         let resolved = secrets::resolve(&config).map_err(|error| given.error(error))?;
+        if let Some((other, sole)) = self.taken(tables.sole_uses(&resolved)) {
+            let message = format!(
+                "{} is connector {other}'s, and with two of them changes would be lost: {}",
+                sole.what, sole.instead
+            );
+            return Err(given.error_of(sole.key, message));
+        }
         let table = tables.table(&resolved).await;
         let secrets = secrets::Secrets::of(&config, &resolved, &**plugin);
         let table = table.map_err(|error| {
@@ -239,6 +246,21 @@ impl Tables {
         while runs() {
             tokio::time::sleep(STOP_LOOK).await;
         }
+    }
+
+    /// The connector that has one of these for itself.
+    fn taken(&self, wanted: Vec<SoleUse>) -> Option<(String, SoleUse)> {
+        let herder = self.inner.herder.read();
+        herder.names().into_iter().find_map(|name| {
+            let config = herder.config(&name)?;
+            let class = config.get("connector.class")?;
+            let tables = self.inner.plugins.connector(class)?.tables()?;
+            // A secret that is missing is none of their names.
+            let (resolved, _) = secrets::resolve_all(config);
+            let used = tables.sole_uses(&resolved);
+            let both = wanted.iter().find(|sole| used.contains(sole))?;
+            Some((name, both.clone()))
+        })
     }
 
     fn check_name(&self, name: &str) -> Result<(), TableError> {

@@ -18,11 +18,11 @@
 
 use std::time::Duration;
 
-use connect_api::{ConfigMap, ConnectError, DeclaredColumn, DeclaredTable};
+use connect_api::{ConfigMap, ConnectError, DeclaredColumn, DeclaredTable, SoleUse};
 
 use super::catalog::{self, ColumnEntry, TableEntry};
-use super::config::{SnapshotMode, SourceConfig};
-use super::health::Server;
+use super::config::{Autocreate, SnapshotMode, SourceConfig};
+use super::health::{Server, shown as shown_name};
 use super::kind::{self, Kind, Types};
 use super::pgoutput::Identity;
 use super::plan::Slot;
@@ -55,6 +55,8 @@ const SCHEMA: &str = "schema.include.list";
 const TABLE: &str = "table.include.list";
 /// Digits of the longest DECIMAL.
 const DIGITS_MAX: i32 = 38;
+/// The publication.
+const PUBLICATION: &str = "publication.name";
 /// Tables that an error names.
 const NAMES_MAX: usize = 10;
 /// Operations that are not told. A truncation is a record without a key, which a compacted topic does not take.
@@ -204,6 +206,13 @@ pub(super) async fn table(map: &ConfigMap) -> Result<DeclaredTable, ConnectError
         }
     }
     let key = key(&config, table, &columns)?;
+    if !is_own(map, &config.publication) {
+        let lost = server.publication_loses(&mut sql, &config, &tables).await?;
+        if !lost.is_empty() {
+            let message = publication_of_others(&config.publication, &lost, table);
+            return Err(ConnectError::config(PUBLICATION, message));
+        }
+    }
     let mut notes = notes(table, &unknown, &large);
     notes.extend(slot_note(&mut sql, &server, &config, map).await?);
     Ok(DeclaredTable {
@@ -212,6 +221,48 @@ pub(super) async fn table(map: &ConfigMap) -> Result<DeclaredTable, ConnectError
         key,
         notes,
     })
+}
+
+/// The slot, which has one reader, and a publication that is kept up to this connector's tables. Names of slots are a cluster's,
+/// whatever its databases; the names that a host has for itself are one.
+pub(super) fn sole_uses(map: &ConfigMap) -> Vec<SoleUse> {
+    let Ok(config) = SourceConfig::parse(map) else {
+        return Vec::new();
+    };
+    if config.snapshot_mode == SnapshotMode::InitialOnly {
+        return Vec::new();
+    }
+    let host = config.address.host.to_lowercase();
+    let host = match host.as_str() {
+        "127.0.0.1" | "::1" => "localhost",
+        host => host,
+    };
+    let (port, database) = (config.address.port, &config.address.database);
+    let mut uses = vec![SoleUse {
+        key: "slot.name",
+        what: format!("slot {} of {host}:{port}", config.slot),
+        instead: "choose another slot.name",
+    }];
+    if config.autocreate == Autocreate::Filtered {
+        uses.push(SoleUse {
+            key: PUBLICATION,
+            what: format!("publication {} of {host}:{port}/{database}", config.publication),
+            instead: "choose another publication.name, or make one for both tables and say publication.autocreate.mode = 'disabled'",
+        });
+    }
+    uses
+}
+
+/// That a publication has other tables, which a connector of this one would take out of it.
+fn publication_of_others(publication: &str, lost: &[String], table: &TableEntry) -> String {
+    let shown = lost.iter().take(NAMES_MAX).cloned();
+    format!(
+        "publication {publication} sends {} too, and the connector of one table would take it out: choose another name, or run \
+         ALTER PUBLICATION {} ADD TABLE {}; and say publication.autocreate.mode = 'disabled'",
+        shown.collect::<Vec<_>>().join(", "),
+        quoted(publication),
+        shown_name(table)
+    )
 }
 
 /// Refuses a slot that somebody reads; says so where there is one that nobody reads.
@@ -489,6 +540,40 @@ mod tests {
         assert_eq!(own["slot.name"], "thalweg_o");
         let chosen = config("o", &map(&[(TABLE, "t"), ("slot.name", "mine")])).unwrap();
         assert_eq!(chosen["slot.name"], "mine");
+    }
+
+    #[test]
+    fn one_slot_is_known_by_all_its_names() {
+        let what = |options: &[(&str, &str)]| {
+            let mut all = vec![("topic.prefix", "p"), ("slot.name", "s")];
+            all.extend(options);
+            let uses = sole_uses(&map(&all)).into_iter();
+            uses.map(|sole| sole.what).collect::<Vec<_>>()
+        };
+        assert_eq!(what(&[]), ["slot s of db:5432"]);
+        let filtered = ("publication.autocreate.mode", "filtered");
+        assert_eq!(
+            what(&[filtered])[1],
+            "publication dbz_publication of db:5432/d"
+        );
+        for options in [
+            &[("database.hostname", "DB")] as &[_],
+            &[("database.dbname", "other"), ("database.port", "5432")],
+        ] {
+            assert_eq!(what(options), what(&[]), "{options:?}");
+        }
+        for options in [
+            &[("slot.name", "t")] as &[_],
+            &[("database.port", "5433")],
+            &[("database.hostname", "db2")],
+        ] {
+            assert_ne!(what(options), what(&[]), "{options:?}");
+        }
+        let here = what(&[("database.hostname", "localhost")]);
+        for host in ["127.0.0.1", "::1", "LocalHost"] {
+            assert_eq!(what(&[("database.hostname", host)]), here);
+        }
+        assert_eq!(what(&[("snapshot.mode", "initial_only")]), [""; 0]);
     }
 
     #[test]

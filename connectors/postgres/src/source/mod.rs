@@ -57,8 +57,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use connect_api::{
     AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin,
-    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SourceOffset,
-    SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared, Value,
+    DeclaredTable, FieldIssue, Header, Mail, Mailbox, Poll, PollBudget, Progress, SoleUse,
+    SourceOffset, SourceOffsets, SourceTask, TableSource, Task, TaskContext, Text, Undeclared,
+    Value,
 };
 
 use assemble::Mark;
@@ -200,6 +201,10 @@ impl TableSource for PostgresSource {
                     ConnectError::config(unreached_key(config, &message), message)
                 }
             })
+    }
+
+    fn sole_uses(&self, config: &ConfigMap) -> Vec<SoleUse> {
+        declared::sole_uses(config)
     }
 
     async fn remove(&self, config: &ConfigMap) -> Vec<String> {

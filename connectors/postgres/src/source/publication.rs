@@ -160,6 +160,30 @@ impl Server {
         )))
     }
 
+    /// Tables that the publication sends and would not any more, once it is brought up to the filters.
+    pub(super) async fn publication_loses(
+        &self,
+        connection: &mut Connection,
+        config: &SourceConfig,
+        captured: &[TableEntry],
+    ) -> Result<Vec<String>, ConnectError> {
+        let change = self
+            .publication_change(connection, config, captured)
+            .await?;
+        if !matches!(change, PublicationChange::Statement(_)) {
+            return Ok(Vec::new());
+        }
+        let published = self.published(connection, &config.publication).await?;
+        let stays = |entry: &&Published| {
+            let mut captured = captured.iter();
+            captured.any(|table| entry.table.0 == table.schema && entry.table.1 == table.name)
+        };
+        let lost = published.iter().filter(|entry| !stays(entry));
+        let name =
+            |entry: &Published| format!("{}.{}", quoted(&entry.table.0), quoted(&entry.table.1));
+        Ok(lost.map(name).collect())
+    }
+
     /// What keeps the user from making or changing the publication: `validate` asks for it, and changes nothing.
     pub(super) async fn publication_issue(
         &self,
