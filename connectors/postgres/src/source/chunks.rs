@@ -22,7 +22,7 @@ use super::pgoutput::{Cell, Tuple};
 use super::select::select;
 use super::table::{Shapes, Table};
 use super::unhealthy::failed;
-use super::view::View;
+use super::view::{Range, View};
 use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
 
 const READING: &str = "reading a part of a table";
@@ -281,8 +281,13 @@ async fn one_chunk(
     let filters = published.and_then(|published| published.filter.clone());
     let filters = filters.into_iter().chain(condition);
     let filters: Vec<String> = filters.map(|filter| format!("({filter})")).collect();
-    let behind = incremental.behind(&full_name(entry));
-    let sql = select(&shared.config, entry, &table, &names, behind, &filters);
+    let range = Range {
+        behind: incremental
+            .behind(&full_name(entry))
+            .map(<[String]>::to_vec),
+        to: None,
+    };
+    let sql = select(&shared.config, entry, &table, &names, &range, &filters);
     let rows = connection.query(&format!("{sql} LIMIT {size}")).await?;
     connection.query("COMMIT").await?;
     if shared.server.knows_messages() {

@@ -68,7 +68,6 @@ const UNSUPPORTED: &[&str] = &[
     "snapshot.lock.timeout.ms",
     "snapshot.locking.mode",
     "snapshot.locking.mode.custom.name",
-    "snapshot.max.threads",
     "snapshot.max.threads.multiplier",
     "snapshot.mode.custom.name",
     "snapshot.query.mode",
@@ -189,6 +188,8 @@ pub(super) struct SourceConfig {
     pub(super) discovery: Option<Duration>,
     /// Rows of a chunk of an incremental snapshot.
     pub(super) chunk_size: usize,
+    /// Connections that read tables at the same time.
+    pub(super) snapshot_threads: usize,
     /// Whether the server streams large transactions before they end.
     pub(super) streams_open: bool,
     /// Where these are kept until then.
@@ -435,6 +436,14 @@ fn snapshot() -> Vec<ConfigKey> {
             "Tables (schema.table) whose snapshot is read by the SELECT that \
              snapshot.select.statement.overrides.<schema.table> gives.",
         ),
+        ConfigKey::optional(
+            "snapshot.max.threads",
+            ConfigType::Int,
+            Some("1"),
+            "Connections that read tables at the same time under one snapshot: large ones in ranges of their primary key, others \
+             beside each other.",
+        )
+        .rule(Rule::Between(1, 64)),
     ]
 }
 
@@ -728,6 +737,7 @@ impl SourceConfig {
                 ms => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
             },
             chunk_size: config.count("incremental.snapshot.chunk.size"),
+            snapshot_threads: config.count("snapshot.max.threads"),
             streams_open: streams_open(&config)?,
             spool_folder: given("slot.stream.folder")
                 .map_or_else(std::env::temp_dir, PathBuf::from),

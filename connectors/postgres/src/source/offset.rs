@@ -20,9 +20,10 @@ use serde_json::{Value as Json, json};
 
 use super::incremental::Incremental;
 use super::lsn::Lsn;
+use super::pieces;
 use super::progress::{Inside, Position};
 use super::signal::Request;
-use super::view::Scan;
+use super::view::{Range, Scan};
 
 /// Which server an offset belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -164,14 +165,20 @@ impl Offset {
         });
         let scans = match map.get("snapshot_scans") {
             None | Some(Json::Null) => Vec::new(),
-            Some(Json::Array(scans)) => scans
-                .iter()
-                .map(|scan| {
-                    scan_from_json(scan).ok_or_else(|| {
-                        format!("\"snapshot_scans\" has {scan}, which is no scan of a table")
-                    })
-                })
-                .collect::<Result<_, _>>()?,
+            Some(Json::Array(stored)) => {
+                let no_scan =
+                    |scan| format!("\"snapshot_scans\" has {scan}, which is no scan of a table");
+                let scans = stored
+                    .iter()
+                    .map(|scan| scan_from_json(scan).ok_or_else(|| no_scan(scan)));
+                let scans = scans.collect::<Result<_, _>>()?;
+                // Offsets of earlier versions lack ranges.
+                if stored.iter().all(|scan| scan.get("range").is_some()) {
+                    scans
+                } else {
+                    pieces::chained(scans)
+                }
+            }
             Some(other) => return Err(format!("\"snapshot_scans\" is {other} and no list")),
         };
         Ok(Self {
@@ -213,6 +220,7 @@ fn scan_to_json(scan: &Scan) -> Json {
         "table": scan.table,
         "view": scan.view,
         "high": scan.high.0,
+        "range": [scan.range.behind, scan.range.to],
         "upto": scan.upto,
         "done": scan.done,
         "in_part": scan.in_part,
@@ -221,20 +229,24 @@ fn scan_to_json(scan: &Scan) -> Json {
 
 fn scan_from_json(scan: &Json) -> Option<Scan> {
     let text = |name: &str| scan.get(name).and_then(Json::as_str).map(str::to_owned);
-    let upto = match scan.get("upto") {
-        Some(Json::Array(key)) => Some(
-            key.iter()
-                .map(|part| part.as_str().map(str::to_owned))
-                .collect::<Option<_>>()?,
-        ),
-        _ => None,
+    let key = |key: Option<&Json>| match key {
+        Some(Json::Array(key)) => {
+            let parts = key.iter().map(|part| part.as_str().map(str::to_owned));
+            parts.collect::<Option<Vec<String>>>().map(Some)
+        }
+        _ => Some(None),
     };
+    let bound = |place: usize| key(scan.get("range").and_then(|range| range.get(place)));
     Some(Scan {
         schema: text("schema")?,
         table: text("table")?,
         view: text("view"),
         high: Lsn(scan.get("high")?.as_u64()?),
-        upto,
+        range: Range {
+            behind: bound(0)?,
+            to: bound(1)?,
+        },
+        upto: key(scan.get("upto"))?,
         done: scan.get("done")?.as_bool()?,
         // Offsets of earlier versions lack it.
         in_part: scan.get("in_part").and_then(Json::as_bool).unwrap_or(false),
@@ -286,6 +298,10 @@ mod tests {
                     table: "t".to_owned(),
                     view: Some("5:5:".to_owned()),
                     high: Lsn(200),
+                    range: Range {
+                        behind: inside.map(|_| vec!["3".to_owned()]),
+                        to: Some(vec!["9".to_owned(), "x".to_owned()]),
+                    },
                     upto: Some(vec!["7".to_owned()]),
                     done: false,
                     in_part: snapshot == Snapshot::Running,
@@ -361,6 +377,38 @@ mod tests {
             assert_eq!(offset.snapshot, expected, "{text}");
             assert_eq!(offset.position.end, Lsn(7), "{text}");
         }
+    }
+
+    #[test]
+    fn scans_of_earlier_versions_get_their_ranges() {
+        let scan = |upto: &str, done| {
+            format!(
+                r#"{{"schema":"s","table":"t","view":null,"high":7,"upto":["{upto}"],"done":{done},"in_part":false}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"lsn":7,"snapshot":"INITIAL","snapshot_scans":[{},{}]}}"#,
+            scan("41", false),
+            scan("90", false)
+        );
+        let ranges: Vec<(Range, bool)> = parsed(&text)
+            .unwrap()
+            .scans
+            .into_iter()
+            .map(|scan| (scan.range, scan.done))
+            .collect();
+        let bound = Some(vec!["41".to_owned()]);
+        let (first, rest) = (
+            Range {
+                behind: None,
+                to: bound.clone(),
+            },
+            Range {
+                behind: bound,
+                to: None,
+            },
+        );
+        assert_eq!(ranges, [(first, true), (rest, false)]);
     }
 
     #[test]

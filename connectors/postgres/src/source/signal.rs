@@ -264,6 +264,7 @@ impl Request {
 mod tests {
     use super::*;
     use crate::source::lsn::Lsn;
+    use crate::source::view::Range;
 
     fn row(kind: &str, data: &str) -> Tuple {
         ["1", kind, data]
@@ -374,6 +375,7 @@ mod tests {
             table: table.to_owned(),
             view: None,
             high: Lsn(0),
+            range: Range::default(),
             upto: None,
             done: true,
             in_part,

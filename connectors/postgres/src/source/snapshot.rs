@@ -1,15 +1,15 @@
 //! The snapshot: all captured tables as of one moment, row by row, resumable behind every row whose key has an order.
 //!
 //! ```text
-//!  REPEATABLE READ on the slot's exported snapshot (or on one of its own)
-//!    table ─▶ SELECT … [WHERE key > last] ORDER BY key ─▶ rows ─▶ one is held back ─▶ queue ─▶ batches
+//!  REPEATABLE READ on the slot's exported snapshot (or on one of its own), exported again
+//!    table ─▶ pieces (ranges of its key) ─▶ readers, a connection each ─▶ rows ─▶ the last one is held back ─▶ queue ─▶ batches
 //! ```
 //!
-//! A row is held back until the next one shows whether it was the last one of its table, or of all.
+//! The last row of a table is held back until another one shows that it is not the last one of all.
 //!
 //! Invariants:
 //! 1. The scans of an offset tell exactly which rows went out with it and before.
-//! 2. Rows come as the server sends them: memory holds a batch and the row that is held back.
+//! 2. Rows come as the server sends them: memory holds a batch and what each reader tells at a time.
 //! 3. Tables without a primary key, or with a replica identity that does not tell it, are read anew after a crash, whole;
 //!    the stream then replays everything since the first reading, so that the table's last state is right.
 
@@ -18,39 +18,59 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connect_api::{ConnectError, PartProgress, PollBudget, Progress, Record, Rejected};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Shared;
 use super::catalog::{self, Published, TableEntry};
-use super::envelope::{Change, Origin};
 use super::incremental::Incremental;
 use super::kind::Types;
 use super::lsn::Lsn;
 use super::offset::{self, Offset};
-use super::pgoutput::{Cell, Tuple};
+use super::pgoutput::Tuple;
+use super::pieces;
 use super::progress::Position;
-use super::select::select;
+use super::reader::{self, Job, PATIENT, Reader, Rendered, Renderer, Told, What};
+use super::select::{sample, select};
 use super::signal::Request;
 use super::table::{Shapes, Table};
 use super::unhealthy::failed;
-use super::view::{Scan, View};
-use super::wire::{Connection, Purpose, Row, WireError, literal, quoted, text};
+use super::view::{KeyPart, Range, Scan, View};
+use super::wire::{Connection, Purpose, WireError, literal, quoted, text};
 
-/// No timeout of the database's own may cut a long reading.
-const PATIENT: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;";
 const READING: &str = "reading the tables";
+/// SQLSTATE of a snapshot that nobody exports.
+const NO_SUCH_SNAPSHOT: &str = "22023";
 /// Tables whose progress is told; of more the last ones.
 const PARTS_MAX: usize = 100;
+/// About so many keys are looked at to share a table among readers.
+const SAMPLE_ROWS: f64 = 10_000.0;
+/// Bytes of a row, to guess how many a table has that the server never counted.
+const ROW_BYTES: u64 = 100;
 
 /// A running snapshot.
 pub(super) struct Snapshot {
     shared: Arc<Shared>,
+    /// Holds the snapshot, and looks up tables.
     connection: Connection,
+    /// Under this name readers take it, too.
+    exported: String,
     types: Types,
     /// Tables that are still to be read.
     tables: VecDeque<TableEntry>,
     /// What the publication sends of them; a table that it lacks is read whole.
     published: Vec<Published>,
-    reading: Option<Reading>,
+    /// Pieces that wait for a reader.
+    jobs: VecDeque<Job>,
+    readers: Vec<Reader>,
+    /// No more than these.
+    readers_max: usize,
+    running: JoinSet<()>,
+    tell: mpsc::Sender<Told>,
+    told: mpsc::Receiver<Told>,
+    renderer: Arc<Renderer>,
+    /// Tables of which pieces are read, or wait.
+    open: Vec<Open>,
     held: Option<Held>,
     queue: VecDeque<Entry>,
     queued_bytes: usize,
@@ -63,8 +83,6 @@ pub(super) struct Snapshot {
     incremental: Option<Incremental>,
     view: Option<String>,
     high: Lsn,
-    at_us: i64,
-    xid: Option<u32>,
     rows: u64,
     complete: bool,
     /// The tables that were read or are being read, the last ones.
@@ -81,23 +99,26 @@ struct Part {
     took: Option<Duration>,
 }
 
-struct Reading {
+/// A table that is being read.
+struct Open {
     table: Arc<Table>,
-    scan: usize,
-    is_first: bool,
-    /// Where a signal gave a condition: the same query without it, for no rows.
-    without_condition: Option<String>,
+    /// Scans of its pieces that are not read to their end.
+    left: Vec<usize>,
+    /// Whether a row of it came.
+    has_begun: bool,
+    /// The last row of the pieces that are read: it may be the table's.
+    held: Option<Held>,
 }
 
 /// The row that waits for the next one.
 struct Held {
     table: Arc<Table>,
+    /// Its scan ends behind it, or not.
     scan: usize,
+    ends: bool,
     row: Tuple,
     is_first: bool,
     is_first_of_table: bool,
-    /// Scans that ended behind it.
-    ended: Vec<usize>,
 }
 
 struct Entry {
@@ -148,7 +169,7 @@ impl Snapshot {
         shared: Arc<Shared>,
         beginning: Beginning,
     ) -> Result<Self, ConnectError> {
-        let fail = |error| failed("taking the snapshot", error);
+        let fail = |error| not_taken("taking the snapshot", error);
         let mut connection = Connection::open(&shared.config.address, Purpose::Sql)
             .await
             .map_err(fail)?;
@@ -165,7 +186,7 @@ impl Snapshot {
         let rows = connection
             .query(
                 "SELECT txid_current_snapshot(), pg_current_wal_insert_lsn(), \
-                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_export_snapshot()",
             )
             .await
             .map_err(fail)?;
@@ -203,13 +224,29 @@ impl Snapshot {
                 !is_done(&beginning.scans, table, in_part)
             })
             .collect();
+        let renderer = Arc::new(Renderer {
+            shared: Arc::clone(&shared),
+            at_us: text(&row, 2).parse().unwrap_or(0),
+            start: beginning.start,
+            xid,
+        });
+        let readers_max = shared.config.snapshot_threads;
+        let (tell, told) = mpsc::channel(readers_max);
         Ok(Self {
             shared,
             connection,
+            exported: text(&row, 3),
             types: Types::new(),
             tables,
             published: beginning.published,
-            reading: None,
+            jobs: VecDeque::new(),
+            readers: Vec::new(),
+            readers_max,
+            running: JoinSet::new(),
+            tell,
+            told,
+            renderer,
+            open: Vec::new(),
             held: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -219,8 +256,6 @@ impl Snapshot {
             incremental: beginning.incremental,
             view: (!exported).then_some(view),
             high: if exported { Lsn(0) } else { high },
-            at_us: text(&row, 2).parse().unwrap_or(0),
-            xid,
             rows: 0,
             complete: false,
             parts: VecDeque::new(),
@@ -237,15 +272,19 @@ impl Snapshot {
             ..budget
         };
         while !self.complete && !self.holds(budget) {
-            if self.reading.is_none() && !self.open_next().await? {
+            self.assign().await?;
+            if self.open.is_empty() {
                 self.finish();
                 break;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.next_row(left).await? {
-                Some(Some(row)) => self.row(row),
-                Some(None) => self.end_table(),
-                None => break,
+            match tokio::time::timeout(left, self.told.recv()).await {
+                Ok(Some(told)) => self.hear(told)?,
+                Ok(None) | Err(_) if self.running.try_join_next().is_some() => {
+                    let message = format!("{READING}: a reader ended before its table did");
+                    return Err(ConnectError::Transient(message));
+                }
+                Ok(None) | Err(_) => break,
             }
         }
         let (records, rejected) = self.take(budget);
@@ -283,7 +322,7 @@ impl Snapshot {
             request: self.request.clone().filter(|_| !done),
             incremental: self.incremental.clone(),
             origin: Some(self.shared.origin.clone()),
-            commit_us: self.at_us,
+            commit_us: self.renderer.at_us,
         }
     }
 
@@ -296,7 +335,7 @@ impl Snapshot {
             reading: Some(part.took.unwrap_or_else(|| part.began.elapsed())),
             done: part.took.is_some(),
         };
-        let left = self.tables.len() + usize::from(self.reading.is_some());
+        let left = self.tables.len() + self.open.len();
         Progress {
             phase: Some("snapshot"),
             figures: vec![
@@ -314,10 +353,60 @@ impl Snapshot {
         }
     }
 
-    /// Gets the next table's query on its way; false when there is none.
-    async fn open_next(&mut self) -> Result<bool, ConnectError> {
-        let Some(entry) = self.tables.front() else {
-            return Ok(false);
+    /// Gives readers that have nothing to do pieces of the next tables.
+    async fn assign(&mut self) -> Result<(), ConnectError> {
+        while !(self.jobs.is_empty() && self.tables.is_empty()) {
+            let Some(idle) = self.idle_reader().await? else {
+                return Ok(());
+            };
+            if self.jobs.is_empty() {
+                self.open_next().await?;
+            }
+            if let Some(job) = self.jobs.pop_front() {
+                self.readers[idle].give(job);
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a reader that has nothing to do; a new one while there may be more.
+    async fn idle_reader(&mut self) -> Result<Option<usize>, ConnectError> {
+        let idle = self.readers.iter().position(|reader| reader.scan.is_none());
+        if idle.is_some() || self.readers.len() >= self.readers_max {
+            return Ok(idle);
+        }
+        match self.another_connection().await {
+            Ok(connection) => {
+                let number = self.readers.len();
+                let (renderer, tell) = (Arc::clone(&self.renderer), self.tell.clone());
+                let marker = self.marker_between();
+                let (reader, run) = Reader::new(number, connection, renderer, marker, tell);
+                self.running.spawn(run);
+                self.readers.push(reader);
+                Ok(Some(number))
+            }
+            Err(error) if self.readers.is_empty() => Err(not_taken(READING, error)),
+            // As fast as it can be.
+            Err(error) => {
+                self.readers_max = self.readers.len();
+                let readers = self.readers_max;
+                tracing::warn!(%error, readers, "no more connections read the tables");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn another_connection(&self) -> Result<Connection, WireError> {
+        let address = &self.shared.config.address;
+        let mut connection = Connection::open(address, Purpose::Sql).await?;
+        reader::take_snapshot(&mut connection, &self.exported).await?;
+        Ok(connection)
+    }
+
+    /// Makes pieces of the next table.
+    async fn open_next(&mut self) -> Result<(), ConnectError> {
+        let Some(entry) = self.tables.front().cloned() else {
+            return Ok(());
         };
         let fail = |error| failed(READING, error);
         let mut columns = catalog::columns(&mut self.connection, entry.oid)
@@ -345,7 +434,6 @@ impl Snapshot {
         catalog::learn_types(&mut self.connection, &columns, &mut self.types)
             .await
             .map_err(fail)?;
-        self.connection.ready().await.map_err(fail)?;
         let shared = Arc::clone(&self.shared);
         let shapes = Shapes {
             prefix: &shared.config.prefix,
@@ -365,27 +453,49 @@ impl Snapshot {
             .iter()
             .map(|column| quoted(&column.column.name))
             .collect();
-        let (scan, behind) = self.scan_of(&table, is_asked);
-        let Some(entry) = self.tables.pop_front() else {
-            return Ok(false);
+        let (view, high) = match is_asked {
+            true => (None, Lsn(0)),
+            false => (self.view.clone(), self.high),
         };
-        let mut without_condition = None;
-        if is_asked {
-            let published = filters.split_last().map_or(&[][..], |(_, others)| others);
-            let behind = behind.as_deref();
-            let plain = select(&shared.config, &entry, &table, &names, behind, published);
-            without_condition = Some(format!("{plain} LIMIT 0"));
-            // Its condition may fail: the transaction with the snapshot outlives that.
-            self.connection
-                .query("SAVEPOINT condition")
-                .await
-                .map_err(fail)?;
+        let blank = pieces::blank((&table.schema, &table.name), view, high, is_asked);
+        let is_known = |scan: &Scan| scan.is_of(&table.schema, &table.name, is_asked);
+        let goes_on = self.scans.iter().any(is_known);
+        let ranges = match goes_on || is_asked {
+            true => vec![Range::default()],
+            false => self.ranges(&entry, &table, &names).await.map_err(fail)?,
+        };
+        // Nothing is waited for from here on: what is taken up is taken up whole.
+        let places = if goes_on {
+            let ordered = !table.primary().is_empty();
+            pieces::go_on(&mut self.scans, &blank, ordered)
+        } else {
+            let first = self.scans.len();
+            let scan = |range| Scan {
+                range,
+                ..blank.clone()
+            };
+            self.scans.extend(ranges.into_iter().map(scan));
+            (first..self.scans.len()).collect()
+        };
+        self.tables.pop_front();
+        let table = Arc::new(table);
+        let published = match is_asked {
+            true => filters.split_last().map_or(&[][..], |(_, others)| others),
+            false => &filters,
+        };
+        for place in &places {
+            let range = &self.scans[*place].range;
+            let config = &self.shared.config;
+            let sql = |filters| select(config, &entry, &table, &names, range, filters);
+            self.jobs.push_back(Job {
+                scan: *place,
+                table: Arc::clone(&table),
+                without_condition: is_asked.then(|| format!("{} LIMIT 0", sql(published))),
+                sql: sql(&filters),
+            });
         }
-        let behind_key = behind.as_deref();
-        let sql = select(&shared.config, &entry, &table, &names, behind_key, &filters);
-        self.connection.enqueue(&sql).map_err(fail)?;
-        let name = format!("{}.{}", table.schema, table.name);
-        tracing::info!(table = name, "reading a table");
+        let name = table.full_name();
+        tracing::info!(table = name, pieces = places.len(), "reading a table");
         if self.parts.len() == PARTS_MAX {
             self.parts.pop_front();
         }
@@ -393,91 +503,158 @@ impl Snapshot {
             name,
             rows: 0,
             // Nobody knows how many rows are behind a key, or meet a condition.
-            rows_expected: entry
-                .rows
-                .filter(|_| behind.is_none() && filters.is_empty()),
+            rows_expected: entry.rows.filter(|_| !goes_on && filters.is_empty()),
             began: Instant::now(),
             took: None,
         });
-        self.reading = Some(Reading {
-            table: Arc::new(table),
-            scan,
-            is_first: true,
-            without_condition,
+        self.open.push(Open {
+            table,
+            left: places,
+            has_begun: false,
+            held: None,
         });
-        Ok(true)
+        Ok(())
     }
 
-    /// The scan that the rows of a table belong to, and the key behind which it begins.
-    fn scan_of(&mut self, table: &Table, in_part: bool) -> (usize, Option<Vec<String>>) {
-        let ordered = !table.primary().is_empty();
-        let mut behind = None;
-        for (index, scan) in self.scans.iter().enumerate() {
-            if scan.is_of(&table.schema, &table.name, in_part) {
-                if !ordered {
-                    // Read anew; its changes are judged by the first reading (invariant 3).
-                    return (index, None);
+    /// The ranges in which a table is read.
+    async fn ranges(
+        &mut self,
+        entry: &TableEntry,
+        table: &Table,
+        names: &[String],
+    ) -> Result<Vec<Range>, WireError> {
+        let whole = vec![Range::default()];
+        let config = &self.shared.config;
+        let name = table.full_name();
+        let has_select = config.selects.iter().any(|(of, _)| *of == name);
+        if config.snapshot_threads == 1 || has_select || entry.is_root || table.primary().is_empty()
+        {
+            return Ok(whole);
+        }
+        let rows = match entry.rows {
+            Some(rows) => rows,
+            None => {
+                let sql = format!("SELECT pg_relation_size({})", entry.oid);
+                let size = self.connection.query(&sql).await?;
+                let bytes = size
+                    .first()
+                    .and_then(|row| text(row, 0).parse::<u64>().ok());
+                bytes.unwrap_or(0) / ROW_BYTES
+            }
+        };
+        let mut key = table.primary().iter();
+        let by_index = key.all(|(_, type_oid)| KeyPart::is_indexed(*type_oid));
+        let wanted = pieces::pieces(rows, config.snapshot_threads, by_index);
+        if wanted < 2 {
+            return Ok(whole);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "it is about as many")]
+        let percent = (100.0 * SAMPLE_ROWS / rows as f64).min(100.0);
+        let sql = sample(entry, table, names, percent);
+        let keys = self.connection.query(&sql).await?;
+        let keys = keys.iter();
+        let keys: Vec<Vec<String>> = keys
+            .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
+            .collect();
+        Ok(pieces::split(&keys, wanted))
+    }
+
+    /// Takes in what a reader says.
+    fn hear(&mut self, told: Told) -> Result<(), ConnectError> {
+        let (scan, is_of) = (told.scan, |open: &Open| open.left.contains(&told.scan));
+        let Some(place) = self.open.iter().position(is_of) else {
+            return Ok(());
+        };
+        match told.what {
+            What::Failed(error) => return Err(self.refused(error, place)),
+            What::First(row) => {
+                let row = self.came(place, scan, row);
+                self.release(row, Last::No);
+            }
+            What::Rows(rows) => {
+                self.counted(place, rows.len());
+                for row in rows {
+                    self.send(row, scan);
                 }
-                behind = scan.upto.clone().or(behind);
+            }
+            What::End(last) => {
+                if let Some(reader) = self.readers.get_mut(told.reader) {
+                    reader.scan = None;
+                }
+                self.end_piece(place, scan, last);
             }
         }
-        self.scans.push(Scan {
-            schema: table.schema.clone(),
-            table: table.name.clone(),
-            view: self.view.clone().filter(|_| !in_part),
-            high: if in_part { Lsn(0) } else { self.high },
-            upto: None,
-            done: false,
-            in_part,
-        });
-        (self.scans.len() - 1, behind)
+        Ok(())
     }
 
-    /// A row, the end of the table, or nothing in time.
-    async fn next_row(&mut self, wait: Duration) -> Result<Option<Option<Row>>, ConnectError> {
-        match tokio::time::timeout(wait, self.connection.row()).await {
-            Err(_) => Ok(None),
-            Ok(Ok(row)) => Ok(Some(row)),
-            Ok(Err(error)) if self.passes_over(&error).await => Ok(Some(None)),
-            Ok(Err(error)) => Err(self.refused(error)),
+    /// A row that is not sent on yet.
+    fn came(&mut self, place: usize, scan: usize, row: Tuple) -> Held {
+        let is_first = self.rows == 0 && scan == 0;
+        self.counted(place, 1);
+        let open = &mut self.open[place];
+        Held {
+            table: Arc::clone(&open.table),
+            scan,
+            ends: false,
+            row,
+            is_first,
+            is_first_of_table: !std::mem::replace(&mut open.has_begun, true),
         }
     }
 
-    /// Whether a reading failed for the condition that a signal gave, and not for its table: the rest of it is passed
-    /// over then, as every other signal that is wrong.
-    async fn passes_over(&mut self, error: &WireError) -> bool {
-        let WireError::Server(server) = error else {
-            return false;
-        };
-        let Some(reading) = &self.reading else {
-            return false;
-        };
-        let Some(plain) = reading.without_condition.as_deref() else {
-            return false;
-        };
-        if !may_be_of_condition(&server.code) {
-            return false;
+    /// Rows of a table came: the one that was held back is not the last one.
+    fn counted(&mut self, place: usize, rows: usize) {
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        self.rows += rows;
+        let name = self.open[place].table.full_name();
+        if let Some(part) = self.parts.iter_mut().rfind(|part| part.name == name) {
+            part.rows += rows;
         }
-        let probe = format!("ROLLBACK TO SAVEPOINT condition; {plain}");
-        if self.connection.query(&probe).await.is_err() {
-            return false;
+        if let Some(held) = self.held.take() {
+            self.release(held, Last::OfTable);
         }
-        tracing::warn!(
-            table = format!("{}.{}", reading.table.schema, reading.table.name),
-            error = %server,
-            "a signal's condition cannot be applied: the table is passed over"
-        );
-        true
     }
 
-    fn refused(&self, error: WireError) -> ConnectError {
-        match (&error, &self.reading) {
-            (WireError::Server(server), Some(reading)) if server.code == "42501" => self
-                .shared
-                .server
-                .no_select(&reading.table.schema, &reading.table.name),
+    fn end_piece(&mut self, place: usize, scan: usize, last: Option<Tuple>) {
+        match last {
+            Some(row) => {
+                let row = Held {
+                    ends: true,
+                    ..self.came(place, scan, row)
+                };
+                if let Some(before) = self.open[place].held.replace(row) {
+                    self.release(before, Last::No);
+                }
+            }
+            None => self.end_scan(scan),
+        }
+        let open = &mut self.open[place];
+        open.left.retain(|left| *left != scan);
+        if !open.left.is_empty() {
+            return;
+        }
+        let open = self.open.remove(place);
+        self.tables_done += 1;
+        let name = open.table.full_name();
+        if let Some(part) = self.parts.iter_mut().rfind(|part| part.name == name) {
+            part.took = Some(part.began.elapsed());
+        }
+        if let Some(row) = open.held
+            && let Some(before) = self.held.replace(row)
+        {
+            self.release(before, Last::OfTable);
+        }
+    }
+
+    fn refused(&self, error: WireError, place: usize) -> ConnectError {
+        let table = &self.open[place].table;
+        match &error {
+            WireError::Server(server) if server.code == "42501" => {
+                let server = &self.shared.server;
+                server.no_select(&table.schema, &table.name)
+            }
             // Dropped or renamed behind the snapshot: the next one no longer has it.
-            (WireError::Server(server), Some(_))
+            WireError::Server(server)
                 if matches!(server.code.as_str(), "42P01" | "42703" | "3F000") =>
             {
                 ConnectError::Transient(format!("{READING}: {server}"))
@@ -486,116 +663,60 @@ impl Snapshot {
         }
     }
 
-    fn row(&mut self, row: Row) {
-        let Some(reading) = &mut self.reading else {
-            return;
-        };
-        let cell = |value: Option<bytes::Bytes>| value.map_or(Cell::Null, Cell::Text);
-        let next = Held {
-            table: Arc::clone(&reading.table),
-            scan: reading.scan,
-            row: row.into_iter().map(cell).collect(),
-            is_first: self.rows == 0 && reading.scan == 0,
-            is_first_of_table: reading.is_first,
-            ended: Vec::new(),
-        };
-        reading.is_first = false;
-        self.rows += 1;
-        if let Some(part) = self.parts.back_mut() {
-            part.rows += 1;
-        }
-        let same_table = self.held.as_ref().is_some_and(|held| held.ended.is_empty());
-        let last = if same_table { Last::No } else { Last::OfTable };
-        self.release(last);
-        self.held = Some(next);
-    }
-
-    fn end_table(&mut self) {
-        let Some(reading) = self.reading.take() else {
-            return;
-        };
-        self.tables_done += 1;
-        if let Some(part) = self.parts.back_mut() {
-            part.took = Some(part.began.elapsed());
-        }
-        match &mut self.held {
-            Some(held) => held.ended.push(reading.scan),
-            None => self.queue.push_back(Entry {
-                record: None,
-                rejected: None,
-                bytes: 0,
-                scan: reading.scan,
-                mark: Mark::End,
-            }),
-        }
-    }
-
     fn finish(&mut self) {
-        self.release(Last::OfAll);
+        if let Some(held) = self.held.take() {
+            self.release(held, Last::OfAll);
+        }
         self.complete = true;
         tracing::info!(rows = self.rows, "the tables are read");
     }
 
-    /// Sends the row that was held back on its way.
-    fn release(&mut self, last: Last) {
-        let Some(held) = self.held.take() else {
-            return;
-        };
-        let incremental = self
-            .request
-            .as_ref()
-            .is_some_and(|request| request.incremental);
+    /// What rows are called that are neither the first nor the last ones.
+    fn marker_between(&self) -> &'static str {
+        match &self.request {
+            Some(request) if request.incremental => "incremental",
+            _ => "true",
+        }
+    }
+
+    /// Sends a row on its way that was held back.
+    fn release(&mut self, held: Held, last: Last) {
+        let between = self.marker_between();
         let marker = match last {
-            _ if incremental => "incremental",
+            _ if between != "true" => between,
             Last::OfAll => "last",
             _ if held.is_first => "first",
             Last::OfTable => "last_in_data_collection",
             Last::No if held.is_first_of_table => "first_in_data_collection",
-            Last::No => "true",
+            Last::No => between,
         };
-        let origin = Origin {
-            at_us: self.at_us,
-            snapshot: marker,
-            last_commit: None,
-            lsn: self.start,
-            xid: self.xid,
-            replicated: None,
-        };
-        let upto = held.table.primary_text(&held.row);
-        let change = Change::Read(held.row);
-        let bytes = change.bytes();
-        let rendered =
-            self.shared
-                .envelopes
-                .change(&held.table, &change, &origin, None, super::now_ns());
-        let (record, rejected) = match rendered {
-            Ok(records) => (records.into_iter().next(), None),
-            Err(bad) => {
-                let rejected = Rejected {
-                    topic: Arc::clone(&held.table.topic),
-                    raw: held.table.raw(change.row()),
-                    message: bad.to_string(),
-                };
-                (None, Some(rejected))
-            }
-        };
-        self.queued_bytes += bytes;
-        self.queue.push_back(Entry {
-            record,
-            rejected,
-            bytes,
-            scan: held.scan,
-            mark: Mark::Row(upto),
-        });
-        for scan in held.ended {
-            self.queue.push_back(Entry {
-                record: None,
-                rejected: None,
-                bytes: 0,
-                scan,
-                mark: Mark::End,
-            });
+        let rendered = self.renderer.row(&held.table, held.row, marker);
+        self.send(rendered, held.scan);
+        if held.ends {
+            self.end_scan(held.scan);
         }
+    }
+
+    fn send(&mut self, row: Rendered, scan: usize) {
+        self.queued_bytes += row.bytes;
+        self.queue.push_back(Entry {
+            record: row.record,
+            rejected: row.rejected,
+            bytes: row.bytes,
+            scan,
+            mark: Mark::Row(row.upto),
+        });
+    }
+
+    /// Behind what is on its way, a scan is done.
+    fn end_scan(&mut self, scan: usize) {
+        self.queue.push_back(Entry {
+            record: None,
+            rejected: None,
+            bytes: 0,
+            scan,
+            mark: Mark::End,
+        });
     }
 
     fn holds(&self, budget: PollBudget) -> bool {
@@ -638,34 +759,41 @@ enum Last {
     OfAll,
 }
 
-/// Whether a server's refusal may be about a condition: the others are about the server, the user and the line.
-fn may_be_of_condition(code: &str) -> bool {
-    let class = code.get(..2).unwrap_or_default();
-    !matches!(
-        class,
-        "08" | "28" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX"
-    )
+/// A snapshot that cannot be taken over from the connection that has it: once that is gone, so is the snapshot, and another one
+/// is taken.
+fn not_taken(what: &str, error: WireError) -> ConnectError {
+    match &error {
+        WireError::Server(server) if server.code == NO_SUCH_SNAPSHOT => {
+            ConnectError::Transient(format!("{what}: {server}"))
+        }
+        _ => failed(what, error),
+    }
 }
 
+/// Whether a table was read to its end by an earlier snapshot.
 fn is_done(scans: &[Scan], table: &TableEntry, in_part: bool) -> bool {
-    scans
+    let mut of_table = scans
         .iter()
-        .any(|scan| scan.is_of(&table.schema, &table.name, in_part) && scan.done)
+        .filter(|scan| scan.is_of(&table.schema, &table.name, in_part))
+        .peekable();
+    of_table.peek().is_some() && of_table.all(|scan| scan.done)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::wire::ServerError;
 
     #[test]
-    fn refusals_that_may_be_about_a_condition() {
-        // A syntax error, an unknown column, a division by zero, a function that is not allowed, one that writes.
-        for code in ["42601", "42703", "22012", "42501", "25006"] {
-            assert!(may_be_of_condition(code), "{code}");
-        }
-        // The server stops, is out of memory, a conflict with recovery, a damaged page.
-        for code in ["57P01", "53200", "40001", "XX001"] {
-            assert!(!may_be_of_condition(code), "{code}");
-        }
+    fn a_snapshot_that_went_with_its_connection_is_taken_again() {
+        let refused = |code: &str| {
+            let error = ServerError {
+                code: code.to_owned(),
+                message: "invalid snapshot identifier".to_owned(),
+                ..ServerError::default()
+            };
+            not_taken("x", WireError::Server(error)).retryable()
+        };
+        assert!(refused(NO_SUCH_SNAPSHOT) && !refused("42601"));
     }
 }

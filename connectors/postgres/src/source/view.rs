@@ -1,12 +1,12 @@
 //! PURE: which transactions a snapshot had seen, and which of a table's rows were read under which snapshot.
 //!
-//! A table is read under one snapshot. Where the reading was cut by a crash, it goes on behind the last key under a
-//! later snapshot, while the stream still starts where it would have: it brings again what the later snapshot had seen
+//! A table is read under one snapshot, in ranges of its key. Where the reading was cut by a crash, it goes on behind the last
+//! key of each under a later snapshot, while the stream still starts where it would have: it brings again what the later snapshot had seen
 //! already. Such changes are passed over, row by row, up to the end of a row (see `assemble`):
 //!
 //! ```text
 //!  keys     ……… 41 │ 42 ………………………… 900 │ 901 ……………
-//!  read under    S1 │             S2     │      S3            a scan each: up to a key, the last one to the end
+//!  read under    S1 │             S2     │      S3            a scan each
 //!  change of 17, made by a transaction that S1 saw: known; that S1 did not see: new, whatever S2 saw
 //! ```
 //!
@@ -93,17 +93,22 @@ impl KeyPart {
 
     /// In SQL, what a column of this type is ordered by: `format` prints values as the stream does.
     pub(super) fn order(type_oid: u32, column: &str) -> String {
-        match type_oid {
-            20 | 21 | 23 | 2950 => column.to_owned(),
-            _ => bytes_of(&format!("pg_catalog.format('%s', {column})")),
+        match Self::is_indexed(type_oid) {
+            true => column.to_owned(),
+            false => bytes_of(&format!("pg_catalog.format('%s', {column})")),
         }
+    }
+
+    /// Whether an index of the column has that order.
+    pub(super) fn is_indexed(type_oid: u32) -> bool {
+        matches!(type_oid, 20 | 21 | 23 | 2950)
     }
 
     /// In SQL, a value to compare that with; `literal` is the value's text as a literal.
     pub(super) fn bound(type_oid: u32, literal: &str) -> String {
-        match type_oid {
-            20 | 21 | 23 | 2950 => literal.to_owned(),
-            _ => bytes_of(literal),
+        match Self::is_indexed(type_oid) {
+            true => literal.to_owned(),
+            false => bytes_of(literal),
         }
     }
 }
@@ -113,7 +118,16 @@ fn bytes_of(text: &str) -> String {
     format!("pg_catalog.convert_to({text}, 'UTF8')")
 }
 
-/// Rows of a table that were read under one snapshot: those behind the scan before it, up to a key.
+/// Part of a table, by key; all of it without bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Range {
+    /// The key behind which it begins, as text.
+    pub(super) behind: Option<Vec<String>>,
+    /// The key with which it ends.
+    pub(super) to: Option<Vec<String>>,
+}
+
+/// Rows of a part of a table that were read under one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scan {
     /// Schema of the table.
@@ -124,9 +138,11 @@ pub(super) struct Scan {
     pub(super) view: Option<String>,
     /// Behind this position nothing is passed over.
     pub(super) high: Lsn,
+    /// The rows that it reads.
+    pub(super) range: Range,
     /// The last key that was read, as text; `None` before the first row and for tables without a key.
     pub(super) upto: Option<Vec<String>>,
-    /// Whether the table was read to its end.
+    /// Whether all of them were read.
     pub(super) done: bool,
     /// Whether only rows of a condition were read. Nobody but the database can tell which rows these are, so that such
     /// a scan passes over no change: it tells how far the reading is, and rows of it may come twice.
@@ -139,23 +155,31 @@ impl Scan {
         self.schema == schema && self.table == table && self.in_part == in_part
     }
 
-    /// Whether a row with this key belongs to this scan, or to an earlier one.
+    /// Whether a row with this key is among those that were read.
     fn covers(&self, key: Option<&[KeyPart]>, types: &[u32]) -> bool {
         if self.in_part {
             return false;
         }
-        if self.done {
+        if self.done && self.range == Range::default() {
             return true;
         }
-        let (Some(key), Some(upto)) = (key, &self.upto) else {
+        let end = if self.done {
+            &self.range.to
+        } else {
+            &self.upto
+        };
+        let Some(key) = key.filter(|_| self.done || end.is_some()) else {
             return false;
         };
-        let upto: Option<Vec<KeyPart>> = upto
-            .iter()
-            .zip(types)
-            .map(|(text, type_oid)| KeyPart::parse(*type_oid, text))
-            .collect();
-        upto.is_some_and(|upto| key <= upto.as_slice())
+        let parsed = |texts: &Vec<String>| -> Option<Vec<KeyPart>> {
+            let parts = texts.iter().zip(types);
+            parts
+                .map(|(text, type_oid)| KeyPart::parse(*type_oid, text))
+                .collect()
+        };
+        let is_behind = |bound| parsed(bound).is_some_and(|bound| key > bound.as_slice());
+        let is_before = |bound| parsed(bound).is_some_and(|bound| key <= bound.as_slice());
+        self.range.behind.as_ref().is_none_or(is_behind) && end.as_ref().is_none_or(is_before)
     }
 }
 
@@ -241,13 +265,21 @@ mod tests {
             table: "t".to_owned(),
             view: Some(view.to_owned()),
             high: Lsn(1000),
+            range: Range::default(),
             upto: upto.map(|key| vec![key.to_owned()]),
             done,
             in_part: false,
         };
+        let bound = |key: &str| Some(vec![key.to_owned()]);
         let scans = [
             scan("10:10:", Some("41"), false),
-            scan("20:20:", None, true),
+            Scan {
+                range: Range {
+                    behind: bound("41"),
+                    to: None,
+                },
+                ..scan("20:20:", None, true)
+            },
         ];
         let judge = |key: i64, xid, commit| {
             known(
@@ -263,7 +295,43 @@ mod tests {
         assert!(judge(42, 15, 500), "read behind transaction 15");
         assert!(!judge(42, 25, 500));
         assert!(!judge(42, 15, 1000), "nothing is passed over behind high");
-        assert!(known(scans.iter(), None, &[25], 15, Lsn(1)));
+        // Between two scans that are being read, nothing is known.
+        let open = [
+            scan("10:10:", Some("41"), false),
+            Scan {
+                range: Range {
+                    behind: bound("50"),
+                    to: bound("90"),
+                },
+                ..scan("10:10:", Some("60"), false)
+            },
+            Scan {
+                range: Range {
+                    behind: bound("90"),
+                    to: bound("99"),
+                },
+                ..scan("10:10:", Some("97"), true)
+            },
+        ];
+        for (key, expected) in [
+            (1, true),
+            (41, true),
+            (42, false),
+            (50, false),
+            (51, true),
+            (60, true),
+            (61, false),
+            (90, false),
+            (91, true),
+            (99, true),
+            (100, false),
+        ] {
+            let key = [KeyPart::Integer(key)];
+            let found = known(open.iter(), Some(&key), &[23], 9, Lsn(1));
+            assert_eq!(found, expected, "{key:?}");
+        }
+        let whole = [scan("20:20:", None, true)];
+        assert!(known(whole.iter(), None, &[25], 15, Lsn(1)));
         assert!(!known([].iter(), None, &[], 15, Lsn(1)));
         // Rows outside of a condition were not read, and nobody here knows which these are.
         let in_part = Scan {
@@ -280,14 +348,14 @@ mod tests {
         let behind_part = [in_part, scans[1].clone()];
         assert!(known(
             behind_part.iter(),
-            Some(&[KeyPart::Integer(7)]),
+            Some(&[KeyPart::Integer(70)]),
             &[23],
             15,
             Lsn(1)
         ));
         assert!(!known(
             behind_part.iter(),
-            Some(&[KeyPart::Integer(7)]),
+            Some(&[KeyPart::Integer(70)]),
             &[23],
             25,
             Lsn(1)

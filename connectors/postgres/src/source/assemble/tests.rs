@@ -10,6 +10,7 @@ use crate::source::catalog::ColumnEntry;
 use crate::source::kind::Types;
 use crate::source::pgoutput::{Identity, RelationColumn};
 use crate::source::table::Shapes;
+use crate::source::view::Range;
 
 const TABLE: u32 = 9;
 
@@ -126,6 +127,7 @@ fn read_whole() -> Scan {
         table: "t".to_owned(),
         view: Some("50:50:".to_owned()),
         high: Lsn(1000),
+        range: Range::default(),
         upto: None,
         done: true,
         in_part: false,
@@ -213,6 +215,7 @@ fn what_a_snapshot_had_read_is_remembered_until_it_cannot_come_again() {
         // It saw transaction 7, and neither 5 nor 6.
         view: Some("5:8:5,6".to_owned()),
         high: Lsn(1000),
+        range: Range::default(),
         upto: None,
         done: true,
         in_part: false,
