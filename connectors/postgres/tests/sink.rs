@@ -97,6 +97,7 @@ async fn everything() {
     schemas(&server).await;
     composite_keys(&server).await;
     evolution(&server).await;
+    partitioned_tables(&server).await;
     bad_rows(&server).await;
     names_limits_and_triggers(&server).await;
     keys_whose_fields_are_in_another_order(&server).await;
@@ -542,6 +543,46 @@ async fn evolution(server: &Postgres) {
         server.rows("SELECT y FROM evolution WHERE id = 'd'").await,
         ["[2]"]
     );
+}
+
+/// Rows go where their key says, and one that has nowhere to go is a bad row.
+async fn partitioned_tables(server: &Postgres) {
+    server
+        .client()
+        .await
+        .batch_execute(
+            "CREATE TABLE parted (id int, region text, v int, PRIMARY KEY (id, region)) PARTITION BY LIST (region); \
+             CREATE TABLE parted_n PARTITION OF parted FOR VALUES IN ('n'); \
+             CREATE TABLE parted_s PARTITION OF parted FOR VALUES IN ('s')",
+        )
+        .await
+        .unwrap();
+    let mut task = open(&context(server, "parted", &[]), "parted").await;
+    let (n, s) = (r#"{"id":1,"region":"n"}"#, r#"{"id":1,"region":"s"}"#);
+    let rows = [
+        (n, r#"{"v":1}"#),
+        (s, r#"{"v":2}"#),
+        (n, r#"{"v":3,"w":4}"#),
+    ];
+    put(&mut task, &batch("parted", 0, &rows)).await;
+    let parts = "SELECT tableoid::regclass, id, v, w FROM parted ORDER BY 1, 2";
+    assert_eq!(
+        server.rows(parts).await,
+        ["parted_n|1|3|4", "parted_s|1|2|-"]
+    );
+    put(&mut task, &batch("parted", 3, &[(n, "null")])).await;
+    assert_eq!(server.rows(parts).await, ["parted_s|1|2|-"]);
+    for (key, reason) in [
+        (r#"{"id":1,"region":"w"}"#, "no partition of relation"),
+        (r#"{"id":1,"region":null}"#, "column \"region\" is null"),
+    ] {
+        let rows = [(n, r#"{"v":1}"#), (key, r#"{"v":1}"#)];
+        let found = refused(&mut task, &batch("parted", 4, &rows)).await;
+        let [(1, message)] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert!(message.contains(reason), "{message}");
+    }
 }
 
 async fn bad_rows(server: &Postgres) {

@@ -387,3 +387,111 @@ impl SinkConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(pairs: &[(&str, &str)]) -> SinkConfig {
+        let mut map: ConfigMap = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        map.entry("connection.url".to_owned())
+            .or_insert_with(|| "jdbc:postgresql://db/d".to_owned());
+        SinkConfig::parse(&map).unwrap()
+    }
+
+    /// What a configuration means, without its passwords.
+    fn meaning(pairs: &[(&str, &str)]) -> String {
+        format!("{:?}", parsed(pairs))
+    }
+
+    #[test]
+    fn keys_of_all_three_sinks_mean_the_same() {
+        let key = ("primary.key.mode", "record_key");
+        for (debezium, others) in [
+            (
+                ("connection.username", "u"),
+                &[("connection.user", "u")] as &[_],
+            ),
+            (key, &[("pk.mode", "record_key")]),
+            (("primary.key.fields", "a,b"), &[("pk.fields", "a,b")]),
+            (
+                ("collection.name.format", "s.${topic}"),
+                &[("table.name.format", "s.${topic}")],
+            ),
+            (
+                ("field.include.list", "a,t:b"),
+                &[("fields.whitelist", "a,t:b")],
+            ),
+            (
+                ("schema.evolution", "basic"),
+                &[("auto.create", "true"), ("auto.evolve", "true")],
+            ),
+            (
+                ("schema.evolution", "none"),
+                &[("auto.create", "false"), ("auto.evolve", "false")],
+            ),
+            (
+                ("quote.identifiers", "false"),
+                &[
+                    ("quote.sql.identifiers", "never"),
+                    ("sql.quote.identifiers", "false"),
+                ],
+            ),
+            (
+                ("connection.url", "jdbc:postgresql://h:7/d"),
+                &[
+                    ("connection.url", "postgresql://h:7/d"),
+                    ("connection.url", "jdbc:postgresql://h:7/d?sslmode=prefer"),
+                ],
+            ),
+        ] {
+            for other in others {
+                assert_eq!(meaning(&[*other]), meaning(&[debezium]), "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_does_something() {
+        let key = ("primary.key.mode", "record_key");
+        for (value, more) in [
+            (("insert.mode", "upsert"), &[key] as &[_]),
+            (("insert.mode", "update"), &[key]),
+            (key, &[]),
+            (("primary.key.mode", "kafka"), &[]),
+            (
+                ("primary.key.mode", "record_value"),
+                &[("primary.key.fields", "a")],
+            ),
+            (
+                ("primary.key.mode", "record_header"),
+                &[("primary.key.fields", "a")],
+            ),
+            (("primary.key.fields", "a"), &[key]),
+            (("delete.enabled", "true"), &[key]),
+            (("truncate.enabled", "true"), &[]),
+            (("schema.evolution", "none"), &[]),
+            (("collection.name.format", "t"), &[]),
+            (("batch.size", "7"), &[]),
+            (("field.include.list", "a"), &[]),
+            (("field.exclude.list", "a"), &[]),
+            (("decimal.handling.mode", "precise"), &[]),
+            (("connection.username", "u"), &[]),
+            (("connection.password", "p"), &[]),
+        ] {
+            let with: Vec<(&str, &str)> = more.iter().copied().chain([value]).collect();
+            let (with, without) = (parsed(&with), parsed(more));
+            let is_same = format!("{with:?}") == format!("{without:?}")
+                && with.connection.get_password() == without.connection.get_password();
+            assert!(!is_same, "{value:?}");
+        }
+        // Rows of a batch are always reduced to the last one a key: the key has nothing to choose.
+        for key in ["use.reduction.buffer", "max.retries", "db.timezone"] {
+            assert_eq!(undeclared(key), Undeclared::WithoutEffect, "{key}");
+        }
+        assert_eq!(undeclared("primary.key.field"), Undeclared::Unknown);
+    }
+}

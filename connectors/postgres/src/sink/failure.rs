@@ -76,10 +76,17 @@ pub(super) fn is_of_encryption(error: &tokio_postgres::Error) -> bool {
     cause.is_some_and(|cause| cause.is::<HandshakeError>() || cause.to_string() == NO_TLS)
 }
 
+/// A database that is being copied, moved or dropped, or that somebody keeps connections from.
+const NOT_NOW: &str = "[SQLSTATE 55000]";
+
 /// A connection that was not made.
 pub(super) fn of_connecting(error: tokio_postgres::Error) -> ConnectError {
     match Failure::from(error) {
         Failure::Other(ConnectError::Transient(message)) => {
+            ConnectError::Transient(format!("cannot connect: {message}"))
+        }
+        // It takes no connections for now.
+        Failure::Other(ConnectError::Fatal(message)) if message.contains(NOT_NOW) => {
             ConnectError::Transient(format!("cannot connect: {message}"))
         }
         // Answers that are not PostgreSQL's.
