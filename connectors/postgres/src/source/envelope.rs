@@ -223,7 +223,7 @@ impl Envelopes {
         }
     }
 
-    /// The record of a logical message.
+    /// The record of a logical message, which has no headers: they are of changes.
     pub(super) fn message(
         &self,
         prefix: &str,
@@ -248,7 +248,6 @@ impl Envelopes {
         Record {
             key_schema: Some(Arc::clone(&self.message_key)),
             value_schema: Some(Arc::clone(&self.message)),
-            headers: self.headers.clone(),
             ..Record::new(
                 Arc::clone(&self.message_topic),
                 Value::Struct(key),

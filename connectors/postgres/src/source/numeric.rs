@@ -34,9 +34,12 @@ impl Decimal {
         })
     }
 
-    /// Digits behind the point.
+    /// Digits behind the point; those of a zero are none, whatever it was written with.
     pub(super) fn scale(&self) -> i32 {
-        i32::try_from(self.scale).unwrap_or(i32::MAX)
+        match self.digits.is_empty() {
+            true => 0,
+            false => i32::try_from(self.scale).unwrap_or(i32::MAX),
+        }
     }
 
     /// The same number with this many digits behind the point; `None` where that would lose some.
@@ -141,6 +144,19 @@ mod tests {
         assert_eq!(bytes("5", 3), [0x13, 0x88]);
         assert_eq!(bytes("1.50", 1), [0x0F]);
         assert_eq!(Decimal::parse("1.55").unwrap().rescaled(1), None);
+    }
+
+    #[test]
+    fn a_zero_has_no_scale_of_its_own() {
+        for (text, scale) in [
+            ("0.000", 0),
+            ("-0.0", 0),
+            ("0", 0),
+            ("0.010", 3),
+            ("1.00", 2),
+        ] {
+            assert_eq!(Decimal::parse(text).unwrap().scale(), scale, "{text}");
+        }
     }
 
     #[test]

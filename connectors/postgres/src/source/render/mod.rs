@@ -398,7 +398,12 @@ pub(super) fn absent(schema: &Schema) -> Value {
         SchemaType::Float32 => Value::Float32(0.0),
         SchemaType::Float64 => Value::Float64(0.0),
         SchemaType::Boolean => Value::Boolean(false),
-        SchemaType::String => Value::text(""),
+        SchemaType::String => Value::text(match schema.name.as_deref() {
+            Some("io.debezium.time.IsoDate") => "1970-01-01Z",
+            Some("io.debezium.time.IsoTime") => "00:00:00Z",
+            Some("io.debezium.time.IsoTimestamp") => "1970-01-01T00:00:00Z",
+            _ => "",
+        }),
         SchemaType::Bytes if schema.name.as_deref() == Some(logical::DECIMAL) => {
             Value::Bytes(Bytes::from_static(&[0]))
         }
