@@ -22,7 +22,6 @@ pub(super) const UNSUPPORTED: &[&str] = &[
     "value.converter.plugin.version",
     "header.converter.plugin.version",
     "offsets.storage.topic",
-    "transaction.boundary",
 ];
 
 /// Prefixes that some part claims whole: their keys are checked by that part, or belong to clients of a log.
@@ -244,7 +243,8 @@ fn source(def: ConfigDef) -> ConfigDef {
             "transaction.boundary",
             ConfigType::String,
             Some("poll"),
-            "Recognised, not supported: several polls share a transaction of at most transaction.boundary.interval.ms.",
+            "'poll': what a connector gives at once is a transaction; 'interval': what comes within transaction.boundary.interval.ms. \
+             No connector here has boundaries of its own, as 'connector' asks for. Without the key the interval decides.",
         )
         .rule(Rule::OneOfIgnoringCase(&["poll", "interval", "connector"]))
         .group(EXACTLY_ONCE)

@@ -65,11 +65,9 @@ impl Settings {
             ConnectorKind::Source => (Vec::new(), None),
             ConnectorKind::Sink => topics(&common)?,
         };
-        let interval = match kind {
-            ConnectorKind::Source if common.get("transaction.boundary.interval.ms").is_some() => {
-                u64::try_from(common.int("transaction.boundary.interval.ms")).unwrap_or(0)
-            }
-            _ => worker.transaction_interval_ms,
+        let transaction_interval = match kind {
+            ConnectorKind::Source => transaction_interval(&common, config, worker)?,
+            ConnectorKind::Sink => Duration::ZERO,
         };
         Ok(Self {
             errors: errors(&common),
@@ -78,7 +76,7 @@ impl Settings {
             consumer: overrides::consumer(config)?,
             topics,
             topics_regex,
-            transaction_interval: Duration::from_millis(interval),
+            transaction_interval,
             key_converter,
             value_converter,
             header_converter,
@@ -106,6 +104,29 @@ fn errors(common: &Config) -> ErrorSettings {
             u64::try_from(common.int("errors.retry.delay.max.ms")).unwrap_or(1),
         ),
     }
+}
+
+/// How long what a source gives may wait for the end of its transaction; zero for no longer than its poll.
+fn transaction_interval(
+    common: &Config,
+    config: &ConfigMap,
+    worker: &ConnectConfig,
+) -> Result<Duration, ConnectError> {
+    let boundary = config
+        .get("transaction.boundary")
+        .map(|boundary| boundary.to_lowercase());
+    let interval = match boundary.as_deref() {
+        Some("poll") => 0,
+        Some("connector") => {
+            let message = "no connector here has boundaries of its own: poll, or interval";
+            return Err(ConnectError::config("transaction.boundary", message));
+        }
+        _ if common.get("transaction.boundary.interval.ms").is_some() => {
+            u64::try_from(common.int("transaction.boundary.interval.ms")).unwrap_or(0)
+        }
+        _ => worker.transaction_interval_ms,
+    };
+    Ok(Duration::from_millis(interval))
 }
 
 /// The converter that `key` names with its own keys, or the worker's.
@@ -210,4 +231,39 @@ fn topics(common: &Config) -> Result<(Vec<String>, Option<regex::Regex>), Connec
         ));
     }
     Ok((topics, regex))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_of_a_source_end_where_its_keys_say() {
+        let worker = ConnectConfig {
+            transaction_interval_ms: 70,
+            ..ConnectConfig::default()
+        };
+        let interval = |pairs: &[(&str, &str)]| {
+            let needed = [("name", "n"), ("connector.class", "c")];
+            let config: ConfigMap = needed
+                .iter()
+                .chain(pairs)
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect();
+            let settings = Settings::parse(ConnectorKind::Source, &config, &worker)?;
+            Ok::<_, ConnectError>(settings.transaction_interval.as_millis())
+        };
+        let of = "transaction.boundary";
+        let ms = ("transaction.boundary.interval.ms", "5");
+        assert_eq!(interval(&[]), Ok(70));
+        assert_eq!(interval(&[ms]), Ok(5));
+        assert_eq!(interval(&[(of, "interval")]), Ok(70));
+        assert_eq!(interval(&[(of, "INTERVAL"), ms]), Ok(5));
+        assert_eq!(interval(&[(of, "poll"), ms]), Ok(0));
+        let refused = interval(&[(of, "connector")]).unwrap_err().to_string();
+        assert!(
+            refused.starts_with(of) && refused.contains("interval"),
+            "{refused}"
+        );
+    }
 }
