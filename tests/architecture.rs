@@ -62,6 +62,19 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["serve"],
         ],
     ),
+    (
+        "connect/runtime",
+        &[
+            &["config", "secrets", "supervisor", "loggers", "store"],
+            &["converter"],
+            &["transform"],
+            &["definition"],
+            &["task"],
+            &["herder"],
+            &["worker"],
+            &["rest"],
+        ],
+    ),
 ];
 
 /// What still looks up: (crate, from, to). It may only become less.

@@ -24,16 +24,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use connect_api::{ConfigMap, ConnectorKind};
 
 use crate::store::{StoredConnector, TargetState};
-use crate::supervisor::{FailureClass, RestartPolicy, Supervision, Verdict};
-use crate::task::lifecycle::{self, Control, Phase, Step};
+use crate::supervisor::{RestartPolicy, Supervision, Verdict};
+use crate::task::TaskId;
+use crate::task::lifecycle::{self, Control, End, Phase, Step};
 pub(crate) use view::{ConnectorView, TaskView};
-
-/// A task of a connector.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct TaskId {
-    pub(crate) connector: String,
-    pub(crate) task: u32,
-}
 
 /// What the plugin of a connector says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,17 +49,6 @@ pub(crate) enum Command {
         run: u64,
         control: Control,
     },
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    /// As it was told.
-    Stopped,
-    /// There is no more to read.
-    Completed,
-    /// With a reason.
-    Failed { class: FailureClass, trace: String },
 }
 
 /// How far the tasks of a connector are planned.

@@ -1,6 +1,7 @@
 //! Histories of events and the commands they bring; random histories against the invariants.
 
 use super::*;
+use crate::supervisor::FailureClass;
 
 const POLICY: RestartPolicy = RestartPolicy {
     backoff_ms: 1000,

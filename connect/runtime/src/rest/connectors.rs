@@ -11,9 +11,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Answer, ApiError, Shared, body, plugins};
 use crate::definition;
-use crate::herder::{ConnectorView, PluginInfo, TaskId, TaskView};
+use crate::herder::{ConnectorView, PluginInfo, TaskView};
 use crate::secrets;
 use crate::store::TargetState;
+use crate::task::TaskId;
 use crate::worker::{Change, Changed, Inner, OffsetsChange, read_offsets, tell_connector};
 
 fn not_found(name: &str) -> ApiError {

@@ -9,6 +9,7 @@ mod connectors;
 mod error;
 mod loggers;
 mod plugins;
+mod words;
 
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Router, middleware};
+use connect_api::ConfigMap;
 use serde_json::json;
 
-use crate::worker::Inner;
-pub(crate) use connectors::{put_config, status, status_with};
+use crate::worker::{Change, ConnectWorker, Inner};
+use connectors::{put_config, status, status_with};
 pub use error::ApiError;
 
 /// Bytes of a request's body; more is refused with 413.
@@ -33,8 +35,50 @@ pub(crate) type Shared = State<Arc<Inner>>;
 /// Answers of handlers.
 pub(crate) type Answer = Result<Response, ApiError>;
 
+impl ConnectWorker {
+    /// Kafka Connect's REST API, to be served wherever the caller listens.
+    pub fn router(&self) -> axum::Router {
+        router(Arc::clone(&self.inner))
+    }
+
+    /// Creates or replaces a connector: `PUT /connectors/{name}/config`. Returns the connector's info.
+    ///
+    /// # Errors
+    /// As REST answers: status and message.
+    pub async fn put_config(
+        &self,
+        name: &str,
+        config: ConfigMap,
+    ) -> Result<serde_json::Value, ApiError> {
+        put_config(&self.inner, name, config)
+            .await
+            .map(|(_, info)| info)
+    }
+
+    /// The connector's status, as `GET /connectors/{name}/status` shows it.
+    ///
+    /// # Errors
+    /// 404 if there is none.
+    pub fn status(&self, name: &str) -> Result<serde_json::Value, ApiError> {
+        status(&self.inner, name)
+    }
+
+    /// Deletes a connector; its tasks stop soon after.
+    ///
+    /// # Errors
+    /// 404 if there is none.
+    pub async fn delete(&self, name: &str) -> Result<(), ApiError> {
+        self.inner
+            .change(Change::Delete {
+                name: name.to_owned(),
+            })
+            .await?;
+        Ok(())
+    }
+}
+
 /// All paths.
-pub(crate) fn router(inner: Arc<Inner>) -> Router {
+fn router(inner: Arc<Inner>) -> Router {
     let routes: [(&str, MethodRouter<Arc<Inner>>); 21] = [
         ("/health", get(health)),
         (

@@ -9,7 +9,7 @@ use connect_api::{PartProgress, Progress};
 use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
 
-use crate::herder::TaskId;
+use super::TaskId;
 
 /// Between two looks at a task.
 const SHOW_EVERY: Duration = Duration::from_secs(1);

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use connect_api::ConnectError;
 use log_api::TopicDescription;
 
+use super::TaskId;
 use super::failure::Failure;
 use crate::definition::ErrorSettings;
-use crate::herder::TaskId;
 use crate::supervisor::FailureClass;
 
 /// Where a record failed (`Stage` of Kafka Connect).

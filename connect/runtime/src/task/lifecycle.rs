@@ -14,6 +14,8 @@
 //! 1. A run is started only when no other run of the same task is there.
 //! 2. A run is told a thing once: `told` is the last thing.
 
+use crate::supervisor::FailureClass;
+
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -37,6 +39,17 @@ pub(crate) enum Control {
     Run,
     Pause,
     Stop,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As it was told.
+    Stopped,
+    /// There is no more to read.
+    Completed,
+    /// With a reason.
+    Failed { class: FailureClass, trace: String },
 }
 
 /// What to do next.

@@ -13,6 +13,7 @@ mod backoff;
 mod board;
 mod dead_letter;
 mod failure;
+mod id;
 mod letters;
 pub(crate) mod lifecycle;
 mod post;
@@ -32,14 +33,14 @@ use log_api::Log;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ConnectConfig;
-use crate::herder::{End, TaskId};
 use crate::secrets::{self, Secrets};
 use crate::store::OffsetStore;
 use crate::supervisor::FailureClass;
 pub(crate) use board::Board;
 use board::Meter;
 use failure::Failure;
-use lifecycle::{Control, Phase};
+pub(crate) use id::TaskId;
+use lifecycle::{Control, End, Phase};
 
 /// Stack of a task's thread: guests and JSON recurse, within limits of their own.
 const STACK_BYTES: usize = 4 << 20;

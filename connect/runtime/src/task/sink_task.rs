@@ -33,11 +33,10 @@ use super::backoff::Backoff;
 use super::dead_letter::{DeadLetter, ErrorDesk, Original, Stage};
 use super::failure::Failure;
 use super::letters::Letters;
-use super::lifecycle::{Control, Phase};
+use super::lifecycle::{Control, End, Phase};
 use super::{Seat, transforming};
 use crate::converter::{Converter, HeaderConverter};
 use crate::definition::{Consumer, OffsetReset, Settings, group};
-use crate::herder::End;
 use crate::store::Resets;
 use crate::transform::Chain;
 

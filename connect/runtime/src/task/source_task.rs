@@ -33,12 +33,11 @@ use super::dead_letter::{
     record_bytes,
 };
 use super::failure::Failure;
-use super::lifecycle::{Control, Phase};
+use super::lifecycle::{Control, End, Phase};
 use super::post::Post;
 use super::{Environment, Seat, transforming};
 use crate::converter::{Converter, HeaderConverter, header_bytes};
 use crate::definition::{Settings, TopicCreation, target_issue};
-use crate::herder::End;
 use crate::store::ensure_topic;
 use crate::transform::Chain;
 

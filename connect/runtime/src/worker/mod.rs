@@ -17,12 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::config::{ConfigError, ConnectConfig};
 use crate::definition::Plugins;
-use crate::herder::{Herder, PluginInfo, TaskId};
+use crate::herder::{Herder, PluginInfo};
 use crate::loggers::{LogLevels, Loggers};
-use crate::rest::{self, ApiError};
 use crate::store::{ConfigStore, OffsetStore, StatusStore, StoreError, TargetState};
 use crate::supervisor::RestartPolicy;
-use crate::task::Environment;
+use crate::task::{Environment, TaskId};
 pub(crate) use offsets::{OffsetsChange, read as read_offsets, tell_connector};
 use shell::Shell;
 pub use tables::{PlannedTable, TableError, Tables};
@@ -135,7 +134,7 @@ impl Inner {
 
 /// A running Connect worker. Dropping it without [`ConnectWorker::stop`] leaves its tasks to the end of the process.
 pub struct ConnectWorker {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     shell: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -195,54 +194,14 @@ impl ConnectWorker {
         Ok(Self { inner, shell, stop })
     }
 
-    /// Kafka Connect's REST API, to be served wherever the caller listens.
-    pub fn router(&self) -> axum::Router {
-        rest::router(Arc::clone(&self.inner))
-    }
-
     /// From now on `/admin/loggers` sets levels of this log.
     pub fn attach_log(&self, levels: Arc<dyn LogLevels>) {
         self.inner.loggers.attach(levels);
     }
 
-    /// Creates or replaces a connector: `PUT /connectors/{name}/config`. Returns the connector's info.
-    ///
-    /// # Errors
-    /// As REST answers: status and message.
-    pub async fn put_config(
-        &self,
-        name: &str,
-        config: ConfigMap,
-    ) -> Result<serde_json::Value, ApiError> {
-        rest::put_config(&self.inner, name, config)
-            .await
-            .map(|(_, info)| info)
-    }
-
-    /// The connector's status, as `GET /connectors/{name}/status` shows it.
-    ///
-    /// # Errors
-    /// 404 if there is none.
-    pub fn status(&self, name: &str) -> Result<serde_json::Value, ApiError> {
-        rest::status(&self.inner, name)
-    }
-
     /// Names of all connectors.
     pub fn connectors(&self) -> Vec<String> {
         self.inner.herder.read().names()
-    }
-
-    /// Deletes a connector; its tasks stop soon after.
-    ///
-    /// # Errors
-    /// 404 if there is none.
-    pub async fn delete(&self, name: &str) -> Result<(), ApiError> {
-        self.inner
-            .change(Change::Delete {
-                name: name.to_owned(),
-            })
-            .await?;
-        Ok(())
     }
 
     /// Stops every task (what is pending is committed) and waits for their threads, less than a second in all: a

@@ -9,12 +9,12 @@ use connect_api::{ConfigMap, ConnectError, ConnectorPlugin};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Change, ChangeError, Changed, Inner, Reply, Stored, offsets, plugin_info};
-use crate::herder::{Command, End, Herder, TaskId};
+use crate::herder::{Command, Herder};
 use crate::secrets::{self, Secrets};
 use crate::store::{ConfigRecord, ConfigStore, Gone, StatusRecord, StatusStore, TargetState};
 use crate::supervisor::FailureClass;
-use crate::task::lifecycle::Control;
-use crate::task::{self, Assignment, Running, TaskEvent};
+use crate::task::lifecycle::{Control, End};
+use crate::task::{self, Assignment, Running, TaskEvent, TaskId};
 
 /// How long a connector may take to plan its tasks.
 const PLAN_MAX: Duration = Duration::from_secs(60);
