@@ -561,7 +561,7 @@ async fn described(talk: &mut Talk, topic: &Topic) {
         .await;
     talk.ask(1, list(&[], &[1 << 50, -1], -1)).await;
     talk.ask(1, list(&[], &[producer.0], 600_000)).await;
-    talk.ask(1, list(&[], &[producer.0], 0)).await;
+    talk.ask(1, list(&[], &[producer.0], -2)).await;
     for pattern in ["", "seen", "se", "se.*", "(seen", "nobody|seen"] {
         let request = ListTransactionsRequest {
             transactional_id_pattern: Some(pattern.to_owned()),
