@@ -139,7 +139,7 @@ impl Broker {
         self.services.topics.cluster_id()
     }
 
-    /// What is offline, a line each: the partition and why. Its other partitions serve.
+    /// What is offline or holds damaged records, a line each: the partition and why. Its other partitions serve.
     pub fn offline(&self) -> Vec<String> {
         let offline = self.services.topics.offline();
         offline.iter().map(ToString::to_string).collect()

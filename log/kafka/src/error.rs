@@ -69,6 +69,19 @@ pub(crate) fn read(partition: &TopicPartition, error: &KafkaError) -> ReadError 
     }
 }
 
+/// A fetch of a partition from `position` on.
+pub(crate) fn fetch(partition: &TopicPartition, position: i64, error: &KafkaError) -> ReadError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::InvalidMessage | Code::BadMessage) => ReadError::Corrupt {
+            partition: partition.clone(),
+            offset: position,
+            reason: "what is stored there is damaged; the broker's log says more".to_owned(),
+        },
+        _ => ReadError::Unavailable(error.to_string()),
+    }
+}
+
 pub(crate) fn write(partition: &TopicPartition, bytes: usize, error: &KafkaError) -> WriteError {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {

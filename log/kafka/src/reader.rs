@@ -281,7 +281,13 @@ impl Gathered {
                     assigned.position = assigned.position.max(last_stable);
                 }
             }
-            Err(failure) => return Err(ReadError::Unavailable(failure.to_string())),
+            Err(failure) => {
+                return Err(error::fetch(
+                    &assigned.partition,
+                    assigned.position,
+                    &failure,
+                ));
+            }
         }
         Ok(())
     }

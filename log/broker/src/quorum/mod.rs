@@ -408,14 +408,11 @@ impl Topics {
         Ok((topic, configs))
     }
 
-    /// Partitions that are offline, and why.
+    /// Partitions that are offline or hold damaged records, and why.
     pub(crate) fn offline(&self) -> Vec<StorageError> {
         let partitions = self.list().into_iter().flat_map(|topic| topic.all());
         partitions
-            .filter_map(|partition| match partition.check_online() {
-                Err(error @ StorageError::Offline { .. }) => Some(error),
-                _ => None,
-            })
+            .filter_map(|partition| partition.trouble())
             .collect()
     }
 

@@ -30,6 +30,7 @@
 mod append;
 mod checkpoint;
 mod compaction;
+mod corruption;
 mod directory;
 mod durability;
 mod error;

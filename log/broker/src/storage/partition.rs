@@ -18,6 +18,7 @@ use tracing::{error, info};
 
 use super::append::{Entry, Slot};
 use super::checkpoint::Checkpoint;
+use super::corruption::Corruption;
 use super::durability::{Durability, SyncPool};
 use super::error::StorageError;
 use super::evidence::accept_loss;
@@ -124,6 +125,7 @@ pub(crate) struct Partition {
     pub(super) clean_due_ms: AtomicI64,
     /// Below this offset all was compacted.
     pub(super) cleaned_to: AtomicI64,
+    pub(super) corruption: Corruption,
     /// The last append found the disk full.
     is_full: AtomicBool,
     /// What was known before it was opened.
@@ -247,6 +249,7 @@ impl Partition {
             due_ms: AtomicI64::new(i64::MIN),
             clean_due_ms: AtomicI64::new(i64::MIN),
             cleaned_to: AtomicI64::new(cleaned_to),
+            corruption: Corruption::default(),
             is_full: AtomicBool::new(false),
             known_end,
             checkpointed: AtomicI64::new(synced),
@@ -371,6 +374,15 @@ impl Partition {
         self.deleted.store(true, Ordering::Release);
         self.ring.lock().clear();
         self.ends.send_modify(|_| {});
+    }
+
+    /// What of it is known to be unreadable, if anything is.
+    pub(crate) fn trouble(&self) -> Option<StorageError> {
+        match self.check_online() {
+            Err(error @ StorageError::Offline { .. }) => Some(error),
+            Err(_) => None,
+            Ok(()) => self.corruption.first(&self.id, self.log_start_offset()),
+        }
     }
 
     /// Whether its files could be read at the start.

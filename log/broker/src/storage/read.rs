@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! 1. Only whole batches below the high watermark (or last stable offset) are returned, at least one if there is one.
-//! 2. Returned bytes are the disk's bytes.
+//! 2. Returned bytes are the disk's bytes, and sound: each batch was compared with its checksum since the log was opened. A damaged one
+//!    is an error to whoever reads it, and those before it are given out.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -183,19 +184,25 @@ impl Partition {
                 partition,
                 reason: error.to_string(),
             },
-            WalkError::Bad { .. } => StorageError::Corrupt {
-                partition,
-                offset,
-                reason: error.to_string(),
-            },
+            WalkError::Bad { .. } => {
+                let reason = error.to_string();
+                self.corruption.note(&partition, offset, &reason);
+                StorageError::Corrupt {
+                    partition,
+                    offset,
+                    reason,
+                }
+            }
         }
     }
 
     fn batch_error(&self, offset: i64, error: &BatchError) -> StorageError {
+        let (partition, reason) = (self.id().clone(), error.to_string());
+        self.corruption.note(&partition, offset, &reason);
         StorageError::Corrupt {
-            partition: self.id().clone(),
+            partition,
             offset,
-            reason: error.to_string(),
+            reason,
         }
     }
 
@@ -412,7 +419,14 @@ fn read_segment(
     let mut start = None;
     let mut end = position;
     let mut next = from;
-    while let Some((at, header)) = walk.next_header()? {
+    loop {
+        let (at, header) = match walk.next_header() {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            // What lies before it is sound.
+            Err(_) if start.is_some() => break,
+            Err(error) => return Err(error),
+        };
         if header.last_offset() < from {
             continue;
         }
@@ -434,7 +448,8 @@ fn read_segment(
     };
     let (skip, wanted) = ((start - position) as usize, (end - start) as usize);
     if skip + wanted <= bytes.len() {
-        return Ok(Some((bytes.slice(skip..skip + wanted), next)));
+        let found = bytes.slice(skip..skip + wanted);
+        return sound(segment, start, found, next).map(Some);
     }
     // A first batch larger than what was asked for, or far behind its index entry.
     let whole = file
@@ -449,5 +464,36 @@ fn read_segment(
             source: std::io::ErrorKind::UnexpectedEof.into(),
         });
     }
-    Ok(Some((whole.into(), next)))
+    sound(segment, start, whole.into(), next).map(Some)
+}
+
+/// Batches that lie at `start`, and the offset after them; cut before the first one that its checksum does not fit to.
+fn sound(
+    segment: &Segment,
+    start: u64,
+    found: Bytes,
+    next: i64,
+) -> Result<(Bytes, i64), WalkError> {
+    let end = start + found.len() as u64;
+    if segment.is_checked(start, end) {
+        return Ok((found, next));
+    }
+    let (mut length, mut next_sound) = (0, next);
+    for batch in batches(&found) {
+        match batch.and_then(|batch| batch.verify_crc().map(|()| batch)) {
+            Ok(batch) => {
+                length += batch.bytes().len();
+                next_sound = batch.header.next_offset();
+            }
+            Err(_) if length > 0 => return Ok((found.slice(..length), next_sound)),
+            Err(reason) => {
+                return Err(WalkError::Bad {
+                    position: start,
+                    reason,
+                });
+            }
+        }
+    }
+    segment.note_checked(start, end);
+    Ok((found, next))
 }

@@ -235,7 +235,8 @@ impl<'a> Recovery<'a> {
         };
         let segment = scanned
             .finish(self.folder, base, next, active, cut)
-            .map_err(OpenError::io("repair", self.folder))?;
+            .map_err(OpenError::io("repair", self.folder))?
+            .checked_from(position);
         self.segments.push(Arc::new(segment));
         if !goes_on {
             self.set_aside_from(n + 1)?;

@@ -148,8 +148,17 @@ impl Partition {
         let next = now_ms + self.shared.options.compaction_interval_ms;
         self.clean_due_ms.store(next, Ordering::Relaxed);
         let config = self.config();
-        if config.cleanup_compact {
-            self.step("compaction", || self.compact(&config, now_ms));
+        if !config.cleanup_compact {
+            return;
+        }
+        let compacted = self
+            .check_online()
+            .and_then(|()| self.compact(&config, now_ms));
+        if let Err(StorageError::Corrupt { .. }) = &compacted {
+            // It was told, and does not mend by itself.
+            self.clean_due_ms.store(i64::MAX, Ordering::Relaxed);
+        } else {
+            self.step("compaction", || compacted);
         }
     }
 
@@ -243,7 +252,15 @@ impl Partition {
             return Ok(false);
         };
         let walk_error = |error| self.walk_error(segment.base_offset(), error);
-        let Some((latest, _)) = segment.latest().map_err(walk_error)? else {
+        let latest = match segment.latest() {
+            // Damage, which must not keep what is older than it from going: the file's own time counts.
+            Err(error @ WalkError::Bad { .. }) => {
+                walk_error(error);
+                Some((-1, segment.base_offset()))
+            }
+            latest => latest.map_err(walk_error)?,
+        };
+        let Some((latest, _)) = latest else {
             return Ok(false);
         };
         // Where no record has a time, the file's own counts, as in Kafka.

@@ -45,6 +45,10 @@ pub(crate) struct Segment {
     used: AtomicBool,
     /// The time index of a sealed segment was compared with its batches.
     latest_checked: AtomicBool,
+    /// Batches below this position were compared with their checksums since the log was opened,
+    checked_below: AtomicU64,
+    /// and those from this one on: they were scanned at the start, or appended since.
+    checked_from: AtomicU64,
     rebuilding: Mutex<()>,
 }
 
@@ -75,7 +79,8 @@ impl Segment {
             0,
             base_offset,
             i64::MAX,
-        ))
+        )
+        .checked_from(0))
     }
 
     /// The last segment, as recovery found it.
@@ -98,6 +103,8 @@ impl Segment {
             first_append_ms: AtomicI64::new(first_append_ms),
             used: AtomicBool::new(false),
             latest_checked: AtomicBool::new(false),
+            checked_below: AtomicU64::new(0),
+            checked_from: AtomicU64::new(u64::MAX),
             rebuilding: Mutex::default(),
         }
     }
@@ -119,6 +126,8 @@ impl Segment {
             first_append_ms: AtomicI64::new(i64::MIN),
             used: AtomicBool::new(false),
             latest_checked: AtomicBool::new(false),
+            checked_below: AtomicU64::new(0),
+            checked_from: AtomicU64::new(u64::MAX),
             rebuilding: Mutex::default(),
         }
     }
@@ -141,6 +150,30 @@ impl Segment {
     /// Whether nothing can be appended to it any more.
     pub(crate) fn is_sealed(&self) -> bool {
         matches!(&*self.index.read(), Index::Disk(_))
+    }
+
+    /// Whether the batches in `[start, end)` were compared with their checksums since the log was opened.
+    pub(crate) fn is_checked(&self, start: u64, end: u64) -> bool {
+        end <= self.checked_below.load(Ordering::Acquire)
+            || start >= self.checked_from.load(Ordering::Acquire)
+    }
+
+    /// The batches in `[start, end)` are sound. Remembered where they go on from what was checked before.
+    pub(crate) fn note_checked(&self, start: u64, end: u64) {
+        let below = self.checked_below.load(Ordering::Acquire);
+        if start > below {
+            return;
+        }
+        self.checked_below.fetch_max(end, Ordering::AcqRel);
+        if end >= self.checked_from.load(Ordering::Acquire) {
+            self.checked_from.store(0, Ordering::Release);
+        }
+    }
+
+    /// All from `position` on was scanned, or is appended by this process.
+    pub(crate) fn checked_from(self, position: u64) -> Self {
+        self.checked_from.store(position, Ordering::Release);
+        self
     }
 
     /// Clock of the first append, ms.

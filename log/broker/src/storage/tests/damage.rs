@@ -1,6 +1,7 @@
 //! Files that lose what was known to be on disk: nothing is served of a partition that is short, and no offset twice.
 
 use super::*;
+use crate::storage::FetchError;
 
 /// A partition of several segments that was closed, and where it ends.
 fn closed(lab: &Lab) -> i64 {
@@ -265,4 +266,114 @@ fn retention_frees_a_full_disk_and_promises_nothing_meanwhile() {
     assert_eq!(opened.log_start_offset(), partition.log_start_offset());
     partition.upkeep(NOW + 20_000);
     assert!(lab.path().join("checkpoint").exists(), "written again");
+}
+
+/// Reads from the start until something is wrong: what was read, and the error.
+fn read_until_error(partition: &Partition, bytes_max: usize) -> (Vec<i64>, Option<FetchError>) {
+    let mut offsets = Vec::new();
+    let mut from = partition.log_start_offset();
+    loop {
+        match partition.read(from, bytes_max, Isolation::ReadUncommitted) {
+            Ok(fetched) if fetched.bytes.is_empty() => return (offsets, None),
+            Ok(fetched) => {
+                for batch in batches(&fetched.bytes) {
+                    let batch = batch.expect("whole batches");
+                    batch.verify_crc().expect("only sound ones");
+                    offsets.extend(batch.header.base_offset..batch.header.next_offset());
+                }
+                from = fetched.next_offset;
+            }
+            Err(error) => return (offsets, Some(error)),
+        }
+    }
+}
+
+#[test]
+fn a_read_ends_with_an_error_at_a_damaged_batch_wherever_it_lies() {
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let lab = lab();
+    let end = closed(&lab);
+    let mut told = 0;
+    for round in 0..200 {
+        let path = lab.copy("overwritten");
+        let segments = files(&path, "log");
+        let file = &segments[random.usize(..segments.len())];
+        let mut content = fs::read(file).expect("read");
+        if content.is_empty() {
+            continue;
+        }
+        let at = random.usize(..content.len());
+        let mut hit = 0;
+        let mut start = 0;
+        for batch in batches(&Bytes::from(content.clone())) {
+            let batch = batch.expect("batch");
+            if start <= at {
+                hit = batch.header.base_offset;
+            }
+            start += batch.bytes().len();
+        }
+        let stop = (at + 12).min(content.len());
+        content[at..stop].fill(b'X');
+        fs::write(file, content).expect("write");
+        let context = format!("seed {seed} round {round}: byte {at} of {}", file.display());
+        // Where the index has to be made anew it is found at once.
+        let Ok((partition, _)) = lab.try_open(&path, 0, end) else {
+            continue;
+        };
+        for bytes_max in [1, random.usize(1..2000), 1 << 20] {
+            let (offsets, error) = read_until_error(&partition, bytes_max);
+            let read_to = offsets.len() as i64;
+            assert!(offsets.into_iter().eq(0..read_to), "{context}");
+            // Base offset and leader epoch, in front of a batch, are in no checksum.
+            if error.is_none() && read_to == end {
+                continue;
+            }
+            told += 1;
+            let error = error.expect(&context);
+            assert_eq!(
+                error.code(),
+                log_protocol::ErrorCode::CorruptMessage,
+                "{context}: {error}"
+            );
+            assert_eq!(read_to, hit, "{context}: {error}");
+            let trouble = partition.trouble().expect("told").to_string();
+            assert!(
+                trouble.contains(&format!("orders-3 is corrupt at offset {hit}")),
+                "{trouble}"
+            );
+        }
+        if random.bool() && partition.delete_records(end).is_ok() {
+            assert_eq!(partition.trouble(), None, "{context}: it is gone");
+        }
+    }
+    assert!(told > 100, "seed {seed}: {told}");
+}
+
+#[test]
+fn retention_takes_a_damaged_segment_by_the_time_of_its_file() {
+    let lab = Lab::with(
+        &[("segment.bytes", "1024"), ("retention.ms", "1000")],
+        StorageOptions {
+            retention_interval_ms: 1,
+            ..StorageOptions::default()
+        },
+    );
+    let end = closed(&lab);
+    let first = lab.files("log").remove(0);
+    flip(&first, 16);
+    fs::remove_file(first.with_extension("timeindex")).expect("remove");
+    let (partition, _) = lab.try_open(&lab.path(), 0, end).expect("open");
+    let modified = fs::metadata(&first)
+        .expect("stat")
+        .modified()
+        .expect("time");
+    let modified = modified
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
+    let later = modified.as_millis() as i64 + 10_000;
+    partition.upkeep(later);
+    partition.upkeep(later + 10_000);
+    assert!(!first.exists(), "{:?}", lab.files("log"));
+    assert_eq!(partition.log_start_offset(), end);
 }
