@@ -357,10 +357,13 @@ fn planning(
             .at(words.place("HAVING").or(span))
             .help("WHERE filters rows");
     }
-    if message.contains("dot access not supported") {
+    if message.contains("ot access not supported") {
         let Some(name) = between(&message, "value: \"", "\"") else {
             return Diagnostic::new(Code::Syntax, "a name has to stand behind the dot")
-                .at(words.sign(".").or(span))
+                .at(words
+                    .last_place("NULL")
+                    .or_else(|| words.sign("."))
+                    .or(span))
                 .help("one that is a word of SQL stands in double quotes: t.\"null\"");
         };
         return Diagnostic::new(
@@ -375,10 +378,15 @@ fn planning(
         return Diagnostic::new(Code::Syntax, text).at(words.last_place("LIMIT"));
     }
     // What a parser's tree looks like inside is nobody's business.
-    let message = match [": Identifier(Ident", " Ident {", " Substring {"]
-        .iter()
-        .filter_map(|tree| message.find(tree))
-        .min()
+    let message = match [
+        ": Identifier(Ident",
+        ": Value(ValueWithSpan",
+        " Ident {",
+        " Substring {",
+    ]
+    .iter()
+    .filter_map(|tree| message.find(tree))
+    .min()
     {
         Some(at) => message[..at].to_owned(),
         None => message,

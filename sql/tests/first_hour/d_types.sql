@@ -91,3 +91,5 @@ CREATE TABLE docs (k TEXT PRIMARY KEY, j JSON) WITH (topic = 'docs'); SELECT j +
 SELECT k FROM docs WHERE j = 80
 ----
 SELECT avg(j) AS x FROM docs
+----
+SELECT a.user FROM clicks AS a JOIN orders AS b ON a.ms = b.NULL
