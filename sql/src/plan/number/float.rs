@@ -67,7 +67,7 @@ fn parsed<F: std::str::FromStr + Into<f64> + Copy>(text: &str, to: &DataType) ->
     Ok(value)
 }
 
-fn out_of_range(number: &str, to: &DataType) -> ArrowError {
+pub(super) fn out_of_range(number: &str, to: &DataType) -> ArrowError {
     ArrowError::ArithmeticOverflow(format!("{number} does not fit a {}", type_name(to)))
 }
 

@@ -9,16 +9,18 @@
 //! 4. A number becomes an integer by rounding: halves of floats to even, halves of decimals away from zero. `round` of a
 //!    float is the same.
 //! 5. A number that a REAL or DOUBLE cannot hold is an error, not infinite and not zero.
-//! 6. −0.0 is 0.0 to everything that compares by bits.
+//! 6. A float becomes a decimal by the digits that name it, 15 of a DOUBLE and 6 of a REAL: 1.005 is 1.01.
+//! 7. −0.0 is 0.0 to everything that compares by bits.
 
 mod arithmetic;
+mod decimal;
 mod float;
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::util::display::array_value_to_string;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result as BoundResult, ScalarValue};
@@ -26,6 +28,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF};
 
 use self::arithmetic::{Arithmetic, Negation, digits, is_capped};
+use self::decimal::{ToDecimal, are_read, decimals};
 use self::float::{OneZero, RoundEven, ToFloat, floats, round_even};
 use super::declared::is_declared;
 use super::json;
@@ -101,6 +104,7 @@ fn is_silent(call: &ScalarFunction) -> bool {
         .is_some_and(|round| !round.written)
         || inner.downcast_ref::<OneZero>().is_some()
         || inner.downcast_ref::<ToFloat>().is_some()
+        || inner.downcast_ref::<ToDecimal>().is_some()
         || is_declared(&call.func)
         || compared_interval(call).is_some()
 }
@@ -138,6 +142,7 @@ pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> 
             );
         }
         (Kind::Float, Kind::Float) => return floats(values, to),
+        (_, Kind::Decimal) if are_read(from) => return decimals(values, to, false),
         (Kind::Other, Kind::Float) if is_text(from) => return floats(values, to),
         _ => Arc::clone(values),
     };
@@ -277,6 +282,14 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
         Expr::Cast(cast) if Kind::of(cast.field.data_type()) == Kind::Float => {
             to_float(cast, schema)?
         }
+        Expr::Cast(cast) if is_read(&cast.expr, &cast.field, schema) => {
+            let to = ToDecimal::new(cast.field.data_type().clone(), false);
+            Transformed::yes(ScalarUDF::from(to).call(vec![*cast.expr]))
+        }
+        Expr::TryCast(cast) if is_read(&cast.expr, &cast.field, schema) => {
+            let to = ToDecimal::new(cast.field.data_type().clone(), true);
+            Transformed::yes(ScalarUDF::from(to).call(vec![*cast.expr]))
+        }
         Expr::TryCast(mut cast) if Kind::of(cast.field.data_type()) == Kind::Integer => {
             let kind = kind(&cast.expr);
             let changed = rounded(&mut cast.expr, kind);
@@ -372,6 +385,12 @@ fn doubles<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>) -> bool {
         };
     }
     changed
+}
+
+/// Whether a float or text becomes a decimal by its digits.
+fn is_read(expr: &Expr, to: &FieldRef, schema: &DFSchema) -> bool {
+    let to_decimal = matches!(to.data_type(), DataType::Decimal128(..));
+    to_decimal && expr.get_type(schema).is_ok_and(|from| are_read(&from))
 }
 
 fn rounded(expr: &mut Expr, kind: Kind) -> bool {
