@@ -29,6 +29,7 @@ use super::any_of::compare_with_lists;
 use super::as_of::{as_of_joins, mark_joins, marks};
 use super::call::check_calls;
 use super::clock::{NAMES, is_solved};
+use super::correlated::answered;
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
 use super::function::scalar_udf;
@@ -42,6 +43,7 @@ use super::postgres::{name_items, rewrite_exprs};
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
 use super::row::compare_columns;
+use super::row_value::Row;
 use super::session::keyed_by_groups;
 use super::set_all::counted;
 use super::set_bound::bounds_of_sets;
@@ -164,6 +166,7 @@ impl Library {
             .and_then(lateral_rows)
             .and_then(sets_of_columns)
             .and_then(|plan| bounds_of_sets(plan, &self.state))
+            .and_then(|plan| answered(plan, &self.state))
             .and_then(closed)
             .map_err(|error| translate(&error, words))?;
         let plan = keyed_by_groups(plan, words).map_err(|error| translate(&error, words))?;
@@ -221,6 +224,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(Row::default())))?;
     for mark in marks() {
         state.register_udf(Arc::new(mark))?;
     }

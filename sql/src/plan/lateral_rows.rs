@@ -74,7 +74,7 @@ impl<'a> FirstRows<'a> {
 }
 
 /// How many rows are passed over, and how many are taken.
-fn bounds(limit: &Limit) -> Option<(u64, Option<u64>)> {
+pub(super) fn bounds(limit: &Limit) -> Option<(u64, Option<u64>)> {
     let number = |expr: &Option<Box<Expr>>| match expr.as_deref() {
         None => Some(None),
         Some(Expr::Literal(ScalarValue::Int64(Some(number)), _)) => {

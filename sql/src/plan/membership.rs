@@ -7,9 +7,13 @@
 //! WHERE b OR x IN (SELECT …)             NULL counts as false
 //! WHERE b AND x NOT IN (SELECT …)        a condition of its own: a join that knows NULL
 //! WHERE b OR x NOT IN (SELECT …)         CASE WHEN EXISTS (… WHERE y = x) THEN true
+//! FILTER (WHERE x IN (SELECT …))         NULL counts as false
 //! SELECT x IN (SELECT …), CASE, …             WHEN x IS NULL AND EXISTS (…) THEN NULL
 //!                                             WHEN EXISTS (… WHERE y IS NULL) THEN NULL ELSE false END
 //! ```
+//!
+//! Of rows, `(a, b) IN (SELECT x, y …)`, the answer is NULL where no row is equal and some may be, for all that is known: one
+//! of the subquery's with a NULL, which are few, or any, for a row with a NULL of its own.
 //!
 //! DataFusion's own join that knows NULL compares one column, so a snapshot takes the second way for a correlated NOT IN.
 
@@ -19,16 +23,19 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DataFusionError, Result as BoundResult, ScalarValue, Spans};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::utils::{conjunction, disjunction, merge_schema};
 use datafusion::logical_expr::{
     Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
 
+use super::row_value::{columns_of, members_of};
 use super::trace::{Origin, origin, origin_of_expr};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The value of a subquery that another one is compared with.
 const MEMBER: &str = "__member";
+/// What is 1 in all rows that another one is compared with.
+const ONE: &str = "__one";
 
 /// What is asked of an expression.
 #[derive(Clone, Copy)]
@@ -99,6 +106,9 @@ impl<F: Fn(&InSubquery, bool) -> bool> Holder<F> {
                 let value = self.closed(*test.expr, Asked::Value)?;
                 let changed = value.transformed;
                 test.expr = Box::new(value.data);
+                if let Some(row) = RowTest::of(&test) {
+                    return self.row(&row, asked).map(Transformed::yes);
+                }
                 let (takes_null, joins) = match asked {
                     Asked::Truth {
                         negated,
@@ -121,6 +131,23 @@ impl<F: Fn(&InSubquery, bool) -> bool> Holder<F> {
                 let any = exists(&test.subquery.subquery, None)?;
                 Ok(Transformed::yes(if test.negated { !any } else { any }))
             }
+            (Expr::AggregateFunction(mut call), _) if call.params.filter.is_some() => {
+                let asked = Asked::Truth {
+                    negated: false,
+                    alone: false,
+                };
+                let filter = call.params.filter.take();
+                let filter = filter
+                    .map(|filter| self.closed(*filter, asked))
+                    .transpose()?;
+                let call = Expr::AggregateFunction(call);
+                let mut closed = call.map_children(|child| self.closed(child, Asked::Value))?;
+                if let (Expr::AggregateFunction(call), Some(filter)) = (&mut closed.data, filter) {
+                    closed.transformed |= filter.transformed;
+                    call.params.filter = Some(Box::new(filter.data));
+                }
+                Ok(closed)
+            }
             (Expr::Not(inner), Asked::Truth { negated, alone }) => {
                 let asked = Asked::Truth {
                     negated: !negated,
@@ -141,6 +168,59 @@ impl<F: Fn(&InSubquery, bool) -> bool> Holder<F> {
             (expr @ Expr::Alias(_), asked) => expr.map_children(|inner| self.closed(inner, asked)),
             (expr, _) => expr.map_children(|child| self.closed(child, Asked::Value)),
         }
+    }
+
+    /// `(a, b) IN (SELECT x, y …)` as what there is of its subquery, of which no join of DataFusion's knows NULL.
+    fn row(&self, test: &RowTest<'_>, asked: Asked) -> BoundResult<Expr> {
+        let values = test.values.iter().map(|value| self.as_seen_inside(value));
+        let values = values.collect::<BoundResult<Vec<Expr>>>()?;
+        let column = |place| Expr::Column(Column::new_unqualified(place));
+        let members = || (0..values.len()).map(|place| column(member_name(place)));
+        let pairs = || members().zip(values.iter().cloned());
+        let exists = |condition| exists_among(&test.rows, &test.members, condition);
+        let equal = exists(conjunction(pairs().map(|(member, value)| member.eq(value))))?;
+        let takes_null = matches!(asked, Asked::Truth { negated, .. } if negated == test.negated);
+        let mut parts = vec![equal];
+        if !takes_null {
+            let open = || pairs().map(|(member, value)| member.eq(value).is_not_false());
+            let is_open = |expr: &Expr, plan: &LogicalPlan| may_be_null(expr, &[plan]);
+            if test
+                .members
+                .iter()
+                .any(|member| is_open(member, &test.rows))
+            {
+                let nulls = disjunction(members().map(Expr::is_null));
+                parts.push(exists(conjunction(open().chain(nulls)))?);
+            }
+            let inputs: Vec<&LogicalPlan> = self.inputs.iter().collect();
+            if test.values.iter().any(|value| may_be_null(value, &inputs)) {
+                // Equal for the few rows with a NULL only, so that others meet nothing.
+                let nulls = disjunction(values.iter().cloned().map(Expr::is_null));
+                let some = Case::new(None, some_if(nulls), None);
+                let key = column(ONE.to_owned()).eq(Expr::Case(some));
+                parts.push(exists(conjunction(open().chain([key])))?);
+            }
+        }
+        if let Asked::Truth { .. } = asked {
+            let found = if test.negated {
+                conjunction(parts.into_iter().map(|part| !part))
+            } else {
+                disjunction(parts)
+            };
+            return Ok(found.unwrap_or_else(|| lit(test.negated)));
+        }
+        let unknown = disjunction(parts.split_off(1));
+        let equal = parts.remove(0);
+        let Some(unknown) = unknown else {
+            return Ok(if test.negated { !equal } else { equal });
+        };
+        let null = Box::new(lit(ScalarValue::Boolean(None)));
+        let cases = vec![
+            (Box::new(equal), Box::new(lit(!test.negated))),
+            (Box::new(unknown), null),
+        ];
+        let missed = Some(Box::new(lit(test.negated)));
+        Ok(Expr::Case(Case::new(None, cases, missed)))
     }
 
     /// `x IN (SELECT y …)` as what there is of its subquery.
@@ -202,6 +282,73 @@ fn is_junction(expr: &Expr) -> bool {
     matches!(expr, Expr::BinaryExpr(parts) if matches!(parts.op, Operator::And | Operator::Or))
 }
 
+/// The names of the values of rows that others are compared with.
+fn member_name(place: usize) -> String {
+    format!("{MEMBER}_{place}")
+}
+
+/// `CASE WHEN nulls THEN 1`.
+fn some_if(nulls: Option<Expr>) -> Vec<(Box<Expr>, Box<Expr>)> {
+    let nulls = nulls.into_iter();
+    nulls
+        .map(|nulls| (Box::new(nulls), Box::new(lit(1_i64))))
+        .collect()
+}
+
+/// `(a, b) IN (SELECT x, y …)`.
+struct RowTest<'a> {
+    values: &'a [Expr],
+    rows: Arc<LogicalPlan>,
+    /// Over `rows`.
+    members: Vec<Expr>,
+    negated: bool,
+}
+
+impl<'a> RowTest<'a> {
+    fn of(test: &'a InSubquery) -> Option<Self> {
+        let values = columns_of(&test.expr)?;
+        let (rows, members) = members_of(&test.subquery.subquery)?;
+        (values.len() == members.len()).then_some(Self {
+            values,
+            rows,
+            members,
+            negated: test.negated,
+        })
+    }
+}
+
+/// Whether there is a row of `rows` whose `members`, by their names, meet a condition.
+fn exists_among(
+    rows: &Arc<LogicalPlan>,
+    members: &[Expr],
+    condition: Option<Expr>,
+) -> BoundResult<Expr> {
+    let columns = members.iter().cloned().enumerate();
+    let columns = columns.map(|(place, member)| member.alias(member_name(place)));
+    let columns = columns.chain([lit(1_i64).alias(ONE)]);
+    let mut rows =
+        LogicalPlanBuilder::from(Arc::clone(rows)).project(columns.collect::<Vec<_>>())?;
+    if let Some(condition) = condition {
+        rows = rows.filter(condition)?;
+    }
+    let rows = rows.build()?;
+    Ok(Expr::Exists(Exists {
+        subquery: Subquery {
+            outer_ref_columns: rows.all_out_ref_exprs(),
+            subquery: Arc::new(rows),
+            spans: Spans::new(),
+        },
+        negated: false,
+    }))
+}
+
+fn may_be_null(expr: &Expr, inputs: &[&LogicalPlan]) -> bool {
+    expr.nullable(&merge_schema(inputs)).unwrap_or(true)
+        && !inputs
+            .iter()
+            .any(|input| is_never_null(&origin_of_expr(expr, input)))
+}
+
 /// What may be NULL in `x IN (SELECT y …)`.
 #[derive(Clone, Copy)]
 struct Open {
@@ -214,8 +361,7 @@ struct Open {
 impl Open {
     fn of(test: &InSubquery, inputs: &[LogicalPlan]) -> Self {
         let schemas: Vec<&LogicalPlan> = inputs.iter().collect();
-        let value = test.expr.nullable(&merge_schema(&schemas)).unwrap_or(true)
-            && !(inputs.iter()).any(|input| is_never_null(&origin_of_expr(&test.expr, input)));
+        let value = may_be_null(&test.expr, &schemas);
         let subquery = test.subquery.subquery.as_ref();
         let first = subquery.schema().fields().first();
         let members =

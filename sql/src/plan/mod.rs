@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
-//! `as_of/`, `clock.rs`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `rules.rs`, `session.rs`, `similar.rs`,
+//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `session.rs`, `similar.rs`,
 //! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `yielding.rs`.
 
@@ -20,6 +20,7 @@ mod bounded;
 mod call;
 mod changes;
 mod clock;
+mod correlated;
 mod declared;
 #[cfg(test)]
 mod differential;
@@ -43,6 +44,7 @@ mod postgres;
 mod relation_source;
 mod rewrite;
 mod row;
+mod row_value;
 mod rules;
 mod session;
 mod set_all;

@@ -4,22 +4,22 @@
 //! ```text
 //! (a, b) = (c, d)     a = c AND b = d                      <>  is its negation, IN an OR of these
 //! (a, b) < (c, d)     a < c OR (a = c AND b < d)           a NULL that decides gives NULL
-//! (a, b) IN (SELECT c, d …)      EXISTS (… WHERE a = c AND b = d), and NULL where one of these is
+//! (a, b) = (SELECT c, d …)       a = (SELECT c …) AND b = (SELECT d …)
+//! (a, b) IN (SELECT c, d …)      __row(a, b) IN (SELECT __row(c, d) …), which membership.rs takes apart; ANY and ALL as well
 //! ```
 //!
 //! Follows PostgreSQL 18, chapter 9.25 (row and array comparisons).
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    BinaryOperator, Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
+    SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
+use super::row_value::ROW;
 use crate::diagnostic::{Code, Diagnostic, Words};
 
 /// The rows of a subquery that a row is looked for in, and its columns.
@@ -54,14 +54,6 @@ struct Rows;
 impl VisitorMut for Rows {
     type Break = Mismatch;
 
-    // Before what is inside: a condition of its own needs no more than whether it is true.
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Mismatch> {
-        if let Some(condition) = &mut select.selection {
-            return flow(members_that_are(condition));
-        }
-        ControlFlow::Continue(())
-    }
-
     fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<Mismatch> {
         match written_out(expr) {
             Ok(Some(columns)) => *expr = columns,
@@ -72,45 +64,51 @@ impl VisitorMut for Rows {
     }
 }
 
-fn flow(done: Result<(), Mismatch>) -> ControlFlow<Mismatch> {
-    match done {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(found) => ControlFlow::Break(found),
-    }
-}
-
-/// `(a, b) IN (SELECT …)` as one of the parts that hold all together.
-fn members_that_are(condition: &mut SqlExpr) -> Result<(), Mismatch> {
-    match condition {
-        SqlExpr::BinaryOp {
-            left,
-            op: BinaryOperator::And,
-            right,
-        } => {
-            members_that_are(left)?;
-            members_that_are(right)
-        }
-        SqlExpr::Nested(inner) => members_that_are(inner),
-        SqlExpr::InSubquery {
-            expr,
-            subquery,
-            negated: false,
-        } => {
-            if let Some(row) = columns(expr) {
-                let equal = equal_to_member(&row, subquery)?;
-                *condition = exists(subquery, row.len(), equal);
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// `expr` without rows, if it compares some.
 fn written_out(expr: &SqlExpr) -> Result<Option<SqlExpr>, Mismatch> {
     Ok(match expr {
         SqlExpr::BinaryOp { left, op, right } => match (columns(left), columns(right)) {
             (Some(left), Some(right)) => compared(&left, op, &right)?,
+            (Some(row), None) => match &**right {
+                SqlExpr::Subquery(one) => compared(&row, op, &columns_of_one(one, row.len())?)?,
+                _ => None,
+            },
+            (None, Some(row)) => match &**left {
+                SqlExpr::Subquery(one) => compared(&columns_of_one(one, row.len())?, op, &row)?,
+                _ => None,
+            },
+            _ => None,
+        },
+        SqlExpr::AnyOp {
+            left,
+            compare_op,
+            right,
+            is_some,
+        } => match (columns(left), &**right) {
+            (Some(row), SqlExpr::Subquery(rows)) => {
+                let (left, right) = marked(row, rows)?;
+                Some(SqlExpr::AnyOp {
+                    left,
+                    compare_op: compare_op.clone(),
+                    right: Box::new(SqlExpr::Subquery(right)),
+                    is_some: *is_some,
+                })
+            }
+            _ => None,
+        },
+        SqlExpr::AllOp {
+            left,
+            compare_op,
+            right,
+        } => match (columns(left), &**right) {
+            (Some(row), SqlExpr::Subquery(rows)) => {
+                let (left, right) = marked(row, rows)?;
+                Some(SqlExpr::AllOp {
+                    left,
+                    compare_op: compare_op.clone(),
+                    right: Box::new(SqlExpr::Subquery(right)),
+                })
+            }
             _ => None,
         },
         SqlExpr::IsDistinctFrom(left, right) => match (columns(left), columns(right)) {
@@ -154,7 +152,14 @@ fn written_out(expr: &SqlExpr) -> Result<Option<SqlExpr>, Mismatch> {
             subquery,
             negated,
         } => match columns(expr) {
-            Some(row) => Some(unless(*negated, is_member(&row, subquery)?)),
+            Some(row) => {
+                let (expr, subquery) = marked(row, subquery)?;
+                Some(SqlExpr::InSubquery {
+                    expr,
+                    subquery,
+                    negated: *negated,
+                })
+            }
             None => None,
         },
         SqlExpr::IsNull(row) => columns(row).map(|row| {
@@ -253,36 +258,8 @@ fn same(left: &[SqlExpr], right: &[SqlExpr]) -> Result<SqlExpr, Mismatch> {
     Ok(all(same.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// Whether a row is one of those of a subquery: true, false, or NULL where a NULL leaves it open.
-fn is_member(row: &[SqlExpr], subquery: &Query) -> Result<SqlExpr, Mismatch> {
-    let equal = equal_to_member(row, subquery)?;
-    let when = |condition: SqlExpr, result: Value| CaseWhen {
-        condition: exists(subquery, row.len(), condition),
-        result: SqlExpr::Value(result.into()),
-    };
-    let open = SqlExpr::IsNull(Box::new(nested(equal.clone())));
-    Ok(SqlExpr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![when(equal, Value::Boolean(true)), when(open, Value::Null)],
-        else_result: Some(Box::new(SqlExpr::Value(Value::Boolean(false).into()))),
-    })
-}
-
-/// Whether a row is equal to a member that [`exists`] looks at.
-fn equal_to_member(row: &[SqlExpr], subquery: &Query) -> Result<SqlExpr, Mismatch> {
-    if let Some(found) = selected(&subquery.body) {
-        same_number(row, found)?;
-    }
-    let member: Vec<SqlExpr> = (0..row.len())
-        .map(|place| SqlExpr::CompoundIdentifier(vec![Ident::new(ROWS), member_column(place)]))
-        .collect();
-    equal(row, &member)
-}
-
-fn member_column(place: usize) -> Ident {
-    Ident::new(format!("__column_{place}"))
+fn member(place: usize) -> String {
+    format!("__column_{place}")
 }
 
 /// How many columns a query has, where the text alone tells it.
@@ -305,28 +282,44 @@ fn selected(body: &SetExpr) -> Option<usize> {
     }
 }
 
-/// `EXISTS (SELECT 1 FROM (subquery) AS __rows (…) WHERE condition)`.
-fn exists(subquery: &Query, columns: usize, condition: SqlExpr) -> SqlExpr {
-    let names: Vec<String> = (0..columns)
-        .map(|place| member_column(place).value)
-        .collect();
-    let text = format!("SELECT 1 FROM (SELECT 1) AS {ROWS} ({})", names.join(", "));
+/// `SELECT what FROM (subquery) AS __rows (…)`.
+fn from_rows(subquery: &Query, columns: usize, what: &str) -> Box<Query> {
+    let names: Vec<String> = (0..columns).map(member).collect();
+    let text = format!(
+        "SELECT {what} FROM (SELECT 1) AS {ROWS} ({})",
+        names.join(", ")
+    );
     let mut parser = Parser::new(&GenericDialect {})
         .try_with_sql(&text)
         .expect("the text is of known words");
     let mut query = parser.parse_query().expect("the text is a query");
     if let SetExpr::Select(select) = &mut *query.body {
-        select.selection = Some(condition);
         for from in &mut select.from {
             if let TableFactor::Derived { subquery: rows, .. } = &mut from.relation {
                 **rows = subquery.clone();
             }
         }
     }
-    SqlExpr::Exists {
-        subquery: query,
-        negated: false,
+    query
+}
+
+/// A row, and the rows of a subquery that it is compared with, as values that are rows.
+fn marked(row: Vec<SqlExpr>, subquery: &Query) -> Result<(Box<SqlExpr>, Box<Query>), Mismatch> {
+    if let Some(found) = selected(&subquery.body) {
+        same_number(&row, found)?;
     }
+    let names: Vec<String> = (0..row.len()).map(member).collect();
+    let members = from_rows(subquery, row.len(), &format!("{ROW}({})", names.join(", ")));
+    Ok((Box::new(super::postgres::call_of(ROW, row)), members))
+}
+
+/// The columns of the one row of a subquery.
+fn columns_of_one(subquery: &Query, count: usize) -> Result<Vec<SqlExpr>, Mismatch> {
+    if let Some(right) = selected(&subquery.body).filter(|found| *found != count) {
+        return Err(Mismatch { left: count, right });
+    }
+    let column = |place| SqlExpr::Subquery(from_rows(subquery, count, &member(place)));
+    Ok((0..count).map(column).collect())
 }
 
 fn joined(conditions: impl IntoIterator<Item = SqlExpr>, op: &BinaryOperator) -> SqlExpr {

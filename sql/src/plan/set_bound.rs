@@ -15,9 +15,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result as BoundResult, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{InSubquery, SetComparison, SetQuantifier};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, Case, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
+
+use super::row_value::columns_of;
 
 /// What the second subquery says: there are no rows, no NULLs among them, some.
 const NOTHING: i64 = 0;
@@ -26,10 +29,16 @@ const VALUES: i64 = 1;
 /// `plan` with such comparisons.
 pub(super) fn bounds_of_sets(plan: LogicalPlan, state: &SessionState) -> BoundResult<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
-            expr.transform_up(|expr| match expr {
+            let name = names.save(&expr);
+            let changed = expr.transform_up(|expr| match expr {
                 Expr::SetComparison(comparison) => compared(comparison, state),
                 expr => Ok(Transformed::no(expr)),
+            })?;
+            Ok(match changed.transformed {
+                true => changed.update_data(|expr| name.restore(expr)),
+                false => changed,
             })
         })
     })?;
@@ -52,6 +61,10 @@ fn compared(comparison: SetComparison, state: &SessionState) -> BoundResult<Tran
     let wants_greatest = match op {
         Operator::Eq if !all => return Ok(Transformed::yes(membership(false))),
         Operator::NotEq if all => return Ok(Transformed::yes(membership(true))),
+        // Of rows there is no greatest one.
+        _ if columns_of(expr).is_some() => {
+            return Ok(Transformed::no(Expr::SetComparison(comparison)));
+        }
         Operator::Gt | Operator::GtEq => all,
         Operator::Lt | Operator::LtEq => !all,
         _ => return Ok(Transformed::no(Expr::SetComparison(comparison))),
