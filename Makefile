@@ -26,6 +26,8 @@ BUILD_WASM := cd udf-examples && CARGO_TARGET_DIR=$(THALWEG_UDF_TARGET) $(BEAT) 
 # The jars of Apache Kafka's broker and of Apache Flink, for comparisons with them.
 KAFKA_JARS := $(HOME)/.cache/thalweg/kafka
 FLINK_JARS := $(HOME)/.cache/thalweg/flink
+# Kafka Connect with Debezium, which `make test-oracle` fetches too.
+CONNECT_JARS := $(HOME)/.cache/thalweg/connect
 
 .PHONY: demo test test-oracle differential soak-log hostile soak-cdc release bench bench-nexmark lint fix wasm setup setup-test env lines help
 
@@ -48,9 +50,11 @@ test: setup-test wasm ## Everything a change must pass
 	$(BEAT) "building the tests" cargo test --workspace --no-run
 	cargo test --workspace
 
-test-oracle: setup-test $(KAFKA_JARS) ## The log's answers against those of Apache Kafka, which is fetched and started; keeps what Kafka answers now
+test-oracle: setup-test $(KAFKA_JARS) $(CONNECT_JARS) ## The answers of log and Connect against those of Apache Kafka and Debezium, which are fetched and started; keeps what they answer now
 	$(BEAT) "building the tests" cargo test -p thalweg -p log-broker --test broker --no-run
 	THALWEG_ORACLE_JARS=$(KAFKA_JARS) cargo test -p thalweg -p log-broker --test broker -- oracle --nocapture
+	$(BEAT) "building the tests" cargo test -p thalweg --test main --no-run
+	THALWEG_DEBEZIUM_JARS=$(CONNECT_JARS) cargo test -p thalweg --test main -- data_team::oracle --nocapture
 
 differential: setup ## Views against the batch answer, by chance: SEEDS=n tries so many queries, SEED=n one and tells of it
 	$(BEAT) building cargo test -p thalweg -p sql --lib --no-run
@@ -85,7 +89,8 @@ bench-nexmark: setup-test $(FLINK_JARS) ## Nexmark's queries beside Apache Flink
 # A folder is there whole or not at all.
 $(KAFKA_JARS): POM := log/broker/tests/oracle/pom.xml
 $(FLINK_JARS): POM := bench/nexmark/pom.xml
-$(KAFKA_JARS) $(FLINK_JARS):
+$(CONNECT_JARS): POM := tests/data_team/oracle/pom.xml
+$(KAFKA_JARS) $(FLINK_JARS) $(CONNECT_JARS):
 	@rm -rf $@.new; echo "fetching $(notdir $@) into $@"
 	@mvn -q -B -f $(POM) dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$@.new && mv $@.new $@
 

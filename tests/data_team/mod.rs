@@ -4,6 +4,7 @@ mod capture;
 mod connectors;
 mod dump;
 mod joined;
+mod oracle;
 mod signals;
 mod sinks;
 mod tables;
