@@ -3,6 +3,7 @@
 mod capture;
 mod connectors;
 mod dump;
+mod faults;
 mod joined;
 mod oracle;
 mod signals;
