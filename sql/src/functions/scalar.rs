@@ -29,6 +29,7 @@ pub(super) const SCALARS: &[Function] = &[
         "trunc(1.8)",
     ),
     function("mod", "x, y", "what x / y leaves", "mod(7, 3)"),
+    function("div", "x, y", "the integer part of x / y", "div(7, 2)"),
     function("sign", "x", "-1, 0 or 1", "sign(-3)"),
     function("power", "x, y", "x to the power of y", "power(2, 10)"),
     function("sqrt", "x", "square root", "sqrt(16)"),
@@ -71,6 +72,42 @@ pub(super) const SCALARS: &[Function] = &[
         "ltrim(' a')",
     ),
     function("rtrim", "text", "without spaces at its end", "rtrim('a ')"),
+    function(
+        "format",
+        "pattern, x, …",
+        "a pattern with values: %s, %I a name, %L a literal",
+        "format('%s of %s', 1, 2)",
+    ),
+    function(
+        "md5",
+        "text",
+        "its MD5 digest, in hexadecimal digits",
+        "md5('abc')",
+    ),
+    function(
+        "quote_literal",
+        "text",
+        "as a literal in SQL",
+        "quote_literal('it''s')",
+    ),
+    function(
+        "quote_ident",
+        "text",
+        "as a name in SQL",
+        "quote_ident('a name')",
+    ),
+    function(
+        "regexp_substr",
+        "text, pattern",
+        "the first part that matches",
+        "regexp_substr('ab12', '[0-9]+')",
+    ),
+    function(
+        "regexp_split_to_array",
+        "text, pattern",
+        "the parts between what matches",
+        "regexp_split_to_array('a, b', ', *')",
+    ),
     function(
         "lpad",
         "text, length [, fill]",
@@ -160,8 +197,8 @@ pub(super) const SCALARS: &[Function] = &[
     ),
     function(
         "to_char",
-        "ts, 'pattern'",
-        "a time by PostgreSQL's patterns",
+        "ts | number, 'pattern'",
+        "a time or number by PostgreSQL's patterns",
         "to_char(TIMESTAMP '2024-05-01 10:20:30', 'YYYY-MM-DD HH24:MI')",
     ),
     function(
@@ -172,9 +209,21 @@ pub(super) const SCALARS: &[Function] = &[
     ),
     function(
         "to_timestamp",
-        "seconds | text",
-        "a time",
-        "to_timestamp(1714557630)",
+        "seconds | text [, 'pattern']",
+        "a time, read by PostgreSQL's patterns",
+        "to_timestamp('01/05/2024', 'DD/MM/YYYY')",
+    ),
+    function(
+        "to_date",
+        "text, 'pattern'",
+        "a date, read by PostgreSQL's patterns",
+        "to_date('1 May 2024', 'DD Mon YYYY')",
+    ),
+    function(
+        "age",
+        "later, earlier",
+        "years, months, days and time between two times",
+        "age(TIMESTAMP '2024-06-15', TIMESTAMP '2024-02-03')",
     ),
     function(
         "to_timestamp_millis",

@@ -493,6 +493,9 @@ impl Cursor {
             .map(str::to_ascii_uppercase)
             .unwrap_or_default();
         let at = self.place_of(index);
+        if let Some(quantifier) = self.group_by_quantifier(index) {
+            return Some(quantifier);
+        }
         if matches!(word.as_str(), "ORDER" | "GROUP") && next != "BY" {
             let without = Diagnostic::new(Code::Syntax, format!("{word} without BY"));
             // `GROUP BU a`: the second word is the slip.
@@ -520,6 +523,11 @@ impl Cursor {
                     .at(at)
                     .help("INSERT INTO a table with a primary key replaces the row of that key"),
             ),
+            ("EXCLUDE", "CURRENT" | "TIES" | "GROUP" | "NO") => Some(
+                Diagnostic::new(Code::Unsupported, "EXCLUDE of a frame is not available")
+                    .at(at)
+                    .help("of a sum or count take the row's own value off: sum(x) OVER (…) - x; two frames, before the row and behind it, leave it out"),
+            ),
             ("WITHIN", _) => Some(
                 Diagnostic::new(Code::Unsupported, "JOIN … WITHIN is not available")
                     .at(at)
@@ -532,6 +540,30 @@ impl Cursor {
             ),
             _ => None,
         }
+    }
+
+    /// `GROUP BY DISTINCT …`, whose sets fail at `index`.
+    fn group_by_quantifier(&self, index: usize) -> Option<Diagnostic> {
+        let before = index.checked_sub(1)?;
+        let word = |back: usize| self.word_at(before.checked_sub(back)?);
+        let is = |word: Option<&str>, other: &str| {
+            word.is_some_and(|word| word.eq_ignore_ascii_case(other))
+        };
+        let quantifier = ["DISTINCT", "ALL"]
+            .into_iter()
+            .find(|name| is(word(0), name))?;
+        (is(word(1), "BY") && is(word(2), "GROUP")).then(|| {
+            let help = match quantifier {
+                "ALL" => "leave ALL out: GROUP BY gives each of its sets",
+                _ => "GROUPING SETS ((a, b), (a), ()) names each set once",
+            };
+            Diagnostic::new(
+                Code::Unsupported,
+                format!("GROUP BY {quantifier} is not available"),
+            )
+            .at(self.place_of(before))
+            .help(help)
+        })
     }
 
     /// A mistyped keyword at `index`, or before it where it was taken for an alias (`FROM t WHER a = 1` fails at `a`).

@@ -71,6 +71,24 @@ impl StreamDialect {
     }
 }
 
+/// The sets behind GROUPING SETS: `(a, b)`, `()`, `a`, or sets of their own.
+fn grouping_sets(parser: &mut Parser) -> Result<Expr, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let sets = parser.parse_comma_separated(|parser| {
+        if !parser.consume_token(&Token::LParen) {
+            return Ok(vec![parser.parse_expr()?]);
+        }
+        if parser.consume_token(&Token::RParen) {
+            return Ok(Vec::new());
+        }
+        let set = parser.parse_comma_separated(Parser::parse_expr)?;
+        parser.expect_token(&Token::RParen)?;
+        Ok(set)
+    })?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::GroupingSets(sets))
+}
+
 impl Dialect for StreamDialect {
     fn dialect(&self) -> TypeId {
         self.0.dialect()
@@ -109,6 +127,10 @@ impl Dialect for StreamDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        // Within GROUPING SETS, where sqlparser looks for names.
+        if parser.parse_keywords(&[Keyword::GROUPING, Keyword::SETS]) {
+            return Some(grouping_sets(parser));
+        }
         self.0.parse_prefix(parser)
     }
 

@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::registry::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -25,6 +27,7 @@ use parking_lot::Mutex;
 use sqlparser::ast::{Expr as SqlExpr, Query, Statement as SqlStatement};
 
 use super::accumulator;
+use super::age::Age;
 use super::any_of::compare_with_lists;
 use super::as_of::{as_of_joins, mark_joins, marks};
 use super::call::check_calls;
@@ -49,7 +52,9 @@ use super::set_all::counted;
 use super::set_bound::bounds_of_sets;
 use super::sql_type::Types;
 use super::system::{SystemSource, SystemTable, TABLES};
+use super::text;
 use super::time::DatesMove;
+use super::time_pattern::TimeByPattern;
 use super::time_zone::AtTimeZone;
 use super::to_char::ToChar;
 use super::tumble::WindowPlanner;
@@ -223,6 +228,11 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     }
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(TimeByPattern::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(Age::default())))?;
+    for function in text::functions() {
+        state.register_udf(Arc::new(function))?;
+    }
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(Row::default())))?;
     for mark in marks() {
@@ -429,6 +439,15 @@ impl ContextProvider for Scope<'_> {
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
         Some(Arc::clone(&self.type_planner) as Arc<dyn TypePlanner>)
+    }
+
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+    ) -> BoundResult<Arc<dyn TableSource>> {
+        let rows = CteWorkTable::new(name, schema);
+        Ok(provider_as_source(Arc::new(rows)))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

@@ -19,15 +19,46 @@ use sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArgu
 
 use super::aggregate::CUBE_COLUMNS_MAX;
 
-/// Writes out CUBE and ROLLUP among the sets of GROUPING SETS.
-pub(super) fn write_out_sets(sets: &mut Vec<Vec<SqlExpr>>) {
-    let written = sets.iter().map(|set| written_out(set));
-    *sets = written.collect::<Vec<_>>().concat();
+/// Writes out CUBE and ROLLUP among the sets of GROUPING SETS, and those over several columns together, as
+/// `ROLLUP ((a, b), c)`.
+pub(super) fn write_out_sets(group: &mut SqlExpr) {
+    let sets = match &*group {
+        SqlExpr::GroupingSets(sets) => sets.iter().flat_map(|set| written_out(set)).collect(),
+        SqlExpr::Rollup(parts) if has_several(parts) => prefixes(parts),
+        SqlExpr::Cube(parts) if has_several(parts) && parts.len() <= CUBE_COLUMNS_MAX => {
+            subsets(parts)
+        }
+        _ => return,
+    };
+    *group = SqlExpr::GroupingSets(sets);
+}
+
+fn has_several(parts: &[Vec<SqlExpr>]) -> bool {
+    parts.iter().any(|part| part.len() != 1)
+}
+
+/// The sets of ROLLUP.
+fn prefixes(parts: &[Vec<SqlExpr>]) -> Vec<Vec<SqlExpr>> {
+    let counts = (0..=parts.len()).rev();
+    counts.map(|count| parts[..count].concat()).collect()
+}
+
+/// The sets of CUBE.
+fn subsets(parts: &[Vec<SqlExpr>]) -> Vec<Vec<SqlExpr>> {
+    let subset = |bits: usize| {
+        let parts = parts.iter().enumerate();
+        let chosen = parts.filter(|(place, _)| bits >> place & 1 == 1);
+        chosen.flat_map(|(_, part)| part.clone()).collect()
+    };
+    (0..1_usize << parts.len()).map(subset).collect()
 }
 
 /// The sets that one stands for: itself, if it is neither CUBE nor ROLLUP.
 fn written_out(set: &[SqlExpr]) -> Vec<Vec<SqlExpr>> {
     let itself = || vec![set.to_vec()];
+    if let [SqlExpr::GroupingSets(sets)] = set {
+        return sets.iter().flat_map(|set| written_out(set)).collect();
+    }
     let [SqlExpr::Function(call)] = set else {
         return itself();
     };
@@ -43,19 +74,8 @@ fn written_out(set: &[SqlExpr]) -> Vec<Vec<SqlExpr>> {
         return itself();
     };
     match call.name.to_string().to_lowercase().as_str() {
-        "rollup" => (0..=parts.len())
-            .rev()
-            .map(|count| parts[..count].concat())
-            .collect(),
-        "cube" if parts.len() <= CUBE_COLUMNS_MAX => (0..1usize << parts.len())
-            .map(|bits| {
-                let chosen = parts
-                    .iter()
-                    .enumerate()
-                    .filter(|(place, _)| bits >> place & 1 == 1);
-                chosen.flat_map(|(_, part)| part.clone()).collect()
-            })
-            .collect(),
+        "rollup" => prefixes(&parts),
+        "cube" if parts.len() <= CUBE_COLUMNS_MAX => subsets(&parts),
         _ => itself(),
     }
 }

@@ -5,18 +5,20 @@
 //!                                  └── bounded ── ExecutionPlan     a snapshot (serve/pull.rs)
 //! ```
 //!
-//! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `binder.rs`,
+//! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `age.rs`, `binder.rs`,
 //! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `session.rs`, `similar.rs`,
-//! `sql_type.rs`, `time.rs`, `time_part.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`, `unnest.rs`,
+//! `sql_type.rs`, `text/`, `time.rs`, `time_part.rs`, `time_pattern.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `yielding.rs`.
 
 mod accumulator;
+mod age;
 mod aggregate;
 mod any_of;
 mod as_of;
 mod as_text;
 mod binder;
 mod bounded;
+mod by_others;
 mod call;
 mod changes;
 mod clock;
@@ -40,6 +42,7 @@ mod lower;
 mod membership;
 mod named_window;
 mod number;
+mod number_text;
 mod postgres;
 mod relation_source;
 mod rewrite;
@@ -53,8 +56,10 @@ mod similar;
 mod sink;
 mod sql_type;
 mod system;
+mod text;
 mod time;
 mod time_part;
+mod time_pattern;
 mod time_text;
 mod time_zone;
 mod to_char;

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, CharacterLength, DataType as SqlType, ExactNumberInfo,
-    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    BinaryOperator, CastKind, CeilFloorKind, CharacterLength, DataType as SqlType, DateTimeField,
+    ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, ObjectName, Query, SelectItem, SetExpr, UnaryOperator,
     Value, visit_expressions_mut,
 };
 
+use super::by_others::{by_others, escape_by_backslash, first_match, is_text, number, overlap};
 use super::grouped::write_out_sets;
 
 /// PostgreSQL's name of a column that nothing names. Names are unique, so further ones are numbered.
@@ -53,7 +54,61 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                 let (left, right) = (text.clone(), pattern.clone());
                 *expr = SqlExpr::BinaryOp { left, op, right };
             }
-            SqlExpr::GroupingSets(sets) => write_out_sets(sets),
+            SqlExpr::GroupingSets(_) | SqlExpr::Rollup(_) | SqlExpr::Cube(_) => {
+                write_out_sets(expr)
+            }
+            SqlExpr::BinaryOp {
+                left,
+                op: BinaryOperator::PGOverlap,
+                right,
+            } => *expr = function("array_has_any", [&**left, &**right]),
+            SqlExpr::BinaryOp {
+                left,
+                op: BinaryOperator::Overlaps,
+                right,
+            } => {
+                if let Some(overlap) = overlap(left, right) {
+                    *expr = overlap;
+                }
+            }
+            SqlExpr::UnaryOp {
+                op: UnaryOperator::BitwiseNot,
+                expr: bits,
+            } => {
+                *expr = SqlExpr::Nested(Box::new(SqlExpr::BinaryOp {
+                    left: bits.clone(),
+                    op: BinaryOperator::PGBitwiseXor,
+                    right: Box::new(number("-1")),
+                }));
+            }
+            SqlExpr::Like {
+                pattern,
+                escape_char,
+                ..
+            }
+            | SqlExpr::ILike {
+                pattern,
+                escape_char,
+                ..
+            } => escape_by_backslash(pattern, escape_char),
+            SqlExpr::Substring {
+                expr: text,
+                substring_from: Some(pattern),
+                substring_for: None,
+                ..
+            } if is_text(pattern) => {
+                *expr = first_match(function("regexp_match", [&**text, &**pattern]));
+            }
+            // Calcite's spelling of date_trunc.
+            SqlExpr::Floor {
+                expr: time,
+                field: CeilFloorKind::DateTimeField(field),
+            } if *field != DateTimeField::NoDateTime => {
+                let unit = SqlExpr::Value(
+                    Value::SingleQuotedString(field.to_string().to_lowercase()).into(),
+                );
+                *expr = function("date_trunc", [&unit, &**time]);
+            }
             SqlExpr::Function(call) => {
                 if let Some(written) = spelled_out(call) {
                     *expr = written;
@@ -123,8 +178,42 @@ fn spelled_out(call: &Function) -> Option<SqlExpr> {
             list.name = ObjectName::from(vec![ident]);
             Some(call_of("to_json", vec![SqlExpr::Function(list)]))
         }
-        _ => None,
+        // Flink's and ksqlDB's names of aggregates.
+        "listagg" | "collect_list" if matches!(&call.args, FunctionArguments::List(list) if !list.args.is_empty()) =>
+        {
+            let mut aggregate = call.clone();
+            let mut ident = part.as_ident()?.clone();
+            let texts = name == "listagg";
+            ident.value = if texts { "string_agg" } else { "array_agg" }.to_owned();
+            aggregate.name = ObjectName::from(vec![ident]);
+            if let (true, FunctionArguments::List(list)) = (texts, &mut aggregate.args)
+                && list.args.len() == 1
+            {
+                let comma = Value::SingleQuotedString(",".to_owned());
+                let comma = FunctionArgExpr::Expr(SqlExpr::Value(comma.into()));
+                list.args.push(FunctionArg::Unnamed(comma));
+            }
+            Some(SqlExpr::Function(aggregate))
+        }
+        name => by_others(name, &plain_args(call)?),
     }
+}
+
+/// The arguments of a call that has nothing but these.
+fn plain_args(call: &Function) -> Option<Vec<SqlExpr>> {
+    let FunctionArguments::List(list) = &call.args else {
+        return None;
+    };
+    let plain = call.over.is_none()
+        && call.filter.is_none()
+        && call.within_group.is_empty()
+        && list.clauses.is_empty()
+        && list.duplicate_treatment.is_none();
+    let args = list.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    });
+    if plain { args.collect() } else { None }
 }
 
 /// The length of a declared type of texts, and whether spaces at the end are no part of its values (CHAR).
@@ -217,7 +306,7 @@ fn double(text: &str) -> SqlExpr {
     }
 }
 
-fn function(name: &str, args: [&SqlExpr; 2]) -> SqlExpr {
+pub(super) fn function(name: &str, args: [&SqlExpr; 2]) -> SqlExpr {
     call_of(name, args.map(SqlExpr::clone).to_vec())
 }
 

@@ -1,4 +1,5 @@
-//! `to_char(ts, pattern)`: PostgreSQL's patterns for dates and times. What is no pattern stands for itself.
+//! `to_char(ts, pattern)`: PostgreSQL's patterns for dates and times. What is no pattern stands for itself. Those for numbers
+//! are in `number_text.rs`.
 //!
 //! The pattern is cut at its longest known prefix; `"…"` is text, `FM` takes padding from the next part.
 
@@ -12,6 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::number_text::{Pattern, digits};
 use super::sql_type::timestamp;
 
 /// Bytes of one text; a longer one ends there.
@@ -49,8 +51,11 @@ impl ScalarUDFImpl for ToChar {
                 _,
             ] => timestamp(),
             [DataType::Null, _] => timestamp(),
+            [number, _] if number.is_integer() => DataType::Int64,
+            [number, _] if number.is_decimal() => number.clone(),
+            [DataType::Float32 | DataType::Float64, _] => DataType::Float64,
             _ => {
-                let message = "takes a TIMESTAMP or DATE and a pattern";
+                let message = "takes a TIMESTAMP, DATE or number and a pattern";
                 return Err(DataFusionError::Plan(message.to_owned()));
             }
         };
@@ -72,7 +77,10 @@ impl ScalarUDFImpl for ToChar {
             .iter()
             .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let texts = texts(&arrays[0], &arrays[1]);
+        let texts = match arrays[0].data_type().is_numeric() {
+            true => of_numbers(&arrays[0], &arrays[1])?,
+            false => texts(&arrays[0], &arrays[1]),
+        };
         if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
                 &texts, 0,
@@ -80,6 +88,25 @@ impl ScalarUDFImpl for ToChar {
         }
         Ok(ColumnarValue::Array(texts))
     }
+}
+
+fn of_numbers(numbers: &ArrayRef, patterns: &ArrayRef) -> BoundResult<ArrayRef> {
+    let numbers = digits(numbers)?;
+    let patterns = patterns.as_string_view();
+    let mut texts = StringViewBuilder::with_capacity(numbers.len());
+    let mut known: Option<(&str, Pattern)> = None;
+    for (row, number) in numbers.iter().enumerate() {
+        let Some(number) = number.as_ref().filter(|_| patterns.is_valid(row)) else {
+            texts.append_null();
+            continue;
+        };
+        let text = patterns.value(row);
+        if known.as_ref().is_none_or(|(last, _)| *last != text) {
+            known = Some((text, Pattern::of(text).map_err(DataFusionError::Execution)?));
+        }
+        texts.append_option(known.as_ref().map(|(_, pattern)| pattern.text(number)));
+    }
+    Ok(Arc::new(texts.finish()))
 }
 
 fn texts(times: &ArrayRef, patterns: &ArrayRef) -> ArrayRef {
@@ -112,7 +139,7 @@ fn texts(times: &ArrayRef, patterns: &ArrayRef) -> ArrayRef {
 }
 
 /// A piece of a pattern.
-enum Part {
+pub(super) enum Part {
     Text(String),
     /// The pattern, and whether it goes without padding.
     Field(&'static str, bool),
@@ -125,7 +152,7 @@ const FIELDS: &[&str] = &[
     "pm", "Q", "WW", "W", "CC", "J", "TZH", "TZM", "TZ", "OF",
 ];
 
-fn parts(pattern: &str) -> Vec<Part> {
+pub(super) fn parts(pattern: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = pattern;
     let mut plain = String::new();
@@ -176,7 +203,7 @@ fn starts_like(rest: &str, field: &str) -> bool {
             .is_some_and(|start| start == field.to_ascii_lowercase())
 }
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
