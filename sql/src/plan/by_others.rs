@@ -258,6 +258,14 @@ fn text_of(expr: &SqlExpr) -> Option<&str> {
     }
 }
 
+/// Whether a list is written here, or computed: between columns `&&` may also be C's AND.
+pub(super) fn is_list(expr: &SqlExpr) -> bool {
+    matches!(
+        expr,
+        SqlExpr::Array(_) | SqlExpr::Cast { .. } | SqlExpr::Function(_)
+    )
+}
+
 pub(super) fn is_text(expr: &SqlExpr) -> bool {
     text_of(expr).is_some()
 }

@@ -10,7 +10,9 @@ use sqlparser::ast::{
     Value, visit_expressions_mut,
 };
 
-use super::by_others::{by_others, escape_by_backslash, first_match, is_text, number, overlap};
+use super::by_others::{
+    by_others, escape_by_backslash, first_match, is_list, is_text, number, overlap,
+};
 use super::grouped::write_out_sets;
 
 /// PostgreSQL's name of a column that nothing names. Names are unique, so further ones are numbered.
@@ -61,7 +63,9 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                 left,
                 op: BinaryOperator::PGOverlap,
                 right,
-            } => *expr = function("array_has_any", [&**left, &**right]),
+            } if is_list(left) || is_list(right) => {
+                *expr = function("array_has_any", [&**left, &**right]);
+            }
             SqlExpr::BinaryOp {
                 left,
                 op: BinaryOperator::Overlaps,
