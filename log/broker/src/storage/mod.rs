@@ -43,6 +43,7 @@ mod read;
 mod recovery;
 mod retention;
 mod ring;
+mod search;
 mod secret;
 mod segment;
 mod waiting;

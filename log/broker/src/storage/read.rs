@@ -1,4 +1,4 @@
-//! The way out: fetches, searches by time, and the full walk that coordinators load from.
+//! The way out: fetches, and the full walk that coordinators load from. Searches by time are in [`super::search`].
 //!
 //! ```text
 //! read   ends ── caught up ──────────────────> empty
@@ -14,14 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use log_protocol::{
-    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, RecordFacts, batches,
-};
+use log_protocol::{BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, batches};
 
 use super::error::{FetchError, StorageError};
+use super::log_file::LogFile;
 use super::partition::Partition;
 use super::segment::Segment;
-use super::walk::WalkError;
+use super::walk::{BatchWalk, WalkError};
 use crate::partition::AbortedTransaction;
 
 /// How far a reader may see.
@@ -64,9 +63,6 @@ const SLACK_BYTES: usize = 4096;
 
 /// Bytes of one step of a full walk.
 const WALK_BYTES: usize = 1 << 20;
-
-/// Largest content of one compressed batch that the broker itself reads.
-const DECOMPRESSED_MAX: usize = 256 << 20;
 
 impl Partition {
     /// Batches from `from` on, at most `bytes_max` bytes of them but at least one.
@@ -158,10 +154,15 @@ impl Partition {
                     Some(base) if base > from => from = base,
                     _ => return Ok(None),
                 },
-                Err(WalkError::Io { .. }) if from < self.log_start_offset() => {
+                Err(Unreadable {
+                    error: WalkError::Io { .. },
+                    ..
+                }) if from < self.log_start_offset() => {
                     return Err(self.out_of_range(from));
                 }
-                Err(error) => return Err(self.walk_error(from, error).into()),
+                Err(Unreadable { offset, error }) => {
+                    return Err(self.walk_error(offset.unwrap_or(from), error).into());
+                }
             }
         }
         Ok(None)
@@ -204,150 +205,6 @@ impl Partition {
             offset,
             reason,
         }
-    }
-
-    /// The first record with a timestamp of at least `timestamp_ms`: its offset and timestamp.
-    ///
-    /// # Errors
-    /// If the files cannot be read.
-    pub(crate) fn offset_for_timestamp(
-        &self,
-        timestamp_ms: i64,
-    ) -> Result<Option<(i64, i64)>, StorageError> {
-        self.check_readable()?;
-        let ends = self.ends();
-        let segments = self.segments.read().clone();
-        for segment in segments {
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
-            let latest = segment.latest().map_err(walk_error)?;
-            if latest.is_none_or(|(latest, _)| latest < timestamp_ms)
-                || segment.next_offset() <= ends.log_start
-            {
-                continue;
-            }
-            let from = segment
-                .before_time(timestamp_ms)
-                .map_err(walk_error)?
-                .max(ends.log_start);
-            let found = self.find_record(
-                from,
-                |record| record.timestamp >= timestamp_ms,
-                |header| header.max_timestamp >= timestamp_ms,
-            )?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first record with the largest timestamp (ListOffsets -3): its offset and timestamp.
-    ///
-    /// # Errors
-    /// If the files cannot be read.
-    pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, StorageError> {
-        self.check_readable()?;
-        let log_start = self.log_start_offset();
-        let segments = self.segments.read().clone();
-        let mut best: Option<(i64, i64)> = None;
-        for segment in segments
-            .iter()
-            .filter(|segment| segment.next_offset() > log_start)
-        {
-            let latest = segment
-                .latest()
-                .map_err(|error| self.walk_error(segment.base_offset(), error))?;
-            if let Some(latest) = latest
-                && best.is_none_or(|best| best.0 < latest.0)
-            {
-                best = Some(latest);
-            }
-        }
-        let Some((timestamp, offset)) = best else {
-            return Ok(None);
-        };
-        let found = self.find_from(offset.max(log_start), timestamp)?;
-        if found.is_some() {
-            return Ok(found);
-        }
-        // The newest is a marker, which the indexes count like a record: look at the batches.
-        match self.latest_data_batch(&segments, log_start)? {
-            Some((timestamp, offset)) => self.find_from(offset.max(log_start), timestamp),
-            None => Ok(None),
-        }
-    }
-
-    fn find_from(&self, from: i64, timestamp: i64) -> Result<Option<(i64, i64)>, StorageError> {
-        self.find_record(
-            from,
-            |record| record.timestamp >= timestamp,
-            |header| header.max_timestamp >= timestamp,
-        )
-    }
-
-    /// The largest timestamp of a batch that holds records, and the first offset of the first such batch. Reads the headers
-    /// of the segments that can have it, the one with the newest batch first.
-    fn latest_data_batch(
-        &self,
-        segments: &[Arc<Segment>],
-        log_start: i64,
-    ) -> Result<Option<(i64, i64)>, StorageError> {
-        let mut candidates = Vec::with_capacity(segments.len());
-        for segment in segments {
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
-            if let Some((latest, _)) = segment.latest().map_err(walk_error)? {
-                candidates.push((latest, segment));
-            }
-        }
-        candidates.sort_by_key(|(latest, _)| std::cmp::Reverse(*latest));
-        let mut best: Option<(i64, i64)> = None;
-        for (latest, segment) in candidates {
-            if best.is_some_and(|(timestamp, _)| timestamp > latest) {
-                break;
-            }
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
-            let file = segment.file().map_err(|source| {
-                walk_error(WalkError::Io {
-                    position: 0,
-                    source,
-                })
-            })?;
-            let mut walk = segment.walk(&file, log_start).map_err(walk_error)?;
-            while let Some((_, header)) = walk.next_header().map_err(walk_error)? {
-                let has_records = !header.is_control() && header.record_count > 0;
-                let is_better = best.is_none_or(|(timestamp, offset)| {
-                    (header.max_timestamp, -header.base_offset) > (timestamp, -offset)
-                });
-                if has_records && header.last_offset() >= log_start && is_better {
-                    best = Some((header.max_timestamp, header.base_offset));
-                }
-            }
-        }
-        Ok(best)
-    }
-
-    /// The first visible record from `from` on that `wanted` takes, in batches that `promising` takes.
-    fn find_record(
-        &self,
-        from: i64,
-        wanted: impl Fn(&RecordFacts) -> bool,
-        promising: impl Fn(&BatchHeader) -> bool,
-    ) -> Result<Option<(i64, i64)>, StorageError> {
-        let mut found = None;
-        self.for_each_batch(from, |batch| {
-            if batch.header.is_control() || !promising(&batch.header) {
-                return Ok(Visit::Continue);
-            }
-            for record in batch.scan(DECOMPRESSED_MAX)? {
-                let record = record?;
-                if record.offset >= from && wanted(&record) {
-                    found = Some((record.offset, record.timestamp));
-                    return Ok(Visit::Stop);
-                }
-            }
-            Ok(Visit::Continue)
-        })?;
-        Ok(found)
     }
 
     /// Visits the batches from the one with `from` on up to the high watermark, open and aborted transactions and
@@ -395,13 +252,29 @@ impl Partition {
     }
 }
 
+/// A segment cannot be read on.
+struct Unreadable {
+    /// Where what cannot be read begins, if that is known: the same wherever in it a read was to begin.
+    offset: Option<i64>,
+    error: WalkError,
+}
+
+impl From<WalkError> for Unreadable {
+    fn from(error: WalkError) -> Self {
+        Self {
+            offset: None,
+            error,
+        }
+    }
+}
+
 /// Whole batches of one segment with something in `[from, limit)`, and the offset after them; `None` if it has none.
 fn read_segment(
     segment: &Segment,
     from: i64,
     limit: i64,
     bytes_max: usize,
-) -> Result<Option<(Bytes, i64)>, WalkError> {
+) -> Result<Option<(Bytes, i64)>, Unreadable> {
     let position = segment.position(from)?;
     let left = segment.size().saturating_sub(position);
     if left == 0 {
@@ -414,19 +287,26 @@ fn read_segment(
         .saturating_add(SLACK_BYTES)
         .min(usize::try_from(left).unwrap_or(usize::MAX));
     let bytes = Bytes::from(file.read_at(position, length).map_err(io)?);
-    let mut walk = super::walk::BatchWalk::over(&file, position, segment.size(), bytes.clone());
+    let mut walk = BatchWalk::over(&file, position, segment.size(), bytes.clone());
     let block_end = position + bytes.len() as u64;
     let mut start = None;
     let mut end = position;
     let mut next = from;
+    let mut reached = segment.base_offset();
     loop {
-        let (at, header) = match walk.next_header() {
+        let (at, header) = match next_of(segment, &mut walk, reached) {
             Ok(Some(found)) => found,
             Ok(None) => break,
             // What lies before it is sound.
             Err(_) if start.is_some() => break,
-            Err(error) => return Err(error),
+            Err(error) => {
+                return Err(Unreadable {
+                    offset: Some(reached_before(segment, &file, walk.position())),
+                    error,
+                });
+            }
         };
+        reached = header.next_offset();
         if header.last_offset() < from {
             continue;
         }
@@ -459,12 +339,46 @@ fn read_segment(
             source,
         })?;
     if whole.len() < wanted {
-        return Err(WalkError::Io {
+        return Err(Unreadable::from(WalkError::Io {
             position: start,
             source: std::io::ErrorKind::UnexpectedEof.into(),
-        });
+        }));
     }
     sound(segment, start, whole.into(), next).map(Some)
+}
+
+/// The next header, which has to go on where the one before it ended and to belong into the segment: an offset is in no checksum.
+fn next_of(
+    segment: &Segment,
+    walk: &mut BatchWalk<'_>,
+    reached: i64,
+) -> Result<Option<(u64, BatchHeader)>, WalkError> {
+    let before = walk.position();
+    let found = walk.next_header()?;
+    if let Some((position, header)) = &found {
+        let goes_on = header.base_offset >= reached && header.last_offset_delta >= 0;
+        if !goes_on || header.next_offset() > segment.next_offset() {
+            walk.back_to(before);
+            return Err(WalkError::Bad {
+                position: *position,
+                reason: BatchError::Header {
+                    base_offset: header.base_offset,
+                    reason: "its offsets do not belong where it lies",
+                },
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Where the batches that can be walked from the segment's start up to `position` end.
+fn reached_before(segment: &Segment, file: &LogFile, position: u64) -> i64 {
+    let mut walk = BatchWalk::new(file, 0, position);
+    let mut reached = segment.base_offset();
+    while let Ok(Some((_, header))) = next_of(segment, &mut walk, reached) {
+        reached = header.next_offset();
+    }
+    reached
 }
 
 /// Batches that lie at `start`, and the offset after them; cut before the first one that its checksum does not fit to.
@@ -473,23 +387,30 @@ fn sound(
     start: u64,
     found: Bytes,
     next: i64,
-) -> Result<(Bytes, i64), WalkError> {
+) -> Result<(Bytes, i64), Unreadable> {
     let end = start + found.len() as u64;
     if segment.is_checked(start, end) {
         return Ok((found, next));
     }
     let (mut length, mut next_sound) = (0, next);
     for batch in batches(&found) {
-        match batch.and_then(|batch| batch.verify_crc().map(|()| batch)) {
-            Ok(batch) => {
+        let batch = batch.map_err(|reason| WalkError::Bad {
+            position: start,
+            reason,
+        })?;
+        match batch.verify_crc() {
+            Ok(()) => {
                 length += batch.bytes().len();
                 next_sound = batch.header.next_offset();
             }
             Err(_) if length > 0 => return Ok((found.slice(..length), next_sound)),
             Err(reason) => {
-                return Err(WalkError::Bad {
-                    position: start,
-                    reason,
+                return Err(Unreadable {
+                    offset: Some(batch.header.base_offset),
+                    error: WalkError::Bad {
+                        position: start,
+                        reason,
+                    },
                 });
             }
         }

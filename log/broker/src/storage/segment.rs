@@ -267,8 +267,12 @@ impl Segment {
         {
             return Ok(u64::from(position));
         }
-        let rebuilt = self.rebuild_index()?;
-        Ok(u64::from(rebuilt.position(relative)))
+        match self.rebuild_index() {
+            Ok(rebuilt) => Ok(u64::from(rebuilt.position(relative))),
+            // What lies before the damage can be read from the start.
+            Err(WalkError::Bad { .. }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Offset of a batch such that all before it in this segment are older than `timestamp`.

@@ -76,6 +76,11 @@ impl<'a> BatchWalk<'a> {
         self.position
     }
 
+    /// Takes back what was walked since `position`.
+    pub(crate) fn back_to(&mut self, position: u64) {
+        self.position = position;
+    }
+
     /// The next header and where it lies; the records are passed over, unread.
     pub(crate) fn next_header(&mut self) -> Result<Option<(u64, BatchHeader)>, WalkError> {
         if self.position >= self.end {

@@ -313,7 +313,7 @@ fn a_read_ends_with_an_error_at_a_damaged_batch_wherever_it_lies() {
             }
             start += batch.bytes().len();
         }
-        let stop = (at + 12).min(content.len());
+        let stop = (at + random.usize(1..13)).min(content.len());
         content[at..stop].fill(b'X');
         fs::write(file, content).expect("write");
         let context = format!("seed {seed} round {round}: byte {at} of {}", file.display());
@@ -337,6 +337,9 @@ fn a_read_ends_with_an_error_at_a_damaged_batch_wherever_it_lies() {
                 "{context}: {error}"
             );
             assert_eq!(read_to, hit, "{context}: {error}");
+            // Wherever in it a read begins, the place is the same.
+            let inside = partition.read(hit, bytes_max, Isolation::ReadUncommitted);
+            assert_eq!(inside.map(|_| ()), Err(error.clone()), "{context}");
             let trouble = partition.trouble().expect("told").to_string();
             assert!(
                 trouble.contains(&format!("orders-3 is corrupt at offset {hit}")),
