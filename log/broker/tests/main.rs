@@ -10,3 +10,7 @@ mod oracle;
 mod security;
 mod transactions;
 mod wire;
+
+/// The allocator of the program: what a broker takes under fire is measured in this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
