@@ -1,6 +1,7 @@
 //! What an operator meets: start, stop, upgrade, wrong configuration, probes, foreign bytes.
 
 mod clients;
+mod damage;
 mod data_folder;
 mod frames;
 mod lifecycle;
