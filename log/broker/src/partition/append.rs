@@ -282,6 +282,15 @@ impl Checker<'_> {
                 if header.is_control() {
                     return Err(self.invalid("clients do not write control batches"));
                 }
+                if header.has_producer() && header.producer_epoch < -1 {
+                    // As Kafka has it: older than any that there may be.
+                    let error = SequenceError::OldEpoch {
+                        producer_id: header.producer_id,
+                        found: header.producer_epoch,
+                        current: -1,
+                    };
+                    return Err(AppendError::Sequence(self.partition.clone(), error));
+                }
                 if header.base_offset != 0 {
                     return Err(self.invalid("its first offset is not 0"));
                 }

@@ -252,7 +252,7 @@ impl BatchHeader {
         self.batch_length as usize + LENGTH_END
     }
 
-    /// The rules that a producer's batch keeps, as far as the header shows them (`LogValidator.validateBatch`): records, contiguous offsets, a known codec, and
+    /// The rules that a producer's batch keeps, but for an epoch below -1, as far as the header shows them (`LogValidator.validateBatch`): records, contiguous offsets, a known codec, and
     /// producer fields that agree with each other.
     ///
     /// # Errors
@@ -262,7 +262,7 @@ impl BatchHeader {
             "it has no records"
         } else if self.last_offset_delta != self.record_count - 1 {
             "its last offset does not match its number of records"
-        } else if self.has_producer() && self.producer_epoch < 0 {
+        } else if self.has_producer() && self.producer_epoch == -1 {
             "it has a producer id without a producer epoch"
         } else if self.has_producer() && self.base_sequence < 0 && !self.is_control() {
             "it has a producer id without a sequence number"

@@ -595,3 +595,55 @@ fn an_index_that_is_saved_late_takes_no_place_of_a_sealed_one() {
     assert!(lab.files("tmp").is_empty());
     assert_eq!(active.latest().expect("read"), Some((NOW + 1, 1)));
 }
+
+#[test]
+fn what_only_the_log_or_nobody_may_say_of_a_batch_is_refused() {
+    let batch = filled(2, 10, NOW);
+    let none = |_: &mut [u8]| {};
+    let stamped = |batch: &mut [u8]| batch[22] |= 0x08;
+    let content = &batch[61..];
+    let its = Lab::new(&[("message.timestamp.type", "LogAppendTime")]).open();
+    put(&its, forged(&batch, content, none));
+    assert_eq!(
+        refused(&its, forged(&batch, content, stamped)),
+        ErrorCode::InvalidTimestamp
+    );
+    let theirs = Lab::new(&[]).open();
+    put(&theirs, forged(&batch, content, stamped));
+    for (epoch, code) in [
+        (-1i16, ErrorCode::InvalidRecord),
+        (-2, ErrorCode::InvalidProducerEpoch),
+        (i16::MIN, ErrorCode::InvalidProducerEpoch),
+    ] {
+        let of_producer = |batch: &mut [u8]| {
+            batch[43..51].copy_from_slice(&5i64.to_be_bytes());
+            batch[51..53].copy_from_slice(&epoch.to_be_bytes());
+            batch[53..57].copy_from_slice(&0i32.to_be_bytes());
+        };
+        assert_eq!(refused(&theirs, forged(&batch, content, of_producer)), code);
+    }
+}
+
+#[test]
+fn a_compressed_batch_that_is_cut_anywhere_is_refused() {
+    let lab = Lab::new(&[]);
+    let partition = lab.open();
+    for codec in Compression::ALL {
+        let mut builder = BatchBuilder::new(codec);
+        for n in 0..20 {
+            builder.append(NOW, None, Some(format!("value {n}").as_bytes()), &[]);
+        }
+        let batch = builder.build(ProducerStamp::NONE);
+        put(&partition, batch.clone());
+        let content = &batch[61..];
+        for length in 0..content.len() {
+            let cut = forged(&batch, &content[..length], |_| {});
+            let appended = partition.append(cut, AppendOrigin::Client, NOW);
+            assert!(
+                appended.is_err(),
+                "{codec}: {length} of {} bytes",
+                content.len()
+            );
+        }
+    }
+}
