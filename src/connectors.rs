@@ -1,9 +1,11 @@
 //! The connectors of SQL's sources and tables: SQL's side and Connect's side of the same thing.
 
 use async_trait::async_trait;
-use connect_api::DeclaredRows;
+use connect_api::{DeclaredKey, DeclaredRows};
 use connect_runtime::{TableError, Tables};
-use sql::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
+use sql::{
+    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector, SinkKey,
+};
 
 /// Connect's worker, as SQL asks it.
 pub(crate) struct TableConnectors(pub(crate) Tables);
@@ -35,11 +37,17 @@ impl Connectors for TableConnectors {
         connector: &str,
         options: &ConnectorOptions,
         topic: &str,
-        key: &[String],
+        key: &[SinkKey],
     ) -> Result<ConnectorOptions, ConnectorError> {
         let rows = DeclaredRows {
             topic: topic.to_owned(),
-            key: key.to_vec(),
+            key: (key.iter())
+                .map(|column| DeclaredKey {
+                    name: column.name.clone(),
+                    sql_type: column.sql_type.clone(),
+                    nullable: column.nullable,
+                })
+                .collect(),
         };
         let planned = self.0.plan_sink(name, connector, options, &rows).await;
         planned.map_err(error)
@@ -55,6 +63,21 @@ impl Connectors for TableConnectors {
 
     fn state(&self, name: &str) -> Option<Vec<String>> {
         self.0.state(name)
+    }
+
+    fn list(&self) -> Vec<ListedConnector> {
+        let listed = self.0.list().into_iter();
+        listed
+            .map(|listed| ListedConnector {
+                name: listed.name,
+                kind: listed.kind,
+                class: listed.class,
+                state: listed.state,
+                tasks: listed.tasks,
+                failed_tasks: listed.failed_tasks,
+                error: listed.error,
+            })
+            .collect()
     }
 }
 

@@ -26,6 +26,36 @@ pub struct PlannedConnector {
     pub notes: Vec<String>,
 }
 
+/// A column of the key of a sink's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkKey {
+    /// Its name.
+    pub name: String,
+    /// Its type in SQL.
+    pub sql_type: String,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// A connector that there is, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedConnector {
+    /// Its name.
+    pub name: String,
+    /// `source` or `sink`.
+    pub kind: String,
+    /// Its class, as its configuration names it.
+    pub class: String,
+    /// `RUNNING`, `PAUSED`, `STOPPED`, `FAILED`, …
+    pub state: String,
+    /// How many tasks it has.
+    pub tasks: usize,
+    /// How many of them have failed.
+    pub failed_tasks: usize,
+    /// What the first failure comes from.
+    pub error: Option<String>,
+}
+
 /// Why a connector is not what a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
@@ -56,7 +86,7 @@ pub trait Connectors: Send + Sync {
         connector: &str,
         options: &ConnectorOptions,
         topic: &str,
-        key: &[String],
+        key: &[SinkKey],
     ) -> Result<ConnectorOptions, ConnectorError>;
 
     /// Makes it; it runs from then on, after a restart too.
@@ -68,4 +98,7 @@ pub trait Connectors: Send + Sync {
 
     /// How it is, a line each; `None` where there is none.
     fn state(&self, name: &str) -> Option<Vec<String>>;
+
+    /// All that there are, by name, also those that no statement made.
+    fn list(&self) -> Vec<ListedConnector>;
 }

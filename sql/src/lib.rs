@@ -28,7 +28,9 @@ mod serve;
 mod stack;
 
 pub use config::SqlConfig;
-pub use connectors::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
+pub use connectors::{
+    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector, SinkKey,
+};
 pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion, type_name};
 pub use functions::{Function, functions};
 pub use parse::{Unended, is_complete, keywords, setting, split_statements, unended};

@@ -69,6 +69,32 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
         assert!(!shown.contains("secret"), "{shown}");
         let described = json!(server.sql("DESCRIBE s").await).to_string();
         assert!(described.contains("connector s is RUNNING"), "{described}");
+        // A group of NULL and the total are rows like any other.
+        server
+            .sql(&format!(
+                "CREATE SINK rolled AS SELECT city, sum(amount) AS amount FROM trips GROUP BY ROLLUP (city) \
+                 WITH (connector = 'postgres', {options})"
+            ))
+            .await;
+        server
+            .sql("INSERT INTO trips VALUES (5, NULL, 1.00, NULL)")
+            .await;
+        let all = "SELECT city, amount::numeric(10,2) FROM rolled ORDER BY city, amount";
+        table(&database, all, &["Ulm|3.75", "|1.00", "|4.75"]).await;
+        // One that cannot work says why: the rows of NULL do not fit the table's primary key.
+        let why = || async { json!(server.sql("EXPLAIN WHY s").await).to_string() };
+        until("the cause", why, |why| why.contains("null value in column")).await;
+        let listed = "SELECT name, kind, state, failed_tasks FROM sys.connectors ORDER BY name";
+        let listed = json!(server.sql(listed).await);
+        assert_eq!(
+            listed,
+            json!([
+                {"name": "rolled", "kind": "sink", "state": "RUNNING", "failed_tasks": 0},
+                {"name": "s", "kind": "sink", "state": "RUNNING", "failed_tasks": 1},
+            ])
+        );
+        server.sql("DELETE FROM trips WHERE id = 5").await;
+        server.sql("DROP SINK rolled").await;
         // Rows that only come are inserted.
         server
             .sql(&format!(

@@ -52,6 +52,8 @@ pub use sink::{Flushed, OpenPartition, PutReport, RejectedRow, SinkBatch, SinkRe
 pub use source::{
     JsonMap, Mail, Mailbox, Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask,
 };
-pub use table::{DeclaredColumn, DeclaredRows, DeclaredTable, SoleUse, TableSink, TableSource};
+pub use table::{
+    DeclaredColumn, DeclaredKey, DeclaredRows, DeclaredTable, SoleUse, TableSink, TableSource,
+};
 pub use transform::{Traced, Transform, TransformFailure, TransformOutput};
 pub use value::{JsonStyle, ParseJsonError, Struct, Text, Value};

@@ -77,7 +77,18 @@ pub struct DeclaredRows {
     pub topic: String,
     /// Columns of the record key, an object of these; a record without a value says that the row of its key is gone. Empty:
     /// rows only come, and have no key.
-    pub key: Vec<String>,
+    pub key: Vec<DeclaredKey>,
+}
+
+/// A column of a key as SQL declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredKey {
+    /// Its name in the record key.
+    pub name: String,
+    /// Its type in SQL: `BIGINT`, `DECIMAL(10,2)`, `TEXT`.
+    pub sql_type: String,
+    /// Whether it may be NULL: NULL is a value of the key like any other then.
+    pub nullable: bool,
 }
 
 /// A sink connector that writes rows of SQL into one table.

@@ -111,6 +111,7 @@ async fn everything() {
     tables_that_are_truncated(&server).await;
     fields_that_become_columns(&server).await;
     rows_of_nulls(&server).await;
+    keys_with_nulls(&server).await;
     other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
     updates_alone(&server).await;
@@ -1031,6 +1032,62 @@ async fn rows_of_nulls(server: &Postgres) {
         server.rows("SELECT a FROM nulls ORDER BY a").await,
         ["1", "-", "-"]
     );
+}
+
+/// NULL in a key is a value like any other, in a table that the sink makes and in one that was there.
+async fn keys_with_nulls(server: &Postgres) {
+    let client = server.client().await;
+    let own = "CREATE TABLE own_groups (g int, k text, n int, UNIQUE (k, g))";
+    client.batch_execute(own).await.unwrap();
+    for topic in ["groups", "own_groups"] {
+        let more = [("primary.key.nullable", "k:bigint")];
+        let mut task = open(&context(server, topic, &more), topic).await;
+        let total = r#"{"k":null,"g":1}"#;
+        put(&mut task, &batch(topic, 0, &[(total, r#"{"n":0}"#)])).await;
+        put(
+            &mut task,
+            &batch(
+                topic,
+                1,
+                &[
+                    (total, r#"{"n":7}"#),
+                    (r#"{"k":null,"g":0}"#, r#"{"n":1}"#),
+                    (r#"{"k":5,"g":0}"#, r#"{"n":5}"#),
+                    (total, r#"{"n":8}"#),
+                    (r#"{"k":6,"g":0}"#, r#"{"n":6}"#),
+                ],
+            ),
+        )
+        .await;
+        let all = format!("SELECT k || '', g, n FROM {topic} ORDER BY k, g");
+        assert_eq!(
+            server.rows(&all).await,
+            ["5|0|5", "6|0|6", "-|0|1", "-|1|8"]
+        );
+        put(
+            &mut task,
+            &batch(
+                topic,
+                6,
+                &[
+                    (r#"{"k":null,"g":0}"#, "null"),
+                    (r#"{"k":5,"g":0}"#, "null"),
+                    (total, r#"{"n":9}"#),
+                ],
+            ),
+        )
+        .await;
+        assert_eq!(server.rows(&all).await, ["6|0|6", "-|1|9"]);
+        let report = task
+            .put(&batch(topic, 9, &[(r#"{"k":1,"g":null}"#, r#"{"n":1}"#)]))
+            .await
+            .unwrap();
+        assert!(
+            matches!(report, PutReport::Rejected(rows) if rows[0].message.contains("\"g\" is null"))
+        );
+    }
+    let kind = "SELECT contype::text FROM pg_constraint WHERE conrelid = 'groups'::regclass";
+    assert_eq!(server.rows(kind).await, ["u"]);
 }
 
 async fn other_lives_of_a_topic(server: &Postgres) {

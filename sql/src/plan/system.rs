@@ -147,6 +147,19 @@ pub(crate) const TABLES: &[SystemTable] = &[
     },
     SystemTable {
         schema: "sys",
+        name: "connectors",
+        columns: &[
+            ("name", Text),
+            ("kind", Text),
+            ("class", Text),
+            ("state", Text),
+            ("tasks", Int),
+            ("failed_tasks", Int),
+            ("error", Text),
+        ],
+    },
+    SystemTable {
+        schema: "sys",
         name: "errors",
         columns: &[
             ("job", Text),

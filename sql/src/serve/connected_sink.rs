@@ -10,10 +10,11 @@ use tracing::warn;
 
 use super::connector::{made_by, sink_made_by};
 use super::server::{Inner, StatementContext};
-use crate::catalog::{Sink, is_own_sink_option, sink_connector};
-use crate::connectors::{ConnectorError, ConnectorOptions};
+use crate::catalog::{Objects, Sink, is_own_sink_option, sink_connector};
+use crate::connectors::{ConnectorError, ConnectorOptions, SinkKey};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::CreateSink;
+use crate::plan::type_name;
 
 impl Inner {
     /// The configuration of a sink's connector; `None` where it has none.
@@ -28,7 +29,7 @@ impl Inner {
         let connectors = self
             .connectors()
             .map_err(|error| error.at(connector.span))?;
-        let (key, topic) = (key(sink), &sink.plan.sink.topic);
+        let (key, topic) = (key(sink, &self.objects()), &sink.plan.sink.topic);
         let planned = connectors
             .plan_sink(sink.name(), &connector.value, &options(create), topic, &key)
             .await;
@@ -96,11 +97,30 @@ impl Inner {
 }
 
 /// The columns of the record key.
-fn key(sink: &Sink) -> Vec<String> {
+fn key(sink: &Sink, objects: &Objects) -> Vec<SinkKey> {
     let schema = sink.plan.plan.schema();
     let key = sink.plan.sink.key.iter();
-    key.map(|&column| schema.field(column).name().clone())
-        .collect()
+    key.map(|&column| {
+        let field = schema.field(column);
+        SinkKey {
+            name: field.name().clone(),
+            sql_type: type_name(field.data_type()),
+            nullable: field.is_nullable() && !is_key_of_table(sink, objects, field.name()),
+        }
+    })
+    .collect()
+}
+
+/// Whether the rows are those of a source or table, which has this column in its primary key.
+fn is_key_of_table(sink: &Sink, objects: &Objects, column: &str) -> bool {
+    let [reference] = &sink.identity.references[..] else {
+        return false;
+    };
+    let Some(relation) = objects.relation(&reference.name) else {
+        return false;
+    };
+    let place = relation.schema.index_of(column);
+    relation.view.is_none() && place.is_ok_and(|place| relation.key.contains(&place))
 }
 
 /// The options that are not SQL's own.

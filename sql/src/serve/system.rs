@@ -15,6 +15,7 @@ use super::server::Inner;
 use super::session::Session;
 use super::tell::{form_name, key_of, names};
 use crate::catalog::{Identity, Kind, Objects, Relation};
+use crate::connectors::ListedConnector;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::{SystemTable, SystemType, ViewPlan, explain, time_text, type_name};
 
@@ -125,6 +126,21 @@ impl Inner {
                 TYPES.iter().map(row).collect()
             }
             ("sys", "columns") => sys_columns(&objects),
+            ("sys", "connectors") => {
+                let listed = self.connectors.get().map(|connectors| connectors.list());
+                let row = |listed: ListedConnector| {
+                    vec![
+                        text(listed.name),
+                        text(listed.kind),
+                        text(listed.class),
+                        text(listed.state),
+                        Cell::Int(number(listed.tasks)),
+                        Cell::Int(number(listed.failed_tasks)),
+                        maybe(listed.error),
+                    ]
+                };
+                listed.into_iter().flatten().map(row).collect()
+            }
             ("sys", "errors") => self.with_jobs(&objects, |identity, _, status| {
                 vec![
                     text(&identity.name),

@@ -40,8 +40,10 @@ impl Inner {
             };
             return Ok(Outcome::lines("why", lines));
         }
-        if objects.sink(&name.name).is_some() {
-            return Ok(Outcome::lines("why", self.jobs.why(&name.name)));
+        if let Some(sink) = objects.sink(&name.name) {
+            let mut lines = self.jobs.why(&name.name);
+            lines.extend(self.sink_state(sink));
+            return Ok(Outcome::lines("why", lines));
         }
         if let Some(function) = objects.function(&name.name) {
             let callers = objects.dependents(function.identity.id);

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::status_with;
-use crate::worker::Tables;
+use crate::worker::{ListedConnector, Tables};
 
 impl Tables {
     /// How a connector is, a line each; `None` where there is none.
@@ -11,17 +11,53 @@ impl Tables {
         let status = status_with(&self.inner, name, true).ok()?;
         Some(lines(name, &status))
     }
+
+    /// All connectors, by name.
+    pub fn list(&self) -> Vec<ListedConnector> {
+        let names = self.inner.herder.read().names();
+        let listed = names.into_iter().filter_map(|name| {
+            let status = status_with(&self.inner, &name, false).ok()?;
+            let config = self.inner.herder.read().config(&name).cloned();
+            let class = config.and_then(|mut config| config.remove("connector.class"));
+            Some(listed(name, class.unwrap_or_default(), &status))
+        });
+        listed.collect()
+    }
+}
+
+/// A connector and its tasks in a few words.
+fn listed(name: String, class: String, status: &Json) -> ListedConnector {
+    let word = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+    let tasks = status["tasks"].as_array().cloned().unwrap_or_default();
+    let parts = std::iter::once(&status["connector"]).chain(&tasks);
+    let error = parts.filter_map(|part| part["trace"].as_str()).next();
+    ListedConnector {
+        name,
+        kind: word(&status["type"]),
+        class,
+        state: word(&status["connector"]["state"]),
+        tasks: tasks.len(),
+        failed_tasks: tasks
+            .iter()
+            .filter(|task| task["state"] == "FAILED")
+            .count(),
+        error: error.map(cause),
+    }
+}
+
+/// What a trace says that something comes from: its last cause, or its first line.
+fn cause(trace: &str) -> String {
+    let mut causes = trace
+        .lines()
+        .filter_map(|line| line.strip_prefix("Caused by: "));
+    let said = causes.next_back().or_else(|| trace.lines().next());
+    said.unwrap_or_default().to_owned()
 }
 
 /// A status in words.
 fn lines(name: &str, status: &Json) -> Vec<String> {
     let word = |json: &Json| json.as_str().unwrap_or_default().to_owned();
-    let trace = |json: &Json| {
-        let first = json["trace"]
-            .as_str()
-            .and_then(|trace| trace.lines().next());
-        first.map(str::to_owned)
-    };
+    let trace = |json: &Json| json["trace"].as_str().map(cause);
     let connector = &status["connector"];
     let mut lines = vec![format!("connector {name} is {}", word(&connector["state"]))];
     lines.extend(trace(connector));
@@ -68,6 +104,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_trace_the_last_cause_is_told() {
+        let trace = "Exception: Tolerance exceeded\n\tat x\nCaused by: Rejected: k is null (stage TASK_PUT). Set a\n\tat y";
+        assert_eq!(cause(trace), "Rejected: k is null (stage TASK_PUT). Set a");
+        assert_eq!(cause("no right\n\tat x"), "no right");
+    }
+
+    #[test]
+    fn a_connector_is_listed_with_what_it_suffers_from() {
+        let status = json!({
+            "type": "sink", "connector": {"state": "RUNNING"},
+            "tasks": [{"state": "RUNNING"}, {"state": "FAILED", "trace": "no\nCaused by: k is null"}],
+        });
+        let listed = listed("c".to_owned(), "x.Sink".to_owned(), &status);
+        let text = format!(
+            "{} {} {} {}",
+            listed.kind, listed.state, listed.tasks, listed.failed_tasks
+        );
+        assert_eq!(text, "sink RUNNING 2 1");
+        assert_eq!(listed.error.as_deref(), Some("k is null"));
+    }
 
     #[test]
     fn a_status_is_told_in_words() {

@@ -40,6 +40,25 @@ pub struct PlannedTable {
     pub table: DeclaredTable,
 }
 
+/// A connector that there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedConnector {
+    /// Its name.
+    pub name: String,
+    /// `source` or `sink`.
+    pub kind: String,
+    /// Its class, as its configuration names it.
+    pub class: String,
+    /// As REST has it: `RUNNING`, `FAILED`, …
+    pub state: String,
+    /// How many tasks it has.
+    pub tasks: usize,
+    /// How many of them have failed.
+    pub failed_tasks: usize,
+    /// What the first failure comes from.
+    pub error: Option<String>,
+}
+
 /// Why a connector cannot be what a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]

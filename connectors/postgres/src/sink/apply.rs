@@ -37,6 +37,8 @@ struct Step {
     /// Rows with the same columns in the same order; for deletes, the key's.
     rows: Vec<Columns>,
     delete: bool,
+    /// The keys have NULLs in them, which no constraint finds equal: rows are deleted before they are inserted.
+    null_keys: bool,
 }
 
 /// Writes rows and positions in one transaction, or nothing.
@@ -303,7 +305,12 @@ async fn write_rows(
             _ => (part, None),
         };
         let identities = identity::of_rows(session, rest, config.decimals).await?;
-        run_steps(session, config, reduced(rest, &identities)).await?;
+        run_steps(
+            session,
+            config,
+            reduced(rest, &identities, config.takes_null_keys()),
+        )
+        .await?;
         if let Some((row, new)) = moved.and_then(|row| row.moved_to.as_ref().map(|new| (row, new)))
         {
             move_row(session, config, row, new).await?;
@@ -322,6 +329,11 @@ async fn run_steps(
             // Deletes from a table that is not there.
             continue;
         };
+        let is_missing = |column: &String| !table.columns.contains_key(column);
+        if step.delete && step.null_keys && step.key.iter().any(is_missing) {
+            // No row has such a key.
+            continue;
+        }
         for chunk in step.rows.chunks(config.batch_size.max(1)) {
             let (sql, columns) = statement(config, &step, &table, chunk)?;
             session.execute(&sql, &columns).await?;
@@ -402,7 +414,9 @@ struct Last {
 }
 
 /// The last change of each key, deletes first.
-fn reduced(rows: &[(usize, Row)], identities: &[Identity]) -> Vec<Step> {
+fn reduced(rows: &[(usize, Row)], identities: &[Identity], takes_nulls: bool) -> Vec<Step> {
+    let null_key =
+        |last: &Last| takes_nulls && last.key.iter().any(|(_, cell)| cell.text.is_none());
     let mut order: Vec<(&TableName, Last)> = Vec::new();
     let mut places: HashMap<Identity, usize> = HashMap::new();
     for ((_, row), identity) in rows.iter().zip(identities) {
@@ -435,20 +449,23 @@ fn reduced(rows: &[(usize, Row)], identities: &[Identity]) -> Vec<Step> {
     }
     let mut steps: Vec<Step> = Vec::new();
     for (table, last) in &order {
-        if last.delete {
-            add(&mut steps, table, &last.key, last.key.clone(), true);
+        let null_keys = null_key(last);
+        if last.delete || null_keys {
+            let what = (true, null_keys);
+            add(&mut steps, table, &last.key, last.key.clone(), what);
         }
     }
     let deletes = steps.len();
     let mut inserts = steps.split_off(deletes);
     for (table, last) in order {
+        let null_keys = null_key(&last);
         if let Some(columns) = last.columns {
             add(
                 &mut inserts,
                 table,
                 &last.key,
                 columns.into_iter().collect(),
-                false,
+                (false, null_keys),
             );
         }
     }
@@ -457,9 +474,16 @@ fn reduced(rows: &[(usize, Row)], identities: &[Identity]) -> Vec<Step> {
 }
 
 /// Adds a row to the step of its table and columns, wherever that is: keys differ, so order does not matter.
-fn add(steps: &mut Vec<Step>, table: &TableName, key: &Columns, row: Columns, delete: bool) {
+fn add(
+    steps: &mut Vec<Step>,
+    table: &TableName,
+    key: &Columns,
+    row: Columns,
+    (delete, null_keys): (bool, bool),
+) {
     let fits = |step: &&mut Step| {
-        &step.table == table && step.delete == delete && same_columns(&step.rows[0], &row)
+        let is_same = (step.delete, step.null_keys) == (delete, null_keys);
+        &step.table == table && is_same && same_columns(&step.rows[0], &row)
     };
     match steps.iter_mut().find(fits) {
         Some(step) => step.rows.push(row),
@@ -468,6 +492,7 @@ fn add(steps: &mut Vec<Step>, table: &TableName, key: &Columns, row: Columns, de
             key: names(key),
             rows: vec![row],
             delete,
+            null_keys,
         }),
     }
 }
@@ -493,6 +518,7 @@ fn in_order(rows: &[(usize, Row)]) -> Vec<Step> {
                 key: names(&row.key),
                 rows: vec![columns],
                 delete,
+                null_keys: false,
             }),
         }
     }
@@ -519,7 +545,8 @@ fn statement(
     for (place, (column, _)) in step.rows[0].iter().enumerate() {
         let Some(described) = table.columns.get(column) else {
             // A column without a type so far: all its values are NULL, or the table was widened for them.
-            if chunk.iter().all(|row| row[place].1.text.is_none()) {
+            let is_key = step.null_keys && step.key.contains(column);
+            if !is_key && chunk.iter().all(|row| row[place].1.text.is_none()) {
                 continue;
             }
             return Err(missing(&step.table, column));
@@ -540,7 +567,11 @@ fn statement(
         let conditions: Vec<String> = columns
             .iter()
             .zip(&casts)
-            .map(|(column, value)| format!("t.{column} = {value}"))
+            .map(|(column, value)| match step.null_keys {
+                // In words that an index is used for.
+                true => format!("(t.{column} = {value} OR t.{column} IS NULL AND {value} IS NULL)"),
+                false => format!("t.{column} = {value}"),
+            })
             .collect();
         format!(
             "DELETE FROM {name} AS t USING {from} WHERE {}",
@@ -562,6 +593,7 @@ fn statement(
         );
         match config.insert_mode {
             InsertMode::Insert | InsertMode::Update => insert,
+            InsertMode::Upsert if step.null_keys => insert,
             InsertMode::Upsert => {
                 let key: Vec<String> = step.key.iter().map(|column| quote(column)).collect();
                 let others: Vec<&str> = columns

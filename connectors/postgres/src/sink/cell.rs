@@ -38,6 +38,18 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The kind of a type that JSON's values can have.
+    pub(super) fn of_json(sql_type: &str) -> Option<Self> {
+        let kinds = [
+            Self::Boolean,
+            Self::BigInt,
+            Self::Double,
+            Self::Numeric,
+            Self::Text,
+        ];
+        kinds.into_iter().find(|kind| kind.sql() == sql_type)
+    }
+
     /// The type of a new column, with its length.
     pub(super) fn declared(self) -> Cow<'static, str> {
         match self {

@@ -4,7 +4,7 @@ use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, Importance, Rule, Undeclared, Width,
 };
 
-use super::cell::Decimals;
+use super::cell::{Decimals, Kind};
 use super::row::{TableFormat, column_issue};
 use super::url;
 use crate::tls::Encryption;
@@ -115,6 +115,8 @@ pub(super) struct SinkConfig {
     pub(super) insert_mode: InsertMode,
     pub(super) key_mode: KeyMode,
     pub(super) key_fields: Vec<String>,
+    /// Columns of the record key that may be null, with the types of new columns.
+    pub(super) nullable_keys: Vec<(String, Kind)>,
     pub(super) delete_enabled: bool,
     pub(super) truncate_enabled: bool,
     pub(super) evolve: bool,
@@ -162,6 +164,17 @@ pub(super) fn def() -> ConfigDef {
             )
             .alias(&["pk.fields"])
             .importance(Importance::High),
+        )
+        .with(
+            ConfigKey::optional(
+                "primary.key.nullable",
+                ConfigType::List,
+                None,
+                "Columns of the record key that may be null, as column:type (bigint, double precision, numeric, boolean, \
+                 text): null is a value like any other. A table that is made has a unique constraint on the key then, because \
+                 no primary key takes a null.",
+            )
+            .importance(Importance::Low),
         )
         .with(
             ConfigKey::optional(
@@ -291,6 +304,12 @@ fn connection(def: ConfigDef) -> ConfigDef {
 }
 
 impl SinkConfig {
+    /// Whether a row is found by a key that has NULLs in it.
+    pub(super) fn takes_null_keys(&self) -> bool {
+        let by_key = (self.insert_mode, self.key_mode) == (InsertMode::Upsert, KeyMode::RecordKey);
+        by_key && !self.nullable_keys.is_empty()
+    }
+
     pub(super) fn parse(map: &ConfigMap) -> Result<Self, ConnectError> {
         let config = def().parse(map)?;
         let (mut connection, encryption) = url::parse(config.string("connection.url"))
@@ -321,6 +340,17 @@ impl SinkConfig {
             let message = format!("a column cannot have {issue}");
             return Err(ConnectError::config("primary.key.fields", message));
         }
+        let nullable_keys = config.list("primary.key.nullable");
+        let nullable_keys = nullable_keys.iter().map(|column| {
+            let (name, kind) = column.rsplit_once(':')?;
+            Some((name.to_owned(), Kind::of_json(kind)?))
+        });
+        let Some(nullable_keys) = nullable_keys.collect::<Option<Vec<_>>>() else {
+            return Err(ConnectError::config(
+                "primary.key.nullable",
+                "takes column:type, where the type is bigint, double precision, numeric, boolean or text",
+            ));
+        };
         let delete_enabled = config.boolean("delete.enabled");
         let asked = |key: &str| config.get(key).map(|_| config.boolean(key));
         let evolve = match config.get("schema.evolution") {
@@ -366,6 +396,7 @@ impl SinkConfig {
             insert_mode,
             key_mode,
             key_fields,
+            nullable_keys,
             delete_enabled,
             truncate_enabled: config.boolean("truncate.enabled"),
             evolve,

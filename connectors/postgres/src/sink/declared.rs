@@ -76,12 +76,36 @@ pub(super) fn config(
             return Err(ConnectError::config(key, message));
         }
     }
+    let nullable = rows.key.iter().filter(|column| column.nullable);
+    // A name with a comma cannot stand in a list.
+    let nullable = nullable.filter(|column| !column.name.contains(','));
+    let nullable: Vec<String> = nullable
+        .map(|column| format!("{}:{}", column.name, type_of_json(&column.sql_type)))
+        .collect();
+    if !nullable.is_empty() {
+        config
+            .entry("primary.key.nullable".to_owned())
+            .or_insert_with(|| nullable.join(","));
+    }
     for (key, value) in [("insert.mode", mode), ("delete.enabled", &deletes)] {
         config
             .entry(key.to_owned())
             .or_insert_with(|| value.to_owned());
     }
     Ok(config)
+}
+
+/// The type of a column that has the values of a type of SQL as JSON shows them.
+fn type_of_json(sql_type: &str) -> &'static str {
+    let word = sql_type.split(['(', ' ']).next().unwrap_or_default();
+    match word {
+        _ if sql_type.ends_with(']') => "text",
+        "TINYINT" | "SMALLINT" | "INT" | "INTEGER" | "BIGINT" => "bigint",
+        "REAL" | "FLOAT" | "DOUBLE" => "double precision",
+        "DECIMAL" | "NUMERIC" => "numeric",
+        "BOOLEAN" => "boolean",
+        _ => "text",
+    }
 }
 
 /// The URL, given whole or in parts.
@@ -149,6 +173,8 @@ fn table(name: &str, config: &mut ConfigMap) -> String {
 
 #[cfg(test)]
 mod tests {
+    use connect_api::DeclaredKey;
+
     use super::*;
     use crate::sink::config::SinkConfig;
 
@@ -159,7 +185,13 @@ mod tests {
             .collect();
         let rows = DeclaredRows {
             topic: "t".to_owned(),
-            key: key.iter().map(|key| (*key).to_owned()).collect(),
+            key: (key.iter())
+                .map(|key| DeclaredKey {
+                    name: (*key).to_owned(),
+                    sql_type: "DECIMAL(10,2)".to_owned(),
+                    nullable: *key == "b",
+                })
+                .collect(),
         };
         config("Totals", &options, &rows).map_err(|error| error.to_string())
     }
@@ -201,6 +233,8 @@ mod tests {
             assert_eq!(config[TABLE], table);
             assert_eq!(config["insert.mode"], mode);
             assert_eq!(config["delete.enabled"], (!key.is_empty()).to_string());
+            let nullable = config.get("primary.key.nullable").map(String::as_str);
+            assert_eq!(nullable, key.contains(&"b").then_some("b:numeric"));
             SinkConfig::parse(&config).unwrap();
         }
     }

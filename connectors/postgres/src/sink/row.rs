@@ -263,7 +263,13 @@ impl Row {
                 })
                 .collect::<Result<_, _>>()?,
         };
-        if let Some((name, _)) = key.iter().find(|(_, cell)| cell.text.is_none()) {
+        let may_be_null = |name: &str| {
+            let mut nullable = config.nullable_keys.iter();
+            config.takes_null_keys() && nullable.any(|(column, _)| column == name)
+        };
+        if let Some((name, _)) =
+            (key.iter()).find(|(name, cell)| cell.text.is_none() && !may_be_null(name))
+        {
             return Err(format!("the primary key's column \"{name}\" is null"));
         }
         // What the key says of its columns counts, also where the value has them too.

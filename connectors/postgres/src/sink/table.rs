@@ -107,7 +107,13 @@ pub(super) async fn prepare(
         {
             session.tables.insert(name.clone(), table);
         }
-        let kinds = kinds(&rows);
+        let mut kinds = kinds(&rows);
+        for (column, kind) in &mut kinds {
+            let mut nullable = config.nullable_keys.iter();
+            if let Some((_, declared)) = nullable.find(|(key, _)| key == column) {
+                *kind = Some(*declared);
+            }
+        }
         match session.tables.get(name) {
             None if rows.iter().all(|row| row.columns.is_none()) => {
                 // Nothing can be deleted from a table that is not there.
@@ -122,7 +128,7 @@ pub(super) async fn prepare(
                 )
                 .into());
             }
-            None => create(session, name, &rows, &kinds).await?,
+            None => create(session, config, name, &rows, &kinds).await?,
             Some(table) => {
                 let missing: Vec<(String, Kind)> = kinds
                     .into_iter()
@@ -162,6 +168,7 @@ fn kinds(rows: &[&Row]) -> Vec<(String, Option<Kind>)> {
 
 async fn create(
     session: &mut Session,
+    config: &SinkConfig,
     name: &TableName,
     rows: &[&Row],
     kinds: &[(String, Option<Kind>)],
@@ -177,7 +184,14 @@ async fn create(
         .map_or(&[][..], |row| &row.key[..]);
     if !key.is_empty() {
         let columns: Vec<String> = key.iter().map(|(column, _)| quote(column)).collect();
-        parts.push(format!("PRIMARY KEY ({})", columns.join(", ")));
+        let mut nullable = config.nullable_keys.iter();
+        let constraint =
+            match nullable.any(|(name, _)| key.iter().any(|(column, _)| column == name)) {
+                // What has a NULL in it this does not hold to one row: `apply.rs` does.
+                true => "UNIQUE",
+                false => "PRIMARY KEY",
+            };
+        parts.push(format!("{constraint} ({})", columns.join(", ")));
     }
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {} ({})",
