@@ -11,5 +11,6 @@ mod fixture;
 mod job;
 mod life_of_a_record;
 mod newcomer;
+mod nexmark;
 mod operator;
 mod readme;
