@@ -135,7 +135,9 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         cursor.expect_word("AS")?;
         let expr = cursor.expr()?;
         if create.watermark.is_some() {
-            return Err(Diagnostic::new(Code::Syntax, "a second WATERMARK").at(start));
+            return Err(Diagnostic::new(Code::Syntax, "a second WATERMARK")
+                .at(start)
+                .help("a source has one event time: CREATE another SOURCE over the same topic for the other one"));
         }
         create.watermark = Some(Watermark {
             column,
@@ -150,13 +152,7 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         return add_primary_key(create, names, start);
     }
     let name = cursor.name("a column's name")?;
-    if cursor.word_ahead(0) == "AS" {
-        return Err(unavailable(
-            cursor,
-            "a computed column",
-            "compute it in a view: CREATE MATERIALIZED VIEW v AS SELECT *, … AS name FROM …",
-        ));
-    }
+    refuse_computed(cursor)?;
     let (data_type, type_span) = data_type(cursor)?;
     let mut column = ColumnDef {
         name,
@@ -181,6 +177,7 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         } else if cursor.words(&["NOT", "NULL"]) {
             column.nullable = false;
         } else if !cursor.words(&["NULL"]) {
+            refuse_computed(cursor)?;
             break;
         }
     }
@@ -189,6 +186,31 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
     }
     create.columns.push(column);
     Ok(())
+}
+
+/// `c AS expression` of Flink, `c TYPE GENERATED ALWAYS AS (expression) STORED` of PostgreSQL.
+fn refuse_computed(cursor: &Cursor) -> Parsed<()> {
+    let place = ["ALWAYS", "BY"]
+        .iter()
+        .position(|word| cursor.word_ahead(1) == *word);
+    let (generated, ahead) = match (cursor.word_ahead(0).as_str(), place) {
+        ("AS", _) => (false, 0),
+        ("GENERATED", Some(0)) => (true, 3),
+        ("GENERATED", Some(_)) => (true, 4),
+        _ => return Ok(()),
+    };
+    if generated && cursor.word_ahead(ahead) == "IDENTITY" {
+        return Err(unavailable(
+            cursor,
+            "a column that counts by itself",
+            "give the value, or take the record's place in the log: INCLUDE offset AS c",
+        ));
+    }
+    Err(unavailable(
+        cursor,
+        "a computed column",
+        "compute it in a view: CREATE MATERIALIZED VIEW v AS SELECT *, … AS name FROM …",
+    ))
 }
 
 /// Flink's `METADATA [FROM 'what']`, which without FROM is named as the column is. Its type is that of INCLUDE.

@@ -519,9 +519,9 @@ impl Cursor {
                     .help(format!("{word} belongs at the end of the whole query")),
             ),
             ("ON", "CONFLICT") => Some(
-                Diagnostic::new(Code::Unsupported, "ON CONFLICT is not available")
+                Diagnostic::new(Code::Syntax, "ON CONFLICT stands at the end of an INSERT")
                     .at(at)
-                    .help("INSERT INTO a table with a primary key replaces the row of that key"),
+                    .help("INSERT INTO t VALUES … ON CONFLICT (key) DO NOTHING; without it the row of a key is replaced"),
             ),
             ("EXCLUDE", "CURRENT" | "TIES" | "GROUP" | "NO") => Some(
                 Diagnostic::new(Code::Unsupported, "EXCLUDE of a frame is not available")

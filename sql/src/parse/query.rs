@@ -9,7 +9,8 @@ use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed, made_up, made_up_name};
 use super::statement::{
-    Delete, Emit, Insert, Late, Name, Print, QueryClauses, Select, Statement, Text, Update,
+    ConflictAction, Delete, Emit, Insert, Late, Name, OnConflict, Print, QueryClauses, Select,
+    Statement, Text, Update,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
 
@@ -262,11 +263,53 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
         return Err(cursor.unexpected(&["VALUES", "SELECT"]));
     }
     let query = clauses(cursor)?;
+    let conflict = on_conflict(cursor)?;
     Ok(Statement::Insert(Box::new(Insert {
         table,
         columns,
         query,
+        conflict,
     })))
+}
+
+/// `ON CONFLICT [(column, …)] DO NOTHING | DO UPDATE SET column = expression, … [WHERE condition]`.
+fn on_conflict(cursor: &mut Cursor) -> Parsed<Option<OnConflict>> {
+    let start = cursor.place();
+    if !cursor.words(&["ON", "CONFLICT"]) {
+        return Ok(None);
+    }
+    let span = cursor.since(start);
+    let key = match cursor.peek() {
+        Token::LParen => cursor.names("a column of the primary key")?,
+        _ => Vec::new(),
+    };
+    let action = if cursor.words(&["DO", "NOTHING"]) {
+        ConflictAction::Nothing
+    } else if cursor.words(&["DO", "UPDATE"]) {
+        cursor.expect_word("SET")?;
+        let assignments = assignments(cursor)?;
+        let only = match cursor.words(&["WHERE"]) {
+            true => Some(Box::new(cursor.expr()?)),
+            false => None,
+        };
+        ConflictAction::Update { assignments, only }
+    } else {
+        return Err(cursor.unexpected(&["DO NOTHING", "DO UPDATE SET"]));
+    };
+    Ok(Some(OnConflict { key, action, span }))
+}
+
+/// `column = expression, …`.
+fn assignments(cursor: &mut Cursor) -> Parsed<Vec<(Name, Expr)>> {
+    let mut assignments = Vec::new();
+    loop {
+        let column = cursor.name("a column's name")?;
+        cursor.expect_token(&Token::Eq)?;
+        assignments.push((column, cursor.expr()?));
+        if !cursor.token(&Token::Comma) {
+            return Ok(assignments);
+        }
+    }
 }
 
 /// `UPDATE t SET a = x WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
@@ -274,15 +317,7 @@ pub(super) fn update(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("UPDATE")?;
     let table = cursor.name("the name of a table")?;
     cursor.expect_word("SET")?;
-    let mut assignments = Vec::new();
-    loop {
-        let column = cursor.name("a column's name")?;
-        cursor.expect_token(&Token::Eq)?;
-        assignments.push((column, cursor.expr()?));
-        if !cursor.token(&Token::Comma) {
-            break;
-        }
-    }
+    let assignments = assignments(cursor)?;
     let query = rows_of(cursor, &table)?;
     Ok(Statement::Update(Box::new(Update {
         table,

@@ -227,12 +227,33 @@ pub(crate) enum DropKind {
     Function,
 }
 
-/// `INSERT INTO table [(columns)] query`; with `EMIT CHANGES` it goes on.
+/// `INSERT INTO table [(columns)] query [ON CONFLICT …]`; with `EMIT CHANGES` it goes on.
 #[derive(Debug, Clone)]
 pub(crate) struct Insert {
     pub table: Name,
     pub columns: Vec<Name>,
     pub query: QueryClauses,
+    pub conflict: Option<OnConflict>,
+}
+
+/// `ON CONFLICT [(key)] DO NOTHING | UPDATE SET …`: what becomes of rows whose key is there.
+#[derive(Debug, Clone)]
+pub(crate) struct OnConflict {
+    pub key: Vec<Name>,
+    pub action: ConflictAction,
+    pub span: Span,
+}
+
+/// See [`OnConflict`].
+#[derive(Debug, Clone)]
+pub(crate) enum ConflictAction {
+    /// The row that is there stays.
+    Nothing,
+    /// It changes, where the condition holds.
+    Update {
+        assignments: Vec<(Name, Expr)>,
+        only: Option<Box<Expr>>,
+    },
 }
 
 /// `UPDATE table SET column = expression, … [WHERE condition]`.

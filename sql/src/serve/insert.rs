@@ -5,6 +5,7 @@
 //! together or not at all: more than one batch of them is one transaction. A row that another producer wrote keeps the
 //! spelling and the partition of its key ([`Spellings`]).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,17 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The transaction of statements that write, one after another. `None` until it is opened, and after an error.
 pub(crate) type Writes = Arc<tokio::sync::Mutex<Option<Box<dyn Transaction>>>>;
+
+/// What becomes of rows of one statement that have the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Twice {
+    /// The last one stays.
+    Last,
+    /// The first one is written, and no other.
+    First,
+    /// Nothing is written.
+    Refused,
+}
 
 /// Where an INSERT or DELETE writes to.
 pub(crate) struct Target<'a> {
@@ -139,12 +151,13 @@ impl Target<'_> {
         places.iter().map(float).collect()
     }
 
-    /// Writes all `rows`, whose columns go to `places`. Gives back how many there were.
+    /// Writes all `rows`, whose columns go to `places`. Gives back how many were written.
     pub(crate) async fn insert(
         &self,
         schema: SchemaRef,
         rows: Rows,
         places: &[usize],
+        twice: Twice,
     ) -> Result<usize, Diagnostic> {
         Self::check_width(places, schema.fields().len())?;
         let batch = self.collect(&schema, rows).await?;
@@ -182,22 +195,34 @@ impl Target<'_> {
         let values = ValueEncoder::new(&value_fields, &self.relation.value_format)
             .map_err(|error| Diagnostic::new(Code::Unsupported, error.to_string()))?;
         let mut records = Records::open(self, true).await?;
+        let mut count = 0;
         {
             let (keys, values) = (keys.rows(&columns), values.rows(&value_columns));
             let (mut key, mut value) = (Vec::new(), Vec::new());
+            let mut known: HashSet<Vec<u8>> = HashSet::new();
             for row in 0..batch.num_rows() {
                 key.clear();
                 value.clear();
                 let has_key = keys.write(row, &mut key);
+                if twice != Twice::Last && !known.insert(key.clone()) {
+                    if twice == Twice::First {
+                        continue;
+                    }
+                    let message = "two rows of the statement have the same key";
+                    let mut diagnostic = Diagnostic::new(Code::Row, message);
+                    diagnostic.sqlstate = "21000".to_owned();
+                    return Err(diagnostic.help("ON CONFLICT DO UPDATE changes a row once"));
+                }
                 if !values.write(row, &mut value) {
                     let message = "a value that is one column cannot be NULL";
                     return Err(Diagnostic::new(Code::Row, message));
                 }
                 records.insert(has_key.then_some(key.as_slice()), &value);
+                count += 1;
             }
         }
         records.send().await?;
-        Ok(batch.num_rows())
+        Ok(count)
     }
 
     /// Deletes the keys of all `rows`, which have the relation's columns.

@@ -3,7 +3,8 @@
 use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Spanned};
 
 use super::answer::Outcome;
-use super::insert::Target;
+use super::conflict::resolved;
+use super::insert::{Target, Twice};
 use super::notice::Notices;
 use super::server::{Inner, StatementContext};
 use super::session::Session;
@@ -25,6 +26,12 @@ impl Inner {
         let target = self.writes(relation, context);
         let places = target.columns(&insert.columns)?;
         if insert.query.emit.is_some() {
+            if let Some(conflict) = &insert.conflict {
+                let message = "ON CONFLICT is for an INSERT that ends";
+                return Err(Diagnostic::new(Code::Unsupported, message)
+                    .at(conflict.span)
+                    .help("with EMIT CHANGES the row of a key is replaced"));
+            }
             return self.insert_on(insert, context).await;
         }
         let clauses = [
@@ -42,6 +49,15 @@ impl Inner {
         }
         let mut query = insert.query.query.clone();
         floats_in(&mut query, &target.floats(&places));
+        let (mut places, mut twice) = (places, Twice::Last);
+        // What is there must not change between reading and writing.
+        let mut one_at_a_time = None;
+        if let Some(conflict) = &insert.conflict {
+            let resolved = resolved(conflict, &target, *query, &places)?;
+            (query, places) = (Box::new(resolved.query), resolved.places);
+            twice = resolved.twice;
+            one_at_a_time = Some(self.updates.lock().await);
+        }
         let selected = self.pull(&query, session, context).await?;
         let Outcome::Rows {
             schema,
@@ -51,7 +67,8 @@ impl Inner {
         else {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
-        let written = target.insert(schema, rows, &places).await;
+        let written = target.insert(schema, rows, &places, twice).await;
+        drop(one_at_a_time);
         let count = written.map_err(|error| {
             let place = place_of_row(&error, insert, context);
             error.at(place)
@@ -89,7 +106,9 @@ impl Inner {
         else {
             return Err(Diagnostic::new(Code::Internal, "a query without rows"));
         };
-        let written = target.insert(schema, rows, &relation.written()).await;
+        let written = target
+            .insert(schema, rows, &relation.written(), Twice::Last)
+            .await;
         let count = written.map_err(|error| {
             let place = error
                 .span

@@ -126,7 +126,7 @@ CREATE TABLE v1 (a VARCHAR(99999999999) PRIMARY KEY) WITH (topic = 'v1')
 ----
 CREATE TABLE v2 (a VARCHAR2(10) PRIMARY KEY) WITH (topic = 'v2')
 ----
-INSERT INTO orders (id, customer, amount) VALUES (1, 'a', 2) ON CONFLICT DO NOTHING
+INSERT INTO orders (id, customer, amount) VALUES (1, 'a', 2) ON CONFLICT (customer) DO NOTHING
 ----
 INSERT INTO orders SET id = 1
 ----

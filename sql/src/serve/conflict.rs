@@ -1,0 +1,236 @@
+//! INSERT … ON CONFLICT: a query that has the rows to write, over those that are given and those that are there.
+//!
+//! ```text
+//! DO NOTHING       SELECT excluded.* FROM excluded WHERE NOT EXISTS (SELECT 1 FROM t WHERE t.k = excluded.k)
+//! DO UPDATE SET    SELECT excluded.k, CASE WHEN t.k IS NULL THEN excluded.c ELSE … END FROM excluded LEFT JOIN t ON t.k = excluded.k
+//! ```
+//!
+//! `excluded` is what the statement gives, as in PostgreSQL; a name alone is the row's that is there.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, visit_expressions_mut};
+
+use super::insert::{Target, Twice};
+use crate::catalog::Relation;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::parse::statement::{ConflictAction, Name, OnConflict, Statement};
+use crate::parse::{parse, split_statements};
+use crate::plan::name_text;
+
+/// The query that replaces that of the INSERT, and the columns that it gives.
+pub(super) struct Resolved {
+    pub query: Query,
+    pub places: Vec<usize>,
+    /// What becomes of rows of one statement that have the same key.
+    pub twice: Twice,
+}
+
+/// `given` has the columns `places` of `relation`.
+pub(super) fn resolved(
+    conflict: &OnConflict,
+    target: &Target<'_>,
+    given: Query,
+    places: &[usize],
+) -> Result<Resolved, Diagnostic> {
+    let relation = target.relation;
+    check_key(conflict, relation)?;
+    let name = |column: usize| name_text(relation.schema.field(column).name());
+    if let Some(missing) = relation.key.iter().find(|column| !places.contains(column)) {
+        let message = format!("column {} cannot be NULL", name(*missing));
+        let mut diagnostic = Diagnostic::new(Code::Row, message);
+        diagnostic.sqlstate = "23502".to_owned();
+        return Err(diagnostic
+            .at(conflict.span)
+            .help("give the columns of the primary key"));
+    }
+    let table = name_text(relation.name());
+    let same: Vec<String> = (relation.key.iter())
+        .map(|&column| format!("{table}.{0} = excluded.{0}", name(column)))
+        .collect();
+    let same = same.join(" AND ");
+    let columns: Vec<String> = places.iter().map(|&column| name(column)).collect();
+    let with = format!("WITH excluded ({}) AS (SELECT 1)", columns.join(", "));
+    match &conflict.action {
+        ConflictAction::Nothing => {
+            let text = format!(
+                "{with} SELECT excluded.* FROM excluded WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
+            );
+            Ok(Resolved {
+                query: over(given, &text)?,
+                places: places.to_vec(),
+                twice: Twice::First,
+            })
+        }
+        ConflictAction::Update { assignments, only } => {
+            let text = format!("{with} SELECT 1 FROM excluded LEFT JOIN {table} ON {same}");
+            let mut query = over(given, &text)?;
+            let written = relation.written();
+            let values = set(relation, target, assignments, places, &written)?;
+            let SetExpr::Select(select) = &mut *query.body else {
+                return Err(Diagnostic::new(Code::Internal, "a query without SELECT"));
+            };
+            select.projection = values;
+            if let Some(only) = only {
+                let first = relation
+                    .key
+                    .first()
+                    .map_or_else(String::new, |&key| name(key));
+                let is_new = expression(&format!("{table}.{first} IS NULL"))?;
+                select.selection = Some(Expr::BinaryOp {
+                    left: Box::new(is_new),
+                    op: sqlparser::ast::BinaryOperator::Or,
+                    right: Box::new(Expr::Nested(Box::new(of_table(only, relation)))),
+                });
+            }
+            Ok(Resolved {
+                query,
+                places: written,
+                twice: Twice::Refused,
+            })
+        }
+    }
+}
+
+/// That the columns of ON CONFLICT are the primary key.
+fn check_key(conflict: &OnConflict, relation: &Relation) -> Result<(), Diagnostic> {
+    if relation.key.is_empty() {
+        let message = format!("{} has no primary key that could be there", relation.name());
+        return Err(Diagnostic::new(Code::NoKey, message)
+            .at(conflict.span)
+            .help("leave ON CONFLICT out: every row is added"));
+    }
+    if conflict.key.is_empty() {
+        return match conflict.action {
+            ConflictAction::Nothing => Ok(()),
+            ConflictAction::Update { .. } => {
+                let message = "ON CONFLICT DO UPDATE has to name the primary key";
+                Err(Diagnostic::new(Code::Syntax, message)
+                    .at(conflict.span)
+                    .help(format!("ON CONFLICT ({})", key_of(relation))))
+            }
+        };
+    }
+    let is_key = |named: &Name| {
+        let place = relation.schema.index_of(&named.name);
+        place.is_ok_and(|place| relation.key.contains(&place))
+    };
+    let foreign = conflict.key.iter().find(|named| !is_key(named));
+    if foreign.is_none() && conflict.key.len() == relation.key.len() {
+        return Ok(());
+    }
+    let message = format!(
+        "only the primary key of {} is held to be unique",
+        relation.name()
+    );
+    let mut diagnostic = Diagnostic::new(Code::NoKey, message);
+    diagnostic.sqlstate = "42P10".to_owned();
+    Err(diagnostic
+        .at(foreign.map_or(Some(conflict.span), |foreign| foreign.span))
+        .help(format!("ON CONFLICT ({})", key_of(relation))))
+}
+
+fn key_of(relation: &Relation) -> String {
+    let names =
+        (relation.key.iter()).map(|&column| name_text(relation.schema.field(column).name()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// A query of ours, with the one that was given in the place of its first WITH.
+fn over(given: Query, text: &str) -> Result<Query, Diagnostic> {
+    let mut query = parsed(text)?;
+    let with = query.with.as_mut();
+    if let Some(first) = with.and_then(|with| with.cte_tables.first_mut()) {
+        *first.query = given;
+    }
+    Ok(query)
+}
+
+fn expression(text: &str) -> Result<Expr, Diagnostic> {
+    let text = format!("SELECT {text}");
+    let query = parsed(&text)?;
+    let item = match *query.body {
+        SetExpr::Select(select) => select.projection.into_iter().next(),
+        _ => None,
+    };
+    match item {
+        Some(SelectItem::UnnamedExpr(expr)) => Ok(expr),
+        _ => Err(Diagnostic::new(
+            Code::Internal,
+            format!("not an expression: {text}"),
+        )),
+    }
+}
+
+/// A query of ours.
+fn parsed(text: &str) -> Result<Query, Diagnostic> {
+    let broken = || Diagnostic::new(Code::Internal, format!("not a query: {text}"));
+    let statements = split_statements(text);
+    match parse(statements.first().ok_or_else(broken)?)? {
+        Statement::Select(select) => Ok(*select.query.query),
+        _ => Err(broken()),
+    }
+}
+
+/// What each column is written with.
+fn set(
+    relation: &Relation,
+    target: &Target<'_>,
+    assignments: &[(Name, Expr)],
+    given: &[usize],
+    written: &[usize],
+) -> Result<Vec<SelectItem>, Diagnostic> {
+    let names: Vec<Name> = assignments.iter().map(|(name, _)| name.clone()).collect();
+    let changed = target.columns(&names)?;
+    let of_key = names.iter().zip(&changed);
+    if let Some((name, _)) = of_key
+        .clone()
+        .find(|(_, column)| relation.key.contains(column))
+    {
+        let message = format!(
+            "{} is of the primary key: a row keeps its key",
+            name.written
+        );
+        return Err(Diagnostic::new(Code::Unsupported, message).at(name.span));
+    }
+    let table = name_text(relation.name());
+    let name = |column: usize| name_text(relation.schema.field(column).name());
+    let first = relation
+        .key
+        .first()
+        .map_or_else(String::new, |&key| name(key));
+    let items = written.iter().map(|&column| {
+        let column_name = name(column);
+        let new = match given.contains(&column) {
+            true => format!("excluded.{column_name}"),
+            false => "NULL".to_owned(),
+        };
+        let alias = Ident::with_quote('"', relation.schema.field(column).name());
+        if relation.key.contains(&column) {
+            let expr = expression(&new)?;
+            return Ok(SelectItem::ExprWithAlias { expr, alias });
+        }
+        let text =
+            format!("CASE WHEN {table}.{first} IS NULL THEN {new} ELSE {table}.{column_name} END");
+        let mut expr = expression(&text)?;
+        let value = changed.iter().position(|&place| place == column);
+        if let (Some(value), Expr::Case { else_result, .. }) = (value, &mut expr) {
+            *else_result = Some(Box::new(of_table(&assignments[value].1, relation)));
+        }
+        Ok(SelectItem::ExprWithAlias { expr, alias })
+    });
+    items.collect()
+}
+
+/// An expression in which a name alone is the table's.
+fn of_table(expr: &Expr, relation: &Relation) -> Expr {
+    let mut expr = expr.clone();
+    let table = Ident::with_quote('"', relation.name());
+    let _: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
+        if let Expr::Identifier(name) = expr {
+            *expr = Expr::CompoundIdentifier(vec![table.clone(), name.clone()]);
+        }
+        ControlFlow::Continue(())
+    });
+    expr
+}
