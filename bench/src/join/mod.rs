@@ -164,6 +164,7 @@ mod tests {
         let place = Place {
             dir: None,
             thalweg: None,
+            kafka: None,
         };
         let args = JoinArgs {
             records: 20_000,

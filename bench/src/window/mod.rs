@@ -181,6 +181,7 @@ mod tests {
         let place = Place {
             dir: None,
             thalweg: None,
+            kafka: None,
         };
         let args = WindowArgs {
             records: 20_000,
