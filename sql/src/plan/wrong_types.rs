@@ -207,7 +207,7 @@ const FOREIGN: &[&str] = &[
     "Error",
     "Exact(",
     "explicit type casts",
-    "nullable",
+    " nullable",
     "{ ",
     "not implemented",
     "unwrap",
