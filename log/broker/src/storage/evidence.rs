@@ -8,6 +8,8 @@
 //! Both speak only of what was synced before they were written, so that a crash or a power cut never leaves less: what is
 //! missing then was removed, cut or lost by somebody else. It is damage, and no offset of it is given out again.
 //!
+//! Where no checkpoint names the sealed segments, each must end where the next one begins, unless compaction may have been there.
+//!
 //! Invariant: nothing here writes.
 
 use std::fmt;
@@ -17,7 +19,10 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use super::checkpoint::Checkpoint;
+use super::index::MemoryIndex;
+use super::log_file::LogFile;
 use super::segment::segment_path;
+use super::walk::{BatchWalk, WalkError};
 
 /// Made by whoever goes on without what is lost; gone when that is settled.
 pub(super) fn accept_loss(folder: &Path) -> PathBuf {
@@ -61,11 +66,14 @@ pub(crate) struct Files {
     pub(super) checkpoint: Option<Checkpoint>,
     /// Below this offset everything was on disk.
     pub(super) known_end: i64,
+    /// Offsets may be missing: compaction is or was at work.
+    pub(super) gaps: bool,
 }
 
 impl Files {
-    /// Lists what is there; `known_end` is what the file `ends` says. A folder that is not there holds nothing.
-    pub(super) fn list(folder: &Path, known_end: i64) -> Result<Self, OpenError> {
+    /// Lists what is there; `known_end` is what the file `ends` says, and `compacts` what the topic's settings do. A folder that is not
+    /// there holds nothing.
+    pub(super) fn list(folder: &Path, known_end: i64, compacts: bool) -> Result<Self, OpenError> {
         let checkpoint = Checkpoint::read(folder);
         let bases = match segment_bases(folder) {
             Ok(bases) => bases,
@@ -80,7 +88,11 @@ impl Files {
                 .map_err(OpenError::io("look at", &path))
         };
         let saved = checkpoint.as_ref().map_or(0, |found| found.offset);
+        let cleaned = checkpoint
+            .as_ref()
+            .is_some_and(|found| !found.cleaned.is_empty());
         Ok(Self {
+            gaps: compacts || cleaned,
             sizes: bases.iter().map(size).collect::<Result<_, _>>()?,
             bases,
             checkpoint,
@@ -88,7 +100,7 @@ impl Files {
         })
     }
 
-    /// The first thing that is not as it was; content is not read.
+    /// The first thing that is not as it was; of content only headers are read, and only where no checkpoint names the segments.
     pub(super) fn damage(&self, folder: &Path) -> Option<Damage> {
         let damage = |path: PathBuf, what: &str| Damage {
             path,
@@ -104,9 +116,17 @@ impl Files {
         if self.bases.is_empty() {
             return Some(damage(folder.to_owned(), "holds no segment any more"));
         }
+        let sealed = self
+            .checkpoint
+            .as_ref()
+            .and_then(|found| found.segments.as_ref());
+        if sealed.is_none()
+            && let Some((path, what)) = self.hole(folder)
+        {
+            return Some(damage(path, &what));
+        }
         let checkpoint = self.checkpoint.as_ref()?;
-        let sealed = checkpoint.segments.as_ref()?;
-        for (base, size) in sealed {
+        for (base, size) in sealed.into_iter().flatten() {
             let path = segment_path(folder, *base, "log");
             match self.size(*base) {
                 None => return Some(damage(path, "is missing")),
@@ -119,6 +139,8 @@ impl Files {
         }
         let path = segment_path(folder, checkpoint.segment_base, "log");
         match self.size(checkpoint.segment_base) {
+            // Version 1 was written after files were removed, and retention may have taken this one.
+            None if sealed.is_none() && self.bases.last() >= Some(&checkpoint.offset) => None,
             None => Some(damage(path, "is missing")),
             Some(now) if now < checkpoint.position => {
                 let what = format!("has {now} bytes of at least {}", checkpoint.position);
@@ -126,6 +148,35 @@ impl Files {
             }
             Some(_) => None,
         }
+    }
+
+    /// A place between two segments, or before the first, where records that were on disk are not any more.
+    fn hole(&self, folder: &Path) -> Option<(PathBuf, String)> {
+        let log_start = self.checkpoint.as_ref().map(|found| found.log_start);
+        if let (Some(start), Some(first)) = (log_start, self.bases.first())
+            && *first > start
+        {
+            let what = format!("is the first segment, and the log begins at offset {start}");
+            return Some((segment_path(folder, *first, "log"), what));
+        }
+        let seams = self.bases.windows(2).zip(&self.sizes);
+        let mut seams = seams.filter(|(pair, _)| !self.gaps && pair[1] > log_start.unwrap_or(0));
+        seams.find_map(|(pair, size)| {
+            let path = segment_path(folder, pair[0], "log");
+            // A file that cannot be read says so when it is.
+            let (end, is_whole) = end_of(folder, pair[0], *size)?;
+            if end >= pair[1] || end >= self.known_end {
+                None
+            } else if is_whole && *size > 0 {
+                Some((segment_path(folder, end, "log"), "is missing".to_owned()))
+            } else {
+                let what = format!(
+                    "ends at offset {end}, and the next segment begins at {}",
+                    pair[1]
+                );
+                Some((path, what))
+            }
+        })
     }
 
     /// Files of the segments in `folder`, and up to which byte each is known to have been on disk.
@@ -160,10 +211,14 @@ impl Files {
 }
 
 /// As [`Files::list`] and [`Files::damage`] for a folder that a server may be using: what changes meanwhile is no damage.
-pub(crate) fn look(folder: &Path, known_end: i64) -> Result<(Files, Option<Damage>), OpenError> {
+pub(crate) fn look(
+    folder: &Path,
+    known_end: i64,
+    compacts: bool,
+) -> Result<(Files, Option<Damage>), OpenError> {
     let mut looks = 1;
     loop {
-        let listed = Files::list(folder, known_end);
+        let listed = Files::list(folder, known_end, compacts);
         let is_sound = matches!(&listed, Ok(files) if files.damage(folder).is_none());
         let before = listed
             .as_ref()
@@ -175,6 +230,31 @@ pub(crate) fn look(folder: &Path, known_end: i64) -> Result<(Files, Option<Damag
             return Ok((files, damage));
         }
         looks += 1;
+    }
+}
+
+/// The offset behind the last whole batch of a segment, and whether nothing lies behind that. Begins where its index says that the last
+/// batches are, if a batch is there.
+fn end_of(folder: &Path, base: i64, size: u64) -> Option<(i64, bool)> {
+    let file = LogFile::open_existing(&segment_path(folder, base, "log")).ok()?;
+    let walk_from = |position: u64| {
+        let mut walk = BatchWalk::new(&file, position, size);
+        let mut end = base;
+        loop {
+            match walk.next_header() {
+                Ok(Some((_, header))) => end = header.last_offset().saturating_add(1),
+                Ok(None) => return Some((end, true)),
+                Err(WalkError::Bad { .. }) => return Some((end, false)),
+                Err(WalkError::Io { .. }) => return None,
+            }
+        }
+    };
+    let paths = ["index", "timeindex"].map(|ending| segment_path(folder, base, ending));
+    let index = MemoryIndex::load(&paths[0], &paths[1], size);
+    let near = index.and_then(|index| walk_from(u64::from(index.position(u32::MAX))));
+    match near {
+        Some((end, true)) => Some((end, true)),
+        _ => walk_from(0),
     }
 }
 

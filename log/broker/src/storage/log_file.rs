@@ -94,7 +94,8 @@ impl LogFile {
         Ok(bytes)
     }
 
-    /// Writes all of `slices`, one behind the other, at `position`; one system call unless the kernel takes less.
+    /// Writes all of `slices`, one behind the other, at `position`; one system call unless the kernel takes less. Refused behind the end: the
+    /// file was cut, and what lies in between would read as zeros.
     pub(crate) fn write_at(&self, mut slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
         let mut position = position;
         #[cfg(test)]
@@ -102,6 +103,11 @@ impl LogFile {
             // A part of it still finds room.
             rustix::io::pwrite(&self.file, &slices[0], position)?;
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        let size = self.size()?;
+        if size < position {
+            let what = format!("the file was cut: it has {size} bytes of {position}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         while !slices.is_empty() {
             let count = slices.len().min(VECTORS_MAX);

@@ -117,7 +117,7 @@ pub(crate) struct Partition {
     pub(super) size: AtomicU64,
     /// Bytes appended since the last checkpoint.
     pub(super) unsaved: AtomicU64,
-    /// A segment was sealed since the last checkpoint.
+    /// A segment was sealed since the last checkpoint, or that is of an older version.
     pub(super) rolled: AtomicBool,
     /// When something of the periodic work is due at the earliest, ms.
     pub(super) due_ms: AtomicI64,
@@ -142,8 +142,14 @@ impl Partition {
     /// # Errors
     /// If its files cannot be read or cut.
     pub(crate) fn open(seed: PartitionSeed) -> Result<(Self, RecoveryReport), OpenError> {
-        let recovered =
-            recovery::recover(&seed.folder, &seed.id, seed.leader_epoch, seed.known_end)?;
+        let compacts = seed.config.read().cleanup_compact;
+        let recovered = recovery::recover(
+            &seed.folder,
+            &seed.id,
+            seed.leader_epoch,
+            seed.known_end,
+            compacts,
+        )?;
         let (partition, report) = Self::of(seed, recovered, true)?;
         partition.settle_loss()?;
         Ok((partition, report))
@@ -181,6 +187,7 @@ impl Partition {
             end,
             synced,
             checkpoint,
+            is_old,
             report,
         } = recovered;
         let Checkpoint {
@@ -245,7 +252,7 @@ impl Partition {
             closed: AtomicBool::new(false),
             size: AtomicU64::new(size),
             unsaved: AtomicU64::new(0),
-            rolled: AtomicBool::new(false),
+            rolled: AtomicBool::new(is_old),
             due_ms: AtomicI64::new(i64::MIN),
             clean_due_ms: AtomicI64::new(i64::MIN),
             cleaned_to: AtomicI64::new(cleaned_to),

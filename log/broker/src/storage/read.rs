@@ -10,6 +10,7 @@
 //! 2. Returned bytes are the disk's bytes, and sound: each batch was compared with its checksum since the log was opened. A damaged one
 //!    is an error to whoever reads it, and those before it are given out.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,7 +20,7 @@ use log_protocol::{BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter
 use super::error::{FetchError, StorageError};
 use super::log_file::LogFile;
 use super::partition::Partition;
-use super::segment::Segment;
+use super::segment::{Segment, segment_path};
 use super::walk::{BatchWalk, WalkError};
 use crate::partition::AbortedTransaction;
 
@@ -160,6 +161,15 @@ impl Partition {
                 }) if from < self.log_start_offset() => {
                     return Err(self.out_of_range(from));
                 }
+                Err(Unreadable {
+                    error: WalkError::Io { source, .. },
+                    ..
+                }) if source.kind() == io::ErrorKind::NotFound && self.lost_file(&segment) => {
+                    let offset = segment.base_offset().max(self.log_start_offset());
+                    return Err(self
+                        .corrupt(offset, "its file is missing".to_owned())
+                        .into());
+                }
                 Err(Unreadable { offset, error }) => {
                     return Err(self.walk_error(offset.unwrap_or(from), error).into());
                 }
@@ -185,20 +195,28 @@ impl Partition {
                 partition,
                 reason: error.to_string(),
             },
-            WalkError::Bad { .. } => {
-                let reason = error.to_string();
-                self.corruption.note(&partition, offset, &reason);
-                StorageError::Corrupt {
-                    partition,
-                    offset,
-                    reason,
-                }
-            }
+            WalkError::Bad { .. } => self.corrupt(offset, error.to_string()),
         }
     }
 
+    /// Whether the file of this segment, which the log holds, is gone. While upkeep may be at it nobody can tell.
+    fn lost_file(&self, segment: &Arc<Segment>) -> bool {
+        let Some(_upkeep) = self.upkeep.try_lock() else {
+            return false;
+        };
+        let segments = self.segments.read();
+        self.check_readable().is_ok()
+            && segments.iter().any(|held| Arc::ptr_eq(held, segment))
+            && !segment_path(&self.folder, segment.base_offset(), "log").exists()
+    }
+
     fn batch_error(&self, offset: i64, error: &BatchError) -> StorageError {
-        let (partition, reason) = (self.id().clone(), error.to_string());
+        self.corrupt(offset, error.to_string())
+    }
+
+    /// Damage, which is told.
+    fn corrupt(&self, offset: i64, reason: String) -> StorageError {
+        let partition = self.id().clone();
         self.corruption.note(&partition, offset, &reason);
         StorageError::Corrupt {
             partition,
@@ -280,13 +298,13 @@ fn read_segment(
     if left == 0 {
         return Ok(None);
     }
-    let io = |source| WalkError::Io { position, source };
-    let file = segment.file().map_err(io)?;
+    let failed = |source| WalkError::Io { position, source };
+    let file = segment.file().map_err(failed)?;
     // One read for the usual case: the batches wanted, behind at most one index interval.
     let length = bytes_max
         .saturating_add(SLACK_BYTES)
         .min(usize::try_from(left).unwrap_or(usize::MAX));
-    let bytes = Bytes::from(file.read_at(position, length).map_err(io)?);
+    let bytes = Bytes::from(file.read_at(position, length).map_err(failed)?);
     let mut walk = BatchWalk::over(&file, position, segment.size(), bytes.clone());
     let block_end = position + bytes.len() as u64;
     let mut start = None;
@@ -339,10 +357,16 @@ fn read_segment(
             source,
         })?;
     if whole.len() < wanted {
-        return Err(Unreadable::from(WalkError::Io {
-            position: start,
-            source: std::io::ErrorKind::UnexpectedEof.into(),
-        }));
+        return Err(Unreadable {
+            offset: Some(reached_before(segment, &file, start)),
+            error: WalkError::Bad {
+                position: start,
+                reason: BatchError::Truncated {
+                    needed: wanted,
+                    left: whole.len(),
+                },
+            },
+        });
     }
     sound(segment, start, whole.into(), next).map(Some)
 }

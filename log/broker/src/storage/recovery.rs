@@ -11,7 +11,8 @@
 //! 1. A compaction that was committed is finished; anything else that it left is removed.
 //! 2. Files that hold less than is known to have been on disk are damaged: nothing is changed, unless the loss is accepted (evidence).
 //! 3. Without a sound checkpoint that fits the files the scan begins at the first segment.
-//! 4. What is scanned rebuilds indexes, leader epochs, producers and open transactions by the code that appends use.
+//! 4. Offsets may be missing only where compaction is or was at work, or a loss was accepted; no batch reaches into the next segment.
+//! 5. What is scanned rebuilds indexes, leader epochs, producers and open transactions by the code that appends use.
 //!
 //! Invariants:
 //! 1. Only a suffix is ever cut. Segments behind a cut are set aside (`*.orphaned`), not deleted.
@@ -45,6 +46,8 @@ pub(super) struct Recovered {
     pub(super) synced: i64,
     /// As of `end`.
     pub(super) checkpoint: Checkpoint,
+    /// The checkpoint on disk says less than one that is written now.
+    pub(super) is_old: bool,
     pub(super) report: RecoveryReport,
 }
 
@@ -68,7 +71,7 @@ enum Loss {
 }
 
 /// Recovers the partition in `folder`; a folder that is not there is an empty partition. No batch bears a later epoch
-/// than `leader_epoch`, and the log is known to go to `known_end` at least.
+/// than `leader_epoch`, and the log is known to go to `known_end` at least. `compacts`: the topic is one that compaction may have been in.
 ///
 /// # Errors
 /// [`OpenError::Damaged`] where it does not, unless somebody accepted the loss.
@@ -77,8 +80,9 @@ pub(super) fn recover(
     id: &TopicPartition,
     leader_epoch: i32,
     known_end: i64,
+    compacts: bool,
 ) -> Result<Recovered, OpenError> {
-    let attempt = |loss| Recovery::begin(folder, leader_epoch, known_end, loss)?.run();
+    let attempt = |loss| Recovery::begin(folder, leader_epoch, (known_end, compacts), loss)?.run();
     let recovered = match attempt(Loss::Refused) {
         Err(OpenError::Damaged { damage, .. }) if accept_loss(folder).exists() => {
             warn!(partition = %id, %damage, "the log goes on without what is lost, as was asked for");
@@ -102,6 +106,8 @@ struct Recovery<'a> {
     files: Files,
     /// The scan begins where a checkpoint ends.
     trusted: bool,
+    /// The checkpoint on disk is of version 1.
+    is_old: bool,
     log_start: i64,
     /// Below this offset everything is on disk.
     synced: i64,
@@ -114,7 +120,7 @@ impl<'a> Recovery<'a> {
     fn begin(
         folder: &'a Arc<Path>,
         leader_epoch: i32,
-        known_end: i64,
+        (known_end, compacts): (i64, bool),
         loss: Loss,
     ) -> Result<Self, OpenError> {
         if folder.exists() {
@@ -122,7 +128,7 @@ impl<'a> Recovery<'a> {
                 .and_then(|()| remove_half_made(folder))
                 .map_err(OpenError::io("finish compaction in", folder))?;
         }
-        let mut files = Files::list(folder, known_end)?;
+        let mut files = Files::list(folder, known_end, compacts)?;
         if loss == Loss::Refused
             && let Some(damage) = files.damage(folder)
         {
@@ -130,8 +136,11 @@ impl<'a> Recovery<'a> {
         }
         let found = files.checkpoint.take();
         let log_start = found.as_ref().map_or(0, |checkpoint| checkpoint.log_start);
+        let is_old = found.as_ref().is_some_and(|found| found.segments.is_none());
         let start = found.filter(|found| loss == Loss::Refused && files.fit(found));
         let trusted = start.is_some();
+        // Compaction leaves gaps, but never behind a checkpoint: it writes one before it replaces segments.
+        files.gaps = !trusted && (files.gaps || loss == Loss::Accepted);
         let mut checkpoint = start.unwrap_or_default();
         let synced = if trusted { checkpoint.offset } else { 0 };
         let end = match files.bases.first() {
@@ -150,6 +159,7 @@ impl<'a> Recovery<'a> {
             loss,
             files,
             trusted,
+            is_old,
             log_start,
             synced,
             scan,
@@ -188,7 +198,9 @@ impl<'a> Recovery<'a> {
     fn scan_segment(&mut self, n: usize, position: u64) -> Result<bool, OpenError> {
         let (base, size) = (self.files.bases[n], self.files.sizes[n]);
         let path = segment_path(self.folder, base, "log");
-        if !self.scan.may_begin(base, position, self.trusted) {
+        // Of what retention was removing any part may be left.
+        let gap = self.files.gaps || (!self.trusted && base <= self.log_start);
+        if !self.scan.may_begin(base, position, gap) {
             let what = format!(
                 "begins at offset {base}, and the log before it ends at {}",
                 self.scan.end
@@ -197,13 +209,15 @@ impl<'a> Recovery<'a> {
             self.set_aside_from(n)?;
             return Ok(false);
         }
-        let last = n + 1 == self.files.bases.len();
+        let following = self.files.bases.get(n + 1).copied();
+        let last = following.is_none();
         let place = Place {
             folder: self.folder,
             base,
             size,
             position,
-            gaps: !self.trusted && !last,
+            gaps: self.files.gaps && !last,
+            limit: following.unwrap_or(i64::MAX),
         };
         let scanned = match self.scan.segment(&place, &path) {
             Ok(scanned) => scanned,
@@ -229,8 +243,8 @@ impl<'a> Recovery<'a> {
             return Ok(true);
         }
         let active = (last && !short) || !goes_on;
-        let next = match self.files.bases.get(n + 1) {
-            Some(next) if !active => *next,
+        let next = match following {
+            Some(next) if !active => next,
             _ => self.scan.end,
         };
         let segment = scanned
@@ -302,6 +316,7 @@ impl<'a> Recovery<'a> {
             end: scan.end,
             synced: self.synced,
             checkpoint,
+            is_old: self.is_old,
             report: self.report,
         })
     }
@@ -345,6 +360,8 @@ struct Place<'a> {
     position: u64,
     /// Whether offsets may be missing: where compaction may have been.
     gaps: bool,
+    /// The next segment begins there.
+    limit: i64,
 }
 
 struct Scan {
@@ -365,13 +382,12 @@ struct Scanned {
 }
 
 impl Scan {
-    /// Whether a segment's name fits to what is before it. Compaction leaves gaps, but never behind a checkpoint: it
-    /// writes one before it replaces segments.
-    fn may_begin(&mut self, base: i64, position: u64, trusted: bool) -> bool {
+    /// Whether a segment's name fits to what is before it; `gap`: offsets may be missing in between.
+    fn may_begin(&mut self, base: i64, position: u64, gap: bool) -> bool {
         if position > 0 || base == self.end {
             return true;
         }
-        let after_gap = !trusted && base > self.end;
+        let after_gap = gap && base > self.end;
         if after_gap {
             self.end = base;
         }
@@ -453,11 +469,16 @@ impl Scan {
             && header
                 .base_offset
                 .checked_add(i64::from(header.last_offset_delta))
-                .is_some_and(|last| last < i64::MAX)
+                .is_some_and(|last| last < place.limit)
             && header.last_offset() - place.base <= i64::from(i32::MAX);
         let earliest = self.epochs.latest().unwrap_or(0);
         let epoch = header.partition_leader_epoch;
-        if !(follows && inside) {
+        if follows && !inside && header.last_offset() >= place.limit {
+            let (base, limit) = (header.base_offset, place.limit);
+            Err(format!(
+                "offset {base} begins a batch that reaches into the next segment, which begins at {limit}"
+            ))
+        } else if !(follows && inside) {
             let base = header.base_offset;
             Err(format!("offset {base} where {} is due", self.end))
         } else if !(earliest..=self.leader_epoch).contains(&epoch) {

@@ -59,7 +59,7 @@ fn assert_damaged(lab: &Lab, path: &Path, known_end: i64, culprit: &Path, contex
         "{context}: {text}"
     );
     assert_eq!(exists.then(|| listing(path)), before, "{context}: {text}");
-    let (_, damage) = evidence::look(path, known_end).expect("looked at");
+    let (_, damage) = evidence::look(path, known_end, false).expect("looked at");
     let seen_without_content = !context.starts_with("flipped") && path.join("checkpoint").exists();
     assert!(
         damage.is_some() || !seen_without_content,
@@ -379,4 +379,161 @@ fn retention_takes_a_damaged_segment_by_the_time_of_its_file() {
     partition.upkeep(later + 10_000);
     assert!(!first.exists(), "{:?}", lab.files("log"));
     assert_eq!(partition.log_start_offset(), end);
+}
+
+/// Makes the checkpoint in `path` one that does not name the segments, as version 1 is.
+fn forget_segments(path: &Path) {
+    let file = path.join("checkpoint");
+    let mut bytes = fs::read(&file).expect("read");
+    let known = checkpoint::Checkpoint::read(path).expect("sound").segments;
+    bytes.truncate(bytes.len() - 4 - known.expect("named").len() * 16);
+    bytes[5] = 1;
+    let length = (bytes.len() - 16) as u32;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[16..]);
+    bytes[12..16].copy_from_slice(&crc.to_be_bytes());
+    fs::write(&file, bytes).expect("write");
+    let read = checkpoint::Checkpoint::read(path).expect("still sound");
+    assert_eq!(read.segments, None);
+}
+
+#[test]
+fn a_hole_between_segments_is_damage_though_no_checkpoint_names_them() {
+    let lab = lab();
+    let end = closed(&lab);
+    let names = lab.files("log");
+    let count = names.len();
+    for old in [false, true] {
+        let prepare = || {
+            let path = lab.copy("hole");
+            if old {
+                forget_segments(&path);
+            } else {
+                fs::remove_file(path.join("checkpoint")).expect("remove");
+            }
+            path
+        };
+        let whole = prepare();
+        let (partition, _) = lab.try_open(&whole, 1, end).expect("whole");
+        assert_eq!(all(&partition).len() as i64, end);
+        partition.upkeep(NOW);
+        drop(partition);
+        let now = checkpoint::Checkpoint::read(&whole).and_then(|found| found.segments);
+        assert_eq!(
+            now.is_some(),
+            old,
+            "one of an older version is replaced at once"
+        );
+        for (n, name) in names.iter().enumerate() {
+            // Where nothing says where the log begins, retention may have taken the first.
+            if n == 0 && !old {
+                continue;
+            }
+            for (way, emptied) in [("removed", false), ("emptied", true)] {
+                let path = prepare();
+                let file = path.join(name.file_name().expect("a name"));
+                if emptied {
+                    cut(&file, 0);
+                } else {
+                    fs::remove_file(&file).expect("remove");
+                }
+                let context = format!("{way} {} of {count}, old {old}", file.display());
+                let error = lab.try_open(&path, 1, end).map(|_| ()).expect_err(&context);
+                assert!(
+                    matches!(error, OpenError::Damaged { .. }),
+                    "{context}: {error}"
+                );
+                let (_, seen) = evidence::look(&path, end, false).expect("looked at");
+                assert!(seen.is_some() || n + 1 == count, "{context}");
+                let before = listing(&path);
+                // Compaction may have taken what lies in between.
+                let (_, seen) = evidence::look(&path, end, true).expect("looked at");
+                assert!(seen.is_none() || n == 0 || n + 1 == count, "{context}");
+                assert_eq!(listing(&path), before, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_accepted_loss_passes_over_swapped_segments_and_keeps_those_behind() {
+    let lab = lab();
+    let end = closed(&lab);
+    let path = lab.copy("swapped");
+    let segments = files(&path, "log");
+    let [one, other] = [&segments[1], &segments[2]];
+    let [first, second] = [one, other].map(|file| fs::read(file).expect("read"));
+    fs::write(one, second).expect("write");
+    fs::write(other, first).expect("write");
+    for ending in ["index", "timeindex"] {
+        for file in files(&path, ending) {
+            fs::remove_file(file).expect("remove");
+        }
+    }
+    fs::remove_file(path.join("checkpoint")).expect("remove");
+    assert!(lab.try_open(&path, 0, end).is_err());
+    fs::write(path.join("accept-loss"), "").expect("write");
+    let (partition, _) = lab.try_open(&path, 1, end).expect("accepted");
+    let lost = segments[1..4].iter().map(|file| base_of(file));
+    let [from, _, to] = lost.collect::<Vec<_>>()[..] else {
+        panic!("three")
+    };
+    let left: Vec<_> = all(&partition).iter().map(|record| record.offset).collect();
+    let expected: Vec<_> = (0..from).chain(to..end).collect();
+    assert_eq!(left, expected);
+    drop(partition);
+    let (partition, _) = lab.try_open(&path, 2, end).expect("again");
+    assert_eq!(all(&partition).len(), expected.len());
+}
+
+fn base_of(file: &Path) -> i64 {
+    let name = file.file_stem().and_then(|name| name.to_str());
+    name.expect("a name").parse().expect("a number")
+}
+
+#[test]
+fn a_file_that_is_cut_or_removed_while_it_is_served_is_damage_and_nothing_is_written_behind_it() {
+    let lab = lab();
+    let end = closed(&lab);
+    let names = lab.files("log");
+    let partition = lab.open();
+    let gone = &names[2];
+    fs::remove_file(gone).expect("remove");
+    let (offsets, error) = read_until_error(&partition, 1 << 20);
+    assert_eq!(offsets.len() as i64, base_of(gone));
+    assert_eq!(
+        error.expect("told").code(),
+        log_protocol::ErrorCode::CorruptMessage
+    );
+    let trouble = partition.trouble().expect("told").to_string();
+    assert!(trouble.contains("its file is missing"), "{trouble}");
+
+    let path = lab.path();
+    fs::remove_dir_all(&path).expect("remove");
+    let end_now = closed(&lab);
+    assert_eq!(end_now, end);
+    let partition = lab.open();
+    let last = lab.files("log").pop().expect("one");
+    let size = fs::metadata(&last).expect("stat").len();
+    for left in [size - 1, 1] {
+        cut(&last, left);
+        let from = base_of(&last);
+        let mut from = from;
+        let error = loop {
+            match partition.read(from, 1 << 20, Isolation::ReadUncommitted) {
+                Ok(fetched) => {
+                    assert!(!fetched.bytes.is_empty(), "an empty answer at {from}");
+                    from = fetched.next_offset;
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), log_protocol::ErrorCode::CorruptMessage);
+    }
+    let refused = partition.append(filled(1, 5, NOW), AppendOrigin::Client, NOW);
+    assert_eq!(
+        refused.map(|_| ()).expect_err("offline").code(),
+        log_protocol::ErrorCode::KafkaStorageError
+    );
+    assert_eq!(fs::metadata(&last).expect("stat").len(), 1);
 }
