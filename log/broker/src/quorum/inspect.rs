@@ -3,14 +3,15 @@
 //! Invariant: nothing is opened for writing, and no lock is taken, so a server may use the folder meanwhile; what it is
 //! just writing may then look torn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::TopicConfig;
 use super::image::TopicImage;
 use super::metadata_log;
-use super::open::partition_folders_in;
+use super::open::{partition_folders_in, topics_of, written_topics};
 use super::topic::partition_folder;
 use crate::error::OpenError;
 use crate::storage::{self, BatchWalk, KnownEnds, LogFile, look as look_at};
@@ -57,14 +58,22 @@ pub fn inspect(folder: &Path, records: bool) -> Result<Inspection, OpenError> {
 }
 
 fn look(folder: &Path, records: bool) -> Result<Inspection, storage::OpenError> {
-    let (image, torn_bytes) = metadata_log::read(&folder.join("metadata.log"))?;
     let partitions = folder.join("partitions");
-    let mut unclaimed: BTreeSet<PathBuf> = partition_folders_in(&partitions)?
+    let path = folder.join("metadata.log");
+    let read = || {
+        let folders = partition_folders_in(&partitions)?;
+        let ends = KnownEnds::read(folder);
+        let written = written_topics(&folders, &ends);
+        let (image, torn_bytes) = metadata_log::read(&path, &topics_of(&folders), &written)?;
+        Ok::<_, storage::OpenError>((folders, ends, image, torn_bytes))
+    };
+    // A server that uses the folder may make a topic just now.
+    let (folders, ends, image, torn_bytes) = read().or_else(|_| read())?;
+    let mut unclaimed: BTreeSet<PathBuf> = folders
         .into_iter()
         .filter(|(id, _)| !image.deleted.contains(id))
         .map(|(_, folder)| folder)
         .collect();
-    let ends = KnownEnds::read(folder);
     let mut topics: Vec<InspectedTopic> = image
         .topics
         .values()
@@ -87,10 +96,13 @@ fn inspect_topic(
     ends: &KnownEnds,
     records: bool,
 ) -> InspectedTopic {
+    // Settings that cannot be read claim nothing.
+    let compacts = TopicConfig::parse(&topic.configs, &BTreeMap::new())
+        .map_or(true, |config| config.cleanup_compact);
     let numbers = 0..topic.partitions;
     let partitions = numbers.map(|number| {
         let folder = partition_folder(partitions, topic.id.0, number);
-        let (bytes, damage) = match inspect_files(&folder, ends.of(&folder), records) {
+        let (bytes, damage) = match inspect_files(&folder, ends.of(&folder), compacts, records) {
             Ok(bytes) => (bytes, None),
             Err(error) => (0, Some(error.to_string())),
         };
@@ -108,9 +120,9 @@ fn inspect_topic(
 }
 
 /// What the files of a partition take; the error says which of them is wrong and how.
-fn inspect_files(folder: &Path, known_end: i64, records: bool) -> io::Result<u64> {
+fn inspect_files(folder: &Path, known_end: i64, compacts: bool, records: bool) -> io::Result<u64> {
     let bytes = bytes_of(folder)?;
-    let (files, damage) = look_at(folder, known_end).map_err(io::Error::other)?;
+    let (files, damage) = look_at(folder, known_end, compacts).map_err(io::Error::other)?;
     if let Some(damage) = damage {
         let end = damage.known_end;
         let what = format!(

@@ -7,7 +7,8 @@
 //!  8  then for each record:  u32 bytes of JSON, u32 CRC-32C of it, the JSON       (big-endian)
 //! ```
 //! A record is synced before it takes effect, so one that is cut off at the end was never acted upon and is removed. A
-//! record that is wrong while others follow it is corruption, and the log is not opened. When old records outweigh the
+//! record that is wrong while others follow it is corruption, and the log is not opened; so is a file that lacks topics which were
+//! written to: it was cut. When old records outweigh the
 //! image, the file is replaced by one with a single record that holds the image.
 //!
 //! Space for some records is reserved behind the end, so that topics can be deleted on a full disk.
@@ -49,10 +50,11 @@ pub(super) struct MetadataLog {
 
 impl MetadataLog {
     /// Opens the file, made if need be, and replays it. Deletions of topics that have no folder any more, which are those
-    /// outside of `on_disk`, are forgotten.
+    /// outside of `on_disk`, are forgotten. It must know the topics `written`.
     pub(super) fn open(
         path: &Path,
         on_disk: &BTreeSet<TopicId>,
+        written: &BTreeSet<TopicId>,
     ) -> Result<(Self, Image), OpenError> {
         let mut bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -60,12 +62,16 @@ impl MetadataLog {
             Err(error) => return Err(OpenError::io("read", path)(error)),
         };
         if bytes.len() < HEADER {
+            if !on_disk.is_empty() {
+                return Err(nothing_known(path));
+            }
             // New, or the very first write was cut off.
             bytes = header();
             replace_file(path, &bytes).map_err(OpenError::io("write", path))?;
         }
         let mut image = Image::default();
         let mut size = replay(path, &bytes, &mut image)?;
+        check_whole(path, &image, size, on_disk, written)?;
         image.deleted.retain(|id| on_disk.contains(id));
         if size > REWRITE_BYTES_MIN {
             let compact = whole(&image);
@@ -132,15 +138,59 @@ impl MetadataLog {
     }
 }
 
-/// What the file says, and how many bytes at its end say nothing; for a look from outside.
-pub(super) fn read(path: &Path) -> Result<(Image, u64), OpenError> {
+/// What the file says, and how many bytes at its end say nothing; for a look from outside. What would be refused at a start is here, too.
+pub(super) fn read(
+    path: &Path,
+    on_disk: &BTreeSet<TopicId>,
+    written: &BTreeSet<TopicId>,
+) -> Result<(Image, u64), OpenError> {
     let bytes = fs::read(path).map_err(OpenError::io("read", path))?;
     let mut image = Image::default();
-    if bytes.len() < HEADER {
-        return Ok((image, bytes.len() as u64));
-    }
-    let size = replay(path, &bytes, &mut image)?;
+    let size = match bytes.len() {
+        HEADER.. => replay(path, &bytes, &mut image)?,
+        _ => 0,
+    };
+    check_whole(path, &image, size, on_disk, written)?;
     Ok((image, (bytes.len() - size) as u64))
+}
+
+/// The error of a file without a record, beside partitions.
+fn nothing_known(path: &Path) -> OpenError {
+    OpenError::CorruptMetadata {
+        path: path.to_owned(),
+        position: 0,
+        reason: "it is empty or missing, and there are partitions".to_owned(),
+    }
+}
+
+/// The first record is older than any partition. A topic that was written to was made by a record that was synced, and stays known until
+/// its folders are gone.
+fn check_whole(
+    path: &Path,
+    image: &Image,
+    size: usize,
+    on_disk: &BTreeSet<TopicId>,
+    written: &BTreeSet<TopicId>,
+) -> Result<(), OpenError> {
+    if image.cluster_id.is_empty() && !on_disk.is_empty() {
+        return Err(nothing_known(path));
+    }
+    let unknown = |id: &&TopicId| !image.topics.contains_key(id) && !image.deleted.contains(id);
+    let lost: Vec<_> = written.iter().filter(unknown).collect();
+    let Some(first) = lost.first() else {
+        return Ok(());
+    };
+    let reason = format!(
+        "its end is lost: {} topics that were written to are in no record, such as that of partitions/{}-* (to go on without \
+         them, move their folders away)",
+        lost.len(),
+        first.0.simple()
+    );
+    Err(OpenError::CorruptMetadata {
+        path: path.to_owned(),
+        position: size as u64,
+        reason,
+    })
 }
 
 fn header() -> Vec<u8> {
@@ -234,7 +284,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Result<(MetadataLog, Image), OpenError> {
-        MetadataLog::open(path, &BTreeSet::new())
+        MetadataLog::open(path, &BTreeSet::new(), &BTreeSet::new())
     }
 
     #[test]

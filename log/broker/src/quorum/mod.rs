@@ -43,7 +43,7 @@ use uuid::Uuid;
 
 use self::image::{Image, MetadataRecord, TopicId, TopicImage};
 use self::metadata_log::MetadataLog;
-use self::open::{each, leftovers, open_topics, partition_folders, topics_of};
+use self::open::{each, leftovers, open_topics, partition_folders, topics_of, written_topics};
 use crate::security::SecurityView;
 use crate::storage::{
     DataFolder, KnownEnds, OpenError, Pace, Partition, RingBudget, Shared, StartKind, StorageError,
@@ -123,14 +123,9 @@ impl Topics {
         let folder = DataFolder::open(folder)?;
         let folders = partition_folders(&folder)?;
         let path = folder.metadata();
-        let (mut log, mut image) = MetadataLog::open(&path, &topics_of(&folders))?;
-        if image.cluster_id.is_empty() && !folders.is_empty() {
-            return Err(OpenError::CorruptMetadata {
-                path,
-                position: 0,
-                reason: "it is empty, and there are partitions".to_owned(),
-            });
-        }
+        let ends = KnownEnds::read(folder.path());
+        let written = written_topics(&folders, &ends);
+        let (mut log, mut image) = MetadataLog::open(&path, &topics_of(&folders), &written)?;
         let mut append = |image: &mut Image, record: MetadataRecord| {
             log.append(&record)
                 .map_err(OpenError::io("write", &folder.metadata()))?;
@@ -155,7 +150,7 @@ impl Topics {
             pace: Pace::new(),
             options,
         });
-        let index = open_topics(&folder, &image, &shared)?;
+        let index = open_topics(&folder, &image, &ends, &shared)?;
         let leftovers = leftovers(folders, &image);
         let next_producer_id = image.producer_ids_end;
         let inner = Inner {

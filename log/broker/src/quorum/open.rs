@@ -25,10 +25,10 @@ type Opened = (Uuid, Arc<Partition>, RecoveryReport);
 pub(super) fn open_topics(
     folder: &DataFolder,
     image: &Image,
+    ends: &KnownEnds,
     shared: &Arc<Shared>,
 ) -> Result<Index, OpenError> {
     let path = folder.partitions();
-    let ends = KnownEnds::read(folder.path());
     let mut index = Index::default();
     let mut jobs: Vec<(Uuid, PartitionSeed)> = Vec::new();
     for topic_image in image.topics.values() {
@@ -44,7 +44,7 @@ pub(super) fn open_topics(
         let topic = Arc::new(Topic::new(topic_image, config));
         for partition in 0..topic_image.partitions {
             let leader_epoch = image.leader_epoch(topic_image);
-            jobs.push(topic.seed(partition, &path, &ends, leader_epoch, shared));
+            jobs.push(topic.seed(partition, &path, ends, leader_epoch, shared));
         }
         index.insert(&topic);
     }
@@ -77,7 +77,7 @@ pub(super) fn open_topics(
             ?start,
             scanned_bytes = scanned,
             cut_bytes = cut,
-            "the last process ended without a stop; an unfinished write at the end of the log was cut off"
+            "the last process ended without a stop; what was unfinished or damaged was cut off"
         ),
     }
     Ok(index)
@@ -156,6 +156,15 @@ pub(super) fn partition_folders_in(path: &Path) -> Result<Vec<(TopicId, PathBuf)
 /// The topics of these folders.
 pub(super) fn topics_of(folders: &[(TopicId, PathBuf)]) -> BTreeSet<TopicId> {
     folders.iter().map(|(id, _)| *id).collect()
+}
+
+/// The topics of those folders whose partition is known to have been written to.
+pub(super) fn written_topics(
+    folders: &[(TopicId, PathBuf)],
+    ends: &KnownEnds,
+) -> BTreeSet<TopicId> {
+    let written = folders.iter().filter(|(_, folder)| ends.of(folder) > 0);
+    written.map(|(id, _)| *id).collect()
 }
 
 /// Folders that a deletion left. Others that no topic claims are nobody's to remove: the metadata may be what is wrong.

@@ -537,3 +537,58 @@ fn a_damaged_partition_is_offline_and_the_rest_serves() {
         .collect::<Vec<_>>();
     assert_eq!(ends, [3, 2, 3]);
 }
+
+#[test]
+fn metadata_that_lost_topics_which_were_written_to_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    for name in ["orders", "clicks", "empty"] {
+        let topic = topics.create(name, 1, &BTreeMap::new(), false);
+        let topic = topic.expect("create");
+        if name != "empty" {
+            put(&topic.partition(0).expect("partition"));
+        }
+    }
+    let id = topics.get("clicks").expect("there").id().simple();
+    topics.close().expect("close");
+    drop(topics);
+    let path = folder.path().join("metadata.log");
+    let whole = fs::read(&path).expect("read");
+    let needle = id.to_string();
+    // Ids are written with or without hyphens.
+    let text = String::from_utf8_lossy(&whole).replace('-', "");
+    assert!(text.contains(&needle));
+    let refused = |named: &str| {
+        let before = fs::read(&path).ok();
+        let told = Topics::open(folder.path(), StorageOptions::default())
+            .map(|_| ())
+            .expect_err(named)
+            .to_string();
+        assert!(told.contains(named), "{told}");
+        assert_eq!(fs::read(&path).ok(), before, "{told}");
+        if before.is_some() {
+            let seen = inspect(folder.path(), false).expect_err(named).to_string();
+            assert!(seen.contains(named), "{seen}");
+        }
+    };
+    let at = |name: &str| {
+        let name = format!("\"{name}\"");
+        let found = whole
+            .windows(name.len())
+            .position(|part| part == name.as_bytes());
+        found.expect("its record")
+    };
+    fs::write(&path, &whole[..at("clicks")]).expect("cut");
+    refused(&format!("partitions/{id}-*"));
+    fs::write(&path, &whole[..8]).expect("cut");
+    refused("there are partitions");
+    fs::write(&path, "").expect("emptied");
+    refused("there are partitions");
+    fs::remove_file(&path).expect("removed");
+    refused("there are partitions");
+    assert!(!path.exists(), "nothing was made in its place");
+    // A record that was never acted upon is cut off as before.
+    fs::write(&path, &whole[..at("empty")]).expect("cut");
+    let topics = open(folder.path());
+    assert!(topics.get("empty").is_none() && topics.get("clicks").is_some());
+}
