@@ -152,7 +152,7 @@ fn broker_settings(ctx: &Context, name: &str) -> Result<Vec<Shown>, (ErrorCode, 
 }
 
 /// Whether it is the name of a broker.
-fn broker_id(ctx: &Context, name: &str) -> Result<(), (ErrorCode, String)> {
+pub(super) fn broker_id(ctx: &Context, name: &str) -> Result<(), (ErrorCode, String)> {
     let node_id = ctx.services.config.node_id;
     if name.parse() == Ok(node_id) {
         return Ok(());

@@ -1,4 +1,5 @@
-//! IncrementalAlterConfigs (key 44): sets, deletes, appends to or subtracts from single configs of a topic (KIP-339).
+//! IncrementalAlterConfigs (key 44): sets, deletes, appends to or subtracts from single configs of a topic (KIP-339). Nothing is set for a
+//! broker while it runs, so of its settings only the deletion succeeds.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,6 +10,7 @@ use log_protocol::api::incremental_alter_configs::{
 };
 
 use super::alter_configs::{alterable, named_twice, replace};
+use super::describe_configs::{BROKER, broker_id};
 use super::{Answered, Repeated};
 use crate::services::Context;
 use crate::topic_config::{CONFIG_KEYS, ConfigKind};
@@ -36,6 +38,14 @@ pub(crate) async fn handle(
         }
         let outcome = match alterable(ctx, resource_type, &name) {
             _ if is_repeated => Err(named_twice(&name)),
+            // That it is allowed was looked at first.
+            Err((ErrorCode::InvalidRequest, _))
+                if resource_type == BROKER
+                    && (name.is_empty() || broker_id(ctx, &name).is_ok())
+                    && only_deletes(&resource.configs) =>
+            {
+                Ok(())
+            }
             Ok(topic) => match changed(topic.set_configs(), &resource.configs) {
                 Ok(set) => replace(ctx, &topic, set, request.validate_only).await,
                 Err(refused) => Err(refused),
@@ -57,6 +67,12 @@ pub(crate) async fn handle(
         responses,
         ..IncrementalAlterConfigsResponse::default()
     }
+}
+
+/// As `kafka-reassign-partitions --verify` does with throttles.
+fn only_deletes(operations: &[AlterableConfig]) -> bool {
+    let deletes = |operation: &AlterableConfig| operation.config_operation == DELETE;
+    !operations.is_empty() && operations.iter().all(deletes)
 }
 
 fn changed(
