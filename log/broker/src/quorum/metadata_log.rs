@@ -71,7 +71,10 @@ impl MetadataLog {
         }
         let mut image = Image::default();
         let mut size = replay(path, &bytes, &mut image)?;
-        check_whole(path, &image, size, on_disk, written)?;
+        if image.cluster_id.is_empty() && !on_disk.is_empty() {
+            return Err(nothing_known(path));
+        }
+        check_whole(path, &image, size, written)?;
         image.deleted.retain(|id| on_disk.contains(id));
         if size > REWRITE_BYTES_MIN {
             let compact = whole(&image);
@@ -138,7 +141,7 @@ impl MetadataLog {
     }
 }
 
-/// What the file says, and how many bytes at its end say nothing; for a look from outside. What would be refused at a start is here, too.
+/// What the file says, and how many bytes at its end say nothing; for a look from outside. A file that lost topics is refused here, too.
 pub(super) fn read(
     path: &Path,
     on_disk: &BTreeSet<TopicId>,
@@ -148,13 +151,14 @@ pub(super) fn read(
     let mut image = Image::default();
     let size = match bytes.len() {
         HEADER.. => replay(path, &bytes, &mut image)?,
-        _ => 0,
+        _ if on_disk.is_empty() => 0,
+        _ => return Err(nothing_known(path)),
     };
-    check_whole(path, &image, size, on_disk, written)?;
+    check_whole(path, &image, size, written)?;
     Ok((image, (bytes.len() - size) as u64))
 }
 
-/// The error of a file without a record, beside partitions.
+/// The first record is older than any partition.
 fn nothing_known(path: &Path) -> OpenError {
     OpenError::CorruptMetadata {
         path: path.to_owned(),
@@ -163,18 +167,13 @@ fn nothing_known(path: &Path) -> OpenError {
     }
 }
 
-/// The first record is older than any partition. A topic that was written to was made by a record that was synced, and stays known until
-/// its folders are gone.
+/// A topic that was written to was made by a record that was synced, and stays known until its folders are gone.
 fn check_whole(
     path: &Path,
     image: &Image,
     size: usize,
-    on_disk: &BTreeSet<TopicId>,
     written: &BTreeSet<TopicId>,
 ) -> Result<(), OpenError> {
-    if image.cluster_id.is_empty() && !on_disk.is_empty() {
-        return Err(nothing_known(path));
-    }
     let unknown = |id: &&TopicId| !image.topics.contains_key(id) && !image.deleted.contains(id);
     let lost: Vec<_> = written.iter().filter(unknown).collect();
     let Some(first) = lost.first() else {
