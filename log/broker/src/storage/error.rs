@@ -82,7 +82,7 @@ pub(crate) enum OpenError {
     },
     /// A partition's files hold less than was on disk.
     #[error(
-        "{damage}; restore it from a copy, or, to go on without what is lost, make the file {} and start again",
+        "{damage}; restore it from a copy, or, to go on without what is lost, make the file {} (its folder too, if that is gone) and start again",
         accept_loss(.folder).display()
     )]
     Damaged {
