@@ -16,3 +16,6 @@ mod tls;
 
 pub use sink::PostgresSink;
 pub use source::PostgresSource;
+
+/// The table where sinks keep their offsets, in whatever schema.
+const OFFSETS_TABLE: &str = "_thalweg_offsets";

@@ -172,6 +172,8 @@ impl Capture {
     pub(super) fn table(&self, schema: &str, table: &str) -> bool {
         !SYSTEM.contains(&schema)
             && !schema.starts_with("pg_temp")
+            // Each batch of a sink changes it, and it means nothing to others.
+            && table != crate::OFFSETS_TABLE
             && self.schemas.takes(schema)
             && self.tables.takes(&format!("{schema}.{table}"))
     }
@@ -246,6 +248,13 @@ mod tests {
         assert!(capture.table("shop", "b"));
         assert!(!capture.table("audit", "orders"));
         assert!(!Capture::default().table("pg_catalog", "pg_class"));
+        // Nor what sinks keep beside their rows, also where the lists take it.
+        assert!(!Capture::default().table("public", "_thalweg_offsets"));
+        let all = Capture {
+            tables: Filter::parse("table", Some(r"public\..*"), None).unwrap(),
+            ..Capture::default()
+        };
+        assert!(all.table("public", "offsets") && !all.table("public", "_thalweg_offsets"));
         assert!(capture.column("public", "orders", "id"));
         assert!(!capture.column("public", "orders", "secret"));
     }
