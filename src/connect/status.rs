@@ -112,7 +112,8 @@ fn progress(progress: &Value, out: &mut String) {
     let Some(progress) = progress.as_object() else {
         return;
     };
-    let figures = progress.iter().filter(|(name, _)| *name != "parts");
+    let figures = progress.iter();
+    let figures = figures.filter(|(name, _)| !matches!(name.as_str(), "parts" | "notes"));
     let figures: Vec<String> = figures
         .map(|(name, value)| match value {
             Value::String(word) => format!("{name}: {word}"),
@@ -137,6 +138,10 @@ fn progress(progress: &Value, out: &mut String) {
         if part["done"] == true {
             out.push_str(", done");
         }
+    }
+    let notes = progress.get("notes").and_then(Value::as_array);
+    for note in notes.into_iter().flatten().filter_map(Value::as_str) {
+        let _ = write!(out, "\n    {note}");
     }
 }
 
@@ -170,12 +175,13 @@ mod tests {
                     {"name": "s.t", "rows": 5, "percent": 50, "eta_seconds": 9},
                     {"name": "s.u", "rows": 1, "done": true},
                 ],
+                "notes": ["table s.v_1 is gone"],
             }}],
         });
         assert_eq!(
             status_text("in", &status),
             "source connector in: RUNNING\n  task 0: RUNNING on w\n    lag bytes: 7   phase: snapshot\n    \
-             s.t: 5 rows, 50 %, about 9 s to go\n    s.u: 1 row, done"
+             s.t: 5 rows, 50 %, about 9 s to go\n    s.u: 1 row, done\n    table s.v_1 is gone"
         );
     }
 }

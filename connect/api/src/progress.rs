@@ -11,6 +11,8 @@ pub struct Progress {
     pub figures: Vec<(&'static str, i64)>,
     /// What is read in parts: tables, files.
     pub parts: Vec<PartProgress>,
+    /// What people should know although the task goes on, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// How far a part is.

@@ -95,6 +95,7 @@ fn lines(name: &str, status: &Json) -> Vec<String> {
             }
             lines.push(text);
         }
+        lines.extend(progress["notes"].as_array().into_iter().flatten().map(word));
     }
     lines
 }
@@ -134,6 +135,7 @@ mod tests {
             "tasks": [{"id": 0, "state": "FAILED", "trace": "no right\nat x", "progress": {
                 "phase": "streaming", "records": 7, "lag_ms": 3, "slot_kept_bytes": 9,
                 "parts": [{"name": "s.t", "rows": 5, "percent": 50, "eta_seconds": 9}],
+                "notes": ["table s.u is gone"],
             }}],
         });
         assert_eq!(
@@ -144,6 +146,7 @@ mod tests {
                 "no right",
                 "streaming, 7 records so far, 3 ms behind, the server keeps 9 bytes for its slot",
                 "s.t: 5 rows read, 50 %, about 9 s to go",
+                "table s.u is gone",
             ]
         );
     }

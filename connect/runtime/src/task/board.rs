@@ -112,6 +112,9 @@ fn to_json(progress: &Progress) -> Json {
             progress.parts.iter().map(part_json).collect(),
         );
     }
+    if !progress.notes.is_empty() {
+        out.insert("notes".to_owned(), progress.notes.clone().into());
+    }
     out.into()
 }
 
@@ -153,6 +156,7 @@ mod tests {
                 reading: Some(Duration::from_secs(3)),
                 done: false,
             }],
+            notes: vec!["s.u is gone".to_owned()],
         });
         assert!(!meter.is_due());
         let expected = json!({
@@ -160,6 +164,7 @@ mod tests {
             "parts": [{
                 "name": "s.t", "rows": 5, "done": false, "rows_expected": 10, "percent": 50, "eta_seconds": 3,
             }],
+            "notes": ["s.u is gone"],
         });
         assert_eq!(board.of(&id), Some(expected));
         // A run that was left behind ends late.

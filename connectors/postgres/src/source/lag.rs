@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::config::LagLimits;
+use super::gone::Gone;
 use super::wire::{Connection, Purpose, WireError, literal, text};
 
 /// Between two looks.
@@ -61,12 +62,18 @@ pub(super) struct Watch {
     looked: Option<Instant>,
     found: Option<Lag>,
     level: Level,
+    gone: Gone,
 }
 
 impl Watch {
     /// What the last look found.
     pub(super) fn found(&self) -> Option<&Lag> {
         self.found.as_ref()
+    }
+
+    /// What became of tables, a sentence each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.gone.notes()
     }
 
     /// Looks, if it is time, and says what became worse. A look that fails changes nothing: the stream itself will tell
@@ -79,14 +86,18 @@ impl Watch {
         self.looked = Some(Instant::now());
         let connection = self.connection.take();
         let asked = tokio::time::timeout(LOOK_TIMEOUT, ask(connection, shared)).await;
-        let Ok(Ok((connection, lag))) = asked else {
+        let Ok(Ok((mut connection, lag))) = asked else {
             return;
         };
-        self.connection = Some(connection);
         if let Some(lag) = &lag {
             self.tell(lag, shared);
         }
         self.found = lag;
+        let looked = self.gone.look(&mut connection, shared);
+        // One whose answer did not come in time would give it to the next question.
+        if let Ok(Some(())) = tokio::time::timeout(LOOK_TIMEOUT, looked).await {
+            self.connection = Some(connection);
+        }
     }
 
     fn tell(&mut self, lag: &Lag, shared: &Shared) {

@@ -25,6 +25,7 @@ mod declared;
 mod discovery;
 mod envelope;
 mod filter;
+mod gone;
 mod health;
 mod incremental;
 mod kind;
@@ -541,6 +542,7 @@ impl SourceTask for PostgresSourceTask {
             let safe = lag.safe_bytes.map(|safe| ("slot_safe_bytes", safe));
             progress.figures.extend(safe);
         }
+        progress.notes = self.watch.notes();
         progress
     }
 

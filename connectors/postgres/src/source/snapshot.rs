@@ -350,6 +350,7 @@ impl Snapshot {
                 ),
             ],
             parts: self.parts.iter().map(part).collect(),
+            notes: Vec::new(),
         }
     }
 

@@ -323,6 +323,7 @@ impl Streaming {
             }),
             figures,
             parts: self.chunks.progress().into_iter().collect(),
+            notes: Vec::new(),
         }
     }
 
