@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use connect_api::{DeclaredKey, DeclaredRows};
 use connect_runtime::{TableError, Tables};
 use sql::{
-    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector, SinkKey,
+    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,
+    PlannedSinkConnector, SinkKey,
 };
 
 /// Connect's worker, as SQL asks it.
@@ -38,7 +39,7 @@ impl Connectors for TableConnectors {
         options: &ConnectorOptions,
         topic: &str,
         key: &[SinkKey],
-    ) -> Result<ConnectorOptions, ConnectorError> {
+    ) -> Result<PlannedSinkConnector, ConnectorError> {
         let rows = DeclaredRows {
             topic: topic.to_owned(),
             key: (key.iter())
@@ -50,7 +51,11 @@ impl Connectors for TableConnectors {
                 .collect(),
         };
         let planned = self.0.plan_sink(name, connector, options, &rows).await;
-        planned.map_err(error)
+        let planned = planned.map_err(error)?;
+        Ok(PlannedSinkConnector {
+            config: planned.config,
+            notes: planned.notes,
+        })
     }
 
     async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError> {

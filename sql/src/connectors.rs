@@ -26,6 +26,15 @@ pub struct PlannedConnector {
     pub notes: Vec<String>,
 }
 
+/// The connector of a sink that may be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSinkConnector {
+    /// Its configuration.
+    pub config: ConnectorOptions,
+    /// What the author of the statement should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
 /// A column of the key of a sink's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkKey {
@@ -87,7 +96,7 @@ pub trait Connectors: Send + Sync {
         options: &ConnectorOptions,
         topic: &str,
         key: &[SinkKey],
-    ) -> Result<ConnectorOptions, ConnectorError>;
+    ) -> Result<PlannedSinkConnector, ConnectorError>;
 
     /// Makes it; it runs from then on, after a restart too.
     async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError>;

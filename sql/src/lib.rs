@@ -29,7 +29,8 @@ mod stack;
 
 pub use config::SqlConfig;
 pub use connectors::{
-    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector, SinkKey,
+    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,
+    PlannedSinkConnector, SinkKey,
 };
 pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion, type_name};
 pub use functions::{Function, functions};

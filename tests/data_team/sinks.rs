@@ -53,6 +53,9 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
                 .contains("connector s takes the rows"),
             "{made:?}"
         );
+        let refused = "takes no NULL in \\\"city\\\"";
+        assert!(json!(made).to_string().contains(refused), "{made:?}");
+        assert!(!json!(made).to_string().contains("of before"), "{made:?}");
         server
             .sql("INSERT INTO trips VALUES (1, 'Ulm', 1.50, '2024-05-01'), (2, 'Ulm', 2.00, '2024-05-02'), (3, 'Bonn', 3.00, NULL)")
             .await;
@@ -108,6 +111,14 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
             .await;
         table(&database, "SELECT a, b FROM lines", &["1|x", "1|x"]).await;
         server.sql("DROP SINK s").await;
+        server.sql("DROP SINK lines").await;
+        // The topic stays: of its rows another sink tells.
+        let lines = format!(
+            "CREATE SINK lines AS SELECT a + 1 AS a, b FROM raw WITH (connector = 'jdbc', url = '{}')",
+            database.url()
+        );
+        let made = json!(server.sql(&lines).await).to_string();
+        assert!(made.contains("its 2 records of before"), "{made}");
         server.sql("DROP SINK lines").await;
         assert_eq!(
             server.connect("GET", "/connectors", None).await,

@@ -94,6 +94,7 @@ pub struct DeclaredKey {
 /// A sink connector that writes rows of SQL into one table.
 ///
 /// Rule: `config` is pure: the same options always mean the same configuration.
+#[async_trait]
 pub trait TableSink: Send + Sync {
     /// Options of SQL that are short names, or other systems' names, of configuration keys; every key is an option, too.
     fn aliases(&self) -> &'static [(&'static str, &'static str)];
@@ -108,4 +109,10 @@ pub trait TableSink: Send + Sync {
         options: &ConfigMap,
         rows: &DeclaredRows,
     ) -> Result<ConfigMap, ConnectError>;
+
+    /// What the author of the statement should know of the table that this configuration writes, a sentence each. Its secrets
+    /// are resolved.
+    async fn notes(&self, _config: &ConfigMap) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -30,7 +30,9 @@ mod worker;
 pub use config::{ConfigError, ConnectConfig};
 pub use loggers::LogLevels;
 pub use rest::ApiError;
-pub use worker::{ConnectWorker, ListedConnector, PlannedTable, StartError, TableError, Tables};
+pub use worker::{
+    ConnectWorker, ListedConnector, PlannedSink, PlannedTable, StartError, TableError, Tables,
+};
 
 /// Milliseconds since 1970 UTC.
 fn now_ms() -> i64 {

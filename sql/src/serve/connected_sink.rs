@@ -6,23 +6,25 @@
 //!   connector  topic s ──▶ the table, of the sink's name; it goes with the sink
 //! ```
 
+use log_api::OffsetSpec;
 use tracing::warn;
 
 use super::connector::{made_by, sink_made_by};
+use super::notice::plural;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Objects, Sink, is_own_sink_option, sink_connector};
-use crate::connectors::{ConnectorError, ConnectorOptions, SinkKey};
+use crate::connectors::{ConnectorError, ConnectorOptions, PlannedSinkConnector, SinkKey};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::CreateSink;
 use crate::plan::type_name;
 
 impl Inner {
-    /// The configuration of a sink's connector; `None` where it has none.
+    /// The connector of a sink; `None` where it has none.
     pub(super) async fn planned_connector(
         &self,
         create: &CreateSink,
         sink: &Sink,
-    ) -> Result<Option<ConnectorOptions>, Diagnostic> {
+    ) -> Result<Option<PlannedSinkConnector>, Diagnostic> {
         let Some(connector) = sink_connector(&create.output) else {
             return Ok(None);
         };
@@ -55,6 +57,18 @@ impl Inner {
         Ok(format!("connector {name} takes the rows to the table"))
     }
 
+    /// How many records the topic of a sink holds before the sink writes any: its connector takes them to the table, too.
+    pub(super) async fn held(&self, topic: &str) -> Result<u64, Diagnostic> {
+        let ends = self.ends(topic).await?;
+        let (admin, mut held) = (self.log.admin(), 0);
+        for (partition, end) in ends {
+            let from = admin.offset(&partition, OffsetSpec::Earliest).await;
+            let from = from.map_err(|error| Diagnostic::new(Code::Log, error.to_string()))?;
+            held += u64::try_from(end - from).unwrap_or(0);
+        }
+        Ok(held)
+    }
+
     /// Makes the connectors of sinks that a server which died did not come to.
     pub(super) async fn complete_sinks(&self) {
         let Some(connectors) = self.connectors.get() else {
@@ -69,7 +83,7 @@ impl Inner {
                 continue;
             }
             let made = match self.planned_connector(&create, sink).await {
-                Ok(Some(config)) => self.create_connector(name, config).await,
+                Ok(Some(planned)) => self.create_connector(name, planned.config).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -94,6 +108,17 @@ impl Inner {
             )]
         })
     }
+}
+
+/// What is told of a topic that is not new; `None` where nothing is in it.
+pub(super) fn held_note(topic: &str, held: u64) -> Option<String> {
+    let records = plural(held, "record");
+    (held > 0).then(|| {
+        format!(
+            "topic {topic} was there, and its {records} of before go to the table, too, also rows that the query does not have: \
+             WITH (topic = '…') names a new one, or DROP the sink and run thalweg topic delete {topic} first"
+        )
+    })
 }
 
 /// The columns of the record key.

@@ -594,7 +594,7 @@ impl Inner {
     }
 
     /// The end of every partition of a topic.
-    async fn ends(&self, topic: &str) -> Result<Vec<(TopicPartition, i64)>, Diagnostic> {
+    pub(super) async fn ends(&self, topic: &str) -> Result<Vec<(TopicPartition, i64)>, Diagnostic> {
         let admin = self.log.admin();
         let failed = |error: log_api::AdminError| Diagnostic::new(Code::Log, error.to_string());
         let Some(described) = admin.describe_topic(topic).await.map_err(failed)? else {

@@ -7,6 +7,7 @@ use streams::{NodeKind, SinkForm, StreamPlan};
 use tracing::{info, warn};
 
 use super::answer::Outcome;
+use super::connected_sink::held_note;
 use super::ddl::{catalog_error, internal_topic, invalid_topic, is_internal, job_record, unknown};
 use super::insert::Target;
 use super::server::{Inner, StatementContext};
@@ -34,10 +35,18 @@ impl Inner {
         });
         let span = named.map_or(create.name.span, |(_, value)| value.span);
         let connector = self.planned_connector(create, &sink).await?;
+        let topic = sink.plan.sink.topic.clone();
+        let held = match &connector {
+            // A topic that cannot be is an error of what comes next.
+            Some(_) => self.held(&topic).await.unwrap_or(0),
+            None => 0,
+        };
         let outcome = self.run_sink(sink, span, context).await?;
         match (connector, outcome) {
-            (Some(config), Outcome::Done { message, mut notes }) => {
-                notes.push(self.connect_sink(create, config, context).await?);
+            (Some(planned), Outcome::Done { message, mut notes }) => {
+                notes.push(self.connect_sink(create, planned.config, context).await?);
+                notes.extend(held_note(&topic, held));
+                notes.extend(planned.notes);
                 Ok(Outcome::Done { message, notes })
             }
             (_, outcome) => Ok(outcome),

@@ -40,6 +40,15 @@ pub struct PlannedTable {
     pub table: DeclaredTable,
 }
 
+/// A sink that may be made.
+#[derive(Debug, Clone)]
+pub struct PlannedSink {
+    /// Its configuration.
+    pub config: ConfigMap,
+    /// What the author of the statement should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
 /// A connector that there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedConnector {
@@ -159,7 +168,7 @@ impl Tables {
         class: &str,
         options: &ConfigMap,
         rows: &DeclaredRows,
-    ) -> Result<ConfigMap, TableError> {
+    ) -> Result<PlannedSink, TableError> {
         let plugins = &self.inner.plugins;
         let found = plugins.connector(class).map(Arc::clone);
         let Some((plugin, sinks)) = found
@@ -180,10 +189,14 @@ impl Tables {
         self.check_name(name)?;
         let infos = definition::validate(plugins, &self.inner.config, &config).await;
         let infos = infos.map_err(|error| TableError::of(None, error.to_string()))?;
-        match infos.first_error() {
-            Some((key, message)) => Err(given.error_of(key, message)),
-            None => Ok(config),
+        if let Some((key, message)) = infos.first_error() {
+            return Err(given.error_of(key, message));
         }
+        let notes = match secrets::resolve(&config) {
+            Ok(resolved) => sinks.notes(&resolved).await,
+            Err(_) => Vec::new(),
+        };
+        Ok(PlannedSink { config, notes })
     }
 
     /// Whether there is a connector of this name.

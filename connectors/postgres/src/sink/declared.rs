@@ -9,7 +9,11 @@
 
 use connect_api::{ConfigMap, ConnectError, DeclaredRows};
 
+use super::config::SinkConfig;
+use super::failure::Failure;
 use super::row::quote;
+use super::session::Session;
+use super::table;
 
 const URL: &str = "connection.url";
 const TABLE: &str = "collection.name.format";
@@ -93,6 +97,37 @@ pub(super) fn config(
             .or_insert_with(|| value.to_owned());
     }
     Ok(config)
+}
+
+/// What the table, if it is there, does not take of the rows.
+pub(super) async fn notes(config: &ConfigMap) -> Result<Vec<String>, Failure> {
+    let topic = config.get("topics").map(String::as_str).unwrap_or_default();
+    let config = SinkConfig::parse(config)?;
+    if !config.takes_null_keys() {
+        return Ok(Vec::new());
+    }
+    let session = Session::connect(&config).await?;
+    let mut name = config.table_format.name(topic);
+    let mut keys: Vec<String> = (config.nullable_keys.iter())
+        .map(|(key, _)| key.clone())
+        .collect();
+    if config.lower_case {
+        name.schema = name.schema.map(|schema| schema.to_lowercase());
+        name.table = name.table.to_lowercase();
+        keys.iter_mut().for_each(|key| *key = key.to_lowercase());
+    }
+    let refusing = table::refusing_null(&session, &name, &keys).await?;
+    if refusing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refusing: Vec<String> = refusing.iter().map(|column| quote(column)).collect();
+    Ok(vec![format!(
+        "table {} takes no NULL in {}, part of its key, and rows of the query may have one there: the first of them stops the \
+         connector (a UNIQUE constraint in place of the PRIMARY KEY, and columns without NOT NULL, take it; or the query \
+         leaves it out with WHERE … IS NOT NULL)",
+        name.quoted(),
+        refusing.join(", ")
+    )])
 }
 
 /// The type of a column that has the values of a type of SQL as JSON shows them.

@@ -29,6 +29,7 @@ mod table;
 mod url;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use connect_api::{
@@ -40,6 +41,9 @@ use connect_api::{
 use config::SinkConfig;
 use row::Row;
 use session::Session;
+
+/// How long a look at the table may take.
+const NOTES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The upsert sink.
 #[derive(Debug, Clone, Copy, Default)]
@@ -111,6 +115,7 @@ impl ConnectorPlugin for PostgresSink {
     }
 }
 
+#[async_trait]
 impl TableSink for PostgresSink {
     fn aliases(&self) -> &'static [(&'static str, &'static str)] {
         declared::ALIASES
@@ -123,6 +128,12 @@ impl TableSink for PostgresSink {
         rows: &DeclaredRows,
     ) -> Result<ConfigMap, ConnectError> {
         declared::config(name, options, rows)
+    }
+
+    async fn notes(&self, config: &ConfigMap) -> Vec<String> {
+        let looked = tokio::time::timeout(NOTES_TIMEOUT, declared::notes(config)).await;
+        // Whether the database answers is `validate`'s to tell.
+        looked.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 

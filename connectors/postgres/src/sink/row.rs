@@ -74,7 +74,7 @@ impl TableFormat {
     }
 
     /// The name that it gives for a topic.
-    fn name(&self, topic: &str) -> TableName {
+    pub(super) fn name(&self, topic: &str) -> TableName {
         let placed = |part: &str| part.replace(TOPIC, &topic.replace('.', "_"));
         TableName {
             schema: self.schema.as_deref().map(placed),

@@ -88,6 +88,22 @@ async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Fail
     Ok(Some(Table { columns }))
 }
 
+/// Those of these columns that refuse NULL; none where the table is not there.
+pub(super) async fn refusing_null(
+    session: &Session,
+    name: &TableName,
+    columns: &[String],
+) -> Result<Vec<String>, Failure> {
+    let sql = "SELECT a.attname::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
+               AND (a.attnotnull OR t.typnotnull) AND a.attname::text = ANY ($2) ORDER BY a.attnum";
+    let rows = session
+        .client
+        .query(sql, &[&name.quoted(), &columns])
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Makes sure that every table of these rows is there with every column of them, as far as the configuration allows.
 pub(super) async fn prepare(
     session: &mut Session,
