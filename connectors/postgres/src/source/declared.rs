@@ -307,6 +307,17 @@ async fn no_table(
     let existing = existing.map_err(|error| failed("listing the tables", error))?;
     let wanted = map.get(TABLE).map(|pattern| pattern.replace('\\', ""));
     let database = &config.address.database;
+    if let (Some(wanted), false) = (&wanted, config.via_root) {
+        let whole = catalog::tables(sql, true).await;
+        let whole = whole.map_err(|error| failed("listing the tables", error))?;
+        let mut roots = whole.iter().filter(|table| table.is_root);
+        if roots.any(|root| full_name(root) == *wanted) {
+            return Ok(format!(
+                "table {wanted} is partitioned: publish.via.partition.root = 'true' captures it as one table, and the name of a \
+                 partition that one alone"
+            ));
+        }
+    }
     Ok(format!(
         "database {database} has no table {}; it has {}",
         wanted.unwrap_or_default(),
@@ -366,6 +377,20 @@ fn key(
     Ok(places.iter().map(|(_, name)| (*name).to_owned()).collect())
 }
 
+/// A table's name for SQL, quoted where it has to be.
+fn in_sql(table: &TableEntry) -> String {
+    let part = |name: &str| {
+        let plain = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let is_plain = name.starts_with(plain)
+            && (name.chars()).all(|letter| plain(letter) || letter.is_ascii_digit());
+        match is_plain {
+            true => name.to_owned(),
+            false => quoted(name),
+        }
+    };
+    format!("{}.{}", part(&table.schema), part(&table.name))
+}
+
 fn notes(table: &TableEntry, unknown: &[String], large: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if !unknown.is_empty() {
@@ -379,7 +404,7 @@ fn notes(table: &TableEntry, unknown: &[String], large: &[String]) -> Vec<String
             "an UPDATE that leaves a large value (about 2 kB and more) of {} as it is cannot be read, and is told where it \
              happens: ALTER TABLE {} REPLICA IDENTITY FULL sends it too",
             large.join(", "),
-            full_name(table)
+            in_sql(table)
         ));
     }
     notes
@@ -527,6 +552,26 @@ mod tests {
         }
         let parsed = SourceConfig::parse(&config("o", &map(&[(TABLE, "a+b,c")])).unwrap()).unwrap();
         assert!(parsed.capture.table("public", "a+b,c"));
+    }
+
+    #[test]
+    fn names_in_sql_that_is_told_are_quoted_where_they_have_to_be() {
+        for (name, expected) in [
+            ("t_1", "public.t_1"),
+            ("Odd Name", "public.\"Odd Name\""),
+            ("1a", "public.\"1a\""),
+        ] {
+            let table = TableEntry {
+                oid: 1,
+                schema: "public".to_owned(),
+                name: name.to_owned(),
+                identity: Identity::Default,
+                has_key: true,
+                is_root: false,
+                rows: None,
+            };
+            assert_eq!(in_sql(&table), expected);
+        }
     }
 
     #[test]
