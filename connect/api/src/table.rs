@@ -112,7 +112,14 @@ pub trait TableSink: Send + Sync {
 
     /// What the author of the statement should know of the table that this configuration writes, a sentence each. Its secrets
     /// are resolved.
-    async fn notes(&self, _config: &ConfigMap) -> Vec<String> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] where the table cannot take the rows as it is.
+    async fn look(
+        &self,
+        _config: &ConfigMap,
+        _rows: &DeclaredRows,
+    ) -> Result<Vec<String>, ConnectError> {
+        Ok(Vec::new())
     }
 }

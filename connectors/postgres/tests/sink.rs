@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use connect_api::{
-    ConfigMap, ConnectError, ConnectorPlugin, Header, OpenPartition, PutReport, Record, Schema,
-    SchemaType, SinkBatch, SinkRecord, SinkTask, Struct, Task, TaskContext, Text, TopicPartition,
-    Value, conformance, logical,
+    ConfigMap, ConnectError, ConnectorPlugin, DeclaredKey, DeclaredRows, Header, OpenPartition,
+    PutReport, Record, Schema, SchemaType, SinkBatch, SinkRecord, SinkTask, Struct, Task,
+    TaskContext, Text, TopicPartition, Value, conformance, logical,
 };
 use connector_postgres::PostgresSink;
 
@@ -112,6 +112,7 @@ async fn everything() {
     fields_that_become_columns(&server).await;
     rows_of_nulls(&server).await;
     keys_with_nulls(&server).await;
+    tables_that_a_statement_names(&server).await;
     other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
     updates_alone(&server).await;
@@ -1088,6 +1089,65 @@ async fn keys_with_nulls(server: &Postgres) {
     }
     let kind = "SELECT contype::text FROM pg_constraint WHERE conrelid = 'groups'::regclass";
     assert_eq!(server.rows(kind).await, ["u"]);
+}
+
+/// What cannot take the rows of a statement is told before there are any.
+async fn tables_that_a_statement_names(server: &Postgres) {
+    let client = server.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE named_pk (g int, k text, n int, PRIMARY KEY (k, g)); \
+             CREATE TABLE named_u (g int, k text, UNIQUE (g, k)); CREATE TABLE named_none (g int, k text, n int UNIQUE); \
+             CREATE UNIQUE INDEX named_part ON named_none (g, k) WHERE n > 0",
+        )
+        .await
+        .unwrap();
+    let key = |name: &str| DeclaredKey {
+        name: name.to_owned(),
+        sql_type: "BIGINT".to_owned(),
+        nullable: name == "k",
+    };
+    let rows = DeclaredRows {
+        topic: "named".to_owned(),
+        key: vec![key("k"), key("g")],
+    };
+    let null = "takes no NULL in \"k\", part of its key";
+    for (options, expected) in [
+        (&[("table", "named_pk")][..], Ok(Some(null))),
+        (&[("table", "named_u")], Ok(None)),
+        (&[("table", "named_not_yet")], Ok(None)),
+        (&[("table", "named_none")], Err("ADD UNIQUE (\"g\", \"k\")")),
+        (
+            &[("table", "named_none"), ("insert.mode", "insert")],
+            Ok(None),
+        ),
+        (&[("table", "nosuch.t")], Err("no schema \"nosuch\"")),
+        (
+            &[("table", "named_not_yet"), ("schema.evolution", "none")],
+            Err("no table \"named_not_yet\""),
+        ),
+    ] {
+        let mut given = ConfigMap::from([("connection.url".to_owned(), server.url())]);
+        for (option, value) in options {
+            let key = match *option {
+                "table" => "collection.name.format",
+                key => key,
+            };
+            given.insert(key.to_owned(), (*value).to_owned());
+        }
+        let sinks = PostgresSink.sink_tables().unwrap();
+        let config = sinks.config("named", &given, &rows).unwrap();
+        let looked = sinks.look(&config, &rows).await;
+        match (looked, expected) {
+            (Ok(notes), Ok(None)) => assert_eq!(notes, Vec::<String>::new(), "{options:?}"),
+            (Ok(notes), Ok(Some(note))) => assert!(notes[0].contains(note), "{notes:?}"),
+            (Err(ConnectError::Config { key, message }), Err(error)) => {
+                assert!(message.contains(error), "{message}");
+                assert_eq!(key, "collection.name.format");
+            }
+            (looked, expected) => panic!("{options:?}: {looked:?}, not {expected:?}"),
+        }
+    }
 }
 
 async fn other_lives_of_a_topic(server: &Postgres) {

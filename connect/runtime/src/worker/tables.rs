@@ -193,9 +193,10 @@ impl Tables {
             return Err(given.error_of(key, message));
         }
         let notes = match secrets::resolve(&config) {
-            Ok(resolved) => sinks.notes(&resolved).await,
-            Err(_) => Vec::new(),
+            Ok(resolved) => sinks.look(&resolved, rows).await,
+            Err(_) => Ok(Vec::new()),
         };
+        let notes = notes.map_err(|error| given.error(error))?;
         Ok(PlannedSink { config, notes })
     }
 

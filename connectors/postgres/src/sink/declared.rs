@@ -7,9 +7,9 @@
 //! ```
 //! Rows with a key are upserted and deleted by it, others inserted.
 
-use connect_api::{ConfigMap, ConnectError, DeclaredRows};
+use connect_api::{ConfigMap, ConnectError, DeclaredKey, DeclaredRows};
 
-use super::config::SinkConfig;
+use super::config::{InsertMode, KeyMode, SinkConfig};
 use super::failure::Failure;
 use super::row::quote;
 use super::session::Session;
@@ -99,34 +99,77 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// What the table, if it is there, does not take of the rows.
-pub(super) async fn notes(config: &ConfigMap) -> Result<Vec<String>, Failure> {
-    let topic = config.get("topics").map(String::as_str).unwrap_or_default();
-    let config = SinkConfig::parse(config)?;
-    if !config.takes_null_keys() {
-        return Ok(Vec::new());
-    }
+/// What the table, if it is there, does not take of the rows; an error where it takes none.
+pub(super) async fn look(map: &ConfigMap, rows: &DeclaredRows) -> Result<Vec<String>, Failure> {
+    let config = SinkConfig::parse(map)?;
     let session = Session::connect(&config).await?;
-    let mut name = config.table_format.name(topic);
-    let mut keys: Vec<String> = (config.nullable_keys.iter())
-        .map(|(key, _)| key.clone())
-        .collect();
+    let mut name = config.table_format.name(&rows.topic);
+    let mut keys: Vec<&DeclaredKey> = rows.key.iter().collect();
     if config.lower_case {
         name.schema = name.schema.map(|schema| schema.to_lowercase());
         name.table = name.table.to_lowercase();
-        keys.iter_mut().for_each(|key| *key = key.to_lowercase());
     }
-    let refusing = table::refusing_null(&session, &name, &keys).await?;
+    let columns = |keys: &[&DeclaredKey]| -> Vec<String> {
+        let name = |key: &&DeclaredKey| match config.lower_case {
+            true => key.name.to_lowercase(),
+            false => key.name.clone(),
+        };
+        let mut names: Vec<String> = keys.iter().map(name).collect();
+        names.sort();
+        names
+    };
+    let shown = |columns: &[String]| {
+        let quoted: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+        quoted.join(", ")
+    };
+    let place = table::place(&session, &name).await?;
+    if let (Some(schema), false) = (&name.schema, place.schema) {
+        let schema = quote(schema);
+        let message =
+            format!("there is no schema {schema} in the database: CREATE SCHEMA {schema} makes it");
+        return Err(ConnectError::config(TABLE, message).into());
+    }
+    if !place.table {
+        if config.evolve {
+            return Ok(Vec::new());
+        }
+        let message = format!(
+            "there is no table {}, and schema.evolution=none makes none: make it first",
+            name.quoted()
+        );
+        return Err(ConnectError::config(TABLE, message).into());
+    }
+    // Columns that are chosen, or renamed on the way, are not these.
+    let is_keyed =
+        (config.insert_mode, config.key_mode) == (InsertMode::Upsert, KeyMode::RecordKey);
+    if !is_keyed || !config.key_fields.is_empty() || map.contains_key("transforms") {
+        return Ok(Vec::new());
+    }
+    let all = columns(&keys);
+    if !table::is_unique(&session, &name, &all).await? {
+        let message = format!(
+            "table {} has no unique constraint on the key of the rows, so that none can be found again: ALTER TABLE {} ADD UNIQUE \
+             ({})",
+            name.quoted(),
+            name.quoted(),
+            shown(&all)
+        );
+        return Err(ConnectError::config(TABLE, message).into());
+    }
+    keys.retain(|key| {
+        let mut nullable = config.nullable_keys.iter();
+        nullable.any(|(name, _)| *name == key.name)
+    });
+    let refusing = table::refusing_null(&session, &name, &columns(&keys)).await?;
     if refusing.is_empty() {
         return Ok(Vec::new());
     }
-    let refusing: Vec<String> = refusing.iter().map(|column| quote(column)).collect();
     Ok(vec![format!(
         "table {} takes no NULL in {}, part of its key, and rows of the query may have one there: the first of them stops the \
          connector (a UNIQUE constraint in place of the PRIMARY KEY, and columns without NOT NULL, take it; or the query \
          leaves it out with WHERE … IS NOT NULL)",
         name.quoted(),
-        refusing.join(", ")
+        shown(&refusing)
     )])
 }
 
@@ -208,10 +251,7 @@ fn table(name: &str, config: &mut ConfigMap) -> String {
 
 #[cfg(test)]
 mod tests {
-    use connect_api::DeclaredKey;
-
     use super::*;
-    use crate::sink::config::SinkConfig;
 
     fn of(options: &[(&str, &str)], key: &[&str]) -> Result<ConfigMap, String> {
         let options: ConfigMap = options

@@ -39,11 +39,12 @@ use connect_api::{
 };
 
 use config::SinkConfig;
+use failure::Failure;
 use row::Row;
 use session::Session;
 
 /// How long a look at the table may take.
-const NOTES_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The upsert sink.
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,10 +131,17 @@ impl TableSink for PostgresSink {
         declared::config(name, options, rows)
     }
 
-    async fn notes(&self, config: &ConfigMap) -> Vec<String> {
-        let looked = tokio::time::timeout(NOTES_TIMEOUT, declared::notes(config)).await;
-        // Whether the database answers is `validate`'s to tell.
-        looked.ok().and_then(Result::ok).unwrap_or_default()
+    async fn look(
+        &self,
+        config: &ConfigMap,
+        rows: &DeclaredRows,
+    ) -> Result<Vec<String>, ConnectError> {
+        match tokio::time::timeout(LOOK_TIMEOUT, declared::look(config, rows)).await {
+            Ok(Ok(notes)) => Ok(notes),
+            Ok(Err(Failure::Other(error @ ConnectError::Config { .. }))) => Err(error),
+            // Whether the database answers is `validate`'s to tell.
+            Ok(Err(_)) | Err(_) => Ok(Vec::new()),
+        }
     }
 }
 

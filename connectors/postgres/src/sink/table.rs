@@ -88,6 +88,44 @@ async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Fail
     Ok(Some(Table { columns }))
 }
 
+/// What there is of a name.
+pub(super) struct Place {
+    /// Its schema; without one, that of the search path.
+    pub(super) schema: bool,
+    pub(super) table: bool,
+}
+
+pub(super) async fn place(session: &Session, name: &TableName) -> Result<Place, Failure> {
+    let sql = "SELECT $1::text IS NULL OR EXISTS (SELECT FROM pg_namespace WHERE nspname::text = $1), \
+               to_regclass($2) IS NOT NULL";
+    let row = session
+        .client
+        .query_one(sql, &[&name.schema, &name.quoted()])
+        .await?;
+    Ok(Place {
+        schema: row.get(0),
+        table: row.get(1),
+    })
+}
+
+/// Whether `ON CONFLICT` finds rows by these columns, which are sorted. Of what is no table nobody knows.
+pub(super) async fn is_unique(
+    session: &Session,
+    name: &TableName,
+    columns: &[String],
+) -> Result<bool, Failure> {
+    let sql = "SELECT c.relkind NOT IN ('r', 'p') OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid \
+               AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+               AND ARRAY(SELECT a.attname::text COLLATE \"C\" FROM pg_attribute a WHERE a.attrelid = c.oid \
+               AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY 1) = $2::text[]) \
+               FROM pg_class c WHERE c.oid = to_regclass($1)";
+    let row = session
+        .client
+        .query_opt(sql, &[&name.quoted(), &columns])
+        .await?;
+    Ok(row.is_none_or(|row| row.get(0)))
+}
+
 /// Those of these columns that refuse NULL; none where the table is not there.
 pub(super) async fn refusing_null(
     session: &Session,
@@ -214,7 +252,23 @@ async fn create(
         name.quoted(),
         parts.join(", ")
     );
-    tracing::info!(table = name.quoted(), "making the table");
+    let mut written = session.offsets.all().into_iter();
+    let is_written = |topic: &str| {
+        let mut table = config.table_format.name(topic);
+        if config.lower_case {
+            table.schema = table.schema.map(|schema| schema.to_lowercase());
+            table.table = table.table.to_lowercase();
+        }
+        table == *name
+    };
+    match written.any(|(partition, next)| next > 0 && is_written(&partition.topic)) {
+        true => tracing::warn!(
+            table = name.quoted(),
+            "the table is not there, though records of its topic were taken before: it is made again and lacks their rows; \
+             to have them, stop the connector, drop the table, reset the connector's offsets, and resume it"
+        ),
+        false => tracing::info!(table = name.quoted(), "making the table"),
+    }
     define(session, name, &sql).await
 }
 
