@@ -245,6 +245,28 @@ fn data_team(columns: u16) {
 }
 
 #[test]
+fn what_is_typed_ahead_is_carried_out() {
+    let mut visit = Visit::new(80);
+    visit.opens_the_shell();
+    let lines = [
+        "\\! sleep 1",
+        "SELECT 'one' AS a;",
+        "SELECT 'two'",
+        "AS b;",
+        "\\timing",
+    ];
+    for line in lines {
+        visit.terminal.text(line);
+        visit.terminal.press("Enter");
+    }
+    visit.terminal.until("all of them", |screen| {
+        let answers = ["│ one │", "│ two │"];
+        answers.iter().all(|answer| screen.contains(answer))
+            && screen.ends_with("timing is on\nthalweg>")
+    });
+}
+
+#[test]
 fn an_analyst_at_60_columns() {
     analyst(60);
 }

@@ -10,7 +10,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "CREATE TABLE",
-        "CREATE TABLE [IF NOT EXISTS] name (\n    column type [PRIMARY KEY] [NOT NULL], … [, PRIMARY KEY (column, …)]\n)\n[INCLUDE …] WITH (option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM ENCODE JSON|CSV|TEXT|BYTES]",
+        "CREATE TABLE [IF NOT EXISTS] name (\n    column type [PRIMARY KEY] [NOT NULL], … [, PRIMARY KEY (column, …)]\n)\n[INCLUDE …] WITH (option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM ENCODE JSON|CSV|TEXT|BYTES]\nA table of PostgreSQL, whose columns may be left out:\nCREATE TABLE name WITH (connector = 'postgres-cdc', hostname = 'db', username = 'me',\n    password = '…', database.name = 'shop', table.name = 'orders')",
         "CREATE TABLE cities (city TEXT PRIMARY KEY, name TEXT) WITH (topic = 'cities');",
     ),
     (
@@ -96,6 +96,40 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A function of windows, what it takes, its windows, an example. They stand where a relation does.
+const WINDOWS: &[(&str, &str, &str, &str)] = &[
+    (
+        "TUMBLE",
+        "relation, time, size",
+        "a relation in windows, one after the other",
+        "SELECT window_start, count(*) FROM TUMBLE(trips, ts, INTERVAL '1 hour') GROUP BY window_start",
+    ),
+    (
+        "HOP",
+        "relation, time, slide, size",
+        "a relation in windows, of which one begins with every slide",
+        "SELECT window_start, count(*) FROM HOP(trips, ts, INTERVAL '5 minutes', INTERVAL '1 hour') GROUP BY window_start",
+    ),
+    (
+        "CUMULATE",
+        "relation, time, step, size",
+        "a relation in windows that begin together and grow by a step up to the size",
+        "SELECT window_end, count(*) FROM CUMULATE(trips, ts, INTERVAL '1 hour', INTERVAL '1 day') GROUP BY window_end",
+    ),
+    (
+        "SESSION",
+        "relation, time, gap [, PARTITION BY key, …]",
+        "a relation in windows from the first row of a key to a gap behind its last one",
+        "SELECT city, window_start, count(*) FROM SESSION(trips, ts, INTERVAL '10 minutes', PARTITION BY city) GROUP BY city, window_start",
+    ),
+];
+
+/// What the windows have in common.
+const OF_WINDOWS: &str = "They add window_start, window_end and window_time; time is the event time that WATERMARK declares.";
+
+/// When the rows of a view go out.
+const EMIT: &str = "EMIT\n  EMIT CHANGES            -- whenever they change: of a view the default; a SELECT follows live\n  EMIT ON WINDOW CLOSE    -- of a view: once, when event time has passed the window's end\nfor example\n  SELECT city, fare FROM trips EMIT CHANGES LIMIT 1;\n";
+
 /// What `\h` can be asked for.
 pub(crate) fn statements() -> Vec<&'static str> {
     STATEMENTS.iter().map(|(name, ..)| *name).collect()
@@ -128,20 +162,68 @@ pub(crate) fn about(word: &str) -> String {
     {
         return text;
     }
+    if texts.is_empty()
+        && let Some(text) = clause(&asked)
+    {
+        return text;
+    }
     if texts.is_empty() {
         let lead = match asked.split(' ').count() {
             _ if asked.is_empty() => String::new(),
+            1 if functions(&asked.to_lowercase()).next().is_some() => {
+                format!("nothing is known of {word}. \\df {word} lists functions about it.\n")
+            }
             1 => format!(
-                "nothing is known of {word}. Of a function \\df {word} tells, or \\d {word}.\n"
+                "nothing is known of {word}. What was created by that name, \\d {word} tells.\n"
             ),
             _ => format!("nothing is known of {word}. "),
         };
         return format!(
-            "{lead}\\h followed by one of:\n  {}\n",
+            "{lead}\\h followed by a function, or one of:\n  {}, TUMBLE, HOP, CUMULATE, SESSION, EMIT\n",
             statements().join(", ")
         );
     }
     texts.join("\n")
+}
+
+/// What stands inside of a statement: windows, all of them for WINDOW, and EMIT.
+fn clause(asked: &str) -> Option<String> {
+    let word = asked.split([' ', '(']).next().unwrap_or_default();
+    if word == "EMIT" {
+        return Some(EMIT.to_owned());
+    }
+    let all = matches!(word, "WINDOW" | "WINDOWS");
+    let named = WINDOWS.iter().filter(|(name, ..)| all || *name == word);
+    let texts: Vec<String> = named
+        .map(|(name, takes, what, example)| {
+            format!("{name}({takes})\n  {what}\nfor example\n  {example};\n")
+        })
+        .collect();
+    (!texts.is_empty()).then(|| format!("{}\n{OF_WINDOWS}\n", texts.join("\n")))
+}
+
+/// Calls, what they answer and examples of the functions whose name or meaning holds this.
+pub(super) fn functions(part: &str) -> impl Iterator<Item = [String; 3]> {
+    let holds = move |name: &str, what: &str| {
+        name.to_lowercase().contains(part) || what.to_lowercase().contains(part)
+    };
+    let windows = WINDOWS
+        .iter()
+        .filter(move |(name, _, what, _)| holds(name, what))
+        .map(|(name, takes, what, example)| {
+            [
+                format!("{name}({takes})"),
+                (*what).to_owned(),
+                (*example).to_owned(),
+            ]
+        });
+    let others = sql::functions()
+        .filter(move |function| holds(function.name, function.what))
+        .map(|function| {
+            let call = format!("{}({})", function.name, function.takes);
+            [call, function.what.to_owned(), function.example.to_owned()]
+        });
+    windows.chain(others)
 }
 
 /// What a built-in function takes and answers, with a call; a name may be two functions.
@@ -207,5 +289,9 @@ mod tests {
         }
         assert!(about("row_number").contains("SELECT row_number() OVER (ORDER BY amount)\n"));
         assert!(about("frobnicate").starts_with("nothing is known of frobnicate."));
+        assert!(about("tumble").starts_with("TUMBLE(relation, time, size)\n"));
+        assert!(about("HOP(t, ts").starts_with("HOP("));
+        assert!(about("window").contains("TUMBLE(") && about("window").contains("SESSION("));
+        assert!(about("emit changes").contains("EMIT ON WINDOW CLOSE"));
     }
 }

@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use reedline::{EditCommand, Signal};
 use serde_json::Value;
-use sql::functions;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{Client, Column, Row};
 use super::command::{self, Line};
-use super::table::{fitted, wrapped};
+use super::table::{fitted, width, wrapped};
+use super::typed_ahead::{self, Waiting};
 use super::{Ended, Session, help, parts, prompt};
 use crate::exit::Failure;
 use crate::{presence, screen};
 
 /// Files that may run one another, one inside of the other.
 const INCLUDES_MAX: usize = 16;
+
+/// Functions that are told one below the other where a table of them would be cut.
+const FUNCTIONS_TOLD: usize = 8;
 
 /// Whether the shell goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,9 @@ pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
     let objects = runtime.block_on(session.client.catalog());
     let (mut editor, prompt) = prompt::editor(objects.unwrap_or_default());
     let mut lost = false;
+    let waiting = Waiting::begin();
     loop {
+        waiting.again();
         let line = match editor.read_line(&prompt).context("read the terminal")? {
             Signal::Success(line) => line,
             Signal::CtrlD => break,
@@ -213,36 +218,21 @@ impl Session {
     /// Functions, those of CREATE FUNCTION first.
     async fn functions(&self, part: &str) -> Result<()> {
         let part = part.to_lowercase();
-        let row = |function: &str, answers: &str, example: &str| Row {
-            diff: None,
-            values: [function, answers, example].map(Value::from).to_vec(),
-        };
         let objects = self.client.catalog().await.unwrap_or_default();
         let own = objects.iter().filter(|object| {
             object.kind == "function" && object.name.to_lowercase().contains(&part)
         });
-        let built_in = functions().filter(|function| {
-            function.name.contains(&part) || function.what.to_lowercase().contains(&part)
-        });
         let own = own.map(|object| {
             let answers = "of CREATE FUNCTION; SHOW FUNCTIONS tells its signature";
-            row(&object.name, answers, "")
+            [object.name.clone(), answers.to_owned(), String::new()]
         });
-        let built_in = built_in.map(|function| {
-            let call = format!("{}({})", function.name, function.takes);
-            row(&call, function.what, function.example)
-        });
-        let rows: Vec<Row> = own.chain(built_in).collect();
-        if rows.is_empty() {
+        let found: Vec<[String; 3]> = own.chain(help::functions(&part)).collect();
+        if found.is_empty() {
             return screen::line(format!(
                 "no function has {part} in its name or in what it answers; \\df lists all"
             ));
         }
-        let columns = ["function", "answers", "example"].map(|name| Column {
-            name: name.to_owned(),
-            data_type: "TEXT".to_owned(),
-        });
-        screen::line(fitted(&columns, &rows, false, self.view.width).table)
+        screen::line(functions(&found, self.view.width))
     }
 
     fn help(&self, word: &str) -> Result<()> {
@@ -320,6 +310,36 @@ impl Session {
     }
 }
 
+/// Functions, what they answer, an example: as a table, or whole below one another if they are few and it would be cut.
+fn functions(found: &[[String; 3]], columns: Option<usize>) -> String {
+    let names = ["function", "answers", "example"].map(|name| Column {
+        name: name.to_owned(),
+        data_type: "TEXT".to_owned(),
+    });
+    let row = |cells: &[String; 3]| Row {
+        diff: None,
+        values: cells.iter().cloned().map(Value::from).collect(),
+    };
+    let rows: Vec<Row> = found.iter().map(row).collect();
+    let table = |columns| fitted(&names, &rows, false, columns).table.to_string();
+    let whole = table(None);
+    let Some(columns) = columns.filter(|columns| width(&whole) > *columns) else {
+        return whole;
+    };
+    if found.len() > FUNCTIONS_TOLD {
+        return table(Some(columns));
+    }
+    let told = found.iter().map(|[call, answers, example]| {
+        let example = match example.as_str() {
+            "" => String::new(),
+            example => format!("  for example {example}\n"),
+        };
+        format!("{call}\n  {answers}\n{example}")
+    });
+    let told = told.collect::<Vec<_>>().join("\n");
+    wrapped(&told, columns).trim_end().to_owned()
+}
+
 fn say(what: &str, on: bool) -> Result<()> {
     screen::line(format!("{what} is {}", if on { "on" } else { "off" }))
 }
@@ -327,6 +347,7 @@ fn say(what: &str, on: bool) -> Result<()> {
 /// Runs a command of the system in the user's shell, or that shell.
 fn system(command: &str) -> Result<()> {
     let shell = std::env::var_os("SHELL").unwrap_or_else(|| "sh".into());
+    let _lent = typed_ahead::lend();
     let mut child = Command::new(&shell);
     if !command.is_empty() {
         child.arg("-c").arg(command);
@@ -343,6 +364,7 @@ fn system(command: &str) -> Result<()> {
 fn edited(path: &Path) -> Result<String> {
     let editor = ["VISUAL", "EDITOR"].iter().find_map(std::env::var_os);
     let editor = editor.unwrap_or_else(|| "vi".into());
+    let _lent = typed_ahead::lend();
     // A shell, because the variable may hold arguments ("code --wait").
     let status = Command::new("sh")
         .arg("-c")
@@ -370,6 +392,7 @@ fn page(text: &str) -> Result<()> {
         // Long lines are cut, not wrapped: a table stays a table.
         command.env("LESS", "-SRX");
     }
+    let _lent = typed_ahead::lend();
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start the pager {pager}"))?;
@@ -382,4 +405,32 @@ fn page(text: &str) -> Result<()> {
         anyhow::bail!("the pager {pager} was not found; set PAGER to another one");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_functions_are_told_whole_on_a_narrow_screen() {
+        let text = |part: &str, columns| {
+            let found: Vec<_> = help::functions(part).collect();
+            functions(&found, columns)
+        };
+        for columns in [40, 60, 80] {
+            let told = text("row_number", Some(columns));
+            assert!(
+                !told.contains('…') || told.contains("[PARTITION BY k]"),
+                "{told}"
+            );
+            assert!(told.contains("numbers of the rows, from 1"), "{told}");
+            assert!(told.lines().all(|line| width(line) <= columns), "{told}");
+        }
+        let windows = text("window", Some(80));
+        for window in ["TUMBLE(", "HOP(", "CUMULATE(", "SESSION("] {
+            assert!(windows.contains(window), "{windows}");
+        }
+        assert!(text("row_number", None).contains("   numbers of the rows, from 1   "));
+        assert!(text("", Some(80)).contains('…'));
+    }
 }

@@ -19,6 +19,7 @@ mod progress;
 mod prompt;
 mod reading;
 mod table;
+mod typed_ahead;
 mod way_out;
 
 use std::io::{IsTerminal, Read, Write};
