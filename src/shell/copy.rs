@@ -25,9 +25,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Session;
 use super::client::{Column, Next, Object, Outcome, Rows};
 use super::output::{Output, csv_header, csv_line, grouped, json_line, notice_text};
+use super::progress::Drawn;
 use crate::exit::Failure;
 use crate::{config, screen};
-use rows::Reader;
+use rows::{Batch, Reader};
 
 /// Rows of one INSERT, and bytes: a statement has a limit (`sql.statement_bytes_max`).
 const ROWS_MAX: usize = 2000;
@@ -217,6 +218,7 @@ impl Session {
         let path = copy.file.display();
         let mut reader = Reader::open(&copy.file, copy.format, &target.columns)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut drawn = Drawn::new();
         let mut count = 0;
         while let Some(batch) = reader.next(ROWS_MAX, BYTES_MAX).map_err(|error| {
             let is_in = is_in(count);
@@ -231,22 +233,22 @@ impl Session {
                 _ = interrupt.recv() => bail!("{path}: interrupted; {}, and perhaps lines {} too", is_in(count), batch.span()),
             };
             if let Outcome::Refused(diagnostic) = outcome {
-                let line = diagnostic.line.and_then(|line| batch.file_line(line));
-                let place = line.map_or_else(
-                    || format!("one of the lines {}", batch.span()),
-                    |line| format!("line {line}"),
-                );
+                let place = place(diagnostic.line, &batch);
                 let help = diagnostic.help.as_deref();
                 let help = help.map_or(String::new(), |help| format!(" ({help})"));
                 bail!(
-                    "{path}, {place}: error[{}]: {}{help}; {}",
+                    "{path}{place}: error[{}]: {}{help}; {}",
                     diagnostic.code,
                     diagnostic.message,
                     is_in(count)
                 );
             }
             count += batch.rows();
+            if let Some(drawn) = &mut drawn {
+                drawn.draw(&format!("{} are in", counted(count)));
+            }
         }
+        drop(drawn);
         screen::line(format!("copied {} from {path}", counted(count)))
     }
 
@@ -311,6 +313,18 @@ async fn write(mut rows: Rows, format: Output, path: &Path) -> Result<usize> {
     Ok(count)
 }
 
+/// Where in the file the reason of an error lies, whose place is this line of the INSERT.
+fn place(line: Option<u64>, batch: &Batch) -> String {
+    match line {
+        // The table itself, or its columns.
+        Some(1) => String::new(),
+        line => match line.and_then(|line| batch.file_line(line)) {
+            Some(line) => format!(", line {line}"),
+            None => format!(", one of the lines {}", batch.span()),
+        },
+    }
+}
+
 fn counted(rows: usize) -> String {
     let s = if rows == 1 { "" } else { "s" };
     format!("{} row{s}", grouped(rows))
@@ -357,6 +371,20 @@ mod tests {
         let from = copy("\"My Table\" from data.txt json");
         assert_eq!(from.what, What::Relation("\"My Table\"".to_owned()));
         assert!(!from.into_file && from.format == Output::Json);
+    }
+
+    #[test]
+    fn an_error_of_the_table_blames_no_line() {
+        let mut file = tempfile::NamedTempFile::with_suffix(".csv").expect("a file");
+        file.write_all(b"id\n1\n2\n").expect("written");
+        let columns = [Column {
+            name: "id".to_owned(),
+            data_type: "BIGINT".to_owned(),
+        }];
+        let mut reader = Reader::open(file.path(), Output::Csv, &columns).expect("CSV");
+        let batch = reader.next(9, 99).expect("CSV").expect("rows");
+        let places = [Some(1), Some(3), None].map(|line| place(line, &batch));
+        assert_eq!(places, ["", ", line 3", ", one of the lines 2 to 3"]);
     }
 
     #[test]

@@ -17,12 +17,37 @@ const FIRST: Duration = Duration::from_millis(400);
 /// How often it is asked for.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Draws while its future is polled; what is left of the line goes when it is dropped.
+/// The line; it goes when it is dropped.
+pub(super) struct Drawn {
+    width: usize,
+    drawn: bool,
+}
+
+impl Drawn {
+    /// `None` where nobody would see it.
+    pub(super) fn new() -> Option<Self> {
+        let width = screen::columns().filter(|_| std::io::stderr().is_terminal())?;
+        Some(Self {
+            width,
+            drawn: false,
+        })
+    }
+
+    /// Draws over what was drawn before.
+    pub(super) fn draw(&mut self, text: &str) {
+        self.drawn = true;
+        let text = cut(&visible(text), self.width.saturating_sub(1));
+        let mut out = std::io::stderr().lock();
+        // Nobody is told less for a line that could not be drawn.
+        let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
+    }
+}
+
+/// Draws while its future is polled.
 pub(super) struct Progress {
     client: Client,
     statement: String,
-    width: usize,
-    drawn: bool,
+    drawn: Drawn,
 }
 
 impl Progress {
@@ -33,12 +58,11 @@ impl Progress {
         let makes = makes
             .iter()
             .all(|word| words.next().as_deref() == Some(word));
-        let width = screen::columns().filter(|_| std::io::stderr().is_terminal())?;
+        let drawn = Drawn::new()?;
         makes.then(|| Self {
             client: client.clone(),
             statement: statement.to_lowercase(),
-            width,
-            drawn: false,
+            drawn,
         })
     }
 
@@ -61,22 +85,14 @@ impl Progress {
                     filling.read.saturating_sub(read) as f64 / seconds.max(1e-3)
                 });
                 before.get_or_insert((now, filling.read));
-                self.draw(&line(filling, rate));
+                self.drawn.draw(&line(filling, rate));
             }
             tokio::time::sleep(EVERY).await;
         }
     }
-
-    fn draw(&mut self, text: &str) {
-        self.drawn = true;
-        let text = cut(&visible(text), self.width.saturating_sub(1));
-        let mut out = std::io::stderr().lock();
-        // Nobody is told less for a line that could not be drawn.
-        let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
-    }
 }
 
-impl Drop for Progress {
+impl Drop for Drawn {
     fn drop(&mut self) {
         if self.drawn {
             let mut out = std::io::stderr().lock();
