@@ -264,6 +264,18 @@ impl Printer {
         Ok(left_out)
     }
 
+    /// Of the columns that DESCRIBE lists, the state of a connector, which is no column: below the table it is whole.
+    fn take_state(&mut self) -> Option<String> {
+        let names = self.columns.iter().map(|column| column.name.as_str());
+        if self.view.expanded || !names.eq(["column", "type", "note"]) {
+            return None;
+        }
+        let is_state = |row: &mut Row| row.values.first().is_some_and(|name| name == "(connector)");
+        let row = self.held.pop_if(is_state)?;
+        self.count -= 1;
+        Some(visible(&row.values.last().map(cell).unwrap_or_default()))
+    }
+
     fn end(mut self, all: bool, out: &mut dyn Write) -> Result<Option<Kept>> {
         if self.view.output != Output::Table {
             return Ok(None);
@@ -272,12 +284,18 @@ impl Printer {
             Some(max) if !self.prose => max.min(self.held.len()),
             _ => self.held.len(),
         };
+        let state = self.take_state();
+        let shown = shown.min(self.held.len());
         let mut left_out = 0;
         if !self.held.is_empty() || self.count == 0 {
             left_out = self.print_held(shown, out)?;
         }
         if self.prose {
             return Ok(None);
+        }
+        if let Some(state) = state {
+            let columns = self.view.width.unwrap_or(usize::MAX);
+            writeln!(out, "{}", hanging(&state, 2, columns))?;
         }
         let hidden = shown < self.held.len();
         writeln!(
@@ -428,6 +446,31 @@ mod tests {
             "{text}"
         );
         assert!(kept.is_some());
+    }
+
+    #[test]
+    fn the_state_of_a_connector_is_told_whole_below_the_columns() {
+        let state = "connector ord is FAILED; the table public.orders is not there any more";
+        let mut described = printer(0, 40);
+        for (column, name) in described.columns.iter_mut().zip(["column", "type", "note"]) {
+            *column = Column {
+                name: name.to_owned(),
+                data_type: "TEXT".into(),
+            };
+        }
+        for values in [
+            [json!("id"), json!("BIGINT"), Value::Null],
+            [json!("(connector)"), Value::Null, json!(state)],
+        ] {
+            let values = values.to_vec();
+            described.held.push(Row { diff: None, values });
+            described.count += 1;
+        }
+        let mut out = Vec::new();
+        assert!(described.end(true, &mut out).expect("memory").is_none());
+        let text = String::from_utf8(out).expect("text");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.ends_with(&format!("{state} (1 row)")), "{text}");
     }
 
     #[test]
