@@ -363,6 +363,7 @@ A table of your PostgreSQL (wal_level = logical) joined with the flights, and wr
     {CAPTURE};
     {JOIN};
   thalweg connect apply {data}/{WRITTEN_BACK}     in another terminal, while the shell is open
+  DROP TABLE alliances CASCADE;    in the shell, at the end: until then a slot keeps your PostgreSQL's WAL
 When you are done with it: rm -rf {data}"
     )
 }
