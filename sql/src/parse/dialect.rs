@@ -174,7 +174,11 @@ impl Dialect for StreamDialect {
     }
 
     fn is_select_item_alias(&self, explicit: bool, kw: &Keyword, parser: &mut Parser) -> bool {
-        explicit || (!Self::begins_clause(parser) && self.is_column_alias(kw, parser))
+        // ON is a name only where AS says so: SELECT 1 ON CONFLICT DO NOTHING.
+        explicit
+            || (*kw != Keyword::ON
+                && !Self::begins_clause(parser)
+                && self.is_column_alias(kw, parser))
     }
 
     fn supports_table_versioning(&self) -> bool {

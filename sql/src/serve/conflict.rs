@@ -5,18 +5,21 @@
 //! DO UPDATE SET    SELECT excluded.k, CASE WHEN t.k IS NULL THEN excluded.c ELSE … END FROM excluded LEFT JOIN t ON t.k = excluded.k
 //! ```
 //!
-//! `excluded` is what the statement gives, as in PostgreSQL; a name alone is the row's that is there.
+//! `excluded` is what the statement gives, in all columns of the table and as these hold it, as in PostgreSQL: a key of
+//! NUMERIC(10,2) that is given as 1.004 is 1.00. A name alone is the row's that is there.
 
 use std::ops::ControlFlow;
 
+use arrow::datatypes::DataType;
 use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, visit_expressions_mut};
+use streams::is_json;
 
 use super::insert::{Target, Twice};
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::{ConflictAction, Name, OnConflict, Statement};
 use crate::parse::{parse, split_statements};
-use crate::plan::name_text;
+use crate::plan::{name_text, type_name};
 
 /// The query that replaces that of the INSERT, and the columns that it gives.
 pub(super) struct Resolved {
@@ -50,11 +53,24 @@ pub(super) fn resolved(
         .collect();
     let same = same.join(" AND ");
     let columns: Vec<String> = places.iter().map(|&column| name(column)).collect();
-    let with = format!("WITH excluded ({}) AS (SELECT 1)", columns.join(", "));
+    let written = relation.written();
+    let held = written.iter().filter_map(|&column| {
+        let value = match places.contains(&column) {
+            true => held(relation, column)?,
+            false => absent(relation, column)?,
+        };
+        Some(format!("{value} AS {}", name(column)))
+    });
+    let held = held.collect::<Vec<_>>().join(", ");
+    let with = format!(
+        "WITH __given ({}) AS (SELECT 1), excluded AS (SELECT {held} FROM __given)",
+        columns.join(", ")
+    );
     match &conflict.action {
         ConflictAction::Nothing => {
             let text = format!(
-                "{with} SELECT excluded.* FROM excluded WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
+                "{with} SELECT {} FROM excluded WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})",
+                columns.join(", ")
             );
             Ok(Resolved {
                 query: over(given, &text)?,
@@ -65,7 +81,6 @@ pub(super) fn resolved(
         ConflictAction::Update { assignments, only } => {
             let text = format!("{with} SELECT 1 FROM excluded LEFT JOIN {table} ON {same}");
             let mut query = over(given, &text)?;
-            let written = relation.written();
             let values = set(relation, target, assignments, places, &written)?;
             let SetExpr::Select(select) = &mut *query.body else {
                 return Err(Diagnostic::new(Code::Internal, "a query without SELECT"));
@@ -90,6 +105,45 @@ pub(super) fn resolved(
             })
         }
     }
+}
+
+/// The value that is given for a column, as the column holds it.
+fn held(relation: &Relation, column: usize) -> Option<String> {
+    let name = name_text(relation.schema.field(column).name());
+    let declared = &relation.columns[column];
+    let Some(to) = cast_name(&declared.data_type) else {
+        return Some(name);
+    };
+    let value = format!("CAST({name} AS {to})");
+    Some(match declared.length {
+        Some(length) if length.pads => format!("rtrim({value})"),
+        // -0.0 is 0.0, as a key as well.
+        _ if declared.data_type.is_floating() => {
+            format!("CAST({value} + CAST(0 AS DOUBLE) AS {to})")
+        }
+        _ => value,
+    })
+}
+
+/// NULL as a value of a column. `None`: no text of its type is known.
+fn absent(relation: &Relation, column: usize) -> Option<String> {
+    let to = cast_name(&relation.columns[column].data_type)?;
+    Some(format!("CAST(NULL AS {to})"))
+}
+
+/// A type of single values, as it is written in a CAST.
+fn cast_name(data_type: &DataType) -> Option<String> {
+    let single = data_type.is_numeric()
+        || matches!(
+            data_type,
+            DataType::Boolean
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Utf8View
+                | DataType::Date32
+                | DataType::Timestamp(..)
+        );
+    (single && !is_json(data_type)).then(|| type_name(data_type).to_string())
 }
 
 /// That the columns of ON CONFLICT are the primary key.
