@@ -52,10 +52,11 @@ pub(super) fn format(pattern: &str, values: &[Option<&str>]) -> Result<String, S
         if width > WIDTH_MAX {
             return Err(format!("a width of {width} is too large"));
         }
+        let blanks = " ".repeat(width.saturating_sub(text.chars().count()));
         if left {
-            out += &format!("{text:<width$}");
+            out += &(text + &blanks);
         } else {
-            out += &format!("{text:>width$}");
+            out += &(blanks + &text);
         }
     }
     Ok(out + rest)
@@ -97,6 +98,8 @@ mod tests {
         ] {
             assert_eq!(format(pattern, &values).as_deref(), Ok(text), "{pattern}");
         }
+        let wide = format("%70000s", &values).expect("a width");
+        assert_eq!(wide.chars().count(), 70_000);
         for pattern in ["%", "%d", "%s%s%s%s%s", "%3$I", "%0$s", "%99999999s"] {
             assert!(format(pattern, &values).is_err(), "{pattern}");
         }
