@@ -40,6 +40,7 @@ use super::group_window::windows_in_from;
 use super::grouped::sets_of_columns;
 use super::json::{self, JsonOperators};
 use super::lateral_rows::lateral_rows;
+use super::long_value::{self, LongValue};
 use super::membership::closed;
 use super::named_window::write_out_windows;
 use super::postgres::{name_items, rewrite_exprs};
@@ -228,6 +229,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     }
     state.register_expr_planner(Arc::new(DatesMove))?;
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(ToChar::java())))?;
     state.register_udf(Arc::new(ScalarUDF::from(TimeByPattern::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(Age::default())))?;
     for function in text::functions() {
@@ -239,6 +241,12 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
         state.register_udf(Arc::new(mark))?;
     }
     json::register(state)?;
+    for name in long_value::NAMES {
+        if let Some(function) = state.scalar_functions().get(*name).cloned() {
+            let function = LongValue::new(function.as_ref().clone());
+            state.register_udf(Arc::new(ScalarUDF::from(function)))?;
+        }
+    }
     for name in uniform::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {
             let uniform = uniform::Uniform::new(function.as_ref().clone());

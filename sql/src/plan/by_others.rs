@@ -16,7 +16,12 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
         // DataFusion's take the first of several only.
         ("array_remove", [_, _]) => renamed("array_remove_all"),
         ("array_replace", [_, _, _]) => renamed("array_replace_all"),
-        ("array_upper", [list, dimension]) => Some(function("array_length", [list, dimension])),
+        // An empty one has none.
+        ("array_length" | "array_upper", [list, dimension]) => {
+            let length = function("array_length", [list, dimension]);
+            let some = compared(&length, BinaryOperator::Gt, &number("0"));
+            Some(case(vec![(some, length)], None))
+        }
         ("encode", [bytes, format]) if text_of(format)?.eq_ignore_ascii_case("base64") => {
             Some(function("encode", [bytes, &text("base64pad")]))
         }
@@ -56,6 +61,20 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
             let whole = concat(Box::new(open), group(")"));
             Some(first_match(function("regexp_match", [value, &whole])))
         }
+        ("regexp_split_to_array", [value, pattern]) if text_of(pattern) == Some("") => {
+            let null = SqlExpr::Value(Value::Null.into());
+            Some(function("string_to_array", [value, &null]))
+        }
+        ("regexp_replace", [value, pattern, with, flags @ ..]) => {
+            let written = text_of(with)?;
+            let own = replacement(written);
+            if own == written {
+                return None;
+            }
+            let mut args = vec![value.clone(), pattern.clone(), text(&own)];
+            args.extend(flags.iter().cloned());
+            Some(call_of("regexp_replace", args))
+        }
         ("regexp_split_to_array", [value, pattern]) => {
             let between = text("\u{1}");
             let parts = call_of(
@@ -71,16 +90,10 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
             let time = function(TIME_BY_PATTERN, [value, pattern]);
             Some(cast_to(time, SqlType::Date))
         }
-        ("if", [condition, then, otherwise]) => Some(SqlExpr::Case {
-            case_token: AttachedToken::empty(),
-            end_token: AttachedToken::empty(),
-            operand: None,
-            conditions: vec![CaseWhen {
-                condition: condition.clone(),
-                result: then.clone(),
-            }],
-            else_result: Some(Box::new(otherwise.clone())),
-        }),
+        ("if", [condition, then, otherwise]) => {
+            let cases = vec![(condition.clone(), then.clone())];
+            Some(case(cases, Some(otherwise.clone())))
+        }
         ("ucase", [_]) => renamed("upper"),
         ("lcase", [_]) => renamed("lower"),
         ("len", [_]) => renamed("length"),
@@ -88,11 +101,23 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
             let groups = function("regexp_match", [value, pattern]);
             Some(call_of("array_element", vec![groups, place.clone()]))
         }
-        ("date_format", [time, pattern]) if !text_of(pattern)?.contains('%') => {
-            let pattern = of_java(text_of(pattern)?);
-            Some(function("to_char", [time, &text(&pattern)]))
+        ("date_format", [time, pattern]) if text_of(pattern)?.contains('%') => {
+            Some(function("strftime", [time, pattern]))
+        }
+        ("from_unixtime", [seconds, pattern]) => {
+            let time = call_of("from_unixtime", vec![seconds.clone()]);
+            Some(function("date_format", [&time, pattern]))
         }
         ("timestampdiff", [SqlExpr::Identifier(unit), from, to]) => {
+            let months = match unit.value.to_lowercase().as_str() {
+                "month" => Some("1"),
+                "quarter" => Some("3"),
+                "year" => Some("12"),
+                _ => None,
+            };
+            if let Some(months) = months {
+                return Some(months_between(from, to, months));
+            }
             let seconds = match unit.value.to_lowercase().as_str() {
                 "second" => "1",
                 "minute" => "60",
@@ -106,11 +131,10 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
                 op,
                 right: Box::new(right),
             };
-            let between = op(
-                nested(to.clone()),
-                BinaryOperator::Minus,
-                nested(from.clone()),
-            );
+            let time = |time: &SqlExpr| {
+                cast_to(time.clone(), SqlType::Timestamp(None, TimezoneInfo::None))
+            };
+            let between = op(time(to), BinaryOperator::Minus, time(from));
             let between = function("date_part", [&text("epoch"), &between]);
             let units = op(between, BinaryOperator::Divide, number(seconds));
             let whole = call_of("trunc", vec![units]);
@@ -125,46 +149,6 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
     }
 }
 
-/// A pattern of Java's for times, as Flink and ksqlDB take it, as one of PostgreSQL's.
-fn of_java(pattern: &str) -> String {
-    const FIELDS: &[(&str, &str)] = &[
-        ("yyyy", "YYYY"),
-        ("yy", "YY"),
-        ("MMMM", "FMMonth"),
-        ("MMM", "Mon"),
-        ("MM", "MM"),
-        ("M", "FMMM"),
-        ("dd", "DD"),
-        ("d", "FMDD"),
-        ("EEEE", "FMDay"),
-        ("EEE", "Dy"),
-        ("HH", "HH24"),
-        ("H", "FMHH24"),
-        ("hh", "HH12"),
-        ("mm", "MI"),
-        ("ss", "SS"),
-        ("SSSSSS", "US"),
-        ("SSS", "MS"),
-        ("a", "AM"),
-    ];
-    let mut out = String::new();
-    let mut rest = pattern;
-    while let Some(first) = rest.chars().next() {
-        if let Some(inside) = rest.strip_prefix('\'') {
-            let end = inside.find('\'').unwrap_or(inside.len());
-            out += &format!("\"{}\"", &inside[..end]);
-            rest = inside.get(end + 1..).unwrap_or_default();
-        } else if let Some((java, own)) = FIELDS.iter().find(|(java, _)| rest.starts_with(java)) {
-            out += own;
-            rest = &rest[java.len()..];
-        } else {
-            out.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    out
-}
-
 /// `(a, b) OVERLAPS (c, d)`: whether two spans of time have an instant in common; of each the ends come in any order, and the
 /// second may be a length.
 pub(super) fn overlap(left: &SqlExpr, right: &SqlExpr) -> Option<SqlExpr> {
@@ -176,36 +160,128 @@ pub(super) fn overlap(left: &SqlExpr, right: &SqlExpr) -> Option<SqlExpr> {
             return None;
         };
         let to = match to {
-            SqlExpr::Interval(_) => SqlExpr::BinaryOp {
+            SqlExpr::Interval(_)
+            | SqlExpr::Cast {
+                data_type: SqlType::Interval { .. },
+                ..
+            } => SqlExpr::BinaryOp {
                 left: Box::new(from.clone()),
                 op: BinaryOperator::Plus,
                 right: Box::new(to.clone()),
             },
             to => to.clone(),
         };
+        let null = |end: &SqlExpr| SqlExpr::IsNull(Box::new(nested(end.clone())));
+        let open = compared(&null(from), BinaryOperator::Or, &null(&to));
+        let last = function("greatest", [from, &to]);
+        let null = SqlExpr::Value(Value::Null.into());
         Some([
             function("least", [from, &to]),
-            function("greatest", [from, &to]),
+            case(vec![(open, null)], Some(last)),
         ])
     };
     let [[from, to], [other_from, other_to]] = [ends(left)?, ends(right)?];
-    let compared = |left: &SqlExpr, op, right: &SqlExpr| SqlExpr::BinaryOp {
+    let less = |left: &SqlExpr, right: &SqlExpr| compared(left, BinaryOperator::Lt, right);
+    // No span ends before it begins: that is there for the NULL that an open end makes of it.
+    let either = |one: SqlExpr, other: SqlExpr| compared(&one, BinaryOperator::Or, &other);
+    let later = either(less(&from, &other_to), less(&to, &from));
+    let earlier = either(less(&other_from, &to), less(&other_to, &other_from));
+    let closed = |from, to| compared(to, BinaryOperator::GtEq, from);
+    let both = compared(
+        &closed(&from, &to),
+        BinaryOperator::And,
+        &closed(&other_from, &other_to),
+    );
+    let same = compared(&from, BinaryOperator::Eq, &other_from);
+    let cases = vec![
+        (less(&other_from, &from), later),
+        (less(&from, &other_from), earlier),
+        (same, both),
+    ];
+    Some(nested(case(cases, None)))
+}
+
+fn compared(left: &SqlExpr, op: BinaryOperator, right: &SqlExpr) -> SqlExpr {
+    nested(SqlExpr::BinaryOp {
         left: Box::new(left.clone()),
         op,
         right: Box::new(right.clone()),
-    };
-    let joined = |left, op, right| {
-        nested(SqlExpr::BinaryOp {
-            left: Box::new(left),
-            op,
-            right: Box::new(right),
-        })
-    };
-    let begins = compared(&from, BinaryOperator::Lt, &other_to);
-    let ends = compared(&other_from, BinaryOperator::Lt, &to);
-    let crossed = joined(begins, BinaryOperator::And, ends);
-    let same = compared(&from, BinaryOperator::Eq, &other_from);
-    Some(joined(crossed, BinaryOperator::Or, same))
+    })
+}
+
+fn case(cases: Vec<(SqlExpr, SqlExpr)>, otherwise: Option<SqlExpr>) -> SqlExpr {
+    let conditions = cases.into_iter();
+    let conditions = conditions.map(|(condition, result)| CaseWhen { condition, result });
+    SqlExpr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: conditions.collect(),
+        else_result: otherwise.map(Box::new),
+    }
+}
+
+/// How many times so many whole months lie between two times.
+fn months_between(from: &SqlExpr, to: &SqlExpr, months: &str) -> SqlExpr {
+    let age = function("age", [to, from]);
+    let part = |unit: &str| function("date_part", [&text(unit), &age]);
+    let years = compared(&part("year"), BinaryOperator::Multiply, &number("12"));
+    let all = compared(&years, BinaryOperator::Plus, &part("month"));
+    let times = compared(&all, BinaryOperator::Divide, &number(months));
+    cast_to(call_of("trunc", vec![times]), SqlType::BigInt(None))
+}
+
+/// `ts`, if a unit of time begins there, or the next time that one does: Calcite's `CEIL(ts TO unit)`.
+pub(super) fn ceiling(time: &SqlExpr, unit: &str) -> SqlExpr {
+    let start = function("date_trunc", [&text(unit), time]);
+    let length = cast_to(
+        text(&format!("1 {unit}")),
+        SqlType::Interval {
+            fields: None,
+            precision: None,
+        },
+    );
+    let next = compared(&start, BinaryOperator::Plus, &length);
+    let begins = compared(&start, BinaryOperator::Eq, time);
+    nested(case(vec![(begins, start)], Some(next)))
+}
+
+/// What `regexp_replace` puts in the place of a match, as the library has it: `\&` is the whole match, `$` a letter as others.
+fn replacement(text: &str) -> String {
+    text.replace('$', "$$").replace("\\&", "${0}")
+}
+
+/// An interval with `12:30:00` in it, without. `None`: there is none.
+pub(super) fn without_clock(interval: &str) -> Option<String> {
+    let mut found = false;
+    let words = interval.split_whitespace().map(|word| {
+        if !word.contains(':') {
+            return Some(word.to_owned());
+        }
+        found = true;
+        let (sign, clock) = match word.strip_prefix('-') {
+            Some(clock) => ("-", clock),
+            None => ("", word.strip_prefix('+').unwrap_or(word)),
+        };
+        let parts: Vec<&str> = clock.split(':').collect();
+        let is_number = |part: &&str| {
+            let digits = part.bytes().filter(|byte| *byte != b'.');
+            part.bytes()
+                .next()
+                .is_some_and(|byte| byte.is_ascii_digit())
+                && digits.clone().all(|byte| byte.is_ascii_digit())
+                && part.len() - digits.count() <= 1
+        };
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_number) {
+            return None;
+        }
+        let units = ["hours", "minutes", "seconds"];
+        let parts = parts.iter().zip(units);
+        let parts = parts.map(|(number, unit)| format!("{sign}{number} {unit}"));
+        Some(parts.collect::<Vec<_>>().join(" "))
+    });
+    let words = words.collect::<Option<Vec<String>>>()?;
+    found.then(|| words.join(" "))
 }
 
 /// Writes the pattern of a LIKE with an escape of its own with the backslash, the only one that DataFusion knows.
@@ -289,13 +365,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_of_java_are_written_as_those_of_postgresql() {
-        for (java, own) in [
-            ("yyyy-MM-dd HH:mm:ss.SSS", "YYYY-MM-DD HH24:MI:SS.MS"),
-            ("EEE, d MMM yyyy hh:mm a", "Dy, FMDD Mon YYYY HH12:MI AM"),
-            ("yyyy-MM-dd'T'HH", "YYYY-MM-DD\"T\"HH24"),
+    fn what_stands_for_a_match_is_written_as_the_library_has_it() {
+        for (own, written) in [("<\\&>", "<${0}>"), ("$1", "$$1"), ("\\1-\\2", "\\1-\\2")] {
+            assert_eq!(replacement(own), written);
+        }
+    }
+
+    #[test]
+    fn clocks_in_intervals_are_hours_minutes_and_seconds() {
+        for (text, written) in [
+            (
+                "1 day 12:30:00",
+                Some("1 day 12 hours 30 minutes 00 seconds"),
+            ),
+            ("-01:02:03.5", Some("-01 hours -02 minutes -03.5 seconds")),
+            ("+2:05", Some("2 hours 05 minutes")),
+            ("1 day", None),
+            ("1:2:3:4", None),
+            ("a:b", None),
+            ("12:", None),
         ] {
-            assert_eq!(of_java(java), own);
+            assert_eq!(without_clock(text).as_deref(), written, "{text}");
         }
     }
 }

@@ -9,8 +9,11 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::DataType;
 use datafusion::common::Result as BoundResult;
+
+/// Decimal digits that a DOUBLE tells.
+const DOUBLE_DIGITS: usize = 15;
 
 /// What a pattern is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +113,13 @@ impl Pattern {
         Ok(pattern)
     }
 
+    /// The text of a float: of the digits of its binary fraction, as many as tell it.
+    pub(super) fn text_of(&self, double: f64) -> String {
+        let whole = format!("{:.0}", double.abs()).len();
+        let places = self.fraction.min(DOUBLE_DIGITS.saturating_sub(whole));
+        self.text(&format!("{double:.places$}"))
+    }
+
     /// The text of a number in decimal digits.
     pub(super) fn text(&self, number: &str) -> String {
         let (negative, unsigned) = match number.strip_prefix('-') {
@@ -170,6 +180,8 @@ impl Pattern {
                     }
                     behind += 1;
                 }
+                // With no digit behind it there is none.
+                Token::Point if self.fraction == 0 => {}
                 Token::Point => {
                     begin(&mut out, &mut begun);
                     out.push('.');
@@ -237,12 +249,8 @@ fn rounded(number: &str, places: usize) -> (Vec<u8>, Vec<u8>) {
     (whole, fraction)
 }
 
-/// Numbers as texts of decimal digits; NULL where a float is none.
+/// Numbers as texts of decimal digits.
 pub(super) fn digits(numbers: &ArrayRef) -> BoundResult<Vec<Option<String>>> {
-    if let Some(doubles) = numbers.as_primitive_opt::<Float64Type>() {
-        let text = |double: f64| double.is_finite().then(|| double.to_string());
-        return Ok(doubles.iter().map(|double| double.and_then(text)).collect());
-    }
     let texts = cast(numbers, &DataType::Utf8View)?;
     let texts = texts.as_string_view();
     let text = |row| texts.is_valid(row).then(|| texts.value(row).to_owned());
@@ -299,9 +307,19 @@ mod tests {
             ("0", "FM9.99", "0."),
             ("100", "FM9.99", "#.##"),
             ("1234567", "9,999,999", " 1,234,567"),
+            ("148.5", "FM999.", "149"),
         ] {
             let shown = Pattern::of(pattern).expect("a pattern").text(number);
             assert_eq!(shown, text, "{number} {pattern}");
+        }
+        for (double, pattern, text) in [
+            (2.5, "9", " 2"),
+            (-3.5, "9", "-4"),
+            (1.005, "9.99", " 1.00"),
+            (0.1, "FM0.99", "0.1"),
+        ] {
+            let shown = Pattern::of(pattern).expect("a pattern").text_of(double);
+            assert_eq!(shown, text, "{double} {pattern}");
         }
         assert!(Pattern::of("RN").is_err());
     }

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, CharacterLength, DataType as SqlType, DateTimeField,
-    ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, ObjectName, Query, SelectItem, SetExpr, UnaryOperator,
-    Value, visit_expressions_mut,
+    ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value, visit_expressions_mut,
 };
 
 use super::by_others::{
-    by_others, escape_by_backslash, first_match, is_list, is_text, number, overlap,
+    by_others, ceiling, escape_by_backslash, first_match, is_list, is_text, number, overlap,
+    without_clock,
 };
 use super::grouped::write_out_sets;
 
@@ -113,6 +114,20 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                 );
                 *expr = function("date_trunc", [&unit, &**time]);
             }
+            SqlExpr::Ceil {
+                expr: time,
+                field: CeilFloorKind::DateTimeField(field),
+            } if *field != DateTimeField::NoDateTime => {
+                *expr = ceiling(time, &field.to_string().to_lowercase());
+            }
+            SqlExpr::Interval(interval) if interval.leading_field.is_none() => {
+                clock_read(&mut interval.value);
+            }
+            SqlExpr::Cast {
+                expr: value,
+                data_type: SqlType::Interval { .. },
+                ..
+            } => clock_read(value),
             SqlExpr::Function(call) => {
                 if let Some(written) = spelled_out(call) {
                     *expr = written;
@@ -147,6 +162,16 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
         }
         ControlFlow::Continue(())
     });
+}
+
+/// Writes out the `12:30:00` of an interval.
+fn clock_read(interval: &mut SqlExpr) {
+    if let SqlExpr::Value(value) = interval
+        && let Value::SingleQuotedString(text) = &mut value.value
+        && let Some(written) = without_clock(text)
+    {
+        *text = written;
+    }
 }
 
 /// A call of a function that PostgreSQL has, by others: `mod(a, b)` is `a % b`, `json_agg(x)` is `to_json(array_agg(x))`.
@@ -196,6 +221,12 @@ fn spelled_out(call: &Function) -> Option<SqlExpr> {
                 let comma = Value::SingleQuotedString(",".to_owned());
                 let comma = FunctionArgExpr::Expr(SqlExpr::Value(comma.into()));
                 list.args.push(FunctionArg::Unnamed(comma));
+            }
+            if let (true, FunctionArguments::List(list)) = (texts, &mut aggregate.args)
+                && !aggregate.within_group.is_empty()
+            {
+                let order = std::mem::take(&mut aggregate.within_group);
+                list.clauses.push(FunctionArgumentClause::OrderBy(order));
             }
             Some(SqlExpr::Function(aggregate))
         }

@@ -17,6 +17,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DataFusionError, Result as BoundResult, ScalarValue};
+use datafusion::functions::expr_fn::round;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
@@ -136,6 +137,17 @@ fn function(mut call: ScalarFunction, schema: &DFSchema) -> BoundResult<Transfor
                 return Ok(Transformed::yes(
                     ScalarUDF::from(DateTrunc::new(unit)).call(call.args.split_off(1)),
                 ));
+            }
+        }
+        // Seconds, to the nearest µs: DataFusion counts in ns, of which there are too few for all times.
+        ("to_timestamp", 1) => {
+            let seconds = type_of(&call.args[0], schema);
+            if seconds.is_numeric() {
+                let cast = |expr, to| Expr::Cast(Cast::new(Box::new(expr), to));
+                let seconds = cast(call.args.remove(0), DataType::Float64);
+                let micros = seconds * Expr::Literal(ScalarValue::Float64(Some(1e6)), None);
+                let micros = cast(round(vec![micros]), DataType::Int64);
+                return Ok(Transformed::yes(cast(micros, timestamp())));
             }
         }
         (name, _) if UNIFORM.contains(&name) => {
@@ -374,7 +386,7 @@ fn interval_of(duration_us: i64) -> Option<IntervalMonthDayNano> {
     Some(IntervalMonthDayNano::new(0, days, rest_ns))
 }
 
-fn intervals_of(array: &ArrayRef) -> Result<IntervalMonthDayNanoArray, ArrowError> {
+pub(super) fn intervals_of(array: &ArrayRef) -> Result<IntervalMonthDayNanoArray, ArrowError> {
     match array.as_primitive_opt::<DurationMicrosecondType>() {
         Some(durations) => durations.try_unary(|duration_us| {
             interval_of(duration_us)

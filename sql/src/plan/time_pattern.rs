@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::sql_type::UTC;
-use super::to_char::{MONTHS, Part, parts};
+use super::to_char::{MONTHS, Part, is_number, parts};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The name of the function, which stands for both.
@@ -81,6 +81,9 @@ fn wrong(text: &str, pattern: &str, why: &str) -> DataFusionError {
     DataFusionError::External(Box::new(diagnostic))
 }
 
+/// Digits of a number that nothing but its own end ends.
+const NUMBER_DIGITS: usize = 9;
+
 /// What a text tells of a time.
 #[derive(Default)]
 struct Fields {
@@ -93,6 +96,7 @@ struct Fields {
     minute: i64,
     second: i64,
     micros: i64,
+    before_christ: bool,
     /// Minutes east of UTC.
     offset: i64,
 }
@@ -101,7 +105,15 @@ struct Fields {
 fn micros(text: &str, pattern: &str) -> Result<i64, String> {
     let mut fields = Fields::default();
     let mut rest = text;
-    for part in parts(pattern) {
+    let mut parts = parts(pattern).into_iter().peekable();
+    if text.trim().is_empty() {
+        return Err("there is nothing".to_owned());
+    }
+    while let Some(part) = parts.next() {
+        // A text may end before its pattern.
+        if rest.is_empty() {
+            break;
+        }
         match part {
             Part::Text(between) => {
                 for char in between.chars() {
@@ -115,15 +127,27 @@ fn micros(text: &str, pattern: &str) -> Result<i64, String> {
                     }
                 }
             }
-            Part::Field(field, _) => rest = fields.read(field, rest.trim_start())?,
+            Part::Ordinal(_) => {
+                let mut chars = rest.chars();
+                chars.nth(1);
+                rest = chars.as_str();
+            }
+            Part::Field(field, unpadded) => {
+                let ends = match parts.peek() {
+                    Some(Part::Text(next)) => !next.starts_with(|char: char| char.is_ascii_digit()),
+                    Some(Part::Field(next, _)) => !is_number(next),
+                    Some(Part::Ordinal(_)) | None => true,
+                };
+                rest = fields.read(field, ends || unpadded, rest.trim_start())?;
+            }
         }
     }
     fields.micros()
 }
 
 impl Fields {
-    /// Reads a field at the start of a text, and gives the rest of it.
-    fn read<'a>(&mut self, field: &str, text: &'a str) -> Result<&'a str, String> {
+    /// Reads a field at the start of a text, and gives the rest of it. `whole`: it has all of the digits there.
+    fn read<'a>(&mut self, field: &str, whole: bool, text: &'a str) -> Result<&'a str, String> {
         let upper = field.to_ascii_uppercase();
         match upper.as_str() {
             "MONTH" | "MON" => {
@@ -150,6 +174,15 @@ impl Fields {
                 };
                 return Ok(&text[upper.len()..]);
             }
+            "BC" | "AD" | "B.C." | "A.D." => {
+                let plain = text.get(..upper.len()).map(|era| era.replace('.', ""));
+                self.before_christ = match plain.map(|era| era.to_ascii_uppercase()).as_deref() {
+                    Some("AD") => false,
+                    Some("BC") => true,
+                    _ => return Err("there is neither AD nor BC".to_owned()),
+                };
+                return Ok(&text[upper.len()..]);
+            }
             "TZH" | "OF" => {
                 let negative = text.starts_with('-');
                 let (hours, rest) = digits(text.trim_start_matches(['+', '-']), 2)?;
@@ -158,10 +191,12 @@ impl Fields {
             }
             _ => {}
         }
+        let fraction = matches!(upper.as_str(), "MS" | "US") || upper.starts_with("FF");
         let most = match upper.as_str() {
+            _ if whole && !fraction && !upper.starts_with("TZ") => NUMBER_DIGITS,
             "YYYY" | "IYYY" => 4,
             "YYY" | "DDD" | "MS" => 3,
-            "US" => 6,
+            "US" | "FF1" | "FF2" | "FF3" | "FF4" | "FF5" | "FF6" => 6,
             "SSSS" | "SSSSS" => 5,
             "Y" | "D" | "Q" => 1,
             _ => 2,
@@ -172,6 +207,7 @@ impl Fields {
         match upper.as_str() {
             "YYYY" => self.year = i32::try_from(number).ok(),
             // As PostgreSQL has it: the year nearest to 2020.
+            "YY" if length > 2 => self.year = i32::try_from(number).ok(),
             "YY" => self.year = i32::try_from(number + if number < 70 { 2000 } else { 1900 }).ok(),
             "MM" => self.month = Some(small),
             "DD" => self.day = Some(small),
@@ -181,7 +217,9 @@ impl Fields {
             "SS" => self.second = number,
             "SSSS" | "SSSSS" => self.second = number,
             "MS" => self.micros = number * 10_i64.pow(3 - length.min(3)) * 1_000,
-            "US" => self.micros = number * 10_i64.pow(6 - length.min(6)),
+            "US" | "FF1" | "FF2" | "FF3" | "FF4" | "FF5" | "FF6" => {
+                self.micros = number * 10_i64.pow(6 - length.min(6));
+            }
             "TZM" => self.offset += number * if self.offset < 0 { -1 } else { 1 },
             _ => {
                 return Err(format!(
@@ -202,7 +240,11 @@ impl Fields {
             Some(_) if !(1..=12).contains(&self.hour) => return Err(outside()),
             Some(afternoon) => self.hour % 12 + if afternoon { 12 } else { 0 },
         };
-        let year = self.year.unwrap_or(1);
+        let year = match (self.year.unwrap_or(1), self.before_christ) {
+            (0, _) => return Err(outside()),
+            (year, false) => year,
+            (year, true) => 1 - year,
+        };
         let date = match self.of_year {
             Some(day) => NaiveDate::from_yo_opt(year, day),
             None => NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1)),
@@ -262,6 +304,11 @@ mod tests {
             ),
             ("24.12.99", "DD.MM.YY", "1999-12-24 00:00:00"),
             ("2024-366", "YYYY-DDD", "2024-12-31 00:00:00"),
+            ("44 BC", "YYYY BC", "-0043-01-01 00:00:00"),
+            ("2024 05.12", "YYYY SS.FF3", "2024-01-01 00:00:05.120"),
+            ("12024-01-01", "YYYY-MM-DD", "+12024-01-01 00:00:00"),
+            ("2024-05", "FXYYYY-MM-DD", "2024-05-01 00:00:00"),
+            ("2024 1st", "YYYY DDth", "2024-01-01 00:00:00"),
             (
                 "2024-05-01 12:00 +02",
                 "YYYY-MM-DD HH24:MI TZH",

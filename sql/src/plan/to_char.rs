@@ -1,12 +1,13 @@
 //! `to_char(ts, pattern)`: PostgreSQL's patterns for dates and times. What is no pattern stands for itself. Those for numbers
 //! are in `number_text.rs`.
 //!
-//! The pattern is cut at its longest known prefix; `"…"` is text, `FM` takes padding from the next part.
+//! The pattern is cut at its longest known prefix; `"…"` is text, `FM` takes padding from the next part, `TH` behind a number
+//! makes it one of an order. `date_format` is the same by Java's patterns (`time_java.rs`).
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::{
@@ -15,18 +16,32 @@ use datafusion::logical_expr::{
 
 use super::number_text::{Pattern, digits};
 use super::sql_type::timestamp;
+use super::time_java;
 
 /// Bytes of one text; a longer one ends there.
 const TEXT_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ToChar {
+    /// Whether patterns are Java's, and then of times alone.
+    java: bool,
     signature: Signature,
+}
+
+impl ToChar {
+    /// `date_format`.
+    pub(super) fn java() -> Self {
+        Self {
+            java: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ToChar {
     fn default() -> Self {
         Self {
+            java: false,
             signature: Signature::user_defined(Volatility::Immutable),
         }
     }
@@ -34,7 +49,7 @@ impl Default for ToChar {
 
 impl ScalarUDFImpl for ToChar {
     fn name(&self) -> &str {
-        "to_char"
+        if self.java { "date_format" } else { "to_char" }
     }
 
     fn signature(&self) -> &Signature {
@@ -51,6 +66,10 @@ impl ScalarUDFImpl for ToChar {
                 _,
             ] => timestamp(),
             [DataType::Null, _] => timestamp(),
+            [_, _] if self.java => {
+                let message = "takes a TIMESTAMP or DATE and a pattern of Java's";
+                return Err(DataFusionError::Plan(message.to_owned()));
+            }
             [number, _] if number.is_integer() => DataType::Int64,
             [number, _] if number.is_decimal() => number.clone(),
             [DataType::Float32 | DataType::Float64, _] => DataType::Float64,
@@ -79,7 +98,7 @@ impl ScalarUDFImpl for ToChar {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let texts = match arrays[0].data_type().is_numeric() {
             true => of_numbers(&arrays[0], &arrays[1])?,
-            false => texts(&arrays[0], &arrays[1]),
+            false => texts(&arrays[0], &arrays[1], self.java)?,
         };
         if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
@@ -91,6 +110,7 @@ impl ScalarUDFImpl for ToChar {
 }
 
 fn of_numbers(numbers: &ArrayRef, patterns: &ArrayRef) -> BoundResult<ArrayRef> {
+    let doubles = numbers.as_primitive_opt::<Float64Type>();
     let numbers = digits(numbers)?;
     let patterns = patterns.as_string_view();
     let mut texts = StringViewBuilder::with_capacity(numbers.len());
@@ -104,12 +124,19 @@ fn of_numbers(numbers: &ArrayRef, patterns: &ArrayRef) -> BoundResult<ArrayRef> 
         if known.as_ref().is_none_or(|(last, _)| *last != text) {
             known = Some((text, Pattern::of(text).map_err(DataFusionError::Execution)?));
         }
-        texts.append_option(known.as_ref().map(|(_, pattern)| pattern.text(number)));
+        let double = doubles.map(|doubles| doubles.value(row));
+        texts.append_option(match (&known, double) {
+            (Some((_, pattern)), None) => Some(pattern.text(number)),
+            (Some((_, pattern)), Some(double)) if double.is_finite() => {
+                Some(pattern.text_of(double))
+            }
+            _ => None,
+        });
     }
     Ok(Arc::new(texts.finish()))
 }
 
-fn texts(times: &ArrayRef, patterns: &ArrayRef) -> ArrayRef {
+fn texts(times: &ArrayRef, patterns: &ArrayRef, java: bool) -> BoundResult<ArrayRef> {
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let patterns = patterns.as_string_view();
     let mut texts = StringViewBuilder::with_capacity(times.len());
@@ -124,7 +151,13 @@ fn texts(times: &ArrayRef, patterns: &ArrayRef) -> ArrayRef {
         let pattern = patterns.value(row);
         let parts = match &mut known {
             Some((last, parts)) if *last == pattern => parts,
-            known => &mut known.insert((pattern, parts(pattern))).1,
+            known => {
+                let parts = match java {
+                    true => time_java::parts(pattern)?,
+                    false => parts(pattern),
+                };
+                &mut known.insert((pattern, parts)).1
+            }
         };
         text.clear();
         for part in parts.iter() {
@@ -135,21 +168,26 @@ fn texts(times: &ArrayRef, patterns: &ArrayRef) -> ArrayRef {
         }
         texts.append_value(&text);
     }
-    Arc::new(texts.finish())
+    Ok(Arc::new(texts.finish()))
 }
 
 /// A piece of a pattern.
+#[derive(Debug, PartialEq)]
 pub(super) enum Part {
     Text(String),
     /// The pattern, and whether it goes without padding.
     Field(&'static str, bool),
+    /// The two letters that make the number before them one of an order, and whether they are large.
+    Ordinal(bool),
 }
 
 const FIELDS: &[&str] = &[
-    "YYYY", "YYY", "YY", "Y,YYY", "Y", "IYYY", "IW", "ID", "Month", "MONTH", "month", "Mon", "MON",
-    "mon", "MM", "MI", "MS", "DDD", "DD", "Day", "DAY", "day", "Dy", "DY", "dy", "D", "HH24",
-    "HH12", "HH", "SSSSS", "SSSS", "SS", "US", "A.M.", "P.M.", "a.m.", "p.m.", "AM", "PM", "am",
-    "pm", "Q", "WW", "W", "CC", "J", "TZH", "TZM", "TZ", "OF",
+    "YYYY", "YYY", "YY", "Y,YYY", "Y", "IYYY", "IYY", "IY", "I", "IDDD", "IW", "ID", "Month",
+    "MONTH", "month", "Mon", "MON", "mon", "MM", "MI", "MS", "DDD", "DD", "Day", "DAY", "day",
+    "Dy", "DY", "dy", "D", "HH24", "HH12", "HH", "SSSSS", "SSSS", "SS", "US", "A.M.", "P.M.",
+    "a.m.", "p.m.", "AM", "PM", "am", "pm", "Q", "WW", "W", "CC", "J", "TZH", "TZM", "TZ", "OF",
+    "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "RM", "rm", "B.C.", "A.D.", "b.c.", "a.d.", "BC",
+    "AD", "bc", "ad",
 ];
 
 pub(super) fn parts(pattern: &str) -> Vec<Part> {
@@ -160,6 +198,15 @@ pub(super) fn parts(pattern: &str) -> Vec<Part> {
     while let Some(first) = rest.chars().next() {
         if let Some(after) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
             (unpadded, rest) = (true, after);
+            continue;
+        }
+        // The language is English, and the language's names are without padding.
+        if let Some(after) = rest.strip_prefix("TM") {
+            (unpadded, rest) = (true, after);
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("FX") {
+            rest = after;
             continue;
         }
         let field = FIELDS
@@ -173,13 +220,30 @@ pub(super) fn parts(pattern: &str) -> Vec<Part> {
             }
             parts.push(Part::Field(field, unpadded));
             (unpadded, rest) = (false, &rest[field.len()..]);
+            for (letters, large) in [("TH", true), ("th", false)] {
+                if let Some(after) = rest.strip_prefix(letters).filter(|_| is_number(field)) {
+                    parts.push(Part::Ordinal(large));
+                    rest = after;
+                    break;
+                }
+            }
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("\\\"") {
+            plain.push('"');
+            rest = after;
             continue;
         }
         if first == '"' {
-            let inside = &rest[1..];
-            let end = inside.find('"').unwrap_or(inside.len());
-            plain.push_str(&inside[..end]);
-            rest = inside.get(end + 1..).unwrap_or_default();
+            let mut inside = rest[1..].chars();
+            while let Some(char) = inside.next().filter(|char| *char != '"') {
+                plain.extend(if char == '\\' {
+                    inside.next()
+                } else {
+                    Some(char)
+                });
+            }
+            rest = inside.as_str();
             continue;
         }
         plain.push(first);
@@ -191,12 +255,25 @@ pub(super) fn parts(pattern: &str) -> Vec<Part> {
     parts
 }
 
+/// Whether a field is one of digits.
+pub(super) fn is_number(field: &str) -> bool {
+    let small = field.contains(|char: char| char.is_ascii_lowercase());
+    let name = matches!(
+        field,
+        "MONTH" | "MON" | "DAY" | "DY" | "AM" | "PM" | "TZ" | "RM" | "BC" | "AD" | "OF"
+    );
+    !small && !name && !field.contains('.')
+}
+
 /// Numbers have the same patterns in small letters; names keep the letters' case.
 fn starts_like(rest: &str, field: &str) -> bool {
     let numeric = field
         .bytes()
         .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-        && !matches!(field, "MONTH" | "MON" | "DAY" | "DY" | "AM" | "PM" | "TZ");
+        && !matches!(
+            field,
+            "MONTH" | "MON" | "DAY" | "DY" | "AM" | "PM" | "TZ" | "RM" | "BC" | "AD"
+        );
     numeric
         && rest
             .get(..field.len())
@@ -226,6 +303,9 @@ const DAYS: [&str; 7] = [
     "Friday",
     "Saturday",
 ];
+const ROMAN: [&str; 12] = [
+    "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII",
+];
 /// Names are padded to the longest, as PostgreSQL does.
 const NAME_CHARS: usize = 9;
 /// The Julian day of day 1 of the common era.
@@ -236,6 +316,14 @@ impl Part {
         let (field, unpadded) = match self {
             Self::Text(text) => return out.push_str(text),
             Self::Field(field, unpadded) => (*field, *unpadded),
+            Self::Ordinal(large) => {
+                let letters = ordinal(out);
+                match large {
+                    true => out.push_str(&letters.to_uppercase()),
+                    false => out.push_str(letters),
+                }
+                return;
+            }
         };
         let number = |value: i64, digits: usize| {
             if unpadded {
@@ -254,7 +342,12 @@ impl Part {
             let width = if short || unpadded { 0 } else { NAME_CHARS };
             format!("{name:width$}")
         };
-        let year = i64::from(time.year());
+        let before_christ = time.year() < 1;
+        let year = match i64::from(time.year()) {
+            year @ 1.. => year,
+            year => 1 - year,
+        };
+        let iso_year = i64::from(time.iso_week().year());
         let month = MONTHS[time.month0() as usize];
         let weekday = time.weekday().num_days_from_sunday();
         let day = DAYS[weekday as usize];
@@ -267,7 +360,33 @@ impl Part {
             "YYY" => number(year % 1_000, 3),
             "YY" => number(year % 100, 2),
             "Y" => number(year % 10, 1),
-            "IYYY" => number(i64::from(time.iso_week().year()), 4),
+            "IYYY" => number(iso_year, 4),
+            "IYY" => number(iso_year.rem_euclid(1_000), 3),
+            "IY" => number(iso_year.rem_euclid(100), 2),
+            "I" => number(iso_year.rem_euclid(10), 1),
+            "IDDD" => {
+                let week = i64::from(time.iso_week().week0());
+                number(week * 7 + i64::from(time.weekday().number_from_monday()), 3)
+            }
+            "FF1" => number(micros / 100_000, 1),
+            "FF2" => number(micros / 10_000, 2),
+            "FF3" => number(micros / 1_000, 3),
+            "FF4" => number(micros / 100, 4),
+            "FF5" => number(micros / 10, 5),
+            "FF6" => number(micros, 6),
+            "RM" | "rm" => {
+                let roman = ROMAN[time.month0() as usize];
+                let roman = match field {
+                    "rm" => roman.to_lowercase(),
+                    _ => roman.to_owned(),
+                };
+                let width = if unpadded { 0 } else { 4 };
+                format!("{roman:width$}")
+            }
+            "BC" | "AD" => if before_christ { "BC" } else { "AD" }.to_owned(),
+            "bc" | "ad" => if before_christ { "bc" } else { "ad" }.to_owned(),
+            "B.C." | "A.D." => if before_christ { "B.C." } else { "A.D." }.to_owned(),
+            "b.c." | "a.d." => if before_christ { "b.c." } else { "a.d." }.to_owned(),
             "IW" => number(i64::from(time.iso_week().week()), 2),
             "ID" => number(i64::from(time.weekday().number_from_monday()), 1),
             "Month" | "MONTH" | "month" => name(month, false),
@@ -301,6 +420,19 @@ impl Part {
     }
 }
 
+/// The letters that make the number at the end of a text one of an order.
+fn ordinal(text: &str) -> &'static str {
+    let mut digits = text.bytes().rev().take_while(u8::is_ascii_digit);
+    let last = digits.next();
+    match (digits.next(), last) {
+        (Some(b'1'), _) => "th",
+        (_, Some(b'1')) => "st",
+        (_, Some(b'2')) => "nd",
+        (_, Some(b'3')) => "rd",
+        _ => "th",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +450,12 @@ mod tests {
             ("DDD D Q IYYY-IW", "001 3 1 2013-01"),
             ("YYYY\"T\"HH24\"h\"MI", "2013T10h00"),
             ("xyz é", "x3z é"),
+            ("FF1 FF3 FF6 RM|rm BC", "0 006 006007 I   |i    AD"),
+            ("DDth FMDDTH HH12th", "01st 1ST 10th"),
+            (
+                "\\\"x\\\" \"a\\\"b\" IDDD TMMonth",
+                "\"x\" a\"b 002 January",
+            ),
         ] {
             let mut out = String::new();
             for part in parts(pattern) {

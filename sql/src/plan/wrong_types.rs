@@ -432,7 +432,10 @@ fn what_is_refused_is_told_in_the_words_of_sql() {
             if find.is_some() {
                 println!("{way}\n{}\n", error.render(&case, false));
             }
-            let foreign = FOREIGN.iter().find(|word| error.message.contains(**word));
+            // A name that the statement has is no foreign word.
+            let is_foreign =
+                |word: &&&str| error.message.contains(**word) && !case.contains(**word);
+            let foreign = FOREIGN.iter().find(is_foreign);
             // What depends on the row has its place only where its value stands in the statement.
             let place = error.span.is_some() || error.code == "TW2001";
             if foreign.is_none() && place {

@@ -49,6 +49,9 @@ const EXACT: &[&str] = &[
     "signum", "trunc",
 ];
 
+/// Functions that write numbers, with the digits that these have.
+const WRITTEN: &[&str] = &["concat", "concat_ws", "format", "to_char"];
+
 /// `expr` as it was written: with operators in place of our functions.
 pub(super) fn as_written(expr: &Expr) -> Expr {
     let written = expr.clone().transform_up(|expr| {
@@ -264,6 +267,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
                     let changed = unify(&mut call.args, schema);
                     (call.name() == "nullif" && one_zero(&mut call.args, schema)) || changed
                 }
+                (false, false) if WRITTEN.contains(&call.name()) => false,
                 (false, false) => doubles(call.args.iter_mut().filter(|arg| is_literal(arg))),
             };
             Transformed::new_transformed(Expr::ScalarFunction(call), changed)
