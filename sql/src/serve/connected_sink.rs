@@ -10,7 +10,6 @@ use log_api::OffsetSpec;
 use tracing::warn;
 
 use super::connector::{made_by, sink_made_by};
-use super::notice::plural;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Objects, Sink, is_own_sink_option, sink_connector};
 use crate::connectors::{ConnectorError, ConnectorOptions, PlannedSinkConnector, SinkKey};
@@ -74,8 +73,18 @@ impl Inner {
         let Some(connectors) = self.connectors.get() else {
             return;
         };
+        let listed = connectors.list();
         for sink in self.objects().sinks() {
             let name = sink.name();
+            let mut listed = listed.iter();
+            if makes_connector(&sink.identity.sql)
+                && listed.any(|of| of.name == name && of.state == "STOPPED")
+            {
+                warn!(
+                    name,
+                    "the connector of a sink is stopped, by hand or by a DROP that did not end, and writes nothing: thalweg connect resume {name}, or DROP SINK {name}"
+                );
+            }
             let Some(create) = sink_made_by(&sink.identity.sql) else {
                 continue;
             };
@@ -112,10 +121,10 @@ impl Inner {
 
 /// What is told of a topic that is not new; `None` where nothing is in it.
 pub(super) fn held_note(topic: &str, held: u64) -> Option<String> {
-    let records = plural(held, "record");
+    // Marks of transactions count, too.
     (held > 0).then(|| {
         format!(
-            "topic {topic} was there, and its {records} of before go to the table, too, also rows that the query does not have: \
+            "topic {topic} was there, and its records of before (up to {held}) go to the table, too, also rows that the query does not have: \
              WITH (topic = '…') names a new one, or DROP the sink and run thalweg topic delete {topic} first"
         )
     })
