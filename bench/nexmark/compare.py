@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Nexmark's queries by Thalweg and by Apache Flink: the same bytes in, topics out, exactly-once, state in RocksDB.
 
-    scripts: bench/nexmark/compare.sh [--bids N] [--only q0,q5] [--thalweg FILE]
+    bench/nexmark/compare.py --thalweg FILE --flink JARS [--bids N] [--only q0,q5] [--core N]
 
     thalweg server (log, views) ── topics bid, auction, person ──▶ a view          CPU of the server, the log in it
                                                                ──▶ Flink ──▶ topic   CPU of Flink's process alone
 
 Each query of queries.sql is asked of both in turn. Flink runs each twice in one JVM and the second time counts, so that
-neither its start nor its compiler does. Numbers of rows of both answers are compared. Everything ends by itself; the
-server, its folder and Flink's go in the end.
+neither its start nor its compiler does. Both have the same one core. Numbers of rows of both answers are compared.
+Everything ends by itself; the server, its folder and Flink's go in the end.
 """
 
 import argparse
@@ -49,10 +49,10 @@ def queries(only):
 class Thalweg:
     """A server on a folder of its own."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, core):
         ready = folder / "ready"
         settings = ["kafka.listen", "http.listen", "connect.listen"]
-        command = [program, "server", "--data", folder / "data", "--ready-file", ready]
+        command = ["taskset", "-c", core, program, "server", "--data", folder / "data", "--ready-file", ready]
         for setting in settings:
             command += ["--set", f"{setting}=127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -70,6 +70,11 @@ class Thalweg:
         if answer.returncode != 0:
             raise RuntimeError(answer.stderr)
         return [json.loads(line) for line in answer.stdout.splitlines()]
+
+    def topic(self, name):
+        """A topic that keeps records with event times of long ago, as Flink's sinks write them."""
+        command = [self.program, "topic", "create", name, "-b", self.kafka, "--partitions", "1", "--config", "retention.ms=-1"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def cpu(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -97,7 +102,7 @@ def ours(server, name, query):
     return cost
 
 
-def flink(server, jars, folder, name, sink, query):
+def flink(server, jars, folder, core, name, sink, query):
     changes = "PRIMARY KEY" in sink
     connection = f"'properties.bootstrap.servers' = '{server.kafka}'"
     statements = [
@@ -118,6 +123,7 @@ def flink(server, jars, folder, name, sink, query):
         )
     for turn in ("warm", "counted"):
         topic = f"flink_{name}_{turn}"
+        server.topic(topic)
         form = (
             "'connector' = 'upsert-kafka', 'key.format' = 'json', 'value.format' = 'json'"
             if changes
@@ -131,7 +137,7 @@ def flink(server, jars, folder, name, sink, query):
         statements.append(f"INSERT INTO {topic} {query}")
     text = folder / f"{name}.sql"
     text.write_text(";\n".join(statements) + ";\n")
-    java = ["java", "-Xmx2g", *OPENS, "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
+    java = ["taskset", "-c", core, "java", "-Xmx2g", *OPENS, "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
     command = [*java, "-cp", f"{folder}/classes:{jars}/*", "Flink", text]
     run = subprocess.run(command, capture_output=True, text=True, timeout=2 * QUERY_WAIT_S)
     if run.returncode != 0:
@@ -168,6 +174,7 @@ def main():
     parser.add_argument("--thalweg", required=True, help="the program, of a release build")
     parser.add_argument("--flink", required=True, help="the folder with Flink's jars")
     parser.add_argument("--bids", type=int, default=1_000_000)
+    parser.add_argument("--core", default="0", help="the core that both have; this script and what else runs belongs on others")
     parser.add_argument("--only", type=lambda text: text.split(","), help="for example q0,q5")
     arguments = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="thalweg-nexmark-"))
@@ -175,7 +182,7 @@ def main():
     try:
         compiler = ["javac", "-d", folder / "classes", "-cp", f"{arguments.flink}/*", HERE / "Flink.java"]
         subprocess.run(compiler, check=True)
-        server = Thalweg(arguments.thalweg, folder)
+        server = Thalweg(arguments.thalweg, folder, arguments.core)
         compare(server, arguments, folder)
     finally:
         if server:
@@ -192,11 +199,17 @@ def compare(server, arguments, folder):
             time.sleep(1)
     print("| query | events | Thalweg CPU s | Flink CPU s | ratio | thousand events / CPU s | Flink | MiB | Flink | rows |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    ratios = []
+    ratios, failed = [], []
     for name, sink, query in queries(arguments.only):
-        read = {table for table in sizes if re.search(rf"\b{table} ?\b(?!,)", query.split("FROM", 1)[1])}
+        read = set(re.findall(r"\b(?:FROM|JOIN|TABLE) (bid|auction|person)\b", query))
         events = sum(sizes[table] for table in read)
-        own, peer = ours(server, name, query), flink(server, arguments.flink, folder, name, sink, query)
+        try:
+            own = ours(server, name, query)
+            peer = flink(server, arguments.flink, folder, arguments.core, name, sink, query)
+        except RuntimeError as error:
+            failed.append(name)
+            print(f"{name} failed: {error}", file=sys.stderr)
+            continue
         ratio = peer["cpu"] / own["cpu"]
         ratios.append(ratio)
         same = own["rows"] if own["rows"] == peer["rows"] else f"{own['rows']}, Flink {peer['rows']}"
@@ -205,6 +218,8 @@ def compare(server, arguments, folder):
             f"| {events / peer['cpu'] / 1e3:.0f} | {own['resident_mib']:.0f} | {peer['resident_mib']} | {same} |",
             flush=True,
         )
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     print(f"\ngeometric mean of the ratios: {mean:.1f}; the least: {min(ratios):.1f}")
 

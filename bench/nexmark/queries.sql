@@ -52,6 +52,19 @@ WHERE place <= 1;
 SELECT bidder, count(*) AS bids, window_start, window_end
 FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(date_time), INTERVAL '10' SECOND))
 GROUP BY bidder, window_start, window_end;
+-- q15: `day` STRING, total BIGINT, small BIGINT, middle BIGINT, big BIGINT, bidders BIGINT, small_bidders BIGINT, middle_bidders BIGINT, big_bidders BIGINT, auctions BIGINT, PRIMARY KEY (`day`) NOT ENFORCED
+SELECT DATE_FORMAT(date_time, 'yyyy-MM-dd') AS day_of_bid, count(*) AS total,
+       count(*) FILTER (WHERE price < 10000) AS small, count(*) FILTER (WHERE price >= 10000 AND price < 1000000) AS middle,
+       count(*) FILTER (WHERE price >= 1000000) AS big, count(DISTINCT bidder) AS bidders,
+       count(DISTINCT bidder) FILTER (WHERE price < 10000) AS small_bidders,
+       count(DISTINCT bidder) FILTER (WHERE price >= 10000 AND price < 1000000) AS middle_bidders,
+       count(DISTINCT bidder) FILTER (WHERE price >= 1000000) AS big_bidders, count(DISTINCT auction) AS auctions
+FROM bid GROUP BY DATE_FORMAT(date_time, 'yyyy-MM-dd');
+-- q16: channel STRING, `day` STRING, `minute` STRING, total BIGINT, small BIGINT, bidders BIGINT, auctions BIGINT, small_auctions BIGINT, PRIMARY KEY (channel, `day`) NOT ENFORCED
+SELECT channel, DATE_FORMAT(date_time, 'yyyy-MM-dd') AS day_of_bid, max(DATE_FORMAT(date_time, 'HH:mm')) AS last_minute,
+       count(*) AS total, count(*) FILTER (WHERE price < 10000) AS small, count(DISTINCT bidder) AS bidders,
+       count(DISTINCT auction) AS auctions, count(DISTINCT auction) FILTER (WHERE price < 10000) AS small_auctions
+FROM bid GROUP BY channel, DATE_FORMAT(date_time, 'yyyy-MM-dd');
 -- q17: auction BIGINT, `day` STRING, total BIGINT, small BIGINT, least BIGINT, most BIGINT, total_price BIGINT, PRIMARY KEY (auction, `day`) NOT ENFORCED
 SELECT auction, DATE_FORMAT(date_time, 'yyyy-MM-dd') AS day_of_bid, count(*) AS total,
        count(*) FILTER (WHERE price < 10000) AS small, min(price) AS least, max(price) AS most, sum(price) AS total_price
@@ -67,3 +80,13 @@ WHERE place <= 10;
 -- q20: auction BIGINT, bidder BIGINT, price BIGINT, date_time TIMESTAMP(3), item_name STRING, seller BIGINT
 SELECT b.auction, b.bidder, b.price, b.date_time, a.item_name, a.seller
 FROM bid b JOIN auction a ON b.auction = a.id WHERE a.category = 10;
+-- q21: auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, channel_id STRING
+SELECT auction, bidder, price, channel,
+       CASE WHEN lower(channel) = 'apple' THEN '0' WHEN lower(channel) = 'google' THEN '1'
+            WHEN lower(channel) = 'facebook' THEN '2' WHEN lower(channel) = 'baidu' THEN '3'
+            ELSE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) END AS channel_id
+FROM bid
+WHERE REGEXP_EXTRACT(url, '(&|^)channel_id=([^&]*)', 2) IS NOT NULL OR lower(channel) IN ('apple', 'google', 'facebook', 'baidu');
+-- q22: auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, dir1 STRING, dir2 STRING, dir3 STRING
+SELECT auction, bidder, price, channel, SPLIT_INDEX(url, '/', 3) AS dir1, SPLIT_INDEX(url, '/', 4) AS dir2, SPLIT_INDEX(url, '/', 5) AS dir3
+FROM bid;
