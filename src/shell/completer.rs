@@ -6,6 +6,7 @@
 //! \d ⇥  \why ⇥         relations, views         DROP VIEW ⇥  EXPLAIN WHY ⇥ views
 //! alias.⇥              its columns              TUMBLE(⇥  TUMBLE(t, ⇥      relations, times of t
 //! SELECT ⇥  AND ⇥      columns of the relations in the statement
+//! WITH (⇥              options of the connector that the statement names
 //! elsewhere            the same, functions, keywords
 //! ```
 
@@ -17,6 +18,7 @@ use sql::functions;
 use super::client::Object;
 use super::command::COMMANDS;
 use super::help;
+use super::options;
 use super::reading::{
     Clause, Token, clause, is_window, is_word, relations, statement_end, statement_start, tokens,
 };
@@ -208,6 +210,9 @@ impl SqlCompleter {
             Some(Token::Word(word)) => word.to_uppercase(),
             _ => String::new(),
         };
+        if options::begins(tokens) {
+            return all(options::names(statement));
+        }
         match tokens.last() {
             None => return all(STATEMENTS),
             Some(Token::Sign('.')) => {
@@ -428,6 +433,20 @@ mod tests {
         assert_eq!(at("DROP TABLE ⇥"), ["airlines"]);
         assert_eq!(at("drop materialized view ⇥"), ["delays"]);
         assert_eq!(at("SELECT 1; SELECT * FROM fl⇥"), ["flights"]);
+    }
+
+    #[test]
+    fn options_are_those_of_the_connector() {
+        let captured = "CREATE TABLE t WITH (connector = 'postgres-cdc', ta⇥";
+        assert_eq!(at(captured), ["table.name"]);
+        let sink = "CREATE SINK s FROM delays WITH (connector = 'postgres', ho⇥";
+        assert_eq!(at(sink), ["host"]);
+        assert_eq!(
+            at("CREATE SOURCE s (a INT) WITH (⇥"),
+            ["connector", "topic", "partitions"]
+        );
+        // A subquery's parentheses are none of options.
+        assert!(!at("WITH x AS (t⇥").contains(&"topic".to_owned()));
     }
 
     #[test]

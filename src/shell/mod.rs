@@ -14,6 +14,7 @@ mod highlighter;
 mod interactive;
 mod live;
 mod menu;
+mod options;
 mod output;
 mod progress;
 mod prompt;

@@ -137,7 +137,10 @@ const FOREIGN_LISTS: &[(&str, &str)] = &[
         "there is one catalog: SHOW SOURCES, SHOW TABLES, SHOW VIEWS",
     ),
     ("COLUMNS", "DESCRIBE t lists the columns of t"),
-    ("CONNECTORS", "thalweg connect list lists connectors"),
+    (
+        "CONNECTORS",
+        "SELECT * FROM sys.connectors lists connectors, as thalweg connect list does",
+    ),
     (
         "DATABASES",
         "there is one catalog: SHOW SOURCES, SHOW TABLES, SHOW VIEWS",
