@@ -42,6 +42,9 @@ impl Written {
     }
 }
 
+/// The time of what is no record: the mark at the end of a transaction.
+const MARK: i64 = i64::MIN;
+
 #[derive(Default)]
 struct State {
     topics: BTreeMap<String, (NewTopic, Vec<Vec<Written>>)>,
@@ -107,6 +110,20 @@ impl MemoryLog {
         batch.append(1000, key.map(str::as_bytes), value.map(str::as_bytes), &[]);
         self.append(&TopicPartition::new(topic, partition), batch)
             .expect("the topic is there");
+    }
+
+    /// The mark of a transaction: an offset without a record.
+    pub fn mark(&self, topic: &str, partition: i32) {
+        let mark = Written {
+            timestamp: MARK,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        let partition = TopicPartition::new(topic, partition);
+        let appended = self.state.lock().append(&partition, vec![mark]);
+        appended.expect("the topic is there");
+        self.changed.send_modify(|version| *version += 1);
     }
 
     /// Several records at once.
@@ -432,9 +449,10 @@ struct MemoryReader {
 }
 
 impl MemoryReader {
-    fn read(&mut self, bytes_max: usize) -> Result<Vec<Records>, ReadError> {
+    /// What there is, and whether marks alone were stepped over.
+    fn read(&mut self, bytes_max: usize) -> Result<(Vec<Records>, bool), ReadError> {
         let state = self.log.state.lock();
-        let mut runs = Vec::new();
+        let (mut runs, mut moved) = (Vec::new(), false);
         for (partition, position) in &mut self.positions {
             let records = state
                 .topics
@@ -462,6 +480,13 @@ impl MemoryReader {
                     end,
                 });
             }
+            let is_mark = |offset: i64| records[offset as usize].timestamp == MARK;
+            while *position < end && is_mark(*position) {
+                (*position, moved) = (*position + 1, true);
+            }
+            end = (*position..end)
+                .find(|offset| is_mark(*offset))
+                .unwrap_or(end);
             if *position < end {
                 let mut builder = RecordsBuilder::new(partition.clone(), *position);
                 for (offset, record) in (*position..end).zip(&records[*position as usize..]) {
@@ -482,7 +507,7 @@ impl MemoryReader {
                 runs.push(builder.finish());
             }
         }
-        Ok(runs)
+        Ok((runs, moved))
     }
 }
 
@@ -492,8 +517,9 @@ impl Reader for MemoryReader {
         let deadline = tokio::time::Instant::now() + budget.wait_max;
         loop {
             self.changes.borrow_and_update();
-            let runs = self.read(budget.bytes_max)?;
+            let (runs, moved) = self.read(budget.bytes_max)?;
             if !runs.is_empty()
+                || moved
                 || tokio::time::timeout_at(deadline, self.changes.changed())
                     .await
                     .is_err()

@@ -148,8 +148,15 @@ async fn status_tells_how_far_a_sink_is() {
     for n in 0..5 {
         log.put("t", 0, None, Some(&n.to_string())).await;
     }
+    // The mark of their transaction is nothing that is to be read.
+    log.mark("t", 0);
     let harness = Harness::on(log.clone(), config()).await;
     harness.configure("s", sink()).await;
+    let partition = TopicPartition::new("t", 0);
+    log.until("the offset behind the mark", |log| {
+        log.committed_by("connect-s", &partition) == Some(6)
+    })
+    .await;
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
         let status = harness.get("/connectors/s/status?expand=progress").await;

@@ -219,6 +219,9 @@ async fn read(
             }
         };
         let idle = runs.iter().all(|run| run.is_empty());
+        if idle {
+            flow.step_over(reader).await;
+        }
         meter.count(runs.iter().map(Records::len).sum());
         if meter.is_due() {
             let mut progress = task.progress();
@@ -411,13 +414,33 @@ impl Flow {
         Ok(Ok(log.reader(options, assignment).await?))
     }
 
-    /// Records that are in the log and not put yet, of the partitions whose position is known; nothing where the log
+    /// Takes over where the reader stands when it has found no record: behind marks of transactions and what was rolled back,
+    /// which nobody has to be given. Where the log cannot tell, the next records do.
+    async fn step_over(&mut self, reader: &mut dyn Reader) {
+        let Ok(progress) = reader.progress().await else {
+            return;
+        };
+        for partition in progress {
+            let stood = self.positions.get(&partition.partition);
+            if stood.is_some_and(|stood| *stood < partition.position) {
+                self.positions
+                    .insert(partition.partition.clone(), partition.position);
+                self.moved.insert(partition.partition, partition.position);
+            }
+        }
+    }
+
+    /// Records that could be read and are not put yet, of the partitions whose position is known; nothing where the log
     /// cannot tell now.
     async fn lag(&self, seat: &Seat) -> Option<(&'static str, i64)> {
         let admin = seat.environment.log.admin();
+        let end = match self.consumer.read_uncommitted {
+            true => OffsetSpec::Latest,
+            false => OffsetSpec::LastStable,
+        };
         let mut behind = 0_i64;
         for (partition, position) in &self.positions {
-            let end = admin.offset(partition, OffsetSpec::Latest).await.ok()?;
+            let end = admin.offset(partition, end).await.ok()?;
             behind = behind.saturating_add((end - position).max(0));
         }
         Some(("lag_records", behind))
