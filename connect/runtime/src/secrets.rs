@@ -13,7 +13,8 @@
 //! 1. What a placeholder stands for is looked up where a connector, a task or a check starts, and never stored: topics
 //!    and answers have the placeholder.
 //! 2. Neither that nor the value of a key of type PASSWORD, nor a password within `connection.url`, is in an answer, a
-//!    status or a message.
+//!    status or a message. Messages, but no answers, tell what the connector's own keys of other types came to: which host
+//!    refused is no secret, and a wrong variable cannot be seen otherwise.
 
 use std::ops::Range;
 use std::path::{Component, Path};
@@ -242,10 +243,11 @@ impl Secrets {
             .iter()
             .filter_map(|(key, value)| {
                 let stored = stored.get(key)?;
-                let password = def
-                    .key(key)
-                    .is_some_and(|key| key.kind == ConfigType::Password);
+                let kind = def.key(key).map(|key| key.kind);
+                let password = kind == Some(ConfigType::Password);
+                let is_told = kind.is_some() && !password && key != URL;
                 let shown = match stored != value {
+                    true if is_told => return None,
                     true => stored.as_str(),
                     false if password => MASK,
                     false => return None,
