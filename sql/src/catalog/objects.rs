@@ -83,6 +83,15 @@ impl Objects {
         other.or_else(|| self.of_name(Kind::Function, name))
     }
 
+    /// The relation, sink or function `id`.
+    pub(crate) fn of_id(&self, id: Uuid) -> Option<&Identity> {
+        let relations = self.relations.values().map(|relation| &relation.identity);
+        let sinks = self.sinks.values().map(|sink| &sink.identity);
+        let functions = self.functions.values().map(|function| &function.identity);
+        let mut all = relations.chain(sinks).chain(functions);
+        all.find(|identity| identity.id == id)
+    }
+
     /// The views and sinks that were bound to object `id`.
     pub(crate) fn dependents(&self, id: Uuid) -> Vec<&Identity> {
         let relations = self.relations.values().map(|relation| &relation.identity);

@@ -10,6 +10,7 @@
 //! | `references` | what its names meant: `{id, name, module?}` each |
 //! | `module` | of a function: SHA-256 of its module |
 //! | `paused` | of a view or sink: whether it stands still until it is resumed |
+//! | `dropping` | a DROP of it, and of all that depends on it, has begun and is to be finished |
 //! | `state` | of a view: what its job keeps, and under which numbers (`streams::StateManifest::to_text`) |
 //!
 //! A record with a higher version or an unknown kind is kept in the topic and skipped with a warning, so that an older
@@ -38,6 +39,8 @@ pub(crate) struct CatalogRecord {
     pub module: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropping: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }

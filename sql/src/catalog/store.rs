@@ -95,6 +95,13 @@ impl CatalogStore {
         Ok(ordered(records))
     }
 
+    /// One object.
+    pub(crate) async fn record(&self, id: Uuid) -> Result<Option<CatalogRecord>, StoreError> {
+        let records = self.records().await?.into_iter();
+        let mut found = records.filter(|(other, _)| *other == id);
+        Ok(found.next().map(|(_, record)| record))
+    }
+
     /// The bytes of a module.
     pub(crate) async fn module(&self, hash: &str) -> Result<Option<Bytes>, StoreError> {
         let all = self
@@ -232,6 +239,7 @@ mod tests {
                 .collect(),
             module: None,
             paused: false,
+            dropping: false,
             state: None,
         };
         let records = vec![

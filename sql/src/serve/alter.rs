@@ -10,7 +10,7 @@ use crate::parse::statement::Alter;
 impl Inner {
     /// ALTER.
     pub(super) async fn alter(&self, alter: &Alter) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
+        let _one_at_a_time = self.change_catalog().await;
         let (kind, name) = (Kind::from(alter.kind), &alter.name);
         let objects = self.objects();
         let Some(identity) = objects.of_name(kind, &name.name) else {

@@ -99,6 +99,7 @@ impl Inner {
             return;
         };
         let _one_at_a_time = self.ddl.lock().await;
+        self.finish_drops().await;
         let objects = self.objects();
         for relation in objects
             .relations()

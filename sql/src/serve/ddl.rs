@@ -43,7 +43,7 @@ impl Inner {
         }
         // Others do not wait for what a connector looks at.
         let planned = self.planned(create, context).await?;
-        let _one_at_a_time = self.ddl.lock().await;
+        let _one_at_a_time = self.change_catalog().await;
         if let Some(outcome) = self.taken(&create.name, kind, create.if_not_exists)? {
             return Ok(outcome);
         }
@@ -188,7 +188,7 @@ impl Inner {
         let wait_ms = wait_option(create)?
             .or(session.create_wait_ms)
             .unwrap_or(self.config.create_wait_ms);
-        let one_at_a_time = self.ddl.lock().await;
+        let one_at_a_time = self.change_catalog().await;
         let objects = self.objects();
         if create.or_replace {
             self.forget_broken_view(&create.name, context).await?;
@@ -405,6 +405,7 @@ pub(super) fn record(identity: &Identity, module: Option<String>) -> CatalogReco
         references: identity.references.clone(),
         module,
         paused: false,
+        dropping: false,
         state: None,
     }
 }

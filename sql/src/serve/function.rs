@@ -29,7 +29,7 @@ impl Inner {
         create: &CreateFunction,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
+        let _one_at_a_time = self.change_catalog().await;
         let name = create.name.name.as_str();
         let objects = self.objects();
         let before = objects.function(name).cloned();

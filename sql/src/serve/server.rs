@@ -33,7 +33,7 @@ use super::jobs::Jobs;
 use super::notice::Notices;
 use super::pull::Pull;
 use super::push::push;
-use super::queries::Queries;
+use super::queries::{Queries, Whole};
 use super::session::Session;
 use super::spelling::Spellings;
 use crate::catalog::{
@@ -92,6 +92,8 @@ pub(super) struct Inner {
     /// Starts the catalog's views.
     starting: Mutex<Option<JoinHandle<()>>>,
     objects: RwLock<Arc<Objects>>,
+    /// Objects whose DROP a former run has begun.
+    pub(super) dropping: Mutex<BTreeSet<Uuid>>,
     /// Records that could not be bound at start, by name.
     broken: RwLock<BTreeMap<String, Broken>>,
     pub push_queries: Arc<Semaphore>,
@@ -176,6 +178,7 @@ impl Server {
             ddl: Arc::default(),
             starting: Mutex::default(),
             objects: RwLock::default(),
+            dropping: Mutex::default(),
             broken: RwLock::default(),
             stopping: AtomicBool::new(false),
         });
@@ -185,6 +188,9 @@ impl Server {
             let mut jobs = Vec::new();
             for (id, record) in records {
                 let paused = record.paused;
+                if record.dropping {
+                    replaying.dropping.lock().insert(id);
+                }
                 let Some(found) = replaying.replay(id, record).await else {
                     continue;
                 };
@@ -194,6 +200,8 @@ impl Server {
                     jobs.push(found);
                 }
             }
+            let half_dropped = replaying.half_dropped();
+            jobs.retain(|found| !half_dropped.contains(&found.identity().id));
             jobs
         });
         let jobs = (replayed.await)
@@ -612,6 +620,11 @@ impl Inner {
         Ok(ends)
     }
 
+    /// Begins a change of the catalog, when no other is under way: until its end the statement goes on whoever waits for it.
+    pub(super) async fn change_catalog(&self) -> (tokio::sync::MutexGuard<'_, ()>, Whole) {
+        (self.ddl.lock().await, Whole::begin())
+    }
+
     /// The catalog as it is now.
     pub(super) fn objects(&self) -> Arc<Objects> {
         Arc::clone(&self.objects.read())
@@ -632,6 +645,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let starting = tokio::spawn(async move {
             join_all(found.iter().map(|found| inner.start_one(found))).await;
+            inner.finish_drops().await;
             drop(catalog_stands);
         });
         *self.starting.lock() = Some(starting);
@@ -840,7 +854,7 @@ fn settled_state(record: &CatalogRecord) -> Result<Option<StateManifest>, Diagno
     })
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

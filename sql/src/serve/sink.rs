@@ -23,7 +23,7 @@ impl Inner {
         create: &CreateSink,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
+        let _one_at_a_time = self.change_catalog().await;
         if let Some(outcome) = self.taken(&create.name, Kind::Sink, create.if_not_exists)? {
             return Ok(outcome);
         }
@@ -59,7 +59,7 @@ impl Inner {
         insert: &Insert,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
-        let _one_at_a_time = self.ddl.lock().await;
+        let _one_at_a_time = self.change_catalog().await;
         let base = format!("insert_into_{}", insert.table.name);
         let numbered = (2..).map(|number| format!("{base}_{number}"));
         let objects = self.objects();

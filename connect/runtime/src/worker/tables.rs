@@ -228,25 +228,28 @@ impl Tables {
     /// that is not there is none.
     ///
     /// # Errors
-    /// Where its tasks do not end, or it cannot be stored; then it stays, stopped.
+    /// Where its tasks do not end, and then it goes on; or where it cannot be stored, and then it may be stopped.
     pub async fn remove(&self, name: &str) -> Result<Vec<String>, TableError> {
         let name = name.to_owned();
-        let Some(config) = self.inner.herder.read().config(&name).cloned() else {
+        let Some(view) = self.inner.herder.read().view(&name) else {
             return Ok(Vec::new());
         };
-        let stop = Change::Target {
+        let (config, before) = (view.config, view.target);
+        let target = |state| Change::Target {
             name: name.clone(),
-            state: TargetState::Stopped,
+            state,
         };
-        self.inner.change(stop).await?;
+        self.inner.change(target(TargetState::Stopped)).await?;
         let stopped = tokio::time::timeout(STOP_MAX, self.until_stopped(&name)).await;
-        stopped.map_err(|_| {
+        if stopped.is_err() {
+            // What stays whole must not stand still.
+            self.inner.change(target(before)).await?;
             let message = format!(
                 "connector {name} did not stop within {} s: thalweg connect status {name} says what it does",
                 STOP_MAX.as_secs()
             );
-            TableError::of(None, message)
-        })?;
+            return Err(TableError::of(None, message));
+        }
         let class = config.get("connector.class").map(String::as_str);
         let plugin = class.and_then(|class| self.inner.plugins.connector(class));
         let tables = plugin.and_then(|plugin| plugin.tables());
