@@ -1,11 +1,11 @@
 //! The connectors of SQL's sources and tables: SQL's side and Connect's side of the same thing.
 
 use async_trait::async_trait;
-use connect_api::{DeclaredKey, DeclaredRows};
+use connect_api::{DeclaredColumn, DeclaredKey, DeclaredRows};
 use connect_runtime::{TableError, Tables};
 use sql::{
     ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,
-    PlannedSinkConnector, SinkKey,
+    PlannedSinkConnector, SinkRows, TableFlow,
 };
 
 /// Connect's worker, as SQL asks it.
@@ -37,12 +37,17 @@ impl Connectors for TableConnectors {
         name: &str,
         connector: &str,
         options: &ConnectorOptions,
-        topic: &str,
-        key: &[SinkKey],
+        rows: &SinkRows,
     ) -> Result<PlannedSinkConnector, ConnectorError> {
         let rows = DeclaredRows {
-            topic: topic.to_owned(),
-            key: (key.iter())
+            topic: rows.topic.clone(),
+            columns: (rows.columns.iter())
+                .map(|(name, sql_type)| DeclaredColumn {
+                    name: name.clone(),
+                    sql_type: sql_type.clone(),
+                })
+                .collect(),
+            key: (rows.key.iter())
                 .map(|column| DeclaredKey {
                     name: column.name.clone(),
                     sql_type: column.sql_type.clone(),
@@ -68,6 +73,22 @@ impl Connectors for TableConnectors {
 
     fn state(&self, name: &str) -> Option<Vec<String>> {
         self.0.state(name)
+    }
+
+    fn flows(&self, planned: Option<&ConnectorOptions>) -> Vec<TableFlow> {
+        let flows = self.0.flows(planned).into_iter();
+        flows
+            .map(|flow| TableFlow {
+                from: flow.from,
+                to: flow.to,
+                table: flow.table,
+                source: flow.source,
+            })
+            .collect()
+    }
+
+    async fn filling(&self, name: &str) -> Option<String> {
+        self.0.filling(name).await
     }
 
     fn list(&self) -> Vec<ListedConnector> {

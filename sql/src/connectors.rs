@@ -35,6 +35,18 @@ pub struct PlannedSinkConnector {
     pub notes: Vec<String>,
 }
 
+/// The rows that a sink writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkRows {
+    /// The topic: JSON rows, keyed by an object of the key's columns, where a null value takes a row away; without a key they
+    /// only come.
+    pub topic: String,
+    /// Names and SQL types of the columns.
+    pub columns: Vec<(String, String)>,
+    /// The columns of the key.
+    pub key: Vec<SinkKey>,
+}
+
 /// A column of the key of a sink's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkKey {
@@ -65,6 +77,19 @@ pub struct ListedConnector {
     pub error: Option<String>,
 }
 
+/// A way of records through a table of a database: one connector takes them there, another captures it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFlow {
+    /// The topic that a sink takes to the table.
+    pub from: String,
+    /// The topic where the changes of the table go.
+    pub to: String,
+    /// The table, as people read it: `public.orders of db:5432/shop`.
+    pub table: String,
+    /// The connector that captures it.
+    pub source: String,
+}
+
 /// Why a connector is not what a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
@@ -86,16 +111,13 @@ pub trait Connectors: Send + Sync {
         options: &ConnectorOptions,
     ) -> Result<PlannedConnector, ConnectorError>;
 
-    /// The configuration of the sink of the kind `connector` that writes the rows of an object into a table: JSON rows in
-    /// `topic`, keyed by an object of the columns `key`, where a null value takes a row away; without a key they only come.
-    /// Makes nothing.
+    /// The configuration of the sink of the kind `connector` that writes these rows of an object into a table. Makes nothing.
     async fn plan_sink(
         &self,
         name: &str,
         connector: &str,
         options: &ConnectorOptions,
-        topic: &str,
-        key: &[SinkKey],
+        rows: &SinkRows,
     ) -> Result<PlannedSinkConnector, ConnectorError>;
 
     /// Makes it; it runs from then on, after a restart too.
@@ -107,6 +129,12 @@ pub trait Connectors: Send + Sync {
 
     /// How it is, a line each; `None` where there is none.
     fn state(&self, name: &str) -> Option<Vec<String>>;
+
+    /// All ways of records through tables, of the connectors that there are and of one that may be made.
+    fn flows(&self, planned: Option<&ConnectorOptions>) -> Vec<TableFlow>;
+
+    /// How far a connector is that has still to read the rows which its table held, in a few words; `None`: they are in its topic.
+    async fn filling(&self, name: &str) -> Option<String>;
 
     /// All that there are, by name, also those that no statement made.
     fn list(&self) -> Vec<ListedConnector>;

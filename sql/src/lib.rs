@@ -30,7 +30,7 @@ mod stack;
 pub use config::SqlConfig;
 pub use connectors::{
     ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,
-    PlannedSinkConnector, SinkKey,
+    PlannedSinkConnector, SinkKey, SinkRows, TableFlow,
 };
 pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion, type_name};
 pub use functions::{Function, functions};

@@ -61,6 +61,13 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
             .await;
         let all = "SELECT city, n, amount, last FROM totals ORDER BY city";
         table(&database, all, &["Bonn|1|3.00|", "Ulm|2|3.50|2024-05-02"]).await;
+        // The marks of the job's transactions are nothing that it lags behind.
+        let status = "/connectors/s/status?expand=progress";
+        let lag = || async {
+            let (_, status) = server.connect("GET", status, None).await;
+            status["tasks"][0]["progress"]["lag_records"].clone()
+        };
+        until("no lag", lag, |lag| *lag == json!(0)).await;
         server.kill();
         server = Server::start(&data);
         server.sql("DELETE FROM trips WHERE id = 3").await;
@@ -82,11 +89,21 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
         server
             .sql("INSERT INTO trips VALUES (5, NULL, 1.00, NULL)")
             .await;
-        let all = "SELECT city, amount::numeric(10,2) FROM rolled ORDER BY city, amount";
-        table(&database, all, &["Ulm|3.75", "|1.00", "|4.75"]).await;
+        let all = "SELECT city, amount, pg_typeof(amount) FROM rolled ORDER BY city, amount";
+        let rows = ["Ulm|3.75|numeric", "|1.00|numeric", "|4.75|numeric"];
+        table(&database, all, &rows).await;
         // One that cannot work says why: the rows of NULL do not fit the table's primary key.
         let why = || async { json!(server.sql("EXPLAIN WHY s").await).to_string() };
         until("the cause", why, |why| why.contains("null value in column")).await;
+        for statement in ["SHOW SINKS", "SHOW JOBS"] {
+            let shown = server.sql(statement).await;
+            let sink = shown.iter().find(|row| row["name"] == "s").unwrap();
+            let state = sink["state"].as_str().unwrap();
+            assert!(
+                state.starts_with("FAILED: connector s: null value"),
+                "{state}"
+            );
+        }
         let listed = "SELECT name, kind, state, failed_tasks FROM sys.connectors ORDER BY name";
         let listed = json!(server.sql(listed).await);
         assert_eq!(
@@ -124,5 +141,65 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
             server.connect("GET", "/connectors", None).await,
             (200, json!([]))
         );
+    });
+}
+
+/// Rows that would come back into their own query by a table that is captured are refused, however far around.
+#[test]
+fn a_sink_does_not_feed_its_own_query() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Postgres::start_logical().await;
+        let client = database.connect().await;
+        client
+            .batch_execute("CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int);")
+            .await
+            .unwrap();
+        let server = Server::start(folder.path());
+        for table in ["a", "b"] {
+            server
+                .sql(&format!(
+                    "CREATE TABLE {table} WITH (connector = 'postgres-cdc', hostname = '127.0.0.1', port = {}, username = 'postgres', \
+                     database.name = 'postgres', table.name = '{table}')",
+                    database.port()
+                ))
+                .await;
+        }
+        server
+            .sql("CREATE MATERIALIZED VIEW more AS SELECT id, n + 1 AS n FROM a; CREATE MATERIALIZED VIEW most AS SELECT id, n FROM more")
+            .await;
+        let sink = |name: &str, from: &str, table: &str| {
+            format!(
+                "CREATE SINK {name} AS SELECT id, n FROM {from} WITH (connector = 'postgres', host = 'localhost', port = {}, \
+                 user = 'postgres', database = 'postgres', table = '{table}')",
+                database.port()
+            )
+        };
+        let url = format!(
+            "CREATE SINK s AS SELECT id, n FROM a WITH (connector = 'jdbc', url = 'jdbc:postgresql://127.0.0.1:{}/postgres?user=postgres', \
+             table = 'public.a')",
+            database.port()
+        );
+        for statement in [sink("s", "a", "a"), sink("s", "most", "public.a"), url] {
+            let error = server.try_sql(&statement).await.unwrap_err();
+            let message = error["message"].as_str().unwrap();
+            assert!(
+                message.contains("would come back into this query: connector a captures it"),
+                "{error:#}"
+            );
+            let at = error["span"]["start"]["column"].as_u64().unwrap() as usize - 1;
+            assert!(
+                statement[at..].starts_with("'a'") || statement[at..].starts_with("'public.a'")
+            );
+        }
+        // Neither do two of them feed each other.
+        server.sql(&sink("there", "a", "b")).await;
+        let error = server.try_sql(&sink("back", "b", "a")).await.unwrap_err();
+        assert!(error.to_string().contains("would come back"), "{error:#}");
+        // Another schema, or a table that nobody captures, is another one.
+        client.batch_execute("CREATE SCHEMA other").await.unwrap();
+        server.sql(&sink("back", "b", "other.a")).await;
+        let (_, connectors) = server.connect("GET", "/connectors", None).await;
+        assert_eq!(connectors, json!(["a", "b", "back", "there"]));
     });
 }

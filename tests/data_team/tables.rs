@@ -350,3 +350,174 @@ fn every_type_reads_in_sql_as_it_stands_in_the_table() {
         rows(&server, "SELECT * FROM types ORDER BY id", both).await;
     });
 }
+
+/// Times without end and before our era are values that every row has.
+#[test]
+fn times_without_end_read_as_the_ends_of_sqls_years() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Postgres::start_logical().await;
+        let client = database.connect().await;
+        let filled = "INSERT INTO terms VALUES ('infinity', 'infinity', 'infinity'), ('-infinity', '-infinity', '-infinity'), \
+                      ('0044-03-15 BC', '0044-03-15 10:00 BC', '0044-03-15 10:00+00 BC')";
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE terms (day date PRIMARY KEY, at timestamp(3), zoned timestamptz); {filled};"
+            ))
+            .await
+            .unwrap();
+        let server = Server::start(folder.path());
+        server
+            .sql(&declare("TABLE terms", &database, "terms", ""))
+            .await;
+        let all = json!([
+            {"day": "-0043-03-15", "at": "-0043-03-15T10:00:00", "zoned": "-0043-03-15T10:00:00Z"},
+            {"day": "0001-01-01", "at": "0001-01-01T00:00:00", "zoned": "0001-01-01T00:00:00Z"},
+            {"day": "9999-12-31", "at": "9999-12-31T23:59:59.999", "zoned": "9999-12-31T23:59:59.999999Z"},
+        ]);
+        rows(&server, "SELECT * FROM terms ORDER BY day", all.clone()).await;
+        // The stream, too, finds the rows by their keys.
+        client
+            .batch_execute(&format!("DELETE FROM terms; {filled}"))
+            .await
+            .unwrap();
+        until(
+            "the stream",
+            || async { json!(server.sql("EXPLAIN WHY terms").await).to_string() },
+            |told| told.contains("holds 12 records"),
+        )
+        .await;
+        rows(&server, "SELECT * FROM terms ORDER BY day", all).await;
+    });
+}
+
+#[test]
+fn rows_that_are_still_to_be_read_are_told() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Postgres::start_logical().await;
+        let client = database.connect().await;
+        client
+            .batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000);")
+            .await
+            .unwrap();
+        let server = Server::start(folder.path());
+        // The connector waits for the table.
+        let mut blocking = database.connect().await;
+        let lock = blocking.transaction().await.unwrap();
+        lock.batch_execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            .await
+            .unwrap();
+        let made = json!(server.sql(&declare("TABLE t", &database, "t", "")).await).to_string();
+        assert!(made.contains("reads the rows that are there"), "{made}");
+        server
+            .sql("CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM t")
+            .await;
+        for (query, so_far) in [("SELECT count(*) AS n FROM t", 0), ("SELECT n FROM n", 0)] {
+            let answer = json!(server.sql(query).await);
+            assert_eq!(answer[0], json!({"n": so_far}), "{answer:#}");
+            let notice = answer[1]["notices"][0].to_string();
+            assert!(
+                notice.contains("table t is without rows that its connector has still to read"),
+                "{answer:#}"
+            );
+        }
+        lock.rollback().await.unwrap();
+        for query in ["SELECT count(*) AS n FROM t", "SELECT n FROM n"] {
+            rows(&server, query, json!([{"n": 1000}])).await;
+        }
+        // What has stopped stays as it is, which is told, too.
+        let (status, _) = server.connect("PUT", "/connectors/t/stop", None).await;
+        assert_eq!(status, 204);
+        let stopped = || async { json!(server.sql("SELECT n FROM n").await).to_string() };
+        until("the notice", stopped, |told| {
+            told.contains("table t is no further than its connector, which is STOPPED")
+        })
+        .await;
+    });
+}
+
+/// A crash in the middle of a DROP leaves nothing that is there and does nothing.
+#[test]
+fn a_drop_that_a_crash_cut_off_is_finished() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Postgres::start_logical().await;
+        let client = database.connect().await;
+        client
+            .batch_execute(
+                "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1);",
+            )
+            .await
+            .unwrap();
+        let mut server = Server::start(folder.path());
+        for statement in ["DROP SINK copy", "DROP TABLE t CASCADE"] {
+            server
+                .sql(&format!(
+                    "{};",
+                    declare("TABLE IF NOT EXISTS t", &database, "t", "")
+                ))
+                .await;
+            server
+                .sql(&format!(
+                    "CREATE SINK copy AS SELECT id, n + 1 AS n FROM t WITH (connector = 'postgres', host = '127.0.0.1', \
+                     port = {}, user = 'postgres', database = 'postgres', table = 'copy_of_t')",
+                    database.port()
+                ))
+                .await;
+            let copied = || async { database.rows("SELECT count(*) FROM copy_of_t").await };
+            until(
+                "the copy",
+                copied,
+                |rows| matches!(rows, Ok(rows) if *rows == ["1"]),
+            )
+            .await
+            .unwrap();
+            // The sink's task waits for the table, and the DROP for the task.
+            let mut blocking = database.connect().await;
+            let lock = blocking.transaction().await.unwrap();
+            lock.batch_execute("LOCK TABLE copy_of_t IN ACCESS EXCLUSIVE MODE")
+                .await
+                .unwrap();
+            client
+                .batch_execute("UPDATE t SET n = n + 1")
+                .await
+                .unwrap();
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'copy_of_t'::regclass";
+            let waits = || async { database.rows(waiting).await };
+            until(
+                "the task",
+                waits,
+                |rows| matches!(rows, Ok(rows) if *rows == ["1"]),
+            )
+            .await
+            .unwrap();
+            let state = || async {
+                let (_, status) = server.connect("GET", "/connectors/copy/status", None).await;
+                status["connector"]["state"].clone()
+            };
+            tokio::select! {
+                answer = server.try_sql(statement) => panic!("it was carried out: {answer:?}"),
+                _ = until("the drop", state, |state| state == "STOPPED") => {}
+            }
+            server.kill();
+            lock.rollback().await.unwrap();
+            server = Server::start(folder.path());
+            let sinks = || async { json!(server.sql("SHOW SINKS").await) };
+            until("no sink", sinks, |sinks| *sinks == json!([])).await;
+            let (_, connectors) = server.connect("GET", "/connectors", None).await;
+            let is_whole = statement.ends_with("CASCADE");
+            if is_whole {
+                let tables = || async { json!(server.sql("SHOW TABLES").await) };
+                until("no table", tables, |tables| *tables == json!([])).await;
+                assert_eq!(left_at(&database).await, [""; 0]);
+            } else {
+                assert_eq!(connectors, json!(["t"]));
+            }
+            client
+                .batch_execute("DROP TABLE copy_of_t; UPDATE t SET n = 1")
+                .await
+                .unwrap();
+        }
+    });
+}

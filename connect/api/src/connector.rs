@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceTask, TableSink, TableSource,
+    ConfigDef, ConfigMap, ConnectError, JsonMap, SinkTask, SourceOffsets, SourceTask, TableSink,
+    TableSource,
 };
 
 /// Which way records flow.
@@ -106,6 +107,12 @@ pub trait ConnectorPlugin: Send + Sync + 'static {
     async fn validate(&self, config: &ConfigMap) -> Vec<FieldIssue> {
         let _ = config;
         Vec::new()
+    }
+
+    /// The same of a source that goes on at stored offsets: also whether it can.
+    async fn validate_from(&self, config: &ConfigMap, stored: &SourceOffsets) -> Vec<FieldIssue> {
+        let _ = stored;
+        self.validate(config).await
     }
 
     /// Shares the work among at most `tasks_max` tasks: one configuration each. A sink returns one configuration

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use crate::{ConfigMap, ConnectError};
+use crate::{ConfigMap, ConnectError, SourceOffsets};
 
 /// A column as SQL declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,26 @@ pub struct SoleUse {
     pub instead: &'static str,
 }
 
+/// Where a table of a database is, as a configuration says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlace {
+    /// Server and database, in the same words for every configuration that means the same one: `localhost:5432/shop`.
+    pub database: String,
+    /// The schemas that it may be in: one where the configuration names it, else those that the server looks in.
+    pub schemas: Vec<String>,
+    /// Its name.
+    pub table: String,
+}
+
+impl std::fmt::Display for TablePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let [schema] = &self.schemas[..] {
+            write!(f, "{schema}.")?;
+        }
+        write!(f, "{} of {}", self.table, self.database)
+    }
+}
+
 /// A source connector that reads one table for SQL.
 ///
 /// Rules:
@@ -65,6 +85,13 @@ pub trait TableSource: Send + Sync {
     /// as they are there.
     fn sole_uses(&self, config: &ConfigMap) -> Vec<SoleUse>;
 
+    /// The topic where this configuration writes the changes of a table; `None` where it does not capture it. Secrets of the
+    /// configuration are resolved as far as they are there. Looks at nothing but the configuration.
+    fn topic_of(&self, config: &ConfigMap, place: &TablePlace) -> Option<String>;
+
+    /// Whether these stored offsets say that the rows which the table held were read. Looks at nothing but what it is given.
+    fn is_filled(&self, config: &ConfigMap, offsets: &SourceOffsets) -> bool;
+
     /// Takes down what the connector left at the source (a replication slot), because it is never started again. Returns what
     /// could not be taken down and how to do it by hand, a sentence each.
     async fn remove(&self, config: &ConfigMap) -> Vec<String>;
@@ -75,6 +102,8 @@ pub trait TableSource: Send + Sync {
 pub struct DeclaredRows {
     /// The topic where they are.
     pub topic: String,
+    /// Columns of the rows, those of the key among them.
+    pub columns: Vec<DeclaredColumn>,
     /// Columns of the record key, an object of these; a record without a value says that the row of its key is gone. Empty:
     /// rows only come, and have no key.
     pub key: Vec<DeclaredKey>,
@@ -109,6 +138,10 @@ pub trait TableSink: Send + Sync {
         options: &ConfigMap,
         rows: &DeclaredRows,
     ) -> Result<ConfigMap, ConnectError>;
+
+    /// The tables to which this configuration takes the records of a topic, one for each server that it may be. Secrets of the
+    /// configuration are resolved as far as they are there. Looks at nothing but the configuration.
+    fn places(&self, config: &ConfigMap, topic: &str) -> Vec<TablePlace>;
 
     /// What the author of the statement should know of the table that this configuration writes, a sentence each. Its secrets
     /// are resolved.

@@ -31,7 +31,8 @@ pub use config::{ConfigError, ConnectConfig};
 pub use loggers::LogLevels;
 pub use rest::ApiError;
 pub use worker::{
-    ConnectWorker, ListedConnector, PlannedSink, PlannedTable, StartError, TableError, Tables,
+    ConnectWorker, ListedConnector, PlannedSink, PlannedTable, StartError, TableError, TableFlow,
+    Tables,
 };
 
 /// Milliseconds since 1970 UTC.

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod place;
 mod sink;
 mod source;
 mod tls;

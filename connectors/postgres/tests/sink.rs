@@ -112,6 +112,8 @@ async fn everything() {
     fields_that_become_columns(&server).await;
     rows_of_nulls(&server).await;
     keys_with_nulls(&server).await;
+    a_table_that_was_dropped(&server).await;
+    columns_of_known_types(&server).await;
     tables_that_a_statement_names(&server).await;
     other_lives_of_a_topic(&server).await;
     plain_inserts(&server).await;
@@ -1087,8 +1089,69 @@ async fn keys_with_nulls(server: &Postgres) {
             matches!(report, PutReport::Rejected(rows) if rows[0].message.contains("\"g\" is null"))
         );
     }
-    let kind = "SELECT contype::text FROM pg_constraint WHERE conrelid = 'groups'::regclass";
-    assert_eq!(server.rows(kind).await, ["u"]);
+    let kind = "SELECT contype::text, (pg_get_constraintdef(oid) LIKE '%NULLS NOT DISTINCT%') = \
+                (current_setting('server_version_num')::int >= 150000) \
+                FROM pg_constraint WHERE conrelid = 'groups'::regclass";
+    assert_eq!(server.rows(kind).await, ["u|t"]);
+}
+
+/// A table that somebody dropped comes back with later rows only, which the connector tells for as long as it runs.
+async fn a_table_that_was_dropped(server: &Postgres) {
+    let mut task = open(&context(server, "gone", &[]), "gone").await;
+    put(
+        &mut task,
+        &batch("gone", 0, &[(r#"{"id":1}"#, r#"{"n":1}"#)]),
+    )
+    .await;
+    assert_eq!(task.progress().notes, Vec::<String>::new());
+    let client = server.client().await;
+    client.batch_execute("DROP TABLE gone").await.unwrap();
+    let later = batch("gone", 1, &[(r#"{"id":2}"#, r#"{"n":2}"#)]);
+    // The first attempt finds that the table is not what it was.
+    let first = task.put(&later).await;
+    if let Err(error) = first {
+        assert!(error.retryable(), "{error}");
+        put(&mut task, &later).await;
+    }
+    assert_eq!(server.rows("SELECT id, n FROM gone").await, ["2|2"]);
+    let notes = task.progress().notes;
+    assert!(
+        matches!(&notes[..], [note] if note.contains("\"gone\" was not there") && note.contains("lacks their rows")),
+        "{notes:?}"
+    );
+}
+
+/// A column that is made has the type that is said, whatever its first values show.
+async fn columns_of_known_types(server: &Postgres) {
+    let types = "id:integer,amount:numeric,at:timestamp,day:date,doc:jsonb,raw:bytea";
+    let more = [("column.types", types)];
+    let mut task = open(&context(server, "typed", &more), "typed").await;
+    let first = r#"{"amount":null,"at":"2024-05-01T10:00:00.5","doc":"x","raw":"AQI=","other":1}"#;
+    put(&mut task, &batch("typed", 0, &[(r#"{"id":1}"#, first)])).await;
+    let later = r#"{"amount":"12.50","at":null,"day":"2024-02-29","doc":{"a":1}}"#;
+    put(&mut task, &batch("typed", 1, &[(r#"{"id":2}"#, later)])).await;
+    let kinds = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
+                 WHERE attrelid = 'typed'::regclass AND attnum > 0 ORDER BY attname";
+    assert_eq!(
+        server.rows(kinds).await,
+        [
+            "amount|numeric",
+            "at|timestamp without time zone",
+            "day|date",
+            "doc|jsonb",
+            "id|integer",
+            "other|bigint",
+            "raw|bytea",
+        ]
+    );
+    let rows = "SELECT id, amount, at, day, doc, raw FROM typed ORDER BY id";
+    assert_eq!(
+        server.rows(rows).await,
+        [
+            "1|-|2024-05-01 10:00:00.5|-|\"x\"|\\x0102",
+            "2|12.50|-|2024-02-29|{\"a\": 1}|-",
+        ]
+    );
 }
 
 /// What cannot take the rows of a statement is told before there are any.
@@ -1109,6 +1172,7 @@ async fn tables_that_a_statement_names(server: &Postgres) {
     };
     let rows = DeclaredRows {
         topic: "named".to_owned(),
+        columns: Vec::new(),
         key: vec![key("k"), key("g")],
     };
     let null = "takes no NULL in \"k\", part of its key";
@@ -1291,8 +1355,22 @@ async fn a_second_task_is_fenced(server: &Postgres) {
 }
 
 async fn validation(server: &Postgres) {
-    let good = context(server, "v", &[("pk.fields", "id")]).config;
+    let mut good = context(server, "v", &[("pk.fields", "id")]).config;
+    good.insert("topics".to_owned(), "a, b".to_owned());
     assert_eq!(PostgresSink.validate(&good).await, []);
+    for (key, value, text) in [
+        ("table.name.format", "nosuch.t", "CREATE SCHEMA \"nosuch\""),
+        ("schema.evolution", "none", "there is no table \"a\""),
+    ] {
+        let mut config = good.clone();
+        config.insert(key.to_owned(), value.to_owned());
+        let issues = PostgresSink.validate(&config).await;
+        assert_eq!(issues[0].key, "collection.name.format", "{issues:?}");
+        assert!(issues[0].message.contains(text), "{issues:?}");
+        // What a transform makes of the topics is not known yet.
+        config.insert("transforms".to_owned(), "route".to_owned());
+        assert_eq!(PostgresSink.validate(&config).await, []);
+    }
     for (key, value, at, text) in [
         (
             "connection.url",

@@ -157,6 +157,20 @@ impl Scenario {
         Ok(task)
     }
 
+    /// Why it cannot start, which a check tells before, too.
+    async fn refused_start(&self) -> String {
+        let stored = SourceOffsets::new(self.offsets.clone());
+        let issues = PostgresSource
+            .validate_from(&self.context.config, &stored)
+            .await;
+        let error = error_of(self.try_start().await);
+        assert!(
+            matches!(&issues[..], [issue] if error.contains(&issue.message)),
+            "{issues:?}, and then {error}"
+        );
+        error
+    }
+
     async fn start(&self) -> Box<dyn SourceTask> {
         self.try_start().await.unwrap()
     }
@@ -2176,7 +2190,7 @@ async fn lost_positions_are_errors(server: &Postgres) {
     scenario
         .run("SELECT pg_replication_slot_advance('lost', pg_current_wal_lsn())")
         .await;
-    let error = error_of(scenario.try_start().await);
+    let error = scenario.refused_start().await;
     assert!(error.contains("[offset-behind]"), "{error}");
     scenario.set("offset.mismatch.strategy", "trust_slot");
     let mut task = scenario.start().await;
@@ -2199,7 +2213,7 @@ async fn lost_positions_are_errors(server: &Postgres) {
     // The slot is gone.
     scenario.drop_slot().await;
     scenario.set("snapshot.mode", "initial");
-    let error = error_of(scenario.try_start().await);
+    let error = scenario.refused_start().await;
     assert!(error.contains("[slot-missing]"), "{error}");
     scenario.set("snapshot.mode", "when_needed");
     let mut task = scenario.caught_up().await;
@@ -2225,7 +2239,7 @@ async fn lost_positions_are_errors(server: &Postgres) {
         .await;
     scenario.run("SELECT pg_reload_conf()").await;
     scenario.set("snapshot.mode", "initial");
-    let error = error_of(scenario.try_start().await);
+    let error = scenario.refused_start().await;
     assert!(error.contains("[slot-lost]"), "{error}");
     scenario.set("snapshot.mode", "when_needed");
     let mut task = scenario.caught_up().await;
@@ -2242,7 +2256,7 @@ async fn lost_positions_are_errors(server: &Postgres) {
         scenario.offsets[0]
             .offset
             .insert(name.to_owned(), json!("77"));
-        let error = error_of(scenario.try_start().await);
+        let error = scenario.refused_start().await;
         assert!(error.contains(code), "{error}");
         scenario.offsets = stored;
     }

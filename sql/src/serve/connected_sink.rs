@@ -6,13 +6,18 @@
 //!   connector  topic s ──▶ the table, of the sink's name; it goes with the sink
 //! ```
 
+use std::collections::BTreeMap;
+
 use log_api::OffsetSpec;
+use streams::SinkForm;
 use tracing::warn;
 
 use super::connector::{made_by, sink_made_by};
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Objects, Sink, is_own_sink_option, sink_connector};
-use crate::connectors::{ConnectorError, ConnectorOptions, PlannedSinkConnector, SinkKey};
+use crate::connectors::{
+    ConnectorError, ConnectorOptions, ListedConnector, PlannedSinkConnector, SinkKey, SinkRows,
+};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::CreateSink;
 use crate::plan::type_name;
@@ -30,9 +35,13 @@ impl Inner {
         let connectors = self
             .connectors()
             .map_err(|error| error.at(connector.span))?;
-        let (key, topic) = (key(sink, &self.objects()), &sink.plan.sink.topic);
+        let rows = SinkRows {
+            topic: sink.plan.sink.topic.clone(),
+            columns: columns(sink),
+            key: key(sink, &self.objects()),
+        };
         let planned = connectors
-            .plan_sink(sink.name(), &connector.value, &options(create), topic, &key)
+            .plan_sink(sink.name(), &connector.value, &options(create), &rows)
             .await;
         planned.map(Some).map_err(|error| diagnostic(error, create))
     }
@@ -82,7 +91,7 @@ impl Inner {
             {
                 warn!(
                     name,
-                    "the connector of a sink is stopped, by hand or by a DROP that did not end, and writes nothing: thalweg connect resume {name}, or DROP SINK {name}"
+                    "the connector of a sink is stopped and writes nothing: thalweg connect resume {name} lets it go on"
                 );
             }
             let Some(create) = sink_made_by(&sink.identity.sql) else {
@@ -102,6 +111,24 @@ impl Inner {
         }
     }
 
+    /// The sinks whose connectors do not go on, by name, each with the state that it has for that: its job may run.
+    pub(super) fn idle_sinks(&self) -> BTreeMap<String, String> {
+        let Some(connectors) = self.connectors.get() else {
+            return BTreeMap::new();
+        };
+        let (objects, listed) = (self.objects(), connectors.list());
+        let sinks = objects
+            .sinks()
+            .filter(|sink| makes_connector(&sink.identity.sql));
+        sinks
+            .filter_map(|sink| {
+                let name = sink.name();
+                let (state, why) = idle(name, &listed)?;
+                Some((name.to_owned(), format!("{state}: {why}")))
+            })
+            .collect()
+    }
+
     /// How the connector of a sink is.
     pub(super) fn sink_state(&self, sink: &Sink) -> Vec<String> {
         let made = sink_made_by(&sink.identity.sql);
@@ -119,6 +146,27 @@ impl Inner {
     }
 }
 
+/// The state of a connector that does not go on, and what to do or know of it.
+pub(super) fn idle(name: &str, listed: &[ListedConnector]) -> Option<(String, String)> {
+    let Some(connector) = listed.iter().find(|listed| listed.name == name) else {
+        return Some((
+            "FAILED".to_owned(),
+            format!("connector {name} is not there"),
+        ));
+    };
+    match connector.state.as_str() {
+        state @ ("STOPPED" | "PAUSED") => Some((
+            state.to_owned(),
+            format!("thalweg connect resume {name} lets its connector go on"),
+        )),
+        state if state == "FAILED" || connector.failed_tasks > 0 => {
+            let error = connector.error.as_deref().unwrap_or("EXPLAIN WHY says why");
+            Some(("FAILED".to_owned(), format!("connector {name}: {error}")))
+        }
+        _ => None,
+    }
+}
+
 /// What is told of a topic that is not new; `None` where nothing is in it.
 pub(super) fn held_note(topic: &str, held: u64) -> Option<String> {
     // Marks of transactions count, too.
@@ -128,6 +176,16 @@ pub(super) fn held_note(topic: &str, held: u64) -> Option<String> {
              WITH (topic = '…') names a new one, or DROP the sink and run thalweg topic delete {topic} first"
         )
     })
+}
+
+/// The columns of the rows, with their types; none of change events, which have decimals and times in a form of their own.
+fn columns(sink: &Sink) -> Vec<(String, String)> {
+    let schema = sink.plan.plan.schema();
+    let is_event = matches!(sink.plan.sink.form, SinkForm::Debezium);
+    let columns = schema.fields().iter().filter(|_| !is_event);
+    columns
+        .map(|field| (field.name().clone(), type_name(field.data_type())))
+        .collect()
 }
 
 /// The columns of the record key.
@@ -184,4 +242,36 @@ pub(super) fn makes_connector(sql: &str) -> bool {
     let of_sink = |create: Box<CreateSink>| sink_connector(&create.output).is_some();
     made_by(sql).is_some_and(|create| crate::catalog::connector(&create).is_some())
         || sink_made_by(sql).is_some_and(of_sink)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_is_no_further_than_its_connector() {
+        let state = |state: &str, failed_tasks, error: Option<&str>| {
+            let connector = ListedConnector {
+                name: "s".to_owned(),
+                kind: "sink".to_owned(),
+                class: "c".to_owned(),
+                state: state.to_owned(),
+                tasks: 1,
+                failed_tasks,
+                error: error.map(str::to_owned),
+            };
+            let (state, why) = idle("s", &[connector])?;
+            Some(format!("{state}: {why}"))
+        };
+        assert_eq!(state("RUNNING", 0, None), None);
+        // A task that waits for its database goes on by itself.
+        assert_eq!(state("RUNNING", 0, Some("refused")), None);
+        assert_eq!(state("UNASSIGNED", 0, None), None);
+        let failed = Some("FAILED: connector s: no table".to_owned());
+        assert_eq!(state("RUNNING", 1, Some("no table")), failed);
+        assert_eq!(state("FAILED", 0, Some("no table")), failed);
+        let stopped = state("STOPPED", 0, None).expect("it does not go on");
+        assert!(stopped.starts_with("STOPPED: "), "{stopped}");
+        assert!(idle("s", &[]).is_some());
+    }
 }

@@ -9,14 +9,17 @@
 //!   create   ──▶ the connector; a server that dies before makes it when it starts
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::warn;
 
+use super::connected_sink::idle;
 use super::ddl::invalid_topic;
 use super::infer::{Completed, byte_of, parsed};
+use super::notice::Notices;
 use super::server::{Inner, StatementContext};
-use crate::catalog::{Objects, Relation, connector, is_own_option};
+use crate::catalog::{Kind, Objects, Relation, connector, is_own_option};
 use crate::connectors::{ConnectorError, ConnectorOptions, Connectors, PlannedConnector};
 use crate::diagnostic::{Code, Diagnostic, StatementText};
 use crate::parse::statement::{CreateRelation, CreateSink, Format, Statement, Text};
@@ -165,6 +168,54 @@ impl Inner {
             notes.push(format!("topic {topic} is left for {readers}"));
         }
         Ok(notes)
+    }
+
+    /// Says what lacks of the rows of captured tables that these relations come from: what their connectors have still to read, and
+    /// what comes later where they have stopped.
+    pub(super) async fn connector_notices(&self, relations: &[Arc<Relation>], notices: &Notices) {
+        let Some(connectors) = self.connectors.get() else {
+            return;
+        };
+        let captured = self.captured_below(relations);
+        if captured.is_empty() {
+            return;
+        }
+        let listed = connectors.list();
+        for (name, kind) in captured {
+            if let Some((state, why)) = idle(&name, &listed) {
+                let message = format!(
+                    "{kind} {name} is no further than its connector, which is {state}: {why}"
+                );
+                let help = format!("EXPLAIN WHY {name} says more");
+                notices.say(Diagnostic::warning(Code::LeftOut, message).help(help));
+            }
+            if let Some(filling) = connectors.filling(&name).await {
+                let message = format!(
+                    "{kind} {name} is without rows that its connector has still to read: {filling}"
+                );
+                let help = format!("EXPLAIN WHY {name} says how far it is");
+                notices.say(Diagnostic::warning(Code::Filling, message).help(help));
+            }
+        }
+    }
+
+    /// The captured sources and tables among relations and what these come from, by name.
+    fn captured_below(&self, relations: &[Arc<Relation>]) -> BTreeMap<String, Kind> {
+        let objects = self.objects();
+        let mut seen = BTreeSet::new();
+        let mut captured = BTreeMap::new();
+        let mut next = relations.to_vec();
+        while let Some(relation) = next.pop() {
+            if !seen.insert(relation.identity.id) {
+                continue;
+            }
+            if relation.has_connector {
+                captured.insert(relation.name().to_owned(), relation.identity.kind);
+            }
+            let references = relation.identity.references.iter();
+            next.extend(references.filter_map(|read| objects.relation(&read.name).cloned()));
+        }
+        captured
     }
 
     /// How the connector of an object is.

@@ -116,11 +116,22 @@ impl Inner {
             return Err(error.at(create.name.span));
         }
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
+        notes.extend(self.being_read(&relation).await);
         self.generators.start(&self.log, &relation);
         Ok(Outcome::Done {
             message: format!("created {kind} {}", relation.name()),
             notes,
         })
+    }
+
+    /// That the rows of a captured table are on their way.
+    async fn being_read(&self, relation: &Relation) -> Option<String> {
+        let connectors = self.connectors.get().filter(|_| relation.has_connector)?;
+        let name = relation.name();
+        connectors.filling(name).await?;
+        Some(format!(
+            "its connector reads the rows that are there, and a SELECT is without those that it has still to read: EXPLAIN WHY {name} says how far it is"
+        ))
     }
 
     pub(super) async fn delete_topic(&self, topic: &str) -> Result<(), Diagnostic> {

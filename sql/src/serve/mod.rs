@@ -5,6 +5,7 @@ mod analyze;
 mod answer;
 mod backlog;
 mod caller;
+mod circle;
 mod conflict;
 mod connected_sink;
 mod connector;

@@ -416,6 +416,7 @@ impl Inner {
         let relations = bound.map(|bound| bound.relations).unwrap_or_default();
         let views = relations.iter().filter(|relation| relation.view.is_some());
         let notices = Notices::default();
+        self.connector_notices(&relations, &notices).await;
         for view in views {
             self.jobs.opened(view.name()).await;
             self.jobs.goes_on(view.name())?;
@@ -440,6 +441,8 @@ impl Inner {
             ms.min(config.query_timeout_ms)
         });
         let notices = Notices::default();
+        // Before the rows are read: what is in then is among them.
+        self.connector_notices(&bound.relations, &notices).await;
         let mut snapshots = HashMap::new();
         for relation in bound
             .relations

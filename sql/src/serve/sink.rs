@@ -1,18 +1,19 @@
 //! CREATE SINK and INSERT … EMIT CHANGES: jobs that write to a topic.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use streams::{NodeKind, SinkForm, StreamPlan};
+use streams::SinkForm;
 use tracing::{info, warn};
 
 use super::answer::Outcome;
+use super::circle::Places;
 use super::connected_sink::held_note;
 use super::ddl::{catalog_error, internal_topic, invalid_topic, is_internal, job_record, unknown};
 use super::insert::Target;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Identity, Kind, Objects, Sink, bind_output};
-use crate::diagnostic::{Code, Diagnostic, Span, Words};
+use crate::connectors::ConnectorOptions;
+use crate::diagnostic::{Code, Diagnostic, Words};
 use crate::parse::statement::{CreateSink, Insert, Name};
 use crate::plan::{insert_sink, sink};
 
@@ -29,11 +30,16 @@ impl Inner {
         }
         let identity = self.identity(&create.name, Kind::Sink, context);
         let sink = self.planned_sink(create, identity, &context.words)?;
-        let named = create.output.options.iter().find(|(name, _)| {
-            let name = name.value.to_lowercase();
-            matches!(name.as_str(), "topic" | "kafka_topic")
-        });
-        let span = named.map_or(create.name.span, |(_, value)| value.span);
+        let named = |wanted: &[&str]| {
+            let mut options = create.output.options.iter();
+            let (_, value) =
+                options.find(|(name, _)| wanted.contains(&name.value.to_lowercase().as_str()))?;
+            value.span
+        };
+        let places = Places {
+            topic: named(&["topic", "kafka_topic"]).or(create.name.span),
+            table: named(&["table", "table.name", "collection.name.format"]),
+        };
         let connector = self.planned_connector(create, &sink).await?;
         let topic = sink.plan.sink.topic.clone();
         let held = match &connector {
@@ -41,7 +47,8 @@ impl Inner {
             Some(_) => self.held(&topic).await.unwrap_or(0),
             None => 0,
         };
-        let outcome = self.run_sink(sink, span, context).await?;
+        let config = connector.as_ref().map(|planned| &planned.config);
+        let outcome = self.run_sink(sink, config, places, context).await?;
         match (connector, outcome) {
             (Some(planned), Outcome::Done { message, mut notes }) => {
                 notes.push(self.connect_sink(create, planned.config, context).await?);
@@ -74,7 +81,11 @@ impl Inner {
         };
         let identity = self.identity(&name, Kind::Sink, context);
         let sink = self.planned_insert(insert, identity, &context.words)?;
-        self.run_sink(sink, insert.table.span, context).await
+        let places = Places {
+            topic: insert.table.span,
+            table: None,
+        };
+        self.run_sink(sink, None, places, context).await
     }
 
     /// Plans CREATE SINK over the catalog as it is.
@@ -124,11 +135,12 @@ impl Inner {
     async fn run_sink(
         &self,
         sink: Sink,
-        topic_span: Option<Span>,
+        config: Option<&ConnectorOptions>,
+        places: Places,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
         let objects = self.objects();
-        let made = self.check_topic(&sink, topic_span, &objects).await?;
+        let made = self.check_topic(&sink, config, places, &objects).await?;
         let sink = Arc::new(sink);
         let (id, name) = (sink.identity.id, sink.name());
         self.store
@@ -162,9 +174,11 @@ impl Inner {
     async fn check_topic(
         &self,
         sink: &Sink,
-        span: Option<Span>,
+        config: Option<&ConnectorOptions>,
+        places: Places,
         objects: &Objects,
     ) -> Result<bool, Diagnostic> {
+        let span = places.topic;
         let spec = &sink.plan.sink;
         let topic = spec.topic.as_str();
         if is_internal(topic) {
@@ -177,12 +191,7 @@ impl Inner {
                 .at(span)
                 .help("its query fills it: WITH (topic = '…') names another one"));
         }
-        if reaches(topic, &inputs(&sink.plan.plan), objects) {
-            let message = format!("what goes to topic {topic} would come back into this query");
-            return Err(Diagnostic::new(Code::Unsupported, message).at(span).help(
-                "WITH (topic = '…') names a topic that it does not read, directly or by others",
-            ));
-        }
+        self.check_circle(sink, config, places)?;
         let described = self.log.admin().describe_topic(topic).await;
         let described = described.map_err(|error| invalid_topic(&error, span))?;
         let policy = described
@@ -226,40 +235,4 @@ fn form(sink: &Sink) -> String {
             spec.topic
         ),
     }
-}
-
-/// The topics that a plan reads.
-fn inputs(plan: &StreamPlan) -> BTreeSet<&str> {
-    let sources = plan.nodes.iter().filter_map(|node| match &node.kind {
-        NodeKind::Source(source) => Some(source.topic.as_str()),
-        _ => None,
-    });
-    sources.collect()
-}
-
-/// Whether what is written to `topic` comes to one of `inputs`, by views and sinks that read it.
-fn reaches(topic: &str, inputs: &BTreeSet<&str>, objects: &Objects) -> bool {
-    let views = objects.relations().filter_map(|relation| {
-        let plan = &relation.view.as_ref()?.plan;
-        Some((plan, relation.topic.as_str()))
-    });
-    let sinks = (objects.sinks()).map(|sink| (&sink.plan.plan, sink.plan.sink.topic.as_str()));
-    let jobs: Vec<(BTreeSet<&str>, &str)> = views
-        .chain(sinks)
-        .map(|(plan, topic)| (self::inputs(plan), topic))
-        .collect();
-    let mut reached = vec![topic];
-    let mut next = 0;
-    while let Some(topic) = reached.get(next).copied() {
-        if inputs.contains(topic) {
-            return true;
-        }
-        for (reads, writes) in &jobs {
-            if reads.contains(topic) && !reached.contains(writes) {
-                reached.push(writes);
-            }
-        }
-        next += 1;
-    }
-    false
 }

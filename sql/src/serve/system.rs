@@ -204,6 +204,7 @@ impl Inner {
     }
 
     fn sys_jobs(&self, objects: &Objects) -> Vec<Row> {
+        let idle = self.idle_sinks();
         let row = |(identity, _): (&Identity, &ViewPlan)| {
             let name = identity.name.as_str();
             let why = self.jobs.why(name).into_iter().next();
@@ -221,11 +222,16 @@ impl Inner {
                 .map(|time| (time.last_stable_offset - time.position).max(0))
                 .sum();
             let age = status.commit_age.map(|age| age.as_millis());
+            // `FAILED: why`, `STOPPED: …` of a connector.
+            let (state, error) = match idle.get(name).and_then(|idle| idle.split_once(": ")) {
+                Some((state, why)) => (text(state), text(why)),
+                None => (text(status.state.to_string()), maybe(status.error.clone())),
+            };
             vec![
                 text(name),
                 text(identity.kind.word()),
-                text(status.state.to_string()),
-                maybe(status.error.clone()),
+                state,
+                error,
                 count(status.rows_in),
                 count(status.rows_out),
                 Cell::Int(lag),
@@ -377,7 +383,7 @@ fn sys_sinks(objects: &Objects) -> Vec<Row> {
             text(form_name(&sink.plan.sink.form)),
             text(key_of(sink)),
             created(&sink.identity),
-            text(&sink.identity.sql),
+            text(without_passwords(&sink.identity.sql)),
         ]
     };
     objects.sinks().map(row).collect()

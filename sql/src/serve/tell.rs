@@ -55,7 +55,7 @@ impl Inner {
                 Ok(Outcome::table(&["name", "topic", "key", "state"], table))
             }
             Show::Sinks => {
-                let mut table = Vec::new();
+                let (mut table, mut idle) = (Vec::new(), self.idle_sinks());
                 for sink in objects.sinks() {
                     let spec = &sink.plan.sink;
                     table.push(vec![
@@ -63,7 +63,10 @@ impl Inner {
                         Some(spec.topic.clone()),
                         Some(form_name(&spec.form).to_owned()),
                         Some(key_of(sink)),
-                        Some(self.jobs.state(sink.name())),
+                        Some(match idle.remove(sink.name()) {
+                            Some(idle) => idle,
+                            None => self.jobs.state(sink.name()),
+                        }),
                     ]);
                 }
                 table.extend(self.broken_of(Kind::Sink).into_iter().map(|(name, error)| {
@@ -79,10 +82,11 @@ impl Inner {
                 Ok(Outcome::table(&names, table))
             }
             Show::Jobs => {
-                let jobs = self.jobs.list();
-                let table = jobs
-                    .into_iter()
-                    .map(|(name, state, why)| vec![Some(name), Some(state), Some(why)]);
+                let (jobs, mut idle) = (self.jobs.list(), self.idle_sinks());
+                let table = jobs.into_iter().map(|(name, state, why)| {
+                    let state = idle.remove(&name).unwrap_or(state);
+                    vec![Some(name), Some(state), Some(why)]
+                });
                 Ok(Outcome::table(&["name", "state", "why"], table.collect()))
             }
             Show::Functions => {

@@ -20,4 +20,4 @@ pub(crate) use nearest::{is_typo, nearest};
 pub(crate) use overrides::{Consumer, OffsetReset, group};
 pub(crate) use plugins::Plugins;
 pub(crate) use settings::{ErrorSettings, Settings};
-pub(crate) use validate::{Invalid, validate};
+pub(crate) use validate::{ConfigInfos, Invalid, validate};

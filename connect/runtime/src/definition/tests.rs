@@ -5,11 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConnectError, ConnectorKind, ConnectorPlugin,
-    Task, Undeclared,
+    SourceOffsets, Task, Undeclared,
 };
 use connect_sandbox::{Sandbox, SandboxConfig};
 
-use super::validate::ConfigInfos;
 use super::*;
 use crate::config::ConnectConfig;
 
@@ -85,7 +84,13 @@ async fn checked(entries: &[(&str, &str)]) -> Result<ConfigInfos, Invalid> {
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
-    validate(&plugins(), &ConnectConfig::default(), &config).await
+    validate(
+        &plugins(),
+        &ConnectConfig::default(),
+        &config,
+        &SourceOffsets::default(),
+    )
+    .await
 }
 
 const GOOD: [(&str, &str); 3] = [

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use connect_api::{
     ConfigDef, ConfigKey, ConfigMap, ConfigType, ConfigValue, ConnectError, ConnectorKind,
-    ConnectorPlugin, Importance, Undeclared,
+    ConnectorPlugin, Importance, SourceOffsets, Undeclared,
 };
 use serde_json::{Value as Json, json};
 use thiserror::Error;
@@ -180,7 +180,7 @@ impl ConfigInfos {
     }
 }
 
-/// Validates a connector's configuration.
+/// Validates the configuration of a connector that goes on at `stored`.
 ///
 /// # Errors
 /// Where `connector.class` is missing or unknown.
@@ -188,6 +188,7 @@ pub(crate) async fn validate(
     plugins: &Plugins,
     worker: &ConnectConfig,
     config: &ConfigMap,
+    stored_offsets: &SourceOffsets,
 ) -> Result<ConfigInfos, Invalid> {
     let Some(class) = config.get("connector.class") else {
         let shown = serde_json::to_string(&config.keys().collect::<Vec<_>>()).unwrap_or_default();
@@ -226,15 +227,21 @@ pub(crate) async fn validate(
     point_out_typos(&mut infos, config);
     if !infos.has_errors() {
         check_modules(plugins, config, &mut infos).await;
-        check_live(&**connector, config, &mut infos).await;
+        check_live(&**connector, config, stored_offsets, &mut infos).await;
     }
     infos.show(stored, &secrets);
     Ok(infos)
 }
 
 /// Has the connector look at the world.
-async fn check_live(connector: &dyn ConnectorPlugin, config: &ConfigMap, infos: &mut ConfigInfos) {
-    match tokio::time::timeout(LIVE_CHECK_MAX, connector.validate(config)).await {
+async fn check_live(
+    connector: &dyn ConnectorPlugin,
+    config: &ConfigMap,
+    stored: &SourceOffsets,
+    infos: &mut ConfigInfos,
+) {
+    let checked = connector.validate_from(config, stored);
+    match tokio::time::timeout(LIVE_CHECK_MAX, checked).await {
         Ok(issues) => {
             for issue in issues {
                 infos.add_error(&issue.key, issue.message);

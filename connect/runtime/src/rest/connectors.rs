@@ -10,7 +10,6 @@ use connect_api::{AlteredOffset, ConfigMap, ConnectorKind, ConnectorPlugin};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Answer, ApiError, Shared, body, plugins};
-use crate::definition;
 use crate::herder::{ConnectorView, PluginInfo, TaskView};
 use crate::secrets;
 use crate::store::TargetState;
@@ -215,7 +214,7 @@ fn named_config(name: &str, mut config: ConfigMap) -> Result<ConfigMap, ApiError
 
 /// Validates; 400 with Kafka's text if anything is wrong.
 async fn check(inner: &Inner, config: &ConfigMap) -> Result<PluginInfo, ApiError> {
-    let infos = definition::validate(&inner.plugins, &inner.config, config)
+    let infos = crate::worker::validate(inner, config)
         .await
         .map_err(plugins::refuse)?;
     if let Some(refusal) = infos.refusal() {

@@ -55,7 +55,7 @@ pub(super) async fn validate(
     }
     let name = config.get("name").cloned().unwrap_or_default();
     let config = unmasked(&inner, &name, config);
-    let infos = definition::validate(&inner.plugins, &inner.config, &config)
+    let infos = crate::worker::validate(&inner, &config)
         .await
         .map_err(refuse)?;
     Ok(body::json(200, &infos.to_json()))

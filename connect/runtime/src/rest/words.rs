@@ -1,15 +1,52 @@
 //! How a connector is, in words: what REST shows of it, a line each, for who asks in SQL.
 
+use std::time::Duration;
+
+use connect_api::SourceOffsets;
 use serde_json::Value as Json;
 
 use super::status_with;
+use crate::secrets;
 use crate::worker::{ListedConnector, Tables};
+
+/// How long offsets are waited for that an open transaction may hold.
+const OFFSETS_WAIT_MAX: Duration = Duration::from_millis(200);
 
 impl Tables {
     /// How a connector is, a line each; `None` where there is none.
     pub fn state(&self, name: &str) -> Option<Vec<String>> {
         let status = status_with(&self.inner, name, true).ok()?;
         Some(lines(name, &status))
+    }
+
+    /// How far a connector is that has still to read the rows which its table held, in a few words; `None`: they are in its
+    /// topic, or it is none that reads a table.
+    pub async fn filling(&self, name: &str) -> Option<String> {
+        if self.inner.filled.lock().contains(name) {
+            return None;
+        }
+        let config = self.inner.herder.read().config(name).cloned()?;
+        let plugin = self
+            .inner
+            .plugins
+            .connector(config.get("connector.class")?)?;
+        let tables = plugin.tables()?;
+        let offsets = self.inner.environment.offsets.load(name);
+        match tokio::time::timeout(OFFSETS_WAIT_MAX, offsets).await {
+            Ok(Ok(stored)) => {
+                let (config, _) = secrets::resolve_all(&config);
+                if tables.is_filled(&config, &SourceOffsets::new(stored)) {
+                    self.inner.filled.lock().insert(name.to_owned());
+                    return None;
+                }
+            }
+            // Who reads the topic hears of a log that does not answer anyway.
+            Ok(Err(_)) => return None,
+            // The task writes.
+            Err(_) => {}
+        }
+        let status = status_with(&self.inner, name, true).ok()?;
+        Some(read_so_far(&status))
     }
 
     /// All connectors, by name.
@@ -54,6 +91,34 @@ fn cause(trace: &str) -> String {
     said.unwrap_or_default().to_owned()
 }
 
+/// What the tasks are reading, and how far they are.
+fn read_so_far(status: &Json) -> String {
+    let tasks = status["tasks"].as_array().into_iter().flatten();
+    let told: Vec<String> = tasks.flat_map(parts).map(part_words).collect();
+    match told.is_empty() {
+        true => "no rows read yet".to_owned(),
+        false => told.join("; "),
+    }
+}
+
+/// What a task reads in parts.
+fn parts(task: &Json) -> impl Iterator<Item = &Json> {
+    task["progress"]["parts"].as_array().into_iter().flatten()
+}
+
+/// A part in words: `public.orders: 5 rows read, 50 %, about 9 s to go`.
+fn part_words(part: &Json) -> String {
+    let name = part["name"].as_str().unwrap_or_default();
+    let mut text = format!("{name}: {} rows read", part["rows"]);
+    if let Some(percent) = part["percent"].as_f64() {
+        text += &format!(", {percent} %");
+    }
+    if let Some(seconds) = part["eta_seconds"].as_u64() {
+        text += &format!(", about {seconds} s to go");
+    }
+    text
+}
+
 /// A status in words.
 fn lines(name: &str, status: &Json) -> Vec<String> {
     let word = |json: &Json| json.as_str().unwrap_or_default().to_owned();
@@ -85,16 +150,7 @@ fn lines(name: &str, status: &Json) -> Vec<String> {
             }
             lines.push(text);
         }
-        for part in progress["parts"].as_array().into_iter().flatten() {
-            let mut text = format!("{}: {} rows read", word(&part["name"]), part["rows"]);
-            if let Some(percent) = part["percent"].as_f64() {
-                text += &format!(", {percent} %");
-            }
-            if let Some(seconds) = part["eta_seconds"].as_u64() {
-                text += &format!(", about {seconds} s to go");
-            }
-            lines.push(text);
-        }
+        lines.extend(parts(task).map(part_words));
         lines.extend(progress["notes"].as_array().into_iter().flatten().map(word));
     }
     lines
@@ -149,5 +205,10 @@ mod tests {
                 "table s.u is gone",
             ]
         );
+        assert_eq!(
+            read_so_far(&status),
+            "s.t: 5 rows read, 50 %, about 9 s to go"
+        );
+        assert_eq!(read_so_far(&json!({"tasks": []})), "no rows read yet");
     }
 }

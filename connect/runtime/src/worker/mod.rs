@@ -1,27 +1,30 @@
 //! A worker: start, router, stop, and the calls that REST and programs share.
 
+mod flows;
 mod offsets;
 mod shell;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use connect_api::{ConfigMap, ConnectorPlugin};
+use connect_api::{ConfigMap, ConnectorPlugin, SourceOffsets};
 use connect_sandbox::Sandbox;
 use log_api::Log;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config::{ConfigError, ConnectConfig};
-use crate::definition::Plugins;
+use crate::definition::{self, ConfigInfos, Invalid, Plugins};
 use crate::herder::{Herder, PluginInfo};
 use crate::loggers::{LogLevels, Loggers};
 use crate::store::{ConfigStore, OffsetStore, StatusStore, StoreError, TargetState};
 use crate::supervisor::RestartPolicy;
 use crate::task::{Environment, TaskId};
+pub use flows::TableFlow;
 pub(crate) use offsets::{OffsetsChange, read as read_offsets, tell_connector};
 use shell::Shell;
 pub use tables::{ListedConnector, PlannedSink, PlannedTable, TableError, Tables};
@@ -117,6 +120,8 @@ pub(crate) struct Inner {
     pub(crate) herder: RwLock<Herder>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) loggers: Loggers,
+    /// Connectors of which it is known that they have read the rows which their tables held.
+    pub(crate) filled: Mutex<HashSet<String>>,
     changes: mpsc::Sender<(Change, Reply)>,
 }
 
@@ -185,6 +190,7 @@ impl ConnectWorker {
             herder: RwLock::new(Herder::new(policy)),
             environment,
             loggers: Loggers::default(),
+            filled: Mutex::default(),
             changes: changes_in,
         });
         let mut shell = Shell::new(Arc::clone(&inner), config_store, status_store, events);
@@ -212,6 +218,19 @@ impl ConnectWorker {
             tracing::error!(%error, "the Connect worker did not stop cleanly");
         }
     }
+}
+
+/// How long the offsets are waited for that a task may be writing.
+const OFFSETS_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Validates a configuration, of a connector that goes on at the offsets that are stored under its name.
+pub(crate) async fn validate(inner: &Inner, config: &ConfigMap) -> Result<ConfigInfos, Invalid> {
+    let name = config.get("name").map(String::as_str).unwrap_or_default();
+    let stored = tokio::time::timeout(OFFSETS_WAIT_MAX, inner.environment.offsets.load(name)).await;
+    // Offsets that cannot be read now are no fault of the configuration.
+    let stored = stored.map(Result::unwrap_or_default).unwrap_or_default();
+    let stored = SourceOffsets::new(stored);
+    definition::validate(&inner.plugins, &inner.config, config, &stored).await
 }
 
 /// What a configuration's connector says of itself.

@@ -191,6 +191,7 @@ impl Shell {
             }
             Change::Delete { name } => {
                 found(&herder(), &name)?;
+                self.inner.filled.lock().remove(&name);
                 let records = [
                     ConfigRecord::Connector {
                         name: name.clone(),
@@ -265,6 +266,7 @@ impl Shell {
                     )));
                 };
                 offsets::check_stopped(&view)?;
+                self.inner.filled.lock().remove(&name);
                 offsets::apply(&self.inner, &name, kind, change).await?;
                 Ok(Changed::default())
             }

@@ -150,11 +150,7 @@ impl Tables {
                 ..error
             }
         })?;
-        let infos = definition::validate(plugins, &self.inner.config, &config).await;
-        let infos = infos.map_err(|error| TableError::of(None, error.to_string()))?;
-        if let Some((key, message)) = infos.first_error() {
-            return Err(given.error_of(key, message));
-        }
+        self.check(&config, &given).await?;
         Ok(PlannedTable { config, table })
     }
 
@@ -187,17 +183,23 @@ impl Tables {
         config.insert("connector.class".to_owned(), class.to_owned());
         config.insert("name".to_owned(), name.to_owned());
         self.check_name(name)?;
-        let infos = definition::validate(plugins, &self.inner.config, &config).await;
-        let infos = infos.map_err(|error| TableError::of(None, error.to_string()))?;
-        if let Some((key, message)) = infos.first_error() {
-            return Err(given.error_of(key, message));
-        }
+        self.check(&config, &given).await?;
         let notes = match secrets::resolve(&config) {
             Ok(resolved) => sinks.look(&resolved, rows).await,
             Err(_) => Ok(Vec::new()),
         };
         let notes = notes.map_err(|error| given.error(error))?;
         Ok(PlannedSink { config, notes })
+    }
+
+    /// The first thing that is wrong with a configuration, if there is any.
+    async fn check(&self, config: &ConfigMap, given: &Given) -> Result<(), TableError> {
+        let infos = super::validate(&self.inner, config).await;
+        let infos = infos.map_err(|error| TableError::of(None, error.to_string()))?;
+        match infos.first_error() {
+            Some((key, message)) => Err(given.error_of(key, message)),
+            None => Ok(()),
+        }
     }
 
     /// Whether there is a connector of this name.

@@ -38,16 +38,33 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind of a type that JSON's values can have.
-    pub(super) fn of_json(sql_type: &str) -> Option<Self> {
-        let kinds = [
-            Self::Boolean,
-            Self::BigInt,
-            Self::Double,
-            Self::Numeric,
-            Self::Text,
-        ];
-        kinds.into_iter().find(|kind| kind.sql() == sql_type)
+    /// Those that a configuration names: what values without schemas can be taken for.
+    const NAMED: [Self; 14] = [
+        Self::Boolean,
+        Self::SmallInt,
+        Self::Integer,
+        Self::BigInt,
+        Self::Real,
+        Self::Double,
+        Self::Numeric,
+        Self::Text,
+        Self::Bytea,
+        Self::Date,
+        Self::Time,
+        Self::Timestamp,
+        Self::TimestampWithZone,
+        Self::Json,
+    ];
+
+    /// The kind that a configuration names.
+    pub(super) fn named(sql_type: &str) -> Option<Self> {
+        let mut kinds = Self::NAMED.into_iter();
+        kinds.find(|kind| kind.sql() == sql_type)
+    }
+
+    /// The names for [`Self::named`], with commas between them.
+    pub(super) fn names() -> String {
+        Self::NAMED.map(Self::sql).join(", ")
     }
 
     /// The type of a new column, with its length.

@@ -5,7 +5,7 @@ use connect_api::{
 };
 
 use super::cell::{Decimals, Kind};
-use super::row::{TableFormat, column_issue};
+use super::row::{TableFormat, TableName, column_issue};
 use super::url;
 use crate::tls::Encryption;
 
@@ -117,6 +117,8 @@ pub(super) struct SinkConfig {
     pub(super) key_fields: Vec<String>,
     /// Columns of the record key that may be null, with the types of new columns.
     pub(super) nullable_keys: Vec<(String, Kind)>,
+    /// Columns whose types are known before their values.
+    pub(super) column_types: Vec<(String, Kind)>,
     pub(super) delete_enabled: bool,
     pub(super) truncate_enabled: bool,
     pub(super) evolve: bool,
@@ -170,9 +172,19 @@ pub(super) fn def() -> ConfigDef {
                 "primary.key.nullable",
                 ConfigType::List,
                 None,
-                "Columns of the record key that may be null, as column:type (bigint, double precision, numeric, boolean, \
-                 text): null is a value like any other. A table that is made has a unique constraint on the key then, because \
+                "Columns of the record key that may be null, as column:type (types as in column.types): null is a value like any other. A table that is made has a unique constraint on the key then, because \
                  no primary key takes a null.",
+            )
+            .importance(Importance::Low),
+        )
+        .with(
+            ConfigKey::optional(
+                "column.types",
+                ConfigType::List,
+                None,
+                "Types of columns that are made here, as column:type (boolean, smallint, integer, bigint, real, double precision, \
+                 numeric, text, bytea, date, time, timestamp, timestamptz, jsonb). A column that is not named has the type that \
+                 its first values show.",
             )
             .importance(Importance::Low),
         )
@@ -310,6 +322,16 @@ impl SinkConfig {
         by_key && !self.nullable_keys.is_empty()
     }
 
+    /// The table of a topic's rows.
+    pub(super) fn table_of(&self, topic: &str) -> TableName {
+        let mut name = self.table_format.name(topic);
+        if self.lower_case {
+            name.schema = name.schema.map(|schema| schema.to_lowercase());
+            name.table = name.table.to_lowercase();
+        }
+        name
+    }
+
     pub(super) fn parse(map: &ConfigMap) -> Result<Self, ConnectError> {
         let config = def().parse(map)?;
         let (mut connection, encryption) = url::parse(config.string("connection.url"))
@@ -340,17 +362,29 @@ impl SinkConfig {
             let message = format!("a column cannot have {issue}");
             return Err(ConnectError::config("primary.key.fields", message));
         }
-        let nullable_keys = config.list("primary.key.nullable");
-        let nullable_keys = nullable_keys.iter().map(|column| {
-            let (name, kind) = column.rsplit_once(':')?;
-            Some((name.to_owned(), Kind::of_json(kind)?))
-        });
-        let Some(nullable_keys) = nullable_keys.collect::<Option<Vec<_>>>() else {
-            return Err(ConnectError::config(
-                "primary.key.nullable",
-                "takes column:type, where the type is bigint, double precision, numeric, boolean or text",
-            ));
+        let typed = |key: &str| {
+            let columns = config.list(key);
+            let columns = columns.iter().map(|column| {
+                let (name, kind) = column.rsplit_once(':')?;
+                Some((name.trim().to_owned(), Kind::named(kind.trim())?))
+            });
+            columns.collect::<Option<Vec<_>>>().ok_or_else(|| {
+                let message = format!(
+                    "takes column:type, where the type is one of {}",
+                    Kind::names()
+                );
+                ConnectError::config(key, message)
+            })
         };
+        let (nullable_keys, mut column_types) =
+            (typed("primary.key.nullable")?, typed("column.types")?);
+        let quotes = config.string("quote.identifiers").to_ascii_lowercase();
+        let lower_case = matches!(quotes.as_str(), "false" | "never");
+        if lower_case {
+            for (name, _) in &mut column_types {
+                *name = name.to_lowercase();
+            }
+        }
         let delete_enabled = config.boolean("delete.enabled");
         let asked = |key: &str| config.get(key).map(|_| config.boolean(key));
         let evolve = match config.get("schema.evolution") {
@@ -397,6 +431,7 @@ impl SinkConfig {
             key_mode,
             key_fields,
             nullable_keys,
+            column_types,
             delete_enabled,
             truncate_enabled: config.boolean("truncate.enabled"),
             evolve,
@@ -405,10 +440,7 @@ impl SinkConfig {
                 include: fields_of(config.list("field.include.list")),
                 exclude: fields_of(config.list("field.exclude.list")),
             },
-            lower_case: {
-                let quotes = config.string("quote.identifiers").to_ascii_lowercase();
-                matches!(quotes.as_str(), "false" | "never")
-            },
+            lower_case,
             batch_size: config.count("batch.size"),
             decimals: match config.get("decimal.handling.mode") {
                 Some("precise") => Decimals::Precise,

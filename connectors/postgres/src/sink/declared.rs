@@ -7,13 +7,15 @@
 //! ```
 //! Rows with a key are upserted and deleted by it, others inserted.
 
-use connect_api::{ConfigMap, ConnectError, DeclaredKey, DeclaredRows};
+use connect_api::{ConfigMap, ConnectError, DeclaredKey, DeclaredRows, TablePlace};
+use tokio_postgres::config::Host;
 
 use super::config::{InsertMode, KeyMode, SinkConfig};
 use super::failure::Failure;
-use super::row::quote;
+use super::row::{TableName, quote};
 use super::session::Session;
 use super::table;
+use crate::place::server;
 
 const URL: &str = "connection.url";
 const TABLE: &str = "collection.name.format";
@@ -23,6 +25,8 @@ const PORT: &str = "port";
 const DATABASE: &str = "database";
 const SSLMODE: &str = "sslmode";
 const SCHEMA: &str = "schema";
+/// The port where none is named.
+const PORT_OF_POSTGRES: u16 = 5432;
 
 /// Names that RisingWave, Flink and people have for keys.
 pub(super) const ALIASES: &[(&str, &str)] = &[
@@ -84,12 +88,26 @@ pub(super) fn config(
     // A name with a comma cannot stand in a list.
     let nullable = nullable.filter(|column| !column.name.contains(','));
     let nullable: Vec<String> = nullable
-        .map(|column| format!("{}:{}", column.name, type_of_json(&column.sql_type)))
+        .map(|column| {
+            let kind = type_of_column(&column.sql_type).unwrap_or("text");
+            format!("{}:{kind}", column.name)
+        })
         .collect();
-    if !nullable.is_empty() {
-        config
-            .entry("primary.key.nullable".to_owned())
-            .or_insert_with(|| nullable.join(","));
+    // Transforms may make something else of them.
+    let is_whole = !config.contains_key("transforms");
+    let columns = rows.columns.iter();
+    let columns = columns.filter(|column| is_whole && !column.name.contains(','));
+    let typed = columns.filter_map(|column| {
+        let kind = type_of_column(&column.sql_type)?;
+        Some(format!("{}:{kind}", column.name))
+    });
+    let typed: Vec<String> = typed.collect();
+    for (key, columns) in [("primary.key.nullable", nullable), ("column.types", typed)] {
+        if !columns.is_empty() {
+            config
+                .entry(key.to_owned())
+                .or_insert_with(|| columns.join(","));
+        }
     }
     for (key, value) in [("insert.mode", mode), ("delete.enabled", &deletes)] {
         config
@@ -103,12 +121,8 @@ pub(super) fn config(
 pub(super) async fn look(map: &ConfigMap, rows: &DeclaredRows) -> Result<Vec<String>, Failure> {
     let config = SinkConfig::parse(map)?;
     let session = Session::connect(&config).await?;
-    let mut name = config.table_format.name(&rows.topic);
+    let name = config.table_of(&rows.topic);
     let mut keys: Vec<&DeclaredKey> = rows.key.iter().collect();
-    if config.lower_case {
-        name.schema = name.schema.map(|schema| schema.to_lowercase());
-        name.table = name.table.to_lowercase();
-    }
     let columns = |keys: &[&DeclaredKey]| -> Vec<String> {
         let name = |key: &&DeclaredKey| match config.lower_case {
             true => key.name.to_lowercase(),
@@ -122,22 +136,8 @@ pub(super) async fn look(map: &ConfigMap, rows: &DeclaredRows) -> Result<Vec<Str
         let quoted: Vec<String> = columns.iter().map(|column| quote(column)).collect();
         quoted.join(", ")
     };
-    let place = table::place(&session, &name).await?;
-    if let (Some(schema), false) = (&name.schema, place.schema) {
-        let schema = quote(schema);
-        let message =
-            format!("there is no schema {schema} in the database: CREATE SCHEMA {schema} makes it");
-        return Err(ConnectError::config(TABLE, message).into());
-    }
-    if !place.table {
-        if config.evolve {
-            return Ok(Vec::new());
-        }
-        let message = format!(
-            "there is no table {}, and schema.evolution=none makes none: make it first",
-            name.quoted()
-        );
-        return Err(ConnectError::config(TABLE, message).into());
+    if !table::is_there(&session, &config, &name).await? {
+        return Ok(Vec::new());
     }
     // Columns that are chosen, or renamed on the way, are not these.
     let is_keyed =
@@ -173,17 +173,69 @@ pub(super) async fn look(map: &ConfigMap, rows: &DeclaredRows) -> Result<Vec<Str
     )])
 }
 
-/// The type of a column that has the values of a type of SQL as JSON shows them.
-fn type_of_json(sql_type: &str) -> &'static str {
-    let word = sql_type.split(['(', ' ']).next().unwrap_or_default();
-    match word {
-        _ if sql_type.ends_with(']') => "text",
-        "TINYINT" | "SMALLINT" | "INT" | "INTEGER" | "BIGINT" => "bigint",
-        "REAL" | "FLOAT" | "DOUBLE" => "double precision",
-        "DECIMAL" | "NUMERIC" => "numeric",
-        "BOOLEAN" => "boolean",
-        _ => "text",
+/// The tables that rows of a topic may go to.
+pub(super) fn places(map: &ConfigMap, topic: &str) -> Vec<TablePlace> {
+    let Ok(config) = SinkConfig::parse(map) else {
+        return Vec::new();
+    };
+    let TableName { schema, table } = config.table_of(topic);
+    let connection = &config.connection;
+    let schemas = schema.map_or_else(|| search_path(connection), |schema| vec![schema]);
+    let database = connection.get_dbname().or_else(|| connection.get_user());
+    let database = database.unwrap_or_default();
+    let ports = connection.get_ports();
+    let hosts = connection.get_hosts().iter().enumerate();
+    hosts
+        .map(|(place, host)| {
+            let host = match host {
+                Host::Tcp(host) => host,
+                // A socket of this machine.
+                Host::Unix(_) => "localhost",
+            };
+            let port = ports.get(place).or(ports.first()).copied();
+            let server = server(host, port.unwrap_or(PORT_OF_POSTGRES));
+            TablePlace {
+                database: format!("{server}/{database}"),
+                schemas: schemas.clone(),
+                table: table.clone(),
+            }
+        })
+        .collect()
+}
+
+/// Where a name without a schema is looked for.
+fn search_path(connection: &tokio_postgres::Config) -> Vec<String> {
+    let given = connection.get_options().unwrap_or_default();
+    if let Some((_, path)) = given.split_once("search_path=") {
+        return path.split(',').map(|name| name.trim().to_owned()).collect();
     }
+    let user = connection.get_user().map(str::to_owned);
+    user.into_iter().chain(["public".to_owned()]).collect()
+}
+
+/// The type of a new column for a type of SQL; `None` where the values have to show it.
+fn type_of_column(sql_type: &str) -> Option<&'static str> {
+    let word = match sql_type.split_once('(') {
+        Some((word, rest)) if rest.ends_with(')') => word,
+        _ => sql_type,
+    };
+    Some(match word {
+        "BOOLEAN" => "boolean",
+        "TINYINT" | "SMALLINT" => "smallint",
+        "INT" | "INTEGER" => "integer",
+        "BIGINT" => "bigint",
+        "REAL" => "real",
+        "DOUBLE" => "double precision",
+        "DECIMAL" | "NUMERIC" => "numeric",
+        "TEXT" => "text",
+        "BYTEA" => "bytea",
+        "DATE" => "date",
+        "TIME" => "time",
+        "TIMESTAMP" => "timestamp",
+        "TIMESTAMPTZ" => "timestamptz",
+        "JSON" => "jsonb",
+        _ => return None,
+    })
 }
 
 /// The URL, given whole or in parts.
@@ -251,6 +303,8 @@ fn table(name: &str, config: &mut ConfigMap) -> String {
 
 #[cfg(test)]
 mod tests {
+    use connect_api::DeclaredColumn;
+
     use super::*;
 
     fn of(options: &[(&str, &str)], key: &[&str]) -> Result<ConfigMap, String> {
@@ -258,8 +312,20 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
+        let column = |name: &str, sql_type: &str| DeclaredColumn {
+            name: name.to_owned(),
+            sql_type: sql_type.to_owned(),
+        };
         let rows = DeclaredRows {
             topic: "t".to_owned(),
+            columns: vec![
+                column("n", "BIGINT"),
+                column("at", "TIMESTAMPTZ"),
+                column("sum", "DECIMAL(38, 2)"),
+                column("tags", "TEXT[]"),
+                column("pair", "STRUCT<a DECIMAL(1, 0)>"),
+                column("a,b", "DATE"),
+            ],
             key: (key.iter())
                 .map(|key| DeclaredKey {
                     name: (*key).to_owned(),
@@ -310,8 +376,47 @@ mod tests {
             assert_eq!(config["delete.enabled"], (!key.is_empty()).to_string());
             let nullable = config.get("primary.key.nullable").map(String::as_str);
             assert_eq!(nullable, key.contains(&"b").then_some("b:numeric"));
+            assert_eq!(
+                config["column.types"],
+                "n:bigint,at:timestamptz,sum:numeric"
+            );
             SinkConfig::parse(&config).unwrap();
         }
+    }
+
+    #[test]
+    fn a_table_has_its_place_whatever_names_it() {
+        let place = |options: &[(&str, &str)]| {
+            let config = of(options, &["id"]).unwrap();
+            let [place] = &places(&config, "t")[..] else {
+                panic!("one server");
+            };
+            format!(
+                "{} {} {}",
+                place.database,
+                place.schemas.join("|"),
+                place.table
+            )
+        };
+        let shop = [
+            ("host", "127.0.0.1"),
+            ("port", "5433"),
+            ("database", "shop"),
+        ];
+        let with = |more: &[(&'static str, &'static str)]| [&shop[..], more].concat();
+        assert_eq!(
+            place(&with(&[("connection.username", "me")])),
+            "localhost:5433/shop me|public Totals"
+        );
+        assert_eq!(
+            place(&with(&[(SCHEMA, "s"), (TABLE, "Odd.Name")])),
+            "localhost:5433/shop s Odd.Name"
+        );
+        let url = "jdbc:postgresql://DB/shop?user=me&currentSchema=a,b";
+        assert_eq!(
+            place(&[(URL, url), (TABLE, "T"), ("quote.identifiers", "false")]),
+            "db:5432/shop a|b t"
+        );
     }
 
     #[test]

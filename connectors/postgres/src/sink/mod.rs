@@ -34,8 +34,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use connect_api::{
     ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin, DeclaredRows, FieldIssue,
-    OpenPartition, PutReport, RejectedRow, SinkBatch, SinkTask, TableSink, Task, TaskContext,
-    TopicPartition, Undeclared,
+    OpenPartition, Progress, PutReport, RejectedRow, SinkBatch, SinkTask, TablePlace, TableSink,
+    Task, TaskContext, TopicPartition, Undeclared,
 };
 
 use config::SinkConfig;
@@ -93,10 +93,27 @@ impl ConnectorPlugin for PostgresSink {
             Ok(parsed) => parsed,
             Err(error) => return vec![issue(error)],
         };
-        match Session::connect(&parsed).await {
-            Ok(_) => Vec::new(),
-            Err(error) => vec![issue(error)],
+        let session = match Session::connect(&parsed).await {
+            Ok(session) => session,
+            Err(error) => return vec![issue(error)],
+        };
+        // Topics that transforms rename have tables of other names.
+        let named = config
+            .get("topics")
+            .filter(|_| !config.contains_key("transforms"));
+        let topics = named.map(String::as_str).unwrap_or_default().split(',');
+        let mut issues = Vec::new();
+        for topic in topics.map(str::trim).filter(|topic| !topic.is_empty()) {
+            let looked = table::is_there(&session, &parsed, &parsed.table_of(topic)).await;
+            // What else the database says is told where the rows come.
+            if let Err(Failure::Other(error @ ConnectError::Config { .. })) = looked {
+                let issue = issue(error);
+                if !issues.contains(&issue) {
+                    issues.push(issue);
+                }
+            }
         }
+        issues
     }
 
     fn task_configs(
@@ -131,6 +148,10 @@ impl TableSink for PostgresSink {
         declared::config(name, options, rows)
     }
 
+    fn places(&self, config: &ConfigMap, topic: &str) -> Vec<TablePlace> {
+        declared::places(config, topic)
+    }
+
     async fn look(
         &self,
         config: &ConfigMap,
@@ -152,6 +173,8 @@ struct PostgresSinkTask {
     /// `None` before the first call and after a connection broke.
     session: Option<Session>,
     partitions: Vec<OpenPartition>,
+    /// What people should know of this run: one for each table at most.
+    notes: Vec<String>,
 }
 
 impl PostgresSinkTask {
@@ -196,7 +219,14 @@ impl PostgresSinkTask {
         if !rejected.is_empty() {
             return Ok(PutReport::Rejected(rejected));
         }
-        apply::apply(session, config, &connector, rows, &batch.positions).await
+        let applied = apply::apply(session, config, &connector, rows, &batch.positions).await;
+        let notes = std::mem::take(&mut session.notes);
+        for note in notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        applied
     }
 }
 
@@ -225,6 +255,13 @@ impl SinkTask for PostgresSinkTask {
             self.session = None;
         }
         result
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            notes: self.notes.clone(),
+            ..Progress::default()
+        }
     }
 
     async fn close(&mut self, _: &[TopicPartition]) -> Result<(), ConnectError> {

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) tables: HashMap<TableName, Table>,
     pub(super) offsets: Offsets,
     statements: HashMap<String, Statement>,
+    /// What people should know of what was done here.
+    pub(super) notes: Vec<String>,
 }
 
 impl Drop for Session {
@@ -94,6 +96,7 @@ impl Session {
             tables: HashMap::new(),
             offsets: Offsets::default(),
             statements: HashMap::new(),
+            notes: Vec::new(),
         };
         session
             .client
@@ -101,6 +104,12 @@ impl Session {
             .await
             .map_err(Failure::from)?;
         Ok(session)
+    }
+
+    /// Whether a unique constraint can take NULL for a value like any other (PostgreSQL 15).
+    pub(super) async fn unique_nulls(&self) -> Result<bool, Failure> {
+        let sql = "SELECT current_setting('server_version_num')::int >= 150000";
+        Ok(self.client.query_one(sql, &[]).await?.get(0))
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -88,24 +88,39 @@ async fn read(session: &Session, name: &TableName) -> Result<Option<Table>, Fail
     Ok(Some(Table { columns }))
 }
 
-/// What there is of a name.
-pub(super) struct Place {
-    /// Its schema; without one, that of the search path.
-    pub(super) schema: bool,
-    pub(super) table: bool,
-}
+/// The key that names tables.
+const NAME: &str = "collection.name.format";
 
-pub(super) async fn place(session: &Session, name: &TableName) -> Result<Place, Failure> {
+/// Whether a table is there already.
+///
+/// # Errors
+/// Where it is not, and cannot be made.
+pub(super) async fn is_there(
+    session: &Session,
+    config: &SinkConfig,
+    name: &TableName,
+) -> Result<bool, Failure> {
     let sql = "SELECT $1::text IS NULL OR EXISTS (SELECT FROM pg_namespace WHERE nspname::text = $1), \
                to_regclass($2) IS NOT NULL";
     let row = session
         .client
         .query_one(sql, &[&name.schema, &name.quoted()])
         .await?;
-    Ok(Place {
-        schema: row.get(0),
-        table: row.get(1),
-    })
+    let (has_schema, is_there): (bool, bool) = (row.get(0), row.get(1));
+    if let (Some(schema), false) = (&name.schema, has_schema) {
+        let schema = quote(schema);
+        let message =
+            format!("there is no schema {schema} in the database: CREATE SCHEMA {schema} makes it");
+        return Err(ConnectError::config(NAME, message).into());
+    }
+    if !is_there && !config.evolve {
+        let message = format!(
+            "there is no table {}, and schema.evolution=none makes none: make it first",
+            name.quoted()
+        );
+        return Err(ConnectError::config(NAME, message).into());
+    }
+    Ok(is_there)
 }
 
 /// Whether `ON CONFLICT` finds rows by these columns, which are sorted. Of what is no table nobody knows.
@@ -163,8 +178,8 @@ pub(super) async fn prepare(
         }
         let mut kinds = kinds(&rows);
         for (column, kind) in &mut kinds {
-            let mut nullable = config.nullable_keys.iter();
-            if let Some((_, declared)) = nullable.find(|(key, _)| key == column) {
+            let mut known = config.column_types.iter().chain(&config.nullable_keys);
+            if let Some((_, declared)) = known.find(|(known, _)| known == column) {
                 *kind = Some(*declared);
             }
         }
@@ -239,12 +254,13 @@ async fn create(
     if !key.is_empty() {
         let columns: Vec<String> = key.iter().map(|(column, _)| quote(column)).collect();
         let mut nullable = config.nullable_keys.iter();
-        let constraint =
-            match nullable.any(|(name, _)| key.iter().any(|(column, _)| column == name)) {
-                // What has a NULL in it this does not hold to one row: `apply.rs` does.
-                true => "UNIQUE",
-                false => "PRIMARY KEY",
-            };
+        let takes_null = nullable.any(|(name, _)| key.iter().any(|(column, _)| column == name));
+        let constraint = match takes_null {
+            true if session.unique_nulls().await? => "UNIQUE NULLS NOT DISTINCT",
+            // What has a NULL in it this does not hold to one row: `apply.rs` does.
+            true => "UNIQUE",
+            false => "PRIMARY KEY",
+        };
         parts.push(format!("{constraint} ({})", columns.join(", ")));
     }
     let sql = format!(
@@ -253,20 +269,17 @@ async fn create(
         parts.join(", ")
     );
     let mut written = session.offsets.all().into_iter();
-    let is_written = |topic: &str| {
-        let mut table = config.table_format.name(topic);
-        if config.lower_case {
-            table.schema = table.schema.map(|schema| schema.to_lowercase());
-            table.table = table.table.to_lowercase();
-        }
-        table == *name
-    };
+    let is_written = |topic: &str| config.table_of(topic) == *name;
     match written.any(|(partition, next)| next > 0 && is_written(&partition.topic)) {
-        true => tracing::warn!(
-            table = name.quoted(),
-            "the table is not there, though records of its topic were taken before: it is made again and lacks their rows; \
-             to have them, stop the connector, drop the table, reset the connector's offsets, and resume it"
-        ),
+        true => {
+            let note = format!(
+                "table {} was not there, though records of its topic were taken before: it was made again and lacks their rows; \
+                 to have them, stop the connector, drop the table, reset the connector's offsets, and resume it",
+                name.quoted()
+            );
+            tracing::warn!("{note}");
+            session.notes.push(note);
+        }
         false => tracing::info!(table = name.quoted(), "making the table"),
     }
     define(session, name, &sql).await

@@ -7,6 +7,11 @@ pub(super) const DAY_US: i64 = 86_400_000_000;
 /// Microseconds of a month on average: 365.25 / 12 days.
 const MONTH_US: i64 = 2_629_800_000_000;
 
+/// The first and the last day of the years 1 to 9999.
+pub(super) const ENDS_DAYS: (i64, i64) = (-719_162, 2_932_896);
+/// Their first and last microsecond.
+pub(super) const ENDS_US: (i64, i64) = (ENDS_DAYS.0 * DAY_US, (ENDS_DAYS.1 + 1) * DAY_US - 1);
+
 /// A value or one of its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bounded {
@@ -288,6 +293,8 @@ mod tests {
             assert_eq!(days_from_civil(year, month, day), days);
         }
         assert_eq!(iso_date(17_115), "2016-11-10");
+        assert_eq!(iso_timestamp(ENDS_US.0, 6), "0001-01-01T00:00:00.000000");
+        assert_eq!(iso_timestamp(ENDS_US.1, 6), "9999-12-31T23:59:59.999999");
         assert_eq!(iso_date(-719_163), "0000-12-31");
         assert_eq!(iso_date(days_from_civil(-43, 3, 15)), "-0043-03-15");
         assert_eq!(iso_date(days_from_civil(12_345, 1, 1)), "+12345-01-01");

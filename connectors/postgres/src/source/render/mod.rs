@@ -59,6 +59,8 @@ pub(super) struct Rendering {
     pub(super) decimal: DecimalMode,
     /// Times without a zone.
     pub(super) time: TimeMode,
+    /// Dates and times without end as the ends of the years 1 to 9999.
+    pub(super) clip_infinity: bool,
     /// Intervals as text and not as microseconds.
     pub(super) interval_text: bool,
     /// hstore as a map and not as JSON.
@@ -190,10 +192,10 @@ impl Rendering {
                 let plain: String = negative.then_some('-').into_iter().chain(digits).collect();
                 self.number(&plain, Some(self.money_digits))?
             }
-            Kind::Date => self.date(temporal::date(text)?)?,
+            Kind::Date => self.date(self.clipped(temporal::date(text)?, temporal::ENDS_DAYS))?,
             Kind::Time(digits) => self.time(*digits, temporal::time(text)?)?,
-            Kind::Timestamp(digits) => self.timestamp(*digits, temporal::timestamp(text)?)?,
-            Kind::TimestampTz(digits) => Value::text(match temporal::timestamp(text)? {
+            Kind::Timestamp(digits) => self.timestamp(*digits, self.instant(text)?)?,
+            Kind::TimestampTz(digits) => Value::text(match self.instant(text)? {
                 Bounded::Latest => "infinity".to_owned(),
                 Bounded::Earliest => "-infinity".to_owned(),
                 Bounded::At(us) => format!("{}Z", temporal::iso_timestamp(us, *digits)),
@@ -244,6 +246,19 @@ impl Rendering {
                     )),
                 })
             }
+        }
+    }
+
+    fn instant(&self, text: &str) -> Option<Bounded> {
+        Some(self.clipped(temporal::timestamp(text)?, temporal::ENDS_US))
+    }
+
+    /// A value without end, or the end that stands for it.
+    fn clipped(&self, value: Bounded, (first, last): (i64, i64)) -> Bounded {
+        match value {
+            Bounded::Earliest if self.clip_infinity => Bounded::At(first),
+            Bounded::Latest if self.clip_infinity => Bounded::At(last),
+            value => value,
         }
     }
 

@@ -6,6 +6,7 @@ fn rendering() -> Rendering {
     Rendering {
         decimal: DecimalMode::Precise,
         time: TimeMode::Adaptive,
+        clip_infinity: false,
         interval_text: false,
         hstore_map: false,
         binary: BinaryMode::Bytes,
@@ -315,6 +316,32 @@ fn other_modes() {
         ("-infinity", "-9223372036854775808"),
     ] {
         assert_eq!(shown(&nanos, &Kind::Timestamp(6), text).0, expected);
+    }
+    let clipped = Rendering {
+        clip_infinity: true,
+        ..time(TimeMode::IsoString)
+    };
+    for (kind, text, expected) in [
+        (Kind::Date, "infinity", "\"9999-12-31Z\""),
+        (Kind::Date, "-infinity", "\"0001-01-01Z\""),
+        (Kind::Date, "0044-03-15 BC", "\"-0043-03-15Z\""),
+        (
+            Kind::Timestamp(3),
+            "infinity",
+            "\"9999-12-31T23:59:59.999Z\"",
+        ),
+        (
+            Kind::TimestampTz(6),
+            "infinity",
+            "\"9999-12-31T23:59:59.999999Z\"",
+        ),
+        (
+            Kind::TimestampTz(6),
+            "-infinity",
+            "\"0001-01-01T00:00:00.000000Z\"",
+        ),
+    ] {
+        assert_eq!(shown(&clipped, &kind, text).0, expected, "{kind:?} {text}");
     }
     let connect = time(TimeMode::Connect);
     assert_eq!(

@@ -16,19 +16,27 @@
 //! | arrays of these | the same with [] |
 //! | everything else that has a text | TEXT |
 
-use std::time::Duration;
+mod removal;
+mod types;
 
-use connect_api::{ConfigMap, ConnectError, DeclaredColumn, DeclaredTable, SoleUse};
+use connect_api::{
+    ConfigMap, ConnectError, DeclaredColumn, DeclaredTable, SoleUse, SourceOffsets, TablePlace,
+};
 
 use super::catalog::{self, ColumnEntry, TableEntry};
 use super::config::{Autocreate, SnapshotMode, SourceConfig};
 use super::health::{Server, shown as shown_name};
-use super::kind::{self, Kind, Types};
+use super::kind::{self, Types};
+use super::offset::{self, Offset, Snapshot};
 use super::pgoutput::Identity;
 use super::plan::Slot;
 use super::table::topic_name;
-use super::wire::{Connection, literal, quoted};
-use super::{VALIDATE_TIMEOUT, captured, connect, failed, unanswered};
+use super::wire::{Connection, quoted};
+use super::{captured, connect, failed};
+use crate::place::server;
+
+pub(super) use removal::remove;
+use types::{large, size, sql_type};
 
 /// Names that RisingWave, Flink CDC and people have for keys.
 pub(super) const ALIASES: &[(&str, &str)] = &[
@@ -53,8 +61,6 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
 const SCHEMA: &str = "schema.include.list";
 /// The table.
 const TABLE: &str = "table.include.list";
-/// Digits of the longest DECIMAL.
-const DIGITS_MAX: i32 = 38;
 /// The publication.
 const PUBLICATION: &str = "publication.name";
 /// Tables that an error names.
@@ -65,8 +71,6 @@ const SKIPPED: &str = "skipped.operations";
 const OWN: &str = "thalweg_";
 /// What the longest name of a slot leaves for the object's.
 const NAME_MAX: usize = 55;
-/// How long dropping a publication waits for others.
-const LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// The configuration of the connector behind the object `name`.
 pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, ConnectError> {
@@ -124,6 +128,7 @@ pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, Conne
         ("decimal.handling.mode", "string"),
         ("time.precision.mode", "isostring"),
         ("interval.handling.mode", "string"),
+        ("infinity.handling.mode", "clip"),
         ("key.converter", json),
         ("key.converter.schemas.enable", "false"),
         ("value.converter", json),
@@ -193,12 +198,14 @@ pub(super) async fn table(map: &ConfigMap) -> Result<DeclaredTable, ConnectError
     let kind_of =
         |column: &ColumnEntry| kind::kind(column.column.type_oid, column.column.modifier, &types);
     let mut declared = Vec::new();
-    let (mut unknown, mut large) = (Vec::new(), Vec::new());
+    let (mut unknown, mut sizes) = (Vec::new(), Vec::new());
     for column in &columns {
         let kind = kind_of(column);
         let name = column.column.name.clone();
-        if is_large(&kind) && column.key_place.is_none() {
-            large.push(name.clone());
+        if column.key_place.is_none()
+            && let Some(size) = size(column.column.type_oid, column.column.modifier, &kind)
+        {
+            sizes.push((name.clone(), size));
         }
         match sql_type(&kind) {
             Some(sql_type) => declared.push(DeclaredColumn { name, sql_type }),
@@ -213,7 +220,7 @@ pub(super) async fn table(map: &ConfigMap) -> Result<DeclaredTable, ConnectError
             return Err(ConnectError::config(PUBLICATION, message));
         }
     }
-    let mut notes = notes(table, &unknown, &large);
+    let mut notes = notes(table, &unknown, &large(sizes));
     notes.extend(slot_note(&mut sql, &server, &config, map).await?);
     Ok(DeclaredTable {
         topic: topic_name(&config.prefix, &table.schema, &table.name),
@@ -232,25 +239,52 @@ pub(super) fn sole_uses(map: &ConfigMap) -> Vec<SoleUse> {
     if config.snapshot_mode == SnapshotMode::InitialOnly {
         return Vec::new();
     }
-    let host = config.address.host.to_lowercase();
-    let host = match host.as_str() {
-        "127.0.0.1" | "::1" => "localhost",
-        host => host,
-    };
-    let (port, database) = (config.address.port, &config.address.database);
+    let server = server(&config.address.host, config.address.port);
+    let database = &config.address.database;
     let mut uses = vec![SoleUse {
         key: "slot.name",
-        what: format!("slot {} of {host}:{port}", config.slot),
+        what: format!("slot {} of {server}", config.slot),
         instead: "choose another slot.name",
     }];
     if config.autocreate == Autocreate::Filtered {
         uses.push(SoleUse {
             key: PUBLICATION,
-            what: format!("publication {} of {host}:{port}/{database}", config.publication),
+            what: format!("publication {} of {server}/{database}", config.publication),
             instead: "choose another publication.name, or make one for both tables and say publication.autocreate.mode = 'disabled'",
         });
     }
     uses
+}
+
+/// The topic of a table's changes.
+pub(super) fn topic_of(map: &ConfigMap, place: &TablePlace) -> Option<String> {
+    let config = SourceConfig::parse(map).ok()?;
+    let address = &config.address;
+    let database = format!(
+        "{}/{}",
+        server(&address.host, address.port),
+        address.database
+    );
+    if config.snapshot_mode == SnapshotMode::InitialOnly || database != place.database {
+        return None;
+    }
+    let mut schemas = place.schemas.iter();
+    let schema = schemas.find(|schema| config.capture.table(schema, &place.table))?;
+    Some(topic_name(&config.prefix, schema, &place.table))
+}
+
+/// Whether the first snapshot was read to its end, or there is none.
+pub(super) fn is_filled(map: &ConfigMap, offsets: &SourceOffsets) -> bool {
+    let Ok(config) = SourceConfig::parse(map) else {
+        return true;
+    };
+    if config.snapshot_mode == SnapshotMode::NoData {
+        return true;
+    }
+    let stored = offsets.get(&offset::partition(&config.prefix));
+    // What is no offset says so where the task starts.
+    let snapshot = stored.map(|stored| Offset::from_json(stored).map(|offset| offset.snapshot));
+    !matches!(snapshot, None | Some(Ok(Snapshot::Running)))
 }
 
 /// That a publication has other tables, which a connector of this one would take out of it.
@@ -410,267 +444,5 @@ fn notes(table: &TableEntry, unknown: &[String], large: &[String]) -> Vec<String
     notes
 }
 
-/// Whether values of this type may be stored beside the row, so that an UPDATE does not send them.
-fn is_large(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Text | Kind::Named(_) | Kind::Bytes | Kind::Hstore | Kind::Array(_) | Kind::Bits(_)
-    )
-}
-
-fn sql_type(kind: &Kind) -> Option<String> {
-    Some(match kind {
-        Kind::Boolean => "BOOLEAN".to_owned(),
-        Kind::Int16 => "SMALLINT".to_owned(),
-        Kind::Int32 => "INT".to_owned(),
-        Kind::Int64 => "BIGINT".to_owned(),
-        Kind::Float32 => "REAL".to_owned(),
-        Kind::Float64 => "DOUBLE".to_owned(),
-        Kind::Numeric(Some((precision, scale)))
-            if *precision <= DIGITS_MAX && scale <= precision =>
-        {
-            format!("DECIMAL({precision},{scale})")
-        }
-        Kind::Date => "DATE".to_owned(),
-        Kind::Time(_) => "TIME".to_owned(),
-        Kind::Timestamp(_) => "TIMESTAMP".to_owned(),
-        Kind::TimestampTz(_) => "TIMESTAMPTZ".to_owned(),
-        Kind::Bytes | Kind::Bits(_) => "BYTEA".to_owned(),
-        Kind::Numeric(_)
-        | Kind::Money
-        | Kind::TimeTz(_)
-        | Kind::Interval
-        | Kind::Text
-        | Kind::Named(_)
-        | Kind::Enum(_)
-        | Kind::Hstore => "TEXT".to_owned(),
-        Kind::Point => "JSON".to_owned(),
-        Kind::Array(element) => match &**element {
-            // Arrays of arrays are one list.
-            Kind::Array(_) => return None,
-            element => format!("{}[]", sql_type(element)?),
-        },
-        Kind::Unknown => return None,
-    })
-}
-
-/// Drops slot and publication that the object has for itself, and says what is left.
-pub(super) async fn remove(map: &ConfigMap) -> Vec<String> {
-    let Ok(config) = SourceConfig::parse(map) else {
-        return Vec::new();
-    };
-    let mut left = Vec::new();
-    let (slot, publication) = (&config.slot, &config.publication);
-    if let Err(why) = within(drop_slot(&config, is_own(map, slot))).await {
-        left.push(format!(
-            "slot {slot} is left at the server, which keeps its log for it ({why}): run SELECT \
-             pg_drop_replication_slot('{slot}'); there"
-        ));
-    }
-    if let Err(why) = within(drop_publication(&config, is_own(map, publication))).await {
-        left.push(format!(
-            "publication {publication} is left at the server ({why}): run DROP PUBLICATION {}; there",
-            quoted(publication)
-        ));
-    }
-    left
-}
-
-async fn within(
-    dropped: impl Future<Output = Result<(), ConnectError>>,
-) -> Result<(), ConnectError> {
-    let dropped = tokio::time::timeout(VALIDATE_TIMEOUT, dropped).await;
-    dropped.unwrap_or_else(|_| Err(unanswered()))
-}
-
-/// Why something that is there is left.
-fn chosen() -> ConnectError {
-    ConnectError::Fatal("its name was chosen, so that others may use it".to_owned())
-}
-
-async fn drop_slot(config: &SourceConfig, own: bool) -> Result<(), ConnectError> {
-    let (mut sql, server) = connect(config).await?;
-    match server.slot(&mut sql, &config.slot).await? {
-        Slot::Missing => Ok(()),
-        Slot::Usable(_) | Slot::Lost(_) if own => super::drop_slot(config).await,
-        Slot::Usable(_) | Slot::Lost(_) => Err(chosen()),
-    }
-}
-
-async fn drop_publication(config: &SourceConfig, own: bool) -> Result<(), ConnectError> {
-    let (mut sql, _) = connect(config).await?;
-    let failed = |error| failed("dropping the publication", error);
-    let name = &config.publication;
-    let there = format!(
-        "SELECT 1 FROM pg_publication WHERE pubname = {}",
-        literal(name)
-    );
-    if sql.query(&there).await.map_err(failed)?.is_empty() {
-        return Ok(());
-    }
-    if !own {
-        return Err(chosen());
-    }
-    // Nothing waits at the server when nobody waits here any more.
-    let wait = format!("SET lock_timeout = '{} s'", LOCK_MAX.as_secs());
-    sql.query(&wait).await.map_err(failed)?;
-    let statement = format!("DROP PUBLICATION IF EXISTS {}", quoted(name));
-    sql.query(&statement).await.map(drop).map_err(failed)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(options: &[(&str, &str)]) -> ConfigMap {
-        let pairs = [
-            ("database.hostname", "db"),
-            ("database.user", "u"),
-            ("database.dbname", "d"),
-        ];
-        let pairs = pairs.iter().chain(options);
-        pairs
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn tables_are_named_in_every_way() {
-        for (options, expected) in [
-            (&[(TABLE, "orders")] as &[_], r"public\.orders"),
-            (&[(TABLE, "shop.orders")], r"shop\.orders"),
-            (&[(TABLE, "orders"), (SCHEMA, "shop")], r"shop\.orders"),
-            (&[(TABLE, "shop.orders"), (SCHEMA, "shop")], r"shop\.orders"),
-            (&[(TABLE, "a.b"), (SCHEMA, "shop")], r"shop\.a\.b"),
-            (&[(TABLE, "a+b,c")], r"public\.a\+b\,c"),
-        ] {
-            let made = config("o", &map(options)).unwrap();
-            assert_eq!(made[TABLE], expected);
-            assert_eq!(made.get(SCHEMA), None);
-            let parsed = SourceConfig::parse(&made).unwrap();
-            assert_eq!(parsed.publication, parsed.slot);
-        }
-        let parsed = SourceConfig::parse(&config("o", &map(&[(TABLE, "a+b,c")])).unwrap()).unwrap();
-        assert!(parsed.capture.table("public", "a+b,c"));
-    }
-
-    #[test]
-    fn names_in_sql_that_is_told_are_quoted_where_they_have_to_be() {
-        for (name, expected) in [
-            ("t_1", "public.t_1"),
-            ("Odd Name", "public.\"Odd Name\""),
-            ("1a", "public.\"1a\""),
-        ] {
-            let table = TableEntry {
-                oid: 1,
-                schema: "public".to_owned(),
-                name: name.to_owned(),
-                identity: Identity::Default,
-                has_key: true,
-                is_root: false,
-                rows: None,
-            };
-            assert_eq!(in_sql(&table), expected);
-        }
-    }
-
-    #[test]
-    fn an_object_has_a_slot_of_its_own() {
-        let made = config("Orders-2.x", &map(&[(TABLE, "t")])).unwrap();
-        assert_eq!(made["slot.name"], "thalweg_orders_2_x");
-        assert_eq!(made["topic.prefix"], "Orders-2.x");
-        let long = config(&"x".repeat(200), &map(&[(TABLE, "t")])).unwrap();
-        assert!(SourceConfig::parse(&long).is_ok());
-        let own = config("o", &map(&[(TABLE, "t"), ("slot.name", "thalweg_o")])).unwrap();
-        assert_eq!(own["slot.name"], "thalweg_o");
-        let chosen = config("o", &map(&[(TABLE, "t"), ("slot.name", "mine")])).unwrap();
-        assert_eq!(chosen["slot.name"], "mine");
-    }
-
-    #[test]
-    fn one_slot_is_known_by_all_its_names() {
-        let what = |options: &[(&str, &str)]| {
-            let mut all = vec![("topic.prefix", "p"), ("slot.name", "s")];
-            all.extend(options);
-            let uses = sole_uses(&map(&all)).into_iter();
-            uses.map(|sole| sole.what).collect::<Vec<_>>()
-        };
-        assert_eq!(what(&[]), ["slot s of db:5432"]);
-        let filtered = ("publication.autocreate.mode", "filtered");
-        assert_eq!(
-            what(&[filtered])[1],
-            "publication dbz_publication of db:5432/d"
-        );
-        for options in [
-            &[("database.hostname", "DB")] as &[_],
-            &[("database.dbname", "other"), ("database.port", "5432")],
-        ] {
-            assert_eq!(what(options), what(&[]), "{options:?}");
-        }
-        for options in [
-            &[("slot.name", "t")] as &[_],
-            &[("database.port", "5433")],
-            &[("database.hostname", "db2")],
-        ] {
-            assert_ne!(what(options), what(&[]), "{options:?}");
-        }
-        let here = what(&[("database.hostname", "localhost")]);
-        for host in ["127.0.0.1", "::1", "LocalHost"] {
-            assert_eq!(what(&[("database.hostname", host)]), here);
-        }
-        assert_eq!(what(&[("snapshot.mode", "initial_only")]), [""; 0]);
-    }
-
-    #[test]
-    fn what_sql_could_not_read_is_refused() {
-        for (options, key, word) in [
-            (&[] as &[_], TABLE, "table.name"),
-            (
-                &[(TABLE, "t"), ("decimal.handling.mode", "precise")],
-                "decimal.handling.mode",
-                "string",
-            ),
-            (
-                &[(TABLE, "t"), ("slot.name", "thalweg_orders")],
-                "slot.name",
-                "it is thalweg_o",
-            ),
-            (
-                &[(TABLE, "t"), ("publication.name", "thalweg_orders")],
-                "publication.name",
-                "another object",
-            ),
-            (&[(TABLE, "t"), (SKIPPED, "none")], SKIPPED, "add t"),
-            (
-                &[(TABLE, "t"), ("value.converter", "x.AvroConverter")],
-                "value.converter",
-                "JsonConverter",
-            ),
-        ] {
-            let error = config("o", &map(options)).unwrap_err().to_string();
-            assert!(error.starts_with(key) && error.contains(word), "{error}");
-        }
-        let error = config("o", &ConfigMap::new()).unwrap_err();
-        assert!(error.to_string().contains("hostname"), "{error}");
-    }
-
-    #[test]
-    fn types_are_sqls() {
-        for (kind, expected) in [
-            (Kind::Numeric(Some((10, 2))), Some("DECIMAL(10,2)")),
-            (Kind::Numeric(Some((50, 2))), Some("TEXT")),
-            (Kind::Numeric(Some((2, 5))), Some("TEXT")),
-            (Kind::Numeric(None), Some("TEXT")),
-            (Kind::Array(Box::new(Kind::Int32)), Some("INT[]")),
-            (
-                Kind::Array(Box::new(Kind::Numeric(Some((5, 1))))),
-                Some("DECIMAL(5,1)[]"),
-            ),
-            (Kind::TimestampTz(3), Some("TIMESTAMPTZ")),
-            (Kind::Unknown, None),
-            (Kind::Array(Box::new(Kind::Unknown)), None),
-        ] {
-            assert_eq!(sql_type(&kind).as_deref(), expected, "{kind:?}");
-        }
-    }
-}
+mod tests;
