@@ -102,6 +102,9 @@ impl Broker {
             Arc::clone(&background),
             millis_i32(config.transaction_timeout_max),
         )?;
+        topics
+            .mark_running()
+            .map_err(|error| OpenError::of_storage(&folder, error))?;
         let upkeep = Upkeep::start(topics.clone()).map_err(OpenError::Thread)?;
         let services = Services {
             access,

@@ -181,6 +181,14 @@ impl Topics {
         self.inner.folder.start()
     }
 
+    /// All that follows from how the last use ended is done, and on disk.
+    ///
+    /// # Errors
+    /// [`OpenError`] of the file that says so.
+    pub(crate) fn mark_running(&self) -> Result<(), OpenError> {
+        self.inner.folder.mark_running()
+    }
+
     /// Generated when the folder was made.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.inner.cluster_id

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! format   "thalweg log format 1\n"
-//! state    "running <boot id>\n" while it is open, "clean <boot id>\n" after it was closed
+//! state    "running <boot id>\n" while it is open, "clean <boot id>\n" after it was closed; after a power loss it stays as it was until all
+//!          that follows from the loss is done, so that a start that dies on the way there is none
 //! lock     locked by the process that has it open
 //!
 //! state found   boot id     start                 what may be missing
@@ -13,7 +14,7 @@
 //! ```
 //!
 //! Invariants:
-//! 1. `state` is durable before the first byte is written, and says "clean" only after the last one is on disk.
+//! 1. `state` says "running" before the first byte is written, and "clean" only after the last one is on disk.
 //! 2. The lock is given back when the log is closed, whoever still holds on to it for reading.
 //! 3. A full disk is no obstacle: `state` is then written over itself.
 
@@ -93,8 +94,15 @@ impl DataFolder {
         };
         let partitions = folder.partitions();
         fs::create_dir_all(&partitions).map_err(OpenError::io("create", &partitions))?;
-        folder.write_state("running")?;
+        if start != StartKind::PowerLoss {
+            folder.mark_running()?;
+        }
         Ok(folder)
+    }
+
+    /// Nothing of how the last use ended is left to be done.
+    pub(crate) fn mark_running(&self) -> Result<(), OpenError> {
+        self.write_state("running")
     }
 
     /// How the last use ended.
@@ -229,6 +237,15 @@ mod tests {
         assert_eq!(open().start(), StartKind::Clean);
         fs::write(folder.path().join("state"), "running another-boot\n").expect("write");
         assert_eq!(open().start(), StartKind::PowerLoss);
+        let again = open();
+        assert_eq!(
+            again.start(),
+            StartKind::PowerLoss,
+            "nobody said that it is dealt with"
+        );
+        again.mark_running().expect("mark");
+        drop(again);
+        assert_eq!(open().start(), StartKind::ProcessCrash);
     }
 
     #[test]

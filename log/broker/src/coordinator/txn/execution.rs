@@ -112,7 +112,8 @@ impl Shared {
     }
 
     /// As [`Shared::write`], without a wait for the disk: for partitions that join a transaction. If the machine dies, their records may
-    /// survive and this may not; [`Shared::abort_orphans`] then ends what nobody knows of. So a transaction costs no sync before its end.
+    /// survive and this may not; [`Shared::abort_orphans`] then ends what nobody knows of, and [`Shared::abort_open`] lets nobody go on
+    /// with it. So a transaction costs no sync before its end.
     pub(super) fn write_early(
         &self,
         entry: &Entry,
@@ -281,16 +282,34 @@ impl Shared {
         }
     }
 
-    /// Syncs the markers and writes that the transaction is complete.
+    /// Syncs the markers and writes that the transaction is complete. Durable when it returns: a start that does not know of it writes
+    /// markers once more, and they would be those of the next transaction.
     pub(super) async fn complete(&self, entry: &Entry) -> Result<(), Refused> {
         if !entry.unmarked.lock().is_empty() {
             return Err(ErrorCode::ConcurrentTransactions);
         }
         let next = self.completed(entry)?;
         self.sync(&entry.current()?).await?;
-        self.append(&entry.id, Some(&next))?;
-        *entry.change() = Some(next);
-        Ok(())
+        self.write(entry, next).await
+    }
+
+    /// Aborts what may have been open when the machine went down.
+    pub(super) async fn abort_open(&self, entry: &Entry) -> Result<(), Refused> {
+        let Some(next) = state::after_power_loss(&entry.current()?, steady_ms()) else {
+            return Ok(());
+        };
+        if !next.partitions.is_empty() {
+            self.decide(entry, next).await?;
+            if let Err(error) = self.complete(entry).await {
+                // A partition that is offline holds it up; the tick goes on with it.
+                warn!(transactional_id = %entry.id, error = error.message(), "an aborted transaction is not complete yet");
+            }
+            return Ok(());
+        }
+        // Nothing was written that is known of: the end of it is one record.
+        let fresh = self.fresh_producer_id(Some(&next))?;
+        self.write(entry, state::complete(&next, fresh, steady_ms()))
+            .await
     }
 
     pub(super) fn completed(&self, entry: &Entry) -> Result<TransactionRecord, Refused> {

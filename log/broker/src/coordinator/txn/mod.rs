@@ -5,18 +5,23 @@
 //!      ──▶ sync every partition written          one group commit
 //!      ──▶ append Prepare, durable               the decision
 //!      ──▶ markers, offsets of groups            visible: the caller gets its answer here
-//!      ──▶ sync the markers ──▶ append Complete  nothing that the next transaction writes can outlive them
+//!      ──▶ sync the markers
+//!      ──▶ append Complete, durable              nothing that the next transaction writes can outlive it
 //! ```
 //! What fails before the decision is taken back: the transaction is open as before. A partition that cannot take its marker
 //! holds up the completion, not the other partitions; the tick, or the next start, goes on where it can.
 //!
+//! Partitions join a transaction without a sync, and what it wrote need not be on disk before its end. So after a power loss records may
+//! be missing of which a producer knows nothing, and nobody can tell an id that was at rest from one whose transaction is lost whole: all
+//! of them are aborted as if they had timed out ([`state::after_power_loss`]), and an end that a client still asks for is refused.
 //!
 //! Invariants:
 //! 1. One request at a time works on a transactional id: it holds the id's turn, to the end of what it began.
 //! 2. A batch of a transaction is appended while its record is held for reading, so it lies before the marker or is refused.
-//! 3. Prepare is durable after all that the transaction wrote; Complete after all its markers.
+//! 3. Prepare is durable after all that the transaction wrote; Complete after all its markers, and before the next transaction begins.
 //! 4. A request that comes over a connection which its producer has left is not carried out.
 //! 5. After the start no partition that can be written to has a transaction open that the coordinator does not know.
+//! 6. No transaction goes on over a power loss, unless it was decided: then it is as it was decided.
 
 mod execution;
 pub(crate) mod record;
@@ -27,6 +32,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use log_protocol::{BatchHeader, DecodeError, ErrorCode, Record, TopicPartition};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
@@ -42,7 +48,7 @@ use super::{Background, internal_partition, replay};
 use crate::OpenError;
 use crate::clock::steady_ms;
 use crate::quorum::Topics;
-use crate::storage::{Partition, write_lock};
+use crate::storage::{Partition, StartKind, write_lock};
 
 /// The topic of transactional ids.
 pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
@@ -157,25 +163,47 @@ impl Transactions {
                 next_retry_ms: Mutex::new(0),
             }),
         };
+        let undecided = this.entries_that(|record| !record.is_decided());
         this.resume();
+        if this.shared.topics.start_kind() == StartKind::PowerLoss {
+            this.abort_after_power_loss(undecided)?;
+        }
         this.shared.abort_orphans();
         Ok(this)
     }
 
+    fn entries_that(&self, holds: impl Fn(&TransactionRecord) -> bool) -> Vec<Arc<Entry>> {
+        let entries = self.shared.entries.lock();
+        let found = entries
+            .values()
+            .filter(|entry| entry.record.read().as_ref().is_some_and(&holds));
+        found.cloned().collect()
+    }
+
+    /// Aborts what may have been open when the machine went down; durable when it returns.
+    fn abort_after_power_loss(&self, entries: Vec<Arc<Entry>>) -> Result<(), OpenError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        warn!(
+            transactional_ids = entries.len(),
+            "the machine went down: transactions that were not decided are aborted, their producers begin anew"
+        );
+        let shared = Arc::clone(&self.shared);
+        let aborted = self.shared.background.wait(async move {
+            let aborts = entries.iter().map(|entry| shared.abort_open(entry));
+            try_join_all(aborts).await.map(drop)
+        });
+        match aborted {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(not_aborted(error.message())),
+            None => Err(not_aborted("the thread of the coordinators ended")),
+        }
+    }
+
     /// Finishes every end that was decided: the decision stands, its markers may be missing.
     fn resume(&self) {
-        let decided: Vec<Arc<Entry>> = self
-            .shared
-            .entries
-            .lock()
-            .values()
-            .filter(|entry| {
-                let record = entry.record.read();
-                record.as_ref().is_some_and(TransactionRecord::is_decided)
-            })
-            .cloned()
-            .collect();
-        for entry in decided {
+        for entry in self.entries_that(TransactionRecord::is_decided) {
             info!(transactional_id = %entry.id, "finishing a transaction that was decided before the stop");
             let shared = Arc::clone(&self.shared);
             self.shared
@@ -446,6 +474,13 @@ impl TransactionRecord {
             id: self.producer_id,
             epoch: self.producer_epoch,
         }
+    }
+}
+
+fn not_aborted(reason: &str) -> OpenError {
+    OpenError::InternalTopic {
+        topic: TRANSACTIONS_TOPIC.to_owned(),
+        reason: format!("transactions cannot be aborted after the machine went down: {reason}"),
     }
 }
 

@@ -15,8 +15,9 @@
 //! 1. The producer epoch only rises while the producer id stays; a new id begins at 0.
 //! 2. A decision (Prepare…) is never taken back: the same end may be asked for again, the other one never.
 //! 3. What the coordinator aborts by itself raises the epoch, so that the owner learns of it.
-//! 4. The owner of a transaction that was aborted for its age, or because the owner itself began anew, may go on: the epoch before is
-//!    remembered, and whoever still bears it is told the raised one. After a takeover it is not: that owner is fenced for good.
+//! 4. The owner of a transaction that was aborted for its age, for a power loss, or because the owner itself began anew, may go on: the
+//!    epoch before is remembered, and whoever still bears it is told the raised one. After a takeover it is not: that owner is fenced for
+//!    good.
 
 use log_protocol::{ErrorCode, TopicPartition};
 
@@ -256,6 +257,17 @@ pub(crate) fn abort_if_expired(current: &TransactionRecord, now: i64) -> Option<
             .saturating_add(i64::from(current.timeout_ms))
             <= now;
     expired.then(|| raised_abort(current, now))
+}
+
+/// What becomes of an id after a power loss: an abort of what is open, or may have been. What was decided stands (`None`): nothing that
+/// came after it was there yet.
+pub(crate) fn after_power_loss(current: &TransactionRecord, now: i64) -> Option<TransactionRecord> {
+    match current.phase {
+        Phase::PrepareCommit | Phase::PrepareAbort => None,
+        Phase::Ongoing | Phase::Empty | Phase::CompleteCommit | Phase::CompleteAbort => {
+            Some(raised_abort(current, now))
+        }
+    }
 }
 
 fn check_owner(current: &TransactionRecord, producer: Producer) -> Result<(), ErrorCode> {
@@ -510,6 +522,44 @@ mod tests {
             initialize(Some(&taken), Some(P0), 1000, 8, 1040),
             Err(ErrorCode::ProducerFenced)
         );
+    }
+
+    #[test]
+    fn after_a_power_loss_no_end_is_taken_for_that_of_the_transaction_before() {
+        for client_version in [0, 2] {
+            let raises = client_version == 2;
+            let committed = prepared_end(&ongoing(client_version), P0, true, raises);
+            assert_eq!(after_power_loss(&committed, 30), None, "it is decided");
+            let committed = complete(&committed, 8, 30);
+            let owner = Producer {
+                id: 7,
+                epoch: committed.producer_epoch,
+            };
+            // The owner has begun another one, of which nothing is left.
+            let aborting = after_power_loss(&committed, 40).unwrap();
+            let aborted = complete(&aborting, 8, 40);
+            assert_eq!(aborted.phase, Phase::CompleteAbort);
+            let refused = match raises {
+                true => ErrorCode::InvalidTxnState,
+                false => ErrorCode::ProducerFenced,
+            };
+            assert_eq!(end(&aborted, owner, true, raises, 50), Err(refused));
+            assert_eq!(
+                add_partitions(&aborted, owner, &[partition(1)], client_version, 50),
+                Err(ErrorCode::ProducerFenced),
+                "half of it does not begin once more"
+            );
+            assert_eq!(
+                initialize(Some(&aborted), Some(owner), 1000, 8, 50),
+                Ok(Initialization::Already)
+            );
+        }
+        let aborting = after_power_loss(&ongoing(0), 20).unwrap();
+        assert_eq!(
+            (aborting.phase, aborting.producer_epoch),
+            (Phase::PrepareAbort, 1)
+        );
+        assert_eq!(aborting.partitions.len(), 1);
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn open(folder: &Path) -> Node {
         Groups::open(topics.clone(), Arc::clone(&background), limits, 1000).expect("groups load");
     let transactions = Transactions::open(topics.clone(), Arc::new(groups), background, 60_000)
         .expect("transactions load");
+    topics.mark_running().expect("marked");
     Node {
         topics,
         transactions,
@@ -408,4 +409,105 @@ async fn what_nobody_can_read_keeps_neither_the_log_nor_other_ids_from_starting(
             ..producer
         })
     );
+}
+
+/// Opens the folder as after another boot.
+fn open_after_power_loss(folder: &Path) -> Node {
+    std::fs::write(folder.join("state"), "running another-boot\n").expect("written");
+    open(folder)
+}
+
+/// A transaction of one partition, which is open.
+async fn begun(node: &Node, client_version: i16) -> (Producer, Arc<Partition>) {
+    let (name, log) = partition(node);
+    let transactions = &node.transactions;
+    let producer = transactions
+        .initialize("id", None, 1000)
+        .await
+        .expect("opened");
+    transactions
+        .add_partitions("id", producer, vec![name], client_version)
+        .await
+        .expect("added");
+    write(&log, producer);
+    (producer, log)
+}
+
+#[tokio::test]
+async fn an_end_that_was_lost_with_its_transaction_is_not_that_of_the_one_before() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (producer, log) = begun(&node, 0).await;
+    let committed = node.transactions.end("id", producer, true, false).await;
+    assert_eq!(committed, Ok(producer));
+    drop(log);
+    stop(node).await;
+    // The next one was begun, filled and is to be committed; nothing of it has come to the disk.
+    let node = open_after_power_loss(folder.path());
+    let repeated = node.transactions.end("id", producer, true, false).await;
+    assert_eq!(repeated, Err(ErrorCode::ProducerFenced));
+    let raised = node.transactions.initialize("id", None, 1000).await;
+    assert!(raised.is_ok_and(|raised| raised.epoch > producer.epoch));
+    stop(node).await;
+    // What was raised is on disk, and a killed process raises nothing.
+    let node = open(folder.path());
+    let repeated = node.transactions.end("id", producer, true, false).await;
+    assert_eq!(repeated, Err(ErrorCode::ProducerFenced));
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_open_when_the_power_went_is_aborted() {
+    for (client_version, refused) in [
+        (0, ErrorCode::ProducerFenced),
+        (2, ErrorCode::InvalidTxnState),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let node = open(folder.path());
+        let (producer, log) = begun(&node, client_version).await;
+        drop(log);
+        stop(node).await;
+        let node = open_after_power_loss(folder.path());
+        let (_, log) = partition(&node);
+        assert!(!is_open(&log));
+        let ended = log.read(0, 1 << 20, Isolation::ReadCommitted);
+        assert_eq!(ended.expect("read").aborted.len(), 1);
+        let end = node
+            .transactions
+            .end("id", producer, true, client_version == 2);
+        assert_eq!(end.await, Err(refused));
+    }
+}
+
+#[tokio::test]
+async fn what_was_decided_stands_after_a_power_loss_and_its_client_learns_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (producer, log) = begun(&node, 0).await;
+    let entry = node.transactions.shared.known("id").expect("known");
+    let current = entry.current().expect("initialized");
+    let Ok(Ending::Prepare(decided)) = state::end(&current, producer, true, false, 1) else {
+        panic!()
+    };
+    node.transactions
+        .shared
+        .append("id", Some(&decided))
+        .expect("written");
+    drop((entry, log));
+    stop(node).await;
+    let node = open_after_power_loss(folder.path());
+    assert!(!is_open(&partition(&node).1));
+    let repeated = node.transactions.end("id", producer, true, false).await;
+    assert_eq!(repeated, Ok(producer));
+}
+
+#[tokio::test]
+async fn a_transaction_is_complete_on_disk_before_the_next_one_begins() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let node = open(folder.path());
+    let (producer, _log) = begun(&node, 0).await;
+    let committed = node.transactions.end("id", producer, true, false).await;
+    assert_eq!(committed, Ok(producer));
+    node.transactions.settled("id").await;
+    let log = &node.transactions.shared.log;
+    assert_eq!(log.synced_offset(), log.high_watermark());
 }
