@@ -60,9 +60,9 @@ differential: setup ## Views against the batch answer, by chance: SEEDS=n tries 
 	$(BEAT) building cargo test -p thalweg -p sql --lib --no-run
 	cargo test -p thalweg -p sql --lib -- differential --nocapture
 
-soak-log: setup-test ## The log under kill -9 and a network that holds, cuts and tears frames: KILLS=n, FAULTS=n of each kind, THALWEG_TEST_SEED=n the same again
+soak-log: setup-test ## The log under kill -9, power cuts, and a network that holds, cuts and tears frames: KILLS=n, CUTS=n, FAULTS=n of each kind, THALWEG_TEST_SEED=n the same again
 	$(BEAT) "building the tests" cargo test -p thalweg -p log-broker --test broker --no-run
-	THALWEG_LOG_KILLS=$(or $(KILLS),100) THALWEG_LOG_FAULTS=$(or $(FAULTS),50) \
+	THALWEG_LOG_KILLS=$(or $(KILLS),100) THALWEG_LOG_CUTS=$(or $(CUTS),20) THALWEG_LOG_FAULTS=$(or $(FAULTS),50) \
 		cargo test -p thalweg -p log-broker --test broker -- fire:: --nocapture
 
 hostile: setup-test ## A thousand hostile connections to the log: its memory, and whether honest clients are answered

@@ -45,3 +45,4 @@ pub use config::{
 pub use embedded::Embedded;
 pub use error::{CloseError, OpenError, ServeError};
 pub use quorum::{InspectedPartition, InspectedTopic, Inspection, inspect};
+pub use storage::{SyncObserver, observe_syncs};

@@ -349,12 +349,20 @@ fn sync_all(jobs: Vec<Arc<Durability>>) {
     let claimed: Vec<_> = jobs.into_iter().filter(|job| job.claim()).collect();
     let begun: Vec<_> = claimed.iter().map(|job| job.begin()).collect();
     let together = claimed.len() >= SYNCFS_FROM;
+    let observed = |file: &Arc<LogFile>| (Arc::clone(file), file.observed_bytes());
+    let files = begun.iter().flat_map(|(_, files)| files);
+    let sizes: Vec<_> = files.filter(|_| together).map(observed).collect();
     let all = begun
         .iter()
         .flat_map(|(_, files)| files.first())
         .next()
         .filter(|_| together)
         .map(|file| file.sync_file_system());
+    if let Some(Ok(())) = &all {
+        sizes
+            .iter()
+            .for_each(|(file, bytes)| file.tell_synced(*bytes));
+    }
     for (job, (target, files)) in claimed.iter().zip(begun) {
         let result = match &all {
             Some(Ok(())) => Ok(()),

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
@@ -16,6 +17,17 @@ pub(crate) struct LogFile {
     file: File,
     /// Written to since the last fdatasync began.
     dirty: AtomicBool,
+}
+
+/// Is told of each file of a partition that was made durable, and how many of its bytes were.
+pub type SyncObserver = fn(&File, u64);
+
+static OBSERVER: OnceLock<SyncObserver> = OnceLock::new();
+
+/// Has `observer` told of every sync of this process from now on; the first one stays. For tests that cut the power: what was not synced
+/// is theirs to lose.
+pub fn observe_syncs(observer: SyncObserver) {
+    let _ = OBSERVER.set(observer);
 }
 
 /// Vectors that one system call takes.
@@ -137,7 +149,22 @@ impl LogFile {
 
     /// Content to disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let bytes = self.observed_bytes();
+        self.file.sync_data()?;
+        self.tell_synced(bytes);
+        Ok(())
+    }
+
+    /// What a sync that begins now takes to disk; looked at only if somebody wants to know.
+    pub(crate) fn observed_bytes(&self) -> Option<u64> {
+        OBSERVER.get().and_then(|_| self.size().ok())
+    }
+
+    /// Tells the observer that so many bytes are on disk.
+    pub(crate) fn tell_synced(&self, bytes: Option<u64>) {
+        if let (Some(observer), Some(bytes)) = (OBSERVER.get(), bytes) {
+            observer(&self.file, bytes);
+        }
     }
 
     /// All of the file system to disk.

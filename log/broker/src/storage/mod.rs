@@ -58,6 +58,7 @@ pub(crate) use error::{FetchError, OpenError, StorageError};
 pub(crate) use evidence::look;
 pub(crate) use known_ends::KnownEnds;
 pub(crate) use log_file::{LogFile, replace_file, sync_folder};
+pub use log_file::{SyncObserver, observe_syncs};
 pub(crate) use partition::{Partition, PartitionSeed, Shared};
 pub(crate) use read::{Isolation, Visit};
 pub(crate) use recovery::RecoveryReport;

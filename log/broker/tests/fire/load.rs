@@ -31,6 +31,8 @@ pub(super) struct Progress {
     stop: AtomicBool,
     /// Acknowledgements and commits.
     done: AtomicUsize,
+    /// Of these, transactions that were committed.
+    committed: AtomicUsize,
 }
 
 impl Progress {
@@ -48,13 +50,22 @@ impl Progress {
 
     /// Waits until so much more was done.
     pub(super) fn await_more(&self, count: usize) {
-        let start = Instant::now();
-        let until = self.done.load(Ordering::Relaxed) + count;
-        while self.done.load(Ordering::Relaxed) < until {
-            assert!(start.elapsed() < 2 * WAIT, "the load does not get on");
-            std::thread::yield_now();
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
+        await_more(&self.done, count);
+    }
+
+    /// Waits until so many more transactions were committed.
+    pub(super) fn await_commits(&self, count: usize) {
+        await_more(&self.committed, count);
+    }
+}
+
+fn await_more(counter: &AtomicUsize, count: usize) {
+    let start = Instant::now();
+    let until = counter.load(Ordering::Relaxed) + count;
+    while counter.load(Ordering::Relaxed) < until {
+        assert!(start.elapsed() < 2 * WAIT, "the load does not get on");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
@@ -160,6 +171,9 @@ pub(super) fn transactional(address: &str, seed: u64, progress: &Progress) -> Le
             let commits = random.u8(..4) > 0;
             let (outcome, is_usable) = transact(&producer, &records, (&offset, &group), commits);
             ledger.transactions.push((records, outcome));
+            if outcome == Outcome::Committed {
+                progress.committed.fetch_add(1, Ordering::Relaxed);
+            }
             progress.step();
             if !is_usable {
                 continue 'producers;

@@ -4,14 +4,16 @@
 //!  load (librdkafka: idempotent, transactional) ─▶ proxy ─▶ a broker process, which is killed
 //!       └─▶ ledger ─────────────────────────── violations? ◀── what readers of committed records see
 //! ```
-//! `make soak-log` does the same for longer; a failure prints the seed that does it again.
+//! Where the power is cut (power), the files lose what was not synced, too. `make soak-log` does the same for longer; a failure prints the seed that does it again.
 
 mod child;
 mod hostile;
 mod ledger;
 mod load;
+mod power;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
 use self::child::Process;
-use self::ledger::Ledger;
+use self::ledger::{Ledger, Violation};
 use self::load::{MOVED, PARTITIONS, Progress, SENT};
 use self::proxy::{Fault, Proxy};
 
@@ -51,12 +53,22 @@ fn free_address() -> SocketAddr {
 }
 
 async fn create_topics(address: &str) {
+    create_topics_with(address, None).await;
+}
+
+/// `flush` is what an acknowledgement of the records of [`SENT`] promises.
+async fn create_topics_with(address: &str, flush: Option<&str>) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", address)
         .create()
         .expect("an admin client");
-    let topics = [SENT, MOVED, BOMBS]
-        .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
+    let topics = [SENT, MOVED, BOMBS].map(|name| {
+        let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
+        match flush.filter(|_| name == SENT) {
+            Some(flush) => topic.set("flush", flush),
+            None => topic,
+        }
+    });
     let made = admin.create_topics(&topics, &AdminOptions::new()).await;
     assert!(made.expect("an answer").iter().all(Result::is_ok));
 }
@@ -84,6 +96,12 @@ async fn under_fire<T: Send + 'static>(
 }
 
 async fn judge(address: String, sent: Ledger, moved: Ledger) {
+    let wrong = wrong(address, sent, moved).await;
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// All that readers see otherwise than clients were told.
+async fn wrong(address: String, sent: Ledger, moved: Ledger) -> BTreeSet<Violation> {
     tokio::task::spawn_blocking(move || {
         let unknown = moved
             .transactions
@@ -95,15 +113,14 @@ async fn judge(address: String, sent: Ledger, moved: Ledger) {
             sent.sent.len(),
             moved.transactions.len()
         );
-        let wrong = sent.violations(&load::seen(&address, SENT));
-        assert!(wrong.is_empty(), "{wrong:?}");
+        let mut wrong = sent.violations(&load::seen(&address, SENT));
         let seen = load::seen(&address, MOVED);
-        let mut wrong = moved.violations(&seen);
+        wrong.extend(moved.violations(&seen));
         wrong.extend(ledger::offset_violation(&seen, load::offset(&address)));
-        assert!(wrong.is_empty(), "{wrong:?}");
+        wrong
     })
     .await
-    .expect("nothing is wrong");
+    .expect("readers reach the ends")
 }
 
 #[tokio::test(flavor = "multi_thread")]
