@@ -143,6 +143,8 @@ fn damage(
     );
     let fix = if damage.contains("ermission denied") {
         "give the user that runs the server the right to read and write it"
+    } else if damage.contains("holds the records of") {
+        "give each folder its own name back while no server runs; if the records are to be this partition's, remove the file partition in its folder; until then the partition is offline"
     } else if topic.internal {
         "restore it from a copy of the folder: a server does not start where records of this topic are missing; to go on without them make the file accept-loss in the partition's folder"
     } else {
@@ -254,6 +256,8 @@ mod tests {
         assert!(finding.fix.expect("a fix").contains("delete the topic"));
         let fix = |finding: Finding| finding.fix.expect("a fix");
         assert!(fix(told(false, "x.log: Permission denied")).contains("the right to read"));
+        let exchanged = told(true, "/x-1 holds the records of y-0, as its file says");
+        assert!(fix(exchanged).contains("its own name back"));
         assert!(fix(told(true, "0.log: byte 0: its CRC is wrong")).contains("does not start"));
     }
 }

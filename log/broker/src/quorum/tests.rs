@@ -276,6 +276,48 @@ fn a_partition_that_lost_its_files_is_offline_until_they_are_back() {
 }
 
 #[test]
+fn folders_that_were_exchanged_serve_nobody_elses_records() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let made = ["orders", "clicks"].map(|name| {
+        let topic = topics.create(name, 1, &BTreeMap::new(), false);
+        let partition = topic.expect("create").partition(0).expect("partition");
+        put(&partition);
+        partition.folder().to_owned()
+    });
+    topics.close().expect("close");
+    drop(topics);
+    let exchange = || {
+        let aside = folder.path().join("aside");
+        fs::rename(&made[0], &aside).expect("moved");
+        fs::rename(&made[1], &made[0]).expect("moved");
+        fs::rename(&aside, &made[1]).expect("moved");
+    };
+    exchange();
+    for topic in inspect(folder.path(), false).expect("looked at").topics {
+        let damage = topic.partitions[0].damage.clone().expect("told");
+        assert!(damage.contains("holds the records of"), "{damage}");
+    }
+    let topics = open(folder.path());
+    assert_eq!(topics.offline().len(), 2);
+    topics.close().expect("close");
+    drop(topics);
+    exchange();
+    let topics = open(folder.path());
+    assert_eq!(topics.offline(), []);
+    topics.close().expect("close");
+    drop(topics);
+    // Whoever means it says so.
+    fs::remove_dir_all(&made[0]).expect("removed");
+    fs::rename(&made[1], &made[0]).expect("moved");
+    fs::remove_file(made[0].join("partition")).expect("removed");
+    let topics = open(folder.path());
+    assert_eq!(topics.offline().len(), 1);
+    let orders = topics.get("orders").expect("there").partition(0);
+    assert_eq!(put(&orders.expect("partition")), 1);
+}
+
+#[test]
 fn a_topic_created_anew_does_not_find_old_records() {
     let folder = tempfile::tempdir().expect("tempdir");
     let topics = open(folder.path());

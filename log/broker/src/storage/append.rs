@@ -354,6 +354,7 @@ impl Partition {
         let create = || -> io::Result<Segment> {
             if !self.folder.exists() {
                 fs::create_dir_all(&self.folder)?;
+                self.note_identity();
                 if let Some(parent) = self.folder.parent() {
                     super::sync_folder(parent)?;
                 }

@@ -91,6 +91,16 @@ pub(crate) enum OpenError {
         /// What is missing.
         damage: Damage,
     },
+    /// The files are another partition's.
+    #[error(
+        "{folder} holds the records of {owner}, as its file `partition` says; give each folder its own name back and start again, or, if its records are to be this partition's, remove that file"
+    )]
+    Misplaced {
+        /// The partition's.
+        folder: PathBuf,
+        /// What the folder of the other one is called.
+        owner: String,
+    },
     /// A file operation failed.
     #[error("{step} {path}: {source}")]
     Io {

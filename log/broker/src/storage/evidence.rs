@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use super::checkpoint::Checkpoint;
+use super::identity;
 use super::index::MemoryIndex;
 use super::log_file::LogFile;
 use super::segment::segment_path;
@@ -72,8 +73,12 @@ pub(crate) struct Files {
 
 impl Files {
     /// Lists what is there; `known_end` is what the file `ends` says, and `compacts` what the topic's settings do. A folder that is not
-    /// there holds nothing.
+    /// there holds nothing; one that is another partition's is refused.
     pub(super) fn list(folder: &Path, known_end: i64, compacts: bool) -> Result<Self, OpenError> {
+        if let Some(owner) = identity::stranger(folder) {
+            let folder = folder.to_owned();
+            return Err(OpenError::Misplaced { folder, owner });
+        }
         let checkpoint = Checkpoint::read(folder);
         let bases = match segment_bases(folder) {
             Ok(bases) => bases,

@@ -13,6 +13,7 @@
 //!     00000000000000000000.log         batches as on the wire, as in Kafka's own files    (segment)
 //!     00000000000000000000.index       u32 relative offset, u32 position                  (index)
 //!     00000000000000000000.timeindex   i64 timestamp, u32 relative offset                 (index)
+//!     partition                        the name of the folder                             (identity)
 //!     checkpoint                       what holds below an offset that is known to be on disk (checkpoint)
 //! ```
 //!
@@ -35,6 +36,7 @@ mod directory;
 mod durability;
 mod error;
 mod evidence;
+mod identity;
 mod index;
 mod known_ends;
 mod log_file;

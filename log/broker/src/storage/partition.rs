@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use log_protocol::TopicPartition;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::append::{Entry, Slot};
 use super::checkpoint::Checkpoint;
@@ -22,6 +22,7 @@ use super::corruption::Corruption;
 use super::durability::{Durability, SyncPool};
 use super::error::StorageError;
 use super::evidence::accept_loss;
+use super::identity;
 use super::recovery::{self, Recovered, RecoveryReport};
 use super::ring::{Ring, RingBudget};
 use super::segment::Segment;
@@ -152,6 +153,7 @@ impl Partition {
         )?;
         let (partition, report) = Self::of(seed, recovered, true)?;
         partition.settle_loss()?;
+        partition.note_identity();
         Ok((partition, report))
     }
 
@@ -166,6 +168,17 @@ impl Partition {
             .and_then(|()| fs::remove_file(&path))
             .and_then(|()| super::sync_folder(&self.folder))
             .map_err(OpenError::io("settle", &path))
+    }
+
+    /// Says in the folder whose it is, if it is there.
+    pub(super) fn note_identity(&self) {
+        if !self.folder.exists() {
+            return;
+        }
+        if let Err(error) = identity::note(&self.folder) {
+            // The next start tries again; until then a folder that is moved is not noticed.
+            debug!(partition = %self.id, %error, "cannot note whose folder it is");
+        }
     }
 
     /// A partition that could not be opened: every call fails with `reason`.
