@@ -14,10 +14,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::BytesMut;
 use clap::Args;
-use log_api::{AdminError, Log};
+use log_api::{AdminError, Log, TopicPartition};
 use log_kafka::{Kafka, KafkaConfig};
 use log_protocol::api::api_versions::ApiVersionsRequest;
 use log_protocol::api::find_coordinator::FindCoordinatorRequest;
+use log_protocol::api::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use log_protocol::api::metadata::MetadataRequest;
 use log_protocol::{
     ApiKey, ErrorCode, Request, RequestHeader, Response, decode_response, encode_request,
@@ -34,6 +35,8 @@ use crate::exit::Failure;
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long a broker may take for an answer.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// In the place of a time: behind the last record.
+const LATEST: i64 = -1;
 /// Largest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -149,6 +152,31 @@ impl Cluster {
             found.error_message,
         )?;
         Connection::open(&format!("{}:{}", found.host, found.port)).await
+    }
+
+    /// What its broker says against a partition.
+    pub(crate) async fn fault_of(&mut self, at: &TopicPartition) -> Result<ErrorCode> {
+        let asked = ListOffsetsPartition {
+            partition_index: at.partition,
+            timestamp: LATEST,
+            ..ListOffsetsPartition::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: at.topic.to_string(),
+                partitions: vec![asked],
+            }],
+            ..ListOffsetsRequest::default()
+        };
+        let Response::ListOffsets(told) = self.bootstrap.call(request, 5).await? else {
+            bail!(self.bootstrap.wrong_answer());
+        };
+        let mut partitions = told.topics.into_iter().flat_map(|topic| topic.partitions);
+        match partitions.next() {
+            Some(partition) => Ok(partition.error_code),
+            None => bail!(self.bootstrap.wrong_answer()),
+        }
     }
 
     /// Says that there is no such topic, and which is near.

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use log_api::{BatchBuilder, Compression, Log, TopicPartition, Writer, partition_for_key};
+use log_protocol::ErrorCode;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
@@ -22,6 +23,9 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// A line waits at most this long for others.
 const LINGER: Duration = Duration::from_millis(20);
+
+/// A batch that is not acknowledged for so long is asked about; and again after twice as long.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Arguments of `thalweg produce`.
 #[derive(Debug, Args)]
@@ -88,6 +92,7 @@ pub(crate) fn run(args: ProduceArgs) -> Result<()> {
         }
         let mut batches = Batches {
             writer: kafka.writer().await?,
+            cluster: args.cluster,
             topic: args.topic,
             partitions,
             partition: args.partition,
@@ -158,6 +163,7 @@ fn split<'a>(line: &'a [u8], separator: Option<&str>) -> Option<(Option<&'a [u8]
 /// What was read and not yet sent.
 struct Batches {
     writer: Arc<dyn Writer>,
+    cluster: ClusterArgs,
     topic: String,
     partitions: i32,
     /// The one that was asked for.
@@ -197,8 +203,33 @@ impl Batches {
         let Some(batch) = self.by_partition.remove(&partition) else {
             return Ok(());
         };
-        let partition = TopicPartition::new(self.topic.as_str(), partition);
-        self.writer.append(&partition, batch).await?;
+        let at = TopicPartition::new(self.topic.as_str(), partition);
+        let mut written = self.writer.append(&at, batch);
+        let mut patience = PATIENCE;
+        loop {
+            match timeout(patience, &mut written).await {
+                Ok(written) => return Ok(written.map(drop)?),
+                Err(_) => self.ask_about(&at).await?,
+            }
+            patience *= 2;
+        }
+    }
+
+    /// Says why there is no acknowledgement: the client library tries again without a word. An error where that is of no use.
+    async fn ask_about(&self, at: &TopicPartition) -> Result<()> {
+        let asked = async { self.cluster.cluster().await?.fault_of(at).await };
+        let why = match asked.await {
+            Ok(code @ ErrorCode::KafkaStorageError) => {
+                let code = code.message().trim_end_matches('.');
+                bail!(Failure::Server(format!(
+                    "partition {at} takes no records: {code}; the server's log, its /readyz and `thalweg doctor` name the cause"
+                )));
+            }
+            Ok(code) if code.is_error() => code.message().trim_end_matches('.').to_owned(),
+            Ok(_) => "no acknowledgement yet".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        screen::message(format!("partition {at}: {why}; trying again"));
         Ok(())
     }
 
