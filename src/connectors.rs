@@ -107,6 +107,64 @@ impl Connectors for TableConnectors {
     }
 }
 
+/// Where Connect does not run: whatever is asked of it, this is why.
+pub(crate) struct NoConnectors(pub(crate) String);
+
+impl NoConnectors {
+    fn refused<T>(&self) -> Result<T, ConnectorError> {
+        Err(ConnectorError {
+            option: None,
+            message: self.0.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl Connectors for NoConnectors {
+    async fn plan(
+        &self,
+        _name: &str,
+        _connector: &str,
+        _options: &ConnectorOptions,
+    ) -> Result<PlannedConnector, ConnectorError> {
+        self.refused()
+    }
+
+    async fn plan_sink(
+        &self,
+        _name: &str,
+        _connector: &str,
+        _options: &ConnectorOptions,
+        _rows: &SinkRows,
+    ) -> Result<PlannedSinkConnector, ConnectorError> {
+        self.refused()
+    }
+
+    async fn create(&self, _name: &str, _config: ConnectorOptions) -> Result<(), ConnectorError> {
+        self.refused()
+    }
+
+    async fn remove(&self, _name: &str) -> Result<Vec<String>, ConnectorError> {
+        self.refused()
+    }
+
+    fn state(&self, _name: &str) -> Option<Vec<String>> {
+        Some(vec![self.0.clone()])
+    }
+
+    fn flows(&self, _planned: Option<&ConnectorOptions>) -> Vec<TableFlow> {
+        Vec::new()
+    }
+
+    async fn filling(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn list(&self) -> Vec<ListedConnector> {
+        Vec::new()
+    }
+}
+
 fn error(error: TableError) -> ConnectorError {
     ConnectorError {
         option: error.option,

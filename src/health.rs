@@ -28,12 +28,13 @@ impl Readiness {
     }
 }
 
-/// Partitions that `/readyz` names; it counts the rest.
+/// Reasons that `/readyz` names; it counts the rest.
 const OFFLINE_NAMED_MAX: usize = 20;
 
-/// The routes.
+/// The routes. `down`: what of the server does not run, and why.
 pub(crate) fn router(
     readiness: Readiness,
+    down: Vec<String>,
     metrics: PrometheusHandle,
     engine: Engine,
     broker: Broker,
@@ -47,7 +48,8 @@ pub(crate) fn router(
         .route(
             "/readyz",
             get(move || {
-                let page = ready(readiness.get(), &broker.offline());
+                let offline = [broker.offline(), down.clone()].concat();
+                let page = ready(readiness.get(), &offline);
                 async move { page }
             }),
         )
@@ -89,7 +91,7 @@ Kafka {kafka}    Connect http://{connect}/connectors
     )
 }
 
-/// Not ready says why: a partition that is offline comes back with a restart, which nobody does who does not know.
+/// Not ready says why: what is offline comes back with a restart, which nobody does who does not know.
 fn ready(serving: bool, offline: &[String]) -> (StatusCode, String) {
     if serving && offline.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());

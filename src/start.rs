@@ -6,16 +6,18 @@
 //!                       └── connect worker ───────── connect: REST
 //!                             └ makes the connectors of SQL's sources and tables
 //! ```
+//! SQL or Connect whose topics cannot be read does not run, and says why wherever it is asked; the others serve.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use connect_runtime::{ConnectConfig, ConnectWorker};
+use connect_api::ConnectorPlugin;
+use connect_runtime::{ConnectConfig, ConnectWorker, StartError};
 use connect_sandbox::{Sandbox, SandboxConfig};
 use log_api::Log;
 use log_broker::{Broker, BrokerConfig};
@@ -24,9 +26,10 @@ use streams::{Engine, EngineConfig, MemoryBudget};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::error;
 
 use crate::config::{LogFormat, LogSettings, Settings};
-use crate::connectors::TableConnectors;
+use crate::connectors::{NoConnectors, TableConnectors};
 use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
@@ -63,14 +66,18 @@ pub(crate) struct Running {
     servers: tokio::sync::Mutex<JoinSet<Result<()>>>,
     broker: Broker,
     engine: Engine,
-    sql: sql::Server,
-    connect: ConnectWorker,
+    sql: Role<sql::Server>,
+    connect: Role<ConnectWorker>,
 }
+
+/// What serves, or why it does not.
+type Role<T> = Result<T, String>;
 
 impl Running {
     /// Opens the data folder and serves; returns once everything does.
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
         open_files::take();
+        check_state_folder(&engine_config(&settings).state_dir)?;
         let broker_config = listeners::broker_config(&settings.kafka, settings.insecure_bind)?;
         let sockets = bind_kafka(&settings, &broker_config).await?;
         let listeners = local_addresses(&sockets)?;
@@ -91,33 +98,29 @@ impl Running {
         let log: Arc<dyn Log> = Arc::new(broker.embedded());
         let engine = Engine::with_memory(engine_config(&settings), Arc::clone(&log), budget)?;
         let sandbox = Arc::new(Sandbox::new(sandbox_config(&settings))?);
-        let sql = sql::Server::open(
+        let opened = sql::Server::open(
             settings.sql.clone(),
             Arc::clone(&log),
             engine.clone(),
             Arc::clone(&sandbox),
-        )
-        .await?;
-        let connect = ConnectWorker::start(
-            ConnectConfig {
-                worker_id: addresses.connect.to_string(),
-                cluster_id: broker.cluster_id().to_owned(),
-                ..ConnectConfig::default()
-            },
-            log,
-            sandbox,
-            vec![
-                Arc::new(connector_file::FileSource),
-                Arc::new(connector_file::FileSink),
-                Arc::new(connector_postgres::PostgresSink),
-                Arc::new(connector_postgres::PostgresSource),
-            ],
-        )
-        .await?;
-        if let Some(levels) = log_levels::levels() {
-            connect.attach_log(levels);
+        );
+        let sql = match opened.await {
+            Ok(server) => Ok(server),
+            Err(error @ sql::OpenError::Catalog(_)) => Err(not_running("SQL", &error)),
+            Err(error) => return Err(error.into()),
+        };
+        let connect_config = ConnectConfig {
+            worker_id: addresses.connect.to_string(),
+            cluster_id: broker.cluster_id().to_owned(),
+            ..ConnectConfig::default()
+        };
+        let connect = start_connect(connect_config, log, sandbox).await?;
+        if let Ok(sql) = &sql {
+            sql.attach(match &connect {
+                Ok(worker) => Arc::new(TableConnectors(worker.tables())),
+                Err(reason) => Arc::new(NoConnectors(reason.clone())),
+            });
         }
-        sql.attach(Arc::new(TableConnectors(connect.tables())));
 
         let readiness = Readiness::default();
         let (shutdown, stopped) = watch::channel(false);
@@ -131,17 +134,25 @@ impl Running {
             });
         }
         let presence = Presence::new(&settings.data, &addresses);
-        let pages = sql.router().merge(health::router(
+        let down = [sql.as_ref().err(), connect.as_ref().err()];
+        let pages = match &sql {
+            Ok(sql) => sql.router(),
+            Err(reason) => sql::unavailable(reason),
+        };
+        let pages = pages.merge(health::router(
             readiness.clone(),
+            down.into_iter().flatten().cloned().collect(),
             recorder,
             engine.clone(),
             broker.clone(),
             presence.clone(),
         ));
-        for (name, listener, router) in [
-            ("connect", connect_listener, connect.router()),
-            ("http", http, pages),
-        ] {
+        let rest = match &connect {
+            Ok(worker) => worker.router(),
+            Err(reason) => connect_runtime::unavailable(reason),
+        };
+        for (name, listener, router) in [("connect", connect_listener, rest), ("http", http, pages)]
+        {
             let stopped = stopped.clone();
             servers.spawn(async move { serve_http(name, listener, router, stopped).await });
         }
@@ -173,8 +184,12 @@ impl Running {
     pub(crate) async fn stop(self) -> Result<()> {
         self.readiness.set(false);
         presence::remove_note(&self.data);
-        self.connect.stop().await;
-        self.sql.shutdown().await;
+        if let Ok(connect) = self.connect {
+            connect.stop().await;
+        }
+        if let Ok(sql) = &self.sql {
+            sql.shutdown().await;
+        }
         self.engine.shutdown().await;
         // Nobody listens any more where all listeners ended already.
         let _ = self.shutdown.send(true);
@@ -182,6 +197,48 @@ impl Running {
         while servers.join_next().await.is_some() {}
         self.broker.close().await.context("close the log")
     }
+}
+
+/// Where the state of jobs is to lie. Made when the first job starts, so only what is in its way is told.
+fn check_state_folder(folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        let text = format!(
+            "{} is a file, and the state of jobs lies in a folder of that name; move it away and start again: the state is rebuilt from the log",
+            folder.display()
+        );
+        return Err(Failure::Server(text).into());
+    }
+    Ok(())
+}
+
+async fn start_connect(
+    config: ConnectConfig,
+    log: Arc<dyn Log>,
+    sandbox: Arc<Sandbox>,
+) -> Result<Role<ConnectWorker>> {
+    let plugins: Vec<Arc<dyn ConnectorPlugin>> = vec![
+        Arc::new(connector_file::FileSource),
+        Arc::new(connector_file::FileSink),
+        Arc::new(connector_postgres::PostgresSink),
+        Arc::new(connector_postgres::PostgresSource),
+    ];
+    match ConnectWorker::start(config, log, sandbox, plugins).await {
+        Ok(worker) => {
+            if let Some(levels) = log_levels::levels() {
+                worker.attach_log(levels);
+            }
+            Ok(Ok(worker))
+        }
+        Err(error @ StartError::Store(_)) => Ok(Err(not_running("Connect", &error))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells that a role does not run; what it would need may come back with a restart.
+fn not_running(role: &str, error: &dyn std::error::Error) -> String {
+    let reason = format!("{role} does not run: {error}");
+    error!(role, %error, "does not run, the others serve");
+    reason
 }
 
 /// The sockets of all listeners of the Kafka protocol, by name.

@@ -35,4 +35,4 @@ pub use connectors::{
 pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion, type_name};
 pub use functions::{Function, functions};
 pub use parse::{Unended, is_complete, keywords, setting, split_statements, unended};
-pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server};
+pub use serve::{Answer, AnswerColumn, Change, ChangeStream, OpenError, Server, unavailable};

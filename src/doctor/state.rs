@@ -20,6 +20,14 @@ pub(super) enum Depth {
 
 /// What there is to say of the folder of states; `topics`: those that the log has, if that can be told.
 pub(super) fn look(streams: &Path, topics: Option<&[String]>, depth: Depth) -> Vec<Finding> {
+    if streams.exists() && !streams.is_dir() {
+        let what = format!(
+            "{} is a file, and the state of jobs lies in a folder of that name",
+            streams.display()
+        );
+        let fix = "move it away: a server does not start where it is, and the state is rebuilt from the log";
+        return vec![Finding::new(Grade::Bad, "state", what).fix(fix)];
+    }
     let Ok(jobs) = fs::read_dir(streams) else {
         return Vec::new();
     };
@@ -105,6 +113,16 @@ mod tests {
         assert!(finding.what.contains("t0/g1"), "{}", finding.what);
         let fix = finding.fix.as_deref().expect("a fix");
         assert!(fix.contains("discards it and rebuilds it"), "{fix}");
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_folder_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let streams = folder.path().join("streams");
+        fs::write(&streams, "").expect("written");
+        let findings = look(&streams, None, Depth::Start);
+        assert_eq!((findings.len(), findings[0].grade), (1, Grade::Bad));
+        assert!(findings[0].what.contains("is a file"), "{findings:?}");
     }
 
     #[test]

@@ -118,3 +118,150 @@ fn records_that_are_damaged_or_missing_are_told_by_every_way_of_looking() {
     let (records, error, code) = run(&["consume", "clicks", "--exit", "-b", &server.kafka]);
     assert_eq!((code, records.lines().count()), (Some(0), 3), "{error}");
 }
+
+/// Takes the folders of a topic's partitions away; returns where they lay.
+fn lose(data: &str, topic: &str) -> Vec<PathBuf> {
+    let (paths, error, _) = run(&["topic", "path", topic, "--data", data]);
+    let folders = paths.lines().map(PathBuf::from);
+    // One that was never written to has none, and misses nothing.
+    let lost: Vec<PathBuf> = folders.filter(|folder| folder.exists()).collect();
+    assert!(!lost.is_empty(), "{topic} was not written to: {error}");
+    for folder in &lost {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    lost
+}
+
+fn accept(lost: &[PathBuf]) {
+    for folder in lost {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("accept-loss"), "").unwrap();
+    }
+}
+
+#[test]
+fn what_connect_or_sql_keep_may_be_lost_and_the_rest_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data_path = data.to_str().unwrap();
+    block_on(async {
+        let server = Server::start(&data);
+        server
+            .sql("CREATE TABLE orders (k TEXT PRIMARY KEY) WITH (topic = 'orders')")
+            .await;
+        server.sql("INSERT INTO orders VALUES ('a')").await;
+        let lines = serde_json::json!({ "name": "lines", "config": {
+            "connector.class": "FileStreamSource",
+            "file": folder.path().join("lines"),
+            "topic": "lines",
+        }});
+        server.create_connector(lines).await;
+        server.terminate();
+
+        let lost = lose(data_path, "connect-configs");
+        let server = Server::start(&data);
+        let (status, page) = ready(&server).await;
+        assert_eq!(status, 503);
+        assert!(page.contains("Connect does not run"), "{page}");
+        let (status, answer) = server.connect("GET", "/connectors", None).await;
+        let message = answer["message"].as_str().unwrap();
+        assert_eq!(status, 503);
+        assert!(
+            message.contains("connect-configs") && message.contains("accept-loss"),
+            "{message}"
+        );
+        // The shell takes a server for one that names what it lacks.
+        let rows = server.shell("SELECT k FROM orders");
+        assert!(rows.status.success(), "{rows:?}");
+        let refused = server
+            .try_sql("CREATE TABLE t WITH (connector = 'postgres', url = 'postgres://a@b/c', table = 'd')")
+            .await
+            .unwrap_err();
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains("Connect does not run"), "{message}");
+        server.terminate();
+
+        accept(&lost);
+        let lost = lose(data_path, "_thalweg.catalog");
+        let server = Server::start(&data);
+        let (_, page) = ready(&server).await;
+        assert!(
+            page.contains("SQL does not run") && !page.contains("Connect"),
+            "{page}"
+        );
+        let refused = server.try_sql("SELECT 1").await.unwrap_err();
+        let message = refused["message"].as_str().unwrap();
+        assert!(
+            message.contains("_thalweg.catalog") && message.contains("accept-loss"),
+            "{message}"
+        );
+        let (status, _) = server.connect("GET", "/connectors", None).await;
+        assert_eq!(status, 200);
+        let (records, error, code) = run(&["consume", "orders", "--exit", "-b", &server.kafka]);
+        assert_eq!((code, records.lines().count()), (Some(0), 1), "{error}");
+        server.terminate();
+
+        accept(&lost);
+        let server = Server::start(&data);
+        assert_eq!(ready(&server).await.0, 200);
+        server.terminate();
+    });
+}
+
+#[test]
+fn producing_to_a_partition_that_is_offline_ends_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let made = "CREATE TABLE orders (k TEXT PRIMARY KEY) WITH (topic = 'orders', partitions = 1)";
+    assert!(server.shell(made).status.success());
+    assert!(
+        server
+            .shell("INSERT INTO orders VALUES ('a')")
+            .status
+            .success()
+    );
+    server.terminate();
+    lose(data.to_str().unwrap(), "orders");
+    let server = Server::start(&data);
+    let produce = ["produce", "orders", "-b", &server.kafka, "--key", "a"];
+    let (_, error, code) = run(&produce);
+    // Nothing came in on standard input: nothing to write.
+    assert_eq!(code, Some(0), "{error}");
+    let mut child = thalweg()
+        .args(produce)
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"{}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(
+        error.contains("partition orders-0 takes no records"),
+        "{error}"
+    );
+    server.terminate();
+}
+
+#[test]
+fn a_file_in_the_place_of_the_state_of_jobs_is_told_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("streams"), "").unwrap();
+    let data = folder.path().to_str().unwrap();
+    let listen = ["kafka", "connect", "http"].map(|role| format!("{role}.listen=127.0.0.1:0"));
+    let mut args = vec!["server", "--data", data];
+    listen
+        .iter()
+        .for_each(|listen| args.extend(["--set", listen]));
+    let (_, error, code) = run(&args);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(
+        error.contains("streams is a file") && error.contains("rebuilt from the log"),
+        "{error}"
+    );
+    let (told, _, code) = run(&["doctor", "--data", data]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("streams is a file"), "{told}");
+}

@@ -29,7 +29,7 @@ mod worker;
 
 pub use config::{ConfigError, ConnectConfig};
 pub use loggers::LogLevels;
-pub use rest::ApiError;
+pub use rest::{ApiError, unavailable};
 pub use worker::{
     ConnectWorker, ListedConnector, PlannedSink, PlannedTable, StartError, TableError, TableFlow,
     Tables,

@@ -149,7 +149,7 @@ fn unread(server: &Server, rejection: &BytesRejection) -> Response {
     refusal(rejection.status(), &error)
 }
 
-fn refusal(status: StatusCode, error: &Diagnostic) -> Response {
+pub(super) fn refusal(status: StatusCode, error: &Diagnostic) -> Response {
     (status, Json(json!({ "error": error }))).into_response()
 }
 

@@ -31,6 +31,7 @@ mod sink;
 mod spelling;
 mod system;
 mod tell;
+mod unavailable;
 mod view_key;
 mod view_table;
 mod why;
@@ -38,3 +39,4 @@ mod write;
 
 pub use answer::{Answer, AnswerColumn, Change, ChangeStream};
 pub use server::{OpenError, Server};
+pub use unavailable::unavailable;

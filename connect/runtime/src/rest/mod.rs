@@ -9,6 +9,7 @@ mod connectors;
 mod error;
 mod loggers;
 mod plugins;
+mod unavailable;
 mod words;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use serde_json::json;
 use crate::worker::{Change, ConnectWorker, Inner};
 use connectors::{put_config, status, status_with};
 pub use error::ApiError;
+pub use unavailable::unavailable;
 
 /// Bytes of a request's body; more is refused with 413.
 const BODY_BYTES_MAX: usize = 4 << 20;
