@@ -45,6 +45,9 @@ pub(crate) const OFFSET_METADATA_BYTES_MAX: usize = 4096;
 /// `offsets.retention.check.interval.ms`.
 const RETENTION_CHECK_MS: i64 = 600_000;
 
+/// Groups whose offsets run out in one tick; those that are left do in the next. Their tombstones are written under the lock.
+const EXPIRED_AT_ONCE_MAX: usize = 100;
+
 /// All groups of this broker.
 pub(crate) struct Groups {
     topics: Topics,
@@ -445,8 +448,9 @@ impl Groups {
         let mut memory = self.memory();
         self.end_all_that_is_due(&mut memory);
         if memory.next_retention_check_ms <= now {
-            memory.next_retention_check_ms = now + RETENTION_CHECK_MS;
-            self.expire_offsets(&mut memory, now);
+            let are_left = self.expire_offsets(&mut memory, now);
+            let pause_ms = if are_left { 0 } else { RETENTION_CHECK_MS };
+            memory.next_retention_check_ms = now + pause_ms;
         }
     }
 
@@ -472,37 +476,44 @@ impl Groups {
         }
     }
 
-    fn expire_offsets(&self, memory: &mut Memory, now: i64) {
+    /// Forgets offsets that nobody has used for long; whether more of them are to be forgotten, and can be.
+    fn expire_offsets(&self, memory: &mut Memory, now: i64) -> bool {
         let before_ms = wall_ms() - self.offsets_retention_ms;
-        let due: Vec<(String, Vec<TopicPartition>)> = memory
-            .groups
-            .iter()
-            .filter(|(_, entry)| {
-                entry.group.is_vacant()
-                    && (entry.group.protocol_type().is_none()
-                        || entry.group.phase_since_ms() < now - self.offsets_retention_ms)
-            })
-            .map(|(group_id, entry)| (group_id.clone(), entry.offsets.expired(before_ms)))
-            .collect();
-        for (group_id, partitions) in due {
-            self.expire(memory, &group_id, partitions);
-        }
+        let unused = memory.groups.iter().filter(|(_, entry)| {
+            entry.group.is_vacant()
+                && (entry.group.protocol_type().is_none()
+                    || entry.group.phase_since_ms() < now - self.offsets_retention_ms)
+        });
+        let mut due = unused.filter_map(|(group_id, entry)| {
+            let expired = entry.offsets.expired(before_ms);
+            let is_due = !expired.is_empty() || entry.offsets.is_empty();
+            is_due.then(|| (group_id.clone(), expired))
+        });
+        let now_due: Vec<_> = due.by_ref().take(EXPIRED_AT_ONCE_MAX).collect();
+        let are_left = due.next().is_some();
+        let expired = now_due
+            .into_iter()
+            .all(|(group_id, partitions)| self.expire(memory, &group_id, partitions));
+        expired && are_left
     }
 
-    fn expire(&self, memory: &mut Memory, group_id: &str, partitions: Vec<TopicPartition>) {
+    /// Forgets these offsets, and the group if it was nothing but that. False: it cannot be written.
+    fn expire(&self, memory: &mut Memory, group_id: &str, partitions: Vec<TopicPartition>) -> bool {
         if !partitions.is_empty() && self.forget_offsets(memory, group_id, partitions).is_err() {
-            return;
+            return false;
         }
         let Some(entry) = memory.groups.get_mut(group_id) else {
-            return;
+            return true;
         };
         if entry.group.is_vacant() && entry.offsets.is_empty() {
             let tombstone = [(Key::group(group_id), None)];
-            if let Ok(written) = append(&self.log, &tombstone, ProducerStamp::NONE) {
-                memory.written = written;
-                memory.groups.remove(group_id);
-            }
+            let Ok(written) = append(&self.log, &tombstone, ProducerStamp::NONE) else {
+                return false;
+            };
+            memory.written = written;
+            memory.groups.remove(group_id);
         }
+        true
     }
 
     fn forget_offsets(

@@ -210,3 +210,33 @@ async fn offsets_of_topics_that_are_read_are_not_forgotten() {
     drop(groups);
     assert_eq!(fetched(&open(folder.path())).await, (None, false));
 }
+
+#[tokio::test]
+async fn unused_offsets_of_many_groups_go_some_at_a_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let groups = open(folder.path());
+    create(&groups);
+    let member = Identity::standalone();
+    let mut unused = at(5);
+    unused[0].1.commit_timestamp_ms = 1;
+    let count = EXPIRED_AT_ONCE_MAX + 1;
+    for n in 0..count {
+        let written = groups.write_offsets(&format!("g{n}"), &member, None, unused.clone());
+        written.expect("committed");
+    }
+    let mut used = at(5);
+    used[0].1.commit_timestamp_ms = i64::MAX;
+    groups
+        .commit_offsets("used", &member, used)
+        .await
+        .expect("committed");
+    let left = |groups: &Groups| groups.memory().groups.len();
+    groups.tick();
+    assert_eq!(left(&groups), count + 1, "it is not time to look");
+    groups.memory().next_retention_check_ms = 0;
+    groups.tick();
+    assert_eq!(left(&groups), 2);
+    groups.tick();
+    assert_eq!(left(&groups), 1, "the rest went with the next look");
+    assert!(groups.memory().next_retention_check_ms > steady_ms());
+}
