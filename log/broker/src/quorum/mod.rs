@@ -621,7 +621,8 @@ impl Inner {
         let topics: Vec<_> = self.index.read().by_id.values().cloned().collect();
         let mut ends = KnownEnds::default();
         for partition in topics.iter().flat_map(|topic| topic.all()) {
-            ends.set(partition.folder(), partition.known_end());
+            let start = partition.known_start();
+            ends.set(partition.folder(), start, partition.known_end());
         }
         if ends != note.written {
             if let Err(error) = ends.write(self.folder.path()) {

@@ -276,6 +276,30 @@ fn a_partition_that_lost_its_files_is_offline_until_they_are_back() {
 }
 
 #[test]
+fn deleted_records_stay_deleted_though_the_checkpoint_is_lost() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let topics = open(folder.path());
+    let topic = topics.create("orders", 1, &BTreeMap::new(), false);
+    let partition = topic.expect("create").partition(0).expect("partition");
+    for _ in 0..3 {
+        put(&partition);
+    }
+    assert_eq!(partition.delete_records(2), Ok(2));
+    let checkpoint = partition.folder().join("checkpoint");
+    topics.close().expect("close");
+    drop((topics, partition));
+    fs::remove_file(checkpoint).expect("removed");
+    let topics = open(folder.path());
+    let partition = topics.get("orders").expect("there").partition(0);
+    let partition = partition.expect("partition");
+    assert_eq!(
+        (partition.log_start_offset(), partition.high_watermark()),
+        (2, 3)
+    );
+    topics.close().expect("close");
+}
+
+#[test]
 fn folders_that_were_exchanged_serve_nobody_elses_records() {
     let folder = tempfile::tempdir().expect("tempdir");
     let topics = open(folder.path());

@@ -105,6 +105,7 @@ impl Topic {
                 partition,
             },
             known_end: ends.of(&folder),
+            known_start: ends.start_of(&folder),
             folder: folder.into(),
             internal: self.internal,
             leader_epoch,

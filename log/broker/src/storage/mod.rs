@@ -5,7 +5,7 @@
 //!   lock                       held by the one process that uses the folder
 //!   format                     "thalweg log format 1"
 //!   state                      "running <boot id>" or "clean <boot id>"
-//!   ends                       where each partition is known to end                     (known_ends)
+//!   ends, starts               where each partition is known to end and to begin        (known_ends)
 //!   metadata.log               topics, configs, producer ids           (quorum/)
 //!   secret                     32 random bytes                         (secret)
 //!   names                      which topic lies where, for people; never read (quorum/)

@@ -57,6 +57,8 @@ pub(crate) struct PartitionSeed {
     pub(crate) folder: Arc<Path>,
     /// The log is known to go to this offset at least.
     pub(crate) known_end: i64,
+    /// Records below this offset are gone, whatever its files hold.
+    pub(crate) known_start: i64,
     /// Only coordinators write to it.
     pub(crate) internal: bool,
     /// The epoch of this leader.
@@ -131,6 +133,7 @@ pub(crate) struct Partition {
     is_full: AtomicBool,
     /// What was known before it was opened.
     known_end: i64,
+    known_start: i64,
     /// Offset of the last checkpoint.
     checkpointed: AtomicI64,
     /// Held by whoever seals, removes or replaces segments outside of an append.
@@ -215,11 +218,14 @@ impl Partition {
         epochs.assign(seed.leader_epoch, end);
         let mut index = AbortedIndex::default();
         aborted.into_iter().for_each(|aborted| index.push(aborted));
+        // A checkpoint that is lost does not bring deleted records back.
+        let log_start = log_start.max(seed.known_start.min(end));
         let now = ends(log_start, end, producers.first_open());
         let PartitionSeed {
             id,
             folder,
             known_end,
+            known_start,
             internal,
             leader_epoch,
             config,
@@ -272,6 +278,7 @@ impl Partition {
             corruption: Corruption::default(),
             is_full: AtomicBool::new(false),
             known_end,
+            known_start,
             checkpointed: AtomicI64::new(synced),
             upkeep: Mutex::default(),
         };
@@ -342,6 +349,11 @@ impl Partition {
     pub(crate) fn known_end(&self) -> i64 {
         self.known_end
             .max(self.checkpointed.load(Ordering::Relaxed))
+    }
+
+    /// Where a start may expect the log to begin at the earliest.
+    pub(crate) fn known_start(&self) -> i64 {
+        self.known_start.max(self.log_start_offset())
     }
 
     /// Waits until `last_offset` is as durable as the topic's `flush` promises before an answer: at once for `os` and

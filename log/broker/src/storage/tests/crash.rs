@@ -97,6 +97,7 @@ fn below_a_checkpoint_nothing_is_scanned_and_without_one_everything() {
         id: TopicPartition::new("orders", 3),
         folder: path.into(),
         known_end: 0,
+        known_start: 0,
         internal: false,
         leader_epoch: 0,
         config: Arc::clone(&lab.config),

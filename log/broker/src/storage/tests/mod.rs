@@ -87,6 +87,7 @@ impl Lab {
             id: TopicPartition::new("orders", 3),
             folder: path.into(),
             known_end,
+            known_start: 0,
             internal: false,
             leader_epoch,
             config: Arc::clone(&self.config),
