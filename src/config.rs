@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use config::{FileFormat, Source, Value, ValueKind};
 use serde::{Deserialize, Serialize};
 
+use crate::http_listeners::{self, HttpListener};
 use crate::listeners::{KAFKA_NAMES, broker_config};
 use crate::memory::{self, Available};
 
@@ -145,6 +146,8 @@ pub(crate) struct KafkaSettings {
 pub(crate) struct ConnectSettings {
     /// Address of the Connect REST interface; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Listeners in the place of that one, as `PROTOCOL://address:port`: PLAINTEXT, SASL_PLAINTEXT, SASL_SSL.
+    pub listeners: String,
 }
 
 /// `http.*`
@@ -153,6 +156,8 @@ pub(crate) struct ConnectSettings {
 pub(crate) struct ListenSettings {
     /// Address of `/v1/query`, `/metrics`, `/healthz`, `/readyz`; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Listeners in the place of that one, as `PROTOCOL://address:port`: PLAINTEXT, SASL_PLAINTEXT, SASL_SSL.
+    pub listeners: String,
 }
 
 /// `streams.*`
@@ -239,6 +244,27 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Where SQL, health and metrics are served.
+    ///
+    /// # Errors
+    /// Listeners that cannot be.
+    pub(crate) fn http_listeners(&self) -> Result<Vec<HttpListener>> {
+        let http = &self.http;
+        http_listeners::parse("http", &http.listeners, http.listen, self.insecure_bind)
+    }
+
+    /// Where Connect's REST is served.
+    ///
+    /// # Errors
+    /// Listeners that cannot be.
+    pub(crate) fn connect_listeners(&self) -> Result<Vec<HttpListener>> {
+        let connect = &self.connect;
+        let (listeners, listen) = (&connect.listeners, connect.listen);
+        http_listeners::parse("connect", listeners, listen, self.insecure_bind)
+    }
+}
+
 impl Default for MemorySettings {
     fn default() -> Self {
         Self {
@@ -292,6 +318,7 @@ impl Default for ConnectSettings {
     fn default() -> Self {
         Self {
             listen: local(8083),
+            listeners: String::new(),
         }
     }
 }
@@ -300,6 +327,7 @@ impl Default for ListenSettings {
     fn default() -> Self {
         Self {
             listen: local(9644),
+            listeners: String::new(),
         }
     }
 }
@@ -488,17 +516,11 @@ fn merge(layers: Vec<(String, Value, Origin)>) -> Result<Loaded> {
     }
     broker_config(&settings.kafka, settings.insecure_bind)?;
     settings.memory.limit_bytes()?;
-    for (key, address) in [
-        ("connect.listen", settings.connect.listen),
-        ("http.listen", settings.http.listen),
-    ] {
-        if !address.ip().is_loopback() && !settings.insecure_bind {
-            bail!(
-                "{key} = {address}: other machines could connect without saying who they are; use 127.0.0.1 with a proxy that \
-                 asks them, or say --insecure-bind"
-            );
-        }
+    // Programs of this machine look for the server there.
+    if let Some(nearest) = http_listeners::nearest(&settings.http_listeners()?) {
+        settings.http.listen = nearest.address;
     }
+    settings.connect_listeners()?;
     let level = &settings.log.level;
     if !is_level(level) {
         let origin = keys

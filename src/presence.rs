@@ -111,7 +111,9 @@ mod tests {
             kafka: http,
             listeners: std::collections::BTreeMap::new(),
             connect: http,
+            connect_listeners: std::collections::BTreeMap::new(),
             http,
+            http_listeners: std::collections::BTreeMap::new(),
         };
         let presence = Presence::new(data, &addresses);
         let answer = presence.clone();

@@ -33,15 +33,15 @@ use crate::connectors::{NoConnectors, TableConnectors};
 use crate::exit::Failure;
 use crate::figures;
 use crate::health::{self, Readiness};
+use crate::http_access::Surface;
+use crate::http_listeners::{self, HttpListener};
+use crate::http_pages::{Pages, until};
 use crate::listeners;
 use crate::log_levels::{self, Reload};
 use crate::memory;
 use crate::open_files;
 use crate::presence::{self, Presence};
 use crate::screen;
-
-/// How long open HTTP connections may take to end at a graceful stop.
-const HTTP_DRAIN: Duration = Duration::from_millis(500);
 
 /// Where everything serves.
 #[derive(Debug, Clone, Serialize)]
@@ -50,10 +50,14 @@ pub(crate) struct Addresses {
     pub kafka: SocketAddr,
     /// All of them, by name.
     pub listeners: BTreeMap<String, SocketAddr>,
-    /// Connect's REST interface.
+    /// Connect's REST interface: its first listener that is not encrypted, if there is one.
     pub connect: SocketAddr,
-    /// SQL, health, metrics.
+    /// All of them, by protocol.
+    pub connect_listeners: BTreeMap<String, SocketAddr>,
+    /// SQL, health, metrics: the same.
     pub http: SocketAddr,
+    /// All of them, by protocol.
+    pub http_listeners: BTreeMap<String, SocketAddr>,
 }
 
 /// A process that serves all roles.
@@ -82,13 +86,15 @@ impl Running {
         let sockets = bind_kafka(&settings, &broker_config).await?;
         let listeners = local_addresses(&sockets)?;
         let kafka = kafka_address(&sockets)?;
-        let connect_listener = bind("connect.listen", settings.connect.listen).await?;
-        let http = bind("http.listen", settings.http.listen).await?;
+        let connect_sockets = bind_http("connect", settings.connect_listeners()?).await?;
+        let http_sockets = bind_http("http", settings.http_listeners()?).await?;
         let addresses = Addresses {
             kafka,
             listeners,
-            connect: connect_listener.local_addr()?,
-            http: http.local_addr()?,
+            connect: nearest_address(&connect_sockets)?,
+            connect_listeners: http_listeners::addresses(&connect_sockets)?,
+            http: nearest_address(&http_sockets)?,
+            http_listeners: http_listeners::addresses(&http_sockets)?,
         };
 
         // First of all, because whoever counts looks the recorder up when it starts.
@@ -151,10 +157,20 @@ impl Running {
             Ok(worker) => worker.router(),
             Err(reason) => connect_runtime::unavailable(reason),
         };
-        for (name, listener, router) in [("connect", connect_listener, rest), ("http", http, pages)]
-        {
-            let stopped = stopped.clone();
-            servers.spawn(async move { serve_http(name, listener, router, stopped).await });
+        let all = [
+            (Surface::Connect, connect_sockets, rest),
+            (Surface::Sql, http_sockets, pages),
+        ];
+        for (surface, sockets, router) in all {
+            for (HttpListener { protocol, .. }, socket) in sockets {
+                let router = router.clone();
+                let pages = Pages {
+                    surface,
+                    protocol,
+                    router,
+                };
+                servers.spawn(pages.serve(socket, &broker, stopped.clone())?);
+            }
         }
         readiness.set(true);
         presence.leave_note(&settings.data);
@@ -346,6 +362,27 @@ pub(crate) fn sandbox_config(settings: &Settings) -> SandboxConfig {
     }
 }
 
+/// The sockets of SQL or of Connect.
+async fn bind_http(
+    section: &str,
+    listeners: Vec<HttpListener>,
+) -> Result<Vec<(HttpListener, TcpListener)>> {
+    let mut sockets = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let key = format!("{section}.listen");
+        sockets.push((listener, bind(&key, listener.address).await?));
+    }
+    Ok(sockets)
+}
+
+fn nearest_address(sockets: &[(HttpListener, TcpListener)]) -> Result<SocketAddr> {
+    let listeners: Vec<_> = sockets.iter().map(|(listener, _)| *listener).collect();
+    let nearest = http_listeners::nearest(&listeners);
+    let found = sockets.iter().find(|(one, _)| Some(*one) == nearest);
+    let (_, socket) = found.context("there is no listener of HTTP")?;
+    Ok(socket.local_addr()?)
+}
+
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let text = if error.kind() == std::io::ErrorKind::AddrInUse {
@@ -358,31 +395,6 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
         };
         Failure::Server(text).into()
     })
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    // A closed channel means that the owner is gone: stop as well.
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-async fn serve_http(
-    name: &'static str,
-    listener: TcpListener,
-    router: axum::Router,
-    stopped: watch::Receiver<bool>,
-) -> Result<()> {
-    let graceful = axum::serve(listener, router)
-        .with_graceful_shutdown(until(stopped.clone()))
-        .into_future();
-    // A push query's connection never ends by itself: it gets a short time, then it is cut.
-    let cut = async {
-        until(stopped).await;
-        tokio::time::sleep(HTTP_DRAIN).await;
-    };
-    tokio::select! {
-        result = graceful => result.with_context(|| format!("{name} listener")),
-        () = cut => Ok(()),
-    }
 }
 
 /// The runtime of a process that serves.

@@ -54,7 +54,14 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "sql",
         &[
-            &["config", "connectors", "stack", "diagnostic", "functions"],
+            &[
+                "caller",
+                "config",
+                "connectors",
+                "stack",
+                "diagnostic",
+                "functions",
+            ],
             &["parse"],
             &["generate"],
             &["catalog"],

@@ -8,7 +8,7 @@
 //!
 //! [`Server`] holds the catalog and the running views, and answers `POST /v1/query`. [`Diagnostic`] is what every
 //! error is, with its place in the text; [`split_statements`], [`is_complete`] and [`keywords`] serve a shell.
-//! DataFusion's types do not leave this crate.
+//! DataFusion's types do not leave this crate. [`Caller`] says what who sends a statement may do.
 //!
 //! ```
 //! let statements = sql::split_statements("SELECT 1; SELECT ';'");
@@ -16,6 +16,7 @@
 //! assert!(!statements[1].complete);
 //! ```
 
+mod caller;
 mod catalog;
 mod config;
 mod connectors;
@@ -27,6 +28,7 @@ mod plan;
 mod serve;
 mod stack;
 
+pub use caller::{Caller, Guarded, Right};
 pub use config::SqlConfig;
 pub use connectors::{
     ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,

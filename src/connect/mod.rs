@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::login::LoginArgs;
 use crate::screen::{confirmed, line};
 use crate::shell::Listing;
 use crate::start;
@@ -40,6 +41,8 @@ pub(crate) struct ConnectArgs {
         env = "THALWEG_CONNECT__LISTEN"
     )]
     server: String,
+    #[command(flatten)]
+    login: LoginArgs,
     /// How to print
     #[arg(long, short = 'o', value_enum, default_value = "table", global = true)]
     output: Output,
@@ -130,7 +133,7 @@ enum ConnectCommand {
 /// Runs the command.
 pub(crate) fn run(args: ConnectArgs) -> Result<()> {
     start::log_to_stderr();
-    let worker = Worker::new(&args.server)?;
+    let worker = Worker::new(&args.server, &args.login)?;
     let output = args.output;
     start::runtime()?.block_on(async move {
         match args.command {

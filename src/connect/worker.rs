@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::config;
 use crate::exit::Failure;
+use crate::login::LoginArgs;
 use crate::screen::line;
 
 /// A worker's REST interface.
@@ -15,7 +16,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(address: &str) -> Result<Self> {
+    pub(super) fn new(address: &str, login: &LoginArgs) -> Result<Self> {
         let text = if address.contains("://") {
             address.to_owned()
         } else {
@@ -29,7 +30,7 @@ impl Worker {
             })?;
         Ok(Self {
             base,
-            http: reqwest::Client::new(),
+            http: login.client(address)?,
         })
     }
 
@@ -120,7 +121,8 @@ mod tests {
 
     #[test]
     fn names_are_escaped_in_paths() {
-        let worker = Worker::new("127.0.0.1:8083").expect("an address");
+        let login = LoginArgs::default();
+        let worker = Worker::new("127.0.0.1:8083", &login).expect("an address");
         let url = worker.url(&["connectors", "a/b ?", "status"]);
         assert_eq!(
             url.as_str(),

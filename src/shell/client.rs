@@ -104,9 +104,14 @@ pub(crate) enum Next {
 impl Client {
     /// A client of `address`: `HOST:PORT`, with or without `http://`.
     pub(crate) fn new(address: &str) -> Self {
+        Self::over(reqwest::Client::new(), address)
+    }
+
+    /// The same over a client of HTTP that says who it is.
+    pub(crate) fn over(http: reqwest::Client, address: &str) -> Self {
         Self {
             base: base(address),
-            http: reqwest::Client::new(),
+            http,
             settings: Map::new(),
         }
     }

@@ -33,6 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ConfigArgs, Origin, Settings};
 use crate::exit::Failure;
+use crate::login::LoginArgs;
 use crate::presence;
 use crate::screen;
 use crate::start::{self, Running};
@@ -49,7 +50,8 @@ Examples:
   thalweg sql
   thalweg sql -c 'SELECT * FROM delays ORDER BY window_start LIMIT 10'
   thalweg sql -c 'SELECT * FROM delays EMIT CHANGES' --output json
-  thalweg sql -f views.sql --server 127.0.0.1:9644")]
+  thalweg sql -f views.sql --server 127.0.0.1:9644
+  THALWEG_PASSWORD=secret thalweg sql --user anna")]
 pub(crate) struct SqlArgs {
     /// Run these statements (or this command of the shell, such as '\\d') and end
     #[arg(
@@ -69,6 +71,8 @@ pub(crate) struct SqlArgs {
     /// The server's http address; without it the one that holds --data or the local default, and where nothing serves, a server in this process
     #[arg(long, value_name = "ADDRESS")]
     server: Option<String>,
+    #[command(flatten)]
+    login: LoginArgs,
 }
 
 /// Runs the command.
@@ -90,7 +94,7 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
     };
     let runtime = start::runtime()?;
     let server = args.server.as_deref();
-    let (client, embedded) = runtime.block_on(connect(config, server))?;
+    let (client, embedded) = runtime.block_on(connect(config, server, &args.login))?;
     let output = args.output.unwrap_or_else(Output::for_stdout);
     let mut session = Session::new(client, View::for_stdout(output, text.is_none()));
     if server.is_none() {
@@ -116,10 +120,15 @@ pub(crate) fn run(config: &ConfigArgs, args: SqlArgs) -> Result<()> {
 /// 2. A data folder that was asked for means the server that holds it, wherever it listens.
 /// 3. Otherwise it is who serves at `http.listen`, or who holds the default folder.
 /// 4. Nobody: all roles run here. Default ports that another folder's server has are left to it.
-async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, Option<Running>)> {
+async fn connect(
+    config: &ConfigArgs,
+    server: Option<&str>,
+    login: &LoginArgs,
+) -> Result<(Client, Option<Running>)> {
+    let http = login.client(server.unwrap_or_default())?;
     if let Some(address) = server {
         start::log_to_stderr();
-        let client = Client::new(address);
+        let client = Client::over(http, address);
         return match client.is_ready().await {
             true => Ok((client, None)),
             false => Err(Failure::Server(format!(
@@ -134,13 +143,13 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
     let mut settings = loaded.settings.clone();
     start::log_as(&settings.log)?;
     let asked = !is_default("data");
-    let at_address = Client::new(&settings.http.listen.to_string());
+    let at_address = Client::over(http.clone(), &settings.http.listen.to_string());
     let serves = at_address.is_ready().await;
     if serves && !asked {
         return Ok((at_address, None));
     }
     if let Some(holder) = presence::holder(&settings.data).await {
-        return Ok((Client::new(&holder.http.to_string()), None));
+        return Ok((Client::over(http, &holder.http.to_string()), None));
     }
     let listen = settings.http.listen;
     if !serves {
@@ -148,7 +157,7 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
             0 => "No server has this folder".to_owned(),
             _ => format!("Nothing serves at {listen}"),
         };
-        return become_server(settings, &why).await;
+        return become_server(settings, http, &why).await;
     }
     let other = presence::ask(&listen.to_string()).await;
     let whose = other.map_or_else(|| "another folder".to_owned(), |other| other.data);
@@ -169,16 +178,20 @@ async fn connect(config: &ConfigArgs, server: Option<&str>) -> Result<(Client, O
             address.set_port(0);
         }
     }
-    become_server(settings, &other).await
+    become_server(settings, http, &other).await
 }
 
-async fn become_server(settings: Settings, why: &str) -> Result<(Client, Option<Running>)> {
+async fn become_server(
+    settings: Settings,
+    http: reqwest::Client,
+    why: &str,
+) -> Result<(Client, Option<Running>)> {
     screen::message(format!(
         "{why}: all roles run in this process until it ends; data in {}.",
         settings.data.display()
     ));
     let running = Running::start(settings).await?;
-    let client = Client::new(&running.addresses.http.to_string());
+    let client = Client::over(http, &running.addresses.http.to_string());
     Ok((client, Some(running)))
 }
 

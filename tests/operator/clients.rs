@@ -201,7 +201,7 @@ fn nothing_there_is_one_line() {
 }
 
 /// What a script prints with Python's client, which also says this.
-fn python(script: &str, server: &Server, says: &[(String, String)]) -> String {
+pub(super) fn python(script: &str, server: &Server, says: &[(String, String)]) -> String {
     let python = std::env::var("THALWEG_TEST_PYTHON").unwrap_or_else(|_| {
         format!(
             "{}/.cache/thalweg/venv/bin/python3",

@@ -4,6 +4,7 @@ mod clients;
 mod damage;
 mod data_folder;
 mod frames;
+mod http_access;
 mod lifecycle;
 mod logs;
 mod setup;

@@ -1,13 +1,15 @@
 //! The one place where it is decided whether a request may do what it asks.
 //!
 //! Every handler of `api/` asks here before it answers anything about a topic, a group, a transactional id or the cluster; a test walks
-//! all APIs to see that they do. Code of this process (`embedded/`) is not asked: it acts for the operator.
+//! all APIs to see that they do; so does what is served over HTTP (`guard.rs`). Code of this process (`embedded/`) is not asked: it acts
+//! for the operator.
 
 use log_protocol::ErrorCode;
 use tracing::debug;
 
+use crate::security::Principal;
 use crate::security::acl::{CLUSTER_NAME, Operation, ResourceKind};
-use crate::services::Context;
+use crate::services::{Context, Services};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,18 +47,28 @@ impl<'a> Resource<'a> {
 
 /// Whether who asks may do that.
 pub(crate) fn authorize(ctx: &Context, operation: Operation, resource: Resource<'_>) -> bool {
-    let access = &ctx.services.access;
-    if !access.has_authorizer || access.is_super(&ctx.principal.to_string()) {
+    let services = &ctx.services;
+    authorize_as(services, &ctx.principal, ctx.host(), operation, resource)
+}
+
+/// Whether this principal, which asks from this address, may do that.
+pub(crate) fn authorize_as(
+    services: &Services,
+    principal: &Principal,
+    host: &str,
+    operation: Operation,
+    resource: Resource<'_>,
+) -> bool {
+    let access = &services.access;
+    if !access.has_authorizer || access.is_super(&principal.to_string()) {
         return true;
     }
-    let security = ctx.services.topics.security();
+    let security = services.topics.security();
     let asked = resource.kind_and_name();
-    let decided = security
-        .rules
-        .decide(&ctx.principal, ctx.host(), operation, asked);
+    let decided = security.rules.decide(principal, host, operation, asked);
     let may = decided.unwrap_or(access.allows_unruled);
     if !may {
-        debug!(principal = %ctx.principal, host = ctx.host(), ?operation, ?resource, "refused");
+        debug!(%principal, host, ?operation, ?resource, "refused");
     }
     may
 }

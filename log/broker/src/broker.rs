@@ -25,9 +25,10 @@ use crate::coordinator::group::state::Limits;
 use crate::coordinator::txn::Transactions;
 use crate::embedded::Embedded;
 use crate::error::{CloseError, OpenError, ServeError, note_owner};
+use crate::guard::Guard;
 use crate::memory::{RequestMemory, Responding};
 use crate::quorum::Topics;
-use crate::server;
+use crate::server::{self, TlsSocket};
 use crate::services::Services;
 use crate::storage::{self, StorageOptions};
 use crate::upkeep::Upkeep;
@@ -166,6 +167,21 @@ impl Broker {
             .collect();
         positions.sort_by(|a, b| (&a.group, &a.partition).cmp(&(&b.group, &b.partition)));
         positions
+    }
+
+    /// Who callers of what is served beside the log are, and what they may do.
+    pub fn guard(&self) -> Guard {
+        Guard::new(Arc::clone(&self.services))
+    }
+
+    /// Accepts connections over TLS with the certificates of the configuration, for what is served beside the log. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServeError::Tls`] if the certificates cannot be used.
+    pub fn tls_socket(&self, socket: TcpListener) -> Result<TlsSocket, ServeError> {
+        let acceptor = server::acceptor(&self.services.config.security.tls);
+        let acceptor = acceptor.map_err(|error| ServeError::Tls(error.to_string()))?;
+        TlsSocket::new(socket, acceptor).map_err(|error| ServeError::Tls(error.to_string()))
     }
 
     /// Serves Kafka clients until `shutdown` resolves, as the first listener of the configuration.

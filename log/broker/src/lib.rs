@@ -27,6 +27,7 @@ mod config;
 mod coordinator;
 mod embedded;
 mod error;
+mod guard;
 mod memory;
 mod partition;
 mod quorum;
@@ -44,5 +45,7 @@ pub use config::{
 };
 pub use embedded::Embedded;
 pub use error::{CloseError, OpenError, ServeError};
+pub use guard::{Action, Caller, Guard, NotKnown, Object};
 pub use quorum::{InspectedPartition, InspectedTopic, Inspection, inspect};
+pub use server::{TlsConnection, TlsSocket};
 pub use storage::{SyncObserver, observe_syncs};

@@ -34,6 +34,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("authorize", &["security", "services"]),
     (
+        "guard",
+        &["access", "authorize", "clock", "security", "services"],
+    ),
+    (
         "api",
         &[
             "access",
@@ -77,6 +81,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "coordinator",
             "embedded",
             "error",
+            "guard",
             "memory",
             "quorum",
             "server",

@@ -4,6 +4,7 @@ mod clients;
 mod embedded;
 mod fire;
 mod groups;
+mod guard;
 mod layers;
 mod node;
 mod oracle;

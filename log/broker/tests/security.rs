@@ -90,7 +90,7 @@ use crate::node::{Node, PATIENCE, consume, numbered};
 use crate::wire::Wire;
 
 /// A broker whose listener is of this protocol, with users anna (who may everything), bert and clara.
-async fn node(protocol: &str, change: impl FnOnce(&mut BrokerConfig)) -> Node {
+pub(super) async fn node(protocol: &str, change: impl FnOnce(&mut BrokerConfig)) -> Node {
     Node::with(|config| {
         let listeners = format!("{protocol}://127.0.0.1:0");
         config.listeners = parse_listeners(&listeners, "").expect("a listener");
@@ -134,7 +134,7 @@ fn plain(user: &str) -> Vec<u8> {
 }
 
 /// A connection of this user.
-async fn log_in(node: &Node, user: &str) -> Wire {
+pub(super) async fn log_in(node: &Node, user: &str) -> Wire {
     let mut wire = Wire::connect(node.address).await;
     assert_eq!(handshake(&mut wire, "PLAIN").await.0, ErrorCode::None);
     let answer = token(&mut wire, &plain(user)).await;
@@ -336,7 +336,7 @@ async fn librdkafka_with_a_password_produces_and_reads_as_without() {
 }
 
 /// A token for `user` that holds for so long, signed with the shared key of the broker's own tests.
-fn bearer(user: &str, seconds: i64) -> Vec<u8> {
+pub(super) fn bearer(user: &str, seconds: i64) -> Vec<u8> {
     let secret: Vec<u8> = (0..32).collect();
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -896,7 +896,7 @@ fn forbidden(api: ApiKey) -> Option<(i16, Request)> {
 }
 
 /// User `user` may do `operation` with the resource.
-fn allow(resource_type: i8, name: &str, user: &str, operation: i8) -> AclCreation {
+pub(super) fn allow(resource_type: i8, name: &str, user: &str, operation: i8) -> AclCreation {
     AclCreation {
         resource_type,
         resource_name: name.to_owned(),

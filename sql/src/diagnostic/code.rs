@@ -65,6 +65,10 @@ pub(crate) enum Code {
     Shutdown,
     /// The request may come from a page of another site.
     Caller,
+    /// Who sends the statement may not do what it does.
+    Denied,
+    /// Nobody knows who sends the statement.
+    NotKnown,
     /// Records are missing in an answer.
     LeftOut,
     /// A view has not read yet what was there when it began.
@@ -116,6 +120,8 @@ impl Code {
             Self::Timeout => "TW2003",
             Self::Shutdown => "TW2004",
             Self::Caller => "TW2005",
+            Self::Denied => "TW2006",
+            Self::NotKnown => "TW2007",
             Self::LeftOut => "TW2101",
             Self::Filling => "TW2102",
             Self::Scattered => "TW2103",
@@ -150,7 +156,8 @@ impl Code {
             Self::Row => "22000",
             Self::Timeout => "57014",
             Self::Shutdown => "57P01",
-            Self::Caller => "28000",
+            Self::Caller | Self::NotKnown => "28000",
+            Self::Denied => "42501",
             Self::LeftOut | Self::Filling | Self::Scattered => "01000",
             Self::Log | Self::Engine => "58000",
             Self::Connector => "HV000",

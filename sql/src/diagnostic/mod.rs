@@ -109,6 +109,15 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// The refusal of a request before SQL sees it: who sends it may not, or is not known.
+    pub fn refusal(message: impl Into<String>, is_known: bool) -> Self {
+        let code = match is_known {
+            true => Code::Denied,
+            false => Code::NotKnown,
+        };
+        Self::new(code, message)
+    }
+
     /// The same about `statement` where it stands in its whole text; it was sent alone.
     #[must_use]
     pub fn within(mut self, statement: &StatementText<'_>) -> Self {

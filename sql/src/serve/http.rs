@@ -9,13 +9,14 @@
 //! Columns and their SQL types stand in the header `thalweg-columns`, as JSON; `thalweg-rows` says whether the lines are
 //! `rows` or `changes`. An error is status 400 with
 //! `{"error": {code, sqlstate, message, line, column, span, notes, help, suggestion}}`; once rows have gone out, it is
-//! the last line. What the rows do not show (records that could not be read, views that are behind) is the last line
+//! the last line. A request with an `Arc<dyn Caller>` in its extensions is that caller's: what it may not is status 403. What the rows do not show (records that could not be read, views that are behind) is the last line
 //! `{"notices": [{code, severity: "warning", message, help}]}`, in CSV `NOTICE: …`, of an event stream an event of type
 //! `notice`; an answer without it is whole. Of changes it is the first line, and more such lines follow as more is left out. A body of several statements runs them in order: each but the last answers with a `{"result": …}`
 //! line (of a SELECT there the number of rows), the last one as it would alone. The first error ends it; what was done
 //! before stays done. `SET` and `settings` last as long as the request. A client that goes away ends its query.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -23,7 +24,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -34,8 +35,9 @@ use streams::JsonEncoder;
 
 use super::answer::{Answer, AnswerColumn, Outcome, columns};
 use super::caller::{check_site, check_statement};
-use super::server::Server;
+use super::server::{Inner, Server};
 use super::session::Session;
+use crate::caller::Caller;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Columns of an answer as JSON.
@@ -117,6 +119,7 @@ impl Server {
 async fn query(
     State(server): State<Server>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if let Err((status, error)) = check_statement(&headers) {
@@ -127,8 +130,12 @@ async fn query(
         Err(rejection) => return unread(&server, &rejection),
     };
     let answering = server.clone();
+    let caller = caller_of(&extensions);
     let answered = server
-        .apart(async move { answer(&answering, Form::of(&headers), &body).await })
+        .apart(async move {
+            let form = Form::of(&headers);
+            answer(&answering, form, &body, caller.as_deref()).await
+        })
         .await;
     match answered {
         Ok(response) => response,
@@ -153,7 +160,17 @@ pub(super) fn refusal(status: StatusCode, error: &Diagnostic) -> Response {
     (status, Json(json!({ "error": error }))).into_response()
 }
 
-async fn answer(server: &Server, form: Form, body: &[u8]) -> Result<Response, Diagnostic> {
+/// Who sends a request, where that was asked.
+fn caller_of(extensions: &Extensions) -> Option<Arc<dyn Caller>> {
+    extensions.get::<Arc<dyn Caller>>().cloned()
+}
+
+async fn answer(
+    server: &Server,
+    form: Form,
+    body: &[u8],
+    caller: Option<&dyn Caller>,
+) -> Result<Response, Diagnostic> {
     let body: QueryBody = serde_json::from_slice(body).map_err(|error| {
         Diagnostic::new(
             Code::Syntax,
@@ -179,7 +196,7 @@ async fn answer(server: &Server, form: Form, body: &[u8]) -> Result<Response, Di
     };
     let mut lines: Vec<(String, Vec<String>)> = Vec::new();
     for statement in before {
-        let outcome = server.inner.run(&mut session, statement).await;
+        let outcome = server.inner.run(&mut session, statement, caller).await;
         let answer = match outcome {
             Ok(Outcome::Changes { .. }) => Err(Diagnostic::new(
                 Code::Unsupported,
@@ -199,7 +216,7 @@ async fn answer(server: &Server, form: Form, body: &[u8]) -> Result<Response, Di
             Answer::Changes { .. } => continue,
         });
     }
-    let outcome = server.inner.run(&mut session, last).await;
+    let outcome = server.inner.run(&mut session, last, caller).await;
     let outcome = outcome.map_err(|error| after(error, lines.len()))?;
     Ok(respond(form, lines, outcome))
 }
@@ -216,6 +233,7 @@ fn after(error: Diagnostic, done: usize) -> Diagnostic {
 fn failure(error: &Diagnostic) -> Response {
     let status = match error.sqlstate.as_str() {
         "57P01" => StatusCode::SERVICE_UNAVAILABLE,
+        "42501" => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_REQUEST,
     };
     refusal(status, error)
@@ -474,21 +492,40 @@ fn csv_cell(text: &str) -> String {
 }
 
 /// The views that are still reading what was there when they began, and how far they are.
-async fn filling(State(server): State<Server>, headers: HeaderMap) -> Response {
+async fn filling(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
     if let Err((status, error)) = check_site(&headers) {
         return refusal(status, &error);
     }
+    let caller = caller_of(&extensions);
+    let objects = server.inner.objects();
+    let may_see = |view: &&String| {
+        let relation = objects.relation(view);
+        relation.is_none_or(|relation| Inner::may_see(caller.as_deref(), relation))
+    };
     let views = server.inner.backlogs.views();
-    let filling = views.iter().filter_map(|view| server.inner.filling(view));
+    let views = views.iter().filter(may_see);
+    let filling = views.filter_map(|view| server.inner.filling(view));
     Json(filling.collect::<Vec<_>>()).into_response()
 }
 
-async fn catalog(State(server): State<Server>, headers: HeaderMap) -> Response {
+async fn catalog(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
     if let Err((status, error)) = check_site(&headers) {
         return refusal(status, &error);
     }
+    let caller = caller_of(&extensions);
     let objects = server.inner.objects();
-    let relations = objects.relations().map(|relation| CatalogObject {
+    let seen = objects
+        .relations()
+        .filter(|relation| Inner::may_see(caller.as_deref(), relation));
+    let relations = seen.map(|relation| CatalogObject {
         name: relation.name().to_owned(),
         kind: relation.identity.kind.word().to_owned(),
         columns: columns(&relation.schema),

@@ -25,6 +25,7 @@ mod push;
 mod queries;
 mod query_memory;
 mod replace;
+mod rights;
 mod server;
 mod session;
 mod sink;

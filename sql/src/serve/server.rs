@@ -36,6 +36,7 @@ use super::push::push;
 use super::queries::{Queries, Whole};
 use super::session::Session;
 use super::spelling::Spellings;
+use crate::caller::Caller;
 use crate::catalog::{
     CatalogRecord, CatalogStore, Identity, Kind, Objects, Relation, Sink, StoreError,
     bind_function, bind_relation,
@@ -234,7 +235,7 @@ impl Server {
             let mut session = Session::default();
             let mut answers = Vec::new();
             for text in inner.statements(&sql)? {
-                let outcome = inner.run(&mut session, &text).await?;
+                let outcome = inner.run(&mut session, &text, None).await?;
                 answers.push(outcome.collect().await?);
             }
             Ok(answers)
@@ -294,11 +295,12 @@ impl Inner {
         Ok(statements)
     }
 
-    /// Runs one statement.
+    /// Runs one statement; without a caller it is the operator's.
     pub(super) async fn run(
         &self,
         session: &mut Session,
         text: &StatementText<'_>,
+        caller: Option<&dyn Caller>,
     ) -> Result<Outcome, Diagnostic> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(self.gone());
@@ -314,9 +316,13 @@ impl Inner {
             words,
             now_ms: now_ms(),
         };
+        if let Some(caller) = caller {
+            self.check_rights(caller, &statement, &context).await?;
+        }
         let done = self.carry_out(&statement, session, &context).await;
         match done {
-            Err(error) if error.code == Code::UnknownRelation.number() => {
+            // Which topics there are is not everybody's to know.
+            Err(error) if caller.is_none() && error.code == Code::UnknownRelation.number() => {
                 Err(self.with_topic(error).await)
             }
             done => done,

@@ -13,8 +13,10 @@ mod outgoing;
 mod session;
 mod throttle;
 mod tls;
+mod tls_socket;
 
-pub(crate) use tls::TlsError;
+pub(crate) use tls::{TlsError, acceptor};
+pub use tls_socket::{TlsConnection, TlsSocket};
 
 use std::future::Future;
 use std::pin::pin;
