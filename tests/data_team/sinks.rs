@@ -100,7 +100,7 @@ fn a_view_is_kept_in_a_table_until_its_sink_is_dropped() {
             let sink = shown.iter().find(|row| row["name"] == "s").unwrap();
             let state = sink["state"].as_str().unwrap();
             assert!(
-                state.starts_with("FAILED: connector s: null value"),
+                state.starts_with("FAILED: connector s: table \"totals\": null value"),
                 "{state}"
             );
         }

@@ -71,7 +71,7 @@ pub(crate) enum Code {
     NotKnown,
     /// Records are missing in an answer.
     LeftOut,
-    /// A view has not read yet what was there when it began.
+    /// A view, or the connector of a table, has not read yet what was there when it began.
     Filling,
     /// One key lies in several partitions.
     Scattered,

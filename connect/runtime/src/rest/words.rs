@@ -82,13 +82,20 @@ fn listed(name: String, class: String, status: &Json) -> ListedConnector {
     }
 }
 
+/// In front of what Kafka's exceptions say: of no use to who asks in SQL.
+const EXCEPTIONS: &str = "org.apache.kafka.connect.errors.";
+
 /// What a trace says that something comes from: its last cause, or its first line.
 fn cause(trace: &str) -> String {
     let mut causes = trace
         .lines()
         .filter_map(|line| line.strip_prefix("Caused by: "));
     let said = causes.next_back().or_else(|| trace.lines().next());
-    said.unwrap_or_default().to_owned()
+    let said = said.unwrap_or_default();
+    let of_exception = said
+        .strip_prefix(EXCEPTIONS)
+        .and_then(|said| said.split_once(": "));
+    of_exception.map_or(said, |(_, said)| said).to_owned()
 }
 
 /// What the tasks are reading, and how far they are.
@@ -167,6 +174,8 @@ mod tests {
         let trace = "Exception: Tolerance exceeded\n\tat x\nCaused by: Rejected: k is null (stage TASK_PUT). Set a\n\tat y";
         assert_eq!(cause(trace), "Rejected: k is null (stage TASK_PUT). Set a");
         assert_eq!(cause("no right\n\tat x"), "no right");
+        let named = "org.apache.kafka.connect.errors.DataException: table t: k is null";
+        assert_eq!(cause(named), "table t: k is null");
     }
 
     #[test]
