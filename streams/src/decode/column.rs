@@ -4,40 +4,34 @@
 //! Slots    row 0 1 2 …              a row that fails is filled again by the next record
 //!   values  ▇ ▇ ▇    one vector a column, sized in advance
 //!   filled  one bit a column and row: unset = NULL; a duplicate field simply writes again, so the last one wins
-//!
-//! text     view (length, prefix, buffer, offset)
-//!            buffer 0      strings that had to be unescaped, decoded or copied
-//!            buffer 1 + n  buffer n of the fetched records: nothing is copied
 //! ```
 //!
-//! Invariants:
-//! 1. A view of a text column was checked to be UTF-8 and lies inside its buffer.
-//! 2. All vectors of a column have the same length, which is the number of records at hand.
+//! Texts and bytes are views into the records' buffers (`views.rs`).
+//!
+//! Invariant: all vectors of a column have the same length, which is the number of records at hand.
 
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
-    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringViewArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray, make_view,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, Time64MicrosecondArray,
+    TimestampMicrosecondArray, make_view,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::calendar;
-use super::cursor::{Cursor, Span, unescape};
+use super::cursor::{Cursor, unescape};
 use super::fault::Fault;
 use super::nested::{ListColumn, MapColumn, StructColumn};
 use super::number;
+use super::views::{INLINE_MAX, Views, take, text_array};
 use crate::TextLength;
 use crate::json::{is_json, json_array};
 use crate::state::NESTING_MAX;
-
-/// Views of at most this many bytes hold the bytes themselves.
-const INLINE_MAX: usize = 12;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -83,17 +77,6 @@ pub(super) enum Column {
     List(Box<ListColumn>),
     Struct(Box<StructColumn>),
     Map(Box<MapColumn>),
-}
-
-/// The views of a text or bytes column and the bytes of its own that they need.
-#[derive(Debug, Default)]
-pub(super) struct Views {
-    views: Vec<u128>,
-    own: Vec<u8>,
-    /// Whether a view points into the records' buffers.
-    shares: bool,
-    /// Of a text column that has a length.
-    length: Option<TextLength>,
 }
 
 impl Column {
@@ -540,168 +523,10 @@ impl Column {
             Self::Bytes(views) => {
                 let (views, buffers) = views.finish(rows, buffers);
                 let array = BinaryViewArray::try_new(views, buffers, nulls);
-                Arc::new(array.expect("views lie inside their buffers by invariant 1"))
+                Arc::new(array.expect("views lie inside their buffers"))
             }
         }
     }
-}
-
-impl Views {
-    /// Sets the row to a string of the JSON text.
-    #[inline(always)]
-    fn text(&mut self, row: usize, json: &[u8], span: Span, place: TextPlace) -> Result<(), Fault> {
-        let raw = &json[span.start..span.end];
-        if span.escaped {
-            return self.text_escaped(row, raw, span.start);
-        }
-        if !span.ascii {
-            std::str::from_utf8(raw)
-                .map_err(|error| Fault::not_utf8(span.start + error.valid_up_to()))?;
-        }
-        if self.length.is_some() {
-            return self.text_of_length(row, raw, span.start, place);
-        }
-        self.set_raw(row, raw, span.start, place)
-    }
-
-    /// [`Views::text`] of a column whose texts have a length; `raw` is UTF-8 without escapes.
-    #[inline(never)]
-    fn text_of_length(
-        &mut self,
-        row: usize,
-        raw: &[u8],
-        start: usize,
-        place: TextPlace,
-    ) -> Result<(), Fault> {
-        let text = std::str::from_utf8(raw).map_err(|_| Fault::not_utf8(start))?;
-        // The place of a text is that of its quote.
-        let text = self.fit(text, start.saturating_sub(1))?;
-        self.set_raw(row, text.as_bytes(), start, place)
-    }
-
-    /// The text as the column has it; `at` is where it stands in the JSON text.
-    fn fit<'a>(&self, text: &'a str, at: usize) -> Result<&'a str, Fault> {
-        match self.length {
-            None => Ok(text),
-            Some(length) => length.fit(text).ok_or_else(|| Fault::too_long(at, length)),
-        }
-    }
-
-    /// Sets the row to these bytes, which lie at `start` in the JSON text.
-    #[inline(always)]
-    fn set_raw(
-        &mut self,
-        row: usize,
-        raw: &[u8],
-        start: usize,
-        place: TextPlace,
-    ) -> Result<(), Fault> {
-        if raw.len() <= INLINE_MAX {
-            self.views[row] = make_view(raw, 0, 0);
-            return Ok(());
-        }
-        match place {
-            TextPlace::Shared { buffer, offset } => {
-                // The whole record lies inside its buffer, whose offsets are 32 bits wide.
-                self.views[row] = make_view(raw, buffer + 1, offset + start as u32);
-                self.shares = true;
-                Ok(())
-            }
-            TextPlace::Copied => self.set_copied(row, raw),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn text_escaped(&mut self, row: usize, raw: &[u8], start: usize) -> Result<(), Fault> {
-        let from = self.own.len();
-        unescape(raw, start, &mut self.own)?;
-        if self.length.is_some() {
-            let text =
-                std::str::from_utf8(&self.own[from..]).map_err(|_| Fault::not_utf8(start))?;
-            let fits = self.fit(text, start.saturating_sub(1)).map(str::len);
-            match fits {
-                Ok(bytes) => self.own.truncate(from + bytes),
-                Err(fault) => {
-                    self.own.truncate(from);
-                    return Err(fault);
-                }
-            }
-        }
-        self.set_own(row, from)
-    }
-
-    fn set_copied(&mut self, row: usize, bytes: &[u8]) -> Result<(), Fault> {
-        let from = self.own.len();
-        self.own.extend_from_slice(bytes);
-        self.set_own(row, from)
-    }
-
-    /// Sets the row to what was written to the own bytes since `from`.
-    fn set_own(&mut self, row: usize, from: usize) -> Result<(), Fault> {
-        let bytes = &self.own[from..];
-        if u32::try_from(self.own.len()).is_err() {
-            return Err(Fault::size());
-        }
-        self.views[row] = make_view(bytes, 0, from as u32);
-        if bytes.len() <= INLINE_MAX {
-            self.own.truncate(from);
-        }
-        Ok(())
-    }
-
-    /// The bytes of a row that does not point into the records' buffers.
-    fn own_bytes<'a>(&'a self, row: usize, inline: &'a mut [u8; INLINE_MAX]) -> &'a [u8] {
-        let view = self.views[row];
-        let length = view as u32 as usize;
-        if length <= INLINE_MAX {
-            inline.copy_from_slice(&view.to_le_bytes()[4..]);
-            return &inline[..length];
-        }
-        let offset = (view >> 96) as u32 as usize;
-        &self.own[offset..offset + length]
-    }
-
-    fn finish(&mut self, rows: usize, buffers: &[Buffer]) -> (ScalarBuffer<u128>, Vec<Buffer>) {
-        let own = std::mem::take(&mut self.own);
-        let mut all = Vec::new();
-        if self.shares {
-            all.reserve_exact(buffers.len() + 1);
-            all.push(Buffer::from_vec(own));
-            all.extend_from_slice(buffers);
-        } else if !own.is_empty() {
-            all.push(Buffer::from_vec(own));
-        }
-        (take(&mut self.views, rows), all)
-    }
-}
-
-/// A text column out of checked views.
-fn text_array(
-    views: ScalarBuffer<u128>,
-    buffers: Vec<Buffer>,
-    nulls: Option<NullBuffer>,
-) -> StringViewArray {
-    if cfg!(debug_assertions) {
-        return StringViewArray::try_new(views, buffers, nulls)
-            .expect("views are UTF-8 and lie inside their buffers by invariant 1");
-    }
-    #[expect(
-        unsafe_code,
-        reason = "the checked constructor reads every string a second time"
-    )]
-    // SAFETY: every view was made by `Views::text`, `set_copied` or `text_escaped` out of bytes that they had checked
-    // to be UTF-8, at the place where those bytes lie in `buffers` (invariant 1); a view that was never set is the
-    // empty string. Debug builds check all of it.
-    unsafe {
-        StringViewArray::new_unchecked(views, buffers, nulls)
-    }
-}
-
-fn take<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>, rows: usize) -> ScalarBuffer<T> {
-    let mut values = std::mem::take(values);
-    values.truncate(rows);
-    ScalarBuffer::from(values)
 }
 
 /// Reads a string and hands its bytes, unescaped, to `read`.

@@ -5,7 +5,7 @@
 //!   {"scheduled":"2013-01-01T10:00:00Z","carrier":"UA","dep_delay":2}
 //!      │ field names foreseen from the record before        layout.rs
 //!      │ places, strings, skipping                          cursor.rs
-//!      ▼ numbers, times, text views into the same bytes     number.rs, calendar.rs, column.rs, nested.rs
+//!      ▼ numbers, times, text views into the same bytes     number.rs, calendar.rs, column.rs, views.rs, nested.rs
 //! RecordBatch (the source's schema)   +   rows that failed, with reasons   fault.rs
 //! ```
 //!
@@ -52,6 +52,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 mod value;
+mod views;
 mod whole;
 
 use std::ops::Range;
