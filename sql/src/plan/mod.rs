@@ -7,7 +7,7 @@
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `age.rs`, `binder.rs`,
 //! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `long_value.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `session.rs`, `similar.rs`,
-//! `sql_type.rs`, `text/`, `time.rs`, `time_java.rs`, `time_part.rs`, `time_pattern.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble.rs`, `uniform.rs`, `unnest.rs`,
+//! `sql_type.rs`, `text/`, `time.rs`, `time_java.rs`, `time_part.rs`, `time_pattern.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble/`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `yielding.rs`.
 
 mod accumulator;
