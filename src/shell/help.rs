@@ -5,12 +5,12 @@
 const STATEMENTS: &[(&str, &str, &str)] = &[
     (
         "CREATE SOURCE",
-        "CREATE SOURCE [IF NOT EXISTS] name [(\n    column type [NOT NULL], …\n    [, WATERMARK FOR time AS time - INTERVAL '1 minute']\n)]\n[INCLUDE KEY|PARTITION|OFFSET|TIMESTAMP|HEADERS|HEADER 'h' [AS column]]\nWITH (option = 'value', …)\n[FORMAT PLAIN ENCODE JSON|CSV|TEXT|BYTES]\nWithout columns, up to 1,000 records are looked at.",
+        "CREATE SOURCE [IF NOT EXISTS] name [(\n    column type [NOT NULL], … [, column AS expression, …]\n    [, WATERMARK FOR time AS time - INTERVAL '1 minute']\n)]\n[INCLUDE KEY|PARTITION|OFFSET|TIMESTAMP|HEADERS|HEADER 'h' [AS column]]\nWITH (option = 'value', …)\n[FORMAT PLAIN ENCODE JSON|CSV|TEXT|BYTES]\nWithout columns, up to 1,000 records are looked at.",
         "CREATE SOURCE trips (ts TIMESTAMP, city TEXT, fare DOUBLE PRECISION,\n    WATERMARK FOR ts AS ts - INTERVAL '1 minute') WITH (topic = 'trips');",
     ),
     (
         "CREATE TABLE",
-        "CREATE TABLE [IF NOT EXISTS] name (\n    column type [PRIMARY KEY] [NOT NULL], … [, PRIMARY KEY (column, …)]\n)\n[INCLUDE …] WITH (option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM ENCODE JSON|CSV|TEXT|BYTES]\nA table of PostgreSQL, whose columns may be left out:\nCREATE TABLE name WITH (connector = 'postgres-cdc', hostname = 'db', username = 'me',\n    password = '…', database.name = 'shop', table.name = 'orders')",
+        "CREATE TABLE [IF NOT EXISTS] name (\n    column type [PRIMARY KEY] [NOT NULL], … [, PRIMARY KEY (column, …)]\n    [, column type GENERATED ALWAYS AS (expression) STORED, …]\n)\n[INCLUDE …] WITH (option = 'value', …)\n[FORMAT PLAIN|UPSERT|DEBEZIUM ENCODE JSON|CSV|TEXT|BYTES]\nA table of PostgreSQL, whose columns may be left out:\nCREATE TABLE name WITH (connector = 'postgres-cdc', hostname = 'db', username = 'me',\n    password = '…', database.name = 'shop', table.name = 'orders')",
         "CREATE TABLE cities (city TEXT PRIMARY KEY, name TEXT) WITH (topic = 'cities');",
     ),
     (

@@ -55,10 +55,10 @@ pub use json::{JSON_FIELD, is_json, json_array, json_texts, json_type};
 pub use memory::{MemoryAccount, MemoryBudget, MemoryUser};
 pub use operator::OperatorFigures;
 pub use plan::{
-    AggregateCall, AggregateSpec, Answer, AsOfSpec, ColumnOrigin, EdgeProperties, Emit, ExpandSpec,
-    GroupingSet, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, Nearest, NodeKind,
-    OperatorId, OverFunction, OverSpec, OverValues, PlanError, PlanNode, Rank, RankOrder, Reach,
-    SessionSpec, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
+    AggregateCall, AggregateSpec, Answer, AsOfSpec, ColumnOrigin, Computation, EdgeProperties,
+    Emit, ExpandSpec, GroupingSet, JoinKind, JoinRange, JoinSpec, KeyFormat, LatePolicy, Nearest,
+    NodeKind, OperatorId, OverFunction, OverSpec, OverValues, PlanError, PlanNode, Rank, RankOrder,
+    Reach, SessionSpec, SinkForm, SinkSpec, SlideSpec, SourceColumn, SourceMode, SourceSpec,
     StateManifest, StreamPlan, TextLength, TopNSpec, TumbleSpec, UnnestSpec, ValueFormat,
     VisibleSpec, WatermarkSpec, WindowGrid,
 };

@@ -21,7 +21,7 @@ fn list(path: &str, name: &str) -> Vec<String> {
 fn the_reference_names_every_option_setting_and_type() {
     let reference = read("docs/reference.md");
     for (path, name) in [
-        ("sql/src/catalog/create.rs", "OPTIONS"),
+        ("sql/src/catalog/options.rs", "OPTIONS"),
         ("sql/src/catalog/output.rs", "SINK_OPTIONS"),
         ("sql/src/serve/session.rs", "SETTINGS"),
         ("sql/src/plan/sql_type.rs", "NAMES"),

@@ -1,49 +1,29 @@
-//! From CREATE SOURCE, TABLE and FUNCTION to bound objects: types, options, keys, time, signatures.
+//! From CREATE SOURCE and TABLE to a bound relation: types, formats, keys, time.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use connect_sandbox::{FunctionSignature, Module};
-use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
+use sqlparser::ast::{BinaryOperator, DataType as SqlType, Expr as SqlExpr};
 use streams::{
     ColumnOrigin, Decoder, KeyFormat, SourceColumn, SourceSpecError, TextLength, ValueFormat,
     json_type,
 };
 
-use super::object::{Function, Identity, Relation, TimeAttribute};
-use crate::diagnostic::{Code, Diagnostic, Words};
-use crate::generate::{generator, is_generated};
+use super::computed::add_computed;
+use super::object::{Identity, Relation, TimeAttribute};
+use super::options::{Options, connector, options};
+use crate::diagnostic::{Code, Diagnostic, Span, Words};
+use crate::generate::generator;
+use crate::parse::computed_key;
 use crate::parse::statement::{
-    ColumnDef, CreateFunction, CreateRelation, Encode, Format, Metadata, Name, Text, Watermark,
+    ColumnDef, CreateRelation, Encode, Format, Metadata, Name, Watermark,
 };
 use crate::plan::{
-    LENGTH_MAX, Library, arrow_type, default_key_format, interval, length_of, settled, timestamp,
-    type_name,
+    LENGTH_MAX, Library, arrow_type, default_key_format, interval, length_of, timestamp, type_name,
 };
 
 /// How far the watermark stays behind the records' own time where nothing was declared, µs.
 const DEFAULT_DELAY_US: i64 = 5_000_000;
-
-const OPTIONS: &[&str] = &[
-    "topic",
-    "connector",
-    "partitions",
-    "key.format",
-    "value.format",
-    "format",
-    "timestamp.unit",
-    "csv.delimiter",
-    "delimiter",
-    "idle.advance",
-    "scan.startup.mode",
-    "kafka_topic",
-    "key_format",
-    "value_format",
-    "timestamp_unit",
-    "timestamp",
-    "bootstrap_servers",
-    "properties.bootstrap.servers",
-];
 
 /// A bound source or table, and how many partitions its topic gets if it has to be made.
 #[derive(Debug)]
@@ -51,24 +31,8 @@ pub(crate) struct BoundRelation {
     pub relation: Relation,
     pub partitions: Option<i32>,
     /// Where the statement names the topic.
-    pub topic_span: Option<crate::diagnostic::Span>,
+    pub topic_span: Option<Span>,
     /// Options that say which cluster the topic is in, and that are not looked at.
-    pub elsewhere: Vec<String>,
-}
-
-/// What WITH says.
-#[derive(Default)]
-pub(super) struct Options {
-    pub topic: Option<Text>,
-    pub partitions: Option<i32>,
-    pub key_format: Option<KeyFormat>,
-    timestamp_unit_us: Option<i64>,
-    pub encode: Option<Encode>,
-    pub delimiter: Option<u8>,
-    idle_advance: bool,
-    /// ksqlDB's name of the column that is event time.
-    timestamp: Option<Text>,
-    /// Options of other systems that say which cluster a topic is in.
     pub elsewhere: Vec<String>,
 }
 
@@ -89,7 +53,7 @@ pub(crate) fn bind_relation(
         Some((generator, rest)) => (Some(generator), options(&rest, false)?),
         None => (None, options(&create.options, has_connector)?),
     };
-    let key = primary_key(create, &mut columns)?;
+    let mut key = primary_key(create, &mut columns)?;
     includes(create, &mut columns);
     unique_names(create, &columns)?;
     let key_columns = columns
@@ -115,6 +79,13 @@ pub(crate) fn bind_relation(
         .at(words.place("key"))
         .help("key.format = 'json' takes any columns"));
     }
+    add_computed(
+        library,
+        create,
+        &identity,
+        (&mut columns, &mut key[..]),
+        words,
+    )?;
     let times = times(library, create, &columns, &options, words)?;
     let schema = Schema::new(
         columns
@@ -157,7 +128,8 @@ pub(crate) fn bind_relation(
     })
 }
 
-type Columns = Vec<(String, SourceColumn)>;
+/// Columns by their folded names.
+pub(super) type Columns = Vec<(String, SourceColumn)>;
 
 /// What a number in a time of Debezium's counts where nothing says otherwise: it writes them with all digits.
 const DEBEZIUM_UNIT_US: i64 = 1;
@@ -285,7 +257,15 @@ fn declared_columns(create: &CreateRelation) -> Result<Columns, Diagnostic> {
 
 /// The length that a column of texts is declared with.
 fn text_length(column: &ColumnDef) -> Result<Option<TextLength>, Diagnostic> {
-    let Some((length, pads)) = length_of(&column.data_type) else {
+    length_in(&column.data_type, column.type_span)
+}
+
+/// The same of a type as it is written.
+pub(super) fn length_in(
+    written: &SqlType,
+    span: Option<Span>,
+) -> Result<Option<TextLength>, Diagnostic> {
+    let Some((length, pads)) = length_of(written) else {
         return Ok(None);
     };
     match u32::try_from(length) {
@@ -293,7 +273,7 @@ fn text_length(column: &ColumnDef) -> Result<Option<TextLength>, Diagnostic> {
         _ => {
             let message = format!("a length of {length} is out of range");
             Err(Diagnostic::new(Code::UnknownType, message)
-                .at(column.type_span)
+                .at(span)
                 .help(format!("1 to {LENGTH_MAX}; TEXT has no limit")))
         }
     }
@@ -303,7 +283,14 @@ fn primary_key(create: &CreateRelation, columns: &mut Columns) -> Result<Vec<usi
     let mut key = Vec::with_capacity(create.primary_key.len());
     for name in &create.primary_key {
         let Some(place) = columns.iter().position(|(other, _)| *other == name.name) else {
-            return Err(unknown_column(name, columns));
+            let computed = create
+                .computed
+                .iter()
+                .any(|column| column.name.name == name.name);
+            return Err(match computed {
+                true => computed_key(name),
+                false => unknown_column(name, columns),
+            });
         };
         if key.contains(&place) {
             return Err(Diagnostic::new(
@@ -475,242 +462,4 @@ fn watermark_delay(
             )
         }
     }
-}
-
-/// The connector that fills the topic of a source or table: what the option names, unless it means the topic itself or rows
-/// that are made.
-pub(crate) fn connector(create: &CreateRelation) -> Option<&Text> {
-    let mut options = create.options.iter();
-    let (_, value) = options.find(|(name, _)| name.value.eq_ignore_ascii_case("connector"))?;
-    let is_ours = is_topic_itself(&value.value) || is_generated(&create.options);
-    (!is_ours).then_some(value)
-}
-
-/// Whether an option is not the connector's.
-pub(crate) fn is_own_option(name: &str) -> bool {
-    OPTIONS.contains(&name)
-}
-
-pub(super) fn is_topic_itself(connector: &str) -> bool {
-    ["kafka", "thalweg"].contains(&connector.to_lowercase().as_str())
-}
-
-/// SQL's own options; where there is a connector the others are its.
-pub(super) fn options(given: &[(Text, Text)], has_connector: bool) -> Result<Options, Diagnostic> {
-    let mut options = Options::default();
-    for (name, value) in given {
-        let key = name.value.to_lowercase();
-        let wrong = |known: &str| {
-            Diagnostic::new(
-                Code::OptionValue,
-                format!("{key} cannot be '{}'", value.value),
-            )
-            .at(value.span)
-            .help(known.to_owned())
-        };
-        match key.as_str() {
-            "topic" | "kafka_topic" => options.topic = Some(value.clone()),
-            "partitions" => {
-                let count = value
-                    .value
-                    .parse()
-                    .ok()
-                    .filter(|count| (1..=10_000).contains(count));
-                options.partitions = Some(count.ok_or_else(|| wrong("a number from 1 to 10000"))?);
-            }
-            "connector" => {}
-            "format" | "value.format" | "value_format" => {
-                options.encode = Some(match value.value.to_lowercase().as_str() {
-                    "json" => Encode::Json,
-                    "csv" | "delimited" => Encode::Csv,
-                    "text" | "string" => Encode::Text,
-                    "bytes" | "raw" => Encode::Bytes,
-                    _ => return Err(wrong("'json', 'csv', 'text' and 'bytes' work")),
-                });
-            }
-            "csv.delimiter" | "delimiter" => {
-                options.delimiter = Some(match value.value.as_bytes() {
-                    [b'"' | b'\n' | b'\r'] => return Err(wrong("a character like ';'")),
-                    [delimiter] if delimiter.is_ascii() => *delimiter,
-                    _ if value.value == "\\t" => b'\t',
-                    _ => return Err(wrong("one character, like ';' or '\\t'")),
-                });
-            }
-            "key.format" | "key_format" => {
-                options.key_format = Some(match value.value.to_lowercase().as_str() {
-                    "string" | "kafka" | "raw" => KeyFormat::String,
-                    "json" => KeyFormat::Json,
-                    _ => return Err(wrong("'string' and 'json' work")),
-                });
-            }
-            "timestamp.unit" | "timestamp_unit" => {
-                options.timestamp_unit_us = Some(match value.value.to_lowercase().as_str() {
-                    "s" => 1_000_000,
-                    "ms" => 1_000,
-                    "us" => 1,
-                    _ => return Err(wrong("'s', 'ms' and 'us' work")),
-                });
-            }
-            "idle.advance" => {
-                options.idle_advance = match value.value.to_lowercase().as_str() {
-                    "on" | "true" => true,
-                    "off" | "false" => false,
-                    _ => return Err(wrong("'on' and 'off' work")),
-                };
-            }
-            "scan.startup.mode" | "auto.offset.reset" => {
-                match value.value.to_lowercase().as_str() {
-                    "earliest" | "earliest-offset" => {}
-                    _ => return Err(wrong("a source is read from 'earliest'")),
-                }
-            }
-            _ if has_connector => {}
-            "timestamp" => options.timestamp = Some(value.clone()),
-            key if key == "bootstrap_servers" || key.starts_with("properties.") => {
-                options.elsewhere.push(name.value.clone());
-            }
-            _ => {
-                let message = format!("there is no option {:?}", name.value);
-                let unknown = Diagnostic::new(Code::UnknownOption, message)
-                    .at(name.span)
-                    .suggest_nearest(&key, OPTIONS.iter().copied());
-                return Err(match unknown.help {
-                    Some(_) => unknown,
-                    None => unknown.help(instead_of_option(&key)),
-                });
-            }
-        }
-    }
-    Ok(options)
-}
-
-/// What to write where an option of another system was written, or else the options that there are.
-fn instead_of_option(key: &str) -> String {
-    if key.contains("bootstrap") {
-        return "topics are those of the log that this server works on".to_owned();
-    }
-    // Those with an underscore are other spellings.
-    let names: Vec<&str> = OPTIONS
-        .iter()
-        .copied()
-        .filter(|name| !name.contains('_') && !name.starts_with("properties"))
-        .collect();
-    format!("there are {}", names.join(", "))
-}
-
-/// A module with its bytes, on its way into the catalog.
-pub(crate) struct FunctionModule {
-    pub module: Module,
-    pub bytes: Vec<u8>,
-}
-
-/// Finds the function in its module and checks the declared shape against it.
-pub(crate) fn bind_function(
-    create: &CreateFunction,
-    identity: Identity,
-    module: &Module,
-) -> Result<Function, Diagnostic> {
-    let functions = module.functions();
-    let name = &create.name;
-    let Some(signature) = functions.iter().find(|function| function.name == name.name) else {
-        let names: Vec<&str> = functions
-            .iter()
-            .map(|function| function.name.as_str())
-            .collect();
-        let diagnostic = Diagnostic::new(
-            Code::Signature,
-            format!("the module has no function {}", name.written),
-        )
-        .at(name.span);
-        let diagnostic = diagnostic.suggest_nearest(&name.name, names.iter().copied());
-        return Err(match (diagnostic.help.is_some(), names.is_empty()) {
-            (true, _) => diagnostic,
-            (false, true) => diagnostic.help("it has no scalar functions at all"),
-            (false, false) => diagnostic.help(format!("it has {}", names.join(", "))),
-        });
-    };
-    let args = signature
-        .args
-        .iter()
-        .map(|field| settled_type(field, signature))
-        .collect::<Result<Vec<_>, _>>()?;
-    let returns = settled_type(&signature.returns, signature)?;
-    if let Some(declared) = &create.signature {
-        check_signature(declared, &args, &returns, name)?;
-    }
-    let scalar = module
-        .scalar(&name.name)
-        .map_err(|error| Diagnostic::new(Code::Module, error.to_string()).at(name.span))?;
-    Ok(Function {
-        module: module.sha256(),
-        args,
-        returns,
-        scalar: Arc::new(scalar),
-        identity,
-    })
-}
-
-fn settled_type(field: &Field, signature: &FunctionSignature) -> Result<DataType, Diagnostic> {
-    settled(field.data_type()).ok_or_else(|| {
-        let message = format!(
-            "function {} speaks of {}, which SQL has no type for",
-            signature.name,
-            type_name(field.data_type())
-        );
-        Diagnostic::new(Code::Signature, message)
-    })
-}
-
-fn check_signature(
-    declared: &crate::parse::statement::DeclaredSignature,
-    args: &[DataType],
-    returns: &DataType,
-    name: &Name,
-) -> Result<(), Diagnostic> {
-    let module_says = || {
-        let args: Vec<String> = args.iter().map(type_name).collect();
-        format!(
-            "the module says {}({}) RETURNS {}",
-            name.name,
-            args.join(", "),
-            type_name(returns)
-        )
-    };
-    if declared.args.len() != args.len() {
-        let message = format!(
-            "{} is declared with {} arguments, the module's function has {}",
-            name.written,
-            declared.args.len(),
-            args.len()
-        );
-        return Err(Diagnostic::new(Code::Signature, message)
-            .at(declared.span)
-            .help(module_says()));
-    }
-    for ((declared, span), arg) in declared.args.iter().zip(args) {
-        let data_type = arrow_type(declared).map_err(|error| error.at(*span))?;
-        if &data_type != arg {
-            let message = format!(
-                "declared as {}, the module's function takes {}",
-                type_name(&data_type),
-                type_name(arg)
-            );
-            return Err(Diagnostic::new(Code::Signature, message)
-                .at(*span)
-                .suggest(type_name(arg)));
-        }
-    }
-    let data_type =
-        arrow_type(&declared.returns).map_err(|error| error.at(declared.returns_span))?;
-    if &data_type != returns {
-        let message = format!(
-            "declared as {}, the module's function returns {}",
-            type_name(&data_type),
-            type_name(returns)
-        );
-        return Err(Diagnostic::new(Code::Signature, message)
-            .at(declared.returns_span)
-            .suggest(type_name(returns)));
-    }
-    Ok(())
 }

@@ -8,16 +8,21 @@
 //! The statement as it was written is the truth; plans are made from it again at every start. Never a serialized
 //! DataFusion plan.
 
+mod computed;
 mod create;
+mod function;
 mod object;
 mod objects;
+mod options;
 mod output;
 mod record;
 mod store;
 
-pub(crate) use create::{FunctionModule, bind_function, bind_relation, connector, is_own_option};
+pub(crate) use create::bind_relation;
+pub(crate) use function::{FunctionModule, bind_function};
 pub(crate) use object::{Function, Identity, Kind, Reference, Relation, Sink, TimeAttribute};
 pub(crate) use objects::Objects;
+pub(crate) use options::{connector, is_own_option};
 pub(crate) use output::{
     BoundOutput, OutputFormat, bind_output, is_own_sink_option, sink_connector,
 };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use connect_sandbox::ScalarFunction;
 use serde::{Deserialize, Serialize};
-use streams::{ColumnOrigin, KeyFormat, SourceColumn, SourceMode, SourceSpec, ValueFormat};
+use streams::{
+    ColumnOrigin, Computation, KeyFormat, SourceColumn, SourceMode, SourceSpec, ValueFormat,
+};
 use uuid::Uuid;
 
 use crate::generate::Generator;
@@ -212,7 +214,8 @@ impl Relation {
     }
 
     /// A source over these columns (and those of the key and of headers, which are not parts of the value), and for
-    /// each wanted column where it stands. All other columns are checked, so that every query sees the same rows.
+    /// each wanted column where it stands. All other columns are checked, and computed ones are computed, so that every query
+    /// sees the same rows.
     pub(crate) fn source(&self, wanted: &[usize]) -> (SourceSpec, Vec<usize>) {
         let mut chosen: Vec<usize> = wanted.to_vec();
         let beside_value = self.columns.iter().enumerate().filter(|(_, column)| {
@@ -220,7 +223,16 @@ impl Relation {
             matches!(origin, ColumnOrigin::Key | ColumnOrigin::Header(_))
         });
         let beside_value = beside_value.map(|(index, _)| index);
-        for column in self.key.iter().copied().chain(beside_value) {
+        let computed = self.columns.iter().enumerate().flat_map(|(index, column)| {
+            let inputs = match &column.origin {
+                ColumnOrigin::Computed(computation) => Some(self.inputs(computation)),
+                _ => None,
+            };
+            let whole = inputs.map(|inputs| std::iter::once(index).chain(inputs));
+            whole.into_iter().flatten()
+        });
+        let always = self.key.iter().copied().chain(beside_value).chain(computed);
+        for column in always {
             if !chosen.contains(&column) {
                 chosen.push(column);
             }
@@ -252,6 +264,19 @@ impl Relation {
             watermark: None,
         };
         (spec, places)
+    }
+
+    /// The columns that a column is computed from.
+    fn inputs(&self, computation: &Computation) -> Vec<usize> {
+        let columns = self.columns.iter().enumerate();
+        let is_input = |column: &SourceColumn| {
+            computation.inputs.contains(&column.name)
+                && !matches!(column.origin, ColumnOrigin::Computed(_))
+        };
+        columns
+            .filter(|(_, column)| is_input(column))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// The folded schema of a source over `columns`.

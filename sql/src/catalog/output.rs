@@ -2,7 +2,7 @@
 
 use streams::KeyFormat;
 
-use super::create::{Options, is_topic_itself, options};
+use super::options::{Options, is_topic_itself, options};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::parse::statement::{Encode, Format, Output, Text};
 

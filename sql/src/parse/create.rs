@@ -1,6 +1,6 @@
 //! CREATE, ALTER and DROP.
 
-use sqlparser::ast::DataType;
+use sqlparser::ast::{DataType, Expr};
 use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed};
@@ -54,6 +54,7 @@ fn relation(cursor: &mut Cursor, table: bool) -> Parsed<Statement> {
         if_not_exists,
         name,
         columns: Vec::new(),
+        computed: Vec::new(),
         primary_key: Vec::new(),
         watermark: None,
         includes: Vec::new(),
@@ -152,7 +153,18 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         return add_primary_key(create, names, start);
     }
     let name = cursor.name("a column's name")?;
-    refuse_computed(cursor)?;
+    if cursor.words(&["AS"]) {
+        let expr = cursor.expr()?;
+        create.computed.push(ComputedDef {
+            name,
+            place: create.columns.len(),
+            data_type: None,
+            nullable: true,
+            expr,
+            span: Some(cursor.since(start)),
+        });
+        return end_of_element(cursor, &[]);
+    }
     let (data_type, type_span) = data_type(cursor)?;
     let mut column = ColumnDef {
         name,
@@ -168,49 +180,87 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         create.includes.push(Include { what, name });
         return Ok(());
     }
+    let mut generated = None;
     loop {
         let at = cursor.place();
-        if cursor.words(&["PRIMARY", "KEY"]) {
+        if cursor.word_ahead(0) == "GENERATED" {
+            generated = Some(generation(cursor)?);
+        } else if cursor.words(&["PRIMARY", "KEY"]) {
             add_primary_key(create, vec![column.name.clone()], at)?;
         } else if cursor.words(&["KEY"]) {
             column.key = true;
         } else if cursor.words(&["NOT", "NULL"]) {
             column.nullable = false;
         } else if !cursor.words(&["NULL"]) {
-            refuse_computed(cursor)?;
             break;
         }
     }
-    if !matches!(cursor.peek(), Token::Comma | Token::RParen) {
-        return Err(cursor.unexpected(&[",", ")", "NOT NULL", "KEY", "PRIMARY KEY"]));
+    end_of_element(cursor, &["NOT NULL", "KEY", "PRIMARY KEY"])?;
+    match generated {
+        None => create.columns.push(column),
+        Some(_) if column.key => return Err(computed_key(&column.name)),
+        Some(expr) => create.computed.push(ComputedDef {
+            place: create.columns.len(),
+            data_type: Some((column.data_type, column.type_span)),
+            nullable: column.nullable,
+            name: column.name,
+            expr,
+            span: Some(cursor.since(start)),
+        }),
     }
-    create.columns.push(column);
     Ok(())
 }
 
-/// `c AS expression` of Flink, `c TYPE GENERATED ALWAYS AS (expression) STORED` of PostgreSQL.
-fn refuse_computed(cursor: &Cursor) -> Parsed<()> {
+/// A comma or the end of the columns, or what else may stand here.
+fn end_of_element(cursor: &Cursor, or: &[&str]) -> Parsed<()> {
+    match cursor.peek() {
+        Token::Comma | Token::RParen => Ok(()),
+        _ => Err(cursor.unexpected(&[&[",", ")"][..], or].concat())),
+    }
+}
+
+/// PostgreSQL's `GENERATED ALWAYS AS (expression) STORED`; nothing is stored, as VIRTUAL says.
+fn generation(cursor: &mut Cursor) -> Parsed<Expr> {
+    let at = cursor.place();
     let place = ["ALWAYS", "BY"]
         .iter()
         .position(|word| cursor.word_ahead(1) == *word);
-    let (generated, ahead) = match (cursor.word_ahead(0).as_str(), place) {
-        ("AS", _) => (false, 0),
-        ("GENERATED", Some(0)) => (true, 3),
-        ("GENERATED", Some(_)) => (true, 4),
-        _ => return Ok(()),
+    let identity = match place {
+        Some(0) => 3,
+        _ => 4,
     };
-    if generated && cursor.word_ahead(ahead) == "IDENTITY" {
+    if cursor.word_ahead(identity) == "IDENTITY" {
         return Err(unavailable(
             cursor,
             "a column that counts by itself",
             "give the value, or take the record's place in the log: INCLUDE offset AS c",
         ));
     }
-    Err(unavailable(
-        cursor,
-        "a computed column",
-        "compute it in a view: CREATE MATERIALIZED VIEW v AS SELECT *, … AS name FROM …",
-    ))
+    cursor.expect_word("GENERATED")?;
+    if cursor.words(&["BY", "DEFAULT"]) {
+        let message = "for a generated column, GENERATED ALWAYS must be specified";
+        return Err(Diagnostic::new(Code::Syntax, message).at(at));
+    }
+    cursor.expect_word("ALWAYS")?;
+    cursor.expect_word("AS")?;
+    cursor.expect_token(&Token::LParen)?;
+    let expr = cursor.expr()?;
+    cursor.expect_token(&Token::RParen)?;
+    if !cursor.words(&["STORED"]) {
+        cursor.words(&["VIRTUAL"]);
+    }
+    Ok(expr)
+}
+
+/// That a column of the record's key is computed.
+pub(crate) fn computed_key(name: &Name) -> Diagnostic {
+    let message = format!(
+        "column {:?} is computed, so it is none of the key",
+        name.name
+    );
+    Diagnostic::new(Code::Unsupported, message)
+        .at(name.span)
+        .help("a key is what the record's key holds: a view may GROUP BY what is computed")
 }
 
 /// Flink's `METADATA [FROM 'what']`, which without FROM is named as the column is. Its type is that of INCLUDE.

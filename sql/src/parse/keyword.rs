@@ -27,6 +27,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 pub(super) const KEYWORDS: &[&str] = &[
     "ALL",
     "ALTER",
+    "ALWAYS",
     "AND",
     "ANY",
     "AS",
@@ -75,6 +76,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "FULL",
     "FUNCTION",
     "FUNCTIONS",
+    "GENERATED",
     "GRACE",
     "GROUP",
     "HAVING",
@@ -129,6 +131,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "SMALLINT",
     "SOURCE",
     "SOURCES",
+    "STORED",
     "SUBSCRIBE",
     "TABLE",
     "TABLES",

@@ -30,6 +30,7 @@ use statement::Statement;
 use crate::diagnostic::{Lexemes, StatementText};
 
 pub(crate) use asof::{IN_ON, IN_ON_LEFT};
+pub(crate) use create::computed_key;
 pub use keyword::keywords;
 pub use split::{Unended, is_complete, split_statements, unended};
 pub(crate) use window::{EVENT_TIME, PARTITION_BY};

@@ -52,6 +52,7 @@ pub(crate) struct CreateRelation {
     pub if_not_exists: bool,
     pub name: Name,
     pub columns: Vec<ColumnDef>,
+    pub computed: Vec<ComputedDef>,
     pub primary_key: Vec<Name>,
     pub watermark: Option<Watermark>,
     pub includes: Vec<Include>,
@@ -71,6 +72,19 @@ pub(crate) struct ColumnDef {
     pub nullable: bool,
     /// `KEY`: comes from the record key, which need not be unique.
     pub key: bool,
+}
+
+/// A column that is computed from others of its row: `c AS expression`, `c type GENERATED ALWAYS AS (expression) STORED`.
+#[derive(Debug, Clone)]
+pub(crate) struct ComputedDef {
+    pub name: Name,
+    /// How many of [`CreateRelation::columns`] stand before it.
+    pub place: usize,
+    /// `None`: that of the expression.
+    pub data_type: Option<(DataType, Option<Span>)>,
+    pub nullable: bool,
+    pub expr: Expr,
+    pub span: Option<Span>,
 }
 
 /// `WATERMARK FOR column AS expr`.
@@ -143,7 +157,7 @@ pub(crate) struct Output {
     pub encode: Option<(Encode, Option<Span>)>,
 }
 
-/// `ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME`.
+/// `ALTER kind name PAUSE | RESUME | RENAME TO other`.
 #[derive(Debug, Clone)]
 pub(crate) struct Alter {
     pub kind: DropKind,

@@ -10,7 +10,7 @@ use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use streams::TextLength;
+use streams::{SourceColumn, TextLength};
 
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
@@ -31,10 +31,16 @@ impl Declaration {
     /// What column `column` of `relation` declares.
     pub(crate) fn of(relation: &Relation, column: usize) -> Self {
         let declared = &relation.columns[column];
+        let required = !declared.nullable || relation.key.contains(&column);
+        Self::of_column(declared, required)
+    }
+
+    /// What `column` declares, where NULL is refused or not.
+    pub(super) fn of_column(column: &SourceColumn, required: bool) -> Self {
         Self {
-            column: declared.name.clone(),
-            length: declared.length,
-            required: !declared.nullable || relation.key.contains(&column),
+            column: column.name.clone(),
+            length: column.length,
+            required,
         }
     }
 

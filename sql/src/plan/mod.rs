@@ -22,6 +22,7 @@ mod by_others;
 mod call;
 mod changes;
 mod clock;
+mod computed;
 mod correlated;
 mod declared;
 #[cfg(test)]
@@ -79,6 +80,7 @@ mod yielding;
 
 pub(crate) use binder::{BoundQuery, Library};
 pub(crate) use bounded::bounded;
+pub(crate) use computed::ComputedColumn;
 pub(crate) use declared::Declaration;
 pub(crate) use explain::{explain, key_format_name};
 pub(crate) use guard::guard_plan;

@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, visit_expressions_mut};
 use streams::is_json;
 
-use super::insert::{Target, Twice};
+use super::insert::{Target, Twice, only_to_default, refuse_computed};
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::{ConflictAction, Name, OnConflict, Statement};
@@ -235,6 +235,7 @@ fn set(
     written: &[usize],
 ) -> Result<Vec<SelectItem>, Diagnostic> {
     let names: Vec<Name> = assignments.iter().map(|(name, _)| name.clone()).collect();
+    refuse_computed(relation, &names, only_to_default)?;
     let changed = target.columns(&names)?;
     let of_key = names.iter().zip(&changed);
     if let Some((name, _)) = of_key

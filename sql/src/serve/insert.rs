@@ -105,6 +105,9 @@ impl Target<'_> {
         if names.is_empty() {
             return Ok(written);
         }
+        refuse_computed(relation, names, |column| {
+            format!("cannot insert a non-DEFAULT value into column {column:?}")
+        })?;
         let mut places = Vec::with_capacity(names.len());
         for name in names {
             let fields = relation.schema.fields();
@@ -305,6 +308,32 @@ impl Target<'_> {
         };
         Declaration::of(self.relation, column).held(&values)
     }
+}
+
+/// Refuses to write what is computed, in PostgreSQL's words.
+pub(super) fn refuse_computed(
+    relation: &Relation,
+    names: &[Name],
+    message: impl Fn(&str) -> String,
+) -> Result<(), Diagnostic> {
+    let is_computed = |name: &&Name| {
+        let place = relation.schema.index_of(&name.name).ok();
+        let column = place.and_then(|place| relation.columns.get(place));
+        column.is_some_and(|column| matches!(column.origin, ColumnOrigin::Computed(_)))
+    };
+    let Some(name) = names.iter().find(is_computed) else {
+        return Ok(());
+    };
+    let mut refused = Diagnostic::new(Code::WrongKind, message(&name.name)).at(name.span);
+    refused.sqlstate = "428C9".to_owned();
+    Err(refused
+        .note(format!("column {:?} is a generated column", name.name))
+        .help("leave it out: it is computed where rows are read"))
+}
+
+/// That a statement sets what is computed.
+pub(super) fn only_to_default(column: &str) -> String {
+    format!("column {column:?} can only be updated to DEFAULT")
 }
 
 /// Batches on their way to the partitions of a topic. Bounded by the rows of one statement.

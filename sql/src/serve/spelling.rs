@@ -163,6 +163,7 @@ impl<'a> Learning<'a> {
         let (mut spec, _) = relation.source(&relation.key);
         // A row that cannot be read has a key all the same.
         spec.checked.clear();
+        spec.columns.truncate(relation.key.len());
         let key = match &spec.mode {
             SourceMode::Upsert { key } => key.clone(),
             SourceMode::Append => Vec::new(),

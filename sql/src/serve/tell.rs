@@ -177,6 +177,9 @@ impl Inner {
                 streams::ColumnOrigin::Timestamp => notes.push("the record's time".to_owned()),
                 streams::ColumnOrigin::Headers => notes.push("all headers".to_owned()),
                 streams::ColumnOrigin::Header(name) => notes.push(format!("header {name}")),
+                streams::ColumnOrigin::Computed(computation) => {
+                    notes.push(format!("computed: {}", computation.text));
+                }
             }
             if let Some(time) = relation.times.iter().find(|time| time.column == index) {
                 let text = time_text(relation, time);

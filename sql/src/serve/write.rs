@@ -4,7 +4,7 @@ use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Spanned};
 
 use super::answer::Outcome;
 use super::conflict::resolved;
-use super::insert::{Target, Twice};
+use super::insert::{Target, Twice, only_to_default, refuse_computed};
 use super::notice::Notices;
 use super::server::{Inner, StatementContext};
 use super::session::Session;
@@ -179,6 +179,7 @@ fn updated(update: &Update, relation: &Relation, target: &Target<'_>) -> Result<
     let names: Vec<_> = (update.assignments.iter())
         .map(|(name, _)| name.clone())
         .collect();
+    refuse_computed(relation, &names, only_to_default)?;
     let set = target.columns(&names)?;
     let at_key = names
         .iter()

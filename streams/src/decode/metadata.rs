@@ -93,7 +93,9 @@ fn value(
             Ok(true)
         }
         // Filled before, from the key or the value.
-        ColumnOrigin::Value | ColumnOrigin::Key => Ok(slots.is_marked(index)),
+        ColumnOrigin::Value | ColumnOrigin::Key | ColumnOrigin::Computed(_) => {
+            Ok(slots.is_marked(index))
+        }
     }
 }
 
@@ -109,7 +111,7 @@ fn headers_text(records: &Records, record: usize) -> String {
 /// Whether the column's type can hold what its origin gives.
 pub(super) fn origin_fits(column: &SourceColumn) -> bool {
     match &column.origin {
-        ColumnOrigin::Value | ColumnOrigin::Key => true,
+        ColumnOrigin::Value | ColumnOrigin::Key | ColumnOrigin::Computed(_) => true,
         ColumnOrigin::Partition => matches!(column.data_type, DataType::Int32 | DataType::Int64),
         ColumnOrigin::Offset => column.data_type == DataType::Int64,
         ColumnOrigin::Timestamp => {

@@ -24,6 +24,8 @@
 //! | wrong type, overflow, not JSON, NULL for NOT NULL | undecodable | undecodable |
 //! | key is U+0000 in key.format `string` | that text | the column is NULL |
 //!
+//! Columns that are computed from others come last (`computed.rs`); the value has no fields for them.
+//!
 //! Columns that no query reads are checked all the same, without being stored: which rows exist must not depend on
 //! who asks.
 //!
@@ -37,6 +39,7 @@
 
 mod calendar;
 mod column;
+mod computed;
 mod csv;
 mod cursor;
 mod debezium;
@@ -64,6 +67,7 @@ use log_api::Records;
 use thiserror::Error;
 
 use self::column::{Column, TextPlace};
+use self::computed::Computed;
 use self::csv::CsvDecoder;
 use self::cursor::Cursor;
 pub(crate) use self::cursor::{is_json_text as is_json_bytes, unescaped};
@@ -98,6 +102,7 @@ pub struct Decoder {
     key_source: KeySource,
     key_columns: Vec<usize>,
     metadata: Metadata,
+    computed: Computed,
     upsert: bool,
     /// Keys may have a schema around them.
     wrapped_keys: bool,
@@ -216,6 +221,7 @@ impl Decoder {
                     fields.add(&column.name, number, Use::Agree);
                     key_columns.push(index);
                 }
+                ColumnOrigin::Computed(_) => {}
                 _ => metadata.add(index, column),
             }
         }
@@ -229,15 +235,14 @@ impl Decoder {
         let fields = spec
             .columns
             .iter()
-            .map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable));
+            .map(|column| Field::new(&column.name, column.data_type.clone(), !is_required(column)));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Ok(Self {
-            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-            slots: Slots::new(
-                columns,
-                checked,
-                all.iter().map(|column| !column.nullable),
-                |index| upsert_key.is_some_and(|key| key.contains(&index)),
-            ),
+            computed: Computed::new(spec, &schema)?,
+            schema,
+            slots: Slots::new(columns, checked, all.iter().map(is_required), |index| {
+                upsert_key.is_some_and(|key| key.contains(&index))
+            }),
             scratch: Scratch::new(&all, timestamp_unit_us),
             columns: all,
             values,
@@ -290,7 +295,8 @@ impl Decoder {
                 }
             }
         }
-        self.finish(records, range.start, outcome)
+        let decoded = self.finish(records, range.start, outcome);
+        self.computed.fill(decoded, records)
     }
 
     /// Decodes one record with a value.
@@ -446,6 +452,11 @@ impl Decoder {
             skipped: outcome.skipped,
         }
     }
+}
+
+/// Whether a record has to have a value for the column.
+fn is_required(column: &SourceColumn) -> bool {
+    !column.nullable && !matches!(column.origin, ColumnOrigin::Computed(_))
 }
 
 /// The part of a record that a fault speaks of.

@@ -1,5 +1,6 @@
 //! What each record becomes: a row, printed as JSON, or a reason.
 
+mod computed;
 mod formats;
 mod nested;
 

@@ -15,6 +15,7 @@
 //! 3. Column indexes lie inside the schemas that they speak of.
 
 mod as_of;
+mod computed;
 mod fragment;
 mod grid;
 mod manifest;
@@ -38,6 +39,7 @@ use thiserror::Error;
 use crate::BatchExpr;
 use crate::aggregate::{AggregateFunction, SortOrder};
 pub use as_of::{Answer, AsOfSpec, Nearest};
+pub use computed::Computation;
 pub(crate) use fragment::{Fragments, Route};
 pub use grid::WindowGrid;
 pub use manifest::StateManifest;
@@ -222,6 +224,8 @@ pub enum ColumnOrigin {
     Header(String),
     /// All headers, as JSON: an array of `{"key": …, "value": …}`.
     Headers,
+    /// Other columns of the row; a row for which it cannot be computed is undecodable.
+    Computed(Computation),
 }
 
 /// How record keys are written.
