@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use log_api::{
-    Admin, AdminError, BatchBuilder, CommittedOffset, Log, NewTopic, OffsetCommit, OffsetSpec,
-    PartitionProgress, PollBudget, ProducerStamp, ReadError, Reader, ReaderOptions, Records,
-    RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction, TransactionError,
-    TransactionOptions, WriteError, Writer,
+    Admin, AdminError, BatchBuilder, CommittedOffset, GroupDescription, Log, NewTopic,
+    OffsetCommit, OffsetSpec, PartitionProgress, PollBudget, ProducerStamp, ReadError, Reader,
+    ReaderOptions, Records, RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction,
+    TransactionError, TransactionOptions, WriteError, Writer,
 };
 use log_api::{GroupMember, Membership, MembershipError, MembershipOptions};
 use parking_lot::{Mutex, MutexGuard};
@@ -608,6 +608,24 @@ impl Admin for MemoryLog {
             stored.insert(commit.partition, (commit.offset, commit.metadata));
         }
         Ok(())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupDescription>, AdminError> {
+        let state = self.state();
+        let described = state.groups.iter().map(|(name, offsets)| {
+            let mut offsets: Vec<(TopicPartition, i64)> = (offsets.iter())
+                .map(|(partition, (offset, _))| (partition.clone(), *offset))
+                .collect();
+            offsets.sort();
+            GroupDescription {
+                name: name.clone(),
+                state: "Empty".to_owned(),
+                offsets,
+            }
+        });
+        let mut described: Vec<_> = described.collect();
+        described.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(described)
     }
 
     async fn delete_group(&self, group: &str) -> Result<(), AdminError> {

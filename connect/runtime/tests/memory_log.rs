@@ -10,10 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use log_api::{
-    Admin, AdminError, BatchBuilder, CommittedOffset, Log, NewTopic, OffsetCommit, OffsetSpec,
-    PartitionProgress, PollBudget, ProducerStamp, ReadError, Reader, ReaderOptions, Records,
-    RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction, TransactionError,
-    TransactionOptions, WriteError, Writer,
+    Admin, AdminError, BatchBuilder, CommittedOffset, GroupDescription, Log, NewTopic,
+    OffsetCommit, OffsetSpec, PartitionProgress, PollBudget, ProducerStamp, ReadError, Reader,
+    ReaderOptions, Records, RecordsBuilder, Start, TopicDescription, TopicPartition, Transaction,
+    TransactionError, TransactionOptions, WriteError, Writer,
 };
 use log_api::{GroupMember, Membership, MembershipError, MembershipOptions};
 use parking_lot::Mutex;
@@ -415,6 +415,10 @@ impl Admin for Shared {
         drop(state);
         self.0.changed.send_modify(|version| *version += 1);
         Ok(())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupDescription>, AdminError> {
+        Err(AdminError::Refused("not here".to_owned()))
     }
 
     async fn delete_group(&self, group: &str) -> Result<(), AdminError> {

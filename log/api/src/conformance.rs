@@ -449,7 +449,15 @@ async fn plain_offset_commits_come_back(log: &dyn Log) {
         (found[0].offset, found[0].metadata.as_str()),
         (Some(3), "why")
     );
+    let groups = admin.groups().await.expect("groups");
+    let group = groups.iter().find(|group| group.name == "c-plain");
+    let group = group.expect("a group that has committed is listed");
+    assert_eq!(group.state, "Empty");
+    assert_eq!(group.offsets, [(partition.clone(), 3)]);
+    assert!(groups.is_sorted_by_key(|group| &group.name));
     admin.delete_group("c-plain").await.expect("deleted");
+    let groups = admin.groups().await.expect("groups");
+    assert!(groups.iter().all(|group| group.name != "c-plain"));
     admin
         .delete_group("c-plain")
         .await

@@ -28,6 +28,6 @@ pub use log_protocol::{
     BatchBuilder, Compression, ProducerStamp, TopicPartition, partition_for_key,
 };
 pub use membership::{Change, GroupMember, Membership, MembershipError, MembershipOptions};
-pub use offset_commit::{CommittedOffset, OffsetCommit};
+pub use offset_commit::{CommittedOffset, GroupDescription, OffsetCommit};
 pub use records::{Headers, HeadersBuilder, Records, RecordsBuilder};
 pub use topic::{NewTopic, OffsetSpec, TopicDescription};

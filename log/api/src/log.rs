@@ -22,9 +22,9 @@ use async_trait::async_trait;
 use log_protocol::{BatchBuilder, TopicPartition};
 
 use crate::{
-    AdminError, CommittedOffset, GroupMember, Membership, MembershipError, MembershipOptions,
-    NewTopic, OffsetCommit, OffsetSpec, ReadError, Records, TopicDescription, TransactionError,
-    WriteError,
+    AdminError, CommittedOffset, GroupDescription, GroupMember, Membership, MembershipError,
+    MembershipOptions, NewTopic, OffsetCommit, OffsetSpec, ReadError, Records, TopicDescription,
+    TransactionError, WriteError,
 };
 
 /// A log: Thalweg's own inside this process, or any Kafka cluster.
@@ -104,6 +104,9 @@ pub trait Admin: Send + Sync {
         group: &str,
         offsets: Vec<OffsetCommit>,
     ) -> Result<(), AdminError>;
+
+    /// All groups, those without members too, by name. What an open transaction commits does not show.
+    async fn groups(&self) -> Result<Vec<GroupDescription>, AdminError>;
 
     /// Forgets a group and its offsets; a group that never was is fine.
     async fn delete_group(&self, group: &str) -> Result<(), AdminError>;

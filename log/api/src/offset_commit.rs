@@ -13,6 +13,17 @@ pub struct OffsetCommit {
     pub metadata: String,
 }
 
+/// A consumer group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its name.
+    pub name: String,
+    /// In Kafka's words: `Stable`, `Empty`, ….
+    pub state: String,
+    /// The next offset to read of each partition that it has committed one for, by partition.
+    pub offsets: Vec<(TopicPartition, i64)>,
+}
+
 /// One offset as the group has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommittedOffset {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use log_api::{
-    Admin, AdminError, CommittedOffset, NewTopic, OffsetCommit, OffsetSpec, TopicDescription,
-    TopicPartition,
+    Admin, AdminError, CommittedOffset, GroupDescription, NewTopic, OffsetCommit, OffsetSpec,
+    TopicDescription, TopicPartition,
 };
 use parking_lot::Mutex;
 use rdkafka::admin::{
@@ -296,6 +296,39 @@ impl Admin for KafkaAdmin {
             consumer.commit(&list, CommitMode::Sync)
         })
         .await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupDescription>, AdminError> {
+        let timeout = self.config.request_timeout;
+        let listed = self.blocking(&self.uncommitted, "", move |consumer| {
+            let listed = consumer.fetch_group_list(None, timeout)?;
+            let groups = listed.groups().iter();
+            Ok(groups
+                .map(|group| (group.name().to_owned(), group.state().to_owned()))
+                .collect::<BTreeMap<_, _>>())
+        });
+        let listed = listed.await?;
+        let topics = self.partitions(None).await?;
+        let partitions: Vec<TopicPartition> = (topics.iter())
+            .flat_map(|(topic, count)| {
+                (0..*count).map(|partition| TopicPartition::new(topic.as_str(), partition))
+            })
+            .collect();
+        let mut described = Vec::with_capacity(listed.len());
+        for (name, state) in listed {
+            let committed = self.committed(&name, &partitions).await?;
+            let committed = committed.into_iter();
+            let mut offsets: Vec<(TopicPartition, i64)> = committed
+                .filter_map(|one| Some((one.partition, one.offset?)))
+                .collect();
+            offsets.sort();
+            described.push(GroupDescription {
+                name,
+                state,
+                offsets,
+            });
+        }
+        Ok(described)
     }
 
     async fn delete_group(&self, group: &str) -> Result<(), AdminError> {

@@ -176,6 +176,19 @@ pub(crate) const TABLES: &[SystemTable] = &[
     },
     SystemTable {
         schema: "sys",
+        name: "groups",
+        columns: &[
+            ("name", Text),
+            ("state", Text),
+            ("topic", Text),
+            ("partition", Int),
+            ("committed", Int),
+            ("end", Int),
+            ("lag", Int),
+        ],
+    },
+    SystemTable {
+        schema: "sys",
         name: "jobs",
         columns: &[
             ("name", Text),
@@ -199,6 +212,16 @@ pub(crate) const TABLES: &[SystemTable] = &[
             ("rows", Int),
             ("topic", Text),
             ("last", Text),
+        ],
+    },
+    SystemTable {
+        schema: "sys",
+        name: "memory",
+        columns: &[
+            ("name", Text),
+            ("share_bytes", Int),
+            ("used_bytes", Int),
+            ("peak_bytes", Int),
         ],
     },
     SystemTable {

@@ -14,6 +14,7 @@ mod drop;
 mod files;
 mod function;
 mod generators;
+mod groups;
 mod http;
 mod infer;
 mod insert;

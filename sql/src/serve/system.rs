@@ -8,7 +8,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
     TimestampMicrosecondArray,
 };
-use streams::{JobStatus, StreamPlan};
+use streams::{JobStatus, MemoryBudget, MemoryUser, StreamPlan};
 
 use super::connector::without_passwords;
 use super::server::Inner;
@@ -21,7 +21,7 @@ use crate::plan::{SystemTable, SystemType, ViewPlan, explain, time_text, type_na
 
 /// One value.
 #[derive(Debug, Clone)]
-enum Cell {
+pub(super) enum Cell {
     Null,
     Text(String),
     Int(i64),
@@ -31,7 +31,7 @@ enum Cell {
     Time(i64),
 }
 
-type Row = Vec<Cell>;
+pub(super) type Row = Vec<Cell>;
 
 /// The catalog's name, as tools of PostgreSQL ask for it.
 const CATALOG: &str = "dev";
@@ -61,7 +61,7 @@ const TYPES: &[(&str, i64)] = &[
     ("numeric", 1700),
 ];
 
-fn text(text: impl Into<String>) -> Cell {
+pub(super) fn text(text: impl Into<String>) -> Cell {
     Cell::Text(text.into())
 }
 
@@ -161,6 +161,7 @@ impl Inner {
                 };
                 functions.map(row).collect()
             }
+            ("sys", "groups") => self.sys_groups().await?,
             ("sys", "jobs") => self.sys_jobs(&objects),
             ("sys", "late_rows") => self.with_jobs(&objects, |identity, plan, status| {
                 let topic = match plan.late() {
@@ -174,6 +175,7 @@ impl Inner {
                     maybe(status.last_late.clone()),
                 ]
             }),
+            ("sys", "memory") => sys_memory(&self.engine.memory()),
             ("sys", "operators") => self.sys_operators(&objects),
             ("sys", "settings") => self.sys_settings(session),
             ("sys", "sinks") => sys_sinks(&objects),
@@ -446,6 +448,19 @@ fn information_tables(objects: &Objects) -> Vec<Row> {
         [CATALOG, SCHEMA, relation.name(), kind].map(text).into()
     };
     objects.relations().map(row).collect()
+}
+
+/// What each user of memory may hold of `memory.limit`, and holds; of clients the log itself counts what they hold.
+fn sys_memory(budget: &MemoryBudget) -> Vec<Row> {
+    let bytes = |bytes: usize| Cell::Int(number(bytes));
+    let row = |user: MemoryUser| {
+        let (used, peak) = match user {
+            MemoryUser::Clients => (Cell::Null, Cell::Null),
+            _ => (bytes(budget.used(user)), bytes(budget.peak(user))),
+        };
+        vec![text(user.name()), bytes(budget.share(user)), used, peak]
+    };
+    MemoryUser::ALL.map(row).into()
 }
 
 fn pg_class(objects: &Objects) -> Vec<Row> {

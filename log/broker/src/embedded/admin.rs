@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use log_api::{
-    Admin, AdminError, CommittedOffset, NewTopic, OffsetCommit, OffsetSpec, TopicDescription,
+    Admin, AdminError, CommittedOffset, GroupDescription, NewTopic, OffsetCommit, OffsetSpec,
+    TopicDescription,
 };
 use log_protocol::{ErrorCode, TopicPartition};
 use tokio::time::{Instant, timeout_at};
@@ -185,6 +186,26 @@ impl Admin for EmbeddedAdmin {
                 )),
                 error => AdminError::Unavailable(error.message().to_owned()),
             })
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupDescription>, AdminError> {
+        let groups = &self.services.groups;
+        let mut described = Vec::new();
+        for listed in groups.list() {
+            let fetched = groups.fetch_offsets(&listed.group_id, None, false).await;
+            let fetched =
+                fetched.map_err(|error| AdminError::Unavailable(error.message().to_owned()))?;
+            let committed = fetched.into_iter();
+            let committed = committed.filter_map(|one| Some((one.partition, one.record?.offset)));
+            let mut offsets: Vec<(TopicPartition, i64)> = committed.collect();
+            offsets.sort();
+            described.push(GroupDescription {
+                name: listed.group_id,
+                state: listed.phase.to_owned(),
+                offsets,
+            });
+        }
+        Ok(described)
     }
 
     async fn delete_group(&self, group: &str) -> Result<(), AdminError> {
