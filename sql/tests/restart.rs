@@ -19,8 +19,22 @@ async fn catalog_and_views_survive_a_restart() {
     assert_eq!(fixture.sorted("SELECT * FROM named").await, expected);
     fixture.run("DROP MATERIALIZED VIEW gone").await;
 
+    fixture
+        .run(
+            "CREATE SOURCE calls (n INT, twice AS n * 2); INSERT INTO calls VALUES (1), (4);
+             CREATE MATERIALIZED VIEW twices AS SELECT sum(twice) AS n FROM calls;
+             CREATE TABLE before (id INT PRIMARY KEY); ALTER TABLE before RENAME TO behind; INSERT INTO behind VALUES (7)",
+        )
+        .await;
+    assert_eq!(fixture.rows("SELECT * FROM twices").await, [["10"]]);
+
     let fixture = fixture.restart().await;
     assert_eq!(fixture.sorted("SELECT * FROM named").await, expected);
+    fixture.run("INSERT INTO calls VALUES (5)").await;
+    assert_eq!(fixture.rows("SELECT * FROM twices").await, [["20"]]);
+    assert_eq!(fixture.rows("SELECT * FROM behind").await, [["7"]]);
+    assert_eq!(fixture.refused("SELECT * FROM before").await.code, "TW1101");
+    fixture.run("DROP MATERIALIZED VIEW twices").await;
     fixture
         .run("INSERT INTO readings VALUES (2, NULL, 1)")
         .await;

@@ -25,7 +25,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "ALTER",
-        "ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME",
+        "ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME\nALTER SOURCE | TABLE name RENAME TO other",
         "ALTER SINK hourly_out PAUSE;",
     ),
     (

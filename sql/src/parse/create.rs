@@ -8,8 +8,9 @@ use super::query::clauses;
 use super::show::{option_name, option_value, unavailable};
 use super::sink::sink;
 use super::statement::{
-    Alter, ColumnDef, CreateFunction, CreateRelation, CreateView, DeclaredSignature, Drop,
-    DropKind, Encode, Format, Include, Metadata, Name, Output, Statement, Text, Watermark,
+    Alter, AlterChange, ColumnDef, ComputedDef, CreateFunction, CreateRelation, CreateView,
+    DeclaredSignature, Drop, DropKind, Encode, Format, Include, Metadata, Name, Output, Statement,
+    Text, Watermark,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
 
@@ -565,7 +566,7 @@ fn kind(cursor: &mut Cursor) -> Parsed<DropKind> {
     Ok(kind)
 }
 
-/// ALTER of what runs. What an object is stays as it was made: its name and its columns are those of its topic.
+/// ALTER. What runs keeps its name, and a column that of its field in the topic.
 pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
     let start = cursor.place();
     cursor.expect_word("ALTER")?;
@@ -577,18 +578,36 @@ pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
             .help(help)
     };
     let runs = matches!(kind, DropKind::View | DropKind::Sink);
-    let pause = match cursor.word_ahead(0).as_str() {
+    let change = match cursor.word_ahead(0).as_str() {
         "PAUSE" | "RESUME" if !runs => {
             let message = "only materialized views and sinks run, so that they can be paused";
             return Err(Diagnostic::new(Code::Unsupported, message).at(cursor.since(start)));
         }
-        "PAUSE" => true,
-        "RESUME" => false,
-        "RENAME" => {
+        "PAUSE" => AlterChange::Pause,
+        "RESUME" => AlterChange::Resume,
+        "RENAME" if cursor.word_ahead(1) != "TO" => {
             return Err(refused(
-                "RENAME",
-                "the topic, the state and those who read them know it by its name: CREATE another one, then DROP this",
+                "RENAME COLUMN",
+                "records hold a column by its name: another SOURCE or TABLE over the same topic, or a view, can give it another one",
             ));
+        }
+        "RENAME" if runs => {
+            return Err(refused(
+                "RENAME of what runs",
+                "its topic, its state and those who read it know it by its name: CREATE another one, then DROP this",
+            ));
+        }
+        "RENAME" if kind == DropKind::Function => {
+            return Err(refused(
+                "RENAME of a function",
+                "it is called by the name that its module gives it",
+            ));
+        }
+        "RENAME" => {
+            cursor.advance();
+            cursor.advance();
+            let change = AlterChange::Rename(cursor.name("the new name")?);
+            return Ok(Statement::Alter(Alter { kind, name, change }));
         }
         "AS" if kind == DropKind::View => {
             return Err(refused(
@@ -605,5 +624,5 @@ pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
         }
     };
     cursor.advance();
-    Ok(Statement::Alter(Alter { kind, name, pause }))
+    Ok(Statement::Alter(Alter { kind, name, change }))
 }

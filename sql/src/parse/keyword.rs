@@ -119,6 +119,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "PRIMARY",
     "PRINT",
     "REAL",
+    "RENAME",
     "REPLACE",
     "RESUME",
     "RETURNS",

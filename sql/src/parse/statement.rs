@@ -162,8 +162,18 @@ pub(crate) struct Output {
 pub(crate) struct Alter {
     pub kind: DropKind,
     pub name: Name,
-    /// Whether it is to stand still.
-    pub pause: bool,
+    pub change: AlterChange,
+}
+
+/// See [`Alter`].
+#[derive(Debug, Clone)]
+pub(crate) enum AlterChange {
+    /// A view or sink stands still.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// A source or table has another name.
+    Rename(Name),
 }
 
 /// `PRINT topic [FROM BEGINNING] [LIMIT n]`.

@@ -1,15 +1,20 @@
 //! ALTER … PAUSE | RESUME: a job stands still and goes on where it was. The catalog's record says so, over restarts.
+//! RENAME is in `rename.rs`.
 
 use super::answer::Outcome;
 use super::ddl::{catalog_error, job_record, unknown, wrong_kind};
-use super::server::Inner;
+use super::server::{Inner, StatementContext};
 use crate::catalog::{CatalogRecord, Kind};
 use crate::diagnostic::Diagnostic;
-use crate::parse::statement::Alter;
+use crate::parse::statement::{Alter, AlterChange};
 
 impl Inner {
     /// ALTER.
-    pub(super) async fn alter(&self, alter: &Alter) -> Result<Outcome, Diagnostic> {
+    pub(super) async fn alter(
+        &self,
+        alter: &Alter,
+        context: &StatementContext<'_>,
+    ) -> Result<Outcome, Diagnostic> {
         let _one_at_a_time = self.change_catalog().await;
         let (kind, name) = (Kind::from(alter.kind), &alter.name);
         let objects = self.objects();
@@ -19,8 +24,13 @@ impl Inner {
         if identity.kind != kind {
             return Err(wrong_kind(name, identity.kind));
         }
+        let pause = match &alter.change {
+            AlterChange::Pause => true,
+            AlterChange::Resume => false,
+            AlterChange::Rename(to) => return self.rename(identity, to, context).await,
+        };
         let (what, paused) = (name.name.as_str(), self.jobs.is_paused(&name.name));
-        if paused == alter.pause {
+        if paused == pause {
             let state = if paused {
                 "paused already"
             } else {
@@ -33,14 +43,14 @@ impl Inner {
             .and_then(|relation| relation.view.as_ref());
         let plan = view.or_else(|| objects.sink(what).map(|sink| &sink.plan));
         let changed = CatalogRecord {
-            paused: alter.pause,
+            paused: pause,
             ..job_record(identity, plan)
         };
         self.store
             .put(identity.id, &changed)
             .await
             .map_err(catalog_error)?;
-        if alter.pause {
+        if pause {
             self.jobs.pause(what).await?;
             return Ok(Outcome::Done {
                 message: format!("paused {kind} {what}"),

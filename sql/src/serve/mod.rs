@@ -25,6 +25,7 @@ mod pull;
 mod push;
 mod queries;
 mod query_memory;
+mod rename;
 mod replace;
 mod rights;
 mod server;

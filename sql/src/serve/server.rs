@@ -358,7 +358,7 @@ impl Inner {
             Statement::CreateView(create) => self.create_view(create, session, context).await,
             Statement::CreateSink(create) => self.create_sink(create, context).await,
             Statement::CreateFunction(create) => self.create_function(create, context).await,
-            Statement::Alter(alter) => self.alter(alter).await,
+            Statement::Alter(alter) => self.alter(alter, context).await,
             Statement::Drop(drop) => self.drop_object(drop, context).await,
             Statement::Insert(insert) => self.insert(insert, session, context).await,
             Statement::Update(update) => self.update(update, session, context).await,
