@@ -13,6 +13,7 @@ mod joins;
 mod logictest;
 mod notices;
 mod questions;
+mod replace;
 mod restart;
 mod sinks;
 mod transcript;

@@ -104,6 +104,7 @@ impl Bench {
                 form: SinkForm::View,
             },
             manifest: None,
+            revision: 0,
         };
 
         let meter = Meter::start()?;

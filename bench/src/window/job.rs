@@ -91,6 +91,7 @@ impl Bench {
                 form: SinkForm::View,
             },
             manifest: None,
+            revision: 0,
         };
         let meter = Meter::start()?;
         let job = self.engine.start(spec).await?;

@@ -12,6 +12,7 @@
 //! | `paused` | of a view or sink: whether it stands still until it is resumed |
 //! | `dropping` | a DROP of it, and of all that depends on it, has begun and is to be finished |
 //! | `state` | of a view: what its job keeps, and under which numbers (`streams::StateManifest::to_text`) |
+//! | `revision` | of a view: how often it was given a query that makes its rows of the same state |
 //!
 //! A record with a higher version or an unknown kind is kept in the topic and skipped with a warning, so that an older
 //! program starts beside it. Unknown fields are ignored.
@@ -43,6 +44,12 @@ pub(crate) struct CatalogRecord {
     pub dropping: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub revision: u64,
+}
+
+fn is_first(revision: &u64) -> bool {
+    *revision == 0
 }
 
 fn canonical() -> String {

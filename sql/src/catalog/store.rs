@@ -241,6 +241,7 @@ mod tests {
             paused: false,
             dropping: false,
             state: None,
+            revision: 0,
         };
         let records = vec![
             (ids[2], record("c", &[1])),

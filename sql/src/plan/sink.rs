@@ -143,6 +143,7 @@ fn finished(planned: Planned, sink: SinkSpec, identity: Identity) -> Sink {
         },
         plan: ViewPlan {
             manifest: Some(StateManifest::of(&lowered.plan, &sink)),
+            revision: 0,
             plan: lowered.plan,
             sink,
             emit,

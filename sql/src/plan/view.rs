@@ -29,6 +29,8 @@ pub(crate) struct ViewPlan {
     /// What its job keeps, and under which numbers: as it was settled when the view was made. `None`: its record in the
     /// catalog is of before that stood there.
     pub manifest: Option<StateManifest>,
+    /// How often its query was replaced by one that makes its rows of the same state.
+    pub revision: u64,
     pub emit: Emit,
     pub windowed: bool,
 }
@@ -178,6 +180,7 @@ pub(crate) fn view(
         has_connector: false,
         view: Some(ViewPlan {
             manifest: Some(StateManifest::of(&lowered.plan, &sink)),
+            revision: 0,
             plan: lowered.plan,
             sink,
             emit,

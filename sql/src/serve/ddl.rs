@@ -400,6 +400,7 @@ pub(super) fn job_record(identity: &Identity, plan: Option<&ViewPlan>) -> Catalo
     let settled = plan.and_then(|plan| plan.manifest.as_ref());
     CatalogRecord {
         state: settled.map(StateManifest::to_text),
+        revision: plan.map_or(0, |plan| plan.revision),
         ..record(identity, None)
     }
 }
@@ -418,6 +419,7 @@ pub(super) fn record(identity: &Identity, module: Option<String>) -> CatalogReco
         paused: false,
         dropping: false,
         state: None,
+        revision: 0,
     }
 }
 

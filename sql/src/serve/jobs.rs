@@ -68,6 +68,7 @@ impl Jobs {
             plan: plan.plan.clone(),
             sink: plan.sink.clone(),
             manifest: plan.manifest.clone(),
+            revision: plan.revision,
         };
         match engine.start(spec).await {
             Ok(handle) => {

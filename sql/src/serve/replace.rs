@@ -3,6 +3,7 @@
 //! | the new query | what happens |
 //! |---|---|
 //! | has the same plan | nothing: rows, state and readers stay |
+//! | has the same columns and keeps the same, in tables or groups | its rows are made again of that, in one commit; readers see what differs |
 //! | has another one, and nothing reads the view | its rows are computed anew from all that the sources hold; its topic is a new one |
 //! | has another one, and others read the view | refused, with their names: their rows came of what would be gone |
 //!
@@ -12,6 +13,7 @@
 
 use std::sync::Arc;
 
+use streams::{MemoryUser, StateSize};
 use tracing::info;
 
 use super::answer::Outcome;
@@ -25,9 +27,24 @@ use crate::plan::view;
 /// A view after its replacement.
 pub(super) struct Replaced {
     relation: Arc<Relation>,
-    /// Whether its rows are computed anew.
-    anew: bool,
+    change: Change,
 }
+
+/// What becomes of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Nothing.
+    Nothing,
+    /// Its rows are made again of what its job keeps.
+    Refreshed,
+    /// Its rows are computed anew.
+    Anew,
+}
+
+/// What a row takes while all rows of a view are made again, beside twice its bytes.
+const ROW_BYTES: u64 = 512;
+/// Which part of the memory of jobs that may take.
+const REFRESH_PART: usize = 2;
 
 impl Inner {
     /// A view that cannot be bound any more is no obstacle to a new one of its name.
@@ -79,10 +96,16 @@ impl Inner {
                 Diagnostic::new(Code::Unsupported, message).at(context.words.place(&circle.name))
             );
         }
-        let anew = !is_same(old, &relation);
-        let relation = Arc::new(match anew {
-            true => relation,
-            false => settled(relation, old),
+        let change = match (is_same(old, &relation), keeps_state(old, &relation)) {
+            (true, _) => Change::Nothing,
+            (false, true) if self.has_room_for(old.name()).await => Change::Refreshed,
+            (false, _) => Change::Anew,
+        };
+        let anew = change == Change::Anew;
+        let relation = Arc::new(match change {
+            Change::Anew => relation,
+            Change::Refreshed => revised(settled(relation, old), old, 1),
+            Change::Nothing => settled(relation, old),
         });
         let name = relation.name();
         if anew && !users.is_empty() {
@@ -102,6 +125,17 @@ impl Inner {
             async move { self.store.put(id, &record).await.map_err(catalog_error) }
         };
         put(&relation).await?;
+        if change == Change::Refreshed
+            && let Err(error) = self.restarted(&relation).await
+        {
+            let again = self.bind_again(&old.identity, &objects)?;
+            // Its rows may be of the new query by now.
+            let again = Arc::new(revised(settled(again, old), old, 2));
+            put(&again).await?;
+            self.restarted(&again).await?;
+            self.change_objects(|objects| objects.insert_relation(again));
+            return Err(error.note(format!("view {name} has its old query")));
+        }
         if anew {
             let started = match self.end_view(old).await {
                 Ok(()) => self.start_whole(&relation).await,
@@ -116,8 +150,37 @@ impl Inner {
             }
         }
         self.change_objects(|objects| objects.insert_relation(Arc::clone(&relation)));
-        info!(view = name, anew, "view replaced");
-        Ok(Replaced { relation, anew })
+        info!(view = name, ?change, "view replaced");
+        Ok(Replaced { relation, change })
+    }
+
+    /// Lets a view go on as `relation` has it.
+    async fn restarted(&self, relation: &Relation) -> Result<(), Diagnostic> {
+        self.jobs.restart(&self.engine, relation).await?;
+        match self.jobs.failure(Kind::View, relation.name()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all rows of a view can be made again at once: those that are there and those that come are held together.
+    async fn has_room_for(&self, name: &str) -> bool {
+        let Some(job) = self.jobs.running(name) else {
+            return false;
+        };
+        let share = self.engine.memory().share(MemoryUser::Jobs) / REFRESH_PART;
+        // It reads the state, maybe from disk.
+        let sizes = tokio::task::spawn_blocking(move || job.state_sizes()).await;
+        let Ok(Ok(sizes)) = sizes else {
+            return false;
+        };
+        let is_counted = sizes
+            .iter()
+            .all(|size| size.entries < StateSize::ENTRIES_MAX);
+        let bytes: u64 = (sizes.iter())
+            .map(|size| 2 * size.bytes + ROW_BYTES * size.entries)
+            .sum();
+        is_counted && usize::try_from(bytes).is_ok_and(|bytes| bytes <= share)
     }
 
     async fn end_view(&self, relation: &Relation) -> Result<(), Diagnostic> {
@@ -141,17 +204,24 @@ impl Inner {
         replaced: Replaced,
         wait_ms: u64,
     ) -> Result<Outcome, Diagnostic> {
-        let Replaced { relation, anew } = replaced;
+        let Replaced { relation, change } = replaced;
         let name = relation.name();
         let mut notes = Vec::new();
-        if anew {
-            notes.push(format!(
-                "its rows are computed anew from what the sources hold; topic {name} is a new one, so who reads it begins again"
-            ));
-            notes.extend(view_notes(&relation, &self.objects()));
-            notes.extend(self.fill(&relation, wait_ms).await);
-        } else {
-            notes.push("its plan is the same, so its rows and its state stay".to_owned());
+        match change {
+            Change::Anew => {
+                notes.push(format!(
+                    "its rows are computed anew from what the sources hold; topic {name} is a new one, so who reads it begins again"
+                ));
+                notes.extend(view_notes(&relation, &self.objects()));
+                notes.extend(self.fill(&relation, wait_ms).await);
+            }
+            Change::Refreshed => notes.push(
+                "what it keeps stays, and its rows are made of that: nothing is read again, and who reads it sees what differs"
+                    .to_owned(),
+            ),
+            Change::Nothing => {
+                notes.push("its plan is the same, so its rows and its state stay".to_owned());
+            }
         }
         Ok(Outcome::Done {
             message: format!("replaced materialized view {name}"),
@@ -164,25 +234,49 @@ impl Inner {
 fn settled(mut relation: Relation, old: &Relation) -> Relation {
     if let (Some(view), Some(old)) = (&mut relation.view, &old.view) {
         view.manifest.clone_from(&old.manifest);
+        view.revision = old.revision;
     }
     relation
 }
 
+/// A view by a query that differs from that of `old` above its state, for the so many times more.
+fn revised(mut relation: Relation, old: &Relation, more: u64) -> Relation {
+    if let (Some(view), Some(old)) = (&mut relation.view, &old.view) {
+        view.revision = old.revision + more;
+    }
+    relation
+}
+
+/// Whether the rows of the new query have the columns of those of the old one, and can be made of what that keeps.
+fn keeps_state(old: &Relation, new: &Relation) -> bool {
+    let (Some(old_view), Some(new_view)) = (&old.view, &new.view) else {
+        return false;
+    };
+    old.schema == new.schema
+        && !old.key.is_empty()
+        && old.times == new.times
+        && ids(old) == ids(new)
+        && format!("{:?}", old_view.sink) == format!("{:?}", new_view.sink)
+        && new_view.plan.keeps_state_of(&old_view.plan)
+}
+
+/// What a view was bound to.
+fn ids(relation: &Relation) -> Vec<uuid::Uuid> {
+    let references = relation.identity.references.iter();
+    references.map(|reference| reference.id).collect()
+}
+
 /// Whether two queries come to the same plan over the same inputs, with the same columns.
 fn is_same(old: &Relation, new: &Relation) -> bool {
-    let ids = |relation: &Relation| -> Vec<uuid::Uuid> {
-        let references = relation.identity.references.iter();
-        references.map(|reference| reference.id).collect()
-    };
     old.schema == new.schema
         && old.times == new.times
         && ids(old) == ids(new)
         && plan_of(old) == plan_of(new)
 }
 
-/// All of a view's plan but the numbers of its state, which an older one may have otherwise.
+/// All of a view's plan but the numbers of its state, which an older one may have otherwise, and of its revision.
 fn plan_of(relation: &Relation) -> Option<String> {
     let mut view = relation.view.clone()?;
-    view.manifest = None;
+    (view.manifest, view.revision) = (None, 0);
     Some(format!("{view:?}"))
 }

@@ -766,6 +766,7 @@ impl Inner {
                 let mut relation = self.bind_again(&identity, &self.objects())?;
                 if let Some(view) = &mut relation.view {
                     view.manifest = settled_state(record)?;
+                    view.revision = record.revision;
                 }
                 Ok(Some(Replayed::Relation(Arc::new(relation))))
             }

@@ -49,6 +49,7 @@ fn job(plan: StreamPlan, key: Vec<usize>) -> JobSpec {
         plan,
         sink,
         manifest: None,
+        revision: 0,
     }
 }
 

@@ -30,6 +30,7 @@ mod map;
 mod memo;
 mod over;
 mod pass;
+mod replay;
 mod session;
 mod slide;
 mod top_n;
@@ -96,6 +97,16 @@ pub(crate) trait Operator: Send {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError>;
+
+    /// Emits every row that is out there once more, right after [`Operator::open`]: whoever stands behind it has none of them.
+    /// Only those do that [`StreamPlan::replayed`] names.
+    fn replay(
+        &mut self,
+        _context: &mut Context<'_>,
+        _out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        Ok(())
+    }
 
     /// Emits what was held back; event time has reached `context.watermark`.
     fn on_epoch_end(

@@ -15,6 +15,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
 
+use super::replay::next_entries;
 use super::{Context, Emitter, Memory, Operator, OperatorError};
 use crate::state::row::{self, RowReader};
 use crate::state::{Column, Physical, StateError, key};
@@ -157,6 +158,25 @@ impl Operator for Upsert {
             },
             context,
         )
+    }
+
+    fn replay(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        let (mut from, to) = key::operator_range(self.id.0);
+        loop {
+            let entries = next_entries(context.state, &mut from, &to)?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let mut rows = RowReader::new(&self.schema)?;
+            for (_, row) in &entries {
+                rows.push(row)?;
+            }
+            out.emit(Chunk::inserts(rows.finish()), context)?;
+        }
     }
 
     fn size_bytes(&self) -> usize {

@@ -21,6 +21,7 @@ mod grid;
 mod manifest;
 mod over;
 mod properties;
+mod replay;
 mod session;
 mod shape;
 mod sink;

@@ -17,6 +17,7 @@ mod lifecycle;
 mod pace;
 mod process;
 mod recovery;
+mod refresh;
 mod saving;
 mod search;
 mod spec;

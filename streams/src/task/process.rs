@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::commit::{Commit, Decision, Situation, Written};
 use super::inputs::{Inputs, QueryStart, chunk_of, group_positions, report};
 use super::recovery::{Restore, Restored, check_group, manifest_key, restore, together};
+use super::refresh::revision_of;
 use super::saving::Saving;
 use super::search::BadRow;
 use super::tokens::{Token, Tokens};
@@ -192,6 +193,19 @@ impl Task {
             environment,
         };
         task.make_room();
+        let revision = task.environment.spec.revision;
+        let rows_are_of = stores
+            .first()
+            .map_or(Ok(0), |first| revision_of(&**first))?;
+        if rows_are_of != revision {
+            task.tokens.set_revision(revision);
+            if restored.commit > 0 {
+                // It is one commit, whatever room that takes.
+                task.tokens.set_room(task.account.room());
+                let refreshed = task.tokens.refresh(plan);
+                refreshed.map_err(|error| task.outgrown(error))?;
+            }
+        }
         let reached = task.inputs.watermarks(now_ms);
         let ended = task.end_epoch(reached).await;
         ended.map_err(|error| task.outgrown(error))?;

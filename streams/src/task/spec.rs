@@ -15,4 +15,7 @@ pub struct JobSpec {
     /// What it keeps and under which numbers, as it was settled when the job was made: a plan that came of the query later
     /// takes the numbers from here, or is refused. `None`: nobody has it on record, and what lies with the state counts.
     pub manifest: Option<StateManifest>,
+    /// How often the plan was given another part above what it keeps ([`StreamPlan::keeps_state_of`]): where the state is of
+    /// another revision, the rows of the view are made again of it.
+    pub revision: u64,
 }

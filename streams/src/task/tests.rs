@@ -7,6 +7,7 @@
 //! | after the transaction, before the store | the store fails; or the task is dropped, and the store with it |
 //! | after both | the store comes back as an older flush left it, empty, or from a future that the log has lost |
 
+mod refresh;
 mod room;
 mod upgrade;
 
@@ -158,6 +159,7 @@ impl Rig {
                 form: SinkForm::View,
             },
             manifest: None,
+            revision: 0,
         };
         let environment = Environment {
             log: log.shared(),

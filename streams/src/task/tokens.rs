@@ -33,7 +33,7 @@ use crate::worker::{Alive, compute};
 /// One token: see the module.
 pub(super) struct Token {
     number: usize,
-    fragments: Arc<Fragments>,
+    pub(super) fragments: Arc<Fragments>,
     pub(super) graph: Graph,
     pub(super) state: State,
     pub(super) effects: Effects,

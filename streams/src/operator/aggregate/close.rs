@@ -122,7 +122,8 @@ impl Aggregate {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        let (keys, pending) = self.pending(due)?;
+        let is_pending = |flags: u8| flags & EMITTED == 0;
+        let (keys, pending) = self.groups_of(due, KEY_HEAD_BYTES, is_pending)?;
         if pending.is_empty() {
             return Ok(());
         }
@@ -146,8 +147,14 @@ impl Aggregate {
             .emit(&mut read, &groups, &nothing, context, out)
     }
 
-    /// The group columns of entries that were not emitted yet, and these entries.
-    fn pending<'a>(&self, due: &'a [Due]) -> Result<(Vec<ArrayRef>, Vec<&'a Due>), StateError> {
+    /// The group columns of those of these entries that are groups with such flags, and these entries. `head_bytes` stand
+    /// before the columns in a key.
+    pub(super) fn groups_of<'a>(
+        &self,
+        due: &'a [Due],
+        head_bytes: usize,
+        is_meant: impl Fn(u8) -> bool,
+    ) -> Result<(Vec<ArrayRef>, Vec<&'a Due>), StateError> {
         let types = || (0..self.group_by.len()).map(|place| self.schema.field(place).data_type());
         let physicals: Vec<Physical> = types().filter_map(Physical::of).collect();
         let mut builders: Vec<ColumnBuilder> = types()
@@ -156,13 +163,13 @@ impl Aggregate {
         let mut pending = Vec::new();
         for entry in due {
             let (state_key, value) = entry;
-            let mut columns = state_key.get(KEY_HEAD_BYTES..).unwrap_or_default();
+            let mut columns = state_key.get(head_bytes..).unwrap_or_default();
             let mut probe = columns;
             for physical in &physicals {
                 key::read_cell(*physical, &mut probe, |_| Ok(()))?;
             }
             // What follows the group's key belongs to state below it.
-            if !probe.is_empty() || read_flags(&mut value.as_slice())? & EMITTED != 0 {
+            if !probe.is_empty() || !is_meant(read_flags(&mut value.as_slice())?) {
                 continue;
             }
             for (physical, builder) in physicals.iter().zip(&mut builders) {

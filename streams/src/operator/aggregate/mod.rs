@@ -21,6 +21,7 @@ mod cache;
 mod close;
 mod emit;
 mod groups;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -268,6 +269,14 @@ impl Operator for Aggregate {
             accumulator.update(&input, &mut below)?;
         }
         Ok(())
+    }
+
+    fn replay(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        self.emit_all(context, out)
     }
 
     fn on_epoch_end(
