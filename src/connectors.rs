@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use connect_api::{DeclaredColumn, DeclaredKey, DeclaredRows};
 use connect_runtime::{TableError, Tables};
 use sql::{
-    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,
-    PlannedSinkConnector, SinkRows, TableFlow,
+    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector, SinkRows,
+    TableFlow,
 };
 
 /// Connect's worker, as SQL asks it.
@@ -38,29 +38,22 @@ impl Connectors for TableConnectors {
         connector: &str,
         options: &ConnectorOptions,
         rows: &SinkRows,
-    ) -> Result<PlannedSinkConnector, ConnectorError> {
-        let rows = DeclaredRows {
-            topic: rows.topic.clone(),
-            columns: (rows.columns.iter())
-                .map(|(name, sql_type)| DeclaredColumn {
-                    name: name.clone(),
-                    sql_type: sql_type.clone(),
-                })
-                .collect(),
-            key: (rows.key.iter())
-                .map(|column| DeclaredKey {
-                    name: column.name.clone(),
-                    sql_type: column.sql_type.clone(),
-                    nullable: column.nullable,
-                })
-                .collect(),
-        };
+    ) -> Result<ConnectorOptions, ConnectorError> {
+        let rows = declared(rows);
         let planned = self.0.plan_sink(name, connector, options, &rows).await;
-        let planned = planned.map_err(error)?;
-        Ok(PlannedSinkConnector {
-            config: planned.config,
-            notes: planned.notes,
-        })
+        planned.map_err(error)
+    }
+
+    async fn look_sink(
+        &self,
+        name: &str,
+        connector: &str,
+        options: &ConnectorOptions,
+        rows: &SinkRows,
+    ) -> Result<Vec<String>, ConnectorError> {
+        let rows = declared(rows);
+        let looked = self.0.look_sink(name, connector, options, &rows).await;
+        looked.map_err(error)
     }
 
     async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError> {
@@ -136,7 +129,17 @@ impl Connectors for NoConnectors {
         _connector: &str,
         _options: &ConnectorOptions,
         _rows: &SinkRows,
-    ) -> Result<PlannedSinkConnector, ConnectorError> {
+    ) -> Result<ConnectorOptions, ConnectorError> {
+        self.refused()
+    }
+
+    async fn look_sink(
+        &self,
+        _name: &str,
+        _connector: &str,
+        _options: &ConnectorOptions,
+        _rows: &SinkRows,
+    ) -> Result<Vec<String>, ConnectorError> {
         self.refused()
     }
 
@@ -169,5 +172,25 @@ fn error(error: TableError) -> ConnectorError {
     ConnectorError {
         option: error.option,
         message: error.message,
+    }
+}
+
+/// The rows of a sink as Connect declares them.
+fn declared(rows: &SinkRows) -> DeclaredRows {
+    DeclaredRows {
+        topic: rows.topic.clone(),
+        columns: (rows.columns.iter())
+            .map(|(name, sql_type)| DeclaredColumn {
+                name: name.clone(),
+                sql_type: sql_type.clone(),
+            })
+            .collect(),
+        key: (rows.key.iter())
+            .map(|column| DeclaredKey {
+                name: column.name.clone(),
+                sql_type: column.sql_type.clone(),
+                nullable: column.nullable,
+            })
+            .collect(),
     }
 }

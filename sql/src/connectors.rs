@@ -26,15 +26,6 @@ pub struct PlannedConnector {
     pub notes: Vec<String>,
 }
 
-/// The connector of a sink that may be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedSinkConnector {
-    /// Its configuration.
-    pub config: ConnectorOptions,
-    /// What the author of the statement should know, a sentence each.
-    pub notes: Vec<String>,
-}
-
 /// The rows that a sink writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkRows {
@@ -118,7 +109,17 @@ pub trait Connectors: Send + Sync {
         connector: &str,
         options: &ConnectorOptions,
         rows: &SinkRows,
-    ) -> Result<PlannedSinkConnector, ConnectorError>;
+    ) -> Result<ConnectorOptions, ConnectorError>;
+
+    /// What the author of the statement should know of the table that a planned sink writes, a sentence each; an error where it
+    /// cannot take the rows. Makes nothing.
+    async fn look_sink(
+        &self,
+        name: &str,
+        connector: &str,
+        options: &ConnectorOptions,
+        rows: &SinkRows,
+    ) -> Result<Vec<String>, ConnectorError>;
 
     /// Makes it; it runs from then on, after a restart too.
     async fn create(&self, name: &str, config: ConnectorOptions) -> Result<(), ConnectorError>;

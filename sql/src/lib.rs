@@ -31,8 +31,8 @@ mod stack;
 pub use caller::{Caller, Guarded, Right};
 pub use config::SqlConfig;
 pub use connectors::{
-    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector,
-    PlannedSinkConnector, SinkKey, SinkRows, TableFlow,
+    ConnectorError, ConnectorOptions, Connectors, ListedConnector, PlannedConnector, SinkKey,
+    SinkRows, TableFlow,
 };
 pub use diagnostic::{Diagnostic, Location, Severity, Span, StatementText, Suggestion, type_name};
 pub use functions::{Function, functions};

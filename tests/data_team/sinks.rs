@@ -180,7 +180,18 @@ fn a_sink_does_not_feed_its_own_query() {
              table = 'public.a')",
             database.port()
         );
-        for statement in [sink("s", "a", "a"), sink("s", "most", "public.a"), url] {
+        // A table that lacks what the rows need is not to get it for rows that it must not have.
+        let grouped = sink(
+            "s",
+            "(SELECT n AS id, count(*) AS n FROM a GROUP BY n) AS g",
+            "a",
+        );
+        for statement in [
+            sink("s", "a", "a"),
+            sink("s", "most", "public.a"),
+            url,
+            grouped,
+        ] {
             let error = server.try_sql(&statement).await.unwrap_err();
             let message = error["message"].as_str().unwrap();
             assert!(

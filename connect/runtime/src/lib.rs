@@ -31,8 +31,7 @@ pub use config::{ConfigError, ConnectConfig};
 pub use loggers::LogLevels;
 pub use rest::{ApiError, unavailable};
 pub use worker::{
-    ConnectWorker, ListedConnector, PlannedSink, PlannedTable, StartError, TableError, TableFlow,
-    Tables,
+    ConnectWorker, ListedConnector, PlannedTable, StartError, TableError, TableFlow, Tables,
 };
 
 /// Milliseconds since 1970 UTC.

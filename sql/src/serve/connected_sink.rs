@@ -15,35 +15,54 @@ use tracing::warn;
 use super::connector::{made_by, sink_made_by};
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Objects, Sink, is_own_sink_option, sink_connector};
-use crate::connectors::{
-    ConnectorError, ConnectorOptions, ListedConnector, PlannedSinkConnector, SinkKey, SinkRows,
-};
+use crate::connectors::{ConnectorError, ConnectorOptions, ListedConnector, SinkKey, SinkRows};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::CreateSink;
 use crate::plan::type_name;
 
 impl Inner {
-    /// The connector of a sink; `None` where it has none.
+    /// The configuration of a sink's connector; `None` where it has none.
     pub(super) async fn planned_connector(
         &self,
         create: &CreateSink,
         sink: &Sink,
-    ) -> Result<Option<PlannedSinkConnector>, Diagnostic> {
+    ) -> Result<Option<ConnectorOptions>, Diagnostic> {
         let Some(connector) = sink_connector(&create.output) else {
             return Ok(None);
         };
         let connectors = self
             .connectors()
             .map_err(|error| error.at(connector.span))?;
-        let rows = SinkRows {
+        let (options, rows) = (options(create), self.rows_of(sink));
+        let planned = connectors
+            .plan_sink(sink.name(), &connector.value, &options, &rows)
+            .await;
+        planned.map(Some).map_err(|error| diagnostic(error, create))
+    }
+
+    /// What there is to know of the table that a sink's connector writes; an error where it cannot take the rows.
+    pub(super) async fn look_at_table(
+        &self,
+        create: &CreateSink,
+        sink: &Sink,
+    ) -> Result<Vec<String>, Diagnostic> {
+        let Some(connector) = sink_connector(&create.output) else {
+            return Ok(Vec::new());
+        };
+        let (options, rows) = (options(create), self.rows_of(sink));
+        let looked = self
+            .connectors()?
+            .look_sink(sink.name(), &connector.value, &options, &rows)
+            .await;
+        looked.map_err(|error| diagnostic(error, create))
+    }
+
+    fn rows_of(&self, sink: &Sink) -> SinkRows {
+        SinkRows {
             topic: sink.plan.sink.topic.clone(),
             columns: columns(sink),
             key: key(sink, &self.objects()),
-        };
-        let planned = connectors
-            .plan_sink(sink.name(), &connector.value, &options(create), &rows)
-            .await;
-        planned.map(Some).map_err(|error| diagnostic(error, create))
+        }
     }
 
     /// Makes the connector of a sink whose job runs, and says so; where that fails the sink goes again.
@@ -101,7 +120,7 @@ impl Inner {
                 continue;
             }
             let made = match self.planned_connector(&create, sink).await {
-                Ok(Some(planned)) => self.create_connector(name, planned.config).await,
+                Ok(Some(config)) => self.create_connector(name, config).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };

@@ -40,20 +40,24 @@ impl Inner {
             topic: named(&["topic", "kafka_topic"]).or(create.name.span),
             table: named(&["table", "table.name", "collection.name.format"]),
         };
-        let connector = self.planned_connector(create, &sink).await?;
+        let config = self.planned_connector(create, &sink).await?;
+        // Before the table is looked at, which need not be made fit for rows that it must not get.
+        self.check_circle(&sink, config.as_ref(), places)?;
+        let of_table = self.look_at_table(create, &sink).await?;
         let topic = sink.plan.sink.topic.clone();
-        let held = match &connector {
+        let held = match &config {
             // A topic that cannot be is an error of what comes next.
             Some(_) => self.held(&topic).await.unwrap_or(0),
             None => 0,
         };
-        let config = connector.as_ref().map(|planned| &planned.config);
-        let outcome = self.run_sink(sink, config, places, context).await?;
-        match (connector, outcome) {
-            (Some(planned), Outcome::Done { message, mut notes }) => {
-                notes.push(self.connect_sink(create, planned.config, context).await?);
+        let outcome = self
+            .run_sink(sink, config.as_ref(), places, context)
+            .await?;
+        match (config, outcome) {
+            (Some(config), Outcome::Done { message, mut notes }) => {
+                notes.push(self.connect_sink(create, config, context).await?);
                 notes.extend(held_note(&topic, held));
-                notes.extend(planned.notes);
+                notes.extend(of_table);
                 Ok(Outcome::Done { message, notes })
             }
             (_, outcome) => Ok(outcome),

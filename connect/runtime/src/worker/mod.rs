@@ -27,7 +27,7 @@ use crate::task::{Environment, TaskId};
 pub use flows::TableFlow;
 pub(crate) use offsets::{OffsetsChange, read as read_offsets, tell_connector};
 use shell::Shell;
-pub use tables::{ListedConnector, PlannedSink, PlannedTable, TableError, Tables};
+pub use tables::{ListedConnector, PlannedTable, TableError, Tables};
 
 /// Requests that may wait for the shell; more wait at the caller.
 const REQUESTS_MAX: usize = 256;

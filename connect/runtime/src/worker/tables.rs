@@ -40,15 +40,6 @@ pub struct PlannedTable {
     pub table: DeclaredTable,
 }
 
-/// A sink that may be made.
-#[derive(Debug, Clone)]
-pub struct PlannedSink {
-    /// Its configuration.
-    pub config: ConfigMap,
-    /// What the author of the statement should know, a sentence each.
-    pub notes: Vec<String>,
-}
-
 /// A connector that there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedConnector {
@@ -164,7 +155,40 @@ impl Tables {
         class: &str,
         options: &ConfigMap,
         rows: &DeclaredRows,
-    ) -> Result<PlannedSink, TableError> {
+    ) -> Result<ConfigMap, TableError> {
+        let (_, given, config) = self.sink(name, class, options, rows)?;
+        self.check_name(name)?;
+        self.check(&config, &given).await?;
+        Ok(config)
+    }
+
+    /// What the author of the statement should know of the table that a planned sink writes, a sentence each.
+    ///
+    /// # Errors
+    /// Where the table cannot take the rows as it is, with the option at fault.
+    pub async fn look_sink(
+        &self,
+        name: &str,
+        class: &str,
+        options: &ConfigMap,
+        rows: &DeclaredRows,
+    ) -> Result<Vec<String>, TableError> {
+        let (plugin, given, config) = self.sink(name, class, options, rows)?;
+        let (Some(sinks), Ok(resolved)) = (plugin.sink_tables(), secrets::resolve(&config)) else {
+            return Ok(Vec::new());
+        };
+        let looked = sinks.look(&resolved, rows).await;
+        looked.map_err(|error| given.error(error))
+    }
+
+    /// The plugin of a sink, its options, and the configuration that they come to.
+    fn sink(
+        &self,
+        name: &str,
+        class: &str,
+        options: &ConfigMap,
+        rows: &DeclaredRows,
+    ) -> Result<(Arc<dyn ConnectorPlugin>, Given, ConfigMap), TableError> {
         let plugins = &self.inner.plugins;
         let found = plugins.connector(class).map(Arc::clone);
         let Some((plugin, sinks)) = found
@@ -182,14 +206,7 @@ impl Tables {
         let mut config = config.map_err(|error| given.error(error))?;
         config.insert("connector.class".to_owned(), class.to_owned());
         config.insert("name".to_owned(), name.to_owned());
-        self.check_name(name)?;
-        self.check(&config, &given).await?;
-        let notes = match secrets::resolve(&config) {
-            Ok(resolved) => sinks.look(&resolved, rows).await,
-            Err(_) => Ok(Vec::new()),
-        };
-        let notes = notes.map_err(|error| given.error(error))?;
-        Ok(PlannedSink { config, notes })
+        Ok((Arc::clone(plugin), given, config))
     }
 
     /// The first thing that is wrong with a configuration, if there is any.
