@@ -56,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) advertised_host: String,
     /// Port at which this client is to reach the broker.
     pub(crate) advertised_port: i32,
+    /// Whether answers may hold parts of files: the connection hands them to its socket.
+    pub(crate) sends_files: bool,
 }
 
 impl Context {

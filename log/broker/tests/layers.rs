@@ -69,7 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "access", "api", "clock", "config", "memory", "security", "services",
+            "access", "api", "clock", "config", "memory", "security", "services", "storage",
         ],
     ),
     (

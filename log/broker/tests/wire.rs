@@ -618,7 +618,7 @@ async fn a_fetch_that_may_not_answer_what_it_asks_for_does_not_wait_for_it() {
         Response::Fetch(answer) => answer.responses[0].partitions[0]
             .records
             .as_ref()
-            .map_or(0, Bytes::len),
+            .map_or(0, log_protocol::Payload::len),
         other => panic!("{other:?}"),
     };
     assert!(bytes_of(wire.ask(12, 1, fetch(1 << 20, 1000, 0)).await) > 5000);

@@ -31,6 +31,7 @@ mod error_code;
 mod frame;
 mod ids;
 mod murmur2;
+mod payload;
 mod primitive;
 mod record;
 mod scan;
@@ -49,6 +50,7 @@ pub use frame::{
 };
 pub use ids::{BrokerId, LeaderEpoch, ProducerId, TopicPartition};
 pub use murmur2::{murmur2, partition_for_key};
+pub use payload::{FileRange, Payload};
 pub use primitive::{DecodeCause, DecodeError, Reader, Writer};
 pub use record::{Header, HeaderIter, Headers, Record, RecordIter, RecordSpan};
 pub use scan::{RecordFacts, RecordScan};

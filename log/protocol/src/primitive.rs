@@ -16,6 +16,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
+use crate::payload::Payload;
+
 /// Bytes that are not what their place calls for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {cause}")]
@@ -371,7 +373,7 @@ pub(crate) struct Splice {
     /// How much of the output comes before.
     pub(crate) position: usize,
     /// What goes there.
-    pub(crate) bytes: Bytes,
+    pub(crate) payload: Payload,
 }
 
 /// Byte fields from this size on are spliced into a frame instead of copied. Below it, one more entry in a vectored write costs more than the copy.
@@ -409,10 +411,25 @@ impl<'a> Writer<'a> {
             Some(splices) if bytes.len() >= SPLICE_MIN_BYTES => {
                 splices.push(Splice {
                     position: self.out.len(),
-                    bytes: bytes.clone(),
+                    payload: bytes.clone().into(),
                 });
             }
             _ => self.out.put_slice(bytes),
+        }
+    }
+
+    /// As [`Writer::bytes`]; a part of a file is always set aside.
+    ///
+    /// # Panics
+    /// If the message is to be written as a whole, and this part of it lies in a file.
+    pub fn payload(&mut self, payload: &Payload) {
+        match (payload, &mut self.splices) {
+            (Payload::Bytes(bytes), _) => self.bytes(bytes),
+            (Payload::File(_), Some(splices)) => splices.push(Splice {
+                position: self.out.len(),
+                payload: payload.clone(),
+            }),
+            (Payload::File(_), None) => panic!("a part of a file is sent, not copied"),
         }
     }
 

@@ -25,14 +25,13 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use log_protocol::ErrorCode;
 use log_protocol::api::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
+use log_protocol::{ErrorCode, Payload};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -43,7 +42,7 @@ use crate::partition::LogEnds;
 use crate::quorum::Topic;
 use crate::security::acl::Operation;
 use crate::services::Context;
-use crate::storage::{Isolation, Partition};
+use crate::storage::{Fetched, Isolation, Partition};
 
 /// Longest wait that a client may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -214,6 +213,7 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
         node_id: ctx.services.config.node_id,
         is_negative: request.max_bytes < 0,
         tells_leaders: ctx.api_version >= LEADERS_FROM,
+        sends_files: ctx.sends_files,
     };
     let bytes_min = usize::try_from(request.min_bytes)
         .unwrap_or(0)
@@ -333,11 +333,11 @@ async fn count_new(
             continue;
         }
         let fetched = partition
-            .read(read.next_offset, wanted, limits.isolation())
+            .read_to_send(read.next_offset, wanted, limits.isolation())
             .map_err(|error| error.code())?;
         read.next_offset = fetched.next_offset;
-        read.bytes += fetched.bytes.len();
-        new += fetched.bytes.len();
+        read.bytes += fetched.records.len();
+        new += fetched.records.len();
     }
     Ok(new)
 }
@@ -371,6 +371,8 @@ struct Limits {
     is_unknown_isolation: bool,
     /// Whether an answer may say where a partition is led.
     tells_leaders: bool,
+    /// Whether the connection sends parts of files.
+    sends_files: bool,
 }
 
 impl Limits {
@@ -443,7 +445,7 @@ fn read(
         answer.last_stable_offset = ends.last_stable;
         answer.log_start_offset = ends.log_start;
         answer.diverging_epoch = diverging;
-        answer.records = Some(Bytes::new());
+        answer.records = Some(Payload::default());
         return Ok(answer);
     }
     let is_negative = limits.is_negative || asked.partition_max_bytes < 0;
@@ -452,23 +454,27 @@ fn read(
     }
     let room = limits.bytes_max.saturating_sub(look.bytes);
     let wanted = limits.wanted(asked).min(room);
+    let (from, isolation) = (asked.fetch_offset, limits.isolation());
     let fetched = if look.full {
-        partition.read_nothing(asked.fetch_offset)
+        partition.read_nothing(from)
+    } else if limits.sends_files {
+        partition.read_to_send(from, wanted, isolation)
     } else {
-        partition.read(asked.fetch_offset, wanted, limits.isolation())
+        let read = partition.read(from, wanted, isolation);
+        read.map(Fetched::into_payload)
     };
     let mut fetched = fetched.map_err(|error| error.code())?;
     // A read gives one batch at least; only the first partition may go beyond the limit with it.
-    if look.bytes > 0 && fetched.bytes.len() > room {
-        fetched.bytes = Bytes::new();
+    if look.bytes > 0 && fetched.records.len() > room {
+        fetched.records = Payload::default();
         fetched.aborted.clear();
         look.full = true;
     }
     look.read.push(Read {
         next_offset: fetched.next_offset,
-        bytes: fetched.bytes.len(),
+        bytes: fetched.records.len(),
     });
-    look.bytes += fetched.bytes.len();
+    look.bytes += fetched.records.len();
     look.full |= look.bytes >= limits.bytes_max && look.bytes > 0;
     answer.high_watermark = fetched.high_watermark;
     answer.last_stable_offset = fetched.last_stable_offset;
@@ -483,7 +489,7 @@ fn read(
             })
             .collect()
     });
-    answer.records = Some(fetched.bytes);
+    answer.records = Some(fetched.records);
     Ok(answer)
 }
 
@@ -512,7 +518,7 @@ fn refused(slot: &Slot, error_code: ErrorCode, limits: &Limits) -> PartitionData
         error_code,
         high_watermark: -1,
         aborted_transactions: (!slot.is_there || limits.is_unknown_isolation).then(Vec::new),
-        records: Some(Bytes::new()),
+        records: Some(Payload::default()),
         ..PartitionData::default()
     };
     let is_elsewhere = matches!(

@@ -143,17 +143,17 @@ impl Slot {
                 .partition
                 .read(self.position, bytes_max, isolation)
                 .map_err(|error| read_error(&self.name, self.position, error))?;
-            if fetched.bytes.is_empty() {
+            if fetched.records.is_empty() {
                 break;
             }
             let (records, content_bytes) = columns::decode(
                 &self.name,
-                &fetched.bytes,
+                &fetched.records,
                 self.position,
                 &fetched.aborted,
                 bytes_max.saturating_mul(CONTENT_RATIO),
             )?;
-            step.bytes += fetched.bytes.len().max(content_bytes / CONTENT_RATIO);
+            step.bytes += fetched.records.len().max(content_bytes / CONTENT_RATIO);
             let moved = records.next_offset > self.position;
             step.moved |= moved;
             self.position = records.next_offset;

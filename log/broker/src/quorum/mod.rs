@@ -446,14 +446,16 @@ impl Topics {
         }
         let mut due = Vec::new();
         let mut dirty = Vec::new();
-        for partition in self.list().into_iter().flat_map(|topic| topic.all()) {
-            let dirty_bytes = partition.dirty_bytes(now_ms);
-            if dirty_bytes > 0 {
-                dirty.push((dirty_bytes, Arc::clone(&partition)));
-            }
-            if partition.tick(now_ms) {
-                due.push(partition);
-            }
+        for topic in self.list() {
+            topic.each(|partition| {
+                let dirty_bytes = partition.dirty_bytes(now_ms);
+                if dirty_bytes > 0 {
+                    dirty.push((dirty_bytes, Arc::clone(partition)));
+                }
+                if partition.tick(now_ms) {
+                    due.push(Arc::clone(partition));
+                }
+            });
         }
         let inner = Arc::clone(&self.inner);
         let stale = inner.names_stale.load(Ordering::Acquire);

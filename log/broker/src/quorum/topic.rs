@@ -74,6 +74,11 @@ impl Topic {
         self.partitions.read().clone()
     }
 
+    /// Visits all partitions, in order.
+    pub(crate) fn each(&self, visit: impl FnMut(&Arc<Partition>)) {
+        self.partitions.read().iter().for_each(visit);
+    }
+
     /// Its configs as they are now, defaults filled in.
     pub(crate) fn config(&self) -> Arc<TopicConfig> {
         Arc::clone(&self.config.read())

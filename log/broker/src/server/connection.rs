@@ -23,14 +23,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use log_protocol::api::api_versions::ApiVersionsResponse;
 use log_protocol::{
     ApiKey, ErrorCode, Request, RequestError, RequestHeader, Response, decode_request,
     encode_response, take_frame,
 };
 use metrics::{Counter, counter, gauge};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -40,6 +40,7 @@ use super::arrival::Arrival;
 use super::listener::Listener;
 use super::outgoing::Outgoing;
 use super::session::{self, Outcome, Session};
+use super::sink::Sink;
 use super::throttle;
 use crate::api::{self, is_left_behind};
 use crate::memory::{FREE_BYTES, Reserved};
@@ -179,7 +180,7 @@ impl Begin {
         ended
     }
 
-    fn connection<R, W>(
+    fn connection<R, W: Sink>(
         self,
         local: SocketAddr,
         principal: Principal,
@@ -205,6 +206,7 @@ impl Begin {
             client_host: format!("/{}", self.peer.address.ip().to_canonical()),
             advertised_host: host,
             advertised_port: i32::from(port),
+            sends_files: W::SENDS_FILES,
         };
         Connection {
             listener: self.listener,
@@ -253,7 +255,7 @@ struct Connection<R, W> {
     requests: Vec<(ApiKey, Counter)>,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
+impl<R: AsyncRead + Unpin, W: Sink> Connection<R, W> {
     async fn run(&mut self) -> Result<(), End> {
         loop {
             let (frame, reserved) = self.next_frame().await?;
@@ -261,7 +263,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 self.flush().await?;
                 return Ok(());
             }
-            if self.outgoing.remaining() >= OUTGOING_BYTES_MAX {
+            if self.outgoing.len() >= OUTGOING_BYTES_MAX {
                 self.flush().await?;
             }
         }
@@ -342,7 +344,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             if let Outcome::Continue(token) | Outcome::Known(_, token, _) = &outcome {
                 let size = i32::try_from(token.len()).unwrap_or(i32::MAX);
                 let size = Bytes::copy_from_slice(&size.to_be_bytes());
-                self.outgoing.push(vec![size, token.clone()]);
+                self.outgoing.push(vec![size.into(), token.clone().into()]);
             }
             return Ok(self.learn(outcome));
         }
@@ -447,7 +449,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         if !may_wait(api) {
             return Ok(throttle::timed(api::handle(&self.context, request)).await);
         }
-        if self.outgoing.has_remaining() {
+        if self.outgoing.len() > 0 {
             self.flush().await?;
         }
         let context = self.context.clone();
@@ -503,8 +505,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 return Ok((frame, reserved));
             }
             self.flush().await?;
-            self.read_more(arrival).await?;
+            // Of what comes behind a large frame nothing is read with it: the next one finds its memory free, and is not moved.
+            let missing = arrival.map_or(usize::MAX, |_| self.missing_bytes());
+            self.read_more(arrival, missing).await?;
         }
+    }
+
+    /// What the frame at hand lacks.
+    fn missing_bytes(&self) -> usize {
+        let size = self
+            .buffer
+            .first_chunk()
+            .map(|size| i32::from_be_bytes(*size));
+        let size = usize::try_from(size.unwrap_or(0)).unwrap_or(0);
+        (size_of::<i32>() + size)
+            .saturating_sub(self.buffer.len())
+            .max(1)
     }
 
     /// The frame at hand, once its head is there, if it is one that is counted and the size can be.
@@ -550,7 +566,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         }
     }
 
-    async fn read_more(&mut self, arrival: Option<Arrival>) -> Result<(), End> {
+    /// Reads some bytes, `bytes_max` at most.
+    async fn read_more(&mut self, arrival: Option<Arrival>, bytes_max: usize) -> Result<(), End> {
         let idle = Instant::now() + self.idle_max;
         loop {
             let now = Instant::now();
@@ -570,9 +587,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             let look = arrival.map(|_| now + FRAME_LOOK);
             let until = [look, self.known_by].into_iter().flatten();
             let until = until.fold(idle, Instant::min);
+            let mut buffer = (&mut self.buffer).limit(bytes_max);
             let read = tokio::select! {
                 biased;
-                read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
+                read = timeout_at(until, self.reader.read_buf(&mut buffer)) => read,
                 _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
             };
             match read {
@@ -589,11 +607,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        if self.outgoing.has_remaining() {
-            self.bytes_out.increment(self.outgoing.remaining() as u64);
+        if self.outgoing.len() > 0 {
+            self.bytes_out.increment(self.outgoing.len() as u64);
         }
-        let has_written = self.outgoing.has_remaining();
-        while self.outgoing.has_remaining() {
+        let has_written = self.outgoing.len() > 0;
+        while self.outgoing.len() > 0 {
             let written = self.write_some().await?;
             if written == 0 {
                 return Err(End::Io(io::ErrorKind::WriteZero.into()));
@@ -613,8 +631,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     async fn write_some(&mut self) -> Result<usize, End> {
         let began = Instant::now();
         loop {
-            let write = self.writer.write_buf(&mut self.outgoing);
             let look = READER_TIME_MAX.min(self.idle_max);
+            let write = self.write_next();
             if let Ok(written) = timeout(look, write).await {
                 return Ok(written?);
             }
@@ -624,6 +642,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 return Err(End::Closed);
             }
         }
+    }
+
+    async fn write_next(&mut self) -> io::Result<usize> {
+        let Some(range) = self.outgoing.file() else {
+            return self.writer.write_buf(&mut self.outgoing).await;
+        };
+        let sent = self.writer.send(range).await?;
+        self.outgoing.sent(sent);
+        Ok(sent)
     }
 
     fn count(&mut self, api: ApiKey) {

@@ -11,6 +11,7 @@ mod connection;
 mod listener;
 mod outgoing;
 mod session;
+mod sink;
 mod throttle;
 mod tls;
 mod tls_socket;

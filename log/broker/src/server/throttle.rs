@@ -84,5 +84,5 @@ fn record_bytes(fetched: &FetchResponse) -> usize {
     let topics = fetched.responses.iter();
     let partitions = topics.flat_map(|topic| &topic.partitions);
     let records = partitions.filter_map(|partition| partition.records.as_ref());
-    records.map(bytes::Bytes::len).sum()
+    records.map(log_protocol::Payload::len).sum()
 }

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
+use log_protocol::FileRange;
 use rustix::buffer::spare_capacity;
 
 use super::waiting::waiting;
@@ -14,7 +16,7 @@ use super::waiting::waiting;
 /// An open file of a partition.
 #[derive(Debug)]
 pub(crate) struct LogFile {
-    file: File,
+    file: Arc<File>,
     /// Written to since the last fdatasync began.
     dirty: AtomicBool,
 }
@@ -47,7 +49,7 @@ impl LogFile {
             .truncate(false)
             .open(path)?;
         Ok(Self {
-            file,
+            file: Arc::new(file),
             dirty: AtomicBool::new(false),
         })
     }
@@ -55,7 +57,7 @@ impl LogFile {
     /// Opens an existing one for reading.
     pub(crate) fn open_existing(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            file: File::open(path)?,
+            file: Arc::new(File::open(path)?),
             dirty: AtomicBool::new(false),
         })
     }
@@ -82,13 +84,17 @@ impl LogFile {
         }
     }
 
-    /// Whether the byte is in the page cache, or beyond the end. Where the file system does not tell, it is taken to be there.
     fn is_at_hand(&self, position: u64) -> bool {
-        let mut byte = [0];
-        let mut buffers = [io::IoSliceMut::new(&mut byte)];
-        let flags = rustix::io::ReadWriteFlags::NOWAIT;
-        let read = rustix::io::preadv2(&self.file, &mut buffers, position, flags);
-        read != Err(rustix::io::Errno::AGAIN)
+        is_at_hand(&self.file, position)
+    }
+
+    /// A part of it, for somebody who sends it.
+    pub(crate) fn range(&self, position: u64, length: usize) -> FileRange {
+        FileRange {
+            file: Arc::clone(&self.file),
+            position,
+            length,
+        }
     }
 
     fn read_here(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
@@ -183,6 +189,35 @@ impl LogFile {
     }
 }
 
+/// Whether the byte is in the page cache, or beyond the end. Where the file system does not tell, it is taken to be there.
+fn is_at_hand(file: &File, position: u64) -> bool {
+    let mut byte = [0];
+    let mut buffers = [io::IoSliceMut::new(&mut byte)];
+    let flags = rustix::io::ReadWriteFlags::NOWAIT;
+    let read = rustix::io::preadv2(file, &mut buffers, position, flags);
+    read != Err(rustix::io::Errno::AGAIN)
+}
+
+/// Hands a part of a file to a socket, which takes some of it or is full ([`io::ErrorKind::WouldBlock`]); gives how many bytes it took. If the
+/// part is not in the page cache, the thread's other tasks are handed over.
+pub(crate) fn send_file(socket: impl AsFd, range: &FileRange) -> io::Result<usize> {
+    let last = range.position + (range.length as u64).saturating_sub(1);
+    let send = || loop {
+        let mut position = range.position;
+        let sent = rustix::fs::sendfile(&socket, &range.file, Some(&mut position), range.length);
+        match sent {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            sent => return Ok(sent?),
+        }
+    };
+    if is_at_hand(&range.file, range.position) && is_at_hand(&range.file, last) {
+        send()
+    } else {
+        waiting(send)
+    }
+}
+
 /// Makes creations, renames and removals inside of `folder` durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -237,7 +272,7 @@ impl Replacement {
         }
         self.temporary = None;
         Ok(LogFile {
-            file: self.file.try_clone()?,
+            file: Arc::new(self.file.try_clone()?),
             dirty: AtomicBool::new(false),
         })
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! read   ends ── caught up ──────────────────> empty
 //!             └─ ring (memory) ── miss ──> segment: index, one pread, whole batches
+//!                                                   or, of large ones that go to a socket, where they lie: only headers are read
 //! ```
 //!
 //! Invariants:
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use log_protocol::{BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, batches};
+use log_protocol::{
+    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, Payload, batches,
+};
 
 use super::error::{FetchError, StorageError};
 use super::log_file::LogFile;
@@ -35,9 +38,9 @@ pub(crate) enum Isolation {
 
 /// What a fetch answers.
 #[derive(Debug, Clone)]
-pub(crate) struct Fetched {
+pub(crate) struct Fetched<R = Bytes> {
     /// Whole batches as they lie on disk; the first may begin below the offset asked for.
-    pub(crate) bytes: Bytes,
+    pub(crate) records: R,
     /// The offset behind them; the one asked for if there are none.
     pub(crate) next_offset: i64,
     /// As of the fetch.
@@ -46,8 +49,22 @@ pub(crate) struct Fetched {
     pub(crate) last_stable_offset: i64,
     /// As of the fetch.
     pub(crate) log_start_offset: i64,
-    /// Of the range that `bytes` covers; empty without read_committed.
+    /// Of the range that `records` covers; empty without read_committed.
     pub(crate) aborted: Vec<AbortedTransaction>,
+}
+
+impl Fetched {
+    /// The same, to be sent.
+    pub(crate) fn into_payload(self) -> Fetched<Payload> {
+        Fetched {
+            records: self.records.into(),
+            next_offset: self.next_offset,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.last_stable_offset,
+            log_start_offset: self.log_start_offset,
+            aborted: self.aborted,
+        }
+    }
 }
 
 /// Whether a walk goes on.
@@ -61,6 +78,15 @@ pub(crate) enum Visit {
 
 /// Read beyond what was asked for, to reach the batch behind the index entry: Kafka's index interval.
 const SLACK_BYTES: usize = 4096;
+
+/// Fewer bytes than that are copied to the socket: a header each would be dearer.
+const SENT_BYTES_MIN: usize = 64 << 10;
+
+/// The same of one batch, on the average.
+const SENT_BATCH_BYTES_MIN: u64 = 8 << 10;
+
+/// Reads batches of a segment, as [`read_segment`] does.
+type ReadSegment<R> = fn(&Segment, i64, i64, usize) -> Result<Option<(R, i64)>, Unreadable>;
 
 /// Bytes of one step of a full walk.
 const WALK_BYTES: usize = 1 << 20;
@@ -78,6 +104,29 @@ impl Partition {
         bytes_max: usize,
         isolation: Isolation,
     ) -> Result<Fetched, FetchError> {
+        self.read_by(from, bytes_max, isolation, read_segment)
+    }
+
+    /// As [`Partition::read`], for somebody who sends the batches: large ones are not read but told where they lie.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn read_to_send(
+        &self,
+        from: i64,
+        bytes_max: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched<Payload>, FetchError> {
+        self.read_by(from, bytes_max, isolation, send_segment)
+    }
+
+    fn read_by<R: Default + From<Bytes>>(
+        &self,
+        from: i64,
+        bytes_max: usize,
+        isolation: Isolation,
+        read: ReadSegment<R>,
+    ) -> Result<Fetched<R>, FetchError> {
         let mut fetched = self.read_nothing(from)?;
         let limit = match isolation {
             Isolation::ReadUncommitted => fetched.high_watermark,
@@ -89,8 +138,8 @@ impl Partition {
             self.ring_wanted.store(true, Ordering::Relaxed);
             return Ok(fetched);
         }
-        if let Some((bytes, next)) = self.read_range(from, limit, bytes_max)? {
-            fetched.bytes = bytes;
+        if let Some((records, next)) = self.read_range(from, limit, bytes_max, read)? {
+            fetched.records = records;
             fetched.next_offset = next;
             if isolation == Isolation::ReadCommitted {
                 fetched.aborted = self.aborted.read().overlapping(from, next);
@@ -103,14 +152,14 @@ impl Partition {
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn read_nothing(&self, from: i64) -> Result<Fetched, FetchError> {
+    pub(crate) fn read_nothing<R: Default>(&self, from: i64) -> Result<Fetched<R>, FetchError> {
         self.check_readable()?;
         let ends = self.ends();
         if from < ends.log_start || from > ends.high_watermark {
             return Err(self.out_of_range(from));
         }
         Ok(Fetched {
-            bytes: Bytes::new(),
+            records: R::default(),
             next_offset: from,
             high_watermark: ends.high_watermark,
             last_stable_offset: ends.last_stable,
@@ -131,24 +180,25 @@ impl Partition {
     }
 
     /// Whole batches with something in `[from, limit)`, and the offset after them.
-    fn read_range(
+    fn read_range<R: From<Bytes>>(
         &self,
         from: i64,
         limit: i64,
         bytes_max: usize,
-    ) -> Result<Option<(Bytes, i64)>, FetchError> {
+        read: ReadSegment<R>,
+    ) -> Result<Option<(R, i64)>, FetchError> {
         if self.ring_wanted.load(Ordering::Relaxed)
-            && let Some(found) = self.ring.lock().read(from, limit, bytes_max)
+            && let Some((found, next)) = self.ring.lock().read(from, limit, bytes_max)
         {
             self.ring_used.store(true, Ordering::Relaxed);
-            return Ok(Some(found));
+            return Ok(Some((found.into(), next)));
         }
         let mut from = from;
         while from < limit {
             let Some((segment, next_base)) = self.segment_for(from) else {
                 return Ok(None);
             };
-            match read_segment(&segment, from, limit, bytes_max) {
+            match read(&segment, from, limit, bytes_max) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 // Compaction may leave nothing between `from` and the segment's end.
                 Ok(None) => match next_base {
@@ -238,7 +288,7 @@ impl Partition {
         let limit = self.high_watermark();
         let mut from = from.max(self.log_start_offset());
         while from < limit {
-            let range = self.read_range(from, limit, WALK_BYTES);
+            let range = self.read_range(from, limit, WALK_BYTES, read_segment);
             let Some((bytes, next)) = range.map_err(|error| match error {
                 FetchError::Storage(error) => error,
                 FetchError::OutOfRange { .. } => StorageError::Read {
@@ -369,6 +419,54 @@ fn read_segment(
         });
     }
     sound(segment, start, whole.into(), next).map(Some)
+}
+
+/// As [`read_segment`] for somebody who sends them.
+fn send_segment(
+    segment: &Segment,
+    from: i64,
+    limit: i64,
+    bytes_max: usize,
+) -> Result<Option<(Payload, i64)>, Unreadable> {
+    if let Some(found) = lying(segment, from, limit, bytes_max) {
+        return Ok(Some(found));
+    }
+    let read = read_segment(segment, from, limit, bytes_max)?;
+    Ok(read.map(|(bytes, next)| (bytes.into(), next)))
+}
+
+/// Where the batches wanted lie, and the offset after them, if they are large and known to be sound. What does not hold is told by a read.
+fn lying(segment: &Segment, from: i64, limit: i64, bytes_max: usize) -> Option<(Payload, i64)> {
+    let position = segment.position(from).ok()?;
+    let file = segment.file().ok()?;
+    let mut walk = BatchWalk::of_large(&file, position, segment.size());
+    let (mut start, mut end, mut next) = (None, position, from);
+    let mut reached = segment.base_offset();
+    let mut count = 0;
+    while let Ok(Some((at, header))) = next_of(segment, &mut walk, reached) {
+        reached = header.next_offset();
+        if header.last_offset() < from {
+            continue;
+        }
+        if header.base_offset >= limit {
+            break;
+        }
+        let first = *start.get_or_insert(at);
+        let batch_end = at + header.total_size() as u64;
+        if at > first && batch_end - first > bytes_max as u64 {
+            break;
+        }
+        (end, next) = (batch_end, header.next_offset());
+        count += 1;
+        if end - first < count * SENT_BATCH_BYTES_MIN {
+            return None;
+        }
+    }
+    let start = start?;
+    let length = usize::try_from(end - start).ok()?;
+    let is_sound = segment.is_checked(start, end) && file.size().ok()? >= end;
+    let is_sent = is_sound && length >= SENT_BYTES_MIN;
+    is_sent.then(|| (Payload::File(file.range(start, length)), next))
 }
 
 /// The next header, which has to go on where the one before it ended and to belong into the segment: an offset is in no checksum.

@@ -124,10 +124,14 @@ impl Partition {
 
     /// Bytes that [`Partition::clean`] has not looked at yet; 0 where it has nothing to do, or not yet.
     pub(crate) fn dirty_bytes(&self, now_ms: i64) -> u64 {
-        if now_ms < self.clean_due_ms.load(Ordering::Relaxed) || !self.config().cleanup_compact {
+        if now_ms < self.clean_due_ms.load(Ordering::Relaxed) {
             return 0;
         }
         let segments = self.segments.read();
+        // Of thousands of small partitions nothing else is looked at.
+        if segments.len() < 2 || !self.config().cleanup_compact {
+            return 0;
+        }
         let Some((_, sealed)) = segments
             .split_last()
             .filter(|(_, sealed)| !sealed.is_empty())

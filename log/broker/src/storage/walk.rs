@@ -46,6 +46,8 @@ pub(crate) struct BatchWalk<'a> {
     end: u64,
     block: Bytes,
     block_start: u64,
+    /// Bytes of one read for headers.
+    block_bytes: usize,
 }
 
 impl<'a> BatchWalk<'a> {
@@ -57,17 +59,24 @@ impl<'a> BatchWalk<'a> {
             end,
             block: Bytes::new(),
             block_start: 0,
+            block_bytes: BLOCK_BYTES,
+        }
+    }
+
+    /// As [`BatchWalk::new`] where batches are taken to be large: nothing but their headers is read.
+    pub(crate) fn of_large(file: &'a LogFile, position: u64, end: u64) -> Self {
+        Self {
+            block_bytes: BATCH_HEADER_BYTES,
+            ..Self::new(file, position, end)
         }
     }
 
     /// As [`BatchWalk::new`], with the bytes from `position` on that were read already.
     pub(crate) fn over(file: &'a LogFile, position: u64, end: u64, block: Bytes) -> Self {
         Self {
-            file,
-            position,
-            end,
             block,
             block_start: position,
+            ..Self::new(file, position, end)
         }
     }
 
@@ -87,7 +96,7 @@ impl<'a> BatchWalk<'a> {
             return Ok(None);
         }
         let position = self.position;
-        let bytes = self.bytes(position, BATCH_HEADER_BYTES, BLOCK_BYTES)?;
+        let bytes = self.bytes(position, BATCH_HEADER_BYTES, self.block_bytes)?;
         let header =
             BatchHeader::parse(&bytes).map_err(|reason| WalkError::Bad { position, reason })?;
         let size = header.total_size();

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use log_protocol::{ControlKind, Response, TimestampType, batches};
+use log_protocol::{ControlKind, Payload, Response, TimestampType, batches};
 
 /// From here on a number is taken for a time of now; what the cases write is older.
 const NOW_FROM_MS: i64 = 1_750_000_000_000;
@@ -51,8 +51,8 @@ pub(super) fn show(mut response: Response, names: &mut Names) -> String {
     if let Response::Fetch(fetched) = &mut response {
         let topics = fetched.responses.iter_mut();
         for partition in topics.flat_map(|topic| &mut topic.partitions) {
-            if let Some(records) = &partition.records {
-                partition.records = Some(summary(records, names).into());
+            if let Some(records) = partition.records.as_ref().and_then(Payload::bytes) {
+                partition.records = Some(Bytes::from(summary(records, names)).into());
             }
         }
     }

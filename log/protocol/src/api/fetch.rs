@@ -12,12 +12,12 @@
 //! - 17: the follower's directory (KIP-853).
 //! - 18: the follower's high watermark (KIP-1166).
 //!
-//! `records` slices the frame on reading, and is spliced into it on writing: no byte is copied.
+//! `records` slices the frame on reading, and is spliced into it on writing, or sent from its file: no byte is copied.
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::error_code::ErrorCode;
+use crate::payload::Payload;
 
 message! {
     /// Asks the leaders of partitions for batches from given offsets on, waiting for them if there are none.
@@ -143,7 +143,7 @@ message! {
         /// The preferred read replica for the consumer to use on its next fetch request.
         preferred_read_replica: i32 [11..] = -1,
         /// The record data.
-        records: Option<Bytes>,
+        records: Option<Payload>,
     }
 
     /// Where the logs part, if the request's last fetched epoch and offset are not in the leader's log.

@@ -34,6 +34,7 @@ use bytes::{BufMut, Bytes};
 use uuid::Uuid;
 
 use crate::error_code::ErrorCode;
+use crate::payload::Payload;
 use crate::primitive::{DecodeCause, DecodeError, Reader, Writer};
 
 /// What the smallest text takes of memory.
@@ -181,6 +182,32 @@ impl Wire for String {
         (0..random.numbers.usize(..12))
             .map(|_| random.numbers.alphanumeric())
             .collect()
+    }
+}
+
+impl Wire for Payload {
+    fn encode(&self, out: &mut Writer<'_>, form: Form) {
+        Self::encode_option(Some(self), out, form);
+    }
+
+    fn decode(from: &mut Reader, form: Form) -> Result<Self, DecodeError> {
+        Bytes::decode(from, form).map(Self::Bytes)
+    }
+
+    fn encode_option(value: Option<&Self>, out: &mut Writer<'_>, form: Form) {
+        out.length(value.map(Self::len), form.flexible);
+        if let Some(payload) = value {
+            out.payload(payload);
+        }
+    }
+
+    fn decode_option(from: &mut Reader, form: Form) -> Result<Option<Self>, DecodeError> {
+        Ok(Bytes::decode_option(from, form)?.map(Self::Bytes))
+    }
+
+    #[cfg(test)]
+    fn random(random: &mut Random, form: Form) -> Self {
+        Self::Bytes(Bytes::random(random, form))
     }
 }
 

@@ -13,12 +13,13 @@
 //! 1. A frame larger than the connection's limit is refused by its size alone.
 //! 2. A buffer grows in step with the bytes received: at most to twice of them, or by [`READ_STEP_BYTES`].
 //! 3. A request that is read takes at most [`DECODED_BYTES_MAX`] beside its frame; one that would take more is refused while it is read.
-//! 4. Large byte fields of a response are chunks of their own in the outgoing frame: the bytes that were put in, uncopied.
+//! 4. Large byte fields of a response, and parts of files, are chunks of their own in the outgoing frame: what was put in, uncopied.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::api::message::{Form, Wire};
 use crate::api::{ApiKey, Request, Response};
+use crate::payload::Payload;
 use crate::primitive::{DecodeError, Reader, Splice, Writer};
 
 /// The largest frame that a broker takes by default. Kafka's `socket.request.max.bytes` is 100 MiB; no client sends more than 1 MiB unless told to.
@@ -230,7 +231,7 @@ pub fn encode_request(header: &RequestHeader, request: &Request) -> Result<Bytes
 pub fn encode_response(
     header: &RequestHeader,
     response: &Response,
-) -> Result<Vec<Bytes>, FrameError> {
+) -> Result<Vec<Payload>, FrameError> {
     let api = response.api_key();
     debug_assert_eq!(header.api(), Some(api));
     let version = header.response_version(api);
@@ -242,7 +243,7 @@ pub fn encode_response(
         out.put_u8(0);
     }
     response.write(version, &mut Writer::splicing(&mut out, &mut splices));
-    let spliced: usize = splices.iter().map(|splice| splice.bytes.len()).sum();
+    let spliced: usize = splices.iter().map(|splice| splice.payload.len()).sum();
     let size = frame_size(out.len() - SIZE_BYTES + spliced)?;
     out[..SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
     Ok(chunks(out, splices))
@@ -269,18 +270,18 @@ pub fn decode_response(
 }
 
 /// Cuts the output at each splice and puts its bytes in between.
-fn chunks(mut out: BytesMut, splices: Vec<Splice>) -> Vec<Bytes> {
+fn chunks(mut out: BytesMut, splices: Vec<Splice>) -> Vec<Payload> {
     let mut chunks = Vec::with_capacity(2 * splices.len() + 1);
     let mut cut = 0;
     for splice in splices {
         if splice.position > cut {
-            chunks.push(out.split_to(splice.position - cut).freeze());
+            chunks.push(out.split_to(splice.position - cut).freeze().into());
             cut = splice.position;
         }
-        chunks.push(splice.bytes);
+        chunks.push(splice.payload);
     }
     if !out.is_empty() {
-        chunks.push(out.freeze());
+        chunks.push(out.freeze().into());
     }
     chunks
 }

@@ -4,9 +4,12 @@ use super::*;
 use crate::api::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::api::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
 use crate::error_code::ErrorCode;
+use crate::payload::Payload;
 
-fn joined(chunks: &[Bytes]) -> Bytes {
-    chunks.concat().into()
+fn joined(chunks: &[Payload]) -> Bytes {
+    let chunks: Vec<_> = chunks.iter().filter_map(Payload::bytes).collect();
+    let bytes: Vec<&[u8]> = chunks.iter().map(|chunk| &chunk[..]).collect();
+    bytes.concat().into()
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn records_are_spliced_into_a_response() {
     let small = Bytes::from_static(b"small");
     let partition = |index, records: &Bytes| PartitionData {
         partition_index: index,
-        records: Some(records.clone()),
+        records: Some(records.clone().into()),
         ..Default::default()
     };
     let response = Response::Fetch(FetchResponse {
@@ -181,6 +184,7 @@ fn records_are_spliced_into_a_response() {
         assert_eq!(
             chunks
                 .iter()
+                .filter_map(Payload::bytes)
                 .filter(|chunk| chunk.as_ptr() == large.as_ptr())
                 .count(),
             2
@@ -215,7 +219,7 @@ fn foreign_frames_never_panic() {
 fn an_answer_that_no_size_can_tell_is_an_error() {
     let records = Bytes::from(vec![0; 1 << 20]);
     let partition = PartitionData {
-        records: Some(records),
+        records: Some(records.into()),
         ..PartitionData::default()
     };
     let response = FetchResponse {

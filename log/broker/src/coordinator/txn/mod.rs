@@ -383,18 +383,20 @@ impl Transactions {
         }
         let now = steady_ms();
         let retry = self.shared.may_retry(now);
-        let entries: Vec<Arc<Entry>> = self.shared.entries.lock().values().cloned().collect();
-        for entry in entries {
-            let (expired, decided) = match &*entry.record.read() {
-                Some(record) => (
-                    state::abort_if_expired(record, now).is_some(),
-                    record.is_decided(),
-                ),
-                None => continue,
-            };
-            if !(expired || decided) {
-                continue;
-            }
+        let is_due = |entry: &Arc<Entry>| {
+            let record = entry.record.read();
+            let record = record.as_ref()?;
+            let expired = state::abort_if_expired(record, now).is_some();
+            (expired || record.is_decided()).then(|| (Arc::clone(entry), expired))
+        };
+        let due: Vec<_> = self
+            .shared
+            .entries
+            .lock()
+            .values()
+            .filter_map(is_due)
+            .collect();
+        for (entry, expired) in due {
             // Whoever holds the turn is at it.
             let Ok(turn) = Arc::clone(&entry.turn).try_lock_owned() else {
                 continue;

@@ -22,7 +22,7 @@ fn nothing_is_made_before_the_first_append_and_offsets_are_contiguous() {
         partition
             .read(0, 100, Isolation::ReadCommitted)
             .expect("empty")
-            .bytes
+            .records
             .is_empty()
     );
     for n in 0..5 {
@@ -103,7 +103,7 @@ fn log_append_time_and_compression_rewrite_the_batch() {
     let fetched = partition
         .read(0, 1 << 20, Isolation::ReadCommitted)
         .expect("read");
-    let batch = Batch::parse(&fetched.bytes).expect("batch");
+    let batch = Batch::parse(&fetched.records).expect("batch");
     batch.validate().expect("valid");
     assert_eq!(batch.header.compression(), Ok(Compression::Zstd));
     assert!(all(&partition).iter().all(|record| record.timestamp == NOW));
@@ -192,7 +192,7 @@ fn transactions_hold_the_last_stable_offset_and_aborted_ones_are_reported() {
             .read(0, 1 << 20, Isolation::ReadCommitted)
             .expect("read");
         assert_eq!(committed.last_stable_offset, 2, "round {round}");
-        let last = batches(&committed.bytes)
+        let last = batches(&committed.records)
             .last()
             .expect("some")
             .expect("batch");
@@ -516,7 +516,7 @@ fn the_largest_timestamp_is_that_of_the_records_whatever_the_header_says() {
         let fetched = partition
             .read(0, 1 << 20, Isolation::ReadUncommitted)
             .expect("read");
-        let batch = Batch::parse(&fetched.bytes).expect("whole");
+        let batch = Batch::parse(&fetched.records).expect("whole");
         batch.validate().expect("the CRC fits");
         let expected = BatchHeader::parse(&good).expect("built");
         assert_eq!(batch.header.max_timestamp, NOW + 9);

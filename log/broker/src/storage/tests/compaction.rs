@@ -355,7 +355,7 @@ fn readers_come_to_the_end_though_nothing_is_left() {
         let fetched = partition
             .read(0, 1 << 20, Isolation::ReadCommitted)
             .expect("read");
-        let last = batches(&fetched.bytes).last().expect("a batch");
+        let last = batches(&fetched.records).last().expect("a batch");
         let header = last.expect("whole").header;
         (header.record_count, header.next_offset()) == (0, partition.high_watermark())
     };

@@ -160,7 +160,10 @@ fn leader_epochs_tell_where_each_leader_ended() {
     let fetched = partition
         .read(12, 100, Isolation::ReadUncommitted)
         .expect("read");
-    let batch = batches(&fetched.bytes).next().expect("one").expect("batch");
+    let batch = batches(&fetched.records)
+        .next()
+        .expect("one")
+        .expect("batch");
     assert_eq!(batch.header.partition_leader_epoch, 1);
     drop(partition);
     let partition = lab.open_at(&lab.path(), 3);

@@ -274,9 +274,9 @@ fn read_until_error(partition: &Partition, bytes_max: usize) -> (Vec<i64>, Optio
     let mut from = partition.log_start_offset();
     loop {
         match partition.read(from, bytes_max, Isolation::ReadUncommitted) {
-            Ok(fetched) if fetched.bytes.is_empty() => return (offsets, None),
+            Ok(fetched) if fetched.records.is_empty() => return (offsets, None),
             Ok(fetched) => {
-                for batch in batches(&fetched.bytes) {
+                for batch in batches(&fetched.records) {
                     let batch = batch.expect("whole batches");
                     batch.verify_crc().expect("only sound ones");
                     offsets.extend(batch.header.base_offset..batch.header.next_offset());
@@ -522,7 +522,7 @@ fn a_file_that_is_cut_or_removed_while_it_is_served_is_damage_and_nothing_is_wri
         let error = loop {
             match partition.read(from, 1 << 20, Isolation::ReadUncommitted) {
                 Ok(fetched) => {
-                    assert!(!fetched.bytes.is_empty(), "an empty answer at {from}");
+                    assert!(!fetched.records.is_empty(), "an empty answer at {from}");
                     from = fetched.next_offset;
                 }
                 Err(error) => break error,

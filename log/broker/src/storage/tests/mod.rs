@@ -193,10 +193,10 @@ pub(super) fn read_all(
     let mut from = from;
     loop {
         let fetched = partition.read(from, bytes_max, isolation).expect("read");
-        if fetched.bytes.is_empty() {
+        if fetched.records.is_empty() {
             return records;
         }
-        for batch in batches(&fetched.bytes) {
+        for batch in batches(&fetched.records) {
             let batch = batch.expect("whole batches");
             batch.verify_crc().expect("crc");
             assert!(

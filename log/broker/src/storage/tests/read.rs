@@ -32,7 +32,7 @@ fn every_offset_is_found_with_any_limit() {
         let limited = partition
             .read(from, 700, Isolation::ReadUncommitted)
             .expect("read")
-            .bytes
+            .records
             .len();
         assert!(limited <= 700, "{limited}");
     }
@@ -56,7 +56,7 @@ fn a_batch_larger_than_the_limit_comes_whole() {
     let fetched = partition
         .read(1, 10, Isolation::ReadUncommitted)
         .expect("read");
-    assert_eq!(fetched.bytes.len(), filled(1, 300_000, NOW).len());
+    assert_eq!(fetched.records.len(), filled(1, 300_000, NOW).len());
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_ring_answers_what_the_disk_would() {
         partition
             .read(end, 100, Isolation::ReadCommitted)
             .expect("tail")
-            .bytes
+            .records
             .is_empty()
     );
     watch.mark_unchanged();
@@ -95,7 +95,7 @@ fn the_ring_answers_what_the_disk_would() {
             let seen = partition
                 .read(from, bytes_max, Isolation::ReadUncommitted)
                 .expect("read")
-                .bytes;
+                .records;
             if let Some((bytes, _)) = fast {
                 assert_eq!(bytes, seen);
             }
@@ -159,7 +159,7 @@ fn indexes_that_are_gone_or_wrong_are_rebuilt() {
             let seen = partition
                 .read(from as i64, 1, Isolation::ReadUncommitted)
                 .expect("read");
-            let batch = batches(&seen.bytes).next().expect("one").expect("batch");
+            let batch = batches(&seen.records).next().expect("one").expect("batch");
             assert!(
                 (batch.header.base_offset..=batch.header.last_offset()).contains(&(from as i64))
             );
@@ -266,4 +266,53 @@ fn the_newest_record_is_found_behind_a_newer_marker() {
         partition.max_timestamp().expect("read"),
         Some((10, NOW + 301))
     );
+}
+
+#[test]
+fn what_is_sent_from_a_file_is_what_a_read_gives() {
+    use std::os::unix::fs::FileExt;
+
+    use log_protocol::Payload;
+
+    let lab = Lab::new(&[
+        ("segment.bytes", "500000"),
+        ("index.interval.bytes", "4096"),
+    ]);
+    let partition = lab.open();
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..200 {
+        let size = if random.u8(..4) == 0 { 100 } else { 20_000 };
+        put(&partition, filled(random.i32(1..4), size, NOW));
+    }
+    let isolation = Isolation::ReadUncommitted;
+    let same = |from, bytes_max| {
+        let read = partition.read(from, bytes_max, isolation).expect("read");
+        let sent = partition.read_to_send(from, bytes_max, isolation);
+        let sent = sent.expect("where they lie");
+        assert_eq!(sent.next_offset, read.next_offset, "{from} {bytes_max}");
+        match sent.records {
+            Payload::Bytes(bytes) => {
+                assert_eq!(bytes, read.records);
+                false
+            }
+            Payload::File(range) => {
+                let mut bytes = vec![0; range.length];
+                let file = &range.file;
+                file.read_exact_at(&mut bytes, range.position)
+                    .expect("the range is there");
+                assert_eq!(bytes, read.records, "{from} {bytes_max}");
+                true
+            }
+        }
+    };
+    let end = partition.high_watermark();
+    let from_files = (0..300).filter(|_| same(random.i64(0..=end), random.usize(..300_000)));
+    assert!(from_files.count() > 30);
+    // A file that was cut is read, which tells of it.
+    let cut = lab.files("log").first().cloned().expect("a segment");
+    let file = fs::OpenOptions::new().write(true).open(cut).expect("open");
+    file.set_len(150_000).expect("cut");
+    let cut = partition.read_to_send(0, 300_000, isolation);
+    assert!(cut.map_or(true, |sent| sent.records.bytes().is_some()));
 }

@@ -94,7 +94,7 @@ fn deleted_records_stay_deleted() {
         .read(31, 1, Isolation::ReadUncommitted)
         .expect("read");
     assert_eq!(
-        batches(&fetched.bytes)
+        batches(&fetched.records)
             .next()
             .expect("one")
             .expect("batch")
