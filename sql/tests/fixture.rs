@@ -69,6 +69,11 @@ impl Fixture {
         Arc::new(self.broker.embedded())
     }
 
+    /// The memory of the server.
+    pub(crate) fn memory(&self) -> streams::MemoryBudget {
+        self.engine.0.memory()
+    }
+
     /// Stops everything and opens it again over the same folder.
     pub(crate) async fn restart(self) -> Self {
         let Self {

@@ -1,7 +1,7 @@
 //! Functions that make long values of short ones, as `repeat('a', 2000000000)`: what does not fit in memory is refused before it
 //! is made. Everything else is the function that was there.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{DataFusionError, Result as BoundResult};
@@ -10,14 +10,24 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
+use super::metered::column_bytes;
 use super::time_text::is_text;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Functions that are taken so.
-pub(super) const NAMES: &[&str] = &["repeat", "lpad", "rpad", "generate_series", "range"];
+pub(super) const NAMES: &[&str] = &[
+    "repeat",
+    "lpad",
+    "rpad",
+    "replace",
+    "generate_series",
+    "range",
+    "array_repeat",
+    "array_resize",
+];
 
 /// Bytes of the values that one call makes.
-const BYTES_MAX: i128 = 512 << 20;
+const BYTES_MAX: usize = 512 << 20;
 /// Bytes of a number in a list.
 const NUMBER_BYTES: i128 = 8;
 
@@ -31,55 +41,122 @@ impl LongValue {
     pub(super) fn new(function: ScalarUDF) -> Self {
         Self { function }
     }
+}
 
-    /// Bytes of all values, or of as many as tell.
-    fn bytes(&self, args: &ScalarFunctionArgs) -> BoundResult<i128> {
-        let columns = args.args.iter();
-        let columns = columns.map(|arg| arg.to_array(args.number_rows));
-        let columns = columns.collect::<BoundResult<Vec<_>>>()?;
-        let numbers = |column: Option<&arrow::array::ArrayRef>| {
-            let column = column.filter(|column| column.data_type().is_integer())?;
-            cast(column, &DataType::Int64).ok()
+/// Bytes of all values that a call of a function is about to make; 0 of one whose values are as long as what it is given.
+pub(super) fn made_bytes(name: &str, args: &ScalarFunctionArgs) -> BoundResult<usize> {
+    let makes = match name {
+        "generate_series" | "range" => series_bytes,
+        "repeat" | "lpad" | "rpad" => text_bytes,
+        "array_repeat" | "array_resize" => list_bytes,
+        "replace" => replaced_bytes,
+        _ => return Ok(0),
+    };
+    let columns = args.args.iter();
+    let columns = columns.map(|arg| arg.to_array(args.number_rows));
+    let columns = columns.collect::<BoundResult<Vec<_>>>()?;
+    let bytes = makes(name, &columns)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// The whole numbers of a column.
+fn numbers(columns: &[ArrayRef], place: usize) -> Option<ArrayRef> {
+    let column = columns.get(place)?;
+    let is_whole = column.data_type().is_integer();
+    is_whole.then(|| cast(column, &DataType::Int64).ok())?
+}
+
+fn number(column: Option<&ArrayRef>, row: usize) -> Option<i128> {
+    let column = column?.as_primitive::<Int64Type>();
+    column.is_valid(row).then(|| i128::from(column.value(row)))
+}
+
+/// The texts of a column.
+fn texts(columns: &[ArrayRef], place: usize) -> BoundResult<Option<ArrayRef>> {
+    let column = columns.get(place);
+    let column = column.filter(|column| is_text(column.data_type()));
+    let texts = column.map(|column| cast(column, &DataType::Utf8View));
+    Ok(texts.transpose()?)
+}
+
+fn text(column: Option<&ArrayRef>, row: usize) -> Option<&str> {
+    let column = column?.as_string_view();
+    column.is_valid(row).then(|| column.value(row))
+}
+
+fn rows(columns: &[ArrayRef]) -> usize {
+    columns.first().map_or(0, |column| column.len())
+}
+
+fn length(bytes: usize) -> i128 {
+    i128::try_from(bytes).unwrap_or(i128::MAX)
+}
+
+fn sum(of_rows: impl Iterator<Item = i128>) -> i128 {
+    of_rows.fold(0_i128, |all, bytes| all.saturating_add(bytes.max(0)))
+}
+
+/// generate_series(to), generate_series(from, to), generate_series(from, to, step)
+fn series_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+    let [first, second, third] = [0, 1, 2].map(|place| numbers(columns, place));
+    let of_rows = (0..rows(columns)).map(|row| {
+        let bounds = (number(first.as_ref(), row), number(second.as_ref(), row));
+        let (from, to) = match bounds {
+            (Some(to), None) if columns.len() == 1 => (0, to),
+            (Some(from), Some(to)) => (from, to),
+            _ => return 0,
         };
-        let at = |column: &Option<arrow::array::ArrayRef>, row: usize| {
-            let column = column.as_ref()?.as_primitive::<Int64Type>();
-            column.is_valid(row).then(|| i128::from(column.value(row)))
-        };
-        let is_list = matches!(self.function.name(), "generate_series" | "range");
-        let [first, second, third] = [0, 1, 2].map(|place| numbers(columns.get(place)));
-        let texts = match columns.first().filter(|column| is_text(column.data_type())) {
-            Some(texts) => Some(cast(texts, &DataType::Utf8View)?),
-            None => None,
-        };
-        let mut bytes = 0_i128;
-        for row in 0..args.number_rows {
-            let of_row = if is_list {
-                let (from, to) = match (at(&first, row), at(&second, row)) {
-                    (Some(to), None) if columns.len() == 1 => (0, to),
-                    (Some(from), Some(to)) => (from, to),
-                    _ => continue,
-                };
-                let step = at(&third, row).filter(|step| *step != 0).unwrap_or(1);
-                ((to - from) / step).saturating_mul(NUMBER_BYTES)
-            } else {
-                let length = texts.as_ref().map_or(1, |texts| {
-                    let texts = texts.as_string_view();
-                    if texts.is_valid(row) {
-                        texts.value(row).len()
-                    } else {
-                        0
-                    }
-                });
-                let times = at(&second, row).unwrap_or(0);
-                match self.function.name() {
-                    "repeat" => times.saturating_mul(i128::try_from(length).unwrap_or(1)),
-                    _ => times,
-                }
-            };
-            bytes = bytes.saturating_add(of_row.max(0));
+        let step = number(third.as_ref(), row).filter(|step| *step != 0);
+        ((to - from) / step.unwrap_or(1)).saturating_mul(NUMBER_BYTES)
+    });
+    Ok(sum(of_rows))
+}
+
+/// repeat(text, times), lpad(text, length)
+fn text_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+    let (values, times) = (texts(columns, 0)?, numbers(columns, 1));
+    let of_rows = (0..rows(columns)).map(|row| {
+        let times = number(times.as_ref(), row).unwrap_or(0);
+        let bytes = text(values.as_ref(), row).map_or(0, str::len);
+        match name {
+            "repeat" => times.saturating_mul(length(bytes)),
+            _ => times,
         }
-        Ok(bytes)
-    }
+    });
+    Ok(sum(of_rows))
+}
+
+/// array_repeat(value, times), array_resize(list, length, value)
+fn list_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+    let times = numbers(columns, 1);
+    let Some(values) = columns.first() else {
+        return Ok(0);
+    };
+    let of_one = column_bytes(values) / values.len().max(1);
+    let of_one = length(of_one).max(NUMBER_BYTES);
+    let of_rows = (0..rows(columns)).map(|row| {
+        let times = number(times.as_ref(), row).unwrap_or(0);
+        times.saturating_mul(of_one)
+    });
+    Ok(sum(of_rows))
+}
+
+/// replace(text, from, to)
+fn replaced_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+    let [values, from, to] = [0, 1, 2].map(|place| texts(columns, place));
+    let (values, from, to) = (values?, from?, to?);
+    let of_rows = (0..rows(columns)).map(|row| {
+        let [value, from, to] = [&values, &from, &to].map(|texts| text(texts.as_ref(), row));
+        let (Some(value), Some(from), Some(to)) = (value, from, to) else {
+            return 0;
+        };
+        if to.len() <= from.len() {
+            return length(value.len());
+        }
+        let found = length(value.matches(from).count());
+        length(value.len()).saturating_add(found.saturating_mul(length(to.len())))
+    });
+    Ok(sum(of_rows))
 }
 
 impl ScalarUDFImpl for LongValue {
@@ -108,13 +185,12 @@ impl ScalarUDFImpl for LongValue {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
-        let bytes = self.bytes(&args)?;
-        if bytes > BYTES_MAX {
-            let message = format!("{} of {bytes} bytes is too long", self.function.name());
-            let mut diagnostic = Diagnostic::new(Code::Row, message)
-                .help("FROM generate_series(…) makes its rows one by one");
-            if !matches!(self.function.name(), "generate_series" | "range") {
-                diagnostic.help = None;
+        let name = self.function.name();
+        if made_bytes(name, &args)? > BYTES_MAX {
+            let message = format!("what {name} makes here is too long: more than 512 MiB");
+            let mut diagnostic = Diagnostic::new(Code::Row, message);
+            if matches!(name, "generate_series" | "range") {
+                diagnostic = diagnostic.help("it is a list of all its numbers, 67 million at most");
             }
             diagnostic.sqlstate = "54000".to_owned();
             return Err(DataFusionError::External(Box::new(diagnostic)));
@@ -159,6 +235,11 @@ mod tests {
         let text = || ScalarValue::Utf8View(Some("ab".to_owned()));
         assert!(call(&repeat, text(), 3).is_ok());
         let error = call(&repeat, text(), 2_000_000_000).expect_err("too long");
+        assert!(error.to_string().contains("too long"), "{error}");
+        let list = datafusion::functions_nested::repeat::array_repeat_udf();
+        let seven = || ScalarValue::Int64(Some(7));
+        assert!(call(&list, seven(), 3).is_ok());
+        let error = call(&list, seven(), 2_000_000_000).expect_err("too long");
         assert!(error.to_string().contains("too long"), "{error}");
     }
 }

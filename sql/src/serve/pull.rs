@@ -17,6 +17,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringViewArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -24,6 +25,7 @@ use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -47,7 +49,8 @@ use crate::catalog::{Kind, Relation};
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 use crate::plan::{
-    BoundQuery, JoinsYield, Library, bounded, guard_plan, settled, without_open_subqueries,
+    BoundQuery, Library, Meter, WhileRead, batch_bytes, bounded, guard_plan, is_written, metered,
+    settled, without_open_subqueries, written,
 };
 
 /// What a snapshot query runs with.
@@ -104,13 +107,16 @@ impl Pull<'_> {
         let plan = bounded(bound.plan, &providers).map_err(fail)?;
         let reader = Arc::new(());
         let memory = QueryMemory::new(&self.memory, self.config.memory_bytes_max);
+        let memory: Arc<dyn MemoryPool> = Arc::new(memory);
+        let meter = Meter::new(Arc::downgrade(&reader), &memory);
         let state = query_state(self.library, memory, Arc::downgrade(&reader));
         let state = state.map_err(fail)?;
         let stopping = self.queries.stopping();
         let deadline = Instant::now() + Duration::from_millis(self.config.query_timeout_ms);
         let words = self.words.clone();
         let running = self.queries.start(async move {
-            let plan = guard_plan(without_open_subqueries(state.optimize(&plan)?, &words)?)?;
+            let plan = without_open_subqueries(state.optimize(&plan)?, &words)?;
+            let plan = guard_plan(metered(plan, &meter)?)?;
             let planner = Arc::clone(state.query_planner());
             let physical = planner.create_physical_plan(&plan, &state).await?;
             execute_stream(physical, state.task_ctx())
@@ -148,27 +154,43 @@ pub(crate) fn explain_bounded(
         .state
         .optimize(plan)
         .map_err(|error| translate(&error, words))?;
-    Ok(optimized
-        .display_indent()
-        .to_string()
-        .lines()
-        .map(str::to_owned)
-        .collect())
+    let mut values = values_of(&optimized).into_iter();
+    let lines = optimized.display_indent().to_string();
+    let lines = lines.lines().map(|line| match line.split_once("Values: ") {
+        // The values are in the statement; the plan writes them as types of the planner.
+        Some((indent, _)) if indent.trim().is_empty() => {
+            let count = values.next().unwrap_or_default();
+            let rows = if count == 1 { "row" } else { "rows" };
+            format!("{indent}Values: {count} {rows}")
+        }
+        _ => line.to_owned(),
+    });
+    Ok(lines.collect())
+}
+
+/// Rows of each VALUES of a plan, from above.
+fn values_of(plan: &LogicalPlan) -> Vec<usize> {
+    let own = match plan {
+        LogicalPlan::Values(values) => vec![values.values.len()],
+        _ => Vec::new(),
+    };
+    let below = plan.inputs().into_iter().flat_map(values_of);
+    own.into_iter().chain(below).collect()
 }
 
 fn query_state(
     library: &Library,
-    memory: QueryMemory,
+    memory: Arc<dyn MemoryPool>,
     reader: Weak<()>,
 ) -> BoundResult<SessionState> {
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(memory))
+        .with_memory_pool(memory)
         .with_disk_manager_builder(disk)
         .build_arc()?;
     let mut state = SessionStateBuilder::new_from_existing(library.state.clone())
         .with_runtime_env(runtime)
-        .with_physical_optimizer_rule(Arc::new(JoinsYield { reader }))
+        .with_physical_optimizer_rule(Arc::new(WhileRead { reader }))
         .build();
     state.mark_start_execution();
     Ok(state)
@@ -385,7 +407,7 @@ impl Output {
 
     fn take(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Diagnostic> {
         self.rows += batch.num_rows();
-        self.bytes += batch.get_array_memory_size();
+        self.bytes += batch_bytes(batch);
         let limit = |what: &str, key: &str| {
             Diagnostic::new(Code::Limit, format!("the answer has more than {what}"))
                 .help(format!("add LIMIT or aggregate, or raise sql.{key}"))
@@ -408,10 +430,7 @@ fn stopped() -> Diagnostic {
 }
 
 /// A batch with the columns' types as `schema` has them.
-pub(crate) fn settle(
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
+pub(crate) fn settle(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let options = CastOptions {
         safe: false,
         ..Default::default()
@@ -423,6 +442,10 @@ pub(crate) fn settle(
         .map(|(column, field)| {
             if settled(column.data_type()).is_some() {
                 return cast_with_options(column, field.data_type(), &options);
+            }
+            if is_written(column.data_type()) {
+                let texts = written(column);
+                return texts.map_err(|error| ArrowError::ExternalError(Box::new(error)));
             }
             let format = FormatOptions::default();
             let texts = ArrayFormatter::try_new(column, &format)?;
