@@ -32,8 +32,9 @@ pub(super) enum Cell<'a> {
     UInt16(&'a UInt16Array),
     UInt32(&'a UInt32Array),
     UInt64(&'a UInt64Array),
-    Float32(&'a Float32Array),
-    Float64(&'a Float64Array),
+    /// What is added: -0.0 changes nothing, 0.0 makes one zero of both.
+    Float32(&'a Float32Array, f32),
+    Float64(&'a Float64Array, f64),
     Text(&'a StringArray),
     LargeText(&'a LargeStringArray),
     TextView(&'a StringViewArray),
@@ -73,6 +74,15 @@ impl std::fmt::Debug for Cell<'_> {
 }
 
 impl<'a> Cell<'a> {
+    /// Of a key: values that are equal are written alike.
+    pub(super) fn of_key(array: &'a ArrayRef) -> Self {
+        match Self::new(array) {
+            Self::Float32(array, _) => Self::Float32(array, 0.0),
+            Self::Float64(array, _) => Self::Float64(array, 0.0),
+            other => other,
+        }
+    }
+
     pub(super) fn new(array: &'a ArrayRef) -> Self {
         match array.data_type() {
             DataType::Null => Self::Null,
@@ -85,8 +95,8 @@ impl<'a> Cell<'a> {
             DataType::UInt16 => Self::UInt16(array.as_primitive::<UInt16Type>()),
             DataType::UInt32 => Self::UInt32(array.as_primitive::<UInt32Type>()),
             DataType::UInt64 => Self::UInt64(array.as_primitive::<UInt64Type>()),
-            DataType::Float32 => Self::Float32(array.as_primitive::<Float32Type>()),
-            DataType::Float64 => Self::Float64(array.as_primitive::<Float64Type>()),
+            DataType::Float32 => Self::Float32(array.as_primitive::<Float32Type>(), -0.0),
+            DataType::Float64 => Self::Float64(array.as_primitive::<Float64Type>(), -0.0),
             DataType::Utf8 => Self::Text(array.as_string()),
             DataType::LargeUtf8 => Self::LargeText(array.as_string()),
             DataType::Utf8View => Self::TextView(array.as_string_view()),
@@ -174,16 +184,16 @@ impl<'a> Cell<'a> {
             Self::UInt16(array) => write_integer(array.value(row), out),
             Self::UInt32(array) => write_integer(array.value(row), out),
             Self::UInt64(array) => write_integer(array.value(row), out),
-            Self::Float32(array) => {
-                let value = array.value(row);
+            Self::Float32(array, zero) => {
+                let value = array.value(row) + zero;
                 if value.is_finite() {
                     out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
                 } else {
                     write_not_finite(f64::from(value), out);
                 }
             }
-            Self::Float64(array) => {
-                let value = array.value(row);
+            Self::Float64(array, zero) => {
+                let value = array.value(row) + zero;
                 if value.is_finite() {
                     out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
                 } else {
@@ -281,8 +291,8 @@ impl<'a> Cell<'a> {
             Self::UInt16(array) => array.is_null(row),
             Self::UInt32(array) => array.is_null(row),
             Self::UInt64(array) => array.is_null(row),
-            Self::Float32(array) => array.is_null(row),
-            Self::Float64(array) => array.is_null(row),
+            Self::Float32(array, _) => array.is_null(row),
+            Self::Float64(array, _) => array.is_null(row),
             Self::Text(array) => array.is_null(row),
             Self::LargeText(array) => array.is_null(row),
             Self::TextView(array) => array.is_null(row),

@@ -100,7 +100,7 @@ impl KeyEncoder {
             Format::Text => Cells::Text(&columns[self.columns[0]]),
             Format::Json(encoder) => {
                 let names = encoder.names.iter().zip(&self.columns);
-                let cells = names.map(|(name, column)| (&**name, Cell::new(&columns[*column])));
+                let cells = names.map(|(name, column)| (&**name, Cell::of_key(&columns[*column])));
                 Cells::Json(JsonRows {
                     cells: cells.collect(),
                 })

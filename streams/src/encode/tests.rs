@@ -190,6 +190,19 @@ fn keys() {
     );
     let error = KeyEncoder::new(&schema, &[0, 1], KeyFormat::String).unwrap_err();
     assert_eq!(error, KeyEncoderError::ManyColumns(2));
+    // One zero.
+    let zeros = RecordBatch::try_from_iter([(
+        "d",
+        Arc::new(Float64Array::from(vec![0.0, -0.0, -1.5])) as ArrayRef,
+    )])
+    .unwrap();
+    let encoder = KeyEncoder::new(&zeros.schema(), &[0], KeyFormat::Json).unwrap();
+    let keys = [0, 1, 2].map(|row| {
+        let mut out = Vec::new();
+        encoder.encode_row(zeros.columns(), row, &mut out);
+        String::from_utf8(out).unwrap()
+    });
+    assert_eq!(keys, [r#"{"d":0.0}"#, r#"{"d":0.0}"#, r#"{"d":-1.5}"#]);
 }
 
 /// A random batch of all types that a source may have; floats are normalised as decoding does.
