@@ -1,6 +1,7 @@
 //! A bound query over rows that are all there: relations become what holds their rows, windows and as-of joins what DataFusion has.
 
 mod as_of;
+mod float_order;
 mod offset;
 #[cfg(test)]
 mod tests;
@@ -60,5 +61,5 @@ pub(crate) fn bounded(
         LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
-    offset::numbered(rewritten.data)
+    float_order::by_value(offset::numbered(rewritten.data)?)
 }

@@ -54,6 +54,15 @@ fn answer(library: &Library, text: &str) -> Result<Vec<String>, String> {
 
 /// Queries, and their rows in PostgreSQL.
 const ANSWERS: &[(&str, &[&str])] = &[
+    // Floats that are equal have one place.
+    (
+        "SELECT y, rank() OVER (ORDER BY x) AS r, count(*) OVER (PARTITION BY x) AS n FROM (VALUES (CAST(-0.0 AS DOUBLE) * 1, 1), (0.0, 2), (1.0, 3)) AS v(x, y) ORDER BY x, y",
+        &["1 1 2", "2 1 2", "3 3 1"],
+    ),
+    (
+        "SELECT y FROM (VALUES (round(CAST(0.3 AS DOUBLE)), 1), (round(CAST(-0.3 AS DOUBLE)), 2)) AS v(x, y) ORDER BY x, y LIMIT 1",
+        &["1"],
+    ),
     // Orders in orders, with what they leave out.
     (
         "SELECT x FROM (SELECT x FROM (VALUES (6), (2), (4), (1), (5), (3)) AS v(x) ORDER BY x LIMIT 3 OFFSET 2) AS q ORDER BY x",

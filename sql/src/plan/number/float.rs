@@ -151,12 +151,17 @@ impl ScalarUDFImpl for OneZero {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
         mapped(&args, |array| {
-            // −0.0 + 0.0 is 0.0.
+            // −0.0 + 0.0 is 0.0; NaN − NaN may have a sign.
+            let real = |real: f32| if real.is_nan() { f32::NAN } else { real + 0.0 };
+            let double = |double: f64| match double.is_nan() {
+                true => f64::NAN,
+                false => double + 0.0,
+            };
             Ok(match array.as_primitive_opt::<Float32Type>() {
-                Some(reals) => Arc::new(reals.unary::<_, Float32Type>(|real| real + 0.0)),
+                Some(reals) => Arc::new(reals.unary::<_, Float32Type>(real)),
                 None => {
                     let doubles = array.as_primitive::<Float64Type>();
-                    Arc::new(doubles.unary::<_, Float64Type>(|double| double + 0.0))
+                    Arc::new(doubles.unary::<_, Float64Type>(double))
                 }
             })
         })

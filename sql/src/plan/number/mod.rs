@@ -34,7 +34,7 @@ use super::declared::is_declared;
 use super::json;
 use super::sql_type::type_name;
 use super::time::compared_interval;
-use super::time_text::{is_text, is_time, read};
+use super::time_text::{is_clock, is_text, is_time, read};
 use crate::diagnostic::{Code, Diagnostic};
 use streams::is_json;
 
@@ -123,7 +123,7 @@ pub(crate) fn assign(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> 
     if is_json(to) {
         return json::documents(values);
     }
-    if is_text(from) && is_time(to) {
+    if is_text(from) && (is_time(to) || is_clock(to)) {
         return read(values, to);
     }
     // Arrow makes a list of each value, of NULL too.
@@ -409,8 +409,11 @@ fn rounded(expr: &mut Expr, kind: Kind) -> bool {
     true
 }
 
-/// Lets −0.0 be 0.0 where floats are looked up by their bits.
-fn one_zero<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+/// Lets −0.0 be 0.0, and NaN the one NaN, where floats are looked up or sorted by their bits.
+pub(super) fn one_zero<'a>(
+    exprs: impl IntoIterator<Item = &'a mut Expr>,
+    schema: &DFSchema,
+) -> bool {
     let mut changed = false;
     for expr in exprs {
         let harmless = match expr {
