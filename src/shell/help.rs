@@ -50,12 +50,12 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "INSERT",
-        "INSERT INTO relation [(column, …)] VALUES (value, …), … | SELECT …\nINSERT INTO relation SELECT … EMIT CHANGES    -- goes on, as a sink\nINSERT INTO table … ON CONFLICT (key) DO NOTHING | DO UPDATE SET column = expression, … [WHERE condition]\nInto a table it replaces the row of the same key. \\copy reads a file.",
+        "INSERT INTO relation [(column, …)] VALUES (value, …), … | SELECT …\nINSERT INTO relation SELECT … EMIT CHANGES    -- goes on, as a sink\nINSERT INTO table [AS name] … ON CONFLICT (key) DO NOTHING | DO UPDATE SET column = expression, … [WHERE condition]\nInto a table it replaces the row of the same key. \\copy reads a file.",
         "INSERT INTO trips VALUES ('2024-05-01 10:05', 'ams', 7.5), ('2024-05-01 10:20', 'ber', 12);",
     ),
     (
         "UPDATE",
-        "UPDATE table SET column = expression, … [WHERE condition]",
+        "UPDATE table [AS name] SET column = expression, (column, …) = (expression, …), … [WHERE condition]",
         "UPDATE cities SET name = upper(name) WHERE city = 'ams';",
     ),
     (

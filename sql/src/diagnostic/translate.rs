@@ -208,7 +208,9 @@ fn unknown_column(
     let candidates = valid
         .iter()
         .filter(|column| field.relation.is_none() || column.relation == field.relation)
-        .map(|column| column.name.as_str());
+        .map(|column| column.name.as_str())
+        // Those are names of ours.
+        .filter(|name| !name.starts_with("__"));
     let candidates: Vec<&str> = candidates.collect();
     if field.relation.is_none()
         && words.is_quoted(&field.name)
@@ -308,9 +310,15 @@ fn planning(
     }
     if message.contains("ggregate functions are not allowed in the WHERE clause") {
         let text = "aggregate functions are not allowed in WHERE";
+        let help = match words.times("SELECT") {
+            0 | 1 => "HAVING filters groups",
+            _ => {
+                "HAVING filters groups; an aggregate of the query around a subquery is computed below both: FROM (SELECT k, max(x) AS m FROM t GROUP BY k) AS g"
+            }
+        };
         return Diagnostic::new(Code::Grouping, text)
             .at(words.place("WHERE").or(span))
-            .help("HAVING filters groups");
+            .help(help);
     }
     if message.contains("require unique expression names")
         && let Some(second) = between(&message, " and \"", "\" at position")

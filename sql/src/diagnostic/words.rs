@@ -112,6 +112,14 @@ impl Words {
         found.next().is_none().then_some(first.1)
     }
 
+    /// How often a word stands in the statement.
+    pub(crate) fn times(&self, word: &str) -> usize {
+        let words = self.lexemes.words.iter();
+        words
+            .filter(|(other, _)| other.eq_ignore_ascii_case(word))
+            .count()
+    }
+
     /// Whether the statement calls a function of this name.
     pub(crate) fn calls(&self, name: &str) -> bool {
         let is_it = |known: &String| known.eq_ignore_ascii_case(name);

@@ -20,6 +20,7 @@ mod sink;
 mod split;
 pub(crate) mod statement;
 mod window;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -80,9 +81,9 @@ fn statement(cursor: &mut Cursor) -> Parsed<Statement> {
         "SELECT" | "WITH" | "VALUES" => query::select(cursor),
         "CREATE" => create::create(cursor),
         "DROP" => create::drop(cursor),
-        "INSERT" => query::insert(cursor),
-        "UPDATE" => query::update(cursor),
-        "DELETE" => query::delete(cursor),
+        "INSERT" => write::insert(cursor),
+        "UPDATE" => write::update(cursor),
+        "DELETE" => write::delete(cursor),
         "PRINT" => query::print(cursor),
         "ALTER" => create::alter(cursor),
         "SUBSCRIBE" => query::subscribe(cursor),

@@ -1,5 +1,4 @@
-//! Queries with their trailing clauses, and the statements built around one: SELECT, SUBSCRIBE, INSERT, UPDATE, DELETE,
-//! PRINT.
+//! Queries with their trailing clauses, and the statements that are one: SELECT, SUBSCRIBE, PRINT.
 
 use sqlparser::ast::{
     Expr, JoinConstraint, JoinOperator, LimitClause, Query, SetExpr, Spanned, TableFactor,
@@ -8,10 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed, made_up, made_up_name};
-use super::statement::{
-    ConflictAction, Delete, Emit, Insert, Late, Name, OnConflict, Print, QueryClauses, Select,
-    Statement, Text, Update,
-};
+use super::statement::{Emit, Late, Print, QueryClauses, Select, Statement, Text};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 pub(super) fn select(cursor: &mut Cursor) -> Parsed<Statement> {
@@ -245,107 +241,6 @@ fn take_limit(clauses: &mut QueryClauses) -> Parsed<()> {
     Ok(())
 }
 
-pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
-    cursor.expect_word("INSERT")?;
-    cursor.expect_word("INTO")?;
-    cursor.words(&["TABLE"]);
-    let table = cursor.name("the name of a table")?;
-    let columns = if cursor.peek() == &Token::LParen
-        && !matches!(cursor.word_ahead(1).as_str(), "SELECT" | "WITH")
-    {
-        cursor.names("a column's name")?
-    } else {
-        Vec::new()
-    };
-    if !matches!(cursor.word_ahead(0).as_str(), "VALUES" | "SELECT" | "WITH")
-        && cursor.peek() != &Token::LParen
-    {
-        return Err(cursor.unexpected(&["VALUES", "SELECT"]));
-    }
-    let query = clauses(cursor)?;
-    let conflict = on_conflict(cursor)?;
-    Ok(Statement::Insert(Box::new(Insert {
-        table,
-        columns,
-        query,
-        conflict,
-    })))
-}
-
-/// `ON CONFLICT [(column, …)] DO NOTHING | DO UPDATE SET column = expression, … [WHERE condition]`.
-fn on_conflict(cursor: &mut Cursor) -> Parsed<Option<OnConflict>> {
-    let start = cursor.place();
-    if !cursor.words(&["ON", "CONFLICT"]) {
-        return Ok(None);
-    }
-    let span = cursor.since(start);
-    let key = match cursor.peek() {
-        Token::LParen => cursor.names("a column of the primary key")?,
-        _ => Vec::new(),
-    };
-    let action = if cursor.words(&["DO", "NOTHING"]) {
-        ConflictAction::Nothing
-    } else if cursor.words(&["DO", "UPDATE"]) {
-        cursor.expect_word("SET")?;
-        let assignments = assignments(cursor)?;
-        let only = match cursor.words(&["WHERE"]) {
-            true => Some(Box::new(cursor.expr()?)),
-            false => None,
-        };
-        ConflictAction::Update { assignments, only }
-    } else {
-        return Err(cursor.unexpected(&["DO NOTHING", "DO UPDATE SET"]));
-    };
-    Ok(Some(OnConflict { key, action, span }))
-}
-
-/// `column = expression, …`.
-fn assignments(cursor: &mut Cursor) -> Parsed<Vec<(Name, Expr)>> {
-    let mut assignments = Vec::new();
-    loop {
-        let column = cursor.name("a column's name")?;
-        cursor.expect_token(&Token::Eq)?;
-        assignments.push((column, cursor.expr()?));
-        if !cursor.token(&Token::Comma) {
-            return Ok(assignments);
-        }
-    }
-}
-
-/// `UPDATE t SET a = x WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
-pub(super) fn update(cursor: &mut Cursor) -> Parsed<Statement> {
-    cursor.expect_word("UPDATE")?;
-    let table = cursor.name("the name of a table")?;
-    cursor.expect_word("SET")?;
-    let assignments = assignments(cursor)?;
-    let query = rows_of(cursor, &table)?;
-    Ok(Statement::Update(Box::new(Update {
-        table,
-        assignments,
-        query,
-    })))
-}
-
-/// `SELECT * FROM table`, with the WHERE that follows, up to the end.
-fn rows_of(cursor: &mut Cursor, table: &Name) -> Parsed<Box<Query>> {
-    if !cursor.at_end() && cursor.word_ahead(0) != "WHERE" {
-        return Err(cursor.unexpected(&["WHERE"]));
-    }
-    let prefix = [
-        made_up("SELECT"),
-        sqlparser::tokenizer::TokenWithSpan::wrap(Token::Mul),
-        made_up("FROM"),
-        made_up_name(table),
-    ];
-    let mut inner = cursor.prefixed(prefix.into());
-    let query = inner.query()?;
-    inner.expect_end()?;
-    while !cursor.at_end() {
-        cursor.advance();
-    }
-    Ok(query)
-}
-
 /// ksqlDB's `PRINT topic [FROM BEGINNING] [LIMIT n]`.
 pub(super) fn print(cursor: &mut Cursor) -> Parsed<Statement> {
     cursor.expect_word("PRINT")?;
@@ -387,13 +282,4 @@ fn topic_name(cursor: &mut Cursor) -> Parsed<Text> {
         }
     }
     Ok(topic)
-}
-
-/// `DELETE FROM t WHERE c` finds its rows with `SELECT * FROM t WHERE c`.
-pub(super) fn delete(cursor: &mut Cursor) -> Parsed<Statement> {
-    cursor.expect_word("DELETE")?;
-    cursor.expect_word("FROM")?;
-    let table = cursor.name("the name of a table")?;
-    let query = rows_of(cursor, &table)?;
-    Ok(Statement::Delete(Box::new(Delete { table, query })))
 }

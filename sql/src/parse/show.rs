@@ -3,9 +3,10 @@
 use sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, Parsed};
-use super::query::{clauses, insert};
+use super::query::clauses;
 use super::sink::sink;
 use super::statement::{Explain, Show, Statement, Text};
+use super::write::insert;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 
 pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {

@@ -251,10 +251,12 @@ pub(crate) enum DropKind {
     Function,
 }
 
-/// `INSERT INTO table [(columns)] query [ON CONFLICT …]`; with `EMIT CHANGES` it goes on.
+/// `INSERT INTO table [AS alias] [(columns)] query [ON CONFLICT …]`; with `EMIT CHANGES` it goes on.
 #[derive(Debug, Clone)]
 pub(crate) struct Insert {
     pub table: Name,
+    /// What ON CONFLICT calls the table.
+    pub alias: Option<Name>,
     pub columns: Vec<Name>,
     pub query: QueryClauses,
     pub conflict: Option<OnConflict>,
@@ -263,9 +265,19 @@ pub(crate) struct Insert {
 /// `ON CONFLICT [(key)] DO NOTHING | UPDATE SET …`: what becomes of rows whose key is there.
 #[derive(Debug, Clone)]
 pub(crate) struct OnConflict {
-    pub key: Vec<Name>,
+    pub unique: Unique,
     pub action: ConflictAction,
     pub span: Span,
+}
+
+/// What no two rows have alike.
+#[derive(Debug, Clone)]
+pub(crate) enum Unique {
+    /// Whatever there is.
+    Any,
+    Columns(Vec<Name>),
+    /// `ON CONSTRAINT name`.
+    Constraint(Name),
 }
 
 /// See [`OnConflict`].
@@ -280,7 +292,7 @@ pub(crate) enum ConflictAction {
     },
 }
 
-/// `UPDATE table SET column = expression, … [WHERE condition]`.
+/// `UPDATE table [AS name] SET column = expression, … [WHERE condition]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub table: Name,

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `excluded` is what the statement gives, in all columns of the table and as these hold it, as in PostgreSQL: a key of
-//! NUMERIC(10,2) that is given as 1.004 is 1.00. A name alone is the row's that is there.
+//! NUMERIC(10,2) that is given as 1.004 is 1.00. Its columns have names of their own here, so that a name alone is the
+//! row's that is there, in subqueries as everywhere.
 
 use std::ops::ControlFlow;
 
@@ -16,10 +17,13 @@ use streams::is_json;
 
 use super::insert::{Target, Twice, only_to_default, refuse_computed};
 use crate::catalog::Relation;
-use crate::diagnostic::{Code, Diagnostic};
-use crate::parse::statement::{ConflictAction, Name, OnConflict, Statement};
+use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::parse::statement::{ConflictAction, Name, OnConflict, Statement, Unique};
 use crate::parse::{parse, split_statements};
 use crate::plan::{name_text, type_name};
+
+/// Before the names of the columns that are given.
+const NEW: &str = "__new_";
 
 /// The query that replaces that of the INSERT, and the columns that it gives.
 pub(super) struct Resolved {
@@ -29,10 +33,11 @@ pub(super) struct Resolved {
     pub twice: Twice,
 }
 
-/// `given` has the columns `places` of `relation`.
+/// `given` has the columns `places` of `relation`, which the conflict's expressions call `alias` where that is said.
 pub(super) fn resolved(
     conflict: &OnConflict,
     target: &Target<'_>,
+    alias: Option<&Name>,
     given: Query,
     places: &[usize],
 ) -> Result<Resolved, Diagnostic> {
@@ -47,9 +52,10 @@ pub(super) fn resolved(
             .at(conflict.span)
             .help("give the columns of the primary key"));
     }
-    let table = name_text(relation.name());
+    let table = name_text(alias.map_or(relation.name(), |alias| &alias.name));
+    let there = format!("{} AS {table}", name_text(relation.name()));
     let same: Vec<String> = (relation.key.iter())
-        .map(|&column| format!("{table}.{0} = excluded.{0}", name(column)))
+        .map(|&column| format!("{table}.{} = {}", name(column), new_value(relation, column)))
         .collect();
     let same = same.join(" AND ");
     let columns: Vec<String> = places.iter().map(|&column| name(column)).collect();
@@ -59,7 +65,7 @@ pub(super) fn resolved(
             true => held(relation, column)?,
             false => absent(relation, column)?,
         };
-        Some(format!("{value} AS {}", name(column)))
+        Some(format!("{value} AS {}", new_name(relation, column)))
     });
     let held = held.collect::<Vec<_>>().join(", ");
     let with = format!(
@@ -68,9 +74,12 @@ pub(super) fn resolved(
     );
     match &conflict.action {
         ConflictAction::Nothing => {
+            let values = places.iter();
+            let values = values
+                .map(|&column| format!("{} AS {}", new_value(relation, column), name(column)));
             let text = format!(
-                "{with} SELECT {} FROM excluded WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})",
-                columns.join(", ")
+                "{with} SELECT {} FROM excluded WHERE NOT EXISTS (SELECT 1 FROM {there} WHERE {same})",
+                values.collect::<Vec<_>>().join(", ")
             );
             Ok(Resolved {
                 query: over(given, &text)?,
@@ -79,23 +88,19 @@ pub(super) fn resolved(
             })
         }
         ConflictAction::Update { assignments, only } => {
-            let text = format!("{with} SELECT 1 FROM excluded LEFT JOIN {table} ON {same}");
+            let text = format!("{with} SELECT 1 FROM excluded LEFT JOIN {there} ON {same}");
             let mut query = over(given, &text)?;
-            let values = set(relation, target, assignments, places, &written)?;
+            let values = set(relation, target, &table, assignments, places, &written)?;
             let SetExpr::Select(select) = &mut *query.body else {
                 return Err(Diagnostic::new(Code::Internal, "a query without SELECT"));
             };
             select.projection = values;
             if let Some(only) = only {
-                let first = relation
-                    .key
-                    .first()
-                    .map_or_else(String::new, |&key| name(key));
-                let is_new = expression(&format!("{table}.{first} IS NULL"))?;
+                let is_new = expression(&is_new(relation, &table))?;
                 select.selection = Some(Expr::BinaryOp {
                     left: Box::new(is_new),
                     op: sqlparser::ast::BinaryOperator::Or,
-                    right: Box::new(Expr::Nested(Box::new(of_table(only, relation)))),
+                    right: Box::new(Expr::Nested(Box::new(renamed(only, relation)?))),
                 });
             }
             Ok(Resolved {
@@ -105,6 +110,45 @@ pub(super) fn resolved(
             })
         }
     }
+}
+
+/// What EXPLAIN says of it.
+pub(super) fn explained(conflict: &OnConflict, relation: &Relation) -> String {
+    let key = key_of(relation);
+    match &conflict.action {
+        ConflictAction::Nothing => format!("a row whose {key} is there already stays as it is"),
+        ConflictAction::Update { assignments, only } => {
+            let names: Vec<&str> = (assignments.iter())
+                .map(|(name, _)| name.written.as_str())
+                .collect();
+            let only = match only {
+                Some(only) => format!(", where {only}"),
+                None => String::new(),
+            };
+            format!(
+                "a row whose {key} is there already changes in {}{only}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+/// The name that a column of `excluded` has.
+fn new_name(relation: &Relation, column: usize) -> String {
+    name_text(&format!("{NEW}{}", relation.schema.field(column).name()))
+}
+
+fn new_value(relation: &Relation, column: usize) -> String {
+    format!("excluded.{}", new_name(relation, column))
+}
+
+/// The condition that no row with the key is there.
+fn is_new(relation: &Relation, table: &str) -> String {
+    let first = relation.key.first();
+    let first = first.map_or_else(String::new, |&key| {
+        name_text(relation.schema.field(key).name())
+    });
+    format!("{table}.{first} IS NULL")
 }
 
 /// The value that is given for a column, as the column holds it.
@@ -154,23 +198,34 @@ fn check_key(conflict: &OnConflict, relation: &Relation) -> Result<(), Diagnosti
             .at(conflict.span)
             .help("leave ON CONFLICT out: every row is added"));
     }
-    if conflict.key.is_empty() {
-        return match conflict.action {
-            ConflictAction::Nothing => Ok(()),
-            ConflictAction::Update { .. } => {
-                let message = "ON CONFLICT DO UPDATE has to name the primary key";
-                Err(Diagnostic::new(Code::Syntax, message)
-                    .at(conflict.span)
-                    .help(format!("ON CONFLICT ({})", key_of(relation))))
-            }
-        };
-    }
+    let key = match &conflict.unique {
+        Unique::Columns(key) => key,
+        Unique::Constraint(name) if name.name == format!("{}_pkey", relation.name()) => {
+            return Ok(());
+        }
+        Unique::Constraint(name) => {
+            let message = format!("{} has no constraint {:?}", relation.name(), name.name);
+            let mut diagnostic = Diagnostic::new(Code::NoKey, message);
+            diagnostic.sqlstate = "42704".to_owned();
+            return Err(diagnostic.at(name.span).help(format!(
+                "the primary key is its only one: ON CONFLICT ({})",
+                key_of(relation)
+            )));
+        }
+        Unique::Any if matches!(conflict.action, ConflictAction::Nothing) => return Ok(()),
+        Unique::Any => {
+            let message = "ON CONFLICT DO UPDATE has to name the primary key";
+            return Err(Diagnostic::new(Code::Syntax, message)
+                .at(conflict.span)
+                .help(format!("ON CONFLICT ({})", key_of(relation))));
+        }
+    };
     let is_key = |named: &Name| {
         let place = relation.schema.index_of(&named.name);
         place.is_ok_and(|place| relation.key.contains(&place))
     };
-    let foreign = conflict.key.iter().find(|named| !is_key(named));
-    if foreign.is_none() && conflict.key.len() == relation.key.len() {
+    let foreign = key.iter().find(|named| !is_key(named));
+    if foreign.is_none() && key.len() == relation.key.len() {
         return Ok(());
     }
     let message = format!(
@@ -230,6 +285,7 @@ fn parsed(text: &str) -> Result<Query, Diagnostic> {
 fn set(
     relation: &Relation,
     target: &Target<'_>,
+    table: &str,
     assignments: &[(Name, Expr)],
     given: &[usize],
     written: &[usize],
@@ -237,55 +293,77 @@ fn set(
     let names: Vec<Name> = assignments.iter().map(|(name, _)| name.clone()).collect();
     refuse_computed(relation, &names, only_to_default)?;
     let changed = target.columns(&names)?;
-    let of_key = names.iter().zip(&changed);
-    if let Some((name, _)) = of_key
-        .clone()
-        .find(|(_, column)| relation.key.contains(column))
-    {
+    let mut of_key = names.iter().zip(&changed);
+    if let Some((name, _)) = of_key.find(|(_, column)| relation.key.contains(column)) {
         let message = format!(
             "{} is of the primary key: a row keeps its key",
             name.written
         );
         return Err(Diagnostic::new(Code::Unsupported, message).at(name.span));
     }
-    let table = name_text(relation.name());
-    let name = |column: usize| name_text(relation.schema.field(column).name());
-    let first = relation
-        .key
-        .first()
-        .map_or_else(String::new, |&key| name(key));
+    let is_new = is_new(relation, table);
     let items = written.iter().map(|&column| {
-        let column_name = name(column);
+        let field = relation.schema.field(column);
         let new = match given.contains(&column) {
-            true => format!("excluded.{column_name}"),
+            true => new_value(relation, column),
             false => "NULL".to_owned(),
         };
-        let alias = Ident::with_quote('"', relation.schema.field(column).name());
+        let alias = Ident::with_quote('"', field.name());
         if relation.key.contains(&column) {
             let expr = expression(&new)?;
             return Ok(SelectItem::ExprWithAlias { expr, alias });
         }
-        let text =
-            format!("CASE WHEN {table}.{first} IS NULL THEN {new} ELSE {table}.{column_name} END");
-        let mut expr = expression(&text)?;
+        let own = format!("{table}.{}", name_text(field.name()));
+        let mut expr = expression(&format!("CASE WHEN {is_new} THEN {new} ELSE {own} END"))?;
         let value = changed.iter().position(|&place| place == column);
         if let (Some(value), Expr::Case { else_result, .. }) = (value, &mut expr) {
-            *else_result = Some(Box::new(of_table(&assignments[value].1, relation)));
+            *else_result = Some(Box::new(renamed(&assignments[value].1, relation)?));
         }
         Ok(SelectItem::ExprWithAlias { expr, alias })
     });
     items.collect()
 }
 
-/// An expression in which a name alone is the table's.
-fn of_table(expr: &Expr, relation: &Relation) -> Expr {
+/// An expression in which `excluded.c` has the name that it has here.
+///
+/// # Errors
+/// A column that the table does not have.
+fn renamed(expr: &Expr, relation: &Relation) -> Result<Expr, Diagnostic> {
     let mut expr = expr.clone();
-    let table = Ident::with_quote('"', relation.name());
-    let _: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
-        if let Expr::Identifier(name) = expr {
-            *expr = Expr::CompoundIdentifier(vec![table.clone(), name.clone()]);
+    let folded = |word: &Ident| match word.quote_style {
+        Some(_) => word.value.clone(),
+        None => word.value.to_lowercase(),
+    };
+    let written = relation.written();
+    let known = |column: usize| relation.schema.field(column).name().as_str();
+    let found = visit_expressions_mut(&mut expr, |expr| {
+        let Expr::CompoundIdentifier(parts) = expr else {
+            return ControlFlow::Continue(());
+        };
+        let [first, column, ..] = parts.as_mut_slice() else {
+            return ControlFlow::Continue(());
+        };
+        if folded(first) != "excluded" {
+            return ControlFlow::Continue(());
         }
+        let name = folded(column);
+        if !written.iter().any(|&column| known(column) == name) {
+            let message = format!("column {name:?} of excluded does not exist");
+            let names: Vec<&str> = written.iter().map(|&column| known(column)).collect();
+            let unknown = Diagnostic::new(Code::UnknownColumn, message)
+                .at(Span::known(column.span))
+                .suggest_nearest(&name, names.iter().copied());
+            return ControlFlow::Break(match unknown.suggestion.is_some() {
+                true => unknown,
+                false => unknown.help(format!("there are {}", names.join(", "))),
+            });
+        }
+        let span = column.span;
+        *column = Ident::with_quote_and_span('"', span, format!("{NEW}{name}"));
         ControlFlow::Continue(())
     });
-    expr
+    match found {
+        ControlFlow::Break(unknown) => Err(unknown),
+        ControlFlow::Continue(()) => Ok(expr),
+    }
 }

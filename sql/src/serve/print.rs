@@ -28,6 +28,15 @@ impl Inner {
             let topics = self.log.admin().list_topics().await.unwrap_or_default();
             let names = topics.iter().map(|topic| topic.name.as_str());
             let message = format!("topic {topic} does not exist");
+            if let Some(relation) = self.objects().relation(topic) {
+                let (kind, topic) = (relation.identity.kind, &relation.topic);
+                return Err(Diagnostic::new(Code::UnknownTopic, message)
+                    .at(print.topic.span)
+                    .help(format!(
+                        "{kind} {} reads topic {topic}: PRINT {topic}",
+                        relation.name()
+                    )));
+            }
             return Err(Diagnostic::new(Code::UnknownTopic, message)
                 .at(print.topic.span)
                 .suggest_nearest(topic, names)

@@ -3,6 +3,7 @@
 use streams::{LatePolicy, SinkForm};
 
 use super::answer::Outcome;
+use super::conflict::{explained, resolved};
 use super::connector::without_passwords;
 use super::insert::Target;
 use super::pull::explain_bounded;
@@ -10,7 +11,7 @@ use super::server::{Inner, StatementContext};
 use crate::catalog::{Kind, Relation, Sink};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::{Explain, Insert, Late, Name, QueryClauses, Show};
-use crate::plan::{explain, follow, key_format_name, time_text, type_name};
+use crate::plan::{by_place, explain, follow, key_format_name, time_text, type_name};
 
 impl Inner {
     pub(super) async fn show(&self, show: Show) -> Result<Outcome, Diagnostic> {
@@ -286,14 +287,23 @@ impl Inner {
         let objects = self.objects();
         let relation = self.target(&objects, &insert.table)?;
         let places = Target::places(relation, &insert.columns)?;
-        let query = &insert.query.query;
-        let bound = self.library.bind(query, &objects, &context.words)?;
+        let mut query = insert.query.query.clone();
+        by_place(&mut query);
+        let bound = self.library.bind(&query, &objects, &context.words)?;
         Target::check_width(&places, bound.plan.schema().fields().len())
             .map_err(|error| error.at(insert.table.span))?;
         let mut lines = vec![format!(
             "rows that are written once: topic {}",
             relation.topic
         )];
+        if let Some(conflict) = &insert.conflict {
+            let target = self.writes(relation, context);
+            let alias = insert.alias.as_ref();
+            let resolved = resolved(conflict, &target, alias, *query, &places)?;
+            self.library
+                .bind(&resolved.query, &objects, &context.words)?;
+            lines.push(explained(conflict, relation));
+        }
         lines.extend(explain_bounded(&self.library, &bound.plan, &context.words)?);
         Ok(lines)
     }

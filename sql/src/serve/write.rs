@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::catalog::{Kind, Objects, Relation};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::parse::statement::{Delete, Insert, Update};
-use crate::plan::floats_in;
+use crate::plan::{by_place, floats_in};
 
 impl Inner {
     /// INSERT: once what the query gives now, or with EMIT CHANGES whatever it gives.
@@ -49,11 +49,13 @@ impl Inner {
         }
         let mut query = insert.query.query.clone();
         floats_in(&mut query, &target.floats(&places));
+        by_place(&mut query);
         let (mut places, mut twice) = (places, Twice::Last);
         // What is there must not change between reading and writing.
         let mut one_at_a_time = None;
         if let Some(conflict) = &insert.conflict {
-            let resolved = resolved(conflict, &target, *query, &places)?;
+            let alias = insert.alias.as_ref();
+            let resolved = resolved(conflict, &target, alias, *query, &places)?;
             (query, places) = (Box::new(resolved.query), resolved.places);
             twice = resolved.twice;
             one_at_a_time = Some(self.updates.lock().await);
@@ -162,7 +164,11 @@ impl Inner {
         Ok(relation)
     }
 
-    fn writes<'a>(&'a self, relation: &'a Relation, context: &StatementContext<'_>) -> Target<'a> {
+    pub(super) fn writes<'a>(
+        &'a self,
+        relation: &'a Relation,
+        context: &StatementContext<'_>,
+    ) -> Target<'a> {
         Target {
             relation,
             log: &self.log,
