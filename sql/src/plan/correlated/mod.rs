@@ -10,6 +10,7 @@
 //! x IN (SELECT y …)          CASE WHEN bool_or(x = y) THEN true WHEN count(*) > count(x = y) THEN NULL ELSE false END
 //! x < ALL (SELECT y …)       the same of x < y
 //! (SELECT x …), any rows     the one that there is (single.rs)
+//! a LEFT JOIN b ON … EXISTS (…)      a LEFT JOIN LATERAL (SELECT * FROM b WHERE … EXISTS (…)) ON true
 //! ```
 //!
 //! Others stay, for which DataFusion's own rules make joins that do with fewer rows.
@@ -39,6 +40,9 @@ use self::single::single;
 use super::lateral_rows::bounds;
 use super::row_value::{columns_of, members_of};
 
+/// Before the name of a value that has the name of a column beside it.
+const SINGLE: &str = "__single_";
+
 /// `plan` without such subqueries.
 pub(super) fn answered(plan: LogicalPlan, state: &SessionState) -> BoundResult<LogicalPlan> {
     let pass = Pass {
@@ -46,11 +50,7 @@ pub(super) fn answered(plan: LogicalPlan, state: &SessionState) -> BoundResult<L
         number: Cell::new(0),
     };
     let plan = plan.transform_down_with_subqueries(filtered_first)?.data;
-    plan.transform_up_with_subqueries(|node| {
-        let node = pass.of_one_row(node)?.data;
-        pass.node(node)
-    })
-    .data()
+    pass.all(plan)
 }
 
 struct Pass<'a> {
@@ -59,8 +59,18 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// `node` whose subqueries in the place of a value have one row at most.
+    /// `plan` without such subqueries.
+    fn all(&self, plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            let node = self.of_one_row(node)?.data;
+            self.node(node)
+        })
+        .data()
+    }
+
+    /// `node` whose subqueries in the place of a value have one row at most, and a name that the rows beside them have not.
     fn of_one_row(&self, node: LogicalPlan) -> BoundResult<Transformed<LogicalPlan>> {
+        let around = merge_schema(&node.inputs());
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
@@ -68,10 +78,13 @@ impl Pass<'_> {
                 let Expr::ScalarSubquery(value) = &expr else {
                     return Ok(Transformed::no(expr));
                 };
-                if value.outer_ref_columns.is_empty() || is_one_row(&value.subquery) {
-                    return Ok(Transformed::no(expr));
-                }
-                Ok(match single(&value.subquery, self.state)? {
+                let several = !value.outer_ref_columns.is_empty() && !is_one_row(&value.subquery);
+                let one = match several {
+                    true => single(&value.subquery, self.state)?,
+                    false => None,
+                };
+                let apart = named_apart(one.as_ref().unwrap_or(value.subquery.as_ref()), &around)?;
+                Ok(match apart.or(one) {
                     Some(plan) => Transformed::yes(Expr::ScalarSubquery(Subquery {
                         subquery: Arc::new(plan),
                         ..value.clone()
@@ -109,10 +122,13 @@ impl Pass<'_> {
             {
                 self.aggregate(aggregate)
             }
-            LogicalPlan::Join(join) => match self.lateral(&join)? {
-                Some(plan) => Ok(Transformed::yes(plan)),
-                None => self.condition(join),
-            },
+            LogicalPlan::Join(join) => {
+                let lateral = self.lateral(&join)?;
+                match lateral.map_or_else(|| self.outer(&join), |plan| Ok(Some(plan)))? {
+                    Some(plan) => Ok(Transformed::yes(plan)),
+                    None => self.condition(join),
+                }
+            }
             node => Ok(Transformed::no(node)),
         }
     }
@@ -239,6 +255,8 @@ impl Pass<'_> {
         let Some(Bound { plan, keys }) = domain.bound(question)? else {
             return Ok(None);
         };
+        // What subqueries inside of it named of the query around is now a column beside them.
+        let plan = self.all(plan)?;
         let name = format!("__answer_{}", self.number.get());
         let Some(value) = question.schema().columns().into_iter().next() else {
             return Ok(None);
@@ -387,6 +405,7 @@ impl Pass<'_> {
         let Some(Bound { plan, keys }) = domain.bound(&join.right)? else {
             return Ok(None);
         };
+        let plan = self.all(plan)?;
         let columns = join.schema.columns().into_iter().map(Expr::Column);
         LogicalPlanBuilder::from(Arc::clone(&join.left))
             .join_detailed(
@@ -394,6 +413,59 @@ impl Pass<'_> {
                 join.join_type,
                 (domain.outer().to_vec(), keys),
                 join.filter.clone(),
+                NullEquality::NullEqualsNull,
+            )?
+            .project(columns)?
+            .build()
+            .map(Some)
+    }
+
+    /// An outer join whose condition asks a subquery: of each row that is kept those of the other side that the condition
+    /// holds for are a lateral subquery. `None`: it asks none, or all rows of both sides are kept.
+    fn outer(&self, join: &Join) -> BoundResult<Option<LogicalPlan>> {
+        let is_asked = |filter: &Expr| filter.exists(|expr| Ok(names_outer(expr)));
+        let (kept, other) = match (&join.filter, join.join_type) {
+            (Some(filter), JoinType::Left) if is_asked(filter)? => (&join.left, &join.right),
+            (Some(filter), JoinType::Right) if is_asked(filter)? => (&join.right, &join.left),
+            _ => return Ok(None),
+        };
+        let of_kept = |expr: Expr| {
+            expr.transform_up(|expr| match expr {
+                Expr::Column(column) if kept.schema().has_column(&column) => {
+                    let (_, field) = kept.schema().qualified_field_from_column(&column)?;
+                    let outer = Expr::OuterReferenceColumn(Arc::clone(field), column);
+                    Ok(Transformed::yes(outer))
+                }
+                expr => Ok(Transformed::no(expr)),
+            })
+            .data()
+        };
+        let equal = join.on.iter().cloned();
+        let equal = equal.map(|(left, right)| left.eq(right));
+        let parts = equal.chain(join.filter.clone()).map(of_kept);
+        let parts = parts.collect::<BoundResult<Vec<Expr>>>()?;
+        let mut met = LogicalPlanBuilder::from(Arc::clone(other));
+        if let Some(condition) = conjunction(parts) {
+            met = met.filter(condition)?;
+        }
+        let met = met.build()?;
+        let domain = Domain::of(kept, &met, &self.number)?;
+        let (met, on) = match &domain {
+            Some(domain) => match domain.bound(&met)? {
+                Some(Bound { plan, keys }) => (plan, (domain.outer().to_vec(), keys)),
+                None => return Ok(None),
+            },
+            None => (met, (Vec::new(), Vec::new())),
+        };
+        let met = self.all(met)?;
+        let anyway = domain.is_none().then(|| lit(true));
+        let columns = join.schema.columns().into_iter().map(Expr::Column);
+        LogicalPlanBuilder::from(Arc::clone(kept))
+            .join_detailed(
+                met,
+                JoinType::Left,
+                on,
+                anyway,
                 NullEquality::NullEqualsNull,
             )?
             .project(columns)?
@@ -444,6 +516,35 @@ fn is_question(expr: &Expr) -> bool {
         expr,
         Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)
     )
+}
+
+/// A subquery of one value by another name, where one beside it has its own. `None`: there is no such one.
+fn named_apart(value: &LogicalPlan, around: &DFSchema) -> BoundResult<Option<LogicalPlan>> {
+    let [field] = value.schema().fields().as_ref() else {
+        return Ok(None);
+    };
+    let mut columns = around.iter();
+    if !columns.any(|(qualifier, column)| qualifier.is_none() && column.name() == field.name()) {
+        return Ok(None);
+    }
+    let column = Expr::Column(Column::from(value.schema().qualified_field(0)));
+    let name = format!("{SINGLE}{}", field.name());
+    LogicalPlanBuilder::from(value.clone())
+        .project([column.alias(name)])?
+        .build()
+        .map(Some)
+}
+
+/// Whether an expression is a subquery that names columns of the query around it.
+fn names_outer(expr: &Expr) -> bool {
+    let subquery = match expr {
+        Expr::ScalarSubquery(value) => value,
+        Expr::InSubquery(test) => &test.subquery,
+        Expr::Exists(test) => &test.subquery,
+        Expr::SetComparison(test) => &test.subquery,
+        _ => return false,
+    };
+    !subquery.outer_ref_columns.is_empty()
 }
 
 /// `a op b` of rows, column by column.

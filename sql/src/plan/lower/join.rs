@@ -33,6 +33,45 @@ use crate::plan::trace::{Origin, origin};
 /// What the optimizer calls the subquery in place of a value.
 const VALUE_SUBQUERY: &str = "__scalar_sq";
 
+/// The column that a key is a cast of, to a type in which different values stay different.
+fn widened<'a>(key: &'a Expr, schema: &DFSchema) -> Option<&'a Column> {
+    let cast = match key {
+        Expr::Alias(alias) => return widened(&alias.expr, schema),
+        Expr::Cast(cast) => cast,
+        _ => return None,
+    };
+    let column = plain_column(&cast.expr)?;
+    let (_, field) = schema.qualified_field_from_column(column).ok()?;
+    stays_apart(field.data_type(), cast.field.data_type()).then_some(column)
+}
+
+/// Whether all values of a type have a value of their own in another.
+fn stays_apart(from: &DataType, to: &DataType) -> bool {
+    let whole_digits = match from {
+        DataType::Int8 => 3,
+        DataType::Int16 => 5,
+        DataType::Int32 => 10,
+        DataType::Int64 => 19,
+        _ => i16::MAX,
+    };
+    match (from, to) {
+        (from, to) if from.is_signed_integer() && to.is_signed_integer() => {
+            from.primitive_width() <= to.primitive_width()
+        }
+        (DataType::Int8 | DataType::Int16 | DataType::Int32, DataType::Float64)
+        | (DataType::Float32, DataType::Float64)
+        | (DataType::Date32, DataType::Timestamp(..)) => true,
+        (DataType::Decimal128(digits, scale), DataType::Decimal128(to_digits, to_scale)) => {
+            let whole = |digits: u8, scale: i8| i16::from(digits) - i16::from(scale);
+            scale <= to_scale && whole(*digits, *scale) <= whole(*to_digits, *to_scale)
+        }
+        (_, DataType::Decimal128(digits, scale)) => {
+            whole_digits <= i16::from(*digits) - i16::from(*scale) && *scale >= 0
+        }
+        _ => false,
+    }
+}
+
 /// What a join compares.
 #[derive(Clone)]
 struct Condition {
@@ -222,7 +261,13 @@ impl Lowering<'_> {
         let (mut left, left_keys) = self.join_side(left, &left_on)?;
         let (right, right_keys) = self.join_side(right, &right_on)?;
         self.same_types(&left, &left_keys, &right, &right_keys)?;
-        if is_value && !is_unique(&right, &right_keys) {
+        let mut unique = right_keys.clone();
+        for key in &right_on {
+            if let Some(column) = widened(key, &right.schema) {
+                unique.push(self.column(&right.schema, column)?);
+            }
+        }
+        if is_value && !is_unique(&right, &unique) {
             return Err(self.refuse(
                 "a subquery in place of a value that may give several rows",
                 "SELECT",
