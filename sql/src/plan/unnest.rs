@@ -5,7 +5,7 @@
 //! binder    a lateral subquery over one empty row   →   the lists become columns of t, and are taken apart there
 //! ```
 //!
-//! `generate_series(…)` in FROM is a list that is taken apart, too. A LEFT JOIN … ON true keeps a row whose list is empty or NULL. DataFusion's own rules leave such subqueries as they are, and
+//! Functions that give rows are lists that are taken apart, too (`set_returning.rs`). A LEFT JOIN … ON true keeps a row whose list is empty or NULL. DataFusion's own rules leave such subqueries as they are, and
 //! nothing evaluates them.
 
 use std::ops::ControlFlow;
@@ -22,8 +22,6 @@ use sqlparser::ast::{
 
 use super::lower::plain_column;
 
-const SERIES: &str = "generate_series";
-
 /// Writes ordinalities as lists of their own, and gives what has no name PostgreSQL's names.
 pub(super) fn name_elements(query: &mut Query) {
     let _: ControlFlow<()> = query.visit(&mut Factors);
@@ -35,9 +33,6 @@ impl VisitorMut for Factors {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let Some(series) = series(factor) {
-            *factor = series;
-        }
         let TableFactor::UNNEST {
             alias,
             array_exprs,
@@ -84,45 +79,6 @@ impl VisitorMut for Factors {
         });
         ControlFlow::Continue(())
     }
-}
-
-/// `FROM generate_series(from, to, step)`, which is a list that is taken apart.
-fn series(factor: &TableFactor) -> Option<TableFactor> {
-    let (name, args, alias, with_ordinality) = match factor {
-        TableFactor::Table {
-            name,
-            args: Some(args),
-            alias,
-            with_ordinality,
-            ..
-        } => (name, &args.args, alias, *with_ordinality),
-        TableFactor::Function {
-            name, args, alias, ..
-        } => (name, args, alias, false),
-        _ => return None,
-    };
-    if !name.to_string().eq_ignore_ascii_case(SERIES) {
-        return None;
-    }
-    let args = args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    });
-    let list = call(SERIES, args.collect::<Option<Vec<SqlExpr>>>()?);
-    Some(TableFactor::UNNEST {
-        alias: alias.clone().or_else(|| {
-            Some(TableAlias {
-                explicit: true,
-                name: Ident::new(SERIES),
-                columns: Vec::new(),
-                at: None,
-            })
-        }),
-        array_exprs: vec![list],
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality,
-    })
 }
 
 /// Writes `ARRAY[…]` as the function that it is: DataFusion's binder finds no columns of the row beside it there.

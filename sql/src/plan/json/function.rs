@@ -342,7 +342,7 @@ impl JsonFunction {
 }
 
 /// The documents of a column.
-struct Documents<'a> {
+pub(super) struct Documents<'a> {
     array: &'a ArrayRef,
     texts: &'a StringViewArray,
     /// They are texts that nobody has checked.
@@ -350,7 +350,7 @@ struct Documents<'a> {
 }
 
 impl<'a> Documents<'a> {
-    fn new(array: &'a ArrayRef) -> BoundResult<Self> {
+    pub(super) fn new(array: &'a ArrayRef) -> BoundResult<Self> {
         let json = json_texts(array);
         let texts = json.or_else(|| array.as_string_view_opt()).ok_or_else(|| {
             let found = crate::plan::type_name(array.data_type());
@@ -363,7 +363,7 @@ impl<'a> Documents<'a> {
         })
     }
 
-    fn get(&self, row: usize) -> BoundResult<Option<&'a str>> {
+    pub(super) fn get(&self, row: usize) -> BoundResult<Option<&'a str>> {
         if self.array.is_null(row) || self.texts.is_null(row) {
             return Ok(None);
         }
@@ -476,14 +476,14 @@ fn each_bool(
 }
 
 /// What `->>` gives: a string without its quotes, NULL for JSON's null, anything else as it is written.
-fn as_text(value: &str) -> Option<Cow<'_, str>> {
+pub(super) fn as_text(value: &str) -> Option<Cow<'_, str>> {
     match value {
         "null" => None,
         value => Some(json_string(value).unwrap_or(Cow::Borrowed(value))),
     }
 }
 
-fn type_of(value: &str) -> &'static str {
+pub(super) fn type_of(value: &str) -> &'static str {
     match value.trim_start().bytes().next() {
         Some(b'{') => "object",
         Some(b'[') => "array",

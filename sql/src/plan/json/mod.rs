@@ -3,6 +3,7 @@
 //! ```text
 //! j -> 'a'    j -> 0     json_get          j #> '{a,b}'    json_extract_path         j ->> …, j #>> …   …_text
 //! j['a'], j.a            the same as ->    CAST(t AS JSON) json_parse: checked       CAST(j AS t)       json_scalar
+//! json_array_elements, json_each, json_object_keys          lists of members, rows in FROM (members.rs)
 //! json_value, json_query, json_exists(j, '$.a[0]')         extractjsonfield(t, '$.a')  (ksqlDB)
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! stand too; it is checked then, and a row whose text is no JSON is a row error.
 
 mod function;
+mod members;
 mod path;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use sqlparser::ast::{
 use streams::{is_json, is_json_text, json_array};
 
 use self::function::{FUNCTIONS, JsonFunction, Kind};
+use self::members::JsonMembers;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Makes the functions known.
@@ -45,6 +48,9 @@ pub(super) fn register(state: &mut SessionState) -> BoundResult<()> {
     for (kind, name, aliases) in FUNCTIONS {
         let function = ScalarUDF::from(JsonFunction::new(*kind, name));
         state.register_udf(Arc::new(function.with_aliases(aliases.iter().copied())))?;
+    }
+    for (members, name) in members::FUNCTIONS {
+        state.register_udf(Arc::new(ScalarUDF::from(JsonMembers::new(*members, name))))?;
     }
     Ok(())
 }
@@ -62,6 +68,7 @@ fn is_json_expr(expr: &Expr, schema: &DFSchema) -> bool {
 
 /// Casts from and to JSON as the functions that they are. Changes one node whose children are changed already.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<Expr>> {
+    check_order(&expr, schema)?;
     let Expr::Cast(mut cast) = expr else {
         return Ok(Transformed::no(expr));
     };
@@ -76,6 +83,27 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
             Ok(Transformed::yes(Expr::Cast(cast)))
         }
         (false, false) => Ok(Transformed::no(Expr::Cast(cast))),
+    }
+}
+
+/// Documents have no least and no greatest one, as in PostgreSQL.
+fn check_order(expr: &Expr, schema: &DFSchema) -> BoundResult<()> {
+    let (name, args) = match expr {
+        Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
+        Expr::WindowFunction(call) => (call.fun.name(), &call.params.args),
+        Expr::ScalarFunction(call) => (call.func.name(), &call.args),
+        _ => return Ok(()),
+    };
+    let ordered = matches!(name, "min" | "max" | "greatest" | "least");
+    let document = args.iter().find(|arg| is_json_expr(arg, schema));
+    match document.filter(|_| ordered) {
+        Some(document) => {
+            let data_type = document.get_type(schema)?;
+            Err(DataFusionError::Plan(format!(
+                "No function matches the given name and argument types '{name}({data_type})'."
+            )))
+        }
+        None => Ok(()),
     }
 }
 
