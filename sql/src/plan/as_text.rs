@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::list_cast;
 use super::sql_type::{UTC, timestamp};
 use super::time::intervals_of;
 
@@ -54,6 +55,20 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
                 } else if is_joined(&data_type) {
                     changed |= written_out(arg, schema)?;
                 }
+            }
+            Ok(Transformed::new_transformed(
+                Expr::ScalarFunction(call),
+                changed,
+            ))
+        }
+        Expr::ScalarFunction(mut call) if call.func.name() == "array_to_string" => {
+            let list = call.args.first().map(|list| list.get_type(schema));
+            let changed = matches!(list.transpose()?, Some(DataType::List(element))
+                if is_joined(element.data_type()));
+            if changed {
+                let own = &mut call.args[0];
+                let list = std::mem::replace(own, Expr::Literal(ScalarValue::Null, None));
+                *own = list_cast::shown(list);
             }
             Ok(Transformed::new_transformed(
                 Expr::ScalarFunction(call),
@@ -99,7 +114,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
 }
 
 /// Whether values of a type have a text of ours.
-fn is_written(data_type: &DataType) -> bool {
+pub(crate) fn is_written(data_type: &DataType) -> bool {
     match data_type {
         DataType::Timestamp(_, _) | DataType::Float32 | DataType::Float64 => true,
         DataType::Interval(_) | DataType::Duration(_) => true,
@@ -186,7 +201,8 @@ impl ScalarUDFImpl for AsText {
     }
 }
 
-fn texts(values: &ArrayRef) -> BoundResult<ArrayRef> {
+/// Values of such a type as texts.
+pub(crate) fn texts(values: &ArrayRef) -> BoundResult<ArrayRef> {
     let mut out = StringViewBuilder::with_capacity(values.len());
     let mut text = String::new();
     let mut push = |row: usize, write: &dyn Fn(&mut String) -> BoundResult<()>| {

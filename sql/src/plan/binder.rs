@@ -40,10 +40,13 @@ use super::group_window::windows_in_from;
 use super::grouped::sets_of_columns;
 use super::json::{self, JsonOperators};
 use super::lateral_rows::lateral_rows;
+use super::list_nulls::{self, ListNulls};
+use super::list_of_rows::{ListOrEmpty, lists_of_rows};
 use super::long_value::{self, LongValue};
 use super::membership::closed;
 use super::named_window::write_out_windows;
 use super::postgres::{name_items, rewrite_exprs};
+use super::recursion::check_recursion;
 use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
 use super::row::compare_columns;
@@ -51,6 +54,7 @@ use super::row_value::Row;
 use super::session::keyed_by_groups;
 use super::set_all::counted;
 use super::set_bound::bounds_of_sets;
+use super::set_returning::functions_of_rows;
 use super::sql_type::Types;
 use super::system::{SystemSource, SystemTable, TABLES};
 use super::text;
@@ -63,6 +67,7 @@ use super::uniform;
 use super::unnest::{name_elements, unnest_joins};
 use super::using::merge_columns;
 use super::value_subquery::ValueSubqueries;
+use super::values_of_row::values_as_queries;
 use crate::catalog::{Objects, Reference, Relation};
 use crate::diagnostic::{Call, Code, Diagnostic, Words, translate};
 
@@ -147,10 +152,14 @@ impl Library {
         let options = ParserOptions::from(&self.state.config_options().sql_parser);
         let planner = SqlToRel::new_with_options(&scope, options);
         check_calls(query, words)?;
+        check_recursion(query, objects)?;
         let mut query = query.clone();
         windows_in_from(&mut query)?;
         write_out_windows(&mut query)?;
         name_items(&mut query);
+        lists_of_rows(&mut query);
+        functions_of_rows(&mut query);
+        values_as_queries(&mut query);
         rewrite_exprs(&mut query);
         compare_with_lists(&mut query);
         plain_groups(&mut query, |name| {
@@ -237,6 +246,7 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     }
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(Row::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(ListOrEmpty::default())))?;
     for mark in marks() {
         state.register_udf(Arc::new(mark))?;
     }
@@ -244,6 +254,12 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     for name in long_value::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {
             let function = LongValue::new(function.as_ref().clone());
+            state.register_udf(Arc::new(ScalarUDF::from(function)))?;
+        }
+    }
+    for name in list_nulls::NAMES {
+        if let Some(function) = state.scalar_functions().get(*name).cloned() {
+            let function = ListNulls::new(function.as_ref().clone());
             state.register_udf(Arc::new(ScalarUDF::from(function)))?;
         }
     }

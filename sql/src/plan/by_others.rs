@@ -2,8 +2,8 @@
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType as SqlType, Expr as SqlExpr, TimezoneInfo, Value,
-    ValueWithSpan,
+    BinaryOperator, CaseWhen, CastKind, DataType as SqlType, ExactNumberInfo, Expr as SqlExpr,
+    TimezoneInfo, Value, ValueWithSpan,
 };
 
 use super::postgres::{call_of, function};
@@ -19,8 +19,62 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
         // An empty one has none.
         ("array_length" | "array_upper", [list, dimension]) => {
             let length = function("array_length", [list, dimension]);
+            let length = cast_to(length, SqlType::BigInt(None));
             let some = compared(&length, BinaryOperator::Gt, &number("0"));
             Some(case(vec![(some, length)], None))
+        }
+        // Numbers with a sign, by which an element may be taken.
+        ("cardinality", [_]) | ("array_position", [_, _, ..]) => {
+            let place = call_of(name, args.to_vec());
+            Some(cast_to(place, SqlType::BigInt(None)))
+        }
+        ("array_lower", [list, dimension]) => {
+            let length = function("array_length", [list, dimension]);
+            let some = compared(&length, BinaryOperator::Gt, &number("0"));
+            Some(case(vec![(some, number("1"))], None))
+        }
+        ("trim_array", [list, count]) => {
+            let length = call_of("cardinality", vec![list.clone()]);
+            let length = cast_to(length, SqlType::BigInt(None));
+            let kept = compared(&length, BinaryOperator::Minus, count);
+            Some(call_of(
+                "array_slice",
+                vec![
+                    list.clone(),
+                    number("1"),
+                    cast_to(kept, SqlType::BigInt(None)),
+                ],
+            ))
+        }
+        ("array_fill", [value, SqlExpr::Array(lengths)]) => match lengths.elem.as_slice() {
+            [length] => Some(function("array_repeat", [value, length])),
+            _ => None,
+        },
+        ("ceiling", [_]) => renamed("ceil"),
+        ("num_nulls", [_, ..]) => Some(counted(args, true)),
+        ("num_nonnulls", [_, ..]) => Some(counted(args, false)),
+        ("width_bucket", [value, low, high, count]) => Some(bucket(value, low, high, count)),
+        ("make_timestamp", [year, month, day, hour, minute, second]) => {
+            let parts = [year, month, day, hour, minute, second];
+            let marks = ["-", "-", " ", ":", ":"];
+            let mut written = vec![year.clone()];
+            for (part, mark) in parts[1..].iter().zip(marks) {
+                written.extend([text(mark), (*part).clone()]);
+            }
+            // NULL where one part is.
+            let any = parts[1..].iter().fold(
+                SqlExpr::IsNull(Box::new(nested(year.clone()))),
+                |any, part| {
+                    let null = SqlExpr::IsNull(Box::new(nested((*part).clone())));
+                    compared(&any, BinaryOperator::Or, &null)
+                },
+            );
+            let time = cast_to(
+                call_of("concat", written),
+                SqlType::Timestamp(None, TimezoneInfo::None),
+            );
+            let null = SqlExpr::Value(Value::Null.into());
+            Some(case(vec![(any, null)], Some(time)))
         }
         ("encode", [bytes, format]) if text_of(format)?.eq_ignore_ascii_case("base64") => {
             Some(function("encode", [bytes, &text("base64pad")]))
@@ -75,13 +129,27 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
             args.extend(flags.iter().cloned());
             Some(call_of("regexp_replace", args))
         }
-        ("regexp_split_to_array", [value, pattern]) => {
+        ("regexp_split_to_array", [value, pattern, flags @ ..]) => {
+            let flags = match flags {
+                [] => "g".to_owned(),
+                [flags] => format!("g{}", text_of(flags)?),
+                _ => return None,
+            };
             let between = text("\u{1}");
             let parts = call_of(
                 "regexp_replace",
-                vec![value.clone(), pattern.clone(), between.clone(), text("g")],
+                vec![
+                    value.clone(),
+                    pattern.clone(),
+                    between.clone(),
+                    text(&flags),
+                ],
             );
-            Some(function("string_to_array", [&parts, &between]))
+            let parts = function("string_to_array", [&parts, &between]);
+            // Of an empty text there is one part.
+            let empty = compared(value, BinaryOperator::Eq, &text(""));
+            let one = call_of("make_array", vec![text("")]);
+            Some(case(vec![(empty, one)], Some(parts)))
         }
         ("to_timestamp", [value, pattern]) if !text_of(pattern)?.contains('%') => {
             Some(function(TIME_BY_PATTERN, [value, pattern]))
@@ -140,6 +208,10 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
             let whole = call_of("trunc", vec![units]);
             Some(cast_to(whole, SqlType::BigInt(None)))
         }
+        ("date_trunc", [SqlExpr::Value(unit), _, ..]) if unit.value == Value::Null => {
+            let null = SqlExpr::Value(Value::Null.into());
+            Some(cast_to(null, SqlType::Timestamp(None, TimezoneInfo::None)))
+        }
         ("date_trunc", [unit, time, zone]) => {
             let there = function("timezone", [zone, time]);
             let start = function("date_trunc", [unit, &there]);
@@ -147,6 +219,63 @@ pub(super) fn by_others(name: &str, args: &[SqlExpr]) -> Option<SqlExpr> {
         }
         _ => None,
     }
+}
+
+/// How many of some values are NULL, or are not.
+fn counted(values: &[SqlExpr], nulls: bool) -> SqlExpr {
+    let one = values.iter().map(|value| {
+        let value = Box::new(nested(value.clone()));
+        let is_one = match nulls {
+            true => SqlExpr::IsNull(value),
+            false => SqlExpr::IsNotNull(value),
+        };
+        case(vec![(is_one, number("1"))], Some(number("0")))
+    });
+    let sum = one.reduce(|sum, one| compared(&sum, BinaryOperator::Plus, &one));
+    nested(sum.unwrap_or_else(|| number("0")))
+}
+
+/// Into which of so many parts of equal width a value falls: 0 before the first, one more behind the last. The bounds may
+/// stand the other way round.
+fn bucket(value: &SqlExpr, low: &SqlExpr, high: &SqlExpr, count: &SqlExpr) -> SqlExpr {
+    let op = |left: &SqlExpr, op, right: &SqlExpr| compared(left, op, right);
+    let double = |expr: &SqlExpr| cast_to(expr.clone(), SqlType::Double(ExactNumberInfo::None));
+    let behind = op(count, BinaryOperator::Plus, &number("1"));
+    let within = |from: &SqlExpr, to: &SqlExpr| {
+        let part = op(&double(value), BinaryOperator::Minus, &double(from));
+        let parts = op(&part, BinaryOperator::Multiply, count);
+        let width = op(&double(to), BinaryOperator::Minus, &double(from));
+        let place = call_of("floor", vec![op(&parts, BinaryOperator::Divide, &width)]);
+        let place = cast_to(place, SqlType::BigInt(None));
+        op(&place, BinaryOperator::Plus, &number("1"))
+    };
+    let upward = case(
+        vec![
+            (op(value, BinaryOperator::Lt, low), number("0")),
+            (op(value, BinaryOperator::GtEq, high), behind.clone()),
+        ],
+        Some(within(low, high)),
+    );
+    let downward = case(
+        vec![
+            (op(value, BinaryOperator::Gt, low), number("0")),
+            (op(value, BinaryOperator::LtEq, high), behind),
+        ],
+        Some(within(low, high)),
+    );
+    let is_known = |expr: &SqlExpr| SqlExpr::IsNotNull(Box::new(nested(expr.clone())));
+    let known = compared(&is_known(value), BinaryOperator::And, &is_known(count));
+    let up = compared(
+        &op(low, BinaryOperator::Lt, high),
+        BinaryOperator::And,
+        &known,
+    );
+    let down = compared(
+        &op(low, BinaryOperator::Gt, high),
+        BinaryOperator::And,
+        &known,
+    );
+    nested(case(vec![(up, upward), (down, downward)], None))
 }
 
 /// `(a, b) OVERLAPS (c, d)`: whether two spans of time have an instant in common; of each the ends come in any order, and the

@@ -39,15 +39,35 @@ fn refusal(call: &Function, words: &Words) -> Option<Diagnostic> {
         return None;
     };
     let name = ident.value.to_lowercase();
-    if !words.calls(&name) {
-        return None;
-    }
     let refused = |message: String, help: String| {
         let place = Span::known(ident.span);
         let mut diagnostic = Diagnostic::new(Code::TypeMismatch, message).at(place);
         diagnostic.sqlstate = "42883".to_owned();
         Some(diagnostic.help(help))
     };
+    // Those that stand for others are told by their own names.
+    let own = match name.as_str() {
+        "collect_list" => Some((
+            1,
+            "1 argument",
+            "collect_list(x), or array_agg(x ORDER BY y)",
+        )),
+        "listagg" => Some((
+            2,
+            "2 arguments",
+            "listagg(x, ','), or string_agg(x, ',' ORDER BY y)",
+        )),
+        _ => None,
+    };
+    if let Some((most, takes, help)) = own
+        && !(1..=most).contains(&list.args.len())
+    {
+        let message = format!("{name} takes {takes}, not {}", list.args.len());
+        return refused(message, help.to_owned());
+    }
+    if !words.calls(&name) {
+        return None;
+    }
     let takes_rows = |arg: &FunctionArg| {
         matches!(
             arg,

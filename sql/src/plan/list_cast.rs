@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringViewArray, StringViewBuilder};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::as_text::{is_written, texts};
 use super::number::assign;
 use super::time_text::is_text;
 use crate::diagnostic::{Code, Diagnostic};
@@ -28,19 +29,35 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
     if !matches!(to, DataType::List(_)) || !(differs || is_text(&from)) {
         return Ok(Transformed::no(Expr::Cast(cast)));
     }
-    let function = ListCast {
-        to: to.clone(),
-        signature: Signature::any(1, Volatility::Immutable),
-    };
+    let function = ListCast::new(to.clone(), false);
     Ok(Transformed::yes(
         ScalarUDF::from(function).call(vec![*cast.expr]),
     ))
 }
 
+/// A list as one of texts, as its values are shown: `t` and `f` for booleans.
+pub(super) fn shown(list: Expr) -> Expr {
+    let element = Field::new_list_field(DataType::Utf8View, true);
+    let function = ListCast::new(DataType::List(Arc::new(element)), true);
+    ScalarUDF::from(function).call(vec![list])
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListCast {
     to: DataType,
+    /// Whether texts are what is shown, not what a cast gives.
+    is_shown: bool,
     signature: Signature,
+}
+
+impl ListCast {
+    fn new(to: DataType, is_shown: bool) -> Self {
+        Self {
+            to,
+            is_shown,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
 }
 
 impl ScalarUDFImpl for ListCast {
@@ -61,18 +78,20 @@ impl ScalarUDFImpl for ListCast {
             return Err(DataFusionError::Internal("one argument".to_owned()));
         };
         Ok(match value {
-            ColumnarValue::Array(values) => ColumnarValue::Array(lists(values, &self.to)?),
+            ColumnarValue::Array(values) => {
+                ColumnarValue::Array(lists(values, &self.to, self.is_shown)?)
+            }
             ColumnarValue::Scalar(value) => {
-                let list = lists(&value.to_array()?, &self.to)?;
+                let list = lists(&value.to_array()?, &self.to, self.is_shown)?;
                 ColumnarValue::Scalar(ScalarValue::try_from_array(&list, 0)?)
             }
         })
     }
 }
 
-fn lists(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
+fn lists(values: &ArrayRef, to: &DataType, is_shown: bool) -> BoundResult<ArrayRef> {
     let DataType::List(element) = to else {
-        return assign(values, to);
+        return value_of(values, to, is_shown);
     };
     let read;
     let values = match values.data_type() {
@@ -83,10 +102,25 @@ fn lists(values: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
         }
         _ => return assign(values, to),
     };
-    let elements = lists(values.values(), element.data_type())?;
+    let elements = lists(values.values(), element.data_type(), is_shown)?;
     let (offsets, nulls) = (values.offsets().clone(), values.nulls().cloned());
     let lists = ListArray::try_new(Arc::clone(element), offsets, elements, nulls)?;
     Ok(Arc::new(lists))
+}
+
+fn value_of(values: &ArrayRef, to: &DataType, is_shown: bool) -> BoundResult<ArrayRef> {
+    let texts = match values.data_type() {
+        _ if !is_text(to) => return assign(values, to),
+        DataType::Boolean if is_shown => {
+            let letters = values.as_boolean().iter();
+            let letters = letters.map(|value| value.map(|value| if value { "t" } else { "f" }));
+            let letters: ArrayRef = Arc::new(letters.collect::<StringViewArray>());
+            letters
+        }
+        from if is_written(from) => texts(values)?,
+        _ => return assign(values, to),
+    };
+    Ok(cast(&texts, to)?)
 }
 
 /// Texts as lists of texts.

@@ -1,13 +1,14 @@
 //! Parts of a query that PostgreSQL reads otherwise than DataFusion's binder, changed before it sees them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, CharacterLength, DataType as SqlType, DateTimeField,
     ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value, visit_expressions_mut,
+    ObjectName, Query, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value,
+    visit_expressions_mut,
 };
 
 use super::by_others::{
@@ -85,6 +86,23 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                     op: BinaryOperator::PGBitwiseXor,
                     right: Box::new(number("-1")),
                 }));
+            }
+            SqlExpr::UnaryOp { op, expr: number } if by_name(*op).is_some() => {
+                if let Some(name) = by_name(*op) {
+                    *expr = call_of(name, vec![(**number).clone()]);
+                }
+            }
+            SqlExpr::Identifier(word)
+                if word.quote_style.is_none()
+                    && word.value.eq_ignore_ascii_case("localtimestamp") =>
+            {
+                *expr = SqlExpr::Cast {
+                    kind: CastKind::Cast,
+                    expr: Box::new(call_of("now", Vec::new())),
+                    data_type: SqlType::Timestamp(None, TimezoneInfo::None),
+                    array: false,
+                    format: None,
+                };
             }
             SqlExpr::Like {
                 pattern,
@@ -164,6 +182,16 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
     });
 }
 
+/// The function that a sign before a number is.
+fn by_name(sign: UnaryOperator) -> Option<&'static str> {
+    match sign {
+        UnaryOperator::PGSquareRoot => Some("sqrt"),
+        UnaryOperator::PGCubeRoot => Some("cbrt"),
+        UnaryOperator::PGAbs => Some("abs"),
+        _ => None,
+    }
+}
+
 /// Writes out the `12:30:00` of an interval.
 fn clock_read(interval: &mut SqlExpr) {
     if let SqlExpr::Value(value) = interval
@@ -230,8 +258,70 @@ fn spelled_out(call: &Function) -> Option<SqlExpr> {
             }
             Some(SqlExpr::Function(aggregate))
         }
+        "make_interval" => made_interval(call),
         name => by_others(name, &plain_args(call)?),
     }
+}
+
+/// `make_interval(days => 3, hours => x)`: a sum of units, which are named or stand in their order.
+fn made_interval(call: &Function) -> Option<SqlExpr> {
+    const UNITS: &[(&str, &str)] = &[
+        ("years", "year"),
+        ("months", "month"),
+        ("weeks", "week"),
+        ("days", "day"),
+        ("hours", "hour"),
+        ("mins", "minute"),
+        ("secs", "second"),
+    ];
+    let FunctionArguments::List(list) = &call.args else {
+        return None;
+    };
+    let unit_of = |name: &Ident| {
+        let mut units = UNITS.iter();
+        let unit = units.find(|(unit, _)| name.value.eq_ignore_ascii_case(unit));
+        unit.map(|(_, unit)| *unit)
+    };
+    let parts = list.args.iter().enumerate().map(|(place, arg)| {
+        let (unit, count) = match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(count)) => (UNITS.get(place)?.1, count),
+            FunctionArg::Named {
+                name,
+                arg: FunctionArgExpr::Expr(count),
+                ..
+            } => (unit_of(name)?, count),
+            FunctionArg::ExprNamed {
+                name: SqlExpr::Identifier(name),
+                arg: FunctionArgExpr::Expr(count),
+                ..
+            } => (unit_of(name)?, count),
+            _ => return None,
+        };
+        let one = SqlExpr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(SqlExpr::Value(
+                Value::SingleQuotedString(format!("1 {unit}")).into(),
+            )),
+            data_type: SqlType::Interval {
+                fields: None,
+                precision: None,
+            },
+            array: false,
+            format: None,
+        };
+        Some(SqlExpr::Nested(Box::new(SqlExpr::BinaryOp {
+            left: Box::new(SqlExpr::Nested(Box::new(count.clone()))),
+            op: BinaryOperator::Multiply,
+            right: Box::new(one),
+        })))
+    });
+    let parts = parts.collect::<Option<Vec<SqlExpr>>>()?;
+    let sum = parts.into_iter().reduce(|sum, part| SqlExpr::BinaryOp {
+        left: Box::new(sum),
+        op: BinaryOperator::Plus,
+        right: Box::new(part),
+    });
+    sum.map(|sum| SqlExpr::Nested(Box::new(sum)))
 }
 
 /// The arguments of a call that has nothing but these.
@@ -413,6 +503,47 @@ pub(super) fn name_items(query: &mut Query) {
                 alias,
             };
         }
+    }
+}
+
+/// Gives what a query selects names of which no two are the same, for one whose columns are known by their places.
+pub(crate) fn by_place(query: &mut Query) {
+    names_apart(&mut query.body);
+}
+
+fn names_apart(body: &mut SetExpr) {
+    match body {
+        SetExpr::Query(query) => by_place(query),
+        SetExpr::SetOperation { left, right, .. } => {
+            names_apart(left);
+            names_apart(right);
+        }
+        SetExpr::Select(select) => {
+            let mut names = HashSet::new();
+            for (place, item) in select.projection.iter_mut().enumerate() {
+                let (name, expr) = match item {
+                    SelectItem::ExprWithAlias { expr, alias } => (alias.value.clone(), expr),
+                    SelectItem::UnnamedExpr(expr) => {
+                        let name = match expr {
+                            SqlExpr::CompoundIdentifier(parts) => parts.last().cloned(),
+                            SqlExpr::Identifier(name) => Some(name.clone()),
+                            _ => None,
+                        };
+                        (
+                            name.map_or_else(|| expr.to_string(), |name| name.value),
+                            expr,
+                        )
+                    }
+                    _ => continue,
+                };
+                if !names.insert(name.to_lowercase()) {
+                    let alias = Ident::with_quote('"', format!("__place_{place}"));
+                    let expr = expr.clone();
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+            }
+        }
+        _ => {}
     }
 }
 

@@ -12,7 +12,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Case, Cast, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{as_text, json, list_cast, number, similar, time};
+use super::{as_text, json, list_cast, list_nulls, number, similar, time};
 
 /// The rule.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub(super) fn rewritten(expr: Expr, schema: &DFSchema) -> BoundResult<Transforme
             .transform_data(|expr| Ok(similar::rewrite(expr)))?
             .transform_data(|expr| json::rewrite(expr, schema))?
             .transform_data(|expr| number::rewrite(expr, schema))?
+            .transform_data(|expr| Ok(list_nulls::rewrite(expr)))?
             .transform_data(|expr| list_cast::rewrite(expr, schema))?
             .transform_data(|expr| as_text::rewrite(expr, schema))?
             .transform_data(|expr| Ok(only_where_filtered(expr)))

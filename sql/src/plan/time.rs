@@ -26,9 +26,10 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast::BinaryOperator;
 
+use super::interval_times::times;
 use super::sql_type::{instant, timestamp};
 use super::time_part::{DatePart, DateTrunc, Field, Unit};
-use super::time_text::{is_text, is_time, read_expr};
+use super::time_text::{is_clock, is_text, is_time, read_expr};
 
 const DAY_US: i64 = 86_400_000_000;
 const DAY_NS: i128 = 86_400_000_000_000;
@@ -79,6 +80,12 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
             Transformed::new_transformed(Expr::Case(case), changed)
         }
         Expr::ScalarFunction(call) => function(call, schema)?,
+        Expr::Cast(cast)
+            if is_clock(cast.field.data_type()) && is_text(&type_of(&cast.expr, schema)) =>
+        {
+            let to = cast.field.data_type().clone();
+            Transformed::yes(read_expr(*cast.expr, &to)?)
+        }
         Expr::Cast(cast) if is_time(cast.field.data_type()) => {
             if !is_text(&type_of(&cast.expr, schema)) {
                 return Ok(Transformed::no(Expr::Cast(cast)));
@@ -300,6 +307,25 @@ impl ExprPlanner for DatesMove {
             meet([&mut left, &mut right], schema)?;
             let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
             return Ok(PlannerResult::Planned(Expr::BinaryExpr(binary)));
+        }
+        let is_number = |data_type: &DataType| data_type.is_numeric();
+        match (&expr.op, &types) {
+            (BinaryOperator::Multiply, [interval, number])
+                if is_interval(interval) && is_number(number) =>
+            {
+                return Ok(PlannerResult::Planned(times(expr.left, expr.right, false)));
+            }
+            (BinaryOperator::Multiply, [number, interval])
+                if is_interval(interval) && is_number(number) =>
+            {
+                return Ok(PlannerResult::Planned(times(expr.right, expr.left, false)));
+            }
+            (BinaryOperator::Divide, [interval, number])
+                if is_interval(interval) && is_number(number) =>
+            {
+                return Ok(PlannerResult::Planned(times(expr.left, expr.right, true)));
+            }
+            _ => {}
         }
         let op = match expr.op {
             BinaryOperator::Plus => Operator::Plus,

@@ -14,9 +14,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Date32Array, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, Date32Array, Time64MicrosecondArray, TimestampMicrosecondArray,
+};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::{
@@ -29,6 +31,9 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// Days from the first day of the common era to 1970-01-01.
 const EPOCH_DAYS: i32 = 719_163;
+
+/// A day, µs.
+const DAY_US: i64 = 86_400_000_000;
 
 /// Years that a text can name.
 const YEARS: std::ops::RangeInclusive<i32> = -4_713..=294_276;
@@ -44,6 +49,11 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
 /// Whether texts can be read as `data_type` here.
 pub(super) fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Date32 | DataType::Timestamp(_, _))
+}
+
+/// A time of day.
+pub(super) fn is_clock(data_type: &DataType) -> bool {
+    data_type == &DataType::Time64(TimeUnit::Microsecond)
 }
 
 /// `expr`, a text, as a time. A constant is read at once.
@@ -73,6 +83,7 @@ pub(super) fn read(texts: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
         let message = format!("'{text}' is no {}", type_name(to));
         let mut diagnostic = Diagnostic::new(Code::Row, message).help(match to {
             DataType::Date32 => "write it as 2024-05-01",
+            DataType::Time64(_) => "write it as 08:00:00",
             _ => "write it as 2024-05-01 08:00:00, with a zone behind it if it has one: +02:00",
         });
         diagnostic.sqlstate = "22007".to_owned();
@@ -86,6 +97,14 @@ pub(super) fn read(texts: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
         let days = days.collect::<BoundResult<Date32Array>>()?;
         return Ok(Arc::new(days));
     }
+    if is_clock(to) {
+        let clocks = texts.iter().map(|text| {
+            text.map(|text| clock_of(text).ok_or_else(|| unreadable(text)))
+                .transpose()
+        });
+        let clocks = clocks.collect::<BoundResult<Time64MicrosecondArray>>()?;
+        return Ok(Arc::new(clocks));
+    }
     let times = texts.iter().map(|text| {
         text.map(|text| time_of(text).ok_or_else(|| unreadable(text)))
             .transpose()
@@ -96,6 +115,38 @@ pub(super) fn read(texts: &ArrayRef, to: &DataType) -> BoundResult<ArrayRef> {
         _ => None,
     };
     Ok(Arc::new(times.with_timezone_opt(zone)))
+}
+
+/// A time of day, µs: `10:00`, `10:00:00.5`, `100000`, `10:00 pm`; of a whole time its own.
+fn clock_of(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let written;
+    let text = match (digits, text.as_bytes().get(digits)) {
+        (4, None | Some(b' ' | b'+' | b'Z' | b'z')) => {
+            written = format!("{}:{}", &text[..2], &text[2..]);
+            written.as_str()
+        }
+        (6, _) => {
+            written = format!("{}:{}:{}", &text[..2], &text[2..4], &text[4..]);
+            written.as_str()
+        }
+        _ => text,
+    };
+    let mut reader = Reader(text);
+    let midnight = DateTime::UNIX_EPOCH.naive_utc();
+    let time = match reader.time(midnight.date()) {
+        Some(time) => {
+            reader.blanks();
+            reader.zone(time)?;
+            time - midnight
+        }
+        None => {
+            let (time, _) = parse(text)?;
+            time - time.date().and_time(NaiveTime::MIN)
+        }
+    };
+    time.num_microseconds().filter(|micros| *micros < DAY_US)
 }
 
 fn day_of(text: &str) -> Option<i32> {
@@ -269,6 +320,7 @@ impl ScalarUDFImpl for ReadTime {
     fn name(&self) -> &str {
         match &self.to {
             DataType::Date32 => "to_date",
+            DataType::Time64(_) => "to_time",
             DataType::Timestamp(_, Some(_)) => "to_timestamptz",
             _ => "to_timestamp",
         }
@@ -349,6 +401,20 @@ mod tests {
             ("é024-05-01", None),
         ] {
             assert_eq!(time_of(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("08:00", Some(28_800_000_000)),
+            ("0800", Some(28_800_000_000)),
+            ("080000.5", Some(28_800_500_000)),
+            ("8:00:00.1234567 pm", Some(72_000_123_457)),
+            ("2024-05-01 08:00", Some(28_800_000_000)),
+            ("08:00+02", Some(28_800_000_000)),
+            ("23:59:59.9999999", None),
+            ("8", None),
+            ("25:00", None),
+            ("noon", None),
+        ] {
+            assert_eq!(clock_of(text), expected, "{text}");
         }
         assert_eq!(day_of("2024-05-01 23:00 -08:00"), Some(19_844));
         assert_eq!(day_of("1969-12-31"), Some(-1));
