@@ -337,6 +337,7 @@ impl Graph {
                     schema_of(0),
                     &node.schema,
                     input(0),
+                    memory,
                 )),
                 NodeKind::Join(spec) => Box::new(join::Join::new(
                     node.id,

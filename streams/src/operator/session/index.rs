@@ -1,4 +1,5 @@
 //! Where the sessions and the rows of a partition lie in the state.
+//! A row is told by `[time i64][row]`, wherever it is.
 //!
 //! ```text
 //! timer     [operator][vnode][due i64][partition][start i64]               nothing
@@ -22,7 +23,7 @@ const SESSION: u8 = 0;
 const ROW: u8 = 1;
 
 /// A session: the times of its first row and its last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Session {
     pub(super) start: i64,
     pub(super) last: i64,
@@ -43,12 +44,28 @@ impl Session {
     }
 }
 
-/// Rows as the state has them: their keys, and how often each is there.
+/// Rows, and how often each is there.
 pub(super) type Page = Vec<(Vec<u8>, u64)>;
 
 /// The keys of one partition: `[operator][vnode][ff × 8][partition]`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Partition(Vec<u8>);
+
+/// What lies at a key of a partition.
+pub(super) enum Entry<'k> {
+    Session(Session),
+    Row(&'k [u8], u64),
+}
+
+/// The first of all rows with this time.
+pub(super) fn first_row(time: i64) -> [u8; TIME_BYTES] {
+    ((time as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+/// The time of a row, and its columns.
+pub(super) fn parts_of(row: &[u8]) -> Result<(i64, &[u8]), StateError> {
+    Ok((time_at(row, 0)?, &row[TIME_BYTES..]))
+}
 
 fn corrupt(reason: &str) -> StateError {
     StateError::Corrupt {
@@ -71,6 +88,29 @@ impl Partition {
         prefix.extend_from_slice(&[0xff; TIME_BYTES]);
         prefix.extend_from_slice(cells);
         Self(prefix)
+    }
+
+    /// What begins all its keys.
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The encoded columns.
+    pub(super) fn cells(&self) -> &[u8] {
+        self.0.get(HEAD_BYTES + TIME_BYTES..).unwrap_or_default()
+    }
+
+    /// What lies there: a key of this partition, and its value.
+    pub(super) fn entry<'k>(
+        &self,
+        state_key: &'k [u8],
+        mut value: &[u8],
+    ) -> Result<Entry<'k>, StateError> {
+        match state_key.get(self.0.len()..).and_then(<[u8]>::split_first) {
+            Some((&SESSION, start)) => Ok(Entry::Session(read(time_at(start, 0)?, value)?)),
+            Some((&ROW, row)) => Ok(Entry::Row(row, read_varint(&mut value)?)),
+            _ => Err(corrupt("its key is of no kind")),
+        }
     }
 
     /// That of a timer, and the start of the session that it is for.
@@ -107,17 +147,12 @@ impl Partition {
         (from, to)
     }
 
-    pub(super) fn row_key(&self, time: i64, row: &[u8]) -> Vec<u8> {
-        let mut state_key = self.at(ROW, time);
+    pub(super) fn row_key(&self, row: &[u8]) -> Vec<u8> {
+        let mut state_key = Vec::with_capacity(self.0.len() + 1 + row.len());
+        state_key.extend_from_slice(&self.0);
+        state_key.push(ROW);
         state_key.extend_from_slice(row);
         state_key
-    }
-
-    /// The time of a row and its columns, of its key.
-    pub(super) fn row_of<'k>(&self, row_key: &'k [u8]) -> Result<(i64, &'k [u8]), StateError> {
-        let place = self.0.len() + 1;
-        let time = time_at(row_key, place)?;
-        Ok((time, &row_key[place + TIME_BYTES..]))
     }
 
     pub(super) fn put(&self, session: Session, state: &mut State) {
@@ -215,7 +250,7 @@ impl Partition {
         state: &State,
     ) -> Result<Page, StateError> {
         let from = match behind {
-            Some(behind) => [behind, &[0]].concat(),
+            Some(behind) => [&self.row_key(behind), [0].as_slice()].concat(),
             None => self.at(ROW, first),
         };
         let to = self.at(ROW, last.saturating_add(1));
@@ -223,7 +258,7 @@ impl Partition {
         let mut failed = None;
         state.scan(&from, &to, ScanOrder::Ascending, |state_key, mut value| {
             match read_varint(&mut value) {
-                Ok(count) => page.push((state_key.to_vec(), count)),
+                Ok(count) => page.push((state_key[self.0.len() + 1..].to_vec(), count)),
                 Err(error) => failed = Some(error),
             }
             match page.len() < limit && failed.is_none() {

@@ -1,9 +1,10 @@
 //! Session windows: a row lies in the window of all rows of its partition that are near enough to it, by way of others.
 //!
 //! ```text
+//! chunk            ──▶ its partitions are brought into memory (`cache.rs`), where rows then find their sessions (`place.rs`)
 //! row of a chunk   ──▶ judged; its count, and the session that it begins, lengthens, joins with another or (when it goes)
-//!                      shortens or splits: both in the state (`index.rs`)
-//! end of an epoch  ──▶ −old +new of all rows whose session is another one now          rows leave as they come
+//!                      shortens or splits: both in the state too (`index.rs`)
+//! end of an epoch  ──▶ −old +new of all rows whose session is another one now (`changed.rs`)     rows leave as they come
 //!                      rows of the sessions that have closed                           or they are held back until then
 //! ```
 //!
@@ -28,23 +29,28 @@
 //! 3. Of what no row that is not late can touch any more nothing is kept, and of what only decides that a row is late no
 //!    rows are kept.
 
+mod cache;
+mod changed;
 mod index;
+mod leaving;
+mod place;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 
-use self::index::{Partition, Session};
+use self::cache::Cache;
+use self::index::{Partition, Session, first_row, parts_of};
+use self::leaving::Leaving;
+use self::place::Place;
 use super::late::Judge;
 use super::tumble::{only_timed, times_of};
 use super::upsert::key_columns;
-use super::{CHUNK_ROWS_MAX, Context, Emitter, Operator, OperatorError};
-use crate::state::row::{self, RowReader, push_varint, read_varint};
-use crate::state::{ScanOrder, State, StateError, Timers, key};
+use super::{CHUNK_ROWS_MAX, Context, Emitter, Memory, Operator, OperatorError};
+use crate::state::{ScanOrder, State, StateError, Timers, key, row};
 use crate::{Chunk, EdgeProperties, OperatorId, SessionSpec};
 
 /// Timers that are dealt with at once.
@@ -65,62 +71,25 @@ pub(super) struct Sessions {
     /// Rows leave when their session closes.
     holds: bool,
     timers: Timers,
-    /// What this epoch has changed, where rows leave as they come.
-    changed: BTreeMap<Partition, Changed>,
+    cache: Cache,
 }
 
-/// What an epoch has changed in a partition.
+/// The sessions that a row touches: two at most.
 #[derive(Default)]
-struct Changed {
-    /// Sessions as they were before, and are not any more: last times by first ones.
-    old: BTreeMap<i64, i64>,
-    /// Sessions as they are now, and were not before.
-    new: BTreeMap<i64, i64>,
-    /// How many more of a row there are, by time and row.
-    rows: BTreeMap<(i64, Vec<u8>), i64>,
+struct Touched {
+    sessions: [Session; 2],
+    count: usize,
 }
 
-impl Changed {
-    fn replace(&mut self, gone: &[Session], come: &[Session]) {
-        for session in gone {
-            if self.new.get(&session.start) == Some(&session.last) {
-                self.new.remove(&session.start);
-            } else {
-                self.old.insert(session.start, session.last);
-            }
-        }
-        let come = come.iter().map(|session| (session.start, session.last));
-        self.new.extend(come);
+impl Touched {
+    fn push(&mut self, session: Session) {
+        self.sessions[self.count] = session;
+        self.count += 1;
     }
 
-    /// Takes out what is as it was.
-    fn settle(&mut self) {
-        let new = &mut self.new;
-        self.old
-            .retain(|start, last| match new.get(start) == Some(last) {
-                true => {
-                    new.remove(start);
-                    false
-                }
-                false => true,
-            });
-        self.rows.retain(|_, more| *more != 0);
+    fn sessions(&self) -> &[Session] {
+        &self.sessions[..self.count]
     }
-}
-
-/// The session of these that a time lies in.
-fn around(sessions: &BTreeMap<i64, i64>, time: i64) -> bool {
-    let before = sessions.range(..=time).next_back();
-    before.is_some_and(|(_, last)| *last >= time)
-}
-
-/// Rows on their way out.
-#[derive(Default)]
-struct Leaving {
-    rows: Vec<Vec<u8>>,
-    signs: Vec<i8>,
-    starts: Vec<i64>,
-    ends: Vec<i64>,
 }
 
 impl Sessions {
@@ -130,6 +99,7 @@ impl Sessions {
         input: &SchemaRef,
         schema: &SchemaRef,
         rows: EdgeProperties,
+        memory: &Memory,
     ) -> Self {
         Self {
             id,
@@ -140,7 +110,7 @@ impl Sessions {
             judges: spec.judges(rows),
             holds: spec.holds(rows),
             timers: Timers::new(id.0),
-            changed: BTreeMap::new(),
+            cache: Cache::new(id.0, memory),
         }
     }
 
@@ -190,38 +160,35 @@ impl Sessions {
     }
 
     /// The sessions that a row of this time touches, in their order: two at most.
-    fn touched(
-        &self,
-        partition: &Partition,
-        time: i64,
-        state: &State,
-    ) -> Result<Vec<Session>, StateError> {
-        let mut touched = Vec::with_capacity(2);
-        let before = partition.session_before(time, state)?;
+    fn touched(&self, place: &Place, time: i64, state: &State) -> Result<Touched, StateError> {
+        let mut touched = Touched::default();
+        let before = place.session_before(time, state)?;
         if let Some(before) = before.filter(|before| before.end(self.spec.gap_us) >= time) {
             touched.push(before);
             if before.holds(time) {
                 return Ok(touched);
             }
         }
-        let after = partition.session_after(time, state)?;
+        let after = place.session_after(time, state)?;
         let reach = time.saturating_add(self.spec.gap_us);
-        touched.extend(after.filter(|after| after.start <= reach));
+        if let Some(after) = after.filter(|after| after.start <= reach) {
+            touched.push(after);
+        }
         Ok(touched)
     }
 
-    fn set(&mut self, partition: &Partition, session: Session, state: &mut State) {
+    fn set(&mut self, place: &mut Place, session: Session, state: &mut State) {
         // One that is longer than it was is found by its old timer, which is then set anew.
-        self.set_until(partition, session, self.due(session), state);
+        self.set_until(place, session, self.due(session), state);
     }
 
     /// Keeps a session, to be looked at again at `due`.
-    fn set_until(&mut self, partition: &Partition, session: Session, due: i64, state: &mut State) {
-        partition.put(session, state);
+    fn set_until(&mut self, place: &mut Place, session: Session, due: i64, state: &mut State) {
+        place.put(session, state);
         if !self.judges {
             return;
         }
-        let timer = partition.timer(due, session.start);
+        let timer = place.partition.timer(due, session.start);
         self.timers.note(&timer);
         state.put(timer, Vec::new());
     }
@@ -229,12 +196,12 @@ impl Sessions {
     /// Until when a session that has closed makes rows late that would lengthen the next one to the front.
     fn parts_until(
         &self,
-        partition: &Partition,
+        place: &Place,
         session: Session,
         reached: i64,
         state: &State,
     ) -> Result<Option<i64>, StateError> {
-        let next = partition.session_after(session.last, state)?;
+        let next = place.session_after(session.last, state)?;
         let next = next.filter(|next| {
             let is_open = !next.has_left && !self.is_closed(next.last, reached);
             is_open && next.floor < session.end(self.spec.gap_us)
@@ -248,13 +215,13 @@ impl Sessions {
     /// A time that had no row has one.
     fn enter(
         &mut self,
-        partition: &Partition,
+        place: &mut Place,
         (time, reached): (i64, Option<i64>),
         touched: &[Session],
         state: &mut State,
-    ) -> Vec<Session> {
+    ) -> Option<Session> {
         if touched.iter().any(|session| session.holds(time)) {
-            return Vec::new();
+            return None;
         }
         let starts = touched.iter().map(|session| session.start);
         let lasts = touched.iter().map(|session| session.last);
@@ -269,30 +236,30 @@ impl Sessions {
             if old.start == session.start {
                 is_known = true;
             } else {
-                partition.remove(old.start, state);
+                place.remove(old.start, state);
             }
         }
         match is_known {
-            true => partition.put(session, state),
-            false => self.set(partition, session, state),
+            true => place.put(session, state),
+            false => self.set(place, session, state),
         }
-        vec![session]
+        Some(session)
     }
 
     /// The last row of a time has gone: what is left of its session.
     fn leave(
         &mut self,
-        partition: &Partition,
+        place: &mut Place,
         time: i64,
         session: Session,
         state: &mut State,
     ) -> Result<Vec<Session>, StateError> {
-        let beside = |order, state: &State| -> Result<Option<i64>, StateError> {
-            let beside = partition.time_beside(time, order, state)?;
+        let beside = |order| -> Result<Option<i64>, StateError> {
+            let beside = place.time_beside(time, order, state)?;
             Ok(beside.filter(|beside| session.holds(*beside)))
         };
-        let before = beside(ScanOrder::Descending, state)?;
-        let after = beside(ScanOrder::Ascending, state)?;
+        let before = beside(ScanOrder::Descending)?;
+        let after = beside(ScanOrder::Ascending)?;
         let piece = |start, last| Session {
             start,
             last,
@@ -309,9 +276,9 @@ impl Sessions {
             (None, Some(after)) => vec![piece(after, session.last)],
             (None, None) => Vec::new(),
         };
-        partition.remove(session.start, state);
+        place.remove(session.start, state);
         for &piece in &left {
-            self.set(partition, piece, state);
+            self.set(place, piece, state);
         }
         Ok(left)
     }
@@ -319,16 +286,16 @@ impl Sessions {
     /// Takes a row, or takes one back.
     fn take(
         &mut self,
-        partition: &Partition,
+        place: &mut Place,
         (time, sign, reached): (i64, i8, Option<i64>),
         row: &[u8],
         touched: &[Session],
         state: &mut State,
     ) -> Result<(), OperatorError> {
-        let state_key = partition.row_key(time, row);
-        let known = match state.get(&state_key)? {
-            Some(value) => read_varint(&mut value.as_slice())?,
-            None => 0,
+        // Every row lies in a session: one that lies in none was not there.
+        let known = match touched.iter().any(|session| session.holds(time)) {
+            true => place.count(row, state)?,
+            false => 0,
         };
         let count = known.checked_add_signed(i64::from(sign)).ok_or_else(|| {
             OperatorError::Inconsistent {
@@ -336,201 +303,141 @@ impl Sessions {
                 reason: "a row was taken back that was never there".to_owned(),
             }
         })?;
-        if count == 0 {
-            state.delete(state_key);
-        } else {
-            let mut value = Vec::with_capacity(2);
-            push_varint(count, &mut value);
-            state.put(state_key, value);
+        place.set_count(row, count, state);
+        if !self.holds {
+            place.changed.count(row, i64::from(sign));
         }
-        let replaced = if known == 0 {
-            let come = self.enter(partition, (time, reached), touched, state);
-            (!come.is_empty()).then(|| (touched.to_vec(), come))
-        } else if count == 0 && !partition.has_time(time, state)? {
+        if known == 0 {
+            let come = self.enter(place, (time, reached), touched, state);
+            if let Some(come) = come.filter(|_| !self.holds) {
+                place.changed.replace(touched, &[come]);
+            }
+        } else if count == 0 && !place.has_time(time, state)? {
             let gone = touched.iter().find(|session| session.holds(time)).copied();
             let gone = gone.ok_or_else(|| OperatorError::Inconsistent {
                 operator: self.id,
                 reason: "a row lies in no session".to_owned(),
             })?;
-            Some((vec![gone], self.leave(partition, time, gone, state)?))
-        } else {
-            None
-        };
-        if self.holds {
-            return Ok(());
-        }
-        if !self.changed.contains_key(partition) {
-            self.changed.insert(partition.clone(), Changed::default());
-        }
-        if let Some(changed) = self.changed.get_mut(partition) {
-            if let Some((gone, come)) = replaced {
-                changed.replace(&gone, &come);
+            let left = self.leave(place, time, gone, state)?;
+            if !self.holds {
+                place.changed.replace(&[gone], &left);
             }
-            *changed.rows.entry((time, row.to_vec())).or_default() += i64::from(sign);
         }
         Ok(())
+    }
+
+    /// Judges a row of a chunk, and takes it unless it is late.
+    fn on_row(
+        &mut self,
+        place: &mut Place,
+        (chunk, index): (&Chunk, usize),
+        row: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<(), OperatorError> {
+        let (time, _) = parts_of(row)?;
+        let touched = self.touched(place, time, context.state)?;
+        let reached = self.judge.reached(chunk, index, context);
+        if let Some(reached) = reached
+            && self.is_late(time, touched.sessions(), reached)
+        {
+            let end = time.saturating_add(self.spec.gap_us);
+            self.judge.report(chunk, index, end, context);
+            if self.judges {
+                return Ok(());
+            }
+        }
+        place.is_touched = true;
+        let taken = (time, chunk.sign(index), reached);
+        self.take(place, taken, row, touched.sessions(), context.state)
     }
 
     /// −old +new of the rows whose session is another one now.
     fn emit_changed(
         &self,
-        partition: &Partition,
-        mut changed: Changed,
+        place: &mut Place,
+        leaving: &mut Leaving,
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
+        let mut changed = std::mem::take(&mut place.changed);
         changed.settle();
-        let mut leaving = Leaving::default();
         for (&start, &last) in &changed.old {
             let session = (start, last);
-            self.walk(partition, session, context, |row_key, count, context| {
-                let (time, row) = partition.row_of(row_key)?;
-                let more = changed.rows.get(&(time, row.to_vec()));
+            walk(place, session, context, |row, count, context| {
+                let (_, columns) = parts_of(row)?;
+                let more = changed.rows.get(row);
                 let before = i64::try_from(count).unwrap_or(i64::MAX) - more.unwrap_or(&0);
-                self.put_out(&mut leaving, row, session, -before, context, out)
+                leaving.put_out(columns, session, -before, context, out)
             })?;
             // Rows that are not there any more.
-            let within = (start, Vec::new())..(last.saturating_add(1), Vec::new());
-            for ((time, row), &more) in changed.rows.range(within) {
-                if more < 0 && context.state.get(&partition.row_key(*time, row))?.is_none() {
-                    self.put_out(&mut leaving, row, session, more, context, out)?;
+            let (from, to) = (first_row(start), first_row(last.saturating_add(1)));
+            let within = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
+            for (row, &more) in changed.rows.range::<[u8], _>(within) {
+                if more < 0 && place.count(row, context.state)? == 0 {
+                    let (_, columns) = parts_of(row)?;
+                    leaving.put_out(columns, session, more, context, out)?;
                 }
             }
         }
         // Rows that come or go within sessions that stay as they are.
-        for ((time, row), &more) in &changed.rows {
-            if around(&changed.old, *time) || around(&changed.new, *time) {
+        for (row, &more) in &changed.rows {
+            let (time, columns) = parts_of(row)?;
+            if changed.moves(time) {
                 continue;
             }
-            let session = partition.session_before(*time, context.state)?;
+            let session = place.session_before(time, context.state)?;
             let session = session.ok_or_else(|| OperatorError::Inconsistent {
                 operator: self.id,
                 reason: "a row lies in no session".to_owned(),
             })?;
             let session = (session.start, session.last);
-            self.put_out(&mut leaving, row, session, more, context, out)?;
+            leaving.put_out(columns, session, more, context, out)?;
         }
         for (&start, &last) in &changed.new {
             let session = (start, last);
-            self.walk(partition, session, context, |row_key, count, context| {
-                let (_, row) = partition.row_of(row_key)?;
+            walk(place, session, context, |row, count, context| {
+                let (_, columns) = parts_of(row)?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
-                self.put_out(&mut leaving, row, session, count, context, out)
+                leaving.put_out(columns, session, count, context, out)
             })?;
-        }
-        self.emit(leaving, context, out)
-    }
-
-    /// Visits the rows of a session, from its first time to its last, as the state has them.
-    fn walk(
-        &self,
-        partition: &Partition,
-        times: (i64, i64),
-        context: &mut Context<'_>,
-        mut visit: impl FnMut(&[u8], u64, &mut Context<'_>) -> Result<(), OperatorError>,
-    ) -> Result<(), OperatorError> {
-        let mut behind: Option<Vec<u8>> = None;
-        loop {
-            let page = partition.page(times, behind.as_deref(), CHUNK_ROWS_MAX, context.state)?;
-            for (row_key, count) in &page {
-                visit(row_key, *count, context)?;
-            }
-            let is_full = page.len() == CHUNK_ROWS_MAX;
-            behind = page.into_iter().next_back().map(|(row_key, _)| row_key);
-            if !is_full {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Puts a row of a session out so many times, or takes it back.
-    fn put_out(
-        &self,
-        leaving: &mut Leaving,
-        row: &[u8],
-        (start, last): (i64, i64),
-        count: i64,
-        context: &mut Context<'_>,
-        out: &mut Emitter<'_>,
-    ) -> Result<(), OperatorError> {
-        for _ in 0..count.unsigned_abs() {
-            leaving.rows.push(row.to_vec());
-            leaving.signs.push(if count < 0 { -1 } else { 1 });
-            leaving.starts.push(start);
-            leaving.ends.push(last.saturating_add(self.spec.gap_us));
-            if leaving.rows.len() >= CHUNK_ROWS_MAX {
-                self.emit(std::mem::take(leaving), context, out)?;
-            }
         }
         Ok(())
     }
 
-    fn emit(
-        &self,
-        leaving: Leaving,
-        context: &mut Context<'_>,
-        out: &mut Emitter<'_>,
-    ) -> Result<(), OperatorError> {
-        if leaving.rows.is_empty() {
-            return Ok(());
-        }
-        let mut reader = RowReader::new(&self.input)?;
-        for row in &leaving.rows {
-            reader.push(row)?;
-        }
-        let mut columns = reader.finish().columns().to_vec();
-        let last = leaving.ends.iter().map(|end| end - 1000).collect();
-        for bounds in [leaving.starts, leaving.ends, last] {
-            columns.push(Arc::new(TimestampMicrosecondArray::from(bounds)) as ArrayRef);
-        }
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(|error| OperatorError::columns(self.id, &error))?;
-        let diff = leaving.signs.contains(&-1);
-        let diff = diff.then(|| Int8Array::from(leaving.signs));
-        let chunk = Chunk {
-            diff,
-            ..Chunk::inserts(batch)
-        };
-        out.emit(chunk, context)
+    fn leaving(&self) -> Result<Leaving, OperatorError> {
+        Leaving::new(self.id, self.spec.gap_us, &self.input, &self.schema)
     }
 
     /// Lets the rows of closed sessions go: out, where they were held back, and from the state.
     fn close(
         &mut self,
-        partition: &Partition,
-        session: Session,
-        reached: i64,
+        place: &mut Place,
+        (session, reached): (Session, i64),
+        leaving: &mut Leaving,
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
         let times = (session.start, session.last);
         if self.holds && !session.has_left {
-            let mut leaving = Leaving::default();
-            self.walk(partition, times, context, |row_key, count, context| {
-                let (_, row) = partition.row_of(row_key)?;
+            walk(place, times, context, |row, count, context| {
+                let (_, columns) = parts_of(row)?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
-                self.put_out(&mut leaving, row, times, count, context, out)
+                leaving.put_out(columns, times, count, context, out)
             })?;
-            self.emit(leaving, context, out)?;
         }
-        let mut has_rows = !session.has_left;
-        while has_rows {
-            let page = partition.page(times, None, CHUNK_ROWS_MAX, context.state)?;
-            has_rows = page.len() == CHUNK_ROWS_MAX;
-            for (row_key, _) in page {
-                context.state.delete(row_key);
-            }
+        if !session.has_left {
+            place.forget_rows(times, CHUNK_ROWS_MAX, context.state)?;
         }
         let left = Session {
             has_left: true,
             ..session
         };
         // That it was there is of use as long as a row may touch it that is not late, or is late because it does.
-        let parts = self.parts_until(partition, left, reached, context.state)?;
+        let parts = self.parts_until(place, left, reached, context.state)?;
         let until = parts.map_or(self.due(left), |parts| parts.max(self.due(left)));
         match until > reached {
-            true => self.set_until(partition, left, until, context.state),
-            false => partition.remove(session.start, context.state),
+            true => self.set_until(place, left, until, context.state),
+            false => place.remove(session.start, context.state),
         }
         Ok(())
     }
@@ -542,23 +449,31 @@ impl Sessions {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
+        let mut leaving = self.leaving()?;
         loop {
             let due = (self.timers).take_due(reached.min(LAST_DUE), DUE_MAX, context.state)?;
             let count = due.len();
             for (timer, _) in due {
                 let (partition, start) = Partition::of_timer(&timer)?;
                 context.state.delete(timer);
-                let Some(session) = partition.session(start, context.state)? else {
-                    continue;
+                let number = self.cache.number(&partition);
+                let mut place = match number {
+                    Some(number) => self.cache.lend(number),
+                    None => Place::new(partition),
                 };
-                if self.due(session) <= reached {
-                    self.close(&partition, session, reached, context, out)?;
-                } else {
-                    self.set(&partition, session, context.state);
+                match place.session(start, context.state)? {
+                    Some(session) if self.due(session) <= reached => {
+                        self.close(&mut place, (session, reached), &mut leaving, context, out)?;
+                    }
+                    Some(session) => self.set(&mut place, session, context.state),
+                    None => {}
+                }
+                if let Some(number) = number {
+                    self.cache.give_back(number, place);
                 }
             }
             if count < DUE_MAX {
-                return Ok(());
+                return leaving.emit(context, out);
             }
         }
     }
@@ -569,7 +484,7 @@ impl Operator for Sessions {
         if self.judges {
             self.timers.open(state)?;
         }
-        Ok(())
+        Ok(self.cache.open(state)?)
     }
 
     fn on_chunk(
@@ -583,27 +498,15 @@ impl Operator for Sessions {
         let times = times_of(&chunk.batch, self.spec.time_column, self.id)?;
         let by = key_columns(&chunk.batch, &self.spec.partition_by)?;
         let columns = row::columns_of(chunk.batch.columns())?;
-        let (mut cells, mut bytes) = (Vec::new(), Vec::new());
-        for index in 0..chunk.len() {
-            cells.clear();
-            key::push_row(&by, index, &mut cells);
-            let partition = Partition::new(self.id.0, &cells);
-            let (time, sign) = (times.value(index), chunk.sign(index));
-            let touched = self.touched(&partition, time, context.state)?;
-            let reached = self.judge.reached(&chunk, index, context);
-            if let Some(reached) = reached
-                && self.is_late(time, &touched, reached)
-            {
-                let end = time.saturating_add(self.spec.gap_us);
-                self.judge.report(&chunk, index, end, context);
-                if self.judges {
-                    continue;
-                }
-            }
+        let places = self.cache.admit(&by, chunk.len(), context.state)?;
+        let mut bytes = Vec::new();
+        for (index, number) in places.into_iter().enumerate() {
             bytes.clear();
+            key::push_i64(times.value(index), &mut bytes);
             row::push_row(&columns, index, &mut bytes);
-            let row = (time, sign, reached);
-            self.take(&partition, row, &bytes, &touched, context.state)?;
+            let mut place = self.cache.lend(number);
+            self.on_row(&mut place, (&chunk, index), &bytes, context)?;
+            self.cache.give_back(number, place);
         }
         Ok(())
     }
@@ -613,8 +516,16 @@ impl Operator for Sessions {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        for (partition, changed) in std::mem::take(&mut self.changed) {
-            self.emit_changed(&partition, changed, context, out)?;
+        let changed = self.cache.take_changed();
+        if !changed.is_empty() {
+            let mut leaving = self.leaving()?;
+            for number in changed {
+                let mut place = self.cache.lend(number);
+                self.emit_changed(&mut place, &mut leaving, context, out)?;
+                place.is_listed = false;
+                self.cache.give_back(number, place);
+            }
+            leaving.emit(context, out)?;
         }
         match context.watermark.reached() {
             Some(reached) if self.judges => self.close_due(reached, context, out),
@@ -622,8 +533,40 @@ impl Operator for Sessions {
         }
     }
 
+    fn after_commit(&mut self) {
+        self.cache.shrink();
+    }
+
     fn dirty_bytes(&self) -> usize {
-        let rows = self.changed.values().map(|changed| changed.rows.len());
-        rows.sum::<usize>() * 64
+        self.cache.changed_rows() * 64
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.cache.size_bytes()
+    }
+}
+
+/// Visits the rows of a session, from its first time to its last.
+fn walk(
+    place: &Place,
+    times: (i64, i64),
+    context: &mut Context<'_>,
+    mut visit: impl FnMut(&[u8], u64, &mut Context<'_>) -> Result<(), OperatorError>,
+) -> Result<(), OperatorError> {
+    if let Some(mut rows) = place.held_rows(times) {
+        return rows.try_for_each(|(row, count)| visit(row, *count, context));
+    }
+    let mut behind: Option<Vec<u8>> = None;
+    loop {
+        let page =
+            (place.partition).page(times, behind.as_deref(), CHUNK_ROWS_MAX, context.state)?;
+        for (row, count) in &page {
+            visit(row, *count, context)?;
+        }
+        let is_full = page.len() == CHUNK_ROWS_MAX;
+        behind = page.into_iter().next_back().map(|(row, _)| row);
+        if !is_full {
+            return Ok(());
+        }
     }
 }

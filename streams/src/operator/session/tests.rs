@@ -1,10 +1,12 @@
 //! Session windows: what is out there, what is late, and what is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::datatypes::DataType::{Int64, Utf8View};
 
 use crate::operator::tests::{Script, read};
+use crate::state::{MemoryStore, State};
 use crate::test_plan::{PlanBuilder, SECOND, TIMESTAMP};
 use crate::{Emit, LatePolicy, Watermark};
 
@@ -12,6 +14,16 @@ const GAP: i64 = 10;
 
 /// Names, numbers and times, in sessions for each name.
 fn script(key: Option<Vec<usize>>, emit: Emit, grace: i64) -> (Script, usize) {
+    script_within(1 << 30, key, emit, grace)
+}
+
+/// The same, with so much memory for partitions.
+fn script_within(
+    cache_bytes: usize,
+    key: Option<Vec<usize>>,
+    emit: Emit,
+    grace: i64,
+) -> (Script, usize) {
     let mut plan = PlanBuilder::default();
     let columns = [("name", Utf8View), ("number", Int64), ("at", TIMESTAMP)];
     let source = plan.source("t", &columns, key);
@@ -23,8 +35,11 @@ fn script(key: Option<Vec<usize>>, emit: Emit, grace: i64) -> (Script, usize) {
         late,
         emit,
     );
-    (Script::new(plan.build()), source)
+    (Script::with_cache(plan.build(), cache_bytes), source)
 }
+
+/// Memory for all partitions, for none, and for about one.
+const CACHES: [usize; 3] = [1 << 30, 0, 700];
 
 /// Sends records before each of which event time was there.
 fn send(script: &mut Script, source: usize, rows: &str, watermarks: &[i64]) {
@@ -267,7 +282,8 @@ fn sessions_are_those_of_the_rows_that_are_not_late_however_they_are_cut() {
         let emit = [Emit::Changes, Emit::OnWindowClose][random.usize(..2)];
         let holds = emit == Emit::OnWindowClose;
         let grace = [0, 0, 6][random.usize(..3)];
-        let (mut script, source) = script(None, emit, grace);
+        let cache_bytes = CACHES[random.usize(..3)];
+        let (mut script, source) = script_within(cache_bytes, None, emit, grace);
         let (mut rows, mut made, mut late) = (Rows::new(), Made::new(), 0);
         let (mut clock, mut watermark) = (0, -5);
         let mut out = BTreeMap::new();
@@ -342,7 +358,9 @@ fn sessions_are_those_of_the_rows_that_are_not_late_however_they_are_cut() {
 fn sessions_of_a_table_are_those_of_its_rows() {
     for seed in 0..300u64 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (mut script, source) = script(Some(vec![1]), Emit::Changes, 0);
+        let cache_bytes = CACHES[random.usize(..3)];
+        let key = Some(vec![1]);
+        let (mut script, source) = script_within(cache_bytes, key, Emit::Changes, 0);
         let mut table: BTreeMap<i64, (String, i64)> = BTreeMap::new();
         let mut out = BTreeMap::new();
         let mut committed = (table.clone(), out.clone());
@@ -381,13 +399,49 @@ fn sessions_of_a_table_are_those_of_its_rows() {
 }
 
 #[test]
-fn a_session_of_many_rows_moves_in_pieces() {
-    let (mut script, source) = script(None, Emit::Changes, 0);
+fn partitions_in_use_are_not_read_again_and_idle_ones_make_room() {
+    let (mut script, source) = script_within(4_000, None, Emit::Changes, 0);
+    send(&mut script, source, "+ a 1 0\n+ a 2 5", &[0, 0]);
+    script.end(Some(0));
+    script.commit();
+    // What is in memory is all that is known of it here.
+    let store = script.state.store().clone();
+    script.state = State::new(Arc::new(MemoryStore::new(usize::MAX)));
+    send(&mut script, source, "+ a 3 9", &[0]);
+    let moved = [
+        "- a 1 0 0 15 14.999",
+        "- a 2 5 0 15 14.999",
+        "+ a 1 0 0 19 18.999",
+        "+ a 2 5 0 19 18.999",
+        "+ a 3 9 0 19 18.999",
+    ];
+    assert_eq!(script.end(Some(0)), moved);
+    script.commit();
+    // A partition of many rows drives it out, and is given up itself.
+    script.state = State::new(store);
+    let rows: String = (0..50).map(|number| format!("+ b {number} 0\n")).collect();
+    send(&mut script, source, &rows, &[0; 50]);
+    assert_eq!(script.end(Some(0)).len(), 50);
+    assert!(script.graph.size_bytes() > 4_000);
+    script.commit();
+    assert!(script.graph.size_bytes() < 4_000);
+    send(&mut script, source, "+ a 4 9", &[0]);
+    assert_eq!(script.end(Some(0)), ["+ a 4 9 0 19 18.999"]);
+}
+
+#[test]
+fn a_session_of_many_rows_moves_in_pieces_wherever_it_is() {
+    CACHES.into_iter().for_each(moves_in_pieces);
+}
+
+fn moves_in_pieces(cache_bytes: usize) {
+    let (mut script, source) = script_within(cache_bytes, None, Emit::Changes, 0);
     let rows: String = (0..9_000)
         .map(|number| format!("+ a {number} 0\n"))
         .collect();
     send(&mut script, source, &rows, &vec![0; 9_000]);
     assert_eq!(script.end(Some(0)).len(), 9_000);
+    script.commit();
     send(&mut script, source, "+ a 1 5", &[0]);
     assert_eq!(script.end(Some(0)).len(), 18_001);
     script.commit();
