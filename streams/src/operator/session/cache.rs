@@ -1,8 +1,8 @@
-//! Which partitions are in memory: those in use, within a limit; the state has them all.
+//! Which partitions are in memory: those in use, within a limit; the others are in the state.
 //!
 //! Invariants:
 //! 1. A partition is here once. One that is not here may be in the state only where `is_cold` says so.
-//! 2. Partitions leave between two epochs, when nothing of them waits to be emitted.
+//! 2. Partitions leave after a commit, when nothing of them waits to be emitted or written.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -27,6 +27,10 @@ pub(super) struct Cache {
     is_cold: bool,
     /// Partitions in which this epoch has changed something.
     changed: Vec<u32>,
+    /// Partitions that are not as the state has them.
+    unsaved: Vec<u32>,
+    /// How many rows and sessions of them wait to be written.
+    unsaved_entries: usize,
 }
 
 impl Cache {
@@ -40,6 +44,8 @@ impl Cache {
             size_bytes: 0,
             is_cold: false,
             changed: Vec::new(),
+            unsaved: Vec::new(),
+            unsaved_entries: 0,
         }
     }
 
@@ -57,12 +63,11 @@ impl Cache {
         self.size_bytes
     }
 
-    /// How many rows wait to be emitted.
-    pub(super) fn changed_rows(&self) -> usize {
+    /// How many rows and sessions wait to be emitted or written, about.
+    pub(super) fn waiting(&self) -> usize {
         let changed = self.changed.iter();
-        changed
-            .map(|&place| self.places[place as usize].changed.rows.len())
-            .sum()
+        let changed = changed.map(|&place| self.places[place as usize].changed.rows.len());
+        changed.sum::<usize>() + self.unsaved_entries
     }
 
     /// The partitions of rows, by their encoded columns; those that are new here are brought in from the state.
@@ -165,12 +170,18 @@ impl Cache {
     pub(super) fn lend(&mut self, number: u32) -> Place {
         let place = std::mem::take(&mut self.places[number as usize]);
         self.size_bytes -= place.size_bytes();
+        self.unsaved_entries -= place.unsaved();
         place
     }
 
     /// Takes it back.
     pub(super) fn give_back(&mut self, number: u32, mut place: Place) {
         self.size_bytes += place.size_bytes();
+        self.unsaved_entries += place.unsaved();
+        if place.unsaved() > 0 && !place.waits {
+            place.waits = true;
+            self.unsaved.push(number);
+        }
         if !place.changed.is_empty() && !place.is_listed {
             place.is_listed = true;
             self.changed.push(number);
@@ -180,15 +191,32 @@ impl Cache {
 
     /// The partitions in which this epoch has changed something, in their order.
     pub(super) fn take_changed(&mut self) -> Vec<u32> {
-        let mut changed = std::mem::take(&mut self.changed);
+        let changed = std::mem::take(&mut self.changed);
+        self.in_order(changed)
+    }
+
+    fn in_order(&self, mut places: Vec<u32>) -> Vec<u32> {
         let partition = |place: &u32| &self.places[*place as usize].partition;
-        changed.sort_unstable_by(|left, right| partition(left).cmp(partition(right)));
-        changed
+        places.sort_unstable_by(|left, right| partition(left).cmp(partition(right)));
+        places
+    }
+
+    /// Writes what has changed since the last commit.
+    pub(super) fn save(&mut self, state: &mut State) {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        // In the order of the keys: what is in order need not be sorted.
+        for number in self.in_order(unsaved) {
+            let mut place = self.lend(number);
+            place.save(state);
+            place.waits = false;
+            self.give_back(number, place);
+        }
     }
 
     /// Gives up partitions of which nothing is left, and, over the limit, such as had no row in this commit.
     pub(super) fn shrink(&mut self) {
         debug_assert!(self.changed.is_empty(), "an epoch ends before its commit");
+        debug_assert!(self.unsaved.is_empty(), "a commit has written all");
         let limit = self.memory.cache_bytes();
         let is_over = self.size_bytes > limit;
         let hot = self.places.iter().filter(|place| place.is_touched);

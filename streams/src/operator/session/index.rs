@@ -13,7 +13,7 @@
 use std::ops::ControlFlow;
 
 use crate::state::key;
-use crate::state::row::{push_zigzag, read_varint, read_zigzag};
+use crate::state::row::{push_varint, push_zigzag, read_varint, read_zigzag};
 use crate::state::{ScanOrder, State, StateError, prefix_end};
 
 /// Operator and vnode.
@@ -55,6 +55,21 @@ pub(super) struct Partition(Vec<u8>);
 pub(super) enum Entry<'k> {
     Session(Session),
     Row(&'k [u8], u64),
+}
+
+/// How often a row is there, as the state has it.
+pub(super) fn count_value(count: u64) -> Vec<u8> {
+    let mut value = Vec::with_capacity(2);
+    push_varint(count, &mut value);
+    value
+}
+
+fn session_value(session: Session) -> Vec<u8> {
+    let mut value = Vec::with_capacity(20);
+    push_zigzag(session.last, &mut value);
+    value.push(u8::from(session.has_left));
+    push_zigzag(session.floor, &mut value);
+    value
 }
 
 /// The first of all rows with this time.
@@ -156,15 +171,21 @@ impl Partition {
     }
 
     pub(super) fn put(&self, session: Session, state: &mut State) {
-        let mut value = Vec::with_capacity(20);
-        push_zigzag(session.last, &mut value);
-        value.push(u8::from(session.has_left));
-        push_zigzag(session.floor, &mut value);
-        state.put(self.at(SESSION, session.start), value);
+        state.put(self.at(SESSION, session.start), session_value(session));
     }
 
     pub(super) fn remove(&self, start: i64, state: &mut State) {
         state.delete(self.at(SESSION, start));
+    }
+
+    /// As [`Self::put`], read by nobody before the commit.
+    pub(super) fn put_last(&self, session: Session, state: &mut State) {
+        state.put_last(self.at(SESSION, session.start), session_value(session));
+    }
+
+    /// As [`Self::remove`], read by nobody before the commit.
+    pub(super) fn remove_last(&self, start: i64, state: &mut State) {
+        state.delete_last(self.at(SESSION, start));
     }
 
     /// The session that begins at `start`.

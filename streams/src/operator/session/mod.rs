@@ -533,12 +533,17 @@ impl Operator for Sessions {
         }
     }
 
+    fn on_commit(&mut self, state: &mut State) -> Result<(), OperatorError> {
+        self.cache.save(state);
+        Ok(())
+    }
+
     fn after_commit(&mut self) {
         self.cache.shrink();
     }
 
     fn dirty_bytes(&self) -> usize {
-        self.cache.changed_rows() * 64
+        self.cache.waiting() * 64
     }
 
     fn size_bytes(&self) -> usize {
@@ -554,7 +559,7 @@ fn walk(
     mut visit: impl FnMut(&[u8], u64, &mut Context<'_>) -> Result<(), OperatorError>,
 ) -> Result<(), OperatorError> {
     if let Some(mut rows) = place.held_rows(times) {
-        return rows.try_for_each(|(row, count)| visit(row, *count, context));
+        return rows.try_for_each(|(row, count)| visit(row, count, context));
     }
     let mut behind: Option<Vec<u8>> = None;
     loop {

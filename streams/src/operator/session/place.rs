@@ -1,18 +1,19 @@
 //! A partition as the operator works on it: in memory, or in the state alone where there is no room for it.
 //!
-//! Invariant: what is in memory of a partition is all of it, and as the state has it: what changes, changes in both.
+//! Invariant: what is in memory of a partition is all of it, and that is what counts: the state has it as it was at the last
+//! commit, and gets what has changed since with the next one. What is not in memory changes in the state at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::changed::Changed;
-use super::index::{Entry, Partition, Session, first_row, parts_of};
-use crate::state::row::{push_varint, read_varint};
+use super::index::{Entry, Partition, Session, count_value, first_row, parts_of};
+use crate::state::row::read_varint;
 use crate::state::{ScanOrder, State, StateError};
 
 /// What a session, a row and a partition take in memory beside their bytes, about.
 const SESSION_BYTES: usize = 48;
-const ROW_BYTES: usize = 64;
+const ROW_BYTES: usize = 72;
 const PLACE_BYTES: usize = 256;
 
 /// See the module.
@@ -23,8 +24,9 @@ pub(super) struct Place {
     held: Option<Held>,
     /// What this epoch has changed in it, where rows leave as they come.
     pub(super) changed: Changed,
-    /// The operator knows that something has changed in it.
+    /// The cache knows that something of it is to be emitted, and to be written.
     pub(super) is_listed: bool,
+    pub(super) waits: bool,
     /// It had a row in this commit.
     pub(super) is_touched: bool,
     /// Rows of it were forgotten that only the state had: there may be room for it now.
@@ -36,9 +38,20 @@ pub(super) struct Place {
 pub(super) struct Held {
     /// By their start.
     sessions: Vec<Session>,
-    /// How often each is there.
-    rows: BTreeMap<Vec<u8>, u64>,
+    rows: BTreeMap<Vec<u8>, Count>,
     row_bytes: usize,
+    /// Starts of the sessions that are not as the state has them.
+    unsaved: BTreeSet<i64>,
+    /// How many rows have changed since the last commit, some of them twice.
+    unsaved_rows: usize,
+}
+
+/// How often a row is there.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    now: u64,
+    /// In the state.
+    saved: u64,
 }
 
 impl Held {
@@ -46,7 +59,11 @@ impl Held {
     pub(super) fn load(&mut self, entry: Entry<'_>) {
         match entry {
             Entry::Session(session) => self.sessions.push(session),
-            Entry::Row(row, count) => self.set_count(row, count),
+            Entry::Row(row, count) => {
+                self.row_bytes += row.len() + ROW_BYTES;
+                let (now, saved) = (count, count);
+                self.rows.insert(row.to_vec(), Count { now, saved });
+            }
         }
     }
 
@@ -55,23 +72,30 @@ impl Held {
     }
 
     fn set_count(&mut self, row: &[u8], count: u64) {
-        if count == 0 {
-            if self.rows.remove(row).is_some() {
+        self.unsaved_rows += 1;
+        match self.rows.get_mut(row) {
+            Some(known) if count == 0 && known.saved == 0 => {
+                self.rows.remove(row);
                 self.row_bytes -= row.len() + ROW_BYTES;
             }
-        } else if let Some(known) = self.rows.get_mut(row) {
-            *known = count;
-        } else {
-            self.row_bytes += row.len() + ROW_BYTES;
-            self.rows.insert(row.to_vec(), count);
+            Some(known) => known.now = count,
+            None if count == 0 => {}
+            None => {
+                self.row_bytes += row.len() + ROW_BYTES;
+                let known = Count {
+                    now: count,
+                    saved: 0,
+                };
+                self.rows.insert(row.to_vec(), known);
+            }
         }
     }
 
     /// Rows with times from `first` to `last`.
-    fn rows(&self, (first, last): (i64, i64)) -> impl Iterator<Item = (&Vec<u8>, &u64)> {
+    fn rows(&self, (first, last): (i64, i64)) -> impl Iterator<Item = (&Vec<u8>, u64)> {
         let (from, to) = (first_row(first), first_row(last.saturating_add(1)));
         let bounds = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-        self.rows.range::<[u8], _>(bounds)
+        there(self.rows.range::<[u8], _>(bounds))
     }
 
     fn time_beside(&self, time: i64, order: ScanOrder) -> Result<Option<i64>, StateError> {
@@ -79,12 +103,12 @@ impl Held {
             ScanOrder::Ascending => {
                 let from = first_row(time.saturating_add(1));
                 let bounds = (Bound::Included(&from[..]), Bound::Unbounded);
-                self.rows.range::<[u8], _>(bounds).next()
+                there(self.rows.range::<[u8], _>(bounds)).next()
             }
             ScanOrder::Descending => {
                 let to = first_row(time);
                 let bounds = (Bound::Unbounded, Bound::Excluded(&to[..]));
-                self.rows.range::<[u8], _>(bounds).next_back()
+                there(self.rows.range::<[u8], _>(bounds).rev()).next()
             }
         };
         let time = beside.map(|(row, _)| parts_of(row).map(|(time, _)| time));
@@ -98,6 +122,7 @@ impl Held {
     }
 
     fn put(&mut self, session: Session) {
+        self.unsaved.insert(session.start);
         let place = self.behind(session.start);
         match place
             .checked_sub(1)
@@ -107,6 +132,25 @@ impl Held {
             _ => self.sessions.insert(place, session),
         }
     }
+
+    fn remove(&mut self, start: i64) {
+        self.unsaved.insert(start);
+        self.sessions.retain(|session| session.start != start);
+    }
+
+    fn session(&self, start: i64) -> Option<Session> {
+        let before = self.behind(start).checked_sub(1);
+        let session = before.map(|before| self.sessions[before]);
+        session.filter(|session| session.start == start)
+    }
+}
+
+/// Rows that are there, and not only in the state.
+fn there<'a>(
+    rows: impl Iterator<Item = (&'a Vec<u8>, &'a Count)>,
+) -> impl Iterator<Item = (&'a Vec<u8>, u64)> {
+    let rows = rows.map(|(row, count)| (row, count.now));
+    rows.filter(|(_, now)| *now > 0)
 }
 
 impl Place {
@@ -141,14 +185,47 @@ impl Place {
         PLACE_BYTES + self.partition.prefix().len() + held
     }
 
+    /// How many rows and sessions wait to be written, about.
+    pub(super) fn unsaved(&self) -> usize {
+        let held = self.held.as_ref();
+        held.map_or(0, |held| held.unsaved_rows + held.unsaved.len())
+    }
+
+    /// Writes what has changed in memory since the last commit: nobody reads it before it is committed.
+    pub(super) fn save(&mut self, state: &mut State) {
+        let Some(held) = &mut self.held else { return };
+        for start in std::mem::take(&mut held.unsaved) {
+            match held.session(start) {
+                Some(session) => self.partition.put_last(session, state),
+                None => self.partition.remove_last(start, state),
+            }
+        }
+        if std::mem::take(&mut held.unsaved_rows) == 0 {
+            return;
+        }
+        let row_bytes = &mut held.row_bytes;
+        held.rows.retain(|row, count| {
+            if count.now != count.saved {
+                let state_key = self.partition.row_key(row);
+                match count.now {
+                    0 => state.delete_last(state_key),
+                    now => state.put_last(state_key, count_value(now)),
+                }
+                count.saved = count.now;
+            }
+            if count.now == 0 {
+                *row_bytes -= row.len() + ROW_BYTES;
+            }
+            count.now > 0
+        });
+    }
+
     /// The session that begins at `start`.
     pub(super) fn session(&self, start: i64, state: &State) -> Result<Option<Session>, StateError> {
         let Some(held) = &self.held else {
             return self.partition.session(start, state);
         };
-        let before = held.behind(start).checked_sub(1);
-        let session = before.map(|before| held.sessions[before]);
-        Ok(session.filter(|session| session.start == start))
+        Ok(held.session(start))
     }
 
     /// The last session that begins at `time` or before.
@@ -179,23 +256,23 @@ impl Place {
     }
 
     pub(super) fn put(&mut self, session: Session, state: &mut State) {
-        if let Some(held) = &mut self.held {
-            held.put(session);
+        match &mut self.held {
+            Some(held) => held.put(session),
+            None => self.partition.put(session, state),
         }
-        self.partition.put(session, state);
     }
 
     pub(super) fn remove(&mut self, start: i64, state: &mut State) {
-        if let Some(held) = &mut self.held {
-            held.sessions.retain(|session| session.start != start);
+        match &mut self.held {
+            Some(held) => held.remove(start),
+            None => self.partition.remove(start, state),
         }
-        self.partition.remove(start, state);
     }
 
     /// How often a row is there.
     pub(super) fn count(&self, row: &[u8], state: &State) -> Result<u64, StateError> {
         if let Some(held) = &self.held {
-            return Ok(held.rows.get(row).copied().unwrap_or(0));
+            return Ok(held.rows.get(row).map_or(0, |count| count.now));
         }
         match state.get(&self.partition.row_key(row))? {
             Some(value) => read_varint(&mut value.as_slice()),
@@ -207,14 +284,12 @@ impl Place {
     pub(super) fn set_count(&mut self, row: &[u8], count: u64, state: &mut State) {
         if let Some(held) = &mut self.held {
             held.set_count(row, count);
+            return;
         }
         let state_key = self.partition.row_key(row);
-        if count == 0 {
-            state.delete(state_key);
-        } else {
-            let mut value = Vec::with_capacity(2);
-            push_varint(count, &mut value);
-            state.put(state_key, value);
+        match count {
+            0 => state.delete(state_key),
+            count => state.put(state_key, count_value(count)),
         }
     }
 
@@ -243,7 +318,7 @@ impl Place {
     pub(super) fn held_rows(
         &self,
         times: (i64, i64),
-    ) -> Option<impl Iterator<Item = (&Vec<u8>, &u64)>> {
+    ) -> Option<impl Iterator<Item = (&Vec<u8>, u64)>> {
         self.held.as_ref().map(|held| held.rows(times))
     }
 
@@ -258,7 +333,6 @@ impl Place {
             let rows: Vec<Vec<u8>> = held.rows(times).map(|(row, _)| row.clone()).collect();
             for row in rows {
                 held.set_count(&row, 0);
-                state.delete(self.partition.row_key(&row));
             }
             return Ok(());
         }

@@ -446,5 +446,6 @@ fn moves_in_pieces(cache_bytes: usize) {
     assert_eq!(script.end(Some(0)).len(), 18_001);
     script.commit();
     script.end_with(|_| Watermark::End);
+    script.commit();
     assert_eq!(script.keys(), 0);
 }
