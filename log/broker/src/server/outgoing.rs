@@ -1,7 +1,8 @@
 //! Responses on their way out: chunks that go to the socket in as few vectored writes as possible, and parts of files in between.
 //!
 //! Invariant: of the queue's bytes only those in memory count in the total of all connections, and the buffer ends where a part of a file
-//! comes next.
+//! comes next. A chunk takes its memory until its last byte has gone, and is counted as a whole until then: of many slow readers each
+//! holds one.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -17,6 +18,8 @@ pub(super) struct Outgoing {
     chunks: VecDeque<Payload>,
     /// Of all of them.
     bytes: usize,
+    /// Bytes of the first chunk that have gone and are counted still.
+    gone: usize,
     total: Responding,
 }
 
@@ -26,6 +29,7 @@ impl Outgoing {
         Self {
             chunks: VecDeque::new(),
             bytes: 0,
+            gone: 0,
             total,
         }
     }
@@ -95,16 +99,18 @@ impl Buf for Outgoing {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining(), "more was written than there is");
         self.bytes -= count;
-        self.total.take(count);
         while count > 0 {
             let Some(Payload::Bytes(front)) = self.chunks.front_mut() else {
                 unreachable!("the bytes left are in chunks");
             };
             if count < front.len() {
                 front.advance(count);
+                self.gone += count;
                 return;
             }
             count -= front.len();
+            self.total.take(front.len() + self.gone);
+            self.gone = 0;
             self.chunks.pop_front();
         }
     }
@@ -113,7 +119,8 @@ impl Buf for Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         let at_hand = self.chunks.iter().filter_map(Payload::bytes);
-        self.total.take(at_hand.map(Bytes::len).sum());
+        let left: usize = at_hand.map(Bytes::len).sum();
+        self.total.take(left + self.gone);
     }
 }
 
@@ -137,7 +144,7 @@ mod tests {
         let mut slices = [IoSlice::new(&[]), IoSlice::new(&[])];
         assert_eq!(outgoing.chunks_vectored(&mut slices), 2);
         outgoing.advance(3);
-        assert_eq!(total.room(10), 7);
+        assert_eq!(total.room(10), 6, "a chunk is there until all of it went");
         assert_eq!(outgoing.copy_to_bytes(3).as_ref(), b"def");
         assert!(!outgoing.has_remaining());
         outgoing.push(vec![Bytes::from_static(b"g").into()]);
