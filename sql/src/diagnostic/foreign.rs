@@ -3,23 +3,8 @@
 /// Name in lower case, and what stands for it; a bare name of ours is a replacement, anything else a sentence.
 const FOREIGN: &[(&str, &str)] = &[
     ("cnt", "count"),
-    ("mod", "mod(x, y): what x / y leaves; the same as x % y"),
-    (
-        "json_agg",
-        "json_agg(x [ORDER BY …]): an array of all values",
-    ),
-    (
-        "jsonb_agg",
-        "jsonb_agg(x [ORDER BY …]): an array of all values",
-    ),
-    ("to_number", "CAST(text AS DECIMAL(p, s))"),
     ("todatetime", "CAST(x AS TIMESTAMP)"),
-    ("collect_list", "array_agg"),
-    ("collect_set", "array_agg(DISTINCT x)"),
     ("approx_count_distinct", "count(DISTINCT x)"),
-    ("len", "length"),
-    ("ucase", "upper"),
-    ("lcase", "lower"),
     ("ifnull", "coalesce"),
     ("nvl", "coalesce"),
     (
@@ -28,43 +13,17 @@ const FOREIGN: &[(&str, &str)] = &[
     ),
     ("iff", "CASE WHEN condition THEN x ELSE y END"),
     ("iif", "CASE WHEN condition THEN x ELSE y END"),
-    ("instr", "strpos"),
-    ("locate", "strpos"),
     ("mid", "substr"),
     ("substring_index", "split_part"),
     ("charindex", "strpos"),
     ("getdate", "now"),
     ("sysdate", "now"),
     ("curdate", "current_date"),
-    ("dateadd", "add an interval: ts + INTERVAL '1 day'"),
-    ("date_add", "add an interval: ts + INTERVAL '1 day'"),
-    ("date_sub", "take an interval away: ts - INTERVAL '1 day'"),
-    (
-        "datediff",
-        "take one time from the other: a - b is an interval, EXTRACT(EPOCH FROM a - b) its seconds",
-    ),
     (
         "date_diff",
         "take one time from the other: a - b is an interval, EXTRACT(EPOCH FROM a - b) its seconds",
     ),
-    (
-        "timestampdiff",
-        "take one time from the other: EXTRACT(EPOCH FROM a - b) is the difference in seconds",
-    ),
-    (
-        "date_format",
-        "to_char(ts, 'YYYY-MM-DD HH24:MI') or strftime(ts, '%Y-%m-%d')",
-    ),
-    ("format_date", "to_char(ts, 'YYYY-MM-DD')"),
-    ("timestamptostring", "to_char(ts, 'YYYY-MM-DD HH24:MI:SS')"),
-    ("stringtotimestamp", "CAST(text AS TIMESTAMP)"),
     ("str_to_date", "CAST(text AS DATE)"),
-    ("unix_timestamp", "EXTRACT(EPOCH FROM ts)"),
-    ("hour", "EXTRACT(HOUR FROM ts)"),
-    ("minute", "EXTRACT(MINUTE FROM ts)"),
-    ("year", "EXTRACT(YEAR FROM ts)"),
-    ("month", "EXTRACT(MONTH FROM ts)"),
-    ("dayofweek", "EXTRACT(DOW FROM ts)"),
     ("tumble_start", WINDOW),
     ("tumble_end", WINDOW),
     ("tumble_rowtime", WINDOW),
@@ -76,19 +35,37 @@ const FOREIGN: &[(&str, &str)] = &[
     ("windowstart", WINDOW),
     ("windowend", WINDOW),
     ("time_bucket", WINDOW),
-    ("json_extract", JSON),
     ("json_extract_string", JSON),
-    ("json_value", JSON),
-    ("json_query", JSON),
-    ("json_get", JSON),
-    ("json_get_str", JSON),
     ("get_json_object", JSON),
-    ("extractjsonfield", JSON),
     ("group_concat", "string_agg(text, ', ')"),
-    ("listagg", "string_agg(text, ', ')"),
+    ("earliest_by_offset", FIRST),
+    ("latest_by_offset", FIRST),
+    ("attr", FIRST),
+    (
+        "regexp_matches",
+        "regexp_extract_all(text, pattern) is an array of all matches, regexp_match(text, pattern) one of the groups of the first",
+    ),
+    (
+        "json_object_keys",
+        "json_keys(j) is an array of the names, unnest(json_keys(j)) makes rows of it",
+    ),
+    (
+        "jsonb_object_keys",
+        "json_keys(j) is an array of the names, unnest(json_keys(j)) makes rows of it",
+    ),
+    (
+        "proctime",
+        "now() in a condition; for the time of a record: INCLUDE timestamp AS c",
+    ),
+    (
+        "current_watermark",
+        "SELECT * FROM sys.watermarks tells how far event time is",
+    ),
 ];
 
 const WINDOW: &str = "a window stands in FROM, and its bounds are columns: SELECT window_start, count(*) FROM TUMBLE(t, ts, INTERVAL '1 minute') GROUP BY window_start";
+
+const FIRST: &str = "say by what: first_value(x ORDER BY ts), last_value(x ORDER BY ts); INCLUDE offset AS c has the order of the log as a column";
 
 const JSON: &str = "a field of the record is a column: declare it in CREATE SOURCE by its name";
 
@@ -124,7 +101,7 @@ mod tests {
     fn a_name_is_a_replacement_and_a_form_a_sentence() {
         let known = ["count".to_owned()];
         assert_eq!(stands_for("CNT", &known), Some(Stands::Name("count")));
-        assert_eq!(stands_for("len", &known), None, "there is no length here");
+        assert_eq!(stands_for("mid", &known), None, "there is no substr here");
         assert_eq!(
             stands_for("tumble_start", &known),
             Some(Stands::Form(WINDOW))

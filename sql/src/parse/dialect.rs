@@ -8,6 +8,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use super::constructor;
+
 /// PostgreSQL's rules (folding to lower case, operators, precedence) plus backticks, `FOR SYSTEM_TIME AS OF`, and trailing clauses that are not taken for aliases.
 #[derive(Debug, Default)]
 pub(crate) struct StreamDialect(PostgreSqlDialect);
@@ -131,6 +133,9 @@ impl Dialect for StreamDialect {
         if parser.parse_keywords(&[Keyword::GROUPING, Keyword::SETS]) {
             return Some(grouping_sets(parser));
         }
+        if let Some(built) = constructor::prefix(parser) {
+            return Some(built);
+        }
         self.0.parse_prefix(parser)
     }
 
@@ -145,6 +150,9 @@ impl Dialect for StreamDialect {
         }
         if parser.parse_keywords(&[Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC]) {
             return Some(self.between_symmetric(parser, expr, true));
+        }
+        if let Some(told) = constructor::is_json(parser, expr) {
+            return Some(told);
         }
         // sqlparser 0.62 takes all that follows for the right side, `AND …` and `OR …` too.
         let same = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {

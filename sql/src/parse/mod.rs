@@ -8,6 +8,7 @@
 //! One file a family of statements. The original text travels beside the tree and is what the catalog keeps.
 
 mod asof;
+mod constructor;
 mod create;
 mod cursor;
 mod dialect;

@@ -30,6 +30,7 @@ use super::accumulator;
 use super::age::Age;
 use super::any_of::compare_with_lists;
 use super::as_of::{as_of_joins, mark_joins, marks};
+use super::by_others;
 use super::call::check_calls;
 use super::clock::{NAMES, is_solved};
 use super::correlated::answered;
@@ -51,6 +52,7 @@ use super::relation_source::RelationSource;
 use super::rewrite::Meaning;
 use super::row::compare_columns;
 use super::row_value::Row;
+use super::scalar;
 use super::session::keyed_by_groups;
 use super::set_all::counted;
 use super::set_bound::bounds_of_sets;
@@ -160,7 +162,7 @@ impl Library {
         lists_of_rows(&mut query);
         functions_of_rows(&mut query);
         values_as_queries(&mut query);
-        rewrite_exprs(&mut query);
+        rewrite_exprs(&mut query, |name| objects.function(name).is_some());
         compare_with_lists(&mut query);
         plain_groups(&mut query, |name| {
             self.state.aggregate_functions().contains_key(name)
@@ -225,6 +227,21 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
+/// Further names of functions whose answer changes by itself, which are told of by the name that is called.
+const NAMED_OTHERWISE: &[(&str, &[&str])] = &[
+    ("uuid", &["gen_random_uuid"]),
+    ("random", &["rand"]),
+    (
+        "now",
+        &[
+            "clock_timestamp",
+            "statement_timestamp",
+            "transaction_timestamp",
+            "current_row_timestamp",
+        ],
+    ),
+];
+
 /// Puts PostgreSQL's functions in the place of DataFusion's that differ; its own `to_char` stays as `strftime`.
 fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     if let Some(strftime) = state.scalar_functions().get("to_char").cloned() {
@@ -241,8 +258,19 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     state.register_udf(Arc::new(ScalarUDF::from(ToChar::java())))?;
     state.register_udf(Arc::new(ScalarUDF::from(TimeByPattern::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(Age::default())))?;
-    for function in text::functions() {
+    for function in text::functions().chain(scalar::functions()) {
         state.register_udf(Arc::new(function))?;
+    }
+    scalar::register_prepend(state)?;
+    state.register_udf(Arc::new(ScalarUDF::from(TimeByPattern::java())))?;
+    for (name, aliases) in NAMED_OTHERWISE {
+        if let Some(function) = state.scalar_functions().get(*name).cloned() {
+            let named = function
+                .as_ref()
+                .clone()
+                .with_aliases(aliases.iter().copied());
+            state.register_udf(Arc::new(named))?;
+        }
     }
     state.register_udf(Arc::new(ScalarUDF::from(AtTimeZone::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(Row::default())))?;
@@ -269,7 +297,8 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
             state.register_udf(Arc::new(ScalarUDF::from(uniform)))?;
         }
     }
-    accumulator::register(state)
+    accumulator::register(state)?;
+    by_others::register(state)
 }
 
 /// Adds the relations that stand for the versions of others.
@@ -352,7 +381,20 @@ pub(crate) fn refuse_volatile(plan: &LogicalPlan, words: &Words) -> Result<(), D
     let mut aliases = NAMES.iter();
     let place = aliases.find_map(|alias| words.place(&name).or_else(|| words.place(alias)));
     // It may be called by another of its names.
+    let written = [
+        "unix_timestamp",
+        "localtimestamp",
+        "localtime",
+        "unix_date",
+        "age",
+    ];
+    let written = written.iter().find(|name| words.place(name).is_some());
     let called = words.called_in(&name).filter(|_| place.is_none());
+    let called = called.or_else(|| {
+        written
+            .filter(|_| place.is_none())
+            .map(|name| (*name).to_owned())
+    });
     let place = place.or_else(|| words.place(called.as_ref()?));
     let called = called.unwrap_or_else(|| name.clone());
     let help = match NAMES.contains(&name.as_str()) {

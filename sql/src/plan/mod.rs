@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `age.rs`, `binder.rs`,
-//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `list_nulls.rs`, `list_of_rows.rs`, `long_value.rs`, `metered.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `session.rs`, `similar.rs`,
+//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `list_nulls.rs`, `list_of_rows.rs`, `long_value.rs`, `metered.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `scalar/`, `session.rs`, `similar.rs`,
 //! `sql_type.rs`, `text/`, `time.rs`, `time_java.rs`, `time_part.rs`, `time_pattern.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble/`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `values_of_row.rs`, `yielding.rs`.
 
@@ -57,6 +57,7 @@ mod rewrite;
 mod row;
 mod row_value;
 mod rules;
+mod scalar;
 mod session;
 mod set_all;
 mod set_bound;
@@ -97,7 +98,7 @@ pub(crate) use number::assign;
 pub(crate) use postgres::{LENGTH_MAX, by_place, floats_in, length_of};
 pub(crate) use sink::{insert_sink, sink};
 pub(crate) use sql_type::{arrow_type, settled, timestamp};
-pub(crate) use system::{SystemTable, SystemType};
+pub(crate) use system::{CATALOG, OWNER, SCHEMA, SystemTable, SystemType};
 pub(crate) use tumble::interval_text;
 pub(crate) use value_subquery::without_open_subqueries;
 pub(crate) use view::{ViewPlan, default_key_format, follow, interval, time_text, view};

@@ -5,10 +5,9 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, CharacterLength, DataType as SqlType, DateTimeField,
-    ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, Query, SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value,
-    visit_expressions_mut,
+    ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
+    TimezoneInfo, UnaryOperator, Value, visit_expressions_mut,
 };
 
 use super::by_others::{
@@ -28,7 +27,9 @@ const DECIMAL_DIGITS_MAX: usize = 38;
 
 /// Writes `ts AT TIME ZONE zone` as the function that it is, numbers that no decimal holds as doubles, functions that
 /// PostgreSQL has by those that are there, and casts to texts of a length as the cut that they make.
-pub(super) fn rewrite_exprs(query: &mut Query) {
+///
+/// `is_own`: whether the catalog has a function of a name, which is then meant.
+pub(super) fn rewrite_exprs(query: &mut Query, is_own: impl Fn(&str) -> bool) {
     let _: ControlFlow<()> = visit_expressions_mut(query, |expr| {
         match expr {
             SqlExpr::AtTimeZone {
@@ -147,7 +148,9 @@ pub(super) fn rewrite_exprs(query: &mut Query) {
                 ..
             } => clock_read(value),
             SqlExpr::Function(call) => {
-                if let Some(written) = spelled_out(call) {
+                let name = call.name.0.last().and_then(ObjectNamePart::as_ident);
+                let is_own = name.is_some_and(|name| is_own(&name.value.to_lowercase()));
+                if let (false, Some(written)) = (is_own, by_others(call)) {
                     *expr = written;
                 }
             }
@@ -200,145 +203,6 @@ fn clock_read(interval: &mut SqlExpr) {
     {
         *text = written;
     }
-}
-
-/// A call of a function that PostgreSQL has, by others: `mod(a, b)` is `a % b`, `json_agg(x)` is `to_json(array_agg(x))`.
-fn spelled_out(call: &Function) -> Option<SqlExpr> {
-    let [part] = call.name.0.as_slice() else {
-        return None;
-    };
-    let name = part.as_ident()?.value.to_lowercase();
-    match name.as_str() {
-        "mod" => {
-            let FunctionArguments::List(list) = &call.args else {
-                return None;
-            };
-            let [
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
-            ] = list.args.as_slice()
-            else {
-                return None;
-            };
-            let nested = |expr: &SqlExpr| Box::new(SqlExpr::Nested(Box::new(expr.clone())));
-            Some(SqlExpr::Nested(Box::new(SqlExpr::BinaryOp {
-                left: nested(left),
-                op: BinaryOperator::Modulo,
-                right: nested(right),
-            })))
-        }
-        "json_agg" | "jsonb_agg" if matches!(&call.args, FunctionArguments::List(list) if !list.args.is_empty()) =>
-        {
-            let mut list = call.clone();
-            let mut ident = part.as_ident()?.clone();
-            ident.value = "array_agg".to_owned();
-            list.name = ObjectName::from(vec![ident]);
-            Some(call_of("to_json", vec![SqlExpr::Function(list)]))
-        }
-        // Flink's and ksqlDB's names of aggregates.
-        "listagg" | "collect_list" if matches!(&call.args, FunctionArguments::List(list) if !list.args.is_empty()) =>
-        {
-            let mut aggregate = call.clone();
-            let mut ident = part.as_ident()?.clone();
-            let texts = name == "listagg";
-            ident.value = if texts { "string_agg" } else { "array_agg" }.to_owned();
-            aggregate.name = ObjectName::from(vec![ident]);
-            if let (true, FunctionArguments::List(list)) = (texts, &mut aggregate.args)
-                && list.args.len() == 1
-            {
-                let comma = Value::SingleQuotedString(",".to_owned());
-                let comma = FunctionArgExpr::Expr(SqlExpr::Value(comma.into()));
-                list.args.push(FunctionArg::Unnamed(comma));
-            }
-            if let (true, FunctionArguments::List(list)) = (texts, &mut aggregate.args)
-                && !aggregate.within_group.is_empty()
-            {
-                let order = std::mem::take(&mut aggregate.within_group);
-                list.clauses.push(FunctionArgumentClause::OrderBy(order));
-            }
-            Some(SqlExpr::Function(aggregate))
-        }
-        "make_interval" => made_interval(call),
-        name => by_others(name, &plain_args(call)?),
-    }
-}
-
-/// `make_interval(days => 3, hours => x)`: a sum of units, which are named or stand in their order.
-fn made_interval(call: &Function) -> Option<SqlExpr> {
-    const UNITS: &[(&str, &str)] = &[
-        ("years", "year"),
-        ("months", "month"),
-        ("weeks", "week"),
-        ("days", "day"),
-        ("hours", "hour"),
-        ("mins", "minute"),
-        ("secs", "second"),
-    ];
-    let FunctionArguments::List(list) = &call.args else {
-        return None;
-    };
-    let unit_of = |name: &Ident| {
-        let mut units = UNITS.iter();
-        let unit = units.find(|(unit, _)| name.value.eq_ignore_ascii_case(unit));
-        unit.map(|(_, unit)| *unit)
-    };
-    let parts = list.args.iter().enumerate().map(|(place, arg)| {
-        let (unit, count) = match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(count)) => (UNITS.get(place)?.1, count),
-            FunctionArg::Named {
-                name,
-                arg: FunctionArgExpr::Expr(count),
-                ..
-            } => (unit_of(name)?, count),
-            FunctionArg::ExprNamed {
-                name: SqlExpr::Identifier(name),
-                arg: FunctionArgExpr::Expr(count),
-                ..
-            } => (unit_of(name)?, count),
-            _ => return None,
-        };
-        let one = SqlExpr::Cast {
-            kind: CastKind::Cast,
-            expr: Box::new(SqlExpr::Value(
-                Value::SingleQuotedString(format!("1 {unit}")).into(),
-            )),
-            data_type: SqlType::Interval {
-                fields: None,
-                precision: None,
-            },
-            array: false,
-            format: None,
-        };
-        Some(SqlExpr::Nested(Box::new(SqlExpr::BinaryOp {
-            left: Box::new(SqlExpr::Nested(Box::new(count.clone()))),
-            op: BinaryOperator::Multiply,
-            right: Box::new(one),
-        })))
-    });
-    let parts = parts.collect::<Option<Vec<SqlExpr>>>()?;
-    let sum = parts.into_iter().reduce(|sum, part| SqlExpr::BinaryOp {
-        left: Box::new(sum),
-        op: BinaryOperator::Plus,
-        right: Box::new(part),
-    });
-    sum.map(|sum| SqlExpr::Nested(Box::new(sum)))
-}
-
-/// The arguments of a call that has nothing but these.
-fn plain_args(call: &Function) -> Option<Vec<SqlExpr>> {
-    let FunctionArguments::List(list) = &call.args else {
-        return None;
-    };
-    let plain = call.over.is_none()
-        && call.filter.is_none()
-        && call.within_group.is_empty()
-        && list.clauses.is_empty()
-        && list.duplicate_treatment.is_none();
-    let args = list.args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    });
-    if plain { args.collect() } else { None }
 }
 
 /// The length of a declared type of texts, and whether spaces at the end are no part of its values (CHAR).

@@ -75,7 +75,8 @@ pub(crate) fn list_type(element: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", element, true)))
 }
 
-fn map_type(key: DataType, value: DataType) -> DataType {
+/// The type of maps.
+pub(crate) fn map_type(key: DataType, value: DataType) -> DataType {
     let entries = Fields::from(vec![
         Field::new("key", key, false),
         Field::new("value", value, true),

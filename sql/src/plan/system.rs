@@ -7,6 +7,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::logical_expr::TableSource;
 
+/// The catalog's name, as tools of PostgreSQL ask for it.
+pub(crate) const CATALOG: &str = "dev";
+/// The schema that all objects are in.
+pub(crate) const SCHEMA: &str = "public";
+/// Who owns everything.
+pub(crate) const OWNER: &str = "root";
+
 /// A table of the server's.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SystemTable {

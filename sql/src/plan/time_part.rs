@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array};
 use arrow::datatypes::{
-    DataType, DurationMicrosecondType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, DurationMicrosecondType, IntervalMonthDayNanoType, IntervalUnit,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use chrono::{Datelike, Days, Months, NaiveDate};
 use datafusion::common::{DataFusionError, Result as BoundResult};
@@ -101,6 +101,15 @@ impl Field {
             "timezone" | "timezone_hour" | "timezone_minute" => Self::Zone,
             unit => Self::Unit(Unit::named(unit)?),
         })
+    }
+
+    /// Whether a time of the day has it.
+    fn is_of_day(self) -> bool {
+        match self {
+            Self::Epoch => true,
+            Self::Unit(unit) => of_day(unit, 0).is_some(),
+            _ => false,
+        }
     }
 
     fn data_type(self) -> DataType {
@@ -233,6 +242,9 @@ impl DatePart {
             }
             let part = if let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() {
                 of_time(self.field, times.value(row)).ok_or_else(|| missing("a time"))?
+            } else if let Some(clocks) = array.as_primitive_opt::<Time64MicrosecondType>() {
+                of_interval(self.field, 0, 0, clocks.value(row))
+                    .ok_or_else(|| missing("a time of the day"))?
             } else if let Some(durations) = array.as_primitive_opt::<DurationMicrosecondType>() {
                 let us = durations.value(row);
                 of_interval(self.field, 0, us / DAY_US, us % DAY_US)
@@ -275,8 +287,11 @@ impl ScalarUDFImpl for DatePart {
             [DataType::Timestamp(_, None) | DataType::Date32 | DataType::Null] => timestamp(),
             [DataType::Interval(_)] => DataType::Interval(IntervalUnit::MonthDayNano),
             [DataType::Duration(_)] => DataType::Duration(TimeUnit::Microsecond),
+            [DataType::Time32(_) | DataType::Time64(_)] if self.field.is_of_day() => {
+                DataType::Time64(TimeUnit::Microsecond)
+            }
             _ => {
-                let message = "takes a DATE, TIMESTAMP, TIMESTAMPTZ or INTERVAL";
+                let message = "takes a DATE, TIMESTAMP, TIMESTAMPTZ or INTERVAL, and of a TIME hours and less";
                 return Err(DataFusionError::Plan(message.to_owned()));
             }
         }])

@@ -1,4 +1,5 @@
-//! `to_timestamp(text, pattern)` and `to_date(text, pattern)`: texts read by PostgreSQL's patterns, those of `to_char`.
+//! `to_timestamp(text, pattern)` and `to_date(text, pattern)`: texts read by PostgreSQL's patterns, those of `to_char`;
+//! `parse_timestamp(text, pattern)`: by Java's, those of `date_format`.
 //!
 //! A field takes as many digits as it has letters at most, and blanks before it; what stands between fields matches anything
 //! that is no letter or digit. What is not told is the first: the month, the day, midnight.
@@ -6,23 +7,28 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondBuilder};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use chrono::{Duration, NaiveDate};
 use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::sql_type::UTC;
+use super::sql_type::{instant, timestamp};
+use super::time_java;
 use super::to_char::{MONTHS, Part, is_number, parts};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The name of the function, which stands for both.
 pub(super) const TIME_BY_PATTERN: &str = "time_by_pattern";
+/// The name of the one that takes Java's patterns.
+pub(super) const TIME_BY_JAVA: &str = "parse_timestamp";
 
 /// The function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct TimeByPattern {
+    /// Whether patterns are Java's, and then of times without a zone.
+    java: bool,
     signature: Signature,
 }
 
@@ -30,14 +36,29 @@ impl Default for TimeByPattern {
     fn default() -> Self {
         let texts = vec![DataType::Utf8View, DataType::Utf8View];
         Self {
+            java: false,
             signature: Signature::exact(texts, Volatility::Immutable),
+        }
+    }
+}
+
+impl TimeByPattern {
+    /// `parse_timestamp`.
+    pub(super) fn java() -> Self {
+        Self {
+            java: true,
+            ..Self::default()
         }
     }
 }
 
 impl ScalarUDFImpl for TimeByPattern {
     fn name(&self) -> &str {
-        TIME_BY_PATTERN
+        if self.java {
+            TIME_BY_JAVA
+        } else {
+            TIME_BY_PATTERN
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -45,7 +66,7 @@ impl ScalarUDFImpl for TimeByPattern {
     }
 
     fn return_type(&self, _args: &[DataType]) -> BoundResult<DataType> {
-        Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())))
+        Ok(if self.java { timestamp() } else { instant() })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
@@ -63,9 +84,16 @@ impl ScalarUDFImpl for TimeByPattern {
                 continue;
             }
             let (text, pattern) = (texts.value(row), patterns.value(row));
-            times.append_value(micros(text, pattern).map_err(|why| wrong(text, pattern, &why))?);
+            let time = match self.java {
+                true => micros_by_java(text, pattern),
+                false => micros(text, parts(pattern)),
+            };
+            times.append_value(time.map_err(|why| wrong(text, pattern, &why, self.java))?);
         }
-        let times: ArrayRef = Arc::new(times.finish().with_timezone(UTC));
+        let times = times
+            .finish()
+            .with_data_type(args.return_field.data_type().clone());
+        let times: ArrayRef = Arc::new(times);
         Ok(match constant {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&times, 0)?),
             false => ColumnarValue::Array(times),
@@ -73,10 +101,12 @@ impl ScalarUDFImpl for TimeByPattern {
     }
 }
 
-fn wrong(text: &str, pattern: &str, why: &str) -> DataFusionError {
+fn wrong(text: &str, pattern: &str, why: &str, java: bool) -> DataFusionError {
     let message = format!("'{text}' is no time as '{pattern}': {why}");
-    let mut diagnostic = Diagnostic::new(Code::Row, message)
-        .help("patterns are those of to_char: YYYY-MM-DD HH24:MI:SS");
+    let mut diagnostic = Diagnostic::new(Code::Row, message).help(match java {
+        true => "patterns are Java's: yyyy-MM-dd HH:mm:ss",
+        false => "patterns are those of to_char: YYYY-MM-DD HH24:MI:SS",
+    });
     diagnostic.sqlstate = "22007".to_owned();
     DataFusionError::External(Box::new(diagnostic))
 }
@@ -101,11 +131,17 @@ struct Fields {
     offset: i64,
 }
 
+/// µs since 1970, by a pattern of Java's.
+pub(super) fn micros_by_java(text: &str, pattern: &str) -> Result<i64, String> {
+    let parts = time_java::parts(pattern).map_err(|error| error.to_string())?;
+    micros(text, parts)
+}
+
 /// µs since 1970, UTC.
-fn micros(text: &str, pattern: &str) -> Result<i64, String> {
+fn micros(text: &str, parts: Vec<Part>) -> Result<i64, String> {
     let mut fields = Fields::default();
     let mut rest = text;
-    let mut parts = parts(pattern).into_iter().peekable();
+    let mut parts = parts.into_iter().peekable();
     if text.trim().is_empty() {
         return Err("there is nothing".to_owned());
     }
@@ -315,7 +351,7 @@ mod tests {
                 "2024-05-01 10:00:00",
             ),
         ] {
-            let read = micros(text, pattern).expect(text);
+            let read = micros(text, parts(pattern)).expect(text);
             let read = DateTime::from_timestamp_micros(read)
                 .expect("a time")
                 .naive_utc();
@@ -328,7 +364,31 @@ mod tests {
             ("13:00 PM", "HH12:MI PM"),
             ("5 Foo 2000", "DD Mon YYYY"),
         ] {
-            assert!(micros(text, pattern).is_err(), "{text} {pattern}");
+            assert!(micros(text, parts(pattern)).is_err(), "{text} {pattern}");
         }
+    }
+
+    #[test]
+    fn texts_are_read_by_patterns_of_java() {
+        for (text, pattern, time) in [
+            (
+                "2024-05-01 13:14:15",
+                "yyyy-MM-dd HH:mm:ss",
+                "2024-05-01 13:14:15",
+            ),
+            ("2024", "yyyy", "2024-01-01 00:00:00"),
+            ("20240501T0102", "yyyyMMdd'T'HHmm", "2024-05-01 01:02:00"),
+            (
+                "1 May 2024 01:02 PM",
+                "d MMM yyyy hh:mm a",
+                "2024-05-01 13:02:00",
+            ),
+        ] {
+            let read = micros_by_java(text, pattern).expect(text);
+            let read = DateTime::from_timestamp_micros(read).expect("a time");
+            assert_eq!(read.naive_utc().to_string(), time, "{text} {pattern}");
+        }
+        let unknown = micros_by_java("2024", "YYYY").expect_err("a week's year");
+        assert!(unknown.contains("YYYY in the pattern"), "{unknown}");
     }
 }

@@ -154,7 +154,7 @@ fn day_of(text: &str) -> Option<i32> {
     Some(time.date().num_days_from_ce() - EPOCH_DAYS)
 }
 
-fn time_of(text: &str) -> Option<i64> {
+pub(super) fn time_of(text: &str) -> Option<i64> {
     let (time, ahead) = parse(text)?;
     Some(time.checked_sub_signed(ahead)?.and_utc().timestamp_micros())
 }

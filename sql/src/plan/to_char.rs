@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue};
@@ -66,8 +67,11 @@ impl ScalarUDFImpl for ToChar {
                 _,
             ] => timestamp(),
             [DataType::Null, _] => timestamp(),
+            [DataType::Time32(_) | DataType::Time64(_), _] if self.java => {
+                DataType::Time64(TimeUnit::Microsecond)
+            }
             [_, _] if self.java => {
-                let message = "takes a TIMESTAMP or DATE and a pattern of Java's";
+                let message = "takes a TIMESTAMP, DATE or TIME and a pattern of Java's";
                 return Err(DataFusionError::Plan(message.to_owned()));
             }
             [number, _] if number.is_integer() => DataType::Int64,
@@ -96,9 +100,14 @@ impl ScalarUDFImpl for ToChar {
             .iter()
             .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let texts = match arrays[0].data_type().is_numeric() {
-            true => of_numbers(&arrays[0], &arrays[1])?,
-            false => texts(&arrays[0], &arrays[1], self.java)?,
+        let texts = match arrays[0].data_type() {
+            number if number.is_numeric() => of_numbers(&arrays[0], &arrays[1])?,
+            // A time of the day is one of the first day that there is.
+            DataType::Time64(_) => {
+                let us = cast(&arrays[0], &DataType::Int64)?;
+                texts(&cast(&us, &timestamp())?, &arrays[1], self.java)?
+            }
+            _ => texts(&arrays[0], &arrays[1], self.java)?,
         };
         if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(

@@ -17,7 +17,9 @@ use super::tell::{form_name, key_of, names};
 use crate::catalog::{Identity, Kind, Objects, Relation};
 use crate::connectors::ListedConnector;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::plan::{SystemTable, SystemType, ViewPlan, explain, time_text, type_name};
+use crate::plan::{
+    CATALOG, OWNER, SCHEMA, SystemTable, SystemType, ViewPlan, explain, time_text, type_name,
+};
 
 /// One value.
 #[derive(Debug, Clone)]
@@ -33,12 +35,6 @@ pub(super) enum Cell {
 
 pub(super) type Row = Vec<Cell>;
 
-/// The catalog's name, as tools of PostgreSQL ask for it.
-const CATALOG: &str = "dev";
-/// The schema that all objects are in.
-const SCHEMA: &str = "public";
-/// Who owns everything.
-const OWNER: &str = "root";
 /// Number of the schema that all objects are in, as in PostgreSQL.
 const SCHEMA_OID: i64 = 2200;
 /// Number of the first object; those below are PostgreSQL's own.

@@ -44,6 +44,11 @@ pub(super) enum Kind {
     ToJson,
     BuildObject,
     BuildArray,
+    /// The same without what is NULL.
+    ObjectOfThere,
+    ArrayOfThere,
+    /// A name and a value, as they stand in an object.
+    ObjectField,
 }
 
 /// Every function: what it does, its name and further names.
@@ -78,7 +83,7 @@ pub(super) const FUNCTIONS: &[(Kind, &str, &[&str])] = &[
     (Kind::TypeOf, "json_typeof", &["jsonb_typeof"]),
     (Kind::Valid, "is_json_string", &["json_valid"]),
     (Kind::Parse, "json_parse", &["json", "parse_json"]),
-    (Kind::Text, "json_text", &["to_json_string"]),
+    (Kind::Text, "json_text", &[]),
     (Kind::Scalar, "json_scalar", &[]),
     (Kind::ToJson, "to_json", &["to_jsonb"]),
     (
@@ -87,6 +92,9 @@ pub(super) const FUNCTIONS: &[(Kind, &str, &[&str])] = &[
         &["jsonb_build_object"],
     ),
     (Kind::BuildArray, "json_build_array", &["jsonb_build_array"]),
+    (Kind::ObjectOfThere, "__json_object_absent", &[]),
+    (Kind::ArrayOfThere, "__json_array_absent", &[]),
+    (Kind::ObjectField, "__json_field", &[]),
 ];
 
 /// One function.
@@ -108,7 +116,12 @@ impl JsonFunction {
     }
 
     fn takes(&self, what: &str) -> DataFusionError {
-        DataFusionError::Plan(format!("{} takes {what}", self.name))
+        // Some stand for one that is called.
+        let name = match self.kind {
+            Kind::ObjectField => "json_objectagg",
+            _ => self.name,
+        };
+        DataFusionError::Plan(format!("{name} takes {what}"))
     }
 
     /// The type for a document: what is a text stays one, and is checked row by row.
@@ -184,15 +197,18 @@ impl ScalarUDFImpl for JsonFunction {
             ) => Ok(vec![self.document(document)?]),
             (Kind::Valid, [value]) if text(value) => Ok(vec![DataType::Utf8View]),
             (Kind::ToJson, [value]) => Ok(vec![value.clone()]),
-            (Kind::BuildArray, values) => Ok(values.to_vec()),
-            (Kind::BuildObject, values) if values.len() % 2 == 0 => {
+            (Kind::BuildArray | Kind::ArrayOfThere, values) => Ok(values.to_vec()),
+            (Kind::ObjectField, [_, value]) => Ok(vec![DataType::Utf8View, value.clone()]),
+            (Kind::BuildObject | Kind::ObjectOfThere, values) if values.len() % 2 == 0 => {
                 let value = |(index, value): (usize, &DataType)| match index % 2 {
                     0 => DataType::Utf8View,
                     _ => value.clone(),
                 };
                 Ok(values.iter().enumerate().map(value).collect())
             }
-            (Kind::BuildObject, _) => Err(self.takes("a name and a value in turn")),
+            (Kind::BuildObject | Kind::ObjectOfThere | Kind::ObjectField, _) => {
+                Err(self.takes("a name and a value in turn"))
+            }
             (Kind::Get | Kind::GetText, _) => Err(self.takes("JSON and a name or number")),
             (Kind::Contains, _) => Err(self.takes("two JSON documents")),
             (Kind::Parse | Kind::Valid, _) => Err(self.takes("a TEXT")),
@@ -213,7 +229,9 @@ impl ScalarUDFImpl for JsonFunction {
             | Kind::Parse
             | Kind::ToJson
             | Kind::BuildObject
-            | Kind::BuildArray => json_type(),
+            | Kind::BuildArray
+            | Kind::ObjectOfThere
+            | Kind::ArrayOfThere => json_type(),
             Kind::Exists
             | Kind::HasKey
             | Kind::HasAny
@@ -256,11 +274,18 @@ impl JsonFunction {
                     .is_valid(row)
                     .then(|| Cow::Owned(written(&args[0], row))))
             }),
-            Kind::BuildArray => each_text(rows, true, |row| {
-                let values: Vec<String> = args.iter().map(|value| written(value, row)).collect();
+            Kind::BuildArray | Kind::ArrayOfThere => each_text(rows, true, |row| {
+                let all = self.kind == Kind::BuildArray;
+                let values = args.iter().filter(|value| all || value.is_valid(row));
+                let values: Vec<String> = values.map(|value| written(value, row)).collect();
                 Ok(Some(Cow::Owned(format!("[{}]", values.join(", ")))))
             }),
-            Kind::BuildObject => each_text(rows, true, |row| build_object(args, row).map(Some)),
+            Kind::BuildObject | Kind::ObjectOfThere => each_text(rows, true, |row| {
+                build_object(args, row, self.kind == Kind::BuildObject).map(Some)
+            }),
+            Kind::ObjectField => each_text(rows, false, |row| {
+                field(&args[0], &args[1], row).map(|field| Some(Cow::Owned(field)))
+            }),
             _ => self.of_documents(&Documents::new(&args[0])?, &args[1..], rows),
         }
     }
@@ -564,24 +589,28 @@ fn written(array: &ArrayRef, row: usize) -> String {
     }
 }
 
-fn build_object<'a>(args: &[ArrayRef], row: usize) -> BoundResult<Cow<'a, str>> {
+/// An object of names and values in turn; `all`: with those that are NULL.
+fn build_object<'a>(args: &[ArrayRef], row: usize, all: bool) -> BoundResult<Cow<'a, str>> {
     let mut object = String::from("{");
-    for pair in args.chunks_exact(2) {
-        if pair[0].is_null(row) {
-            return Err(DataFusionError::External(Box::new(
-                crate::diagnostic::Diagnostic::new(
-                    crate::diagnostic::Code::Row,
-                    "a field's name cannot be NULL",
-                ),
-            )));
-        }
+    let pairs = args.chunks_exact(2);
+    for pair in pairs.filter(|pair| all || pair[1].is_valid(row)) {
         if object.len() > 1 {
             object.push_str(", ");
         }
-        object.push_str(&written(&pair[0], row));
-        object.push_str(" : ");
-        object.push_str(&written(&pair[1], row));
+        object.push_str(&field(&pair[0], &pair[1], row)?);
     }
     object.push('}');
     Ok(Cow::Owned(object))
+}
+
+fn field(name: &ArrayRef, value: &ArrayRef, row: usize) -> BoundResult<String> {
+    if name.is_null(row) {
+        return Err(DataFusionError::External(Box::new(
+            crate::diagnostic::Diagnostic::new(
+                crate::diagnostic::Code::Row,
+                "a field's name cannot be NULL",
+            ),
+        )));
+    }
+    Ok(format!("{} : {}", written(name, row), written(value, row)))
 }

@@ -5,11 +5,13 @@
 //! j['a'], j.a            the same as ->    CAST(t AS JSON) json_parse: checked       CAST(j AS t)       json_scalar
 //! json_array_elements, json_each, json_object_keys          lists of members, rows in FROM (members.rs)
 //! json_value, json_query, json_exists(j, '$.a[0]')         extractjsonfield(t, '$.a')  (ksqlDB)
+//! j #- '{a}', j - 'a'     jsonb_delete…     j || k          json_concat       jsonb_set, jsonb_insert, …  edit.rs
 //! ```
 //!
 //! A document is the text that came (PostgreSQL's `json`): parts are slices of it. Where a document is asked for a TEXT may
 //! stand too; it is checked then, and a row whose text is no JSON is a row error.
 
+mod edit;
 mod function;
 mod members;
 mod path;
@@ -39,8 +41,10 @@ use sqlparser::ast::{
 };
 use streams::{is_json, is_json_text, json_array};
 
+pub(super) use self::edit::EDITS;
 use self::function::{FUNCTIONS, JsonFunction, Kind};
 use self::members::JsonMembers;
+use super::scalar;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Makes the functions known.
@@ -204,6 +208,17 @@ fn check(text: &str) -> BoundResult<()> {
     Err(DataFusionError::External(Box::new(error)))
 }
 
+/// The function of an operator that gives a document changed.
+fn edit_of(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<&'static str> {
+    let documents = [&expr.left, &expr.right].map(|side| is_json_expr(side, schema));
+    match (&expr.op, documents) {
+        (BinaryOperator::HashMinus, _) => Some("jsonb_delete_path"),
+        (BinaryOperator::Minus, [true, false]) => Some("jsonb_delete"),
+        (BinaryOperator::StringConcat, [true, true]) => Some("json_concat"),
+        _ => None,
+    }
+}
+
 /// JSON's operators. Comes before DataFusion's planners, which take a document for a struct.
 #[derive(Debug)]
 pub(super) struct JsonOperators;
@@ -227,7 +242,16 @@ impl ExprPlanner for JsonOperators {
                 let args = vec![expr.right, expr.left];
                 return Ok(PlannerResult::Planned(call(Kind::Contains, args)));
             }
-            _ => return Ok(PlannerResult::Original(expr)),
+            _ => {
+                let Some(name) = edit_of(&expr, schema) else {
+                    return Ok(PlannerResult::Original(expr));
+                };
+                let args = vec![expr.left, expr.right];
+                return Ok(match scalar::call(name, args) {
+                    Some(edited) => PlannerResult::Planned(edited),
+                    None => return Err(DataFusionError::Internal(format!("no {name}"))),
+                });
+            }
         };
         Ok(PlannerResult::Planned(call(
             kind,

@@ -1,0 +1,176 @@
+//! Functions of JSON.
+
+use super::super::{Function, function};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    function(
+        "json_extract_path",
+        "j, name, …",
+        "a part of a JSON document by names",
+        "json_extract_path('{\"a\": {\"b\": 1}}', 'a', 'b')",
+    ),
+    function(
+        "json_extract_path_text",
+        "j, name, …",
+        "the same as text",
+        "json_extract_path_text('{\"a\": {\"b\": 1}}', 'a', 'b')",
+    ),
+    function(
+        "json_value",
+        "j, path",
+        "a scalar as text by a JSON path; NULL for an object or array",
+        "json_value('{\"a\": [1]}', '$.a[0]')",
+    ),
+    function(
+        "json_query",
+        "j, path",
+        "the part as JSON",
+        "json_query('{\"a\": [1]}', '$.a')",
+    ),
+    function(
+        "json_exists",
+        "j, path",
+        "whether there is such a part",
+        "json_exists('{\"a\": [1]}', '$.a')",
+    ),
+    function(
+        "extractjsonfield",
+        "text, path",
+        "as in ksqlDB: the part as text",
+        "extractjsonfield('{\"a\": {\"b\": 1}}', '$.a')",
+    ),
+    function(
+        "json_array_length",
+        "j",
+        "elements of a JSON array",
+        "json_array_length('[1, 2]')",
+    ),
+    function(
+        "json_typeof",
+        "j",
+        "object, array, string, number, boolean or null",
+        "json_typeof('[]')",
+    ),
+    function("to_json", "x", "any value as JSON", "to_json(ARRAY[1, 2])"),
+    function(
+        "json_build_object",
+        "name, x, …",
+        "an object",
+        "json_build_object('a', 1)",
+    ),
+    function(
+        "json_build_array",
+        "x, …",
+        "an array",
+        "json_build_array(1, 'a')",
+    ),
+    function(
+        "json_object",
+        "[KEY] name VALUE x, … [NULL | ABSENT ON NULL]",
+        "the standard's: an object; name : x is another spelling",
+        "json_object('a' VALUE 1, 'b' : NULL ABSENT ON NULL)",
+    ),
+    function(
+        "json_array",
+        "x, … [NULL | ABSENT ON NULL]",
+        "the standard's: an array, without NULLs if NULL ON NULL is not said",
+        "json_array(1, 'a', NULL)",
+    ),
+    function(
+        "is_json",
+        "text [, 'VALUE' | 'OBJECT' | 'ARRAY' | 'SCALAR']",
+        "x IS JSON: whether it is a document, of that kind",
+        "is_json('[1]', 'ARRAY')",
+    ),
+    function(
+        "is_json_string",
+        "text",
+        "ksqlDB's: the same",
+        "is_json_string('{}')",
+    ),
+    function(
+        "to_json_string",
+        "x",
+        "any value as the text of its JSON",
+        "to_json_string(ARRAY[1, 2])",
+    ),
+    function("json_string", "x", "Flink's: the same", "json_string('a')"),
+    function(
+        "row_to_json",
+        "row",
+        "as to_json",
+        "row_to_json(ROW(1, 'a'))",
+    ),
+    function(
+        "json_keys",
+        "j",
+        "an object's names as an array",
+        "json_keys('{\"a\": 1, \"b\": 2}')",
+    ),
+    function(
+        "json_records",
+        "j",
+        "an object as a map of names and JSON",
+        "json_records('{\"a\": 1, \"b\": \"c\"}')",
+    ),
+    function(
+        "json_items",
+        "j",
+        "an array's elements as an array of JSON",
+        "json_items('[1, {\"a\": 2}]')",
+    ),
+    function(
+        "json_concat",
+        "j, …",
+        "objects into one, arrays one behind the other; j || k is the same",
+        "json_concat('{\"a\": 1}', '{\"b\": 2}')",
+    ),
+    function(
+        "jsonb_set",
+        "j, path, new [, create]",
+        "with a part replaced, or put where none is",
+        "jsonb_set('{\"a\": [1, 2]}', '{a,0}', '9')",
+    ),
+    function(
+        "jsonb_insert",
+        "j, path, new [, after]",
+        "with a part put before another, or behind it",
+        "jsonb_insert('{\"a\": [1, 2]}', '{a,0}', '9')",
+    ),
+    function(
+        "jsonb_delete_path",
+        "j, path",
+        "without a part; j #- path is the same",
+        "jsonb_delete_path('{\"a\": [1, 2]}', '{a,0}')",
+    ),
+    function(
+        "jsonb_delete",
+        "j, name | index",
+        "without a field or an element; j - name is the same",
+        "jsonb_delete('{\"a\": 1, \"b\": 2}', 'a')",
+    ),
+    function(
+        "json_strip_nulls",
+        "j",
+        "without fields that are null",
+        "json_strip_nulls('{\"a\": null, \"b\": 1}')",
+    ),
+    function(
+        "jsonb_strip_nulls",
+        "j",
+        "the same",
+        "jsonb_strip_nulls('{\"a\": null, \"b\": 1}')",
+    ),
+    function(
+        "jsonb_pretty",
+        "j",
+        "on several lines",
+        "jsonb_pretty('{\"a\": 1}')",
+    ),
+    function(
+        "jsonb_path_query_first",
+        "j, path",
+        "as json_query",
+        "jsonb_path_query_first('{\"a\": 1}', '$.a')",
+    ),
+];
