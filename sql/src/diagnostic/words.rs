@@ -123,7 +123,33 @@ impl Words {
     /// Whether the statement calls a function of this name.
     pub(crate) fn calls(&self, name: &str) -> bool {
         let is_it = |known: &String| known.eq_ignore_ascii_case(name);
-        self.functions.iter().any(is_it) && self.place(name).is_some()
+        let mut words = self.lexemes.words.iter();
+        words.any(|(word, span)| word.eq_ignore_ascii_case(name) && self.is_called(word, *span))
+            && self.functions.iter().any(is_it)
+    }
+
+    /// Whether a word is a call where it stands: parentheses follow, if it does not go without. `EXTRACT(hour FROM ts)` calls no
+    /// `hour`.
+    fn is_called(&self, word: &str, span: Span) -> bool {
+        let word = word.to_ascii_lowercase();
+        if word.starts_with("current_") || word.starts_with("local") || word == "session_user" {
+            return true;
+        }
+        let behind = |lexemes: &[(String, Span)]| {
+            let starts = lexemes.iter().map(|(_, other)| other.start);
+            starts.filter(|start| *start >= span.end).min()
+        };
+        let signs = self.lexemes.signs.iter();
+        let opens = signs.filter(|(sign, other)| sign == "(" && other.start >= span.end);
+        let Some(opens) = opens.map(|(_, other)| other.start).min() else {
+            return false;
+        };
+        let others = [
+            &self.lexemes.words,
+            &self.lexemes.literals,
+            &self.lexemes.signs,
+        ];
+        others.into_iter().filter_map(|other| behind(other)).min() == Some(opens)
     }
 
     /// The function that a message names, as the statement calls it.
@@ -148,7 +174,7 @@ impl Words {
     }
 
     /// The first function that the statement calls.
-    pub(super) fn first_call(&self) -> Option<&str> {
+    pub(crate) fn first_call(&self) -> Option<&str> {
         let mut words = self.lexemes.words.iter().map(|(word, _)| word.as_str());
         words.find(|word| self.calls(word))
     }

@@ -483,8 +483,11 @@ impl Lowering<'_> {
         for sort in params.order_by.iter().filter(|_| !is_ordered_set) {
             if params.distinct && !params.args.contains(&sort.expr) {
                 let message = format!("{name}(DISTINCT …) is ordered by what it does not take");
+                // It may be written for another.
+                let place = self.words.place(name);
+                let place = place.or_else(|| self.words.place(self.words.first_call()?));
                 return Err(Diagnostic::new(Code::TypeMismatch, message)
-                    .at(self.words.place(name))
+                    .at(place)
                     .help("with DISTINCT, ORDER BY takes the arguments themselves"));
             }
             let data_type = self.type_of(&sort.expr, &rows.schema)?;

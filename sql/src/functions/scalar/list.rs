@@ -99,4 +99,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "its entries k and v as an array, by their keys if wanted",
         "entries(MAP['b', 1, 'a', 2], true)",
     ),
+    function(
+        "array_position",
+        "array, x [, from]",
+        "where x first is, from 1",
+        "array_position(ARRAY[1, 2], 2)",
+    ),
 ];

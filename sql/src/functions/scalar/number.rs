@@ -46,4 +46,5 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "how far two places on the earth are apart",
         "geo_distance(37.4133, -122.1162, 37.7749, -122.4194)",
     ),
+    function("ceiling", "x", "as ceil", "ceiling(1.2)"),
 ];

@@ -72,7 +72,7 @@ fn trim(args: &[SqlExpr]) -> Option<SqlExpr> {
     let [list, count] = args else {
         return None;
     };
-    let length = call_of("cardinality", vec![list.clone()]);
+    let length = cast_to(call_of("cardinality", vec![list.clone()]), bigint());
     let last = compared(&length, BinaryOperator::Minus, count);
     Some(call_of(
         "array_slice",

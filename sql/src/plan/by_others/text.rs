@@ -85,9 +85,8 @@ fn encode(args: &[SqlExpr]) -> Option<SqlExpr> {
     };
     let written = text_of(format)?.to_lowercase();
     if is_digest(bytes) {
-        // Of bytes it is bytes, of a text digits: as text both have the digits in them.
-        let digits = cast_to(bytes.clone(), SqlType::Text);
-        let digits = call_of("replace", vec![digits, text("\\x"), text("")]);
+        // Of bytes it is bytes, of a text digits already.
+        let digits = call_of("__digits", vec![bytes.clone()]);
         return Some(match written.as_str() {
             "hex" => digits,
             _ => {

@@ -250,11 +250,26 @@ fn moved(args: &[SqlExpr], forth: bool) -> Option<SqlExpr> {
     Some(call_of(name, vec![text(&unit), count, time.clone()]))
 }
 
-/// `date_add(time, n)`, of days or by an interval.
+/// `date_add(time, n)`, of days, or by an interval that is written so.
 fn added(args: &[SqlExpr], op: BinaryOperator) -> Option<SqlExpr> {
+    let forth = op == BinaryOperator::Plus;
     match args {
-        [time, length] => Some(compared(time, op, length)),
-        args => moved(args, op == BinaryOperator::Plus),
+        [time, length] if is_interval(length) => Some(compared(time, op, length)),
+        [time, days] => moved(&[text("day"), days.clone(), time.clone()], forth),
+        args => moved(args, forth),
+    }
+}
+
+fn is_interval(expr: &SqlExpr) -> bool {
+    match expr {
+        SqlExpr::Interval(_) => true,
+        SqlExpr::Cast { data_type, .. } => matches!(data_type, SqlType::Interval { .. }),
+        SqlExpr::Nested(inner) => is_interval(inner),
+        SqlExpr::Function(call) => {
+            let name = call.name.to_string().to_lowercase();
+            name == "make_interval" || name.starts_with("justify_")
+        }
+        _ => false,
     }
 }
 

@@ -276,7 +276,7 @@ impl JsonFunction {
             }),
             Kind::BuildArray | Kind::ArrayOfThere => each_text(rows, true, |row| {
                 let all = self.kind == Kind::BuildArray;
-                let values = args.iter().filter(|value| all || value.is_valid(row));
+                let values = args.iter().filter(|value| all || is_there(value, row));
                 let values: Vec<String> = values.map(|value| written(value, row)).collect();
                 Ok(Some(Cow::Owned(format!("[{}]", values.join(", ")))))
             }),
@@ -593,7 +593,7 @@ fn written(array: &ArrayRef, row: usize) -> String {
 fn build_object<'a>(args: &[ArrayRef], row: usize, all: bool) -> BoundResult<Cow<'a, str>> {
     let mut object = String::from("{");
     let pairs = args.chunks_exact(2);
-    for pair in pairs.filter(|pair| all || pair[1].is_valid(row)) {
+    for pair in pairs.filter(|pair| all || is_there(&pair[1], row)) {
         if object.len() > 1 {
             object.push_str(", ");
         }
@@ -603,8 +603,13 @@ fn build_object<'a>(args: &[ArrayRef], row: usize, all: bool) -> BoundResult<Cow
     Ok(Cow::Owned(object))
 }
 
+/// Whether a value is not NULL; those of no type are, without a mark.
+fn is_there(value: &ArrayRef, row: usize) -> bool {
+    *value.data_type() != DataType::Null && value.is_valid(row)
+}
+
 fn field(name: &ArrayRef, value: &ArrayRef, row: usize) -> BoundResult<String> {
-    if name.is_null(row) {
+    if !is_there(name, row) {
         return Err(DataFusionError::External(Box::new(
             crate::diagnostic::Diagnostic::new(
                 crate::diagnostic::Code::Row,

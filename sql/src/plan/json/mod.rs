@@ -265,11 +265,17 @@ impl ExprPlanner for JsonOperators {
         schema: &DFSchema,
     ) -> BoundResult<PlannerResult<RawFieldAccessExpr>> {
         if let GetFieldAccess::NamedStructField { name } = &expr.field_access
-            && matches!(expr.expr.get_type(schema), Ok(DataType::Map(..)))
+            && let Ok(DataType::Map(entries, _)) = expr.expr.get_type(schema)
+            && let DataType::Struct(entry) = entries.data_type()
             && let Some(Some(key)) = name.try_as_str()
         {
-            // The keys of maps are views, and DataFusion compares them with the literal as it is.
-            let key = Expr::Literal(ScalarValue::Utf8View(Some(key.to_owned())), None);
+            // DataFusion compares keys with the literal as it is.
+            let key = ScalarValue::Utf8View(Some(key.to_owned()));
+            let key = match entry.first() {
+                Some(keys) => key.cast_to(keys.data_type())?,
+                None => key,
+            };
+            let key = Expr::Literal(key, None);
             let value = get_field().call(vec![expr.expr, key]);
             return Ok(PlannerResult::Planned(value));
         }

@@ -6,6 +6,7 @@ use super::{Answer, Line, Value, bytea, line, text};
 pub(super) const LINES: &[Line] = &[
     line("bin", &[Int], text, bin),
     line("hex", &[TextOrInt], text, hex),
+    line("__digits", &[TextOrBytes], text, digits),
     line("unhex", &[Text], bytea, unhex),
     line("convert_from", &[Bytes, Text], text, convert_from),
     line("convert_to", &[Text, Text], bytea, convert_to),
@@ -29,6 +30,18 @@ fn hex<'a>(args: &[Value<'a>]) -> Result<Answer<'a>, String> {
             let digits = text.bytes().map(|byte| format!("{byte:02X}"));
             Answer::text(digits.collect::<String>())
         }
+        _ => Answer::Null,
+    })
+}
+
+/// The hexadecimal digits of bytes; a text has them already.
+fn digits<'a>(args: &[Value<'a>]) -> Result<Answer<'a>, String> {
+    Ok(match args {
+        [Value::Bytes(bytes)] => {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            Answer::text(digits.collect::<String>())
+        }
+        [Value::Text(text)] => Answer::Text((*text).into()),
         _ => Answer::Null,
     })
 }

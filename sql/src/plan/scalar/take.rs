@@ -180,7 +180,8 @@ impl<'a> Column<'a> {
             Self::Interval(array) => array.is_valid(row),
             Self::Json(array, texts) => array.is_valid(row) && texts.is_valid(row),
             Self::Texts(lists, _) => lists.is_valid(row),
-            Self::Other(array) => array.is_valid(row),
+            // NULLs of no type have no mark.
+            Self::Other(array) => *array.data_type() != DataType::Null && array.is_valid(row),
         };
         match self {
             _ if !valid => Value::Null,
