@@ -23,7 +23,8 @@ async fn what_a_statement_makes_counts_against_its_memory() {
         "SELECT x, repeat('a', 100000) AS a FROM generate_series(1, 8192) AS g (x)",
         "SELECT max(length(replace(repeat('a', 1000 + CAST(x AS INT)), 'a', 'abcdefgh'))) AS a FROM generate_series(1, 8192) AS g (x)",
         "SELECT cardinality(array_repeat(x, 10000)) AS a FROM generate_series(1, 8192) AS g (x)",
-        // What a window keeps.
+        // A list, and what a window keeps.
+        "SELECT count(*) AS a FROM generate_series(1, 1000000) AS g (x)",
         "SELECT max(s) AS a FROM (SELECT sum(a.x + b.y) OVER () AS s FROM generate_series(1, 2000) AS a (x), generate_series(1, 300) AS b (y)) AS q",
     ];
     for sql in too_much {
@@ -31,6 +32,9 @@ async fn what_a_statement_makes_counts_against_its_memory() {
         let text = error.to_string();
         assert!(text.contains("sql.memory_bytes_max"), "{sql}: {text}");
     }
+    // The planner does not write out what it would fold.
+    let list = "SELECT count(*) AS a, max(x) AS b FROM generate_series(1, 400000) AS g (x)";
+    assert_eq!(fixture.rows(list).await, [["400000", "400000"]]);
     let fits = "SELECT max(length(repeat('a', 100) || CAST(x AS TEXT))) AS a FROM generate_series(1, 10000) AS g (x)";
     assert_eq!(fixture.rows(fits).await, [["105"]]);
     assert_eq!(

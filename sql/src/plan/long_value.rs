@@ -1,13 +1,17 @@
 //! Functions that make long values of short ones, as `repeat('a', 2000000000)`: what does not fit in memory is refused before it
 //! is made. Everything else is the function that was there.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result as BoundResult};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::metered::column_bytes;
@@ -31,16 +35,56 @@ const BYTES_MAX: usize = 512 << 20;
 /// Bytes of a number in a list.
 const NUMBER_BYTES: i128 = 8;
 
+/// Of these, functions of lists. A list that is a constant of a plan is written out in the names of its columns, again and
+/// again: a million numbers keep the optimizer busy for minutes.
+const OF_LISTS: &[&str] = &["generate_series", "range", "array_repeat", "array_resize"];
+
 /// A function whose values are not too long.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct LongValue {
     function: ScalarUDF,
+    signature: Signature,
 }
 
 impl LongValue {
     pub(super) fn new(function: ScalarUDF) -> Self {
-        Self { function }
+        let signature = function.signature().clone();
+        Self {
+            function,
+            signature,
+        }
     }
+
+    /// The same, that no planner evaluates.
+    fn late(&self) -> Self {
+        let mut late = Self::new(self.function.clone());
+        late.signature.volatility = Volatility::Volatile;
+        late
+    }
+}
+
+/// `plan` whose lists are made when it runs, constant ones too.
+pub(super) fn made_late(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|plan| {
+        plan.map_expressions(|expr| {
+            expr.transform_up(|expr| match expr {
+                Expr::ScalarFunction(mut call) if OF_LISTS.contains(&call.func.name()) => {
+                    let late = call.func.inner().downcast_ref::<LongValue>();
+                    let late = late.map(LongValue::late);
+                    let changed = late.is_some();
+                    if let Some(late) = late {
+                        call.func = Arc::new(ScalarUDF::from(late));
+                    }
+                    Ok(Transformed::new_transformed(
+                        Expr::ScalarFunction(call),
+                        changed,
+                    ))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })
+    })?;
+    Ok(rewritten.data)
 }
 
 /// Bytes of all values that a call of a function is about to make; 0 of one whose values are as long as what it is given.
@@ -169,7 +213,7 @@ impl ScalarUDFImpl for LongValue {
     }
 
     fn signature(&self) -> &Signature {
-        self.function.signature()
+        &self.signature
     }
 
     fn coerce_types(&self, args: &[DataType]) -> BoundResult<Vec<DataType>> {

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Distinct, LogicalPlan};
 
 use super::as_of::AsOf;
 use super::distinct_on::ranked;
+use super::long_value::made_late;
 use super::membership::closed_for_batch;
 use super::relation_source::RelationSource;
 use super::session::Session;
@@ -61,5 +62,5 @@ pub(crate) fn bounded(
         LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
-    float_order::by_value(offset::numbered(rewritten.data)?)
+    made_late(float_order::by_value(offset::numbered(rewritten.data)?)?)
 }
