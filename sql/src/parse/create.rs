@@ -359,10 +359,17 @@ pub(super) fn options(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
 
 /// `(name = value, …)`.
 fn option_list(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
-    let mut options = Vec::new();
+    let mut options: Vec<(Text, Text)> = Vec::new();
     cursor.expect_token(&Token::LParen)?;
     while cursor.peek() != &Token::RParen {
         let name = option_name(cursor)?;
+        let same = |(before, _): &&(Text, Text)| one_word(&before.value) == one_word(&name.value);
+        if let Some((before, _)) = options.iter().find(same) {
+            let message = format!("{} says anew what {} does", name.value, before.value);
+            return Err(Diagnostic::new(Code::OptionValue, message)
+                .at(name.span)
+                .help("an option is given once"));
+        }
         cursor.expect_token(&Token::Eq)?;
         let value = option_value(cursor)?;
         options.push((name, value));
@@ -374,6 +381,19 @@ fn option_list(cursor: &mut Cursor) -> Parsed<Vec<(Text, Text)>> {
         return Err(cursor.unexpected(&[",", ")"]));
     }
     Ok(options)
+}
+
+/// The name of an option that has several, so that one reader cannot take the first and another the last.
+fn one_word(name: &str) -> String {
+    let name = name.to_lowercase();
+    let one = match name.as_str() {
+        "kafka_topic" => "topic",
+        "value.format" | "value_format" => "format",
+        "key_format" => "key.format",
+        "delimiter" => "csv.delimiter",
+        _ => return name,
+    };
+    one.to_owned()
 }
 
 /// `FORMAT what [ENCODE how [(options)]]`.
