@@ -419,6 +419,8 @@ pub(crate) fn log_as(settings: &LogSettings) -> Result<()> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Where standard error cannot be written (a full disk, a pipe whose reader has gone) nothing more is said of it: that would panic.
+        .log_internal_errors(false)
         // A file that standard error was sent to is read by programs too.
         .with_ansi(std::io::stderr().is_terminal() && screen::color_wanted());
     // A second call (the shell that starts a server in its own process) changes nothing.

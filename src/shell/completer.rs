@@ -478,7 +478,7 @@ mod tests {
         assert!(words.contains(&"DESC".to_owned()), "{words:?}");
         assert!(!words.contains(&"delays".to_owned()), "{words:?}");
         assert_eq!(at("SELECT date_tr⇥"), ["date_trunc("]);
-        assert_eq!(at("SELECT cou⇥"), ["count("]);
+        assert_eq!(at("SELECT cou⇥"), ["count(", "count_distinct("]);
     }
 
     #[test]

@@ -542,7 +542,10 @@ impl Condition {
         let condition = Self {
             expr: guarded,
             schema: arguments,
-            signature: Signature::variadic_any(volatility),
+            signature: match read.is_empty() {
+                true => Signature::nullary(volatility),
+                false => Signature::variadic_any(volatility),
+            },
         };
         Ok(Some(ScalarUDF::from(condition).call(read)))
     }

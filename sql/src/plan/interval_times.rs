@@ -21,7 +21,7 @@ use super::time::intervals_of;
 use crate::diagnostic::{Code, Diagnostic};
 
 const DAYS_A_MONTH: f64 = 30.0;
-const NANOS_A_DAY: f64 = 86_400e9;
+const SECONDS_A_DAY: f64 = 86_400.0;
 
 /// `interval`, an interval or a time between two times, times `number`, or by it.
 pub(super) fn times(interval: Expr, number: Expr, divides: bool) -> Expr {
@@ -127,17 +127,19 @@ impl IntervalTimes {
         };
         let months = times(f64::from(interval.months));
         let days = times(f64::from(interval.days));
-        // PostgreSQL rounds what is left to microseconds of a day, so that 0.1 months have no dust.
+        // PostgreSQL rounds what is left of months to a millionth of a day, and of days to one of a second: 0.1 months have no dust.
         let rounded = |part: f64| (part * 1e6).round() / 1e6;
         let days_left = rounded((months - months.trunc()) * DAYS_A_MONTH);
-        let day_left = rounded(days - days.trunc() + days_left - days_left.trunc());
-        let whole_days = days.trunc() + days_left.trunc() + day_left.trunc();
+        let day_left = days - days.trunc() + days_left - days_left.trunc();
+        let seconds_left = rounded(day_left * SECONDS_A_DAY);
+        let day_left = (seconds_left / SECONDS_A_DAY).trunc();
+        let whole_days = days.trunc() + days_left.trunc() + day_left;
         #[expect(
             clippy::cast_precision_loss,
             reason = "a float counts microseconds of centuries exactly"
         )]
         let own_nanos = interval.nanoseconds as f64;
-        let nanos = times(own_nanos) + (day_left - day_left.trunc()) * NANOS_A_DAY;
+        let nanos = times(own_nanos) + (seconds_left - day_left * SECONDS_A_DAY) * 1e9;
         let micros = (nanos / 1e3).round();
         let product = (|| {
             Some(IntervalMonthDayNano {

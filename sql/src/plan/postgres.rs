@@ -179,6 +179,14 @@ pub(super) fn rewrite_exprs(query: &mut Query, is_own: impl Fn(&str) -> bool) {
                 negate_base(&mut power);
                 *expr = power;
             }
+            // Bare, the sign would be put before the text, and be that of its first part alone.
+            SqlExpr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr: interval,
+            } if matches!(**interval, SqlExpr::Interval(_)) => {
+                let bare = std::mem::replace(&mut **interval, SqlExpr::Value(Value::Null.into()));
+                **interval = SqlExpr::Nested(Box::new(bare));
+            }
             _ => {}
         }
         ControlFlow::Continue(())

@@ -633,7 +633,19 @@ fn is_pulled_up(plan: &LogicalPlan, exists: bool) -> bool {
     pull_up.can_pull_up
         && is_there
         && !reaches_further(plan)
+        && !looks_over_outer(plan)
         && aggregates(plan) <= usize::from(!exists)
+}
+
+/// Whether functions of OVER look at rows that a name of the query around chooses: pulled up, the choice would come after them.
+fn looks_over_outer(plan: &LogicalPlan) -> bool {
+    let looks = |node: &LogicalPlan| {
+        let LogicalPlan::Window(window) = node else {
+            return Ok(false);
+        };
+        Ok(!window.input.all_out_ref_exprs().is_empty())
+    };
+    plan.exists(looks).unwrap_or(true)
 }
 
 /// Whether a subquery inside of `plan` names a column of none of its own relations.
