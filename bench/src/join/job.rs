@@ -153,7 +153,7 @@ struct TopicWriter {
 impl TopicWriter {
     async fn create(log: &dyn Log, topic: &str, partitions: i32) -> Result<Self> {
         log.admin()
-            .create_topic(NewTopic::new(topic, partitions))
+            .create_topic(NewTopic::new(topic, partitions).with("retention.ms", "-1"))
             .await?;
         let partitions: Vec<TopicPartition> = (0..partitions)
             .map(|number| TopicPartition::new(topic, number))

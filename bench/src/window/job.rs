@@ -71,7 +71,7 @@ impl Bench {
     pub(super) async fn writer(&self) -> Result<Arc<dyn Writer>> {
         self.log
             .admin()
-            .create_topic(NewTopic::new(TOPIC, self.args.partitions))
+            .create_topic(NewTopic::new(TOPIC, self.args.partitions).with("retention.ms", "-1"))
             .await?;
         Ok(self.log.writer().await?)
     }
