@@ -362,6 +362,7 @@ impl Graph {
                     schema_of(0),
                     &node.schema,
                     input(0).append_only,
+                    memory,
                 )),
                 NodeKind::Over(spec) => {
                     Box::new(over::Over::new(node.id, spec, schema_of(0), &node.schema))

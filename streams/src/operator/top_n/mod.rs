@@ -1,7 +1,8 @@
 //! Ranking: the rows of each partition in their order, of which those with the asked ranks are out there.
 //!
 //! ```text
-//! row of a chunk   ──▶ its count in the state           the first one of a partition in an epoch: what is out there is noted
+//! rows only come, and ranks end    ──▶ the best rows of each partition, in memory in front of the state       best.rs
+//! any other                        ──▶ all rows, in the state                                                 stored.rs
 //! end of an epoch  ──▶ each partition that has changed: what should be out there now; −old +new of what differs
 //! ```
 //!
@@ -13,36 +14,40 @@
 //!    rows up to the last rank.
 //! 2. At the end of an epoch the rows with the asked ranks are out there, each as often as it is there.
 
+mod best;
 pub(super) mod order;
+mod rank;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::upsert::key_columns;
-use super::{CHUNK_ROWS_MAX, Context, Emitter, Operator, OperatorError};
-use crate::state::row::{self, RowReader, push_varint, read_varint};
-use crate::state::{ScanOrder, State, StateError, key, prefix_end};
-use crate::{Chunk, OperatorId, Rank, TopNSpec};
+use self::best::Best;
+use self::rank::Ranked;
+use self::stored::Stored;
+use super::{CHUNK_ROWS_MAX, Context, Emitter, Memory, Operator, OperatorError};
+use crate::aggregate::GROUP_COLUMNS_MAX;
+use crate::state::row::{RowReader, push_varint, read_varint};
+use crate::state::{State, StateError};
+use crate::{Chunk, OperatorId, TopNSpec};
 
-/// A row with its rank, and how often it is out there.
-type Ranked = BTreeMap<(u64, Vec<u8>), u64>;
+/// So many ranks of a partition are kept in memory, at most: what is out there is compared row by row.
+const RANKS_AT_HAND_MAX: u64 = 10_000;
 
 /// See the module.
 pub(super) struct TopN {
-    id: OperatorId,
-    spec: TopNSpec,
-    /// Of the rows; the output has the rank behind them.
-    input: SchemaRef,
-    schema: SchemaRef,
-    append_only: bool,
-    /// What was out there of each partition that this epoch has changed, by its prefix in the state.
-    changed: BTreeMap<Vec<u8>, Ranked>,
+    rows: Rows,
+    output: Output,
+}
+
+/// Where the rows are.
+enum Rows {
+    Best(Box<Best>),
+    Stored(Stored),
 }
 
 impl TopN {
@@ -52,93 +57,33 @@ impl TopN {
         input: &SchemaRef,
         schema: &SchemaRef,
         append_only: bool,
+        memory: &Memory,
     ) -> Self {
-        Self {
-            id,
-            spec: spec.clone(),
-            input: Arc::clone(input),
-            schema: Arc::clone(schema),
-            append_only,
-            changed: BTreeMap::new(),
-        }
-    }
-
-    fn inconsistent(&self, reason: &str) -> OperatorError {
-        OperatorError::Inconsistent {
-            operator: self.id,
-            reason: reason.to_owned(),
-        }
-    }
-
-    /// The rows of a partition that are out there, by the state. Gives also the keys of what lies behind the last rank, of
-    /// input that is only added.
-    fn ranked(&self, prefix: &[u8], state: &State) -> Result<(Ranked, Vec<Vec<u8>>), StateError> {
-        let mut place = Place::default();
-        let mut ranked = Ranked::new();
-        let mut behind = Vec::new();
-        let mut failed = None;
-        let mut visit = |key: &[u8], value: &[u8]| {
-            let entry = Entry::read(key, value, prefix.len())?;
-            place.enter(&entry);
-            if place.lowest(self.spec.rank) >= self.spec.ranks.end {
-                if self.append_only {
-                    behind.push(key.to_vec());
-                    return Ok(ControlFlow::Continue(()));
-                }
-                return Ok(ControlFlow::Break(()));
-            }
-            for (rank, count) in place.ranks(self.spec.rank, entry.count) {
-                if self.spec.ranks.contains(&rank) {
-                    ranked.insert((rank, entry.row.to_vec()), count);
-                }
-            }
-            place.seen += entry.count;
-            Ok(ControlFlow::Continue(()))
+        let fits =
+            spec.ranks.end <= RANKS_AT_HAND_MAX && spec.partition_by.len() <= GROUP_COLUMNS_MAX;
+        let rows = match append_only && fits {
+            true => Rows::Best(Box::new(Best::new(id, spec, input, memory))),
+            false => Rows::Stored(Stored::new(id, spec, append_only)),
         };
-        let to = prefix_end(prefix);
-        state.scan(prefix, &to, ScanOrder::Ascending, |key, value| {
-            visit(key, value).unwrap_or_else(|error| {
-                failed = Some(error);
-                ControlFlow::Break(())
-            })
-        })?;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok((ranked, behind)),
+        Self {
+            rows,
+            output: Output {
+                id,
+                input: Arc::clone(input),
+                schema: Arc::clone(schema),
+            },
         }
-    }
-
-    /// Emits rows with their signs and ranks.
-    fn emit(
-        &self,
-        changes: &[(i8, u64, &[u8])],
-        context: &mut Context<'_>,
-        out: &mut Emitter<'_>,
-    ) -> Result<(), OperatorError> {
-        for changes in changes.chunks(CHUNK_ROWS_MAX) {
-            let mut reader = RowReader::new(&self.input)?;
-            for (_, _, row) in changes {
-                reader.push(row)?;
-            }
-            let signs = changes.iter().map(|(sign, _, _)| *sign);
-            let ranks = changes.iter().map(|(_, rank, _)| *rank as i64);
-            let mut columns = reader.finish().columns().to_vec();
-            columns.push(Arc::new(ranks.collect::<Int64Array>()) as ArrayRef);
-            let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-                .map_err(|error| OperatorError::columns(self.id, &error))?;
-            let diff = changes.iter().any(|(sign, _, _)| *sign < 0);
-            let diff = diff.then(|| signs.collect::<Int8Array>());
-            let chunk = Chunk {
-                diff,
-                ..Chunk::inserts(batch)
-            };
-            out.emit(chunk, context)?;
-        }
-        Ok(())
     }
 }
 
 impl Operator for TopN {
+    fn open(&mut self, state: &State) -> Result<(), OperatorError> {
+        match &mut self.rows {
+            Rows::Best(best) => Ok(best.open(state)?),
+            Rows::Stored(_) => Ok(()),
+        }
+    }
+
     fn on_chunk(
         &mut self,
         _port: usize,
@@ -146,43 +91,10 @@ impl Operator for TopN {
         context: &mut Context<'_>,
         _out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        let partition = key_columns(&chunk.batch, &self.spec.partition_by)?;
-        let by: Vec<usize> = self.spec.order_by.iter().map(|by| by.column).collect();
-        let by = key_columns(&chunk.batch, &by)?;
-        let columns = row::columns_of(chunk.batch.columns())?;
-        let (mut cells, mut bytes) = (Vec::new(), Vec::new());
-        for index in 0..chunk.len() {
-            cells.clear();
-            key::push_row(&partition, index, &mut cells);
-            let mut prefix = Vec::with_capacity(cells.len() + 4);
-            key::start(self.id.0, &cells, &mut prefix);
-            prefix.extend_from_slice(&cells);
-            bytes.clear();
-            row::push_row(&columns, index, &mut bytes);
-            let mut state_key = prefix.clone();
-            order::push(&by, &self.spec.order_by, index, &mut state_key);
-            state_key.extend_from_slice(&bytes);
-            if !self.changed.contains_key(&prefix) {
-                let (out_there, _) = self.ranked(&prefix, context.state)?;
-                self.changed.insert(prefix.clone(), out_there);
-            }
-            let known = match context.state.get(&state_key)? {
-                Some(value) => Entry::read(&state_key, &value, prefix.len())?.count,
-                None => 0,
-            };
-            let count = known.checked_add_signed(i64::from(chunk.sign(index)));
-            match count {
-                None => return Err(self.inconsistent("a row was taken back that was never there")),
-                Some(0) => context.state.delete(state_key),
-                Some(count) => {
-                    let mut value = Vec::with_capacity(4);
-                    push_varint(count, &mut value);
-                    push_varint(bytes.len() as u64, &mut value);
-                    context.state.put(state_key, value);
-                }
-            }
+        match &mut self.rows {
+            Rows::Best(best) => best.take(&chunk, context.state),
+            Rows::Stored(stored) => stored.take(&chunk, context.state),
         }
-        Ok(())
     }
 
     fn on_epoch_end(
@@ -190,52 +102,137 @@ impl Operator for TopN {
         context: &mut Context<'_>,
         out: &mut Emitter<'_>,
     ) -> Result<(), OperatorError> {
-        for (prefix, old) in std::mem::take(&mut self.changed) {
-            let (new, behind) = self.ranked(&prefix, context.state)?;
-            for key in behind {
-                context.state.delete(key);
+        let mut rows = self.output.none()?;
+        match &mut self.rows {
+            Rows::Best(best) => {
+                for group in best.take_changed() {
+                    let (old, new) = best.end_epoch(group);
+                    self.output.changes(&old, &new, &mut rows, context, out)?;
+                }
             }
-            let mut changes = Vec::new();
-            difference(&old, &new, -1, &mut changes);
-            difference(&new, &old, 1, &mut changes);
-            self.emit(&changes, context, out)?;
+            Rows::Stored(stored) => {
+                for (prefix, old) in stored.take_changed() {
+                    let new = stored.end_epoch(&prefix, context.state)?;
+                    self.output.changes(&old, &new, &mut rows, context, out)?;
+                }
+            }
+        }
+        self.output.emit(rows, context, out)
+    }
+
+    fn on_commit(&mut self, state: &mut State) -> Result<(), OperatorError> {
+        if let Rows::Best(best) = &mut self.rows {
+            best.save(state);
         }
         Ok(())
     }
+
+    fn after_commit(&mut self) {
+        if let Rows::Best(best) = &mut self.rows {
+            best.shrink();
+        }
+    }
+
+    fn dirty_bytes(&self) -> usize {
+        match &self.rows {
+            Rows::Best(best) => best.unsaved_bytes(),
+            Rows::Stored(_) => 0,
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match &self.rows {
+            Rows::Best(best) => best.size_bytes(),
+            Rows::Stored(_) => 0,
+        }
+    }
 }
 
-/// What `these` have more than `those`, with `sign`.
-fn difference<'a>(
-    these: &'a Ranked,
-    those: &Ranked,
-    sign: i8,
-    changes: &mut Vec<(i8, u64, &'a [u8])>,
-) {
-    for (row, count) in these {
-        let other = those.get(row).copied().unwrap_or(0);
-        for _ in other..*count {
-            changes.push((sign, row.0, row.1.as_slice()));
+/// Makes chunks of what has changed.
+struct Output {
+    id: OperatorId,
+    /// Of the rows; the output has the rank behind them.
+    input: SchemaRef,
+    schema: SchemaRef,
+}
+
+/// Rows of the output that are not emitted yet.
+struct Changes {
+    rows: RowReader,
+    ranks: Vec<i64>,
+    signs: Vec<i8>,
+}
+
+impl Output {
+    fn none(&self) -> Result<Changes, StateError> {
+        Ok(Changes {
+            rows: RowReader::new(&self.input)?,
+            ranks: Vec::new(),
+            signs: Vec::new(),
+        })
+    }
+
+    /// Says what differs in one partition.
+    fn changes(
+        &self,
+        old: &[Ranked],
+        new: &[Ranked],
+        changes: &mut Changes,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        for (sign, ranked) in rank::difference(old, new) {
+            if changes.signs.len() == CHUNK_ROWS_MAX {
+                let full = std::mem::replace(changes, self.none()?);
+                self.emit(full, context, out)?;
+            }
+            changes.rows.push(ranked.placed.row())?;
+            changes.ranks.push(ranked.rank as i64);
+            changes.signs.push(sign);
         }
+        Ok(())
+    }
+
+    fn emit(
+        &self,
+        changes: Changes,
+        context: &mut Context<'_>,
+        out: &mut Emitter<'_>,
+    ) -> Result<(), OperatorError> {
+        let mut columns = changes.rows.finish().columns().to_vec();
+        columns.push(Arc::new(Int64Array::from(changes.ranks)) as ArrayRef);
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+            .map_err(|error| OperatorError::columns(self.id, &error))?;
+        let takes_back = changes.signs.iter().any(|sign| *sign < 0);
+        let diff = takes_back.then(|| Int8Array::from(changes.signs));
+        let chunk = Chunk {
+            diff,
+            ..Chunk::inserts(batch)
+        };
+        out.emit(chunk, context)
     }
 }
 
 /// One distinct row of a partition, as the state has it.
 struct Entry<'a> {
-    order: &'a [u8],
-    row: &'a [u8],
+    /// Its place in the order, and the row.
+    placed: &'a [u8],
+    order_bytes: usize,
     count: u64,
 }
 
 impl<'a> Entry<'a> {
-    fn read(key: &'a [u8], mut value: &[u8], prefix: usize) -> Result<Self, StateError> {
+    /// Reads an entry whose key begins with the `prefix_bytes` of its partition.
+    fn read(key: &'a [u8], mut value: &[u8], prefix_bytes: usize) -> Result<Self, StateError> {
         let count = read_varint(&mut value)?;
         let length = read_varint(&mut value)?;
+        let placed = &key[prefix_bytes..];
         let length = usize::try_from(length).ok();
-        let start = length.and_then(|length| key.len().checked_sub(length));
-        match start.filter(|start| *start >= prefix) {
-            Some(start) => Ok(Self {
-                order: &key[prefix..start],
-                row: &key[start..],
+        let order_bytes = length.and_then(|length| placed.len().checked_sub(length));
+        match order_bytes {
+            Some(order_bytes) => Ok(Self {
+                placed,
+                order_bytes,
                 count,
             }),
             None => Err(StateError::Corrupt {
@@ -244,45 +241,12 @@ impl<'a> Entry<'a> {
             }),
         }
     }
-}
 
-/// Where a walk through a partition is.
-#[derive(Default)]
-struct Place {
-    /// Rows before this one.
-    seen: u64,
-    /// Rows that the order puts before this one.
-    before: u64,
-    /// Distinct places in the order up to this one.
-    steps: u64,
-    order: Vec<u8>,
-}
-
-impl Place {
-    fn enter(&mut self, entry: &Entry<'_>) {
-        if self.steps == 0 || self.order != entry.order {
-            self.order = entry.order.to_vec();
-            self.before = self.seen;
-            self.steps += 1;
-        }
-    }
-
-    /// The rank of the row, or of its first occurrence.
-    fn lowest(&self, rank: Rank) -> u64 {
-        match rank {
-            Rank::RowNumber => self.seen + 1,
-            Rank::Rank => self.before + 1,
-            Rank::DenseRank => self.steps,
-        }
-    }
-
-    /// The ranks of a row that is there `count` times, each with how often it has it.
-    fn ranks(&self, rank: Rank, count: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
-        let lowest = self.lowest(rank);
-        let (numbers, each) = match rank {
-            Rank::RowNumber => (lowest..lowest + count, 1),
-            Rank::Rank | Rank::DenseRank => (lowest..lowest + 1, count),
-        };
-        numbers.map(move |number| (number, each))
+    /// The value of a row that has so many bytes.
+    fn value(count: u64, row_bytes: usize) -> Vec<u8> {
+        let mut value = Vec::with_capacity(4);
+        push_varint(count, &mut value);
+        push_varint(row_bytes as u64, &mut value);
+        value
     }
 }
