@@ -3,6 +3,7 @@
 //! ```text
 //! key     [group key][aggregate u16 BE] then an entry: [order columns][argument columns]
 //! value   [count varint], with order columns also [their bytes in the key, varint]
+//!         81 00, a count of one in two bytes: there, and not counted, because rows only come
 //!
 //! argument  as in keys (see state/key.rs): NULL first
 //! order     [u8: 0 = NULL that comes first, 1 = a value, 2 = NULL that comes last][value as in keys, all bits flipped
@@ -18,6 +19,7 @@ use std::ops::ControlFlow;
 use arrow::datatypes::DataType;
 use hashbrown::HashMap;
 
+use super::seen::Seen;
 use super::{Input, SubState};
 use crate::error::OperatorError;
 use crate::state::row::{push_varint, read_varint};
@@ -26,6 +28,8 @@ use crate::state::{Cell, Column, ColumnBuilder, Physical, ScanOrder, StateError,
 const NULL_FIRST: u8 = 0;
 const PRESENT: u8 = 1;
 const NULL_LAST: u8 = 2;
+/// The value of an entry that is not counted. Who counts all the same reads one.
+const UNCOUNTED: [u8; 2] = [0x81, 0];
 
 /// How values are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,6 +136,14 @@ impl ValueBag {
             let mut state_key = self.prefix(below, group);
             state_key.extend_from_slice(&entry);
             let old = match below.state.get(&state_key)? {
+                Some(bytes) if bytes == UNCOUNTED => {
+                    return Err(OperatorError::Inconsistent {
+                        operator: below.operator,
+                        reason: "its values were not counted while rows only came, and now rows are taken back: \
+                                 make the view anew"
+                            .to_owned(),
+                    });
+                }
                 Some(bytes) => {
                     i64::try_from(read_varint(&mut bytes.as_slice())?).unwrap_or(i64::MAX)
                 }
@@ -167,6 +179,55 @@ impl ValueBag {
         changed.groups.sort_unstable();
         changed.groups.dedup();
         Ok(changed)
+    }
+
+    /// Notes the values of a chunk of rows that only come; gives those that were not there before. They are not counted.
+    pub(super) fn appear(
+        &self,
+        input: &Input<'_>,
+        seen: &mut Seen,
+        below: &mut SubState<'_>,
+    ) -> Result<Vec<Turn>, OperatorError> {
+        let arguments: Vec<Column<'_>> = input.arguments.iter().filter_map(Column::of).collect();
+        if arguments.len() != self.arguments.len() {
+            return Ok(Vec::new());
+        }
+        // Values that memory does not know, in the order of their rows.
+        let mut unknown: Vec<(u32, usize, Vec<u8>)> = Vec::new();
+        let mut entry = Vec::with_capacity(24);
+        let mut takes_back = false;
+        input.for_each(|row, group, sign| {
+            takes_back |= sign < 0;
+            entry.clear();
+            for ((_, physical), column) in self.arguments.iter().zip(&arguments) {
+                key::push_cell(*physical, column.cell(row), &mut entry);
+            }
+            if !seen.note(group as u32, &entry, below.cache_bytes) {
+                unknown.push((group as u32, row, entry.clone()));
+            }
+        });
+        if takes_back {
+            return Err(OperatorError::Inconsistent {
+                operator: below.operator,
+                reason: "a row was taken back, of rows that only come".to_owned(),
+            });
+        }
+        let mut turns = Vec::new();
+        for (group, row, entry) in unknown {
+            let mut state_key = self.prefix(below, group);
+            state_key.extend_from_slice(&entry);
+            if below.state.get(&state_key)?.is_some() {
+                continue;
+            }
+            below.state.put(state_key, UNCOUNTED.to_vec());
+            turns.push(Turn {
+                group,
+                entry,
+                appeared: true,
+                row,
+            });
+        }
+        Ok(turns)
     }
 
     /// The first or last entry of a group.
@@ -261,5 +322,54 @@ fn push_ordered(physical: Physical, order: SortOrder, cell: Cell<'_>, out: &mut 
     key::push_cell(physical, cell, out);
     if order.descending {
         out[from..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::OperatorId;
+    use crate::aggregate::GroupTable;
+    use crate::state::{MemoryStore, State};
+
+    #[test]
+    fn values_that_were_not_counted_are_not_taken_back() {
+        let bag = ValueBag::new(0, &[DataType::Int64], &[]);
+        let mut table = GroupTable::new(1, &[], None);
+        table.intern(&[], 1);
+        let mut state = State::new(Arc::new(MemoryStore::new(usize::MAX)));
+        let mut below = SubState {
+            state: &mut state,
+            groups: &table,
+            operator: OperatorId(1),
+            cache_bytes: 0,
+        };
+        let arguments = [Arc::new(Int64Array::from(vec![7, 7, 8])) as ArrayRef];
+        let input = |signs| Input {
+            groups: &[0, 0, 0],
+            arguments: &arguments,
+            order_by: &[],
+            signs,
+            mask: None,
+        };
+        let mut seen = Seen::default();
+        let rows = |turns: Vec<Turn>| turns.iter().map(|turn| turn.row).collect::<Vec<_>>();
+        let appeared = bag.appear(&input(None), &mut seen, &mut below).unwrap();
+        assert_eq!(rows(appeared), [0, 2]);
+        let appeared = bag.appear(&input(None), &mut seen, &mut below).unwrap();
+        assert_eq!(rows(appeared), [0; 0]);
+        let signs: &[i8] = &[-1, -1, -1];
+        assert!(
+            bag.appear(&input(Some(signs)), &mut seen, &mut below)
+                .is_err()
+        );
+        let Err(error) = bag.add(&input(Some(signs)), &mut below) else {
+            panic!("there is no count to take from");
+        };
+        assert!(error.to_string().contains("make the view anew"), "{error}");
     }
 }

@@ -80,6 +80,7 @@ impl BatchAggregate {
             state: &mut self.state,
             groups: &self.table,
             operator: OperatorId(0),
+            cache_bytes: 0,
         };
         self.accumulator.update(&input, &mut below)
     }

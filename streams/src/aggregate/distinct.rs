@@ -1,10 +1,14 @@
 //! `f(DISTINCT x)`: another accumulator that sees a value when its count becomes one, and takes it back when it
 //! becomes none. The values are in the [`ValueBag`].
+//!
+//! Of rows that only come, values are not counted: one that is there stays, so the state is written once a value, and not
+//! once a row.
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take_arrays;
 
-use super::bag::ValueBag;
+use super::bag::{Turn, ValueBag};
+use super::seen::Seen;
 use super::{Accumulator, BoundCall, Input, SubState};
 use crate::error::OperatorError;
 use crate::state::StateError;
@@ -13,6 +17,8 @@ use crate::state::StateError;
 pub(super) struct Distinct {
     inner: Box<dyn Accumulator>,
     bag: ValueBag,
+    /// Where rows only come.
+    seen: Option<Seen>,
 }
 
 impl Distinct {
@@ -20,6 +26,19 @@ impl Distinct {
         Self {
             inner,
             bag: ValueBag::new(call.number, &call.arguments, &[]),
+            seen: call.append_only.then(Seen::default),
+        }
+    }
+
+    /// The values that appear with these rows, or go.
+    fn turns(
+        &mut self,
+        input: &Input<'_>,
+        below: &mut SubState<'_>,
+    ) -> Result<Vec<Turn>, OperatorError> {
+        match &mut self.seen {
+            Some(seen) => self.bag.appear(input, seen, below),
+            None => Ok(self.bag.add(input, below)?.turns),
         }
     }
 }
@@ -30,7 +49,10 @@ impl Accumulator for Distinct {
     }
 
     fn update(&mut self, input: &Input<'_>, below: &mut SubState<'_>) -> Result<(), OperatorError> {
-        let turns = self.bag.add(input, below)?.turns;
+        let turns = self.turns(input, below)?;
+        if turns.is_empty() {
+            return Ok(());
+        }
         let rows: UInt32Array = turns
             .iter()
             .map(|turn| turn.row as u32)
@@ -67,9 +89,16 @@ impl Accumulator for Distinct {
 
     fn retain(&mut self, kept: &[u32]) {
         self.inner.retain(kept);
+        if let Some(seen) = &mut self.seen {
+            seen.retain(kept);
+        }
     }
 
     fn size_bytes(&self) -> usize {
         self.inner.size_bytes()
+    }
+
+    fn cached_bytes(&self) -> usize {
+        self.seen.as_ref().map_or(0, Seen::size_bytes)
     }
 }

@@ -29,6 +29,7 @@ mod group;
 mod multiset;
 mod native;
 mod replay;
+mod seen;
 mod sum;
 
 use std::fmt;
@@ -170,6 +171,8 @@ pub struct SubState<'a> {
     pub(crate) groups: &'a GroupTable,
     /// Names the operator in errors.
     pub(crate) operator: OperatorId,
+    /// So many bytes of it an accumulator may keep in memory besides.
+    pub(crate) cache_bytes: usize,
 }
 
 /// One aggregate of one operator, for all its groups.
@@ -211,6 +214,11 @@ pub trait Accumulator: Send + Sync {
 
     /// Bytes that all groups take, about.
     fn size_bytes(&self) -> usize;
+
+    /// Bytes that it keeps in memory of what lies below the groups, about.
+    fn cached_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Keeps the elements at rising positions `kept`.

@@ -80,6 +80,7 @@ impl Aggregate {
             state,
             groups: &self.groups.table,
             operator: self.id,
+            cache_bytes: self.memory.cache_bytes(),
         };
         let mut accumulators = self.groups.accumulators.iter_mut();
         accumulators.try_for_each(|accumulator| accumulator.settle(&below))

@@ -250,6 +250,8 @@ impl Operator for Aggregate {
             mask: None,
         };
         all.for_each(|_, group, sign| rows[group] += sign);
+        // Half of what the groups may take, for all calls together.
+        let cache_bytes = self.memory.cache_bytes() / 2 / self.calls.len().max(1);
         for (call, accumulator) in self.calls.iter().zip(accumulators) {
             let mask = mask_of(call, columns).map_err(|reason| OperatorError::Columns {
                 operator: self.id,
@@ -265,6 +267,7 @@ impl Operator for Aggregate {
                 state: context.state,
                 groups: table,
                 operator: self.id,
+                cache_bytes,
             };
             accumulator.update(&input, &mut below)?;
         }
@@ -319,6 +322,10 @@ impl Operator for Aggregate {
     }
 
     fn size_bytes(&self) -> usize {
-        self.groups.size_bytes()
+        let accumulators = self.groups.accumulators.iter();
+        let cached: usize = accumulators
+            .map(|accumulator| accumulator.cached_bytes())
+            .sum();
+        self.groups.size_bytes() + cached
     }
 }

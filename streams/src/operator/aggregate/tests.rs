@@ -142,8 +142,16 @@ fn values_below_groups_come_and_go_as_in_a_model() {
     for seed in 0..60u64 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut plan = PlanBuilder::default();
-        let columns = [("name", Utf8View), ("value", Int64), ("rank", Int64)];
-        let source = plan.source("events", &columns, None);
+        let columns = [
+            ("name", Utf8View),
+            ("value", Int64),
+            ("rank", Int64),
+            ("id", Int64),
+        ];
+        // Rows that only come are kept in another way than those that go again.
+        let key = random.bool().then(|| vec![3]);
+        let takes_back = key.is_some();
+        let source = plan.source("events", &columns, key);
         let order = SortOrder {
             descending: true,
             nulls_first: true,
@@ -162,12 +170,14 @@ fn values_below_groups_come_and_go_as_in_a_model() {
         let cache = random.choice([0, 2000, 1 << 30]).unwrap();
         let mut script = Script::with_cache(plan.build(), cache);
         let schema = script.plan.nodes[source].schema.clone();
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<(u32, Row)> = Vec::new();
         let mut out = BTreeMap::new();
+        let mut next_id = 0;
         for _ in 0..12 {
             let mut lines = String::new();
             for _ in 0..random.usize(1..12) {
-                let (sign, row) = if random.u8(..5) < 2 && !rows.is_empty() {
+                let goes = takes_back && random.u8(..5) < 2 && !rows.is_empty();
+                let (sign, (id, row)) = if goes {
                     ("-", rows.swap_remove(random.usize(..rows.len())))
                 } else {
                     let number = |random: &mut fastrand::Rng| {
@@ -178,11 +188,12 @@ fn values_below_groups_come_and_go_as_in_a_model() {
                         value: number(&mut random),
                         rank: number(&mut random),
                     };
-                    rows.push(row.clone());
-                    ("+", row)
+                    next_id += 1;
+                    rows.push((next_id, row.clone()));
+                    ("+", (next_id, row))
                 };
                 let (value, rank) = (text(row.value), text(row.rank));
-                lines.push_str(&format!("{sign} {} {value} {rank}\n", row.name));
+                lines.push_str(&format!("{sign} {} {value} {rank} {id}\n", row.name));
             }
             script.chunk(source, parse(&schema, &lines));
             if random.bool() {
@@ -197,6 +208,7 @@ fn values_below_groups_come_and_go_as_in_a_model() {
             }
         }
         consolidated(&script.end(None), &mut out);
+        let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         assert_eq!(out, results(&rows), "seed {seed}");
     }
 }

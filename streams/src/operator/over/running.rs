@@ -119,6 +119,7 @@ impl Running {
             state: context.state,
             groups: &GroupTable::new(self.id.0, &[], None),
             operator: self.id,
+            cache_bytes: 0,
         };
         accumulator.update(&input, &mut below)?;
         let mut saved = Vec::new();
