@@ -35,7 +35,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "SELECT",
-        "[WITH name AS (SELECT …), …]\nSELECT [DISTINCT [ON (…)]] expression [AS name], …\nFROM relation [[AS] alias] | (SELECT …) alias\n   | TUMBLE(relation, time, size) | HOP(relation, time, slide, size)\n   | CUMULATE(relation, time, step, size)\n[[INNER|LEFT|RIGHT|FULL] JOIN relation ON condition | USING (column, …)]\n[WHERE condition] [GROUP BY …] [HAVING condition] [QUALIFY condition]\n[UNION [ALL]|INTERSECT|EXCEPT SELECT …]\n[ORDER BY …] [LIMIT n] [OFFSET m]         -- a snapshot: answers and ends\n[EMIT CHANGES [FROM LATEST] [LIMIT n]]    -- follows live until Ctrl-C",
+        "[WITH name AS (SELECT …), …]\nSELECT [DISTINCT [ON (…)]] expression [AS name], … | * [EXCEPT (column, …)]\nFROM relation [[AS] alias] | (SELECT …) alias\n   | TUMBLE(relation, time, size) | HOP(relation, time, slide, size)\n   | CUMULATE(relation, time, step, size)\n[[INNER|LEFT|RIGHT|FULL] JOIN relation ON condition | USING (column, …)]\n[WHERE condition] [GROUP BY …] [HAVING condition] [QUALIFY condition]\n[UNION [ALL]|INTERSECT|EXCEPT SELECT …]\n[ORDER BY …] [LIMIT n] [OFFSET m]         -- a snapshot: answers and ends\n[EMIT CHANGES [FROM LATEST] [LIMIT n]]    -- follows live until Ctrl-C",
         "SELECT city, count(*) AS trips FROM trips GROUP BY city ORDER BY trips DESC;",
     ),
     (

@@ -17,10 +17,13 @@ mod excerpt;
 mod foreign;
 mod misuse;
 mod nearest;
+mod refusal;
 mod render;
+mod slip;
 mod statement_text;
 mod translate;
 mod types;
+mod unknown_column;
 mod words;
 
 use std::fmt;
@@ -28,7 +31,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use code::Code;
+pub(crate) use foreign::type_stands_for;
 pub(crate) use nearest::nearest;
+pub(crate) use slip::meant;
 pub use statement_text::StatementText;
 pub(crate) use translate::{translate, translate_arrow};
 pub use types::type_name;

@@ -1,11 +1,13 @@
 //! DataFusion's and Arrow's errors as diagnostics, with places in the user's text and names from our catalog.
 
-use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::common::{DataFusionError, SchemaError};
 
-use super::foreign::{Stands, stands_for};
+use super::foreign::{Stands, stands_for, type_stands_for};
 use super::misuse::{is_jargon, misuse};
+use super::refusal::{of_window, refusal, without_help};
 use super::types::sql_types;
-use super::{Code, Diagnostic, Span, Words, nearest};
+use super::unknown_column::{column_place, unknown_column};
+use super::{Code, Diagnostic, Span, Words};
 
 /// The diagnostic that says what `error` means to the author of the statement.
 pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
@@ -23,7 +25,10 @@ pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
     if is_jargon(&diagnostic.message) && own(error).is_none() {
         diagnostic = without_jargon(diagnostic, words);
     }
-    diagnostic
+    match diagnostic.help {
+        None => without_help(diagnostic, words),
+        Some(_) => of_window(diagnostic, words),
+    }
 }
 
 /// The same error without words of how this program is made.
@@ -57,8 +62,9 @@ fn meaning(error: &DataFusionError, words: &Words) -> Diagnostic {
         return own.at(span);
     }
     let root = error.find_root();
-    if let Some(misuse) = misuse(&root.message(), span, words) {
-        return misuse;
+    let message = root.message();
+    if let Some(told) = misuse(&message, span, words).or_else(|| refusal(&message, span, words)) {
+        return told;
     }
     match root {
         DataFusionError::SchemaError(schema, _) => schema_error(schema, span, words),
@@ -159,96 +165,6 @@ fn schema_error(error: &SchemaError, span: Option<Span>, words: &Words) -> Diagn
     }
 }
 
-fn unknown_column(
-    field: &Column,
-    valid: &[Column],
-    span: Option<Span>,
-    words: &Words,
-) -> Diagnostic {
-    // A join that would be made of a subquery lacks what it compares with.
-    if (field.relation.as_ref()).is_some_and(|of| of.table().starts_with("__correlated_sq")) {
-        let message =
-            "this subquery compares rows with the query around it in a way that no join does";
-        return Diagnostic::new(Code::Unsupported, message)
-            .at(words.place("IN").or_else(|| words.place("EXISTS")))
-            .help("NOT EXISTS (SELECT … WHERE u.a = t.a AND u.b = t.b) compares column by column, without NULL");
-    }
-    let relations: Vec<&str> = valid
-        .iter()
-        .filter_map(|column| column.relation.as_ref().map(|r| r.table()))
-        .collect();
-    let span = span.or_else(|| column_place(field, words));
-    if let Some(relation) = &field.relation
-        && !relations.iter().any(|known| *known == relation.table())
-    {
-        let message = format!("there is no relation {:?} in this query", relation.table());
-        let place = words.place(relation.table()).or(span);
-        let mut diagnostic = Diagnostic::new(Code::UnknownRelation, message)
-            .at(place)
-            .suggest_nearest(relation.table(), relations.iter().copied());
-        if diagnostic.help.is_none() && !relations.is_empty() {
-            let mut names = relations;
-            names.sort_unstable();
-            names.dedup();
-            diagnostic = diagnostic.help(format!("there are {}", names.join(", ")));
-        }
-        return diagnostic;
-    }
-    let message = match &field.relation {
-        Some(relation) => {
-            format!(
-                "column {:?} of {} does not exist",
-                field.name,
-                relation.table()
-            )
-        }
-        None => format!("column {:?} does not exist", field.name),
-    };
-    let diagnostic = Diagnostic::new(Code::UnknownColumn, message).at(span);
-    let candidates = valid
-        .iter()
-        .filter(|column| field.relation.is_none() || column.relation == field.relation)
-        .map(|column| column.name.as_str())
-        // Those are names of ours.
-        .filter(|name| !name.starts_with("__"));
-    let candidates: Vec<&str> = candidates.collect();
-    if field.relation.is_none()
-        && words.is_quoted(&field.name)
-        && !candidates
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(&field.name))
-    {
-        let text = field.name.replace('\'', "''");
-        return diagnostic
-            .help("names stand in double quotes, text in single quotes")
-            .suggest(format!("'{text}'"));
-    }
-    match nearest(&field.name, candidates.iter().copied()) {
-        Some(near) => {
-            let replacement = match &field.relation {
-                Some(relation) => format!("{}.{near}", relation.table()),
-                None => near.to_owned(),
-            };
-            diagnostic.suggest(replacement)
-        }
-        None if candidates.is_empty() => diagnostic,
-        None => {
-            let mut names = candidates;
-            names.dedup();
-            names.truncate(12);
-            diagnostic.help(format!("there are {}", names.join(", ")))
-        }
-    }
-}
-
-fn column_place(field: &Column, words: &Words) -> Option<Span> {
-    field
-        .spans
-        .first()
-        .and_then(Span::from_bound)
-        .or_else(|| words.place(&field.name))
-}
-
 /// Errors that are only text. The texts are DataFusion 55's; whatever is not known passes as it is.
 fn planning(
     message: &str,
@@ -258,11 +174,21 @@ fn planning(
 ) -> Diagnostic {
     let message = first_line(message);
     if let Some(name) = between(&message, "Invalid function '", "'") {
+        let place = words.place(name).or(span);
+        let is_known = |known: &String| known.eq_ignore_ascii_case(name);
+        if words.functions.iter().any(is_known) {
+            let text = format!("{name} is a function of OVER");
+            return Diagnostic::new(Code::UnknownFunction, text)
+                .at(place)
+                .help(format!(
+                    "{name}(…) OVER (PARTITION BY k ORDER BY ts): over which rows, and in which order"
+                ));
+        }
         let diagnostic = Diagnostic::new(
             Code::UnknownFunction,
             format!("function {name} does not exist"),
         )
-        .at(words.place(name).or(span));
+        .at(place);
         return match stands_for(name, &words.functions) {
             Some(Stands::Name(stands)) => diagnostic.suggest(stands),
             Some(Stands::Form(stands)) => diagnostic.help(stands),
@@ -351,8 +277,11 @@ fn planning(
     }) {
         let text = format!("there is no type {name}");
         let head = name.split('(').next().unwrap_or(name);
-        return Diagnostic::new(Code::UnknownType, text)
-            .at(words.last_place(head).or(span))
+        let unknown = Diagnostic::new(Code::UnknownType, text).at(words.last_place(head).or(span));
+        if let Some(stands) = type_stands_for(name) {
+            return unknown.help(stands);
+        }
+        return unknown
             .help("types are listed in docs/reference.md: TEXT, BIGINT, DOUBLE PRECISION, DECIMAL(p, s), BOOLEAN, TIMESTAMP …");
     }
     if let Some((_, name)) = message.split_once("Invalid qualifier ") {

@@ -90,6 +90,63 @@ impl Words {
         place.map(|(_, span)| *span)
     }
 
+    /// The place of a relation's name before a dot.
+    pub(super) fn qualifier(&self, name: &str) -> Option<Span> {
+        let dotted = |span: &Span| {
+            let mut signs = self.lexemes.signs.iter();
+            signs.any(|(sign, other)| sign == "." && other.start == span.end)
+        };
+        let mut words = self.lexemes.words.iter();
+        let found = words.find(|(word, span)| word.eq_ignore_ascii_case(name) && dotted(span));
+        found.map(|(_, span)| *span)
+    }
+
+    /// The window whose first argument stands at this place.
+    pub(super) fn window_around(&self, place: Span) -> Option<String> {
+        const WINDOWS: &[&str] = &["TUMBLE", "HOP", "CUMULATE", "SESSION"];
+        let mut signs = self.lexemes.signs.iter();
+        let (_, opens) = signs.find(|(sign, span)| sign == "(" && span.end == place.start)?;
+        let mut words = self.lexemes.words.iter();
+        let (window, _) = words.find(|(_, span)| span.end == opens.start)?;
+        let window = window.to_ascii_uppercase();
+        WINDOWS.contains(&window.as_str()).then_some(window)
+    }
+
+    /// Whether the statement gives this name with AS.
+    pub(super) fn is_alias(&self, name: &str) -> bool {
+        let pairs = self.lexemes.words.windows(2);
+        let mut pairs = pairs.map(|pair| (&pair[0], &pair[1]));
+        pairs.any(|((before, span), (word, next))| {
+            before.eq_ignore_ascii_case("AS")
+                && word.eq_ignore_ascii_case(name)
+                && !self.has_between(*span, *next)
+        })
+    }
+
+    /// Whether a word follows this one, with nothing between them.
+    pub(super) fn is_before_word(&self, name: &str) -> bool {
+        let pairs = self.lexemes.words.windows(2);
+        let mut pairs = pairs.map(|pair| (&pair[0], &pair[1]));
+        pairs.any(|((word, span), (_, next))| {
+            word.eq_ignore_ascii_case(name) && !self.has_between(*span, *next)
+        })
+    }
+
+    /// Whether a sign or a literal stands between two places.
+    fn has_between(&self, from: Span, to: Span) -> bool {
+        let others = self.lexemes.signs.iter().chain(&self.lexemes.literals);
+        let mut starts = others.map(|(_, span)| span.start);
+        starts.any(|start| start >= from.end && start < to.start)
+    }
+
+    /// The literal behind a word, as it was read, with its place.
+    pub(super) fn literal_behind(&self, word: &str) -> Option<&(String, Span)> {
+        let word = self.last_place(word)?;
+        let literals = self.lexemes.literals.iter();
+        let mut behind = literals.filter(|(_, span)| span.start >= word.end);
+        behind.next()
+    }
+
     /// The first place of an operator.
     pub(super) fn sign(&self, sign: &str) -> Option<Span> {
         let mut signs = self.lexemes.signs.iter();

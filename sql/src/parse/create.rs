@@ -188,6 +188,7 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
             generated = Some(generation(cursor)?);
         } else if cursor.words(&["PRIMARY", "KEY"]) {
             add_primary_key(create, vec![column.name.clone()], at)?;
+            cursor.words(&["NOT", "ENFORCED"]);
         } else if cursor.words(&["KEY"]) {
             column.key = true;
         } else if cursor.words(&["NOT", "NULL"]) {

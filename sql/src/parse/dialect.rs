@@ -189,6 +189,14 @@ impl Dialect for StreamDialect {
                 && self.is_column_alias(kw, parser))
     }
 
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_exclude(&self) -> bool {
+        true
+    }
+
     fn supports_table_versioning(&self) -> bool {
         true
     }

@@ -29,7 +29,7 @@ mod tests;
 use cursor::{Cursor, Parsed};
 use statement::Statement;
 
-use crate::diagnostic::{Lexemes, StatementText};
+use crate::diagnostic::{Lexemes, StatementText, meant};
 
 pub(crate) use asof::{IN_ON, IN_ON_LEFT};
 pub(crate) use create::computed_key;
@@ -39,10 +39,10 @@ pub(crate) use window::{EVENT_TIME, PARTITION_BY};
 
 /// Parses one statement.
 pub(crate) fn parse(text: &StatementText<'_>) -> Parsed<Statement> {
-    let mut cursor = Cursor::new(text)?;
-    let statement = statement(&mut cursor)?;
-    cursor.expect_end()?;
-    Ok(statement)
+    let mut cursor = Cursor::new(text).map_err(|error| meant(error, &Lexemes::default()))?;
+    let parsed = statement(&mut cursor);
+    let whole = parsed.and_then(|statement| cursor.expect_end().map(|()| statement));
+    whole.map_err(|error| meant(error, &cursor.lexemes()))
 }
 
 /// Name and value of a `SET`; `None` for any other statement.
@@ -135,7 +135,27 @@ const FOREIGN: &[(&str, &str)] = &[
         "PAUSE",
         "ALTER MATERIALIZED VIEW v PAUSE lets a view stand still, ALTER SINK s PAUSE a sink",
     ),
+    (
+        "KILL",
+        "Ctrl-C ends a query; DROP MATERIALIZED VIEW or DROP SINK one that goes on",
+    ),
+    (
+        "LOAD",
+        "\\copy t from 'file' reads a file of this machine in the shell",
+    ),
+    (
+        "LOCK",
+        "each statement is carried out whole or not at all; nothing has to be locked",
+    ),
+    (
+        "OPTIMIZE",
+        "compaction and retention of topics run by themselves: thalweg topic alter",
+    ),
     ("PREPARE", "write the values into the statement"),
+    (
+        "REFRESH",
+        "a materialized view is kept up to date by itself; EXPLAIN WHY v tells how far it is",
+    ),
     (
         "REPLACE",
         "INSERT INTO a table with a primary key replaces the row of that key",

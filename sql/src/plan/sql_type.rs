@@ -21,7 +21,7 @@ use streams::{JSON_FIELD, is_json, json_type};
 
 use super::postgres::length_of;
 pub(crate) use crate::diagnostic::type_name;
-use crate::diagnostic::{Code, Diagnostic, nearest};
+use crate::diagnostic::{Code, Diagnostic, nearest, type_stands_for};
 
 /// The zone of instants.
 pub(crate) const UTC: &str = "UTC";
@@ -225,6 +225,9 @@ fn unknown(sql: &SqlType) -> Diagnostic {
         Code::UnknownType,
         format!("there are no columns of type {name}"),
     );
+    if let Some(stands) = type_stands_for(&name) {
+        return diagnostic.help(stands);
+    }
     match nearest(&name, NAMES.iter().copied()) {
         Some(near) => diagnostic.help(format!("did you mean {near}?")),
         None => diagnostic.help(
