@@ -367,3 +367,30 @@ async fn a_topic_that_was_deleted_under_a_source_is_told_with_what_helps() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_select_waits_for_what_was_written_as_long_as_it_is_told_to() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run(
+            "CREATE TABLE t (k BIGINT PRIMARY KEY) WITH (topic = 't');
+             CREATE MATERIALIZED VIEW v AS SELECT k, k * 2 AS twice FROM t;
+             CREATE MATERIALIZED VIEW w AS SELECT count(*) AS n FROM v;
+             INSERT INTO t VALUES (1), (2)",
+        )
+        .await;
+    let patient = "SET read_your_writes = '600s'; SELECT n FROM w";
+    let (rows, notices) = answer(&fixture, patient).await;
+    assert_eq!(rows, [["2"]]);
+    assert!(notices.is_empty(), "{notices:?}");
+    fixture
+        .run("ALTER MATERIALIZED VIEW v PAUSE; INSERT INTO t VALUES (3)")
+        .await;
+    let hasty = "SET read_your_writes = '10ms'; SELECT n FROM w";
+    let (rows, notices) = answer(&fixture, hasty).await;
+    assert_eq!(rows, [["2"]]);
+    let behind = |notice: &Diagnostic| notice.code == "TW2102" && notice.message.contains("view w");
+    assert!(notices.iter().any(behind), "{notices:?}");
+    let wrong = fixture.refused("SET read_your_writes = 'soon'").await;
+    assert_eq!(wrong.help.as_deref(), Some("on, off or a time: 500ms, 1s"));
+}

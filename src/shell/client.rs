@@ -15,6 +15,12 @@ use sql::Diagnostic;
 use super::table::visible;
 use crate::exit::Failure;
 
+/// The setting by which a SELECT waits for what was written.
+const READS_WRITES: &str = "read_your_writes";
+
+/// How long it waits where the user says nothing.
+const READS_WRITES_WAIT: &str = "1s";
+
 /// Speaks to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -22,6 +28,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     /// What `SET` said; goes with every statement.
     settings: Map<String, Value>,
+    /// Whether something was written, so that views are waited for.
+    wrote: bool,
 }
 
 /// One column of an answer.
@@ -113,12 +121,28 @@ impl Client {
             base: base(address),
             http,
             settings: Map::new(),
+            wrote: false,
         }
     }
 
     /// Keeps a setting for the statements to come.
     pub(crate) fn set(&mut self, name: String, value: String) {
         self.settings.insert(name, Value::String(value));
+    }
+
+    /// A statement has written rows: from now on a SELECT waits a little for the views that take them in.
+    pub(crate) fn has_written(&mut self) {
+        self.wrote = true;
+    }
+
+    /// Settings that go with a statement.
+    fn settings(&self) -> Map<String, Value> {
+        let mut settings = self.settings.clone();
+        let is_set = |name: &String| name.eq_ignore_ascii_case(READS_WRITES);
+        if self.wrote && !settings.keys().any(is_set) {
+            settings.insert(READS_WRITES.to_owned(), READS_WRITES_WAIT.into());
+        }
+        settings
     }
 
     /// Speaks to another address from now on, with the same settings.
@@ -161,7 +185,7 @@ impl Client {
         let response = self
             .http
             .post(format!("{}/v1/query", self.base))
-            .json(&json!({ "sql": sql, "settings": self.settings }))
+            .json(&json!({ "sql": sql, "settings": self.settings() }))
             .send()
             .await
             .map_err(|error| {

@@ -170,7 +170,11 @@ impl Session {
     pub(super) async fn copy(&mut self, copy: &Copy) -> Result<()> {
         match copy.into_file {
             true => self.copy_out(copy).await,
-            false => self.copy_in(copy).await,
+            false => {
+                let copied = self.copy_in(copy).await;
+                self.client.has_written();
+                copied
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{Client, Column, Row};
 use super::command::{self, Line};
+use super::output::{Kept, Output, csv_header, csv_line, json_line};
 use super::table::{fitted, width, wrapped};
 use super::typed_ahead::{self, Waiting};
 use super::{Ended, Session, help, parts, prompt};
@@ -216,7 +217,7 @@ impl Session {
     }
 
     /// Functions, those of CREATE FUNCTION first.
-    async fn functions(&self, part: &str) -> Result<()> {
+    async fn functions(&mut self, part: &str) -> Result<()> {
         let part = part.to_lowercase();
         let objects = self.client.catalog().await.unwrap_or_default();
         let own = objects.iter().filter(|object| {
@@ -232,7 +233,34 @@ impl Session {
                 "no function has {part} in its name or in what it answers; \\df lists all"
             ));
         }
-        screen::line(functions(&found, self.view.width))
+        let columns = columns_of_functions();
+        match self.view.output {
+            Output::Table => {}
+            Output::Json => {
+                let mut rows = rows_of(&found).into_iter();
+                return rows.try_for_each(|row| screen::line(json_line(&columns, row)));
+            }
+            Output::Csv => {
+                screen::line(csv_header(&columns, false))?;
+                return rows_of(&found)
+                    .iter()
+                    .try_for_each(|row| screen::line(csv_line(row)));
+            }
+        }
+        let shown = match self.view.rows_max {
+            Some(max) => max.min(found.len()),
+            None => found.len(),
+        };
+        screen::line(functions(&found[..shown], self.view.width))?;
+        if shown == found.len() {
+            return Ok(());
+        }
+        self.kept = Some(Kept::new(columns, rows_of(&found)));
+        let all = found.len();
+        screen::message(format!(
+            "({shown} of {all} functions shown; \\df TEXT finds some, \\more shows all)"
+        ));
+        Ok(())
     }
 
     fn help(&self, word: &str) -> Result<()> {
@@ -310,17 +338,29 @@ impl Session {
     }
 }
 
-/// Functions, what they answer, an example: as a table, or whole below one another if they are few and it would be cut.
-fn functions(found: &[[String; 3]], columns: Option<usize>) -> String {
-    let names = ["function", "answers", "example"].map(|name| Column {
+/// The columns of a table of functions.
+fn columns_of_functions() -> Vec<Column> {
+    let names = ["function", "answers", "example"].into_iter();
+    let column = |name: &str| Column {
         name: name.to_owned(),
         data_type: "TEXT".to_owned(),
-    });
+    };
+    names.map(column).collect()
+}
+
+/// Functions as its rows.
+fn rows_of(found: &[[String; 3]]) -> Vec<Row> {
     let row = |cells: &[String; 3]| Row {
         diff: None,
         values: cells.iter().cloned().map(Value::from).collect(),
     };
-    let rows: Vec<Row> = found.iter().map(row).collect();
+    found.iter().map(row).collect()
+}
+
+/// Functions, what they answer, an example: as a table, or whole below one another if they are few and it would be cut.
+fn functions(found: &[[String; 3]], columns: Option<usize>) -> String {
+    let names = columns_of_functions();
+    let rows = rows_of(found);
     let table = |columns| fitted(&names, &rows, false, columns).table.to_string();
     let whole = table(None);
     let Some(columns) = columns.filter(|columns| width(&whole) > *columns) else {

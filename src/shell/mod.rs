@@ -288,6 +288,9 @@ impl Session {
                 if let Some((name, value)) = sql::setting(statement) {
                     self.client.set(name, value);
                 }
+                if writes(statement.text) {
+                    self.client.has_written();
+                }
                 // In CSV only rows may stand; a terminal is read by somebody.
                 if std::io::stdout().is_terminal() || view.output != Output::Csv {
                     let mut out = std::io::stdout();
@@ -360,6 +363,13 @@ fn parts(text: &str) -> Vec<Part<'_>> {
         parts.push(Part::Statements(statements));
     }
     parts
+}
+
+/// Whether a statement writes rows.
+fn writes(statement: &str) -> bool {
+    let first = statement.split_whitespace().next().unwrap_or_default();
+    let writers = ["INSERT", "UPDATE", "DELETE"];
+    writers.iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
 /// Whether the answer is lines to be read, not rows: a plan, an explanation, a statement.

@@ -107,6 +107,15 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// All rows of an answer.
+    pub(crate) fn new(columns: Vec<Column>, rows: Vec<Row>) -> Self {
+        Self {
+            columns,
+            rows,
+            all: true,
+        }
+    }
+
     /// All of it as one table.
     pub(crate) fn text(&self) -> String {
         let table = fitted(&self.columns, &self.rows, false, None).table;

@@ -34,7 +34,7 @@ use super::notice::Notices;
 use super::pull::Pull;
 use super::push::push;
 use super::queries::{Queries, Whole};
-use super::session::Session;
+use super::session::{ReadYourWrites, Session};
 use super::spelling::Spellings;
 use crate::caller::Caller;
 use crate::catalog::{
@@ -466,20 +466,7 @@ impl Inner {
                 Diagnostic::new(Code::Timeout, message)
                     .help(format!("EXPLAIN WHY {name} says how it is doing"))
             })?;
-            if session.read_your_writes {
-                let waited = tokio::time::timeout(limit, self.catch_up(Arc::clone(relation))).await;
-                waited.map_err(|_| {
-                    let message = format!(
-                        "view {} did not catch up within {} ms",
-                        relation.name(),
-                        config.query_timeout_ms
-                    );
-                    Diagnostic::new(Code::Timeout, message).help(format!(
-                        "EXPLAIN WHY {} says what it waits for",
-                        relation.name()
-                    ))
-                })??;
-            }
+            self.read_writes(session, relation, limit, &notices).await?;
             let snapshot = self.jobs.snapshot(relation.name())?;
             self.view_notices(relation, snapshot.commit(), &notices);
             snapshots.insert(relation.name().to_owned(), snapshot);
@@ -580,6 +567,38 @@ impl Inner {
         }
         if let Some(commit) = self.jobs.commit(name) {
             self.backlogs.begin(name, Backlog::new(&commit, ends));
+        }
+    }
+
+    /// Waits, as the session wants it, until a view has taken what was written before.
+    async fn read_writes(
+        &self,
+        session: &Session,
+        relation: &Arc<Relation>,
+        limit: Duration,
+        notices: &Notices,
+    ) -> Result<(), Diagnostic> {
+        let limit = match session.read_your_writes {
+            ReadYourWrites::Off => return Ok(()),
+            ReadYourWrites::On => limit,
+            ReadYourWrites::For(ms) => limit.min(Duration::from_millis(ms)),
+        };
+        let waited = tokio::time::timeout(limit, self.catch_up(Arc::clone(relation))).await;
+        let name = relation.name();
+        let help = format!("EXPLAIN WHY {name} says what it waits for");
+        let ms = limit.as_millis();
+        match (waited, session.read_your_writes) {
+            (Ok(Ok(())), _) => Ok(()),
+            (Ok(Err(error)), ReadYourWrites::On) => Err(error),
+            (Err(_), ReadYourWrites::On) => {
+                let message = format!("view {name} did not catch up within {ms} ms");
+                Err(Diagnostic::new(Code::Timeout, message).help(help))
+            }
+            _ => {
+                let message = format!("view {name} has not taken in yet all that was written");
+                notices.say(Diagnostic::warning(Code::Filling, message).help(help));
+                Ok(())
+            }
         }
     }
 

@@ -9,11 +9,23 @@ const SETTINGS: &[&str] = &[
     "create.wait",
 ];
 
+/// Whether a snapshot query waits until the views that it reads have taken what was written before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum ReadYourWrites {
+    /// It shows them as they are.
+    #[default]
+    Off,
+    /// It waits, and fails where they do not get there.
+    On,
+    /// It waits so many ms at most, then shows them as they are and says so.
+    For(u64),
+}
+
 /// Settings that last as long as a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     /// Snapshot queries wait until the views that they read cover everything written before.
-    pub read_your_writes: bool,
+    pub read_your_writes: ReadYourWrites,
     /// Push queries skip what is there.
     pub from_latest: bool,
     /// Shorter limit of time for snapshot queries, ms.
@@ -41,7 +53,11 @@ pub(crate) fn duration_ms(text: &str) -> Option<u64> {
 impl Session {
     /// What was set, as it is written.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        let on = |is: bool| if is { "on" } else { "off" }.to_owned();
+        let waits = match self.read_your_writes {
+            ReadYourWrites::Off => "off".to_owned(),
+            ReadYourWrites::On => "on".to_owned(),
+            ReadYourWrites::For(ms) => format!("{ms}ms"),
+        };
         let ms = |ms: Option<u64>| {
             ms.map_or_else(|| "as the server has it".to_owned(), |ms| format!("{ms}ms"))
         };
@@ -51,7 +67,7 @@ impl Session {
             "earliest"
         };
         vec![
-            ("read_your_writes", on(self.read_your_writes)),
+            ("read_your_writes", waits),
             ("auto.offset.reset", offset.to_owned()),
             ("statement_timeout", ms(self.timeout_ms)),
             ("create.wait", ms(self.create_wait_ms)),
@@ -75,9 +91,12 @@ impl Session {
         match name.to_lowercase().as_str() {
             "read_your_writes" => {
                 self.read_your_writes = match value_lower.as_str() {
-                    "on" | "true" | "1" => true,
-                    "off" | "false" | "0" => false,
-                    _ => return Err(wrong("on or off")),
+                    "on" | "true" | "1" => ReadYourWrites::On,
+                    "off" | "false" | "0" => ReadYourWrites::Off,
+                    text => match duration_ms(text) {
+                        Some(ms) => ReadYourWrites::For(ms),
+                        None => return Err(wrong("on, off or a time: 500ms, 1s")),
+                    },
                 };
             }
             "auto.offset.reset" => {

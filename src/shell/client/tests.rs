@@ -34,6 +34,16 @@ async fn rows(client: &Client) -> (bool, Vec<Row>) {
     (rows.push, all)
 }
 
+#[test]
+fn what_was_written_is_waited_for_unless_the_user_says_otherwise() {
+    let mut client = Client::new("127.0.0.1:1");
+    assert!(client.settings().is_empty());
+    client.has_written();
+    assert_eq!(client.settings()["read_your_writes"], json!("1s"));
+    client.set("Read_Your_Writes".into(), "off".into());
+    assert_eq!(client.settings().len(), 1);
+}
+
 #[tokio::test]
 async fn columns_named_diff_and_row_are_columns() {
     let body = "{\"diff\":-4,\"row\":{\"a\":1}}\n{\"diff\":1,\"row\":null}\n";
