@@ -325,9 +325,12 @@ impl Partition {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<(), StorageError> {
+        let active = self.segments.read().last().cloned();
+        if let Some(active) = &active {
+            self.check_place(active)?;
+        }
         // First the next one: once the active one is sealed, nothing may be appended to it any more.
         let next = self.create_segment(end, config)?;
-        let active = self.segments.read().last().cloned();
         if let Some(active) = active {
             let files = active.seal().map_err(|error| {
                 match next.remove() {
@@ -344,6 +347,19 @@ impl Partition {
         self.due_ms.store(i64::MIN, Ordering::Relaxed);
         self.segments.write().push(Arc::new(next));
         Ok(())
+    }
+
+    /// Takes the partition offline if the file of its active segment is not there as it was left: what else would be written to its
+    /// folder were a log with a hole.
+    pub(super) fn check_place(&self, active: &Segment) -> Result<(), StorageError> {
+        let found = active
+            .file()
+            .and_then(|file| file.check_place(active.size()));
+        found.or_else(|error| {
+            // The files of a topic that is deleted meanwhile are to go.
+            self.check_online()?;
+            Err(self.fail("look at the segment", &error))
+        })
     }
 
     fn create_segment(
@@ -402,6 +418,8 @@ impl Partition {
         }
         if let Err(error) = self.shared.pace.write(|| file.write_at(&mut slices, start)) {
             if !is_full(&error) {
+                // The files of a topic that is deleted meanwhile are to go.
+                self.check_online()?;
                 return Err(self.fail("write segment", &error));
             }
             file.truncate(start)

@@ -37,6 +37,7 @@ use super::error::StorageError;
 use super::log_file::{LogFile, replace_file, sync_folder};
 use super::partition::Partition;
 use super::segment::{Segment, segment_path};
+use super::unreadable::Unreadable;
 use super::walk::{BatchWalk, WalkError};
 use crate::partition::{AbortedIndex, ProducerStates, rewrite};
 use crate::topic_config::TopicConfig;
@@ -184,7 +185,7 @@ impl Partition {
     fn latest_ms(&self, segment: &Segment) -> Result<i64, StorageError> {
         let latest = segment
             .latest()
-            .map_err(|error| self.walk_error(segment.base_offset(), error))?;
+            .map_err(|error| self.segment_error(segment, error))?;
         Ok(latest.map_or(i64::MIN, |(timestamp, _)| timestamp))
     }
 
@@ -201,7 +202,7 @@ impl Partition {
             .iter()
             .filter(|segment| segment.next_offset() > plan.from)
         {
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            let walk_error = |error| self.segment_error(segment, error);
             let file = segment.file().map_err(|source| {
                 walk_error(WalkError::Io {
                     position: 0,
@@ -236,7 +237,10 @@ impl Partition {
 
     fn cleaning_error(&self, error: CleanError) -> StorageError {
         match error {
-            CleanError::Walk(offset, error) => self.walk_error(offset, error),
+            CleanError::Walk(unreadable) => {
+                let from = self.log_start_offset();
+                self.unreadable(unreadable, from)
+            }
             CleanError::Write(error) => StorageError::Upkeep {
                 partition: self.id().clone(),
                 reason: format!("write cleaned segment: {error}"),
@@ -450,8 +454,7 @@ fn note_cleaned(cleaned: &mut Vec<(i64, i64)>, end: i64, now_ms: i64, retention_
 
 /// Cleaning cannot go on; nothing was changed.
 enum CleanError {
-    /// At this offset.
-    Walk(i64, WalkError),
+    Walk(Unreadable),
     Write(io::Error),
 }
 
@@ -528,8 +531,8 @@ impl<'a> Output<'a> {
         is_last: bool,
         rules: &mut Rules,
     ) -> Result<(), CleanError> {
-        let walk_error = |error| CleanError::Walk(source.base_offset(), error);
         let file = source.file()?;
+        let walk_error = |error| CleanError::Walk(Unreadable::of(source, &file, error));
         let mut walk = BatchWalk::new(&file, 0, source.size());
         while let Some((position, batch)) = walk.next_batch().map_err(walk_error)? {
             batch

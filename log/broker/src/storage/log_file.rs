@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,8 +18,18 @@ use super::waiting::waiting;
 #[derive(Debug)]
 pub(crate) struct LogFile {
     file: Arc<File>,
+    /// Of one that is written to.
+    place: Option<Place>,
     /// Written to since the last fdatasync began.
     dirty: AtomicBool,
+}
+
+/// Where a file lies, and which one it was when it was opened.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
 }
 
 /// Is told of each file of a partition that was made durable, and how many of its bytes were.
@@ -48,8 +59,14 @@ impl LogFile {
             .create(true)
             .truncate(false)
             .open(path)?;
+        let opened = file.metadata()?;
+        let place = Place {
+            path: path.to_owned(),
+            identity: (opened.dev(), opened.ino()),
+        };
         Ok(Self {
             file: Arc::new(file),
+            place: Some(place),
             dirty: AtomicBool::new(false),
         })
     }
@@ -58,6 +75,7 @@ impl LogFile {
     pub(crate) fn open_existing(path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: Arc::new(File::open(path)?),
+            place: None,
             dirty: AtomicBool::new(false),
         })
     }
@@ -112,8 +130,33 @@ impl LogFile {
         Ok(bytes)
     }
 
-    /// Writes all of `slices`, one behind the other, at `position`; one system call unless the kernel takes less. Refused behind the end: the
-    /// file was cut, and what lies in between would read as zeros.
+    /// Whether its path still leads to it and it has `size` bytes or more. What is written to a file that was removed, moved or replaced is
+    /// gone with this process, and behind the end of one that was cut lies what would read as zeros.
+    pub(crate) fn check_place(&self, size: u64) -> io::Result<()> {
+        let lost = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let there = match &self.place {
+            None => self.file.metadata()?,
+            Some(place) => {
+                let there = match fs::metadata(&place.path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return lost("the file was removed".to_owned());
+                    }
+                    there => there?,
+                };
+                if (there.dev(), there.ino()) != place.identity {
+                    return lost("another file is in its place".to_owned());
+                }
+                there
+            }
+        };
+        match there.len() {
+            left if left < size => lost(format!("the file was cut: it has {left} bytes of {size}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes all of `slices`, one behind the other, at `position`; one system call unless the kernel takes less. Refused where
+    /// [`LogFile::check_place`] is not content.
     pub(crate) fn write_at(&self, mut slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
         let mut position = position;
         #[cfg(test)]
@@ -122,11 +165,7 @@ impl LogFile {
             rustix::io::pwrite(&self.file, &slices[0], position)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let size = self.size()?;
-        if size < position {
-            let what = format!("the file was cut: it has {size} bytes of {position}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
+        self.check_place(position)?;
         while !slices.is_empty() {
             let count = slices.len().min(VECTORS_MAX);
             match rustix::io::pwritev(&self.file, &slices[..count], position) {
@@ -200,15 +239,26 @@ fn is_at_hand(file: &File, position: u64) -> bool {
 
 /// Hands a part of a file to a socket, which takes some of it or is full ([`io::ErrorKind::WouldBlock`]); gives how many bytes it took. If the
 /// part is not in the page cache, the thread's other tasks are handed over.
+///
+/// [`io::ErrorKind::InvalidData`]: the file ends before the part does. It was cut, and of what the socket took the page at the cut may
+/// have become zeros: the socket holds the file's pages and no copy of them.
 pub(crate) fn send_file(socket: impl AsFd, range: &FileRange) -> io::Result<usize> {
     let last = range.position + (range.length as u64).saturating_sub(1);
     let send = || loop {
         let mut position = range.position;
         let sent = rustix::fs::sendfile(&socket, &range.file, Some(&mut position), range.length);
         match sent {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(rustix::io::Errno::INTR) => {}
-            sent => return Ok(sent?),
+            sent => {
+                let sent = sent?;
+                let end = range.position + range.length as u64;
+                let left = range.file.metadata()?.len();
+                if left >= end {
+                    return Ok(sent);
+                }
+                let what = format!("the file was cut: it has {left} bytes of {end}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
         }
     };
     if is_at_hand(&range.file, range.position) && is_at_hand(&range.file, last) {
@@ -273,6 +323,7 @@ impl Replacement {
         self.temporary = None;
         Ok(LogFile {
             file: Arc::new(self.file.try_clone()?),
+            place: None,
             dirty: AtomicBool::new(false),
         })
     }

@@ -48,6 +48,7 @@ mod ring;
 mod search;
 mod secret;
 mod segment;
+mod unreadable;
 mod waiting;
 mod walk;
 

@@ -16,14 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use log_protocol::{
-    BATCH_HEADER_BYTES, Batch, BatchError, BatchHeader, BatchIter, Payload, batches,
-};
+use log_protocol::{BATCH_HEADER_BYTES, Batch, BatchError, BatchIter, Payload, batches};
 
 use super::error::{FetchError, StorageError};
-use super::log_file::LogFile;
 use super::partition::Partition;
 use super::segment::{Segment, segment_path};
+use super::unreadable::{Unreadable, next_of};
 use super::walk::{BatchWalk, WalkError};
 use crate::partition::AbortedTransaction;
 
@@ -220,9 +218,7 @@ impl Partition {
                         .corrupt(offset, "its file is missing".to_owned())
                         .into());
                 }
-                Err(Unreadable { offset, error }) => {
-                    return Err(self.walk_error(offset.unwrap_or(from), error).into());
-                }
+                Err(unreadable) => return Err(self.unreadable(unreadable, from).into()),
             }
         }
         Ok(None)
@@ -238,17 +234,6 @@ impl Partition {
         Some((segment, segments.get(at + 1).map(|next| next.base_offset())))
     }
 
-    pub(super) fn walk_error(&self, offset: i64, error: WalkError) -> StorageError {
-        let partition = self.id().clone();
-        match error {
-            WalkError::Io { .. } => StorageError::Read {
-                partition,
-                reason: error.to_string(),
-            },
-            WalkError::Bad { .. } => self.corrupt(offset, error.to_string()),
-        }
-    }
-
     /// Whether the file of this segment, which the log holds, is gone. While upkeep may be at it nobody can tell.
     fn lost_file(&self, segment: &Arc<Segment>) -> bool {
         let Some(_upkeep) = self.upkeep.try_lock() else {
@@ -258,21 +243,6 @@ impl Partition {
         self.check_readable().is_ok()
             && segments.iter().any(|held| Arc::ptr_eq(held, segment))
             && !segment_path(&self.folder, segment.base_offset(), "log").exists()
-    }
-
-    fn batch_error(&self, offset: i64, error: &BatchError) -> StorageError {
-        self.corrupt(offset, error.to_string())
-    }
-
-    /// Damage, which is told.
-    fn corrupt(&self, offset: i64, reason: String) -> StorageError {
-        let partition = self.id().clone();
-        self.corruption.note(&partition, offset, &reason);
-        StorageError::Corrupt {
-            partition,
-            offset,
-            reason,
-        }
     }
 
     /// Visits the batches from the one with `from` on up to the high watermark, open and aborted transactions and
@@ -301,8 +271,11 @@ impl Partition {
             };
             let walk: BatchIter = batches(&bytes);
             for batch in walk {
+                let offset = batch
+                    .as_ref()
+                    .map_or(from, |batch| batch.header.base_offset);
                 let visited = batch.and_then(|batch| visit(&batch));
-                match visited.map_err(|error| self.batch_error(from, &error))? {
+                match visited.map_err(|error| self.corrupt(offset, error.to_string()))? {
                     Visit::Continue => {}
                     Visit::Stop => return Ok(()),
                 }
@@ -317,22 +290,6 @@ impl Partition {
         let segments = self.segments.read();
         let mut bases = segments.iter().map(|segment| segment.base_offset());
         bases.find(|base| *base > offset)
-    }
-}
-
-/// A segment cannot be read on.
-struct Unreadable {
-    /// Where what cannot be read begins, if that is known: the same wherever in it a read was to begin.
-    offset: Option<i64>,
-    error: WalkError,
-}
-
-impl From<WalkError> for Unreadable {
-    fn from(error: WalkError) -> Self {
-        Self {
-            offset: None,
-            error,
-        }
     }
 }
 
@@ -367,12 +324,7 @@ fn read_segment(
             Ok(None) => break,
             // What lies before it is sound.
             Err(_) if start.is_some() => break,
-            Err(error) => {
-                return Err(Unreadable {
-                    offset: Some(reached_before(segment, &file, walk.position())),
-                    error,
-                });
-            }
+            Err(error) => return Err(Unreadable::of(segment, &file, error)),
         };
         reached = header.next_offset();
         if header.last_offset() < from {
@@ -407,16 +359,14 @@ fn read_segment(
             source,
         })?;
     if whole.len() < wanted {
-        return Err(Unreadable {
-            offset: Some(reached_before(segment, &file, start)),
-            error: WalkError::Bad {
-                position: start,
-                reason: BatchError::Truncated {
-                    needed: wanted,
-                    left: whole.len(),
-                },
+        let error = WalkError::Bad {
+            position: start,
+            reason: BatchError::Truncated {
+                needed: wanted,
+                left: whole.len(),
             },
-        });
+        };
+        return Err(Unreadable::of(segment, &file, error));
     }
     sound(segment, start, whole.into(), next).map(Some)
 }
@@ -467,40 +417,6 @@ fn lying(segment: &Segment, from: i64, limit: i64, bytes_max: usize) -> Option<(
     let is_sound = segment.is_checked(start, end) && file.size().ok()? >= end;
     let is_sent = is_sound && length >= SENT_BYTES_MIN;
     is_sent.then(|| (Payload::File(file.range(start, length)), next))
-}
-
-/// The next header, which has to go on where the one before it ended and to belong into the segment: an offset is in no checksum.
-fn next_of(
-    segment: &Segment,
-    walk: &mut BatchWalk<'_>,
-    reached: i64,
-) -> Result<Option<(u64, BatchHeader)>, WalkError> {
-    let before = walk.position();
-    let found = walk.next_header()?;
-    if let Some((position, header)) = &found {
-        let goes_on = header.base_offset >= reached && header.last_offset_delta >= 0;
-        if !goes_on || header.next_offset() > segment.next_offset() {
-            walk.back_to(before);
-            return Err(WalkError::Bad {
-                position: *position,
-                reason: BatchError::Header {
-                    base_offset: header.base_offset,
-                    reason: "its offsets do not belong where it lies",
-                },
-            });
-        }
-    }
-    Ok(found)
-}
-
-/// Where the batches that can be walked from the segment's start up to `position` end.
-fn reached_before(segment: &Segment, file: &LogFile, position: u64) -> i64 {
-    let mut walk = BatchWalk::new(file, 0, position);
-    let mut reached = segment.base_offset();
-    while let Ok(Some((_, header))) = next_of(segment, &mut walk, reached) {
-        reached = header.next_offset();
-    }
-    reached
 }
 
 /// Batches that lie at `start`, and the offset after them; cut before the first one that its checksum does not fit to.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! every tick       a write older than the topic's flush interval -> sync in the background
-//! every second     segment too old -> the next one       segments sealed or a minute gone -> checkpoint
+//! every second     active segment still there?         segment too old -> the next one       segments sealed or a minute gone -> checkpoint
 //! every 30 s       oldest segments beyond retention.ms, retention.bytes or the log's start -> removed
 //! every 15 s       enough of the log dirty -> compacted, on a thread apart: it may take long, and the rest must not wait for it
 //! ```
@@ -80,6 +80,7 @@ impl Partition {
     fn run_upkeep(&self, upkeep: &mut Upkeep, now_ms: i64) {
         let config = self.config();
         let options = &self.shared.options;
+        self.step("look", || self.look_at_active());
         self.step("roll", || self.roll_if_old(&config, now_ms));
         if passed(
             &mut upkeep.retention_ms,
@@ -172,6 +173,12 @@ impl Partition {
         }
     }
 
+    /// Whether what is appended to is still there: a partition that nobody writes to is told of as well.
+    fn look_at_active(&self) -> Result<(), StorageError> {
+        let active = self.segments.read().last().cloned();
+        active.map_or(Ok(()), |active| self.check_place(&active))
+    }
+
     /// Begins a new segment where the active one reached `segment.ms`, so that it can age out and be compacted.
     fn roll_if_old(&self, config: &TopicConfig, now_ms: i64) -> Result<(), StorageError> {
         let is_old = |partition: &Self| {
@@ -255,7 +262,7 @@ impl Partition {
         let Some(keep_ms) = config.retention_ms else {
             return Ok(false);
         };
-        let walk_error = |error| self.walk_error(segment.base_offset(), error);
+        let walk_error = |error| self.segment_error(segment, error);
         let latest = match segment.latest() {
             // Damage, which must not keep what is older than it from going: the file's own time counts.
             Err(error @ WalkError::Bad { .. }) => {

@@ -28,7 +28,7 @@ impl Partition {
         let ends = self.ends();
         let segments = self.segments.read().clone();
         for segment in segments {
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            let walk_error = |error| self.segment_error(&segment, error);
             let latest = segment.latest().map_err(walk_error)?;
             if latest.is_none_or(|(latest, _)| latest < timestamp_ms)
                 || segment.next_offset() <= ends.log_start
@@ -66,7 +66,7 @@ impl Partition {
         {
             let latest = segment
                 .latest()
-                .map_err(|error| self.walk_error(segment.base_offset(), error))?;
+                .map_err(|error| self.segment_error(segment, error))?;
             if let Some(latest) = latest
                 && best.is_none_or(|best| best.0 < latest.0)
             {
@@ -104,7 +104,7 @@ impl Partition {
     ) -> Result<Option<(i64, i64)>, StorageError> {
         let mut candidates = Vec::with_capacity(segments.len());
         for segment in segments {
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            let walk_error = |error| self.segment_error(segment, error);
             if let Some((latest, _)) = segment.latest().map_err(walk_error)? {
                 candidates.push((latest, segment));
             }
@@ -115,7 +115,7 @@ impl Partition {
             if best.is_some_and(|(timestamp, _)| timestamp > latest) {
                 break;
             }
-            let walk_error = |error| self.walk_error(segment.base_offset(), error);
+            let walk_error = |error| self.segment_error(segment, error);
             let file = segment.file().map_err(|source| {
                 walk_error(WalkError::Io {
                     position: 0,

@@ -261,7 +261,12 @@ impl Segment {
         if let Index::Memory(index) = &*self.index.read() {
             return Ok(u64::from(index.position(relative)));
         }
-        let found = self.disk_index()?.position(relative);
+        let found = match self.disk_index() {
+            Ok(index) => index.position(relative),
+            // It cannot be made anew; what lies before the damage can be read from the start.
+            Err(WalkError::Bad { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
         if let Ok((found, position)) = found
             && self.is_batch_at(found, u64::from(position))?
         {

@@ -4,7 +4,7 @@ use super::*;
 use crate::storage::FetchError;
 
 /// A partition of several segments that was closed, and where it ends.
-fn closed(lab: &Lab) -> i64 {
+pub(super) fn closed(lab: &Lab) -> i64 {
     let partition = lab.open();
     for _ in 0..40 {
         put(&partition, filled(1, 100, NOW));
@@ -14,7 +14,7 @@ fn closed(lab: &Lab) -> i64 {
     partition.high_watermark()
 }
 
-fn lab() -> Lab {
+pub(super) fn lab() -> Lab {
     Lab::new(&[("segment.bytes", "1024")])
 }
 
@@ -29,7 +29,7 @@ fn listing(path: &Path) -> Vec<(PathBuf, u64)> {
     files
 }
 
-fn cut(file: &Path, size: u64) {
+pub(super) fn cut(file: &Path, size: u64) {
     let file = fs::OpenOptions::new().write(true).open(file).expect("open");
     file.set_len(size).expect("cut");
 }
@@ -269,7 +269,10 @@ fn retention_frees_a_full_disk_and_promises_nothing_meanwhile() {
 }
 
 /// Reads from the start until something is wrong: what was read, and the error.
-fn read_until_error(partition: &Partition, bytes_max: usize) -> (Vec<i64>, Option<FetchError>) {
+pub(super) fn read_until_error(
+    partition: &Partition,
+    bytes_max: usize,
+) -> (Vec<i64>, Option<FetchError>) {
     let mut offsets = Vec::new();
     let mut from = partition.log_start_offset();
     loop {
@@ -486,54 +489,7 @@ fn an_accepted_loss_passes_over_swapped_segments_and_keeps_those_behind() {
     assert_eq!(all(&partition).len(), expected.len());
 }
 
-fn base_of(file: &Path) -> i64 {
+pub(super) fn base_of(file: &Path) -> i64 {
     let name = file.file_stem().and_then(|name| name.to_str());
     name.expect("a name").parse().expect("a number")
-}
-
-#[test]
-fn a_file_that_is_cut_or_removed_while_it_is_served_is_damage_and_nothing_is_written_behind_it() {
-    let lab = lab();
-    let end = closed(&lab);
-    let names = lab.files("log");
-    let partition = lab.open();
-    let gone = &names[2];
-    fs::remove_file(gone).expect("remove");
-    let (offsets, error) = read_until_error(&partition, 1 << 20);
-    assert_eq!(offsets.len() as i64, base_of(gone));
-    assert_eq!(
-        error.expect("told").code(),
-        log_protocol::ErrorCode::CorruptMessage
-    );
-    let trouble = partition.trouble().expect("told").to_string();
-    assert!(trouble.contains("its file is missing"), "{trouble}");
-
-    let path = lab.path();
-    fs::remove_dir_all(&path).expect("remove");
-    let end_now = closed(&lab);
-    assert_eq!(end_now, end);
-    let partition = lab.open();
-    let last = lab.files("log").pop().expect("one");
-    let size = fs::metadata(&last).expect("stat").len();
-    for left in [size - 1, 1] {
-        cut(&last, left);
-        let from = base_of(&last);
-        let mut from = from;
-        let error = loop {
-            match partition.read(from, 1 << 20, Isolation::ReadUncommitted) {
-                Ok(fetched) => {
-                    assert!(!fetched.records.is_empty(), "an empty answer at {from}");
-                    from = fetched.next_offset;
-                }
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.code(), log_protocol::ErrorCode::CorruptMessage);
-    }
-    let refused = partition.append(filled(1, 5, NOW), AppendOrigin::Client, NOW);
-    assert_eq!(
-        refused.map(|_| ()).expect_err("offline").code(),
-        log_protocol::ErrorCode::KafkaStorageError
-    );
-    assert_eq!(fs::metadata(&last).expect("stat").len(), 1);
 }

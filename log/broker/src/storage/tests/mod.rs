@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod read;
 mod retention;
+mod served;
 
 use std::collections::BTreeMap;
 use std::fs;
