@@ -1,6 +1,7 @@
 //! The broker as its users meet it: foreign clients over TCP (librdkafka), raw bytes, and `Embedded` in the same process.
 
 mod clients;
+mod cut;
 mod embedded;
 mod fire;
 mod groups;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use log_broker::{Broker, BrokerConfig};
@@ -62,6 +63,11 @@ impl Node {
             stop,
             serving,
         }
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Closes the broker and opens its folder again.

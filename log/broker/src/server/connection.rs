@@ -30,11 +30,12 @@ use log_protocol::{
     encode_response, take_frame,
 };
 use metrics::{Counter, counter, gauge};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::arrival::Arrival;
 use super::listener::Listener;
@@ -49,6 +50,10 @@ use crate::services::{Context, Services};
 
 /// From so many bytes on, responses are written though further requests are at hand.
 const OUTGOING_BYTES_MAX: usize = 256 << 10;
+
+/// What a socket takes before the peer has room for it. It is the file's pages and no copy of them: a file that is cut meanwhile damages
+/// what lies there, and nothing of an answer that is longer has gone whole before the cut is seen.
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 /// Requests that a peer may send ahead while one of its requests waits; then it is left to wait itself.
 const AHEAD_BYTES_MAX: usize = 16 << 10;
@@ -85,6 +90,8 @@ enum End {
     LeftBehind,
     /// It did not become known who is at the other end.
     Unknown(String),
+    /// A file was cut while an answer that is a part of it was on the way.
+    Cut(io::Error),
     /// The socket failed.
     Io(io::Error),
 }
@@ -130,6 +137,11 @@ pub(super) async fn serve(
     match end {
         Ok(()) | Err(End::Closed) => debug!(%peer, "connection closed"),
         Err(End::Io(error)) => debug!(%peer, %error, "connection lost"),
+        Err(End::Cut(error)) => error!(
+            %peer,
+            %error,
+            "connection closed: records were damaged while they were sent; its next fetch tells which"
+        ),
         Err(End::LeftBehind) => {
             info!(%peer, "connection closed: its producer speaks over a newer one");
         }
@@ -154,6 +166,7 @@ impl Begin {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
         let Some(acceptor) = self.listener.tls.clone() else {
+            SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
             let (reader, writer) = stream.into_split();
             let mut connection = self.connection(local, Principal::anonymous(), reader, writer);
             return connection.run().await;
@@ -634,7 +647,7 @@ impl<R: AsyncRead + Unpin, W: Sink> Connection<R, W> {
             let look = READER_TIME_MAX.min(self.idle_max);
             let write = self.write_next();
             if let Ok(written) = timeout(look, write).await {
-                return Ok(written?);
+                return written;
             }
             let services = &self.context.services;
             let is_full = services.responding.room(services.config.response_bytes_max) == 0;
@@ -644,11 +657,15 @@ impl<R: AsyncRead + Unpin, W: Sink> Connection<R, W> {
         }
     }
 
-    async fn write_next(&mut self) -> io::Result<usize> {
+    async fn write_next(&mut self) -> Result<usize, End> {
         let Some(range) = self.outgoing.file() else {
-            return self.writer.write_buf(&mut self.outgoing).await;
+            return Ok(self.writer.write_buf(&mut self.outgoing).await?);
         };
-        let sent = self.writer.send(range).await?;
+        let sent = self.writer.send(range).await;
+        let sent = sent.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => End::Cut(error),
+            _ => End::Io(error),
+        })?;
         self.outgoing.sent(sent);
         Ok(sent)
     }

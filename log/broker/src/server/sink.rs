@@ -15,7 +15,8 @@ pub(super) trait Sink: AsyncWrite + Unpin {
     /// Whether it takes parts of files.
     const SENDS_FILES: bool;
 
-    /// Sends some of a part of a file, and gives how many bytes. Cancel safe: what is not told was not sent.
+    /// Sends some of a part of a file, and gives how many bytes; [`io::ErrorKind::InvalidData`] if the file was cut. Cancel safe: what is not
+    /// told was not sent.
     async fn send(&self, range: &FileRange) -> io::Result<usize>;
 }
 
