@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Router;
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::{Json, Router};
 use log_broker::Broker;
 use metrics_exporter_prometheus::PrometheusHandle;
 use streams::Engine;
@@ -55,9 +56,9 @@ pub(crate) fn router(
         )
         .route(
             "/v1/server",
-            get(move || {
-                let presence = presence.clone();
-                async move { Json(presence) }
+            get(move |request: Request| {
+                let page = presence.page(&request);
+                async move { page }
             }),
         )
         .route(

@@ -7,8 +7,8 @@
 //!             ├── Connect     GET: DESCRIBE, all else: ALTER, on the cluster
 //!             └── the rest    DESCRIBE on the cluster
 //! ```
-//! `/healthz`, `/health` and whether `/readyz` is ready are everybody's to know; which server this is (`/v1/server`), of whoever is on
-//! this machine.
+//! `/healthz`, `/health` and whether `/readyz` is ready are everybody's to know; whether a folder is this server's (`/v1/server?data=DIR`),
+//! of whoever is on this machine.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use sql::{Diagnostic, Guarded, Right};
 use tokio::net::TcpListener;
 
 use crate::http_listeners::Tls;
+use crate::presence::Nameless;
 
 /// Whose pages are guarded: errors are told as they are told there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,10 @@ async fn check(
     let is_near = peer.ip().to_canonical().is_loopback();
     match (path.as_str(), &authorization) {
         ("/healthz" | "/health", _) => return next.run(request).await,
-        ("/v1/server", _) if is_near => return next.run(request).await,
+        ("/v1/server", None) if is_near && gate.surface == Surface::Sql => {
+            request.extensions_mut().insert(Nameless);
+            return next.run(request).await;
+        }
         ("/readyz", None) => return without_reasons(next.run(request).await),
         _ => {}
     }

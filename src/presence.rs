@@ -2,17 +2,24 @@
 //!
 //! ```text
 //! DATA/server.json     {"version","pid","data","kafka","connect","http"}   written once everything serves, gone after a stop
-//! GET /v1/server       the same
+//! GET /v1/server       the same; with ?data=DIR to somebody nameless: {"data"} if it is this folder
 //! ```
 //!
-//! Invariant: the note is a hint, because it survives kill -9. Whoever reads it asks at the address in it, and believes
-//! only a server that names the same folder.
+//! Invariants:
+//! 1. The note is a hint, because it survives kill -9. Whoever reads it asks at the address in it, and believes only a server that names
+//!    the same folder.
+//! 2. Who does not say who they are where a listener asks it learns nothing but whether a folder that they know is this server's.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use axum::Json;
+use axum::extract::{Query, Request};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -40,6 +47,16 @@ pub(crate) struct Presence {
     pub http: SocketAddr,
 }
 
+/// Marks a request of somebody who did not say who they are, at a listener that asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nameless;
+
+/// The folder that a caller means, or that a server has.
+#[derive(Debug, Deserialize, Serialize)]
+struct Folder {
+    data: String,
+}
+
 impl Presence {
     /// This process, serving `data` at these addresses.
     pub(crate) fn new(data: &Path, addresses: &Addresses) -> Self {
@@ -50,6 +67,17 @@ impl Presence {
             kafka: addresses.kafka,
             connect: addresses.connect,
             http: addresses.http,
+        }
+    }
+
+    /// What the server says of itself to whoever sent `request`.
+    pub(crate) fn page(&self, request: &Request) -> Response {
+        if request.extensions().get::<Nameless>().is_none() {
+            return Json(self).into_response();
+        }
+        match Query::<Folder>::try_from_uri(request.uri()) {
+            Ok(Query(folder)) if folder.data == self.data => Json(folder).into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
         }
     }
 
@@ -79,15 +107,23 @@ pub(crate) fn remove_note(data: &Path) {
 pub(crate) async fn holder(data: &Path) -> Option<Presence> {
     let note = std::fs::read(data.join(NOTE)).ok()?;
     let note: Presence = serde_json::from_slice(&note).ok()?;
-    let answer = ask(&note.http.to_string()).await?;
-    (answer.data == absolute(data).to_string_lossy()).then_some(answer)
+    let folder = absolute(data).to_string_lossy().into_owned();
+    let of_folder = [("data", &folder)];
+    let served = ask(&note.http.to_string(), &of_folder).await?;
+    (served == folder).then_some(note)
 }
 
-/// Who serves at an http address; `None` if nobody, or no Thalweg that tells.
-pub(crate) async fn ask(address: &str) -> Option<Presence> {
+/// The data folder of who serves at an http address; `None` if nobody does, or no Thalweg that tells.
+pub(crate) async fn folder_at(address: &str) -> Option<String> {
+    ask(address, &[]).await
+}
+
+async fn ask(address: &str, query: &[(&str, &String)]) -> Option<String> {
     let client = reqwest::Client::builder().timeout(ASK_WAIT).build().ok()?;
-    let answer = client.get(format!("http://{address}/v1/server")).send();
-    answer.await.ok()?.json().await.ok()
+    let url = Url::parse_with_params(&format!("http://{address}/v1/server"), query).ok()?;
+    let answer = client.get(url).send().await.ok()?;
+    let folder: Folder = answer.json().await.ok()?;
+    Some(folder.data)
 }
 
 fn absolute(folder: &Path) -> PathBuf {
@@ -98,13 +134,13 @@ fn absolute(folder: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use axum::{Json, Router};
+    use axum::{Extension, Router};
     use tokio::net::TcpListener;
 
     use super::*;
 
-    /// A server that says it holds `data`.
-    async fn server(data: &Path) -> Presence {
+    /// A server that says it holds `data`, to the nameless if it asks who calls.
+    async fn server(data: &Path, asks: bool) -> Presence {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let http = listener.local_addr().expect("bound");
         let addresses = Addresses {
@@ -117,18 +153,27 @@ mod tests {
         };
         let presence = Presence::new(data, &addresses);
         let answer = presence.clone();
-        let route = get(move || async move { Json(answer) });
-        let routes = Router::new().route("/v1/server", route);
+        let route = get(move |request: Request| async move { answer.page(&request) });
+        let mut routes = Router::new().route("/v1/server", route);
+        if asks {
+            routes = routes.layer(Extension(Nameless));
+        }
         tokio::spawn(async move { axum::serve(listener, routes).await });
         presence
     }
 
     #[tokio::test]
     async fn only_a_server_that_names_the_folder_holds_it() {
+        for asks in [false, true] {
+            is_found(asks).await;
+        }
+    }
+
+    async fn is_found(asks: bool) {
         let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
         let [mine, other] = folders.each_ref().map(tempfile::TempDir::path);
         assert_eq!(holder(mine).await, None);
-        let presence = server(mine).await;
+        let presence = server(mine, asks).await;
         presence.leave_note(mine);
         assert_eq!(holder(mine).await, Some(presence.clone()));
         // A note that was copied, or left behind by a server whose port another one has now.
@@ -136,5 +181,7 @@ mod tests {
         assert_eq!(holder(other).await, None);
         remove_note(mine);
         assert_eq!(holder(mine).await, None);
+        let told = folder_at(&presence.http.to_string()).await;
+        assert_eq!(told, (!asks).then_some(presence.data));
     }
 }

@@ -159,8 +159,8 @@ async fn connect(
         };
         return become_server(settings, http, &why).await;
     }
-    let other = presence::ask(&listen.to_string()).await;
-    let whose = other.map_or_else(|| "another folder".to_owned(), |other| other.data);
+    let other = presence::folder_at(&listen.to_string()).await;
+    let whose = other.unwrap_or_else(|| "another folder".to_owned());
     let other = format!(
         "The server at {listen} has {whose}, not {}",
         settings.data.display()

@@ -123,6 +123,19 @@ fn sql_and_connect_are_for_those_who_say_who_they_are_and_may() {
     assert_eq!(nobody.get("/healthz").0, 200);
     assert_eq!(nobody.get("/readyz").0, 200);
 
+    // On this machine it is found by its folder, and tells nothing else to the nameless.
+    let data = folder.path().join("data").canonicalize().unwrap();
+    let whose = format!("/v1/server?data={}", data.display());
+    let (status, _, body) = nobody.get(&whose);
+    assert_eq!((status, body), (200, json!({ "data": data }).to_string()));
+    for path in ["/v1/server", "/v1/server?data=/tmp"] {
+        let (status, _, body) = nobody.get(path);
+        assert_eq!((status, &*body), (404, ""), "{path}");
+    }
+    assert_eq!(guesser.get(&whose).0, 401);
+    assert_eq!(anna.get(&whose).0, 403);
+    assert!(admin.get("/v1/server").2.contains("\"pid\":"));
+
     // What she may.
     assert_eq!(anna.done("SELECT sum(n) AS s FROM orders"), "{\"s\":3}\n");
     anna.done("SELECT 1");
