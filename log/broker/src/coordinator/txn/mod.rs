@@ -185,9 +185,11 @@ impl Transactions {
         if entries.is_empty() {
             return Ok(());
         }
+        let ongoing = self.entries_that(|record| record.phase == Phase::Ongoing);
         warn!(
-            transactional_ids = entries.len(),
-            "the machine went down: transactions that were not decided are aborted, their producers begin anew"
+            open_transactions = ongoing.len(),
+            fenced_producers = entries.len(),
+            "the machine went down: open transactions are aborted, and their producers begin anew; so do those whose begin of one may be lost"
         );
         let shared = Arc::clone(&self.shared);
         let aborted = self.shared.background.wait(async move {
