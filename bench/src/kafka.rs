@@ -33,7 +33,7 @@ impl Kafka {
     /// # Errors
     /// There is no Java, or the broker does not come up.
     pub(crate) fn start(place: &Place, jars: &Path, core: Option<usize>) -> Result<Self> {
-        let folder = place.folder()?;
+        let folder = place.kafka_folder()?;
         let (address, controller) = (free_port()?, free_port()?);
         let settings = folder.path().join("server.properties");
         std::fs::write(

@@ -4,7 +4,7 @@
 //! ```text
 //! window   one process: a durable windowed job over a topic  |  plain DataFusion over the same rows in a file
 //! join     one process: a durable join of a stream with a table that changes  |  DataFusion's hash join over files
-//! log      this process drives a server with librdkafka: CPU to accept and to serve  |  Apache Kafka
+//! log      this process drives a server as a Kafka client: CPU to accept and to serve  |  Apache Kafka
 //! idle     memory of a server without work; how soon after its start it takes a record
 //! ```
 //!
@@ -61,6 +61,9 @@ struct Place {
     /// Folder with the jars of Apache Kafka, to measure it beside the log (`make bench` fetches them)
     #[arg(long, global = true, value_name = "DIR")]
     kafka: Option<PathBuf>,
+    /// Folder for the data of Apache Kafka, on a disk of its own if there is one [default: that of --dir]
+    #[arg(long, global = true, value_name = "DIR", requires = "kafka")]
+    dir_kafka: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,7 +115,16 @@ fn run(place: &Place, benchmark: &Benchmark) -> Result<()> {
 impl Place {
     /// A folder of a benchmark's own; it goes with the value.
     fn folder(&self) -> Result<tempfile::TempDir> {
-        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        Self::folder_in(self.dir.as_ref())
+    }
+
+    /// The same for Apache Kafka.
+    fn kafka_folder(&self) -> Result<tempfile::TempDir> {
+        Self::folder_in(self.dir_kafka.as_ref().or(self.dir.as_ref()))
+    }
+
+    fn folder_in(parent: Option<&PathBuf>) -> Result<tempfile::TempDir> {
+        let parent = parent.cloned().unwrap_or_else(std::env::temp_dir);
         std::fs::create_dir_all(&parent)?;
         Ok(tempfile::Builder::new()
             .prefix("thalweg-bench-")

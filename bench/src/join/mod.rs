@@ -165,6 +165,7 @@ mod tests {
             dir: None,
             thalweg: None,
             kafka: None,
+            dir_kafka: None,
         };
         let args = JoinArgs {
             records: 20_000,

@@ -1,11 +1,11 @@
-//! Drives one broker with librdkafka and counts what its process uses meanwhile.
+//! Drives one broker, with librdkafka but for records one by one, and counts what its process uses meanwhile.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 
+use super::one_by_one::{self, Plan};
 use crate::machine;
 use crate::meter::Cost;
 
@@ -83,7 +84,13 @@ impl Driver {
         self.with_topic(topic, || {
             let mut latencies = Vec::new();
             let cost = self.measured(|| {
-                latencies = self.one_by_one(topic, rate, u64::from(rate) * u64::from(seconds))?;
+                let plan = Plan {
+                    topic,
+                    values: &self.values,
+                    rate,
+                    records: rate.saturating_mul(seconds),
+                };
+                latencies = one_by_one::send(&self.address, plan)?;
                 Ok(())
             })?;
             latencies.sort_unstable();
@@ -123,39 +130,6 @@ impl Driver {
             cpu: machine::cpu_seconds(self.pid)? - cpu,
             wall,
         })
-    }
-
-    /// The time that each record took to be acknowledged. This thread spins: it has a core of its own.
-    fn one_by_one(&self, topic: &str, rate: u32, records: u64) -> Result<Vec<Duration>> {
-        let producer: BaseProducer<Latencies> = client(&self.address)
-            .set("acks", "all")
-            .set("linger.ms", "0")
-            .set("batch.num.messages", "1")
-            .set("message.timeout.ms", SILENCE_MAX.as_millis().to_string())
-            .create_with_context(Latencies::default())?;
-        let period = Duration::from_secs(1) / rate;
-        let started = Instant::now();
-        for number in 0..records {
-            let due = started + period * u32::try_from(number)?;
-            while Instant::now() < due {
-                producer.poll(Duration::ZERO);
-            }
-            let value = self.values[number as usize % self.values.len()].as_str();
-            let record = BaseRecord::<(), str, Box<Instant>>::with_opaque_to(
-                topic,
-                Box::new(Instant::now()),
-            );
-            producer
-                .send(record.partition(0).payload(value))
-                .map_err(|(error, _)| error)
-                .context("produce")?;
-        }
-        producer.flush(SILENCE_MAX).context("flush the producer")?;
-        let latencies = producer.context().taken()?;
-        if latencies.len() as u64 != records {
-            bail!("{} of {records} records were acknowledged", latencies.len());
-        }
-        Ok(latencies)
     }
 
     fn produce(&self, topic: &str, codec: &str, records: u64) -> Result<()> {
@@ -354,49 +328,42 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Keeps how long each record took to be acknowledged, and the first refusal.
-#[derive(Debug, Default)]
-struct Latencies {
-    acknowledged: Mutex<Vec<Duration>>,
-    failure: OnceLock<String>,
-}
-
-impl Latencies {
-    fn taken(&self) -> Result<Vec<Duration>> {
-        if let Some(failure) = self.failure.get() {
-            bail!("a record was refused: {failure}");
-        }
-        let mut acknowledged = self.acknowledged.lock();
-        let acknowledged = acknowledged
-            .as_mut()
-            .map_err(|_| anyhow!("a poisoned lock"))?;
-        Ok(std::mem::take(acknowledged))
-    }
-}
-
-impl ClientContext for Latencies {}
-
-impl ProducerContext for Latencies {
-    type DeliveryOpaque = Box<Instant>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Instant>) {
-        match result {
-            Ok(_) => {
-                if let Ok(mut acknowledged) = self.acknowledged.lock() {
-                    acknowledged.push(sent.elapsed());
-                }
-            }
-            Err((error, _)) => {
-                // Only the first one is told.
-                let _ = self.failure.set(error.to_string());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use log_broker::{Broker, BrokerConfig};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
     use super::*;
+
+    #[test]
+    fn records_one_by_one_are_all_timed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (address, stop, serving, broker) = runtime.block_on(async {
+            let broker = Broker::open(BrokerConfig::in_folder(folder.path())).expect("opened");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("bound").to_string();
+            let (stop, stopped) = oneshot::channel();
+            let server = broker.clone();
+            let serving = tokio::spawn(async move { server.serve(listener, stopped).await });
+            (address, stop, serving, broker)
+        });
+        let driver = Driver::new(&address, std::process::id(), 1).expect("a driver");
+        let plan = Plan {
+            topic: "t",
+            values: &driver.values,
+            rate: 100_000,
+            records: 300,
+        };
+        let timed = driver.with_topic("t", || one_by_one::send(&address, plan));
+        assert_eq!(timed.expect("all are acknowledged").len(), 300);
+        stop.send(()).expect("it serves");
+        runtime.block_on(async {
+            serving.await.expect("joined").expect("served");
+            broker.close().await.expect("closed");
+        });
+    }
 
     #[test]
     fn values_are_json_of_one_size() {

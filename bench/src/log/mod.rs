@@ -2,14 +2,19 @@
 //! 1 KiB, in batches and one by one.
 //!
 //! ```text
-//! this process, core 1: librdkafka ──TCP──▶ thalweg server, core 0     in turns, in one run
+//! this process, core 1: librdkafka, and for records one by one plain sockets
+//!                                  ──TCP──▶ thalweg server, core 0     in turns, in one run
 //!                                  ──TCP──▶ Apache Kafka, core 0       (with --kafka)
 //! ```
+//!
+//! What one side wrote is on disk before the other's turn begins: a sync of one must not wait for what the other left. With `--dir-kafka`
+//! each has a disk of its own.
 //!
 //! A GB is 10⁹ bytes of record values before compression. CPU is the broker's process alone. The first touch of memory
 //! is slow on virtual machines, and a JVM is slow before it has compiled itself: each side is warmed up, uncounted.
 
 mod driver;
+mod one_by_one;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -96,10 +101,12 @@ pub(crate) fn run(place: &Place, args: &LogArgs) -> Result<()> {
     }
     for (number, side) in sides.iter().enumerate() {
         let warm_up = Duration::from_secs(if number == 0 { 0 } else { args.warm_up_s });
+        rustix::fs::sync();
         side.warm_up(args, warm_up)?;
     }
     for round in 0..args.rounds {
         for side in &mut sides {
+            rustix::fs::sync();
             side.round(args, round)?;
         }
     }

@@ -182,6 +182,7 @@ mod tests {
             dir: None,
             thalweg: None,
             kafka: None,
+            dir_kafka: None,
         };
         let args = WindowArgs {
             records: 20_000,
