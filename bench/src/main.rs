@@ -5,6 +5,8 @@
 //! window   one process: a durable windowed job over a topic  |  plain DataFusion over the same rows in a file
 //! join     one process: a durable join of a stream with a table that changes  |  DataFusion's hash join over files
 //! log      this process drives a server as a Kafka client: CPU to accept and to serve  |  Apache Kafka
+//! state    a server in little memory: what a row costs and what memory it takes, as state grows far beyond it
+//! visible  how soon a row that was appended is seen in a view by a reader of committed records
 //! idle     memory of a server without work; how soon after its start it takes a record
 //! ```
 //!
@@ -19,6 +21,8 @@ mod meter;
 mod report;
 mod running;
 mod server;
+mod state;
+mod visible;
 mod window;
 
 use std::path::PathBuf;
@@ -74,6 +78,10 @@ enum Benchmark {
     Join(join::JoinArgs),
     /// CPU and speed of the log under a Kafka client
     Log(log::LogArgs),
+    /// Cost of a row and memory, as state grows far beyond memory.limit
+    State(state::StateArgs),
+    /// From append to visible at read_committed
+    Visible(visible::VisibleArgs),
     /// Memory of an idle server, and its start
     Idle(idle::IdleArgs),
     /// All of them with their defaults
@@ -102,11 +110,15 @@ fn run(place: &Place, benchmark: &Benchmark) -> Result<()> {
         Benchmark::Window(args) => window::run(place, args),
         Benchmark::Join(args) => join::run(place, args),
         Benchmark::Log(args) => log::run(place, args),
+        Benchmark::State(args) => state::run(place, args),
+        Benchmark::Visible(args) => visible::run(place, args),
         Benchmark::Idle(args) => idle::run(place, args),
         Benchmark::All => {
             window::run(place, &window::WindowArgs::default())?;
             join::run(place, &join::JoinArgs::default())?;
             log::run(place, &log::LogArgs::default())?;
+            state::run(place, &state::StateArgs::default())?;
+            visible::run(place, &visible::VisibleArgs::default())?;
             idle::run(place, &idle::IdleArgs::default())
         }
     }

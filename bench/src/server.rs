@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ pub(crate) struct Server {
     _folder: tempfile::TempDir,
     /// Where Kafka clients connect.
     pub(crate) kafka: String,
+    /// Where SQL is asked.
+    http: String,
+    program: PathBuf,
     /// When the process was started.
     pub(crate) spawned: Instant,
     /// From then until it said that everything serves.
@@ -40,11 +43,23 @@ impl Server {
         Self::start_on(place, None)
     }
 
+    /// As [`Server::start`], with other settings (`memory.limit=512MiB`).
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_with(place: &Place, settings: &[&str]) -> Result<Self> {
+        Self::start_as(place, None, settings)
+    }
+
     /// As [`Server::start`], on one core alone where that is given.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub(crate) fn start_on(place: &Place, core: Option<usize>) -> Result<Self> {
+        Self::start_as(place, core, &[])
+    }
+
+    fn start_as(place: &Place, core: Option<usize>, settings: &[&str]) -> Result<Self> {
         let program = program(place)?;
         let folder = place.folder()?;
         let spawned = Instant::now();
@@ -54,6 +69,7 @@ impl Server {
             .args(["--set", "kafka.listen=127.0.0.1:0"])
             .args(["--set", "connect.listen=127.0.0.1:0"])
             .args(["--set", "http.listen=127.0.0.1:0"])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .args(["--ready-file", "/dev/stdout"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -67,6 +83,8 @@ impl Server {
             child,
             _folder: folder,
             kafka: String::new(),
+            http: String::new(),
+            program,
             spawned,
             ready_after: Duration::ZERO,
         };
@@ -80,17 +98,19 @@ impl Server {
         let Ok((ready, text)) = lines.recv_timeout(READY_WAIT) else {
             bail!(
                 "{} was not ready within {} s",
-                program.display(),
+                server.program.display(),
                 READY_WAIT.as_secs()
             );
         };
         let text = text?;
         let addresses: serde_json::Value =
             serde_json::from_str(&text).with_context(|| format!("ready line {text:?}"))?;
-        let kafka = addresses["kafka"].as_str();
-        server.kafka = kafka
-            .with_context(|| format!("no address in {text:?}"))?
-            .to_owned();
+        let address = |of: &str| {
+            let address = addresses[of].as_str().map(str::to_owned);
+            address.with_context(|| format!("no address of {of} in {text:?}"))
+        };
+        server.kafka = address("kafka")?;
+        server.http = address("http")?;
         server.ready_after = ready.duration_since(spawned);
         Ok(server)
     }
@@ -98,6 +118,24 @@ impl Server {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The rows that a statement, or the last of several, gives.
+    ///
+    /// # Errors
+    /// In the server's words.
+    pub(crate) fn sql(&self, text: &str) -> Result<Vec<serde_json::Value>> {
+        let answer = Command::new(&self.program)
+            .args(["sql", "--server", &format!("http://{}", self.http)])
+            .args(["-o", "json", "-c", text])
+            .output()
+            .with_context(|| format!("start {}", self.program.display()))?;
+        if !answer.status.success() {
+            bail!("{text}: {}", String::from_utf8_lossy(&answer.stderr));
+        }
+        let lines = String::from_utf8(answer.stdout)?;
+        let rows = lines.lines().map(serde_json::from_str);
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Asks it to stop and gives how long that took.
