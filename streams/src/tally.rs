@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! key     [manifest operator][whole operator]"tally"      (see state/key.rs)
-//! value   version u8 = 1
-//!         six u64 LE     rows in, rows out, late, undecodable, failed, filtered
+//! value   version u8 = 2
+//!         seven u64 LE   rows in, rows out, late, undecodable, failed, filtered, remade; version 1 has no remade
 //!         two texts      last failure, last late row: u32 LE length and UTF-8; u32::MAX: there is none
 //! ```
 //!
@@ -14,7 +14,9 @@
 
 use crate::state::{MANIFEST, key};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Before failed rows were told apart.
+const VERSION_WITHOUT_REMADE: u8 = 1;
 const NONE: u32 = u32::MAX;
 /// Longest text that is kept, bytes: reasons quote what was found in a record.
 const TEXT_BYTES_MAX: usize = 4 << 10;
@@ -28,6 +30,8 @@ pub(crate) struct Tally {
     pub(crate) undecodable: u64,
     pub(crate) failed: u64,
     pub(crate) filtered: u64,
+    /// Of the failed rows those that are made again with another query on the same state.
+    pub(crate) remade: u64,
     /// Why the last row failed or could not be decoded, and where it is.
     pub(crate) last_failure: Option<String>,
     /// Which row came too late last, and for which window.
@@ -44,8 +48,17 @@ impl Tally {
             undecodable: self.undecodable + later.undecodable,
             failed: self.failed + later.failed,
             filtered: self.filtered + later.filtered,
+            remade: self.remade + later.remade,
             last_failure: (later.last_failure.clone()).or_else(|| self.last_failure.clone()),
             last_late: later.last_late.clone().or_else(|| self.last_late.clone()),
+        }
+    }
+
+    /// The rows of the view are made again: those that failed on the way out of the state fail again, or do not any more.
+    pub(crate) fn refresh(&mut self) {
+        self.failed = self.failed.saturating_sub(std::mem::take(&mut self.remade));
+        if self.failed == 0 && self.undecodable == 0 {
+            self.last_failure = None;
         }
     }
 
@@ -71,7 +84,7 @@ impl Tally {
     /// What was kept; `None` if these bytes are of another version, or none of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&version, mut rest) = bytes.split_first()?;
-        if version != VERSION {
+        if ![VERSION, VERSION_WITHOUT_REMADE].contains(&version) {
             return None;
         }
         let mut count = || {
@@ -88,12 +101,15 @@ impl Tally {
             filtered: count()?,
             ..Self::default()
         };
+        if version != VERSION_WITHOUT_REMADE {
+            tally.remade = count()?;
+        }
         tally.last_failure = text(&mut rest)?;
         tally.last_late = text(&mut rest)?;
         rest.is_empty().then_some(tally)
     }
 
-    fn counts(&self) -> [u64; 6] {
+    fn counts(&self) -> [u64; 7] {
         [
             self.rows_in,
             self.rows_out,
@@ -101,6 +117,7 @@ impl Tally {
             self.undecodable,
             self.failed,
             self.filtered,
+            self.remade,
         ]
     }
 }
@@ -134,6 +151,7 @@ mod tests {
             undecodable: 4,
             failed: 5,
             filtered: u64::MAX,
+            remade: 2,
             last_failure: Some("\"é\" at s-0@2".to_owned()),
             last_late: None,
         }
@@ -144,6 +162,33 @@ mod tests {
         for tally in [Tally::default(), tally()] {
             assert_eq!(Tally::decode(&tally.encode()), Some(tally));
         }
+    }
+
+    #[test]
+    fn what_was_kept_before_rows_were_told_apart_is_read() {
+        let mut bytes = tally().encode();
+        bytes[0] = VERSION_WITHOUT_REMADE;
+        bytes.drain(1 + 6 * 8..1 + 7 * 8);
+        let old = Tally {
+            remade: 0,
+            ..tally()
+        };
+        assert_eq!(Tally::decode(&bytes), Some(old));
+    }
+
+    #[test]
+    fn rows_that_are_made_again_are_not_lacking() {
+        let mut refreshed = tally();
+        refreshed.refresh();
+        assert_eq!((refreshed.failed, refreshed.remade), (3, 0));
+        assert!(refreshed.last_failure.is_some());
+        let mut whole = Tally {
+            undecodable: 0,
+            failed: 2,
+            ..tally()
+        };
+        whole.refresh();
+        assert_eq!((whole.failed, whole.last_failure), (0, None));
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub(crate) struct Effects {
     pub(crate) last_late: Option<String>,
     /// Rows that an expression failed on, or that had no event time.
     pub(crate) failed: u64,
+    /// Those of them that are made again when the view gets another query on the same state.
+    pub(crate) remade: u64,
+    /// Whether rows are such that fail now.
+    is_remade: bool,
     /// Why the last of them failed, and where it came from.
     pub(crate) last_failure: Option<String>,
     /// Where row errors go; `None`: they are only counted.
@@ -125,6 +129,17 @@ impl Effects {
     /// What the clock was at the beginning of this turn, µs since 1970.
     pub(crate) fn clock_us(&self) -> i64 {
         self.clock_us
+    }
+
+    /// Says whether rows that fail from now on are made again with another query on the same state; gives what was said
+    /// before.
+    pub(crate) fn set_remade(&mut self, is_remade: bool) -> bool {
+        std::mem::replace(&mut self.is_remade, is_remade)
+    }
+
+    fn count_failed(&mut self) {
+        self.failed += 1;
+        self.remade += u64::from(self.is_remade);
     }
 
     /// Gives up where that was asked for: called before every chunk.
@@ -210,7 +225,7 @@ impl Effects {
             }
             None => {
                 let text = row_text(chunk, row);
-                self.failed += 1;
+                self.count_failed();
                 self.last_failure = Some(format!("{reason} in {text}"));
                 let Some(topic) = self.errors_topic.clone() else {
                     return;
@@ -228,7 +243,7 @@ impl Effects {
 
     /// Source record `record` could not be computed on.
     pub(crate) fn record_failed(&mut self, records: &Records, record: usize, reason: &str) {
-        self.failed += 1;
+        self.count_failed();
         let source = source_of(records, record);
         self.last_failure = Some(format!("{reason} at {source}"));
         self.error_record(records, record, reason);
@@ -262,7 +277,7 @@ impl Effects {
 
     /// Something about the output could not be written; there is no source record for it.
     pub(crate) fn output_failed(&mut self, key: Option<Vec<u8>>, reason: String) {
-        self.failed += 1;
+        self.count_failed();
         let headers = vec![("thalweg.error.reason", reason.clone().into_bytes())];
         self.last_failure = Some(reason);
         if let Some(topic) = self.errors_topic.clone() {

@@ -157,6 +157,8 @@ struct Node {
     is_output: bool,
     /// See [`Fragments`].
     stage: usize,
+    /// Its output is made again of state below it: see [`StreamPlan::replayed`].
+    is_remade: bool,
     watermark: Watermark,
     figures: OperatorFigures,
     /// Who watches what it emits, if anybody does.
@@ -244,7 +246,9 @@ impl Node {
             check: self.check.as_mut().map(|check| (check, self.id)),
         };
         let rows = chunk.len();
+        let before = context.effects.set_remade(self.is_remade);
         let taken = self.operator.on_chunk(port, chunk, context, &mut out);
+        context.effects.set_remade(before);
         out.call.end(rows, &mut self.figures);
         taken
     }
@@ -253,6 +257,7 @@ impl Node {
 /// A plan's operators, connected.
 pub(crate) struct Graph {
     nodes: Vec<Node>,
+    is_replayed: bool,
 }
 
 /// Limits of what operators keep in memory; clones share them, and they may change.
@@ -294,6 +299,7 @@ impl Graph {
         token: usize,
     ) -> Self {
         let properties = plan.properties();
+        let replayed = plan.replayed();
         let mut nodes: Vec<Node> = Vec::with_capacity(plan.nodes.len());
         for (index, node) in plan.nodes.iter().enumerate() {
             let input = |port: usize| properties[node.inputs[port]];
@@ -394,12 +400,22 @@ impl Graph {
                 consumers: Vec::new(),
                 is_output: index + 1 == plan.nodes.len(),
                 stage: fragments.stages[index],
+                // Above what is replayed there is one way to the output.
+                is_remade: replayed.is_some_and(|replayed| index > replayed),
                 watermark: Watermark::None,
                 figures: OperatorFigures::none(node.id),
                 check: None,
             });
         }
-        Self { nodes }
+        Self {
+            nodes,
+            is_replayed: replayed.is_some(),
+        }
+    }
+
+    /// Whether the rows of the output can be made again of the state.
+    pub(crate) fn is_replayed(&self) -> bool {
+        self.is_replayed
     }
 
     /// Has every operator watched from now on: `checks` says of each node what it has emitted so far.

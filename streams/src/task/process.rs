@@ -202,6 +202,7 @@ impl Task {
             if restored.commit > 0 {
                 // It is one commit, whatever room that takes.
                 task.tokens.set_room(task.account.room());
+                task.counted.refresh();
                 let refreshed = task.tokens.refresh(plan);
                 refreshed.map_err(|error| task.outgrown(error))?;
             }
@@ -454,6 +455,7 @@ impl Task {
                 rows_out: token.sink.rows_out,
                 late: token.effects.late,
                 failed: token.effects.failed,
+                remade: token.effects.remade,
                 filtered: token.effects.filtered,
                 last_failure: token.effects.last_failure.clone(),
                 last_late: token.effects.last_late.clone(),

@@ -116,7 +116,9 @@ impl Token {
     /// Gives what it has for a commit.
     fn share(&mut self, now_ms: i64) -> Result<Share, OperatorError> {
         self.graph.commit(&mut self.state)?;
+        let before = self.effects.set_remade(self.graph.is_replayed());
         let outputs = self.sink.finish(&mut self.state, &mut self.effects, now_ms);
+        self.effects.set_remade(before);
         Ok(Share {
             outputs,
             side: self.effects.take_records(),
