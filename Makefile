@@ -29,7 +29,7 @@ FLINK_JARS := $(HOME)/.cache/thalweg/flink
 # Kafka Connect with Debezium, which `make test-oracle` fetches too.
 CONNECT_JARS := $(HOME)/.cache/thalweg/connect
 
-.PHONY: demo test test-oracle differential soak-log hostile soak-cdc release bench bench-nexmark lint fix wasm setup setup-test env lines help
+.PHONY: demo test test-oracle differential soak-log hostile soak-cdc soak-nexmark release bench bench-nexmark lint fix wasm setup setup-test env lines help
 
 demo: ## Build, run the whole job on a month of real flights, print answers
 	@echo "step 1 of 3: checking this machine, and installing what it lacks"
@@ -72,6 +72,10 @@ hostile: setup-test ## A thousand hostile connections to the log: its memory, an
 soak-cdc: setup-test ## Captured tables against their copies under faults by chance: FAULTS=n so many, THALWEG_TEST_SEED=n the same again
 	$(BEAT) "building the tests" cargo test -p thalweg --test main --no-run
 	THALWEG_CDC_FAULTS=$(or $(FAULTS),200) cargo test -p thalweg --test main -- data_team::capture --nocapture
+
+soak-nexmark: setup-test ## Nexmark's queries under kill -9 at random points: KILLS=n of them, THALWEG_TEST_SEED=n the same again
+	$(BEAT) "building the tests" cargo test -p thalweg --test main --no-run
+	THALWEG_TEST_KILLS=$(or $(KILLS),10) cargo test -p thalweg --test main -- nexmark --nocapture
 
 release: setup wasm ## The optimised binary
 	$(BEAT) building cargo build --release --bin thalweg

@@ -114,3 +114,31 @@ async fn rows_are_made_again_of_a_table() {
     fixture.run("DELETE FROM goods WHERE id = 3").await;
     assert_eq!(fixture.rows("SELECT * FROM there").await, [["2", "ink"]]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_failed_are_not_lacking_once_they_are_made_again() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run(
+            "CREATE TABLE parts (id INT PRIMARY KEY, k TEXT, x INT) WITH (topic = 'parts', partitions = 1);
+             INSERT INTO parts VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 5), (4, 'c', 1);
+             CREATE MATERIALIZED VIEW sums AS SELECT k, sum(x) AS s, count(*) AS n FROM parts GROUP BY k",
+        )
+        .await;
+    let failing = "CREATE OR REPLACE MATERIALIZED VIEW sums AS SELECT k, 1 / (sum(x) - 5) AS s, count(*) AS n FROM parts GROUP BY k";
+    let note = told(&fixture, failing).await;
+    assert!(note.starts_with(KEPT), "{note}");
+    let failed = "SELECT failed FROM sys.errors WHERE failed > 0 AND job = 'sums'";
+    assert_eq!(fixture.rows(failed).await, [["1"]]);
+    let mended = "CREATE OR REPLACE MATERIALIZED VIEW sums AS SELECT k, sum(x) AS s, count(*) AS n FROM parts GROUP BY k";
+    for _ in 0..2 {
+        told(&fixture, mended).await;
+        assert_eq!(
+            fixture.sorted("SELECT k, s FROM sums").await,
+            [["a", "3"], ["b", "5"], ["c", "1"]]
+        );
+        assert_eq!(fixture.rows(failed).await, [[""; 0]; 0]);
+    }
+    let fixture = fixture.restart().await;
+    assert_eq!(fixture.rows(failed).await, [[""; 0]; 0]);
+}
