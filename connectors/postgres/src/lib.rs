@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod name;
 mod place;
 mod sink;
 mod source;

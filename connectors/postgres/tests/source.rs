@@ -309,6 +309,7 @@ async fn capture() {
     signals_ask_for_tables(&server).await;
     incremental_snapshots_go_on_beside_the_stream(&server).await;
     tables_that_are_made_later_are_captured(&server).await;
+    a_declared_table_is_the_one_of_its_name(&server).await;
     a_snapshot_whose_connection_breaks(&server).await;
     lost_positions_are_errors(&server).await;
     wrong_servers_and_rights_are_named(&server).await;
@@ -1882,6 +1883,98 @@ async fn tables_that_are_made_later_are_captured(server: &Postgres) {
         assert_eq!(scenario.shown(), [read]);
         task.stop().await;
     }
+}
+
+/// What SQL declares is one table, whatever others are called, and no other is published for it.
+async fn a_declared_table_is_the_one_of_its_name(server: &Postgres) {
+    let mut scenario = Scenario::new(server, "named", &[]).await;
+    scenario
+        .run(
+            "CREATE TABLE \"case\" (id int PRIMARY KEY); CREATE TABLE \"CASE\" (id int PRIMARY KEY); \
+             CREATE SCHEMA \"public.v\"; CREATE TABLE \"v.t\" (id int PRIMARY KEY); \
+             CREATE TABLE \"public.v\".t (id int PRIMARY KEY)",
+        )
+        .await;
+    let tables = PostgresSource.tables().unwrap();
+    let declared = |name: &str, table: &str| {
+        let mut options = scenario.context.config.clone();
+        for of_scenario in ["topic.prefix", "slot.name"] {
+            options.remove(of_scenario);
+        }
+        options.insert("table.include.list".to_owned(), table.to_owned());
+        options.insert("table.discovery.interval.ms".to_owned(), "1".to_owned());
+        let mut config = tables.config(name, &options).unwrap();
+        config.insert("name".to_owned(), name.to_owned());
+        config
+    };
+    for (table, topic) in [
+        ("case", "o.public.case"),
+        ("CASE", "o.public.CASE"),
+        ("public.\"v.t\"", "o.public.v.t"),
+        ("\"public.v\".t", "o.public.v.t"),
+    ] {
+        let found = tables.table(&declared("o", table)).await.unwrap();
+        assert_eq!(found.topic, topic);
+    }
+    let error = tables.table(&declared("o", "Case")).await.unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("public.Case, and public.CASE is another one"),
+        "{error}"
+    );
+
+    let config = declared("o", "case");
+    scenario.context.config = config.clone();
+    scenario.set("topic.prefix", "p");
+    let mut task = scenario.caught_up().await;
+    scenario
+        .run(
+            "CREATE TABLE \"Case\" (id int); INSERT INTO \"Case\" VALUES (1); INSERT INTO \"CASE\" VALUES (2); \
+             INSERT INTO \"case\" VALUES (3)",
+        )
+        .await;
+    // Each turn looks for new tables.
+    for _ in 0..3 {
+        scenario.catch_up(&mut task).await;
+    }
+    let published =
+        "SELECT string_agg(tablename, ',') FROM pg_publication_tables WHERE pubname = 'thalweg_o'";
+    assert_eq!(scenario.one(published).await, "case");
+    scenario
+        .run("UPDATE \"Case\" SET id = 4; DELETE FROM \"Case\"")
+        .await;
+    assert_eq!(
+        scenario.shown(),
+        [r#"p.public.case {"id":3} c null {"id":3}"#]
+    );
+    task.stop().await;
+    assert_eq!(tables.remove(&config).await, Vec::<String>::new());
+
+    // Lists of expressions match in any case, and say so.
+    let mut scenario = Scenario::new(
+        server,
+        "named_by_lists",
+        &[("table.include.list", r"public\.case")],
+    )
+    .await;
+    scenario
+        .run("CREATE TABLE \"case\" (id int PRIMARY KEY); CREATE TABLE \"CASE\" (id int)")
+        .await;
+    let mut task = scenario.caught_up().await;
+    let notes = task.progress().notes;
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("without a primary key") && note.ends_with("\"CASE\"")),
+        "{notes:?}"
+    );
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("differ by case alone")),
+        "{notes:?}"
+    );
+    task.stop().await;
 }
 
 async fn slots_that_go_with_their_task(server: &Postgres) {

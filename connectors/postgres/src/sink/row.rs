@@ -14,6 +14,7 @@ use connect_api::{Record, Schema, SchemaType, SinkRecord, Struct, Value};
 
 use super::cell::Cell;
 use super::config::{KeyMode, SinkConfig};
+use crate::name;
 
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +56,7 @@ impl TableFormat {
         if format.replace(TOPIC, "").contains("${") {
             return Err("has a placeholder other than ${topic}".to_owned());
         }
-        let mut parts = name_parts(format)?;
+        let mut parts = name::parts(format)?;
         if let [named, _, _] = parts.as_slice() {
             let connected = database.unwrap_or_default();
             if named != connected {
@@ -80,34 +81,6 @@ impl TableFormat {
             schema: self.schema.as_deref().map(placed),
             table: placed(&self.table),
         }
-    }
-}
-
-/// The parts of a name between dots; a dot in quotes is a letter, and a quote in quotes is written twice.
-fn name_parts(name: &str) -> Result<Vec<String>, String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut letters = name.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let doubled = quoted && letter == '"' && letters.peek() == Some(&'"');
-        match letter {
-            '"' if doubled => letters.next().into_iter().for_each(|quote| {
-                parts
-                    .last_mut()
-                    .expect("there is always a part")
-                    .push(quote);
-            }),
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            letter => parts
-                .last_mut()
-                .expect("there is always a part")
-                .push(letter),
-        }
-    }
-    match quoted {
-        true => Err("has a quote that is not closed".to_owned()),
-        false => Ok(parts),
     }
 }
 

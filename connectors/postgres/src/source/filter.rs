@@ -1,7 +1,7 @@
 //! Which tables and columns are captured, by Debezium's lists of regular expressions.
 //!
 //! An expression matches the whole of `schema`, `schema.table` or `schema.table.column`, in any case. A comma within
-//! an expression is written `\,`.
+//! an expression is written `\,`. A name that is one table's alone, in its own case, is an expression of [`exactly`].
 
 use connect_api::ConnectError;
 use regex::{Regex, RegexBuilder};
@@ -42,6 +42,24 @@ fn one(key: &str, pattern: &str) -> Result<Regex, ConnectError> {
                 format!("\"{pattern}\" is no regular expression (look-around is not known)"),
             )
         })
+}
+
+/// The expression of a list that matches this name alone, in its own case.
+pub(super) fn exactly(name: &str) -> String {
+    format!("(?-i:{})", regex::escape(name).replace(',', "\\,"))
+}
+
+/// The name of an expression that [`exactly`] made; `None` for another one.
+pub(super) fn exact_name(pattern: &str) -> Option<String> {
+    let escaped = pattern.strip_prefix("(?-i:")?.strip_suffix(')')?;
+    let (mut name, mut letters) = (String::new(), escaped.chars());
+    while let Some(letter) = letters.next() {
+        name.push(match letter {
+            '\\' => letters.next()?,
+            letter => letter,
+        });
+    }
+    Some(name)
 }
 
 /// The items of a list whose commas may be escaped.
@@ -257,6 +275,22 @@ mod tests {
         assert!(all.table("public", "offsets") && !all.table("public", "_thalweg_offsets"));
         assert!(capture.column("public", "orders", "id"));
         assert!(!capture.column("public", "orders", "secret"));
+    }
+
+    #[test]
+    fn a_name_is_matched_by_itself_alone() {
+        for name in [
+            "case", "CASE", r"a+b,c\", r"\,", "(?i)x", " s p ", "x.*", "é#~-&",
+        ] {
+            let pattern = exactly(name);
+            assert_eq!(exact_name(&pattern).as_deref(), Some(name));
+            let patterns = Patterns::parse("table.include.list", &pattern).unwrap();
+            assert!(patterns.matches(name), "{pattern}");
+            for other in ["case ", "CAse", "a+b", "xy", "s p", "X", "É#~-&", ","] {
+                assert!(!patterns.matches(other), "{pattern} matches {other}");
+            }
+        }
+        assert_eq!(exact_name(r"public\.t"), None);
     }
 
     #[test]

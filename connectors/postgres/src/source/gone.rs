@@ -52,19 +52,19 @@ struct Known {
 pub(super) struct Gone(BTreeMap<String, Known>);
 
 impl Gone {
-    /// Looks at the captured tables, and tells of those that are others now. `None` where the database cannot be asked.
+    /// Looks at the captured tables, tells of those that are others now, and gives all. `None` where the database cannot be asked.
     pub(super) async fn look(
         &mut self,
         connection: &mut Connection,
         shared: &Shared,
-    ) -> Option<()> {
+    ) -> Option<Vec<TableEntry>> {
         let (server, config) = (&shared.server, &shared.config);
         let via_root = server.publishes_via_root(connection, &config.publication);
         let via_root = via_root.await.ok()?;
-        let (tables, _) = super::captured(connection, config, via_root).await.ok()?;
+        let (mut tables, _) = super::captured(connection, config, via_root).await.ok()?;
+        tables.retain(|table| config.capture.table(&table.schema, &table.name));
         let present: BTreeMap<String, u32> = tables
             .iter()
-            .filter(|table| config.capture.table(&table.schema, &table.name))
             .map(|table| (format!("{}.{}", table.schema, table.name), table.oid))
             .collect();
         let absent: Vec<String> = (self.0.iter())
@@ -91,17 +91,13 @@ impl Gone {
                 None => tracing::info!(table = name, "the table is there again"),
             }
         }
-        let tables = tables
-            .iter()
-            .filter(|table| present.contains_key(&format!("{}.{}", table.schema, table.name)));
-        let tables: Vec<&TableEntry> = tables.collect();
         if (1..=SHAPES_MAX).contains(&tables.len()) {
             let shapes = shapes(connection, shared, &tables).await?;
             for sentence in self.compare_shapes(shapes) {
                 tracing::warn!("{sentence}");
             }
         }
-        Some(())
+        Some(tables)
     }
 
     /// What became of tables, a sentence each.
@@ -176,11 +172,11 @@ impl Gone {
 async fn shapes(
     connection: &mut Connection,
     shared: &Shared,
-    tables: &[&TableEntry],
+    tables: &[TableEntry],
 ) -> Option<BTreeMap<String, Shape>> {
     let by_oid: BTreeMap<String, &TableEntry> = tables
         .iter()
-        .map(|table| (table.oid.to_string(), *table))
+        .map(|table| (table.oid.to_string(), table))
         .collect();
     let oids: Vec<&str> = by_oid.keys().map(String::as_str).collect();
     let sql = format!(

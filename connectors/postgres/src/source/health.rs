@@ -6,6 +6,7 @@ use connect_api::ConnectError;
 
 use super::catalog::TableEntry;
 use super::config::SourceConfig;
+use super::hazards::hazards;
 use super::offset::Origin;
 use super::pgoutput::Identity;
 use super::plan::Slot;
@@ -310,17 +311,13 @@ pub(super) fn check_tables(
         });
     }
     for table in captured {
-        let name = || format!("{}.{}", quoted(&table.schema), quoted(&table.name));
         if table.identity == Identity::Nothing {
-            return Err(Unhealthy::IdentityNothing { table: name() });
+            let table = shown(table);
+            return Err(Unhealthy::IdentityNothing { table });
         }
-        if table.identity == Identity::Default && !table.has_key {
-            tracing::warn!(
-                table = name(),
-                "the table has no primary key: UPDATE and DELETE fail while it is published; give it one, or run ALTER \
-                 TABLE … REPLICA IDENTITY FULL"
-            );
-        }
+    }
+    for hazard in hazards(captured) {
+        tracing::warn!("{hazard}");
     }
     Ok(())
 }

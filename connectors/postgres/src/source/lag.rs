@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::config::LagLimits;
 use super::gone::Gone;
+use super::hazards::hazards;
 use super::wire::{Connection, Purpose, WireError, literal, text};
 
 /// Between two looks.
@@ -63,6 +64,8 @@ pub(super) struct Watch {
     found: Option<Lag>,
     level: Level,
     gone: Gone,
+    /// What the captured tables cost, as the last look found them.
+    hazards: Option<Vec<String>>,
 }
 
 impl Watch {
@@ -71,9 +74,10 @@ impl Watch {
         self.found.as_ref()
     }
 
-    /// What became of tables, a sentence each.
+    /// What became of tables, and what they cost, a sentence each.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.gone.notes()
+        let hazards = self.hazards.iter().flatten().cloned();
+        self.gone.notes().into_iter().chain(hazards).collect()
     }
 
     /// Looks, if it is time, and says what became worse. A look that fails changes nothing: the stream itself will tell
@@ -95,8 +99,20 @@ impl Watch {
         self.found = lag;
         let looked = self.gone.look(&mut connection, shared);
         // One whose answer did not come in time would give it to the next question.
-        if let Ok(Some(())) = tokio::time::timeout(LOOK_TIMEOUT, looked).await {
+        if let Ok(Some(tables)) = tokio::time::timeout(LOOK_TIMEOUT, looked).await {
             self.connection = Some(connection);
+            self.weigh(hazards(&tables));
+        }
+    }
+
+    /// Tells of what is new; the start told of what there was.
+    fn weigh(&mut self, found: Vec<String>) {
+        let before = self.hazards.replace(found);
+        let (Some(before), Some(found)) = (before, &self.hazards) else {
+            return;
+        };
+        for hazard in found.iter().filter(|hazard| !before.contains(hazard)) {
+            tracing::warn!("{hazard}");
         }
     }
 

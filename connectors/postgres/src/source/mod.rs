@@ -27,6 +27,7 @@ mod discovery;
 mod envelope;
 mod filter;
 mod gone;
+mod hazards;
 mod health;
 mod incremental;
 mod kind;

@@ -25,6 +25,8 @@ use connect_api::{
 
 use super::catalog::{self, ColumnEntry, TableEntry};
 use super::config::{Autocreate, SnapshotMode, SourceConfig};
+use super::filter::{exact_name, exactly};
+use super::hazards::hazards;
 use super::health::{Server, shown as shown_name};
 use super::kind::{self, Types};
 use super::offset::{self, Offset, Snapshot};
@@ -33,6 +35,7 @@ use super::plan::Slot;
 use super::table::topic_name;
 use super::wire::{Connection, quoted};
 use super::{captured, connect, failed};
+use crate::name;
 use crate::place::server;
 
 pub(super) use removal::remove;
@@ -90,17 +93,10 @@ pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, Conne
     let table = config
         .remove(TABLE)
         .ok_or_else(|| missing(TABLE, "table.name = 'schema.table'"))?;
-    let given = config.remove(SCHEMA);
-    let (schema, table) = match (given, table.split_once('.')) {
-        (Some(schema), Some((prefix, rest))) if schema == prefix => (schema, rest.to_owned()),
-        (Some(schema), _) => (schema, table),
-        (None, Some((schema, table))) => (schema.to_owned(), table.to_owned()),
-        (None, None) => ("public".to_owned(), table),
-    };
-    config.insert(
-        TABLE.to_owned(),
-        regex::escape(&format!("{schema}.{table}")).replace(',', "\\,"),
-    );
+    let (schema, table) = named(config.remove(SCHEMA).as_deref(), &table)?;
+    // Both: a dot may be a letter of either name.
+    config.insert(SCHEMA.to_owned(), exactly(&schema));
+    config.insert(TABLE.to_owned(), exactly(&format!("{schema}.{table}")));
     let own = own_name(name);
     for key in ["slot.name", "publication.name"] {
         let others = |given: &&String| given.starts_with(OWN) && **given != own;
@@ -153,6 +149,40 @@ pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, Conne
         }
     }
     Ok(config)
+}
+
+/// Schema and name of the table that the options name: as they are written, or in quotes, where dots are letters.
+fn named(schema: Option<&str>, table: &str) -> Result<(String, String), ConnectError> {
+    let parts = |key: &str, name: &str| {
+        let parts = name::parts(name);
+        parts.map_err(|why| ConnectError::config(key, format!("\"{name}\" {why}")))
+    };
+    let is_quoted = |name: &str| name.starts_with('"') || name.contains(".\"");
+    let schema = match schema {
+        Some(quoted) if is_quoted(quoted) => Some(parts(SCHEMA, quoted)?.join(".")),
+        plain => plain.map(str::to_owned),
+    };
+    let parts = match table.split_once('.') {
+        _ if is_quoted(table) => parts(TABLE, table)?,
+        Some((first, rest)) if schema.as_deref().is_none_or(|schema| schema == first) => {
+            vec![first.to_owned(), rest.to_owned()]
+        }
+        _ => vec![table.to_owned()],
+    };
+    match (schema, parts.as_slice()) {
+        (schema, [table]) => Ok((
+            schema.unwrap_or_else(|| "public".to_owned()),
+            table.to_owned(),
+        )),
+        (None, [schema, table]) => Ok((schema.to_owned(), table.to_owned())),
+        (Some(given), [schema, table]) if given == *schema => Ok((given, table.to_owned())),
+        _ => {
+            let message = format!(
+                "{table} is not of the form table, schema.table or \"Schema\".\"Table\", with the schema that schema.name names"
+            );
+            Err(ConnectError::config(TABLE, message))
+        }
+    }
 }
 
 /// The name of the slot and of the publication that an object has for itself: lower case letters, digits and _. Only these go
@@ -339,7 +369,7 @@ async fn no_table(
 ) -> Result<String, ConnectError> {
     let existing = catalog::tables(sql, config.via_root).await;
     let existing = existing.map_err(|error| failed("listing the tables", error))?;
-    let wanted = map.get(TABLE).map(|pattern| pattern.replace('\\', ""));
+    let wanted = map.get(TABLE).and_then(|pattern| exact_name(pattern));
     let database = &config.address.database;
     if let (Some(wanted), false) = (&wanted, config.via_root) {
         let whole = catalog::tables(sql, true).await;
@@ -352,9 +382,17 @@ async fn no_table(
             ));
         }
     }
+    let wanted = wanted.unwrap_or_default();
+    let spelled = |table: &&TableEntry| full_name(table).to_lowercase() == wanted.to_lowercase();
+    if let Some(other) = existing.iter().find(spelled) {
+        let other = full_name(other);
+        return Ok(format!(
+            "database {database} has no table {wanted}, and {other} is another one, because names keep their case: \
+             table.name = '{other}' if it is meant"
+        ));
+    }
     Ok(format!(
-        "database {database} has no table {}; it has {}",
-        wanted.unwrap_or_default(),
+        "database {database} has no table {wanted}; it has {}",
         match existing.as_slice() {
             [] => "none".to_owned(),
             existing => names(existing),
@@ -426,7 +464,7 @@ fn in_sql(table: &TableEntry) -> String {
 }
 
 fn notes(table: &TableEntry, unknown: &[String], large: &[String]) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = hazards(std::slice::from_ref(table));
     if !unknown.is_empty() {
         notes.push(format!(
             "columns whose types are not known are left out: {}",

@@ -18,22 +18,53 @@ fn map(options: &[(&str, &str)]) -> ConfigMap {
 
 #[test]
 fn tables_are_named_in_every_way() {
-    for (options, expected) in [
-        (&[(TABLE, "orders")] as &[_], r"public\.orders"),
-        (&[(TABLE, "shop.orders")], r"shop\.orders"),
-        (&[(TABLE, "orders"), (SCHEMA, "shop")], r"shop\.orders"),
-        (&[(TABLE, "shop.orders"), (SCHEMA, "shop")], r"shop\.orders"),
-        (&[(TABLE, "a.b"), (SCHEMA, "shop")], r"shop\.a\.b"),
-        (&[(TABLE, "a+b,c")], r"public\.a\+b\,c"),
+    for (options, schema, table) in [
+        (&[(TABLE, "orders")] as &[_], "public", "orders"),
+        (&[(TABLE, "shop.orders")], "shop", "orders"),
+        (&[(TABLE, "orders"), (SCHEMA, "shop")], "shop", "orders"),
+        (
+            &[(TABLE, "shop.orders"), (SCHEMA, "shop")],
+            "shop",
+            "orders",
+        ),
+        (&[(TABLE, "a.b"), (SCHEMA, "shop")], "shop", "a.b"),
+        (&[(TABLE, "a+b,c")], "public", "a+b,c"),
+        (&[(TABLE, "CASE")], "public", "CASE"),
+        (&[(TABLE, r#""CASE""#)], "public", "CASE"),
+        (&[(TABLE, r#"a.b.c"#)], "a", "b.c"),
+        (&[(TABLE, r#""a.b".c"#)], "a.b", "c"),
+        (&[(TABLE, r#"a."b.c""#)], "a", "b.c"),
+        (
+            &[(TABLE, r#""Five 5"" disks""#), (SCHEMA, r#""A.b""#)],
+            "A.b",
+            "Five 5\" disks",
+        ),
+        (&[(TABLE, "five5\"")], "public", "five5\""),
     ] {
         let made = config("o", &map(options)).unwrap();
-        assert_eq!(made[TABLE], expected);
-        assert_eq!(made.get(SCHEMA), None);
         let parsed = SourceConfig::parse(&made).unwrap();
         assert_eq!(parsed.publication, parsed.slot);
+        assert!(parsed.capture.table(schema, table), "{options:?}");
+        let shift = format!("{schema}.{table}");
+        for (at, _) in shift.match_indices('.') {
+            let (other, rest) = (&shift[..at], &shift[at + 1..]);
+            let is_it = (other, rest) == (schema, table);
+            assert_eq!(parsed.capture.table(other, rest), is_it, "{options:?}");
+        }
+        for other in [table.to_lowercase(), table.to_uppercase()] {
+            let is_it = other == table;
+            assert_eq!(parsed.capture.table(schema, &other), is_it, "{options:?}");
+        }
     }
-    let parsed = SourceConfig::parse(&config("o", &map(&[(TABLE, "a+b,c")])).unwrap()).unwrap();
-    assert!(parsed.capture.table("public", "a+b,c"));
+    for (options, key, why) in [
+        (&[(TABLE, r#""t"#)] as &[_], TABLE, "not closed"),
+        (&[(TABLE, r#"a.b."c""#)], TABLE, "not of the form"),
+        (&[(TABLE, r#"a."b""#), (SCHEMA, "c")], TABLE, "schema.name"),
+        (&[(TABLE, "t"), (SCHEMA, "\"c")], SCHEMA, "not closed"),
+    ] {
+        let error = config("o", &map(options)).unwrap_err().to_string();
+        assert!(error.starts_with(key) && error.contains(why), "{error}");
+    }
 }
 
 #[test]
