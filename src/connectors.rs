@@ -1,5 +1,7 @@
 //! The connectors of SQL's sources and tables: SQL's side and Connect's side of the same thing.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use connect_api::{DeclaredColumn, DeclaredKey, DeclaredRows};
 use connect_runtime::{TableError, Tables};
@@ -68,8 +70,12 @@ impl Connectors for TableConnectors {
         self.0.state(name)
     }
 
-    fn flows(&self, planned: Option<&ConnectorOptions>) -> Vec<TableFlow> {
-        let flows = self.0.flows(planned).into_iter();
+    async fn flows(
+        &self,
+        planned: Option<&ConnectorOptions>,
+        topics: &BTreeSet<String>,
+    ) -> Vec<TableFlow> {
+        let flows = self.0.flows(planned, topics).await.into_iter();
         flows
             .map(|flow| TableFlow {
                 from: flow.from,
@@ -155,7 +161,11 @@ impl Connectors for NoConnectors {
         Some(vec![self.0.clone()])
     }
 
-    fn flows(&self, _planned: Option<&ConnectorOptions>) -> Vec<TableFlow> {
+    async fn flows(
+        &self,
+        _planned: Option<&ConnectorOptions>,
+        _topics: &BTreeSet<String>,
+    ) -> Vec<TableFlow> {
         Vec::new()
     }
 

@@ -3,7 +3,7 @@
 //!
 //! SQL knows no Connect; whoever wires the two together implements [`Connectors`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -77,7 +77,7 @@ pub struct TableFlow {
     pub to: String,
     /// The table, as people read it: `public.orders of db:5432/shop`.
     pub table: String,
-    /// The connector that captures it.
+    /// The connector that captures what is written to it.
     pub source: String,
 }
 
@@ -131,8 +131,13 @@ pub trait Connectors: Send + Sync {
     /// How it is, a line each; `None` where there is none.
     fn state(&self, name: &str) -> Option<Vec<String>>;
 
-    /// All ways of records through tables, of the connectors that there are and of one that may be made.
-    fn flows(&self, planned: Option<&ConnectorOptions>) -> Vec<TableFlow>;
+    /// All ways of records through tables, of the connectors that there are and of one that may be made; none where no record of
+    /// these topics comes to a table.
+    async fn flows(
+        &self,
+        planned: Option<&ConnectorOptions>,
+        topics: &BTreeSet<String>,
+    ) -> Vec<TableFlow>;
 
     /// How far a connector is that has still to read the rows which its table held, in a few words; `None`: they are in its topic.
     async fn filling(&self, name: &str) -> Option<String>;

@@ -195,7 +195,9 @@ fn a_sink_does_not_feed_its_own_query() {
             let error = server.try_sql(&statement).await.unwrap_err();
             let message = error["message"].as_str().unwrap();
             assert!(
-                message.contains("would come back into this query: connector a captures it"),
+                message.contains(
+                    "would come back into this query: connector a captures what is written there"
+                ),
                 "{error:#}"
             );
             let at = error["span"]["start"]["column"].as_u64().unwrap() as usize - 1;
@@ -203,6 +205,46 @@ fn a_sink_does_not_feed_its_own_query() {
                 statement[at..].starts_with("'a'") || statement[at..].starts_with("'public.a'")
             );
         }
+        // Whatever leads to the table, and whatever its server is called.
+        client
+            .batch_execute(
+                "CREATE VIEW over_a AS SELECT id, n FROM a; CREATE VIEW over_that AS SELECT id, n FROM over_a; \
+                 CREATE TABLE rows_of_a (id int PRIMARY KEY, n int); \
+                 CREATE RULE to_a AS ON INSERT TO rows_of_a DO ALSO INSERT INTO a VALUES (new.id, new.n) ON CONFLICT DO NOTHING; \
+                 CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); \
+                 CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (100)",
+            )
+            .await
+            .unwrap();
+        for (name, table, via_root) in [("of_part", "part", false), ("of_parts", "parts", true)] {
+            server
+                .sql(&format!(
+                    "CREATE TABLE {name} WITH (connector = 'postgres-cdc', hostname = '127.0.0.1', port = {}, username = 'postgres', \
+                     database.name = 'postgres', table.name = '{table}', publish.via.partition.root = '{via_root}')",
+                    database.port()
+                ))
+                .await;
+        }
+        let host =
+            |statement: String, host: &str| statement.replace("'localhost'", &format!("'{host}'"));
+        for (statement, source) in [
+            (sink("s", "a", "over_a"), "a"),
+            (sink("s", "most", "over_that"), "a"),
+            (sink("s", "a", "rows_of_a"), "a"),
+            (sink("s", "of_part", "parts"), "of_part"),
+            (sink("s", "of_parts", "part"), "of_parts"),
+            (host(sink("s", "a", "a"), "127.1"), "a"),
+        ] {
+            let error = server.try_sql(&statement).await.unwrap_err();
+            let message = error["message"].as_str().unwrap();
+            assert!(
+                message.contains(&format!(
+                    "connector {source} captures what is written there"
+                )),
+                "{statement}: {error:#}"
+            );
+        }
+        server.sql("DROP TABLE of_part; DROP TABLE of_parts").await;
         // Neither do two of them feed each other.
         server.sql(&sink("there", "a", "b")).await;
         let error = server.try_sql(&sink("back", "b", "a")).await.unwrap_err();
@@ -210,6 +252,34 @@ fn a_sink_does_not_feed_its_own_query() {
         // Another schema, or a table that nobody captures, is another one.
         client.batch_execute("CREATE SCHEMA other").await.unwrap();
         server.sql(&sink("back", "b", "other.a")).await;
+        // Nor does a view come to feed itself by another query.
+        server
+            .sql("CREATE MATERIALIZED VIEW kept AS SELECT id, n FROM most")
+            .await;
+        server.sql(&sink("kept_there", "kept", "b")).await;
+        let error = server
+            .try_sql("CREATE OR REPLACE MATERIALIZED VIEW kept AS SELECT id, n FROM b")
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("would come back"), "{error:#}");
+        // What a view lacks it cannot be given.
+        client
+            .batch_execute("CREATE VIEW lacking AS SELECT id FROM parts")
+            .await
+            .unwrap();
+        let error = server
+            .try_sql(&sink("lacks", "b", "lacking"))
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("has no column n, and a view is given none"),
+            "{error:#}"
+        );
+        server
+            .sql("DROP SINK kept_there; DROP MATERIALIZED VIEW kept")
+            .await;
         let (_, connectors) = server.connect("GET", "/connectors", None).await;
         assert_eq!(connectors, json!(["a", "b", "back", "there"]));
     });

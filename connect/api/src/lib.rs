@@ -53,8 +53,8 @@ pub use source::{
     JsonMap, Mail, Mailbox, Poll, PollBudget, Rejected, SourceOffset, SourceOffsets, SourceTask,
 };
 pub use table::{
-    DeclaredColumn, DeclaredKey, DeclaredRows, DeclaredTable, SoleUse, TablePlace, TableSink,
-    TableSource,
+    CapturedPlace, DeclaredColumn, DeclaredKey, DeclaredRows, DeclaredTable, ServerIdentity,
+    ServerTable, SoleUse, TablePlace, TableSink, TableSource,
 };
 pub use transform::{Traced, Transform, TransformFailure, TransformOutput};
 pub use value::{JsonStyle, ParseJsonError, Struct, Text, Value};

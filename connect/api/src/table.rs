@@ -1,6 +1,8 @@
 //! Sources and sinks that SQL can declare: `CREATE SOURCE name WITH (connector = …, …)` makes the connector and reads its topic,
 //! `CREATE SINK name … WITH (connector = …, …)` writes a topic and makes the connector that takes it from there.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use crate::{ConfigMap, ConnectError, SourceOffsets};
@@ -38,7 +40,54 @@ pub struct SoleUse {
     pub instead: &'static str,
 }
 
-/// Where a table of a database is, as a configuration says it.
+/// A database of a server, by what the server says of itself: addresses have many spellings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// What the server has in common with its physical copies, and with no other one; empty where the user may not know it.
+    pub system: String,
+    /// This run of the server: no two that run at the same time have the same.
+    pub run: String,
+    /// Whether the server follows another one and shows its rows (a standby).
+    pub follows: bool,
+    /// Number of the database.
+    pub database: u32,
+}
+
+impl ServerIdentity {
+    /// Whether what is written to one of two databases is seen in the other.
+    ///
+    /// Physical copies are one as long as one of them follows: what the first takes shows in the other. Two that take writes
+    /// have parted, whatever they have in common, and rows of one never come to the other.
+    pub fn is_seen_in(&self, other: &Self) -> bool {
+        let is_copy = !self.system.is_empty()
+            && self.system == other.system
+            && (self.follows || other.follows);
+        self.database == other.database && (self.run == other.run || is_copy)
+    }
+}
+
+/// What a server says of a table: which it is, whatever it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTable {
+    /// Where it is.
+    pub server: ServerIdentity,
+    /// Numbers of the tables whose rows a write to it may change: its own, those of its parts, and what a view or a rule leads
+    /// to. None where it is still to be made.
+    pub tables: BTreeSet<u32>,
+}
+
+/// The topic where a source writes what is written to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedPlace {
+    /// Which of the sources, by its place among them.
+    pub source: usize,
+    /// Which of the tables, by its place among them.
+    pub place: usize,
+    /// The topic.
+    pub topic: String,
+}
+
+/// Where a table of a database is, as a configuration says it, and as its server does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TablePlace {
     /// Server and database, in the same words for every configuration that means the same one: `localhost:5432/shop`.
@@ -47,6 +96,8 @@ pub struct TablePlace {
     pub schemas: Vec<String>,
     /// Its name.
     pub table: String,
+    /// What the server says of it; `None` where it does not answer.
+    pub said: Option<ServerTable>,
 }
 
 impl std::fmt::Display for TablePlace {
@@ -85,9 +136,10 @@ pub trait TableSource: Send + Sync {
     /// as they are there.
     fn sole_uses(&self, config: &ConfigMap) -> Vec<SoleUse>;
 
-    /// The topic where this configuration writes the changes of a table; `None` where it does not capture it. Secrets of the
-    /// configuration are resolved as far as they are there. Looks at nothing but the configuration.
-    fn topic_of(&self, config: &ConfigMap, place: &TablePlace) -> Option<String>;
+    /// The topics where these configurations write what is written to these tables. Secrets of the configurations are resolved
+    /// as far as they are there. Servers are asked, each once, and by their addresses where they do not answer; ends within
+    /// five seconds.
+    async fn captured(&self, configs: &[&ConfigMap], places: &[TablePlace]) -> Vec<CapturedPlace>;
 
     /// Whether these stored offsets say that the rows which the table held were read. Looks at nothing but what it is given.
     fn is_filled(&self, config: &ConfigMap, offsets: &SourceOffsets) -> bool;
@@ -139,9 +191,10 @@ pub trait TableSink: Send + Sync {
         rows: &DeclaredRows,
     ) -> Result<ConfigMap, ConnectError>;
 
-    /// The tables to which this configuration takes the records of a topic, one for each server that it may be. Secrets of the
-    /// configuration are resolved as far as they are there. Looks at nothing but the configuration.
-    fn places(&self, config: &ConfigMap, topic: &str) -> Vec<TablePlace>;
+    /// The tables to which each of these configurations takes the records of its topic, one for each server that it may be.
+    /// Secrets of the configurations are resolved as far as they are there. Servers are asked, each once; ends within five
+    /// seconds.
+    async fn places(&self, taken: &[(&ConfigMap, &str)]) -> Vec<Vec<TablePlace>>;
 
     /// What the author of the statement should know of the table that this configuration writes, a sentence each. Its secrets
     /// are resolved.
@@ -154,5 +207,35 @@ pub trait TableSink: Send + Sync {
         _rows: &DeclaredRows,
     ) -> Result<Vec<String>, ConnectError> {
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_known_by_what_its_server_says() {
+        let server = |system: &str, run: &str, follows, database| ServerIdentity {
+            system: system.to_owned(),
+            run: run.to_owned(),
+            follows,
+            database,
+        };
+        let primary = server("7", "monday", false, 5);
+        for (other, is_seen) in [
+            (primary.clone(), true),
+            (server("", "monday", false, 5), true),
+            (server("7", "monday", false, 6), false),
+            // A standby of it, one of another, and a copy that was promoted.
+            (server("7", "tuesday", true, 5), true),
+            (server("8", "tuesday", true, 5), false),
+            (server("7", "tuesday", false, 5), false),
+            // Nobody may know what these two have in common.
+            (server("", "tuesday", true, 5), false),
+        ] {
+            assert_eq!(primary.is_seen_in(&other), is_seen, "{other:?}");
+            assert_eq!(other.is_seen_in(&primary), is_seen, "{other:?}");
+        }
     }
 }

@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use streams::{NodeKind, StreamPlan};
 
 use super::server::Inner;
-use crate::catalog::{Objects, Sink};
+use crate::catalog::Objects;
 use crate::connectors::{ConnectorOptions, TableFlow};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
-/// Where the statement of a sink says where its records go.
+/// Where a statement says where the records of its query go.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Places {
     /// The topic.
@@ -36,18 +36,24 @@ struct Step<'a> {
 }
 
 impl Inner {
-    /// Refuses a sink whose records would come back into its query; `config` is that of its connector.
-    pub(super) fn check_circle(
+    /// Refuses a query whose records, which go to `topic`, would come back into it; `config` is that of the connector which a
+    /// sink will have.
+    pub(super) async fn check_circle(
         &self,
-        sink: &Sink,
+        topic: &str,
+        plan: &StreamPlan,
         config: Option<&ConnectorOptions>,
         places: Places,
     ) -> Result<(), Diagnostic> {
-        let connectors = self.connectors.get();
-        let flows = connectors.map(|connectors| connectors.flows(config));
-        let flows = flows.unwrap_or_default();
-        let topic = sink.plan.sink.topic.as_str();
-        let (inputs, objects) = (inputs(&sink.plan.plan), self.objects());
+        let (inputs, objects) = (inputs(plan), self.objects());
+        let flows = match self.connectors.get() {
+            Some(connectors) => {
+                let reached = steps(topic, &objects, &[]).into_iter();
+                let reached = reached.map(|step| step.to.to_owned()).collect();
+                connectors.flows(config, &reached).await
+            }
+            None => Vec::new(),
+        };
         let Some(through) = circle(topic, &inputs, &objects, &flows) else {
             return Ok(());
         };
@@ -60,7 +66,7 @@ impl Inner {
                 ));
         };
         let message = format!(
-            "what goes to table {} would come back into this query: connector {} captures it",
+            "what goes to table {} would come back into this query: connector {} captures what is written there",
             flow.table, flow.source
         );
         Err(Diagnostic::new(Code::Unsupported, message)
@@ -76,6 +82,13 @@ fn circle<'a>(
     objects: &'a Objects,
     flows: &'a [TableFlow],
 ) -> Option<Vec<&'a TableFlow>> {
+    let steps = steps(topic, objects, flows);
+    let back = steps.iter().position(|step| inputs.contains(step.to))?;
+    Some(through(&steps, back))
+}
+
+/// The topics to which what is written to `topic` comes, and how, the nearest first.
+fn steps<'a>(topic: &'a str, objects: &'a Objects, flows: &'a [TableFlow]) -> Vec<Step<'a>> {
     let views = objects.relations().filter_map(|relation| {
         let plan = &relation.view.as_ref()?.plan;
         Some((self::inputs(plan), relation.topic.as_str()))
@@ -90,9 +103,6 @@ fn circle<'a>(
     }];
     let mut next = 0;
     while let Some(step) = steps.get(next).copied() {
-        if inputs.contains(step.to) {
-            return Some(through(&steps, next));
-        }
         let of_jobs = jobs.iter().filter(|(reads, _)| reads.contains(step.to));
         let of_jobs = of_jobs.map(|(_, writes)| (*writes, None));
         let of_flows = flows.iter().filter(|flow| flow.from == step.to);
@@ -105,7 +115,7 @@ fn circle<'a>(
         }
         next += 1;
     }
-    None
+    steps
 }
 
 /// The tables on the way to a step, in order.

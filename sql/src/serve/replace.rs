@@ -17,6 +17,7 @@ use streams::{MemoryUser, StateSize};
 use tracing::info;
 
 use super::answer::Outcome;
+use super::circle::Places;
 use super::ddl::{catalog_error, check_late_topic, job_record, view_notes};
 use super::server::{Inner, StatementContext};
 use crate::catalog::{CatalogRecord, Identity, Kind, Relation};
@@ -95,6 +96,14 @@ impl Inner {
             return Err(
                 Diagnostic::new(Code::Unsupported, message).at(context.words.place(&circle.name))
             );
+        }
+        if let Some(made) = &relation.view {
+            let places = Places {
+                topic: create.name.span,
+                table: None,
+            };
+            self.check_circle(&relation.topic, &made.plan, None, places)
+                .await?;
         }
         let change = match (is_same(old, &relation), keeps_state(old, &relation)) {
             (true, _) => Change::Nothing,

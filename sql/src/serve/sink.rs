@@ -12,7 +12,6 @@ use super::ddl::{catalog_error, internal_topic, invalid_topic, is_internal, job_
 use super::insert::Target;
 use super::server::{Inner, StatementContext};
 use crate::catalog::{Identity, Kind, Objects, Sink, bind_output};
-use crate::connectors::ConnectorOptions;
 use crate::diagnostic::{Code, Diagnostic, Words};
 use crate::parse::statement::{CreateSink, Insert, Name};
 use crate::plan::{insert_sink, sink};
@@ -42,7 +41,9 @@ impl Inner {
         };
         let config = self.planned_connector(create, &sink).await?;
         // Before the table is looked at, which need not be made fit for rows that it must not get.
-        self.check_circle(&sink, config.as_ref(), places)?;
+        let (topic, plan) = (&sink.plan.sink.topic, &sink.plan.plan);
+        self.check_circle(topic, plan, config.as_ref(), places)
+            .await?;
         let of_table = self.look_at_table(create, &sink).await?;
         let topic = sink.plan.sink.topic.clone();
         let held = match &config {
@@ -50,9 +51,7 @@ impl Inner {
             Some(_) => self.held(&topic).await.unwrap_or(0),
             None => 0,
         };
-        let outcome = self
-            .run_sink(sink, config.as_ref(), places, context)
-            .await?;
+        let outcome = self.run_sink(sink, places, context).await?;
         match (config, outcome) {
             (Some(config), Outcome::Done { message, mut notes }) => {
                 notes.push(self.connect_sink(create, config, context).await?);
@@ -89,7 +88,9 @@ impl Inner {
             topic: insert.table.span,
             table: None,
         };
-        self.run_sink(sink, None, places, context).await
+        let (topic, plan) = (&sink.plan.sink.topic, &sink.plan.plan);
+        self.check_circle(topic, plan, None, places).await?;
+        self.run_sink(sink, places, context).await
     }
 
     /// Plans CREATE SINK over the catalog as it is.
@@ -139,12 +140,11 @@ impl Inner {
     async fn run_sink(
         &self,
         sink: Sink,
-        config: Option<&ConnectorOptions>,
         places: Places,
         context: &StatementContext<'_>,
     ) -> Result<Outcome, Diagnostic> {
         let objects = self.objects();
-        let made = self.check_topic(&sink, config, places, &objects).await?;
+        let made = self.check_topic(&sink, places, &objects).await?;
         let sink = Arc::new(sink);
         let (id, name) = (sink.identity.id, sink.name());
         self.store
@@ -178,7 +178,6 @@ impl Inner {
     async fn check_topic(
         &self,
         sink: &Sink,
-        config: Option<&ConnectorOptions>,
         places: Places,
         objects: &Objects,
     ) -> Result<bool, Diagnostic> {
@@ -195,7 +194,6 @@ impl Inner {
                 .at(span)
                 .help("its query fills it: WITH (topic = '…') names another one"));
         }
-        self.check_circle(sink, config, places)?;
         let described = self.log.admin().describe_topic(topic).await;
         let described = described.map_err(|error| invalid_topic(&error, span))?;
         let policy = described

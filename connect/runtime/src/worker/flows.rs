@@ -5,12 +5,12 @@
 //! topic a ──▶ sink ──▶ table t of a database ──▶ source ──▶ topic b
 //! ```
 //!
-//! Nothing but configurations is looked at: servers are the same where they have the same name.
+//! Which table is which is the servers' to say, through the plugins.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use connect_api::{ConfigMap, ConnectorPlugin};
+use connect_api::{ConfigMap, ConnectorPlugin, TablePlace};
 
 use super::Tables;
 use crate::secrets;
@@ -24,7 +24,7 @@ pub struct TableFlow {
     pub to: String,
     /// The table, as people read it: `public.orders of db:5432/shop`.
     pub table: String,
-    /// The connector that captures it.
+    /// The connector that captures what is written to it.
     pub source: String,
 }
 
@@ -39,28 +39,54 @@ struct Known {
 }
 
 impl Tables {
-    /// All ways through tables, of the connectors that there are and of one that may be made.
-    pub fn flows(&self, planned: Option<&ConfigMap>) -> Vec<TableFlow> {
+    /// All ways through tables, of the connectors that there are and of one that may be made; none where no record of these
+    /// topics comes to a table, and then no server is asked.
+    pub async fn flows(
+        &self,
+        planned: Option<&ConfigMap>,
+        topics: &BTreeSet<String>,
+    ) -> Vec<TableFlow> {
         let known = self.known(planned);
-        let mut flows = Vec::new();
-        for sink in &known {
-            let Some(tables) = sink.plugin.sink_tables() else {
+        let mut sinks = known
+            .iter()
+            .filter(|one| one.plugin.sink_tables().is_some());
+        if !sinks.any(|sink| !sink.topics.is_disjoint(topics)) {
+            return Vec::new();
+        }
+        let (mut from, mut places) = (Vec::new(), Vec::new());
+        for sinks in by_plugin(&known) {
+            let Some(tables) = sinks[0].plugin.sink_tables() else {
                 continue;
             };
-            for from in &sink.topics {
-                for place in tables.places(&sink.config, from) {
-                    let captured = known.iter().filter_map(|source| {
-                        let to = source.plugin.tables()?.topic_of(&source.config, &place)?;
-                        Some(TableFlow {
-                            from: from.clone(),
-                            to,
-                            table: place.to_string(),
-                            source: source.name.clone(),
-                        })
-                    });
-                    flows.extend(captured);
-                }
+            let taken: Vec<(&ConfigMap, &str)> = (sinks.iter())
+                .flat_map(|sink| {
+                    sink.topics
+                        .iter()
+                        .map(|topic| (&sink.config, topic.as_str()))
+                })
+                .collect();
+            let found = tables.places(&taken).await;
+            for ((_, topic), found) in taken.into_iter().zip(found) {
+                from.extend(std::iter::repeat_n(topic.to_owned(), found.len()));
+                places.extend(found);
             }
+        }
+        let mut flows = Vec::new();
+        for sources in by_plugin(&known) {
+            let Some(tables) = sources[0].plugin.tables() else {
+                continue;
+            };
+            let configs: Vec<&ConfigMap> = sources.iter().map(|source| &source.config).collect();
+            let captured = tables.captured(&configs, &places).await.into_iter();
+            flows.extend(captured.filter_map(|captured| {
+                let place: &TablePlace = places.get(captured.place)?;
+                Some(TableFlow {
+                    from: from.get(captured.place)?.clone(),
+                    to: captured.topic,
+                    table: place.to_string(),
+                    source: sources.get(captured.source)?.name.clone(),
+                })
+            }));
         }
         flows
     }
@@ -93,4 +119,17 @@ impl Tables {
         })
         .collect()
     }
+}
+
+/// The connectors of each plugin, at least one.
+fn by_plugin(known: &[Known]) -> Vec<Vec<&Known>> {
+    let mut groups: Vec<Vec<&Known>> = Vec::new();
+    for one in known {
+        let same = |group: &&mut Vec<&Known>| group[0].plugin.class() == one.plugin.class();
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
 }

@@ -7,15 +7,13 @@
 //! ```
 //! Rows with a key are upserted and deleted by it, others inserted.
 
-use connect_api::{ConfigMap, ConnectError, DeclaredKey, DeclaredRows, TablePlace};
-use tokio_postgres::config::Host;
+use connect_api::{ConfigMap, ConnectError, DeclaredKey, DeclaredRows};
 
 use super::config::{InsertMode, KeyMode, SinkConfig};
 use super::failure::Failure;
-use super::row::{TableName, quote};
+use super::row::quote;
 use super::session::Session;
 use super::table;
-use crate::place::server;
 
 const URL: &str = "connection.url";
 const TABLE: &str = "collection.name.format";
@@ -25,8 +23,6 @@ const PORT: &str = "port";
 const DATABASE: &str = "database";
 const SSLMODE: &str = "sslmode";
 const SCHEMA: &str = "schema";
-/// The port where none is named.
-const PORT_OF_POSTGRES: u16 = 5432;
 
 /// Names that RisingWave, Flink and people have for keys.
 pub(super) const ALIASES: &[(&str, &str)] = &[
@@ -139,10 +135,17 @@ pub(super) async fn look(map: &ConfigMap, rows: &DeclaredRows) -> Result<Vec<Str
     if !table::is_there(&session, &config, &name).await? {
         return Ok(Vec::new());
     }
+    let is_renamed = map.contains_key("transforms");
+    if !is_renamed {
+        let wanted = wanted(&config, rows);
+        if let Some(message) = table::cannot_get(&session, &config, &name, &wanted).await? {
+            return Err(ConnectError::config(TABLE, message).into());
+        }
+    }
     // Columns that are chosen, or renamed on the way, are not these.
     let is_keyed =
         (config.insert_mode, config.key_mode) == (InsertMode::Upsert, KeyMode::RecordKey);
-    if !is_keyed || !config.key_fields.is_empty() || map.contains_key("transforms") {
+    if !is_keyed || !config.key_fields.is_empty() || is_renamed {
         return Ok(Vec::new());
     }
     let all = columns(&keys);
@@ -173,44 +176,25 @@ pub(super) async fn look(map: &ConfigMap, rows: &DeclaredRows) -> Result<Vec<Str
     )])
 }
 
-/// The tables that rows of a topic may go to.
-pub(super) fn places(map: &ConfigMap, topic: &str) -> Vec<TablePlace> {
-    let Ok(config) = SinkConfig::parse(map) else {
-        return Vec::new();
+/// The columns that the rows will have in the table.
+fn wanted(config: &SinkConfig, rows: &DeclaredRows) -> Vec<String> {
+    let values = rows.columns.iter().map(|column| column.name.as_str());
+    let values = values.filter(|name| config.fields.take(&rows.topic, name));
+    let is_key = |name: &&str| {
+        config.key_fields.is_empty() || config.key_fields.iter().any(|key| key == name)
     };
-    let TableName { schema, table } = config.table_of(topic);
-    let connection = &config.connection;
-    let schemas = schema.map_or_else(|| search_path(connection), |schema| vec![schema]);
-    let database = connection.get_dbname().or_else(|| connection.get_user());
-    let database = database.unwrap_or_default();
-    let ports = connection.get_ports();
-    let hosts = connection.get_hosts().iter().enumerate();
-    hosts
-        .map(|(place, host)| {
-            let host = match host {
-                Host::Tcp(host) => host,
-                // A socket of this machine.
-                Host::Unix(_) => "localhost",
-            };
-            let port = ports.get(place).or(ports.first()).copied();
-            let server = server(host, port.unwrap_or(PORT_OF_POSTGRES));
-            TablePlace {
-                database: format!("{server}/{database}"),
-                schemas: schemas.clone(),
-                table: table.clone(),
-            }
-        })
-        .collect()
-}
-
-/// Where a name without a schema is looked for.
-fn search_path(connection: &tokio_postgres::Config) -> Vec<String> {
-    let given = connection.get_options().unwrap_or_default();
-    if let Some((_, path)) = given.split_once("search_path=") {
-        return path.split(',').map(|name| name.trim().to_owned()).collect();
+    let is_keyed = config.key_mode == KeyMode::RecordKey;
+    let keys =
+        (rows.key.iter().map(|key| key.name.as_str())).filter(|name| is_keyed && is_key(name));
+    let mut wanted: Vec<String> = values.chain(keys).map(str::to_owned).collect();
+    if config.lower_case {
+        wanted
+            .iter_mut()
+            .for_each(|name| *name = name.to_lowercase());
     }
-    let user = connection.get_user().map(str::to_owned);
-    user.into_iter().chain(["public".to_owned()]).collect()
+    wanted.sort();
+    wanted.dedup();
+    wanted
 }
 
 /// The type of a new column for a type of SQL; `None` where the values have to show it.
@@ -302,12 +286,12 @@ fn table(name: &str, config: &mut ConfigMap) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use connect_api::DeclaredColumn;
 
     use super::*;
 
-    fn of(options: &[(&str, &str)], key: &[&str]) -> Result<ConfigMap, String> {
+    pub(in crate::sink) fn of(options: &[(&str, &str)], key: &[&str]) -> Result<ConfigMap, String> {
         let options: ConfigMap = options
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -382,41 +366,6 @@ mod tests {
             );
             SinkConfig::parse(&config).unwrap();
         }
-    }
-
-    #[test]
-    fn a_table_has_its_place_whatever_names_it() {
-        let place = |options: &[(&str, &str)]| {
-            let config = of(options, &["id"]).unwrap();
-            let [place] = &places(&config, "t")[..] else {
-                panic!("one server");
-            };
-            format!(
-                "{} {} {}",
-                place.database,
-                place.schemas.join("|"),
-                place.table
-            )
-        };
-        let shop = [
-            ("host", "127.0.0.1"),
-            ("port", "5433"),
-            ("database", "shop"),
-        ];
-        let with = |more: &[(&'static str, &'static str)]| [&shop[..], more].concat();
-        assert_eq!(
-            place(&with(&[("connection.username", "me")])),
-            "localhost:5433/shop me|public Totals"
-        );
-        assert_eq!(
-            place(&with(&[(SCHEMA, "s"), (TABLE, "Odd.Name")])),
-            "localhost:5433/shop s Odd.Name"
-        );
-        let url = "jdbc:postgresql://DB/shop?user=me&currentSchema=a,b";
-        assert_eq!(
-            place(&[(URL, url), (TABLE, "T"), ("quote.identifiers", "false")]),
-            "db:5432/shop a|b t"
-        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod declared;
 mod failure;
 mod identity;
 mod offsets;
+mod places;
 mod row;
 mod session;
 mod table;
@@ -148,8 +149,8 @@ impl TableSink for PostgresSink {
         declared::config(name, options, rows)
     }
 
-    fn places(&self, config: &ConfigMap, topic: &str) -> Vec<TablePlace> {
-        declared::places(config, topic)
+    async fn places(&self, taken: &[(&ConfigMap, &str)]) -> Vec<Vec<TablePlace>> {
+        places::places(taken).await
     }
 
     async fn look(

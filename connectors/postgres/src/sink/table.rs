@@ -123,6 +123,47 @@ pub(super) async fn is_there(
     Ok(is_there)
 }
 
+/// Why the rows of these columns cannot be taken: what the table lacks of them, and cannot be given.
+pub(super) async fn cannot_get(
+    session: &Session,
+    config: &SinkConfig,
+    name: &TableName,
+    wanted: &[String],
+) -> Result<Option<String>, Failure> {
+    let sql = "SELECT ARRAY(SELECT quote_ident(w.name) FROM unnest($2::text[]) w(name) WHERE NOT EXISTS (SELECT FROM pg_attribute a \
+               WHERE a.attrelid = c.oid AND a.attname::text = w.name AND a.attnum > 0 AND NOT a.attisdropped)), \
+               c.relkind IN ('r', 'p', 'f'), pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text, current_user::text \
+               FROM pg_class c WHERE c.oid = to_regclass($1)";
+    let row = session
+        .client
+        .query_opt(sql, &[&name.quoted(), &wanted])
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let (lacking, grows, owned): (Vec<String>, bool, bool) = (row.get(0), row.get(1), row.get(2));
+    if lacking.is_empty() {
+        return Ok(None);
+    }
+    let (table, lacking) = (name.quoted(), lacking.join(", "));
+    let lacks = format!("{table} has no column {lacking}");
+    Ok(match (grows, owned, config.evolve) {
+        (false, _, _) => Some(format!(
+            "{lacks}, and a view is given none: CREATE OR REPLACE VIEW gives it the column, or the query leaves it out"
+        )),
+        (true, _, false) => Some(format!(
+            "{lacks}, and schema.evolution=none adds none: ALTER TABLE {table} ADD COLUMN …, or leave schema.evolution out"
+        )),
+        (true, false, true) => {
+            let (owner, user): (String, String) = (row.get(3), row.get(4));
+            Some(format!(
+                "{lacks}, and only its owner {owner} may add it, not {user}: have it added with ALTER TABLE {table} ADD COLUMN …"
+            ))
+        }
+        (true, true, true) => None,
+    })
+}
+
 /// Whether `ON CONFLICT` finds rows by these columns, which are sorted. Of what is no table nobody knows.
 pub(super) async fn is_unique(
     session: &Session,

@@ -63,8 +63,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use connect_api::{
-    AlteredOffset, ConfigDef, ConfigMap, ConnectError, ConnectorKind, ConnectorPlugin,
-    DeclaredTable, FieldIssue, SoleUse, SourceOffsets, TablePlace, TableSource, Task, Undeclared,
+    AlteredOffset, CapturedPlace, ConfigDef, ConfigMap, ConnectError, ConnectorKind,
+    ConnectorPlugin, DeclaredTable, FieldIssue, SoleUse, SourceOffsets, TablePlace, TableSource,
+    Task, Undeclared,
 };
 
 use catalog::TableEntry;
@@ -193,8 +194,8 @@ impl TableSource for PostgresSource {
         declared::sole_uses(config)
     }
 
-    fn topic_of(&self, config: &ConfigMap, place: &TablePlace) -> Option<String> {
-        declared::topic_of(config, place)
+    async fn captured(&self, configs: &[&ConfigMap], places: &[TablePlace]) -> Vec<CapturedPlace> {
+        declared::captured_places(configs, places).await
     }
 
     fn is_filled(&self, config: &ConfigMap, offsets: &SourceOffsets) -> bool {

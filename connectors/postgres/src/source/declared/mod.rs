@@ -16,12 +16,11 @@
 //! | arrays of these | the same with [] |
 //! | everything else that has a text | TEXT |
 
+mod places;
 mod removal;
 mod types;
 
-use connect_api::{
-    ConfigMap, ConnectError, DeclaredColumn, DeclaredTable, SoleUse, SourceOffsets, TablePlace,
-};
+use connect_api::{ConfigMap, ConnectError, DeclaredColumn, DeclaredTable, SoleUse, SourceOffsets};
 
 use super::catalog::{self, ColumnEntry, TableEntry};
 use super::config::{Autocreate, SnapshotMode, SourceConfig};
@@ -38,6 +37,7 @@ use super::{captured, connect, failed};
 use crate::name;
 use crate::place::server;
 
+pub(super) use places::captured_places;
 pub(super) use removal::remove;
 use types::{large, size, sql_type};
 
@@ -284,23 +284,6 @@ pub(super) fn sole_uses(map: &ConfigMap) -> Vec<SoleUse> {
         });
     }
     uses
-}
-
-/// The topic of a table's changes.
-pub(super) fn topic_of(map: &ConfigMap, place: &TablePlace) -> Option<String> {
-    let config = SourceConfig::parse(map).ok()?;
-    let address = &config.address;
-    let database = format!(
-        "{}/{}",
-        server(&address.host, address.port),
-        address.database
-    );
-    if config.snapshot_mode == SnapshotMode::InitialOnly || database != place.database {
-        return None;
-    }
-    let mut schemas = place.schemas.iter();
-    let schema = schemas.find(|schema| config.capture.table(schema, &place.table))?;
-    Some(topic_name(&config.prefix, schema, &place.table))
 }
 
 /// Whether the first snapshot was read to its end, or there is none.

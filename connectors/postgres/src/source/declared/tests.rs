@@ -4,7 +4,7 @@ use connect_api::SourceOffset;
 
 use super::*;
 
-fn map(options: &[(&str, &str)]) -> ConfigMap {
+pub(super) fn map(options: &[(&str, &str)]) -> ConfigMap {
     let pairs = [
         ("database.hostname", "db"),
         ("database.user", "u"),
@@ -132,36 +132,6 @@ fn one_slot_is_known_by_all_its_names() {
         assert_eq!(what(&[("database.hostname", host)]), here);
     }
     assert_eq!(what(&[("snapshot.mode", "initial_only")]), [""; 0]);
-}
-
-#[test]
-fn a_table_is_captured_whatever_the_names_of_its_server() {
-    let made = config(
-        "o",
-        &map(&[(TABLE, "shop.orders"), ("database.hostname", "127.0.0.1")]),
-    )
-    .unwrap();
-    let place = |database: &str, schemas: &[&str]| TablePlace {
-        database: database.to_owned(),
-        schemas: schemas.iter().map(|schema| (*schema).to_owned()).collect(),
-        table: "orders".to_owned(),
-    };
-    let topic = Some("o.shop.orders".to_owned());
-    assert_eq!(
-        topic_of(&made, &place("localhost:5432/d", &["shop"])),
-        topic
-    );
-    assert_eq!(
-        topic_of(&made, &place("localhost:5432/d", &["u", "shop"])),
-        topic
-    );
-    for elsewhere in [
-        place("localhost:5433/d", &["shop"]),
-        place("localhost:5432/e", &["shop"]),
-        place("localhost:5432/d", &["public"]),
-    ] {
-        assert_eq!(topic_of(&made, &elsewhere), None, "{elsewhere}");
-    }
 }
 
 #[test]
