@@ -358,11 +358,12 @@ fn times_without_end_read_as_the_ends_of_sqls_years() {
         let folder = tempfile::tempdir().unwrap();
         let database = Postgres::start_logical().await;
         let client = database.connect().await;
-        let filled = "INSERT INTO terms VALUES ('infinity', 'infinity', 'infinity'), ('-infinity', '-infinity', '-infinity'), \
-                      ('0044-03-15 BC', '0044-03-15 10:00 BC', '0044-03-15 10:00+00 BC')";
+        let filled = "INSERT INTO terms VALUES ('infinity', 'infinity', 'infinity', 'Infinity'), \
+                      ('-infinity', '-infinity', '-infinity', '-Infinity'), \
+                      ('0044-03-15 BC', '0044-03-15 10:00 BC', '0044-03-15 10:00+00 BC', 'NaN')";
         client
             .batch_execute(&format!(
-                "CREATE TABLE terms (day date PRIMARY KEY, at timestamp(3), zoned timestamptz); {filled};"
+                "CREATE TABLE terms (day date PRIMARY KEY, at timestamp(3), zoned timestamptz, n numeric); {filled};"
             ))
             .await
             .unwrap();
@@ -371,9 +372,9 @@ fn times_without_end_read_as_the_ends_of_sqls_years() {
             .sql(&declare("TABLE terms", &database, "terms", ""))
             .await;
         let all = json!([
-            {"day": "-0043-03-15", "at": "-0043-03-15T10:00:00", "zoned": "-0043-03-15T10:00:00Z"},
-            {"day": "0001-01-01", "at": "0001-01-01T00:00:00", "zoned": "0001-01-01T00:00:00Z"},
-            {"day": "9999-12-31", "at": "9999-12-31T23:59:59.999", "zoned": "9999-12-31T23:59:59.999999Z"},
+            {"day": "-0043-03-15", "at": "-0043-03-15T10:00:00", "zoned": "-0043-03-15T10:00:00Z", "n": "NaN"},
+            {"day": "0001-01-01", "at": "0001-01-01T00:00:00", "zoned": "0001-01-01T00:00:00Z", "n": "-Infinity"},
+            {"day": "9999-12-31", "at": "9999-12-31T23:59:59.999", "zoned": "9999-12-31T23:59:59.999999Z", "n": "Infinity"},
         ]);
         rows(&server, "SELECT * FROM terms ORDER BY day", all.clone()).await;
         // The stream, too, finds the rows by their keys.
@@ -388,6 +389,9 @@ fn times_without_end_read_as_the_ends_of_sqls_years() {
         )
         .await;
         rows(&server, "SELECT * FROM terms ORDER BY day", all).await;
+        let infinite =
+            "SELECT count(*) AS n FROM terms WHERE n = 'Infinity' AND n::DOUBLE PRECISION > 1e300";
+        rows(&server, infinite, json!([{"n": 1}])).await;
     });
 }
 

@@ -285,6 +285,13 @@ fn rendering() -> Vec<ConfigKey> {
              to 9999 for them, which every reader knows.",
         ),
         choice(
+            "numeric.special.text",
+            "debezium",
+            &["debezium", "postgres"],
+            "What is no number, with decimal.handling.mode=string: 'debezium' has NAN, POSITIVE_INFINITY and NEGATIVE_INFINITY; \
+             'postgres' NaN, Infinity and -Infinity.",
+        ),
+        choice(
             "interval.handling.mode",
             "numeric",
             &["numeric", "string"],

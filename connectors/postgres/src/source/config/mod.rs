@@ -205,6 +205,7 @@ impl SourceConfig {
                     _ => TimeMode::Adaptive,
                 },
                 clip_infinity: word("infinity.handling.mode") == "clip",
+                plain_specials: word("numeric.special.text") == "postgres",
                 interval_text: word("interval.handling.mode") == "string",
                 hstore_map: word("hstore.handling.mode") == "map",
                 binary: match word("binary.handling.mode").as_str() {

@@ -125,6 +125,7 @@ pub(super) fn config(name: &str, options: &ConfigMap) -> Result<ConfigMap, Conne
         ("time.precision.mode", "isostring"),
         ("interval.handling.mode", "string"),
         ("infinity.handling.mode", "clip"),
+        ("numeric.special.text", "postgres"),
         ("key.converter", json),
         ("key.converter.schemas.enable", "false"),
         ("value.converter", json),

@@ -61,6 +61,8 @@ pub(super) struct Rendering {
     pub(super) time: TimeMode,
     /// Dates and times without end as the ends of the years 1 to 9999.
     pub(super) clip_infinity: bool,
+    /// What is no number has the words that the server has for it.
+    pub(super) plain_specials: bool,
     /// Intervals as text and not as microseconds.
     pub(super) interval_text: bool,
     /// hstore as a map and not as JSON.
@@ -224,6 +226,7 @@ impl Rendering {
     fn number(&self, text: &str, scale: Option<usize>) -> Option<Value> {
         match self.decimal {
             DecimalMode::Double => text.parse().ok().map(Value::Float64),
+            DecimalMode::String if self.plain_specials => Some(Value::text(text)),
             DecimalMode::String => Some(Value::text(match text {
                 "NaN" => "NAN",
                 "Infinity" => "POSITIVE_INFINITY",

@@ -7,6 +7,7 @@ fn rendering() -> Rendering {
         decimal: DecimalMode::Precise,
         time: TimeMode::Adaptive,
         clip_infinity: false,
+        plain_specials: false,
         interval_text: false,
         hstore_map: false,
         binary: BinaryMode::Bytes,
@@ -214,6 +215,13 @@ fn other_modes() {
         shown(&text, &limits, "-Infinity").0,
         "\"NEGATIVE_INFINITY\""
     );
+    let plain = Rendering {
+        plain_specials: true,
+        ..text
+    };
+    for special in ["NaN", "Infinity", "-Infinity"] {
+        assert_eq!(shown(&plain, &limits, special).0, format!("\"{special}\""));
+    }
     let double = decimal(DecimalMode::Double);
     assert_eq!(shown(&double, &limits, "22.2200").0, "22.22");
     assert_eq!(shown(&double, &Kind::Money, "$1.50").0, "1.5");
