@@ -414,9 +414,16 @@ fn rows_that_are_still_to_be_read_are_told() {
             .unwrap();
         let made = json!(server.sql(&declare("TABLE t", &database, "t", "")).await).to_string();
         assert!(made.contains("reads the rows that are there"), "{made}");
-        server
+        let made = server
             .sql("CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM t")
             .await;
+        let why = server.sql("EXPLAIN WHY n").await;
+        for told in [json!(made).to_string(), json!(why).to_string()] {
+            assert!(
+                told.contains("table t is without rows that its connector has still to read"),
+                "{told}"
+            );
+        }
         for (query, so_far) in [("SELECT count(*) AS n FROM t", 0), ("SELECT n FROM n", 0)] {
             let answer = json!(server.sql(query).await);
             assert_eq!(answer[0], json!({"n": so_far}), "{answer:#}");
@@ -438,6 +445,14 @@ fn rows_that_are_still_to_be_read_are_told() {
             told.contains("table t is no further than its connector, which is STOPPED")
         })
         .await;
+        let made = server
+            .sql("CREATE MATERIALIZED VIEW m AS SELECT count(*) AS n FROM t")
+            .await;
+        let made = json!(made).to_string();
+        assert!(
+            made.contains("table t is no further than its connector, which is STOPPED"),
+            "{made}"
+        );
     });
 }
 

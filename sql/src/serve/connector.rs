@@ -170,15 +170,33 @@ impl Inner {
         Ok(notes)
     }
 
-    /// Says what lacks of the rows of captured tables that these relations come from: what their connectors have still to read, and
-    /// what comes later where they have stopped.
+    /// Says what lacks of the rows of captured tables that these relations come from.
     pub(super) async fn connector_notices(&self, relations: &[Arc<Relation>], notices: &Notices) {
+        for notice in self.lacking(relations).await {
+            notices.say(notice);
+        }
+    }
+
+    /// What a view is without, as long as captured tables below it are, a sentence each.
+    pub(super) async fn lacks_of_captured(&self, view: &Arc<Relation>) -> Vec<String> {
+        let lacking = self.lacking(std::slice::from_ref(view)).await.into_iter();
+        let sentence = |notice: Diagnostic| match notice.help {
+            Some(help) => format!("{}; {help}", notice.message),
+            None => notice.message,
+        };
+        lacking.map(sentence).collect()
+    }
+
+    /// What lacks of the rows of captured tables that these relations come from: what their connectors have still to read, and what
+    /// comes later where they have stopped.
+    async fn lacking(&self, relations: &[Arc<Relation>]) -> Vec<Diagnostic> {
+        let mut lacking = Vec::new();
         let Some(connectors) = self.connectors.get() else {
-            return;
+            return lacking;
         };
         let captured = self.captured_below(relations);
         if captured.is_empty() {
-            return;
+            return lacking;
         }
         let listed = connectors.list();
         for (name, kind) in captured {
@@ -187,16 +205,17 @@ impl Inner {
                     "{kind} {name} is no further than its connector, which is {state}: {why}"
                 );
                 let help = format!("EXPLAIN WHY {name} says more");
-                notices.say(Diagnostic::warning(Code::LeftOut, message).help(help));
+                lacking.push(Diagnostic::warning(Code::LeftOut, message).help(help));
             }
             if let Some(filling) = connectors.filling(&name).await {
                 let message = format!(
                     "{kind} {name} is without rows that its connector has still to read: {filling}"
                 );
                 let help = format!("EXPLAIN WHY {name} says how far it is");
-                notices.say(Diagnostic::warning(Code::Filling, message).help(help));
+                lacking.push(Diagnostic::warning(Code::Filling, message).help(help));
             }
         }
+        lacking
     }
 
     /// The captured sources and tables among relations and what these come from, by name.

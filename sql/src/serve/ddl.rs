@@ -266,6 +266,7 @@ impl Inner {
         );
         let mut notes = view_notes(&relation, &objects);
         notes.extend(self.fill(&relation, wait_ms).await);
+        notes.extend(self.lacks_of_captured(&relation).await);
         let message = format!("created materialized view {}", relation.name());
         Ok(Outcome::Done { message, notes })
     }

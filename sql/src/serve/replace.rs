@@ -223,6 +223,7 @@ impl Inner {
                 ));
                 notes.extend(view_notes(&relation, &self.objects()));
                 notes.extend(self.fill(&relation, wait_ms).await);
+                notes.extend(self.lacks_of_captured(&relation).await);
             }
             Change::Refreshed => notes.push(
                 "what it keeps stays, and its rows are made of that: nothing is read again, and who reads it sees what differs"

@@ -35,7 +35,11 @@ impl Inner {
         if let Some(relation) = objects.relation(&name.name) {
             let relation = Arc::clone(relation);
             let lines = match relation.view {
-                Some(_) => self.why_view(&relation),
+                Some(_) => {
+                    let mut lines = self.why_view(&relation);
+                    lines.extend(self.lacks_of_captured(&relation).await);
+                    lines
+                }
                 None => self.why_topic_of(&relation).await?,
             };
             return Ok(Outcome::lines("why", lines));
