@@ -97,7 +97,7 @@ async fn a_sink_never_takes_a_topic_away() {
     // Nor after a start at which it did not run.
     fixture.run("ALTER SINK s PAUSE").await;
     let fixture = fixture.restart().await;
-    assert_eq!(shown(&fixture, "SHOW SINKS", "s").await[4], "paused");
+    assert_eq!(shown(&fixture, "SHOW SINKS", "s").await[4], "PAUSED");
     fixture.run("DROP SINK s").await;
     let topics = fixture.rows("SHOW TOPICS").await;
     let topics: Vec<&str> = topics.iter().map(|row| row[0].as_str()).collect();

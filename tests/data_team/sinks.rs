@@ -282,5 +282,18 @@ fn a_sink_does_not_feed_its_own_query() {
             .await;
         let (_, connectors) = server.connect("GET", "/connectors", None).await;
         assert_eq!(connectors, json!(["a", "b", "back", "there"]));
+        // A statement lets jobs go on; what lets a stopped connector go on it tells.
+        let paused = json!(server.sql("ALTER SINK back PAUSE").await).to_string();
+        assert!(paused.contains("what it wrote stays"), "{paused}");
+        let (status, _) = server.connect("PUT", "/connectors/there/stop", None).await;
+        assert_eq!(status, 204);
+        let resumed = || async {
+            let resumed = server.try_sql("ALTER SINK there RESUME").await;
+            resumed.err().unwrap_or_default().to_string()
+        };
+        until("the stopped connector", resumed, |told| {
+            told.contains("thalweg connect resume there")
+        })
+        .await;
     });
 }

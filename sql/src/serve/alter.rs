@@ -5,7 +5,7 @@ use super::answer::Outcome;
 use super::ddl::{catalog_error, job_record, unknown, wrong_kind};
 use super::server::{Inner, StatementContext};
 use crate::catalog::{CatalogRecord, Kind};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::{Alter, AlterChange};
 
 impl Inner {
@@ -31,6 +31,10 @@ impl Inner {
         };
         let (what, paused) = (name.name.as_str(), self.jobs.is_paused(&name.name));
         if paused == pause {
+            if let (false, Some(idle)) = (pause, self.idle_sinks().get(what)) {
+                let message = format!("{kind} {what} is not paused: its connector does not go on");
+                return Err(Diagnostic::new(Code::Connector, message).help(idle));
+            }
             let state = if paused {
                 "paused already"
             } else {
@@ -54,10 +58,15 @@ impl Inner {
             self.jobs.pause(what).await?;
             return Ok(Outcome::Done {
                 message: format!("paused {kind} {what}"),
-                notes: vec![format!(
-                    "its rows cannot be read while it is; ALTER {} {what} RESUME lets it go on where it was",
-                    kind.to_string().to_uppercase()
-                )],
+                notes: vec![match kind {
+                    Kind::Sink => format!(
+                        "it writes nothing while it is, and what it wrote stays; ALTER SINK {what} RESUME lets it go on where it was"
+                    ),
+                    _ => format!(
+                        "its rows cannot be read while it is; ALTER {} {what} RESUME lets it go on where it was",
+                        kind.to_string().to_uppercase()
+                    ),
+                }],
             });
         }
         match (objects.relation(what), objects.sink(what)) {

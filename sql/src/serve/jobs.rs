@@ -275,7 +275,7 @@ impl Jobs {
         }
         match self.running.read().get(name) {
             Some(handle) => handle.status().to_string(),
-            None if self.is_paused(name) => "paused".to_owned(),
+            None if self.is_paused(name) => "PAUSED".to_owned(),
             None => self
                 .failed
                 .read()
@@ -326,7 +326,7 @@ impl Jobs {
         let paused = self.paused.read();
         list.extend(paused.iter().map(|name| {
             let why = "it was asked to stand still: ALTER … RESUME lets it go on".to_owned();
-            (name.clone(), "paused".to_owned(), why)
+            (name.clone(), "PAUSED".to_owned(), why)
         }));
         let opening = self.opening.borrow();
         let opening = opening.iter().filter(|name| !running.contains_key(*name));
