@@ -111,8 +111,8 @@ mod tests {
         for host in ["127.0.0.1", "127.1.2.3", "0.0.0.0"] {
             assert_eq!(server_looked_up(host, 1).await, "localhost:1", "{host}");
         }
-        // An address for documents is nobody's.
-        assert_eq!(server_looked_up("192.0.2.1", 1).await, "192.0.2.1:1");
+        // A reserved address is nobody's.
+        assert_eq!(server_looked_up("240.0.0.1", 1).await, "240.0.0.1:1");
     }
 
     #[test]

@@ -173,7 +173,7 @@ mod tests {
             .await,
             "localhost:5433/shop s Odd.Name"
         );
-        let url = "jdbc:postgresql://192.0.2.7/shop?user=me&currentSchema=a,b";
+        let url = "jdbc:postgresql://240.0.0.7/shop?user=me&currentSchema=a,b";
         assert_eq!(
             place(&[
                 ("connection.url", url),
@@ -181,7 +181,7 @@ mod tests {
                 ("quote.identifiers", "false")
             ])
             .await,
-            "192.0.2.7:5432/shop a|b t"
+            "240.0.0.7:5432/shop a|b t"
         );
     }
 }
