@@ -29,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config;
+use crate::elsewhere::{self, Wanted};
 use crate::exit::Failure;
 
 /// How long to try to reach a broker before saying that nothing answers.
@@ -57,24 +58,27 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    fn nobody(&self) -> anyhow::Error {
-        Failure::Server(format!(
-            "nothing answers at {}; start it with `thalweg server`, or name another with --bootstrap-servers",
-            self.bootstrap_servers
-        ))
-        .into()
+    /// Why nobody answers, as far as it can be seen of the first address.
+    async fn nobody(&self) -> anyhow::Error {
+        let first = self.bootstrap_servers.split(',').next();
+        let first = first.unwrap_or_default().trim();
+        elsewhere::explain(first, Wanted::Kafka).await.into()
     }
 
     /// A log to read and write, or says that nothing answers there.
     pub(crate) async fn connect(&self) -> Result<Kafka> {
         // The client library tries for long and does not say that every address refused.
-        drop(self.open().await?);
+        let stream = self.open().await?;
+        let spoken = Connection::new(&self.bootstrap_servers, stream).await?;
+        if spoken.is_none() {
+            bail!(self.nobody().await);
+        }
         let config = KafkaConfig::new(&self.bootstrap_servers);
         let kafka = Kafka::connect(config)
             .with_context(|| format!("cannot use {}", self.bootstrap_servers))?;
         match timeout(CONNECT_WAIT, kafka.admin().list_topics()).await {
             Ok(Ok(_)) => Ok(kafka),
-            Ok(Err(AdminError::Unavailable(_))) | Err(_) => bail!(self.nobody()),
+            Ok(Err(AdminError::Unavailable(_))) | Err(_) => bail!(self.nobody().await),
             Ok(Err(error)) => Err(error.into()),
         }
     }
@@ -82,7 +86,9 @@ impl ClusterArgs {
     /// The cluster to administer.
     pub(crate) async fn cluster(&self) -> Result<Cluster> {
         let stream = self.open().await?;
-        let mut bootstrap = Connection::new(&self.bootstrap_servers, stream).await?;
+        let Some(mut bootstrap) = Connection::new(&self.bootstrap_servers, stream).await? else {
+            bail!(self.nobody().await);
+        };
         let request = MetadataRequest {
             topics: None,
             allow_auto_topic_creation: false,
@@ -108,7 +114,7 @@ impl ClusterArgs {
         let sockets = addresses.map(|address| Box::pin(TcpStream::connect(address.trim())));
         match timeout(CONNECT_WAIT, futures::future::select_ok(sockets)).await {
             Ok(Ok((stream, _))) => Ok(stream),
-            _ => Err(self.nobody()),
+            _ => Err(self.nobody().await),
         }
     }
 }
@@ -250,10 +256,12 @@ impl Connection {
         let nobody = || Failure::Server(format!("broker {address} does not answer"));
         let stream = timeout(CONNECT_WAIT, TcpStream::connect(address)).await;
         let stream = stream.map_err(|_| nobody())?.map_err(|_| nobody())?;
-        Self::new(address, stream).await
+        let connection = Self::new(address, stream).await?;
+        Ok(connection.ok_or_else(nobody)?)
     }
 
-    async fn new(address: &str, stream: TcpStream) -> Result<Self> {
+    /// A connection over `stream`; `None` where who is there does not speak the protocol.
+    async fn new(address: &str, stream: TcpStream) -> Result<Option<Self>> {
         let mut connection = Self {
             address: address.to_owned(),
             stream,
@@ -261,7 +269,10 @@ impl Connection {
             versions: HashMap::from([(ApiKey::ApiVersions.code(), (0, 0))]),
             correlation_id: 0,
         };
-        let answer = connection.call(ApiVersionsRequest::default(), 0).await?;
+        let answer = connection.call(ApiVersionsRequest::default(), 0);
+        let Ok(Ok(answer)) = timeout(CONNECT_WAIT, answer).await else {
+            return Ok(None);
+        };
         let Response::ApiVersions(spoken) = answer else {
             bail!(connection.wrong_answer());
         };
@@ -270,7 +281,7 @@ impl Connection {
         connection.versions = spoken
             .map(|api| (api.api_key, (api.min_version, api.max_version)))
             .collect();
-        Ok(connection)
+        Ok(Some(connection))
     }
 
     /// Asks, in the highest version up to `version_max` that both sides speak.

@@ -13,6 +13,7 @@ mod consume;
 #[expect(clippy::print_stdout, reason = "it is watched, not piped")]
 mod demo;
 mod doctor;
+mod elsewhere;
 mod exit;
 mod explain;
 mod figures;

@@ -20,6 +20,7 @@ use axum::extract::{Query, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -109,21 +110,25 @@ pub(crate) async fn holder(data: &Path) -> Option<Presence> {
     let note: Presence = serde_json::from_slice(&note).ok()?;
     let folder = absolute(data).to_string_lossy().into_owned();
     let of_folder = [("data", &folder)];
-    let served = ask(&note.http.to_string(), &of_folder).await?;
-    (served == folder).then_some(note)
+    let served: Folder = ask(&note.http.to_string(), &of_folder).await?;
+    (served.data == folder).then_some(note)
 }
 
 /// The data folder of who serves at an http address; `None` if nobody does, or no Thalweg that tells.
 pub(crate) async fn folder_at(address: &str) -> Option<String> {
+    let folder: Folder = ask(address, &[]).await?;
+    Some(folder.data)
+}
+
+/// Who serves SQL at an address, if a server says it.
+pub(crate) async fn server_at(address: &str) -> Option<Presence> {
     ask(address, &[]).await
 }
 
-async fn ask(address: &str, query: &[(&str, &String)]) -> Option<String> {
+async fn ask<T: DeserializeOwned>(address: &str, query: &[(&str, &String)]) -> Option<T> {
     let client = reqwest::Client::builder().timeout(ASK_WAIT).build().ok()?;
     let url = Url::parse_with_params(&format!("http://{address}/v1/server"), query).ok()?;
-    let answer = client.get(url).send().await.ok()?;
-    let folder: Folder = answer.json().await.ok()?;
-    Some(folder.data)
+    client.get(url).send().await.ok()?.json().await.ok()
 }
 
 fn absolute(folder: &Path) -> PathBuf {

@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use crate::config;
+use crate::elsewhere::{self, Wanted};
 use crate::exit::Failure;
 use crate::login::LoginArgs;
 use crate::screen::line;
@@ -63,21 +64,21 @@ impl Worker {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let nobody = |_| {
-            Failure::Server(format!(
-                "nothing answers at {}; start it with `thalweg server`, or name another with --server",
-                self.base
-            ))
+        let nobody = || elsewhere::explain(self.base.as_str(), Wanted::Connect);
+        let Ok(response) = request.send().await else {
+            return Err(nobody().await.into());
         };
-        let response = request.send().await.map_err(nobody)?;
         let status = response.status();
-        let text = response.text().await.map_err(nobody)?;
+        let Ok(text) = response.text().await else {
+            return Err(nobody().await.into());
+        };
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() {
             return Ok(value);
         }
         let words = match value["message"].as_str() {
             Some(message) => message.to_owned(),
+            None if status == StatusCode::NOT_FOUND => return Err(nobody().await.into()),
             None => format!("{} answered {status}: {}", self.base, text.trim()),
         };
         match status {

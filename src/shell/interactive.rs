@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::client::{Client, Column, Row};
 use super::command::{self, Line};
 use super::output::{Kept, Output, csv_header, csv_line, json_line};
-use super::table::{fitted, width, wrapped};
+use super::table::{fitted, hanging, width, wrapped};
 use super::typed_ahead::{self, Waiting};
 use super::{Ended, Session, help, parts, prompt};
 use crate::exit::Failure;
@@ -37,11 +37,16 @@ pub(super) enum Flow {
 
 /// Reads lines until the user leaves. No error of a line ends it.
 pub(super) fn run(runtime: &Runtime, mut session: Session) -> Result<()> {
-    screen::line(format!(
-        "thalweg {} at {}\nStatements end with ; — \\? for help, Ctrl-D leaves",
-        env!("CARGO_PKG_VERSION"),
-        session.client.address()
+    let columns = session.view.width.unwrap_or(usize::MAX);
+    let version = env!("CARGO_PKG_VERSION");
+    let address = session.client.address();
+    screen::line(hanging(
+        &format!("thalweg {version} at {address}"),
+        2,
+        columns,
     ))?;
+    let hint = "Statements end with ; — \\? for help, Ctrl-D leaves";
+    screen::line(hanging(hint, 2, columns))?;
     let objects = runtime.block_on(session.client.catalog());
     let (mut editor, prompt) = prompt::editor(objects.unwrap_or_default());
     let mut lost = false;

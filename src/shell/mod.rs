@@ -32,6 +32,7 @@ use sql::StatementText;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ConfigArgs, Origin, Settings};
+use crate::elsewhere::{self, Wanted};
 use crate::exit::Failure;
 use crate::login::LoginArgs;
 use crate::presence;
@@ -131,10 +132,7 @@ async fn connect(
         let client = Client::over(http, address);
         return match client.is_ready().await {
             true => Ok((client, None)),
-            false => Err(Failure::Server(format!(
-                "nothing serves at {address}; start it with `thalweg server`"
-            ))
-            .into()),
+            false => Err(elsewhere::explain(address, Wanted::Sql).await.into()),
         };
     }
     let loaded = config.load()?;

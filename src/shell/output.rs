@@ -325,10 +325,12 @@ impl Printer {
         let mut text = match shown {
             Some(shown) => {
                 let than = if all { "" } else { "more than " };
-                let how = if self.view.interactive {
-                    "\\more shows all, \\rows N how many"
-                } else {
-                    "-o csv, or -o table into a pipe, prints all"
+                let how = match (self.view.interactive, all) {
+                    (true, true) => "\\more shows all, \\rows N how many".to_owned(),
+                    (true, false) => {
+                        format!("\\more shows {count}, \\copy (SELECT …) to 'FILE' writes all")
+                    }
+                    (false, _) => "-o csv, or -o table into a pipe, prints all".to_owned(),
                 };
                 format!("{shown} of {than}{count} rows shown; {how}")
             }
@@ -446,6 +448,18 @@ mod tests {
         assert!(text.ends_with(end), "{text}");
         let all = kept.expect("rows are hidden").text();
         assert!(all.ends_with("(1,234 rows)\n"), "{all}");
+
+        let mut out = Vec::new();
+        assert!(
+            printer(50, 80)
+                .end(false, &mut out)
+                .expect("memory")
+                .is_some()
+        );
+        let text = String::from_utf8(out).expect("text");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let end = "(40 of more than 50 rows shown; \\more shows 50, \\copy (SELECT …) to 'FILE' writes all)";
+        assert!(text.ends_with(end), "{text}");
 
         let mut out = Vec::new();
         let kept = printer(2, 40).end(true, &mut out).expect("memory");

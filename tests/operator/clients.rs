@@ -200,6 +200,53 @@ fn nothing_there_is_one_line() {
     assert!(text.contains("nothing answers at 127.0.0.1:1"), "{text}");
 }
 
+#[test]
+fn a_port_of_another_interface_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let (kafka, connect, http) = (&server.kafka, &server.connect, &server.http);
+    let sql = ["sql", "-c", "SELECT 1", "--server"];
+    let list = ["connect", "list", "--server"];
+    let cases: [(&[&str], &str, String); 6] = [
+        (
+            &["topic", "list", "-b"],
+            http,
+            format!("{http} is where a server has SQL; the Kafka protocol is at {kafka}"),
+        ),
+        (
+            &list,
+            http,
+            format!("{http} is where a server has SQL; Connect's REST interface is at {connect}"),
+        ),
+        (
+            &list,
+            kafka,
+            format!("what is at {kafka} does not speak as Connect's REST interface does"),
+        ),
+        (
+            &sql,
+            kafka,
+            format!("what is at {kafka} does not speak as SQL does"),
+        ),
+        (
+            &sql,
+            connect,
+            format!("{connect} speaks HTTP, but has not SQL"),
+        ),
+        (
+            &sql,
+            "localhost",
+            "--server localhost: expected HOST:PORT".to_owned(),
+        ),
+    ];
+    for (command, address, told) in cases {
+        let output = thalweg().args(command).arg(address).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {text}");
+        assert!(text.contains(&told), "{command:?}: {text}");
+    }
+}
+
 /// What a script prints with Python's client, which also says this.
 pub(super) fn python(script: &str, server: &Server, says: &[(String, String)]) -> String {
     let python = std::env::var("THALWEG_TEST_PYTHON").unwrap_or_else(|_| {
