@@ -53,6 +53,7 @@ use super::rewrite::Meaning;
 use super::row::compare_columns;
 use super::row_value::Row;
 use super::scalar;
+use super::series::{self, SeriesFunction};
 use super::session::keyed_by_groups;
 use super::set_all::counted;
 use super::set_bound::bounds_of_sets;
@@ -279,6 +280,12 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
         state.register_udf(Arc::new(mark))?;
     }
     json::register(state)?;
+    for name in series::names() {
+        if let Some(function) = state.scalar_functions().get(name).cloned() {
+            let function = SeriesFunction::over(function.as_ref().clone());
+            state.register_udf(Arc::new(ScalarUDF::from(function)))?;
+        }
+    }
     for name in long_value::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {
             let function = LongValue::new(function.as_ref().clone());

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use super::metered::column_bytes;
+use super::series::Bounds;
 use super::time_text::is_text;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -28,7 +29,11 @@ pub(super) const NAMES: &[&str] = &[
     "range",
     "array_repeat",
     "array_resize",
+    "levenshtein",
 ];
+
+/// Of each text whose distance is asked: it takes as many steps as the product of both.
+const DISTANCE_CHARS_MAX: usize = 4096;
 
 /// Bytes of the values that one call makes.
 const BYTES_MAX: usize = 512 << 20;
@@ -64,7 +69,7 @@ impl LongValue {
 }
 
 /// `plan` whose lists are made when it runs, constant ones too.
-pub(super) fn made_late(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+pub(crate) fn made_late(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|plan| {
         plan.map_expressions(|expr| {
             expr.transform_up(|expr| match expr {
@@ -101,6 +106,28 @@ pub(super) fn made_bytes(name: &str, args: &ScalarFunctionArgs) -> BoundResult<u
     let columns = columns.collect::<BoundResult<Vec<_>>>()?;
     let bytes = makes(name, &columns)?;
     Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// # Errors
+/// Texts whose distance would take too long.
+fn check_distance(args: &ScalarFunctionArgs) -> BoundResult<()> {
+    for arg in &args.args {
+        let column = arg.to_array(args.number_rows)?;
+        let Some(column) = texts(&[column], 0)? else {
+            continue;
+        };
+        let is_long = |text: &str| {
+            text.len() > DISTANCE_CHARS_MAX && text.chars().count() > DISTANCE_CHARS_MAX
+        };
+        if column.as_string_view().iter().flatten().any(is_long) {
+            let message =
+                format!("levenshtein takes texts of {DISTANCE_CHARS_MAX} characters at most");
+            let mut diagnostic = Diagnostic::new(Code::Row, message).help("left(x, 4096)");
+            diagnostic.sqlstate = "22023".to_owned();
+            return Err(DataFusionError::External(Box::new(diagnostic)));
+        }
+    }
+    Ok(())
 }
 
 /// The whole numbers of a column.
@@ -141,18 +168,12 @@ fn sum(of_rows: impl Iterator<Item = i128>) -> i128 {
 }
 
 /// generate_series(to), generate_series(from, to), generate_series(from, to, step)
-fn series_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
-    let [first, second, third] = [0, 1, 2].map(|place| numbers(columns, place));
-    let of_rows = (0..rows(columns)).map(|row| {
-        let bounds = (number(first.as_ref(), row), number(second.as_ref(), row));
-        let (from, to) = match bounds {
-            (Some(to), None) if columns.len() == 1 => (0, to),
-            (Some(from), Some(to)) => (from, to),
-            _ => return 0,
-        };
-        let step = number(third.as_ref(), row).filter(|step| *step != 0);
-        ((to - from) / step.unwrap_or(1)).saturating_mul(NUMBER_BYTES)
-    });
+fn series_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+    if columns.iter().any(|column| column.data_type().is_null()) {
+        return Ok(0);
+    }
+    let bounds = Bounds::of(name, columns)?;
+    let of_rows = (0..bounds.rows()).map(|row| bounds.count(row).saturating_mul(NUMBER_BYTES));
     Ok(sum(of_rows))
 }
 
@@ -230,11 +251,14 @@ impl ScalarUDFImpl for LongValue {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
         let name = self.function.name();
+        if name == "levenshtein" {
+            check_distance(&args)?;
+        }
         if made_bytes(name, &args)? > BYTES_MAX {
             let message = format!("what {name} makes here is too long: more than 512 MiB");
             let mut diagnostic = Diagnostic::new(Code::Row, message);
             if matches!(name, "generate_series" | "range") {
-                diagnostic = diagnostic.help("it is a list of all its numbers, 67 million at most");
+                diagnostic = diagnostic.help("it is a list of all its values, 67 million at most; in FROM it is none, and may be longer");
             }
             diagnostic.sqlstate = "54000".to_owned();
             return Err(DataFusionError::External(Box::new(diagnostic)));

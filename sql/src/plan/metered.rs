@@ -22,11 +22,12 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
 };
 
 use super::function::is_module;
 use super::long_value::made_bytes;
+use super::metered_over::MeteredAggregate;
 
 /// Values of so many bytes are worth counting; a constant that is longer is counted once a row.
 const COUNTED_BYTES: usize = 16 << 10;
@@ -41,17 +42,23 @@ const PLAIN: &[&str] = &["get_field", "struct", "named_struct", "row", "__row"];
 pub(crate) struct Meter {
     reader: Weak<()>,
     largest: MemoryReservation,
+    kept: MemoryReservation,
 }
 
 impl Meter {
     pub(crate) fn new(reader: Weak<()>, pool: &Arc<dyn MemoryPool>) -> Arc<Self> {
         let largest = MemoryConsumer::new("a value").register(pool);
-        Arc::new(Self { reader, largest })
+        let kept = MemoryConsumer::new("OVER (…)").register(pool);
+        Arc::new(Self {
+            reader,
+            largest,
+            kept,
+        })
     }
 
     /// # Errors
     /// Nobody waits for the answer.
-    fn go_on(&self) -> BoundResult<()> {
+    pub(super) fn go_on(&self) -> BoundResult<()> {
         match self.reader.strong_count() {
             0 => Err(nobody_reads()),
             _ => Ok(()),
@@ -66,6 +73,15 @@ impl Meter {
             return Ok(());
         }
         self.largest.try_grow(more)
+    }
+
+    /// # Errors
+    /// A value of so many bytes beside those that are kept is more than the query may have.
+    pub(super) fn keep(&self, bytes: usize) -> BoundResult<()> {
+        match bytes {
+            0 => Ok(()),
+            bytes => self.kept.try_grow(bytes),
+        }
     }
 }
 
@@ -109,6 +125,14 @@ fn with_meter(expr: Expr, meter: &Arc<Meter>) -> Transformed<Expr> {
             let function = Kind::Function(call.func.as_ref().clone());
             call.func = Arc::new(ScalarUDF::from(Metered::new(function, meter)));
             Transformed::yes(Expr::ScalarFunction(call))
+        }
+        Expr::WindowFunction(mut call) => {
+            let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else {
+                return Transformed::no(Expr::WindowFunction(call));
+            };
+            let function = Arc::new(MeteredAggregate::over(function, meter));
+            call.fun = WindowFunctionDefinition::AggregateUDF(function);
+            Transformed::yes(Expr::WindowFunction(call))
         }
         Expr::BinaryExpr(parts) if parts.op == Operator::StringConcat => {
             let [left, right] = [parts.left, parts.right].map(|part| constant(*part, meter));
@@ -292,7 +316,7 @@ fn spread_bytes(args: &ScalarFunctionArgs) -> usize {
 }
 
 /// Bytes of a constant that may be long; 0 of all others.
-fn scalar_bytes(value: &ScalarValue) -> usize {
+pub(super) fn scalar_bytes(value: &ScalarValue) -> usize {
     match value {
         ScalarValue::Utf8(Some(text))
         | ScalarValue::LargeUtf8(Some(text))

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `age.rs`, `binder.rs`,
-//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `list_nulls.rs`, `list_of_rows.rs`, `long_value.rs`, `metered.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `scalar/`, `session.rs`, `similar.rs`,
+//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `list_nulls.rs`, `list_of_rows.rs`, `long_value.rs`, `metered.rs`, `metered_over.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `scalar/`, `series.rs`, `series_pieces.rs`, `session.rs`, `similar.rs`,
 //! `sql_type.rs`, `text/`, `time.rs`, `time_java.rs`, `time_part.rs`, `time_pattern.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble/`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `values_of_row.rs`, `yielding.rs`.
 
@@ -47,6 +47,7 @@ mod long_value;
 mod lower;
 mod membership;
 mod metered;
+mod metered_over;
 mod named_window;
 mod number;
 mod number_text;
@@ -58,6 +59,8 @@ mod row;
 mod row_value;
 mod rules;
 mod scalar;
+mod series;
+mod series_pieces;
 mod session;
 mod set_all;
 mod set_bound;
@@ -93,6 +96,7 @@ pub(crate) use computed::ComputedColumn;
 pub(crate) use declared::Declaration;
 pub(crate) use explain::{explain, key_format_name};
 pub(crate) use guard::guard_plan;
+pub(crate) use long_value::made_late;
 pub(crate) use metered::{Meter, batch_bytes, metered};
 pub(crate) use number::assign;
 pub(crate) use postgres::{LENGTH_MAX, by_place, floats_in, length_of};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scan                 →   Watched: asks for the reader, batch by batch
-//! UNNEST               →   its rows in batches of the usual size, however long a list is
+//! UNNEST               →   its rows in batches of the usual size, however long a list is; a series is never whole
 //! OVER all rows        →   what it keeps counts against the memory of the query
 //! join                 →   yields, its condition asks for the reader
 //! ```
@@ -41,6 +41,7 @@ use datafusion::physical_plan::{
 use futures::stream::{self, StreamExt};
 
 use super::metered::{batch_bytes, nobody_reads};
+use super::series_pieces::in_pieces;
 
 /// The rule, for the query of one reader.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl PhysicalOptimizerRule for WhileRead {
     ) -> BoundResult<Arc<dyn ExecutionPlan>> {
         let wrapped = plan.transform_up(|node| {
             let children = node.children().len();
+            let node = in_pieces(node)?;
             if children == 0 || node.downcast_ref::<UnnestExec>().is_some() {
                 return Ok(Transformed::yes(self.watched(node, false)));
             }

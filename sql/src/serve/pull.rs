@@ -49,8 +49,8 @@ use crate::catalog::{Kind, Relation};
 use crate::config::SqlConfig;
 use crate::diagnostic::{Code, Diagnostic, Words, translate};
 use crate::plan::{
-    BoundQuery, Library, Meter, WhileRead, batch_bytes, bounded, guard_plan, is_written, metered,
-    settled, without_open_subqueries, written,
+    BoundQuery, Library, Meter, WhileRead, batch_bytes, bounded, guard_plan, is_written, made_late,
+    metered, settled, without_open_subqueries, written,
 };
 
 /// What a snapshot query runs with.
@@ -150,9 +150,8 @@ pub(crate) fn explain_bounded(
     plan: &LogicalPlan,
     words: &Words,
 ) -> Result<Vec<String>, Diagnostic> {
-    let optimized = library
-        .state
-        .optimize(plan)
+    let optimized = made_late(plan.clone())
+        .and_then(|plan| library.state.optimize(&plan))
         .map_err(|error| translate(&error, words))?;
     let mut values = values_of(&optimized).into_iter();
     let lines = optimized.display_indent().to_string();
