@@ -417,7 +417,9 @@ fn time_column(name: &Name, columns: &Columns) -> Result<usize, Diagnostic> {
     let Some(column) = columns.iter().position(|(other, _)| *other == name.name) else {
         return Err(unknown_column(name, columns));
     };
-    let data_type = &columns[column].1.data_type;
+    let SourceColumn {
+        data_type, origin, ..
+    } = &columns[column].1;
     if !matches!(data_type, DataType::Timestamp(_, None)) {
         let message = format!(
             "{} is of type {}, event time is a TIMESTAMP",
@@ -426,8 +428,15 @@ fn time_column(name: &Name, columns: &Columns) -> Result<usize, Diagnostic> {
         );
         let mut diagnostic = Diagnostic::new(Code::TimeColumn, message).at(name.span);
         if matches!(data_type, DataType::Timestamp(_, Some(_))) {
-            diagnostic = diagnostic
-                .help("declare it as TIMESTAMP: values with an offset are converted to UTC");
+            diagnostic = diagnostic.help(match origin {
+                ColumnOrigin::Computed(computation) => format!(
+                    "{} AS CAST({} AS TIMESTAMP), which is its time of UTC",
+                    name.written, computation.text
+                ),
+                _ => {
+                    "declare it as TIMESTAMP: values with an offset are converted to UTC".to_owned()
+                }
+            });
         }
         return Err(diagnostic);
     }

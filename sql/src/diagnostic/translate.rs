@@ -189,6 +189,14 @@ fn planning(
             format!("function {name} does not exist"),
         )
         .at(place);
+        if words.functions.iter().any(|known| known == name) {
+            return diagnostic
+                .note("functions of CREATE FUNCTION are not known in computed columns")
+                .help(format!(
+                    "call it in a view: CREATE MATERIALIZED VIEW v AS SELECT *, {name}(…) AS c FROM …"
+                ));
+        }
+ (sql: a row whose computed columns cannot be computed is not written)
         return match stands_for(name, &words.functions) {
             Some(Stands::Name(stands)) => diagnostic.suggest(stands),
             Some(Stands::Form(stands)) => diagnostic.help(stands),

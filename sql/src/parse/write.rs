@@ -1,8 +1,8 @@
 //! The statements that write rows: INSERT with ON CONFLICT, UPDATE and DELETE.
 //!
-//! Columns have no defaults, so DEFAULT is NULL, as in PostgreSQL of such a column.
+//! DEFAULT stays a word here: what it is, the columns tell (`serve/given.rs`).
 
-use sqlparser::ast::{Expr, Query, SetExpr, Value};
+use sqlparser::ast::{Expr, Query};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::{Cursor, Parsed, made_up, made_up_name};
@@ -40,11 +40,7 @@ pub(super) fn insert(cursor: &mut Cursor) -> Parsed<Statement> {
             _ => unexpected,
         });
     }
-    let mut query = clauses(cursor)?;
-    if let SetExpr::Values(values) = &mut *query.query.body {
-        let cells = values.rows.iter_mut().flat_map(|row| row.iter_mut());
-        cells.for_each(defaults_are_null);
-    }
+    let query = clauses(cursor)?;
     let conflict = on_conflict(cursor)?;
     refuse_returning(cursor)?;
     Ok(Statement::Insert(Box::new(Insert {
@@ -110,8 +106,6 @@ fn assignments(cursor: &mut Cursor) -> Parsed<Vec<(Name, Expr)>> {
             assignments.push((column, cursor.expr()?));
         }
         if !cursor.token(&Token::Comma) {
-            let values = assignments.iter_mut().map(|(_, value)| value);
-            values.for_each(defaults_are_null);
             return Ok(assignments);
         }
     }
@@ -142,15 +136,6 @@ fn of_row(cursor: &mut Cursor) -> Parsed<Vec<(Name, Expr)>> {
         return Err(Diagnostic::new(Code::Syntax, message).at(cursor.since(start)));
     }
     Ok(columns.into_iter().zip(values).collect())
-}
-
-fn defaults_are_null(value: &mut Expr) {
-    if let Expr::Identifier(word) = value
-        && word.quote_style.is_none()
-        && word.value.eq_ignore_ascii_case("default")
-    {
-        *value = Expr::Value(Value::Null.with_span(word.span));
-    }
 }
 
 /// `UPDATE t SET a = x WHERE c` finds its rows with `SELECT * FROM t WHERE c`.

@@ -165,7 +165,8 @@ impl ComputedColumn<'_> {
     /// `SELECT expression FROM relation`.
     fn query(&self, base: &Relation) -> Result<Query, Diagnostic> {
         let text = format!(
-            "SELECT NULL AS c FROM {}",
+            "SELECT NULL AS {} FROM {}",
+            name_text(&self.definition.name.name),
             name_text(base.identity.name.as_str())
         );
         let statement = StatementText {

@@ -13,8 +13,9 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
 use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, visit_expressions_mut};
-use streams::is_json;
+use streams::{ColumnOrigin, is_json};
 
+use super::given;
 use super::insert::{Target, Twice, only_to_default, refuse_computed};
 use crate::catalog::Relation;
 use crate::diagnostic::{Code, Diagnostic, Span};
@@ -290,9 +291,13 @@ fn set(
     given: &[usize],
     written: &[usize],
 ) -> Result<Vec<SelectItem>, Diagnostic> {
+    let assignments = given::set(relation, assignments);
     let names: Vec<Name> = assignments.iter().map(|(name, _)| name.clone()).collect();
     refuse_computed(relation, &names, only_to_default)?;
-    let changed = target.columns(&names)?;
+    let changed = match names.as_slice() {
+        [] => Vec::new(),
+        names => target.columns(names)?,
+    };
     let mut of_key = names.iter().zip(&changed);
     if let Some((name, _)) = of_key.find(|(_, column)| relation.key.contains(column)) {
         let message = format!(
@@ -324,46 +329,91 @@ fn set(
     items.collect()
 }
 
-/// An expression in which `excluded.c` has the name that it has here.
+/// An expression in which `excluded.c` has the name that it has here; a computed column is what it is computed from.
 ///
 /// # Errors
 /// A column that the table does not have.
 fn renamed(expr: &Expr, relation: &Relation) -> Result<Expr, Diagnostic> {
     let mut expr = expr.clone();
-    let folded = |word: &Ident| match word.quote_style {
-        Some(_) => word.value.clone(),
-        None => word.value.to_lowercase(),
-    };
-    let written = relation.written();
-    let known = |column: usize| relation.schema.field(column).name().as_str();
     let found = visit_expressions_mut(&mut expr, |expr| {
         let Expr::CompoundIdentifier(parts) = expr else {
             return ControlFlow::Continue(());
         };
-        let [first, column, ..] = parts.as_mut_slice() else {
+        let [first, column, ..] = parts.as_slice() else {
             return ControlFlow::Continue(());
         };
         if folded(first) != "excluded" {
             return ControlFlow::Continue(());
         }
-        let name = folded(column);
-        if !written.iter().any(|&column| known(column) == name) {
+        match of_excluded(column, relation) {
+            Ok(value) => {
+                *expr = value;
+                ControlFlow::Continue(())
+            }
+            Err(refused) => ControlFlow::Break(refused),
+        }
+    });
+    match found {
+        ControlFlow::Break(refused) => Err(refused),
+        ControlFlow::Continue(()) => Ok(expr),
+    }
+}
+
+/// A column of the rows that are given.
+fn of_excluded(column: &Ident, relation: &Relation) -> Result<Expr, Diagnostic> {
+    let name = folded(column);
+    let place = relation.schema.index_of(&name).ok();
+    match place.map(|place| &relation.columns[place].origin) {
+        Some(ColumnOrigin::Value | ColumnOrigin::Key) => Ok(new_column(&name, column)),
+        Some(ColumnOrigin::Computed(computation)) => {
+            let value = computed(&computation.text, relation)?;
+            Ok(Expr::Nested(Box::new(value)))
+        }
+        _ => {
             let message = format!("column {name:?} of excluded does not exist");
-            let names: Vec<&str> = written.iter().map(|&column| known(column)).collect();
+            let known = |column: usize| relation.schema.field(column).name().as_str();
+            let names: Vec<&str> = relation.written().into_iter().map(known).collect();
             let unknown = Diagnostic::new(Code::UnknownColumn, message)
                 .at(Span::known(column.span))
                 .suggest_nearest(&name, names.iter().copied());
-            return ControlFlow::Break(match unknown.suggestion.is_some() {
+            Err(match unknown.suggestion.is_some() {
                 true => unknown,
                 false => unknown.help(format!("there are {}", names.join(", "))),
-            });
+            })
         }
-        let span = column.span;
-        *column = Ident::with_quote_and_span('"', span, format!("{NEW}{name}"));
+    }
+}
+
+fn new_column(name: &str, at: &Ident) -> Expr {
+    let column = Ident::with_quote_and_span('"', at.span, format!("{NEW}{name}"));
+    Expr::CompoundIdentifier(vec![Ident::new("excluded"), column])
+}
+
+/// What a column is computed from, over the rows that are given.
+fn computed(text: &str, relation: &Relation) -> Result<Expr, Diagnostic> {
+    let mut expr = expression(text)?;
+    let is_known = |name: &str| relation.schema.index_of(name).is_ok();
+    let _: ControlFlow<()> = visit_expressions_mut(&mut expr, |expr| {
+        let column = match &*expr {
+            Expr::Identifier(column) => Some(column),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column, ..] if folded(table) == relation.name() => Some(column),
+                _ => None,
+            },
+            _ => None,
+        };
+        let column = column.filter(|column| is_known(&folded(column)));
+        if let Some(column) = column.cloned() {
+            *expr = new_column(&folded(&column), &column);
+        }
         ControlFlow::Continue(())
     });
-    match found {
-        ControlFlow::Break(unknown) => Err(unknown),
-        ControlFlow::Continue(()) => Ok(expr),
+    Ok(expr)
+}
+
+fn folded(word: &Ident) -> String {
+    match word.quote_style {
+        Some(_) => word.value.clone(),
+        None => word.value.to_lowercase(),
     }
 }

@@ -21,6 +21,7 @@ use streams::{ColumnOrigin, KeyEncoder, ValueEncoder, ValueFormat};
 use tokio::sync::OwnedMutexGuard;
 
 use super::answer::Rows;
+use super::computable::check_computed;
 use super::ddl::{internal_topic, is_internal};
 use super::spelling::{Place, Places, Spellings};
 use crate::catalog::{Kind, Relation};
@@ -178,6 +179,7 @@ impl Target<'_> {
         for &column in &written {
             columns.push(self.column(&batch, column, places)?);
         }
+        check_computed(self.relation, &written, &columns, batch.num_rows())?;
         let key: Vec<usize> = self.key_places(&written);
         let keys = self.key_encoder(&value_schema, &key)?;
         let whole = matches!(
@@ -328,7 +330,7 @@ pub(super) fn refuse_computed(
     refused.sqlstate = "428C9".to_owned();
     Err(refused
         .note(format!("column {:?} is a generated column", name.name))
-        .help("leave it out: it is computed where rows are read"))
+        .help("leave it out, or give DEFAULT: it is computed where rows are read"))
 }
 
 /// That a statement sets what is computed.

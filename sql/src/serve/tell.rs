@@ -5,6 +5,7 @@ use streams::{LatePolicy, SinkForm};
 use super::answer::Outcome;
 use super::conflict::{explained, resolved};
 use super::connector::without_passwords;
+use super::given::given;
 use super::insert::Target;
 use super::pull::explain_bounded;
 use super::server::{Inner, StatementContext};
@@ -286,8 +287,7 @@ impl Inner {
         }
         let objects = self.objects();
         let relation = self.target(&objects, &insert.table)?;
-        let places = Target::places(relation, &insert.columns)?;
-        let mut query = insert.query.query.clone();
+        let (mut query, places) = given(insert, relation)?;
         by_place(&mut query);
         let bound = self.library.bind(&query, &objects, &context.words)?;
         Target::check_width(&places, bound.plan.schema().fields().len())

@@ -4,6 +4,7 @@ use sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Spanned};
 
 use super::answer::Outcome;
 use super::conflict::resolved;
+use super::given::{given, set};
 use super::insert::{Target, Twice, only_to_default, refuse_computed};
 use super::notice::Notices;
 use super::server::{Inner, StatementContext};
@@ -24,7 +25,6 @@ impl Inner {
         let objects = self.objects();
         let relation = self.target(&objects, &insert.table)?;
         let target = self.writes(relation, context);
-        let places = target.columns(&insert.columns)?;
         if insert.query.emit.is_some() {
             if let Some(conflict) = &insert.conflict {
                 let message = "ON CONFLICT is for an INSERT that ends";
@@ -47,13 +47,19 @@ impl Inner {
                 "leave it out, or add EMIT CHANGES: then a sink of its own writes the rows",
             ));
         }
-        let mut query = insert.query.query.clone();
+        let (mut query, places) = given(insert, relation)?;
         floats_in(&mut query, &target.floats(&places));
         by_place(&mut query);
         let (mut places, mut twice) = (places, Twice::Last);
         // What is there must not change between reading and writing.
         let mut one_at_a_time = None;
         if let Some(conflict) = &insert.conflict {
+            let bound = self.library.bind(&query, &objects, &context.words)?;
+            let width = bound.plan.schema().fields().len();
+            Target::check_width(&places, width).map_err(|error| {
+                let place = place_of_row(&error, insert, context);
+                error.at(place)
+            })?;
             let alias = insert.alias.as_ref();
             let resolved = resolved(conflict, &target, alias, *query, &places)?;
             (query, places) = (Box::new(resolved.query), resolved.places);
@@ -182,14 +188,16 @@ impl Inner {
 
 /// `SELECT * FROM t WHERE c` with what the columns are set to in the place of `*`.
 fn updated(update: &Update, relation: &Relation, target: &Target<'_>) -> Result<Query, Diagnostic> {
-    let names: Vec<_> = (update.assignments.iter())
-        .map(|(name, _)| name.clone())
-        .collect();
+    let assignments = set(relation, &update.assignments);
+    let names: Vec<_> = assignments.iter().map(|(name, _)| name.clone()).collect();
     refuse_computed(relation, &names, only_to_default)?;
-    let set = target.columns(&names)?;
+    let changed = match names.as_slice() {
+        [] => Vec::new(),
+        names => target.columns(names)?,
+    };
     let at_key = names
         .iter()
-        .zip(&set)
+        .zip(&changed)
         .find(|(_, column)| relation.key.contains(column));
     if let Some((name, _)) = at_key {
         let message = format!(
@@ -202,8 +210,8 @@ fn updated(update: &Update, relation: &Relation, target: &Target<'_>) -> Result<
     }
     let items = relation.written().into_iter().map(|column| {
         let name = Ident::with_quote('"', relation.schema.field(column).name());
-        let expr = match set.iter().position(|place| *place == column) {
-            Some(index) => update.assignments[index].1.clone(),
+        let expr = match changed.iter().position(|place| *place == column) {
+            Some(index) => assignments[index].1.clone(),
             None => Expr::Identifier(name.clone()),
         };
         SelectItem::ExprWithAlias { expr, alias: name }
