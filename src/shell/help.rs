@@ -15,7 +15,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "CREATE MATERIALIZED VIEW",
-        "CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name [WITH (wait = off)] AS SELECT …\n[EMIT CHANGES | EMIT ON WINDOW CLOSE]\n[LATE TO topic | LATE DROP | LATE UPDATE]",
+        "CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name [WITH (wait = off)] AS SELECT …\n[EMIT CHANGES | EMIT ON WINDOW CLOSE]\n[LATE TO 'topic' | LATE DROP | LATE UPDATE]",
         "CREATE MATERIALIZED VIEW hourly AS\n    SELECT window_start, count(*) AS trips\n    FROM TUMBLE(trips, ts, INTERVAL '1 hour') GROUP BY window_start;",
     ),
     (
@@ -25,7 +25,7 @@ const STATEMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "ALTER",
-        "ALTER MATERIALIZED VIEW | SINK name PAUSE | RESUME\nALTER SOURCE | TABLE name RENAME TO other",
+        "ALTER MATERIALIZED VIEW | SINK [IF EXISTS] name PAUSE | RESUME\nALTER SOURCE | TABLE [IF EXISTS] name RENAME TO other",
         "ALTER SINK hourly_out PAUSE;",
     ),
     (

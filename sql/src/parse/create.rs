@@ -148,6 +148,10 @@ fn element(cursor: &mut Cursor, create: &mut CreateRelation) -> Parsed<()> {
         });
         return Ok(());
     }
+    if cursor.word_ahead(0) == "CONSTRAINT" && cursor.word_ahead(2) == "PRIMARY" {
+        cursor.advance();
+        cursor.name("the name of a constraint")?;
+    }
     if cursor.words(&["PRIMARY", "KEY"]) {
         let names = cursor.names("a column's name")?;
         cursor.words(&["NOT", "ENFORCED"]);
@@ -592,6 +596,7 @@ pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
     let start = cursor.place();
     cursor.expect_word("ALTER")?;
     let kind = kind(cursor)?;
+    let if_exists = cursor.words(&["IF", "EXISTS"]);
     let name = cursor.name("a name")?;
     let refused = |what: &str, help: &str| {
         Diagnostic::new(Code::Unsupported, format!("{what} is not available"))
@@ -628,7 +633,12 @@ pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
             cursor.advance();
             cursor.advance();
             let change = AlterChange::Rename(cursor.name("the new name")?);
-            return Ok(Statement::Alter(Alter { kind, name, change }));
+            return Ok(Statement::Alter(Alter {
+                kind,
+                if_exists,
+                name,
+                change,
+            }));
         }
         "AS" if kind == DropKind::View => {
             return Err(refused(
@@ -645,5 +655,10 @@ pub(super) fn alter(cursor: &mut Cursor) -> Parsed<Statement> {
         }
     };
     cursor.advance();
-    Ok(Statement::Alter(Alter { kind, name, change }))
+    Ok(Statement::Alter(Alter {
+        kind,
+        if_exists,
+        name,
+        change,
+    }))
 }

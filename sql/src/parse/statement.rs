@@ -161,6 +161,8 @@ pub(crate) struct Output {
 #[derive(Debug, Clone)]
 pub(crate) struct Alter {
     pub kind: DropKind,
+    /// Whether it is good when there is no such object.
+    pub if_exists: bool,
     pub name: Name,
     pub change: AlterChange,
 }

@@ -7,6 +7,29 @@ use super::server::{Inner, StatementContext};
 use crate::catalog::{CatalogRecord, Kind};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::parse::statement::{Alter, AlterChange};
+use crate::plan::name_text;
+
+/// That an object is of another kind, with the statement that changes it.
+fn other_kind(alter: &Alter, found: Kind) -> Diagnostic {
+    let name = &alter.name;
+    let (runs, upper) = (
+        matches!(found, Kind::View | Kind::Sink),
+        found.to_string().to_uppercase(),
+    );
+    let called = name_text(&name.name);
+    let help = match &alter.change {
+        AlterChange::Pause if runs => format!("ALTER {upper} {called} PAUSE"),
+        AlterChange::Resume if runs => format!("ALTER {upper} {called} RESUME"),
+        AlterChange::Rename(to) if matches!(found, Kind::Source | Kind::Table) => {
+            format!("ALTER {upper} {called} RENAME TO {}", name_text(&to.name))
+        }
+        AlterChange::Rename(_) => "sources and tables are given other names".to_owned(),
+        AlterChange::Pause | AlterChange::Resume => {
+            "materialized views and sinks are what runs, and can be paused".to_owned()
+        }
+    };
+    wrong_kind(name, found).help(help)
+}
 
 impl Inner {
     /// ALTER.
@@ -19,10 +42,13 @@ impl Inner {
         let (kind, name) = (Kind::from(alter.kind), &alter.name);
         let objects = self.objects();
         let Some(identity) = objects.of_name(kind, &name.name) else {
+            if alter.if_exists {
+                return Ok(Outcome::done(format!("there is no {kind} {}", name.name)));
+            }
             return Err(unknown(name, kind, &objects));
         };
         if identity.kind != kind {
-            return Err(wrong_kind(name, identity.kind));
+            return Err(other_kind(alter, identity.kind));
         }
         let pause = match &alter.change {
             AlterChange::Pause => true,

@@ -48,7 +48,11 @@ impl Inner {
                 .at(to.span)
                 .help("DROP it, and CREATE it by the new name"));
         }
-        self.taken(to, kind, false)?;
+        self.taken(to, kind, false)
+            .map_err(|error| match error.code == Code::Exists.number() {
+                true => error.help("choose another name, or DROP what has this one"),
+                false => error,
+            })?;
         let sql = renamed(relation, to)?;
         let identity = Identity {
             name: to.name.clone(),
