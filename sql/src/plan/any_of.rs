@@ -6,12 +6,15 @@
 //! WHERE x = ANY (list) AND …      array_has(list, x): NULL counts as false, and a constant list names keys
 //! ```
 //!
+//! x LIKE ANY (ARRAY['a%', 'b%'])      x LIKE 'a%' OR x LIKE 'b%'; ALL is AND
+//!
 //! DataFusion's binder tells NULL from false for ALL, not for these.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr as SqlExpr, Query, Select, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
+    Select, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::postgres::call_of;
@@ -35,6 +38,10 @@ impl VisitorMut for Lists {
     }
 
     fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
+        if let Some(likes) = likes(expr) {
+            *expr = likes;
+            return ControlFlow::Continue(());
+        }
         let SqlExpr::AnyOp {
             left,
             compare_op,
@@ -85,6 +92,51 @@ fn members_that_are(condition: &mut SqlExpr) {
             *condition = call_of("array_has", vec![(**right).clone(), (**left).clone()]);
         }
         _ => {}
+    }
+}
+
+/// A text that is like any or all of the patterns of a list, by each of them. `None`: it is no such thing.
+fn likes(expr: &SqlExpr) -> Option<SqlExpr> {
+    let (SqlExpr::Like { any, pattern, .. } | SqlExpr::ILike { any, pattern, .. }) = expr else {
+        return None;
+    };
+    let (op, patterns) = match (any, &**pattern) {
+        (true, SqlExpr::Nested(list)) => (BinaryOperator::Or, list_of(list)?),
+        (true, list) => (BinaryOperator::Or, list_of(list)?),
+        (false, SqlExpr::Function(call)) if call.name.to_string().eq_ignore_ascii_case("all") => {
+            let FunctionArguments::List(args) = &call.args else {
+                return None;
+            };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = args.args.as_slice() else {
+                return None;
+            };
+            (BinaryOperator::And, list_of(list)?)
+        }
+        _ => return None,
+    };
+    let each = patterns.iter().map(|each| {
+        let mut like = expr.clone();
+        if let SqlExpr::Like { any, pattern, .. } | SqlExpr::ILike { any, pattern, .. } = &mut like
+        {
+            *any = false;
+            **pattern = each.clone();
+        }
+        SqlExpr::Nested(Box::new(like))
+    });
+    let all = each.reduce(|left, right| SqlExpr::BinaryOp {
+        left: Box::new(left),
+        op: op.clone(),
+        right: Box::new(right),
+    })?;
+    Some(SqlExpr::Nested(Box::new(all)))
+}
+
+/// The values of a list that is written out.
+fn list_of(list: &SqlExpr) -> Option<&[SqlExpr]> {
+    match list {
+        SqlExpr::Array(list) => Some(&list.elem),
+        SqlExpr::Tuple(list) => Some(list),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! TIMESTAMP       2024-01-02 03:04:05.5        no T, fraction without trailing zeros, years before 1 with BC
 //! TIMESTAMPTZ     2024-01-02 03:04:05.5+00
+//! TIME            03:04:05.5
 //! DOUBLE, REAL    the fewest digits that tell it; from 1e+15 (1e+06) on, and below 0.0001, with an exponent of two digits
 //! INTERVAL        1 year 2 mons -3 days +04:05:06.5
 //! arrays          {1,NULL,"a b"}: quotes where a value is empty, is the word NULL, or holds blanks or one of {}",\
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalUnit, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType,
 };
 use chrono::{DateTime, Datelike, NaiveDateTime};
 use datafusion::common::tree_node::Transformed;
@@ -117,6 +118,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> BoundResult<Transformed<
 pub(crate) fn is_written(data_type: &DataType) -> bool {
     match data_type {
         DataType::Timestamp(_, _) | DataType::Float32 | DataType::Float64 => true,
+        DataType::Time32(_) | DataType::Time64(_) => true,
         DataType::Interval(_) | DataType::Duration(_) => true,
         DataType::List(element) => {
             is_written(element.data_type()) || !element.data_type().is_nested()
@@ -246,6 +248,16 @@ pub(crate) fn texts(values: &ArrayRef) -> BoundResult<ArrayRef> {
             for row in 0..values.len() {
                 push(row, &|text| {
                     push_time(times.value(row), zone.is_some(), text)
+                })?;
+            }
+        }
+        DataType::Time32(_) | DataType::Time64(_) => {
+            let clocks = cast(values, &DataType::Time64(TimeUnit::Microsecond))?;
+            let clocks = clocks.as_primitive::<Time64MicrosecondType>();
+            for row in 0..values.len() {
+                push(row, &|text| {
+                    push_clock(clocks.value(row), text);
+                    Ok(())
                 })?;
             }
         }
@@ -379,6 +391,14 @@ fn push_fraction(micros: u64, out: &mut String) {
         let digits = format!("{micros:06}");
         let _ = write!(out, ".{}", digits.trim_end_matches('0'));
     }
+}
+
+/// A time of the day, in µs since midnight.
+fn push_clock(micros: i64, out: &mut String) {
+    let seconds = micros.div_euclid(1_000_000);
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    let _ = write!(out, "{hours:02}:{minutes:02}:{:02}", seconds % 60);
+    push_fraction(micros.rem_euclid(1_000_000).unsigned_abs(), out);
 }
 
 fn push_time(micros: i64, zoned: bool, out: &mut String) -> BoundResult<()> {

@@ -34,6 +34,7 @@ use super::by_others;
 use super::call::check_calls;
 use super::clock::{NAMES, is_solved};
 use super::correlated::answered;
+use super::domain::{self, Domain};
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
 use super::function::scalar_udf;
@@ -232,6 +233,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 const NAMED_OTHERWISE: &[(&str, &[&str])] = &[
     ("uuid", &["gen_random_uuid"]),
     ("random", &["rand"]),
+    ("array_dims", &["__list_lengths"]),
     (
         "now",
         &[
@@ -289,6 +291,12 @@ fn postgres_functions(state: &mut SessionState) -> BoundResult<()> {
     for name in long_value::NAMES {
         if let Some(function) = state.scalar_functions().get(*name).cloned() {
             let function = LongValue::new(function.as_ref().clone());
+            state.register_udf(Arc::new(ScalarUDF::from(function)))?;
+        }
+    }
+    for name in domain::NAMES {
+        if let Some(function) = state.scalar_functions().get(*name).cloned() {
+            let function = Domain::new(function.as_ref().clone());
             state.register_udf(Arc::new(ScalarUDF::from(function)))?;
         }
     }

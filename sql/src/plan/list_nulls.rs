@@ -4,6 +4,7 @@
 //! a && b        array_has_any(a, b): of b without its NULLs
 //! a @> b        array_has_all(a, b): false where b has a NULL
 //! array_remove_all(a, NULL)         a without its NULLs
+//! a[-1]         NULL: places are counted from 1
 //! ```
 //!
 //! Everything else is the function that was there.
@@ -12,8 +13,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray};
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
-use arrow::compute::{and, filter};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::compute::{and, cast, filter};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result as BoundResult, ScalarValue};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -22,7 +23,12 @@ use datafusion::logical_expr::{
 };
 
 /// Functions that are taken so.
-pub(super) const NAMES: &[&str] = &["array_has_any", "array_has_all", "array_remove_all"];
+pub(super) const NAMES: &[&str] = &[
+    "array_has_any",
+    "array_has_all",
+    "array_remove_all",
+    "array_element",
+];
 
 /// Puts the functions in the place of those that operators are: `@>` and `<@`.
 pub(super) fn rewrite(expr: Expr) -> Transformed<Expr> {
@@ -77,6 +83,12 @@ impl ScalarUDFImpl for ListNulls {
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> BoundResult<ColumnarValue> {
+        if self.name() == "array_element" {
+            if let Some(place) = args.args.get_mut(1) {
+                *place = from_the_front(place)?;
+            }
+            return self.function.invoke_with_args(args);
+        }
         if self.name() == "array_remove_all" {
             let nothing = match args.args.get(1) {
                 Some(ColumnarValue::Scalar(value)) => value.is_null(),
@@ -115,6 +127,24 @@ impl ScalarUDFImpl for ListNulls {
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> BoundResult<ExprSimplifyResult> {
         self.function.simplify(args, info)
     }
+}
+
+/// Places of elements, of which none is counted from the end.
+fn from_the_front(places: &ColumnarValue) -> BoundResult<ColumnarValue> {
+    if places.data_type().is_null() {
+        return Ok(places.clone());
+    }
+    let (array, is_scalar) = match places {
+        ColumnarValue::Array(places) => (Arc::clone(places), false),
+        ColumnarValue::Scalar(place) => (place.to_array()?, true),
+    };
+    let numbers = cast(&array, &DataType::Int64)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let numbers: ArrayRef = Arc::new(numbers.unary::<_, Int64Type>(|place| place.max(0)));
+    Ok(match is_scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&numbers, 0)?),
+        false => ColumnarValue::Array(numbers),
+    })
 }
 
 /// Lists without their NULLs, and which of them had none. `None`: they are no lists with NULLs.

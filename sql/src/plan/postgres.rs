@@ -11,8 +11,8 @@ use sqlparser::ast::{
 };
 
 use super::by_others::{
-    by_others, ceiling, escape_by_backslash, first_match, is_list, is_text, number, overlap,
-    without_clock,
+    by_others, by_units, ceiling, escape_by_backslash, first_match, is_list, is_text, number,
+    overlap,
 };
 use super::grouped::write_out_sets;
 
@@ -203,11 +203,11 @@ fn by_name(sign: UnaryOperator) -> Option<&'static str> {
     }
 }
 
-/// Writes out the `12:30:00` of an interval.
+/// Writes out an interval by units.
 fn clock_read(interval: &mut SqlExpr) {
     if let SqlExpr::Value(value) = interval
         && let Value::SingleQuotedString(text) = &mut value.value
-        && let Some(written) = without_clock(text)
+        && let Some(written) = by_units(text)
     {
         *text = written;
     }

@@ -308,7 +308,7 @@ impl ExprPlanner for DatesMove {
             let binary = BinaryExpr::new(Box::new(left), op, Box::new(right));
             return Ok(PlannerResult::Planned(Expr::BinaryExpr(binary)));
         }
-        let is_number = |data_type: &DataType| data_type.is_numeric();
+        let is_number = |data_type: &DataType| data_type.is_numeric() || data_type.is_null();
         match (&expr.op, &types) {
             (BinaryOperator::Multiply, [interval, number])
                 if is_interval(interval) && is_number(number) =>

@@ -139,6 +139,10 @@ fn of_numbers(numbers: &ArrayRef, patterns: &ArrayRef) -> BoundResult<ArrayRef> 
             (Some((_, pattern)), Some(double)) if double.is_finite() => {
                 Some(pattern.text_of(double))
             }
+            // No number of digits is enough.
+            (Some((text, pattern)), Some(double)) if !text.to_uppercase().contains("EEEE") => {
+                Some(pattern.text_of(f64::MAX.copysign(double)))
+            }
             _ => None,
         });
     }

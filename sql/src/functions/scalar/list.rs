@@ -58,6 +58,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "slice(ARRAY[1, 2, 3], 1, 2)",
     ),
     function(
+        "array_dims",
+        "array",
+        "its bounds as a text",
+        "array_dims(ARRAY[1, 2])",
+    ),
+    function(
         "trim_array",
         "array, n",
         "without the last n",

@@ -184,6 +184,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "datediff(DATE '2024-02-01', DATE '2024-01-01')",
     ),
     function(
+        "make_time",
+        "hour, minute, second",
+        "a time of the day by its fields",
+        "make_time(10, 20, 30.5)",
+    ),
+    function(
         "make_timestamp",
         "year, month, day, hour, minute, second",
         "a time by its fields",

@@ -4,7 +4,7 @@ use sqlparser::ast::{BinaryOperator, Expr as SqlExpr};
 
 use super::super::postgres::{call_of, function};
 use super::Written;
-use super::write::{bigint, case, cast_to, compared, number, renamed};
+use super::write::{bigint, case, cast_to, compared, number, renamed, text};
 
 pub(super) const TABLE: &[Written] = &[
     // DataFusion's take the first of several only.
@@ -28,6 +28,7 @@ pub(super) const TABLE: &[Written] = &[
     ("array_length", length),
     ("array_upper", length),
     ("array_lower", lower),
+    ("array_dims", dimensions),
     ("slice", |args| match args {
         [_, _, _] => renamed("array_slice", args),
         _ => None,
@@ -57,6 +58,19 @@ fn lower(args: &[SqlExpr]) -> Option<SqlExpr> {
     Some(case(vec![(some, number("1"))], None))
 }
 
+/// As PostgreSQL writes them: `[1:2]`.
+fn dimensions(args: &[SqlExpr]) -> Option<SqlExpr> {
+    let [list] = args else {
+        return None;
+    };
+    let length = call_of("array_length", vec![list.clone(), number("1")]);
+    let some = compared(&length, BinaryOperator::Gt, &number("0"));
+    let lengths = call_of("__list_lengths", vec![list.clone()]);
+    let lengths = call_of("array_to_string", vec![lengths, text("][1:")]);
+    let all = call_of("concat", vec![text("[1:"), lengths, text("]")]);
+    Some(case(vec![(some, all)], None))
+}
+
 /// Of one dimension.
 fn fill(args: &[SqlExpr]) -> Option<SqlExpr> {
     let [value, SqlExpr::Array(lengths)] = args else {
@@ -73,7 +87,7 @@ fn trim(args: &[SqlExpr]) -> Option<SqlExpr> {
         return None;
     };
     let length = cast_to(call_of("cardinality", vec![list.clone()]), bigint());
-    let last = compared(&length, BinaryOperator::Minus, count);
+    let last = call_of("__trimmed", vec![length, count.clone()]);
     Some(call_of(
         "array_slice",
         vec![list.clone(), number("1"), last],

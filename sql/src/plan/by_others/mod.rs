@@ -208,8 +208,63 @@ pub(super) fn ceiling(time: &SqlExpr, unit: &str) -> SqlExpr {
     nested(case(vec![(begins, start)], Some(next)))
 }
 
+/// An interval that is written in the standards' forms, by units. `None`: it is not.
+///
+/// ```text
+/// 1 day 12:30:00     1 day 12 hours 30 minutes 00 seconds
+/// P1Y2M3DT4H5M6S     1 years 2 months 3 days 4 hours 5 minutes 6 seconds
+/// 1-2                1 years 2 months
+/// ```
+pub(super) fn by_units(interval: &str) -> Option<String> {
+    iso_interval(interval.trim())
+        .or_else(|| years_and_months(interval.trim()))
+        .or_else(|| without_clock(interval))
+}
+
+/// Of ISO 8601, with designators.
+fn iso_interval(interval: &str) -> Option<String> {
+    let mut rest = interval.strip_prefix('P')?;
+    let mut in_day = false;
+    let mut units = Vec::new();
+    while !rest.is_empty() {
+        if let (false, Some(of_day)) = (in_day, rest.strip_prefix('T')) {
+            (in_day, rest) = (true, of_day);
+            continue;
+        }
+        let end = rest.find(|char: char| char.is_ascii_alphabetic())?;
+        let (number, designator) = rest.split_at(end);
+        let number = number.replace(',', ".");
+        number.parse::<f64>().ok()?;
+        let unit = match (designator.chars().next()?, in_day) {
+            ('Y', false) => "years",
+            ('M', false) => "months",
+            ('W', false) => "weeks",
+            ('D', false) => "days",
+            ('H', true) => "hours",
+            ('M', true) => "minutes",
+            ('S', true) => "seconds",
+            _ => return None,
+        };
+        units.push(format!("{number} {unit}"));
+        rest = &designator[1..];
+    }
+    (!units.is_empty()).then(|| units.join(" "))
+}
+
+/// Of SQL: years and months, with one sign.
+fn years_and_months(interval: &str) -> Option<String> {
+    let (sign, plain) = match interval.strip_prefix('-') {
+        Some(plain) => ("-", plain),
+        None => ("", interval.strip_prefix('+').unwrap_or(interval)),
+    };
+    let (years, months) = plain.split_once('-')?;
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(years) && is_number(months))
+        .then(|| format!("{sign}{years} years {sign}{months} months"))
+}
+
 /// An interval with `12:30:00` in it, without. `None`: there is none.
-pub(super) fn without_clock(interval: &str) -> Option<String> {
+fn without_clock(interval: &str) -> Option<String> {
     let mut found = false;
     let words = interval.split_whitespace().map(|word| {
         if !word.contains(':') {
@@ -297,8 +352,18 @@ mod tests {
             ("1:2:3:4", None),
             ("a:b", None),
             ("12:", None),
+            (
+                "P1Y2M3DT4H5M6.5S",
+                Some("1 years 2 months 3 days 4 hours 5 minutes 6.5 seconds"),
+            ),
+            ("PT-5M", Some("-5 minutes")),
+            ("P5", None),
+            ("P1H", None),
+            ("1-2", Some("1 years 2 months")),
+            ("-1-2", Some("-1 years -2 months")),
+            ("1-2-3", None),
         ] {
-            assert_eq!(without_clock(text).as_deref(), written, "{text}");
+            assert_eq!(by_units(text).as_deref(), written, "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers: buckets, distances on the earth, texts read by PostgreSQL's patterns, counts of NULLs.
 
 use super::take::Takes::{Any, Float, Int, Text};
-use super::{Answer, Line, Value, double, integer, line, text};
+use super::{Answer, Line, Value, bigint, double, integer, line, text};
 
 pub(super) const LINES: &[Line] = &[
     line("e", &[], double, |_| Ok(Answer::Float(std::f64::consts::E))),
@@ -14,6 +14,7 @@ pub(super) const LINES: &[Line] = &[
     )
     .optional(1),
     line("__to_number", &[Text, Text], text, to_number),
+    line("__trimmed", &[Int, Int], bigint, trimmed),
     line("num_nulls", &[Any], integer, |args| count(args, true))
         .repeats()
         .null(),
@@ -27,6 +28,19 @@ fn count<'a>(args: &[Value<'a>], nulls: bool) -> Result<Answer<'a>, String> {
     Ok(Answer::Int(
         i64::try_from(counted.count()).unwrap_or(i64::MAX),
     ))
+}
+
+/// How many of so many elements are left without the last ones.
+fn trimmed<'a>(args: &[Value<'a>]) -> Result<Answer<'a>, String> {
+    let [Value::Int(length), Value::Int(count)] = *args else {
+        return Ok(Answer::Null);
+    };
+    match (0..=length).contains(&count) {
+        true => Ok(Answer::Int(length - count)),
+        false => Err(format!(
+            "number of elements to trim must be between 0 and {length}"
+        )),
+    }
 }
 
 /// PostgreSQL's: in which of so many equal parts between two bounds a number lies, from 1; 0 is before them, one more than

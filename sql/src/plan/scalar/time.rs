@@ -1,7 +1,7 @@
 //! Times that are moved and made, and intervals: Flink's `timestampadd` and `to_timestamp_ltz`, PostgreSQL's `make_…` and
 //! `justify_…`.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveDateTime};
 
 use super::super::sql_type::{instant, timestamp};
@@ -26,6 +26,7 @@ pub(super) const LINES: &[Line] = &[
         |_| timestamp(),
         make_timestamp,
     ),
+    line("make_time", &[Int, Int, Float], clock, make_time),
     line(
         "make_interval",
         &[Int, Int, Int, Int, Int, Int, Float],
@@ -180,6 +181,24 @@ fn make_timestamp<'a>(args: &[Value<'a>]) -> Result<Answer<'a>, String> {
     let time = epoch_days(date).checked_mul(DAY_US);
     let time = time.and_then(|time| time.checked_add(of_day));
     time.map(Answer::Int).ok_or_else(outside)
+}
+
+fn clock(_: &[DataType]) -> DataType {
+    DataType::Time64(TimeUnit::Microsecond)
+}
+
+fn make_time<'a>(args: &[Value<'a>]) -> Result<Answer<'a>, String> {
+    let [Value::Int(hour), Value::Int(minute), Value::Float(second)] = *args else {
+        return Ok(Answer::Null);
+    };
+    let in_day =
+        (0..24).contains(&hour) && (0..60).contains(&minute) && (0.0..60.0).contains(&second);
+    match in_day {
+        true => Ok(Answer::Int(
+            (hour * 3_600 + minute * 60) * SECOND_US + (second * 1e6).round() as i64,
+        )),
+        false => Err("a field is out of range".to_owned()),
+    }
 }
 
 /// Years, months, weeks, days, hours, minutes and seconds; what is not given is none.
