@@ -8,6 +8,7 @@ use super::refusal::{of_window, refusal, without_help};
 use super::types::sql_types;
 use super::unknown_column::{column_place, unknown_column};
 use super::{Code, Diagnostic, Span, Words};
+use crate::functions::functions;
 
 /// The diagnostic that says what `error` means to the author of the statement.
 pub(crate) fn translate(error: &DataFusionError, words: &Words) -> Diagnostic {
@@ -176,7 +177,8 @@ fn planning(
     if let Some(name) = between(&message, "Invalid function '", "'") {
         let place = words.place(name).or(span);
         let is_known = |known: &String| known.eq_ignore_ascii_case(name);
-        if words.functions.iter().any(is_known) {
+        let is_built_in = functions().any(|known| known.name.eq_ignore_ascii_case(name));
+        if is_built_in && words.functions.iter().any(is_known) {
             let text = format!("{name} is a function of OVER");
             return Diagnostic::new(Code::UnknownFunction, text)
                 .at(place)
@@ -189,14 +191,13 @@ fn planning(
             format!("function {name} does not exist"),
         )
         .at(place);
-        if words.functions.iter().any(|known| known == name) {
+        if words.functions.iter().any(is_known) {
             return diagnostic
                 .note("functions of CREATE FUNCTION are not known in computed columns")
                 .help(format!(
                     "call it in a view: CREATE MATERIALIZED VIEW v AS SELECT *, {name}(…) AS c FROM …"
                 ));
         }
- (sql: a row whose computed columns cannot be computed is not written)
         return match stands_for(name, &words.functions) {
             Some(Stands::Name(stands)) => diagnostic.suggest(stands),
             Some(Stands::Form(stands)) => diagnostic.help(stands),
