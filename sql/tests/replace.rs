@@ -142,3 +142,59 @@ async fn rows_that_failed_are_not_lacking_once_they_are_made_again() {
     let fixture = fixture.restart().await;
     assert_eq!(fixture.rows(failed).await, [[""; 0]; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_around_the_groups_keeps_them() {
+    let fixture = Fixture::new().await;
+    let groups = "SELECT k, count(*) AS n, sum(v) AS s FROM shots GROUP BY k";
+    fixture
+        .run(&format!(
+            "CREATE SOURCE shots (k TEXT, v INT) WITH (topic = 'shots', partitions = 1);
+             INSERT INTO shots VALUES ('a', 1), ('a', 2), ('b', 5);
+             CREATE MATERIALIZED VIEW kept AS {groups};
+             CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS n FROM kept"
+        ))
+        .await;
+    assert_eq!(fixture.rows("SELECT * FROM above").await, [["3"]]);
+    // Nothing can be read again.
+    trim(&fixture, "shots").await;
+    let replaced = |query: &str| format!("CREATE OR REPLACE MATERIALIZED VIEW kept AS {query}");
+    for (query, rows, above) in [
+        (
+            format!("SELECT * FROM ({groups}) x WHERE n > 1"),
+            vec![["a", "2", "3"]],
+            "2",
+        ),
+        (
+            format!("WITH y AS ({groups}) SELECT k, n, s FROM y WHERE n % 2 = 1"),
+            vec![["b", "1", "5"]],
+            "1",
+        ),
+        (
+            groups.to_owned(),
+            vec![["a", "2", "3"], ["b", "1", "5"]],
+            "3",
+        ),
+        (
+            format!("SELECT k, n, -s AS s FROM ({groups}) z"),
+            vec![["a", "2", "-3"], ["b", "1", "-5"]],
+            "3",
+        ),
+    ] {
+        let note = told(&fixture, &replaced(&query)).await;
+        assert!(note.starts_with(KEPT), "{query}: {note}");
+        assert_eq!(fixture.sorted("SELECT * FROM kept").await, rows, "{query}");
+        assert_eq!(
+            fixture.rows("SELECT * FROM above").await,
+            [[above]],
+            "{query}"
+        );
+    }
+    let fixture = fixture.restart().await;
+    fixture.run("INSERT INTO shots VALUES ('b', 1)").await;
+    assert_eq!(
+        fixture.sorted("SELECT * FROM kept").await,
+        [["a", "2", "-3"], ["b", "2", "-6"]]
+    );
+    assert_eq!(fixture.rows("SELECT * FROM above").await, [["4"]]);
+}

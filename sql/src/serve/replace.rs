@@ -240,10 +240,12 @@ impl Inner {
     }
 }
 
-/// A view whose state stays, with the numbers that it has there.
+/// A view whose state stays, with the numbers that it has there. Its query may call what keeps something otherwise, where that
+/// lies in a subquery now, say.
 fn settled(mut relation: Relation, old: &Relation) -> Relation {
     if let (Some(view), Some(old)) = (&mut relation.view, &old.view) {
-        view.manifest.clone_from(&old.manifest);
+        let manifest = old.manifest.as_ref();
+        view.manifest = manifest.map(|kept| kept.renamed(&old.plan, &view.plan));
         view.revision = old.revision;
     }
     relation

@@ -85,6 +85,39 @@ impl StateManifest {
         plan
     }
 
+    /// The same state, of operators that `new` calls otherwise than `old` does, node by node.
+    #[must_use]
+    pub fn renamed(&self, old: &StreamPlan, new: &StreamPlan) -> Self {
+        let properties = old.properties();
+        let mut renamed = self.clone();
+        for shape in renamed.operators.values_mut() {
+            let pair = old.nodes.iter().zip(&new.nodes).find(|(node, _)| {
+                let inputs: Vec<EdgeProperties> =
+                    node.inputs.iter().map(|&input| properties[input]).collect();
+                let is_kind = kind(&node.kind, &inputs) == Some(shape.kind);
+                let name = shape.fields.get(&NAME).map(Vec::as_slice);
+                is_kind && name == Some(node.name.as_bytes())
+            });
+            if let Some((_, node)) = pair {
+                shape.fields.insert(NAME, node.name.as_bytes().to_vec());
+            }
+        }
+        renamed
+    }
+
+    /// The same state, by the names that operators of these numbers have in `other`.
+    pub(crate) fn named_as(&self, other: &Self) -> Self {
+        let mut named = self.clone();
+        for (number, shape) in &mut named.operators {
+            let other = other.operators.get(number);
+            let name = other.and_then(|other| other.fields.get(&NAME));
+            if let Some(name) = name.filter(|_| shape.fields.contains_key(&NAME)) {
+                shape.fields.insert(NAME, name.clone());
+            }
+        }
+        named
+    }
+
     /// The bytes of it as hexadecimal text, for records that are text.
     pub fn to_text(&self) -> String {
         let bytes = self.encode();
@@ -328,6 +361,23 @@ mod tests {
             kept.difference(&manifest(&adopted)).unwrap(),
             "operator #3, a table, is gone"
         );
+    }
+
+    #[test]
+    fn operators_keep_their_numbers_by_other_names() {
+        let before = plan(&["count(*)"], false);
+        let kept = manifest(&before);
+        let mut after = before.clone();
+        for node in &mut after.nodes {
+            node.name = format!("q.{}", node.name);
+            node.id = OperatorId(node.id.0 + 20);
+        }
+        let renamed = kept.renamed(&before, &after);
+        let adopted = renamed.adopted(&after);
+        assert_eq!(renamed.difference(&manifest(&adopted)), None);
+        assert!(kept.difference(&renamed).is_some());
+        assert_eq!(kept.named_as(&renamed), renamed);
+        assert_eq!(renamed.named_as(&kept), kept);
     }
 
     #[test]

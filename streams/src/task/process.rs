@@ -202,6 +202,9 @@ impl Task {
             if restored.commit > 0 {
                 // It is one commit, whatever room that takes.
                 task.tokens.set_room(task.account.room());
+                // Its operators may have other names now.
+                let manifest = StateManifest::of(plan, &task.environment.spec.sink);
+                task.unwritten_manifest = Some(manifest.encode());
                 task.counted.refresh();
                 let refreshed = task.tokens.refresh(plan);
                 refreshed.map_err(|error| task.outgrown(error))?;

@@ -10,7 +10,8 @@
 //!    else wrote one of them: refuse, with both. A position that the group no longer has is none: offsets of a group
 //!    that commits nothing expire after days, and the changelog is the truth.
 //! 5. Give the plan's operators the numbers under which they keep their state, and check that it looks as they keep it: as it
-//!    was settled when the job was made, and as the state itself says; these two must not differ either.
+//!    was settled when the job was made, and as the state itself says; these two must not differ either. Where the rows are
+//!    of another revision of the query, operators may have had other names: see `refresh.rs`.
 //!
 //! Invariant: when [`restore`] returns, the store is the state of the last commit in the log.
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use log_api::{Log, OffsetSpec, PollBudget, ReadError, ReaderOptions, Start, TopicPartition};
 
 use super::inputs::group_positions;
+use super::refresh::revision_of;
 use super::{JobSpec, TaskError};
 use crate::StreamPlan;
 use crate::plan::StateManifest;
@@ -261,6 +263,12 @@ fn adopted(store: &dyn StateStore, spec: &JobSpec, commit: u64) -> Result<Stream
         }
     };
     let settled = spec.manifest.as_ref();
+    let with_state = match settled {
+        Some(settled) if revision_of(store)? != spec.revision => {
+            with_state.map(|with_state| with_state.named_as(settled))
+        }
+        _ => with_state,
+    };
     if let (Some(settled), Some(with_state)) = (settled, &with_state)
         && let Some(difference) = settled.difference(with_state)
     {
