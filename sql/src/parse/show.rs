@@ -28,6 +28,20 @@ pub(super) fn explain(cursor: &mut Cursor) -> Parsed<Statement> {
                 "EXPLAIN SELECT * FROM t WHERE … shows how their rows are found",
             ));
         }
+        "DROP" => {
+            return Err(unavailable(
+                cursor,
+                "EXPLAIN of DROP",
+                "DROP without CASCADE names what reads the object, and drops nothing then",
+            ));
+        }
+        "ALTER" => {
+            return Err(unavailable(
+                cursor,
+                "EXPLAIN of ALTER",
+                "PAUSE stops a view or sink where it is and RESUME lets it go on; nothing is computed anew",
+            ));
+        }
         "CREATE" if cursor.word_ahead(1) == "SINK" => {
             cursor.advance();
             match sink(cursor)? {

@@ -178,6 +178,18 @@ fn clauses_in_a_subquery_are_refused_with_a_reason() {
 }
 
 #[test]
+fn explain_says_of_what_it_does_not_tell() {
+    for (sql, what) in [
+        ("EXPLAIN DROP MATERIALIZED VIEW v CASCADE", "DROP"),
+        ("EXPLAIN ALTER MATERIALIZED VIEW v PAUSE", "ALTER"),
+    ] {
+        let error = refused(sql);
+        assert_eq!(error.message, format!("EXPLAIN of {what} is not available"));
+        assert!(error.help.is_some(), "{sql}");
+    }
+}
+
+#[test]
 fn endless_chains_and_nesting_are_refused() {
     let sql = format!("SELECT 1{}", " + 1".repeat(50_000));
     assert_eq!(refused(&sql).code, "TW1004");
