@@ -10,10 +10,12 @@
 //! 2. Memory changes in the order of the log: both happen under the lock.
 //! 3. Nothing is answered from memory before the log is durable up to it.
 
+mod expiry;
 mod memory;
 pub(crate) mod offsets;
 pub(crate) mod record;
 pub(crate) mod state;
+mod told;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,27 +28,24 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use self::expiry::RETENTION_CHECK_MS;
 use self::memory::{Entry, Memory};
 use self::record::{Key, OffsetRecord};
-use self::state::{Command, Identity, Join, JoinReply, Limits, Phase, Sync, SyncReply};
+use self::state::{Command, Identity, Join, JoinReply, Limits, Sync, SyncReply};
 use super::txn::state::Producer;
 use super::{Background, append, durable, internal_partition, replay};
 use crate::OpenError;
-use crate::clock::{steady_ms, wall_ms};
+use crate::clock::steady_ms;
 use crate::quorum::Topics;
 use crate::storage::{Partition, lock};
+
+pub(crate) use self::told::Description;
 
 /// The topic of groups and offsets.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// `offset.metadata.max.bytes`.
 pub(crate) const OFFSET_METADATA_BYTES_MAX: usize = 4096;
-
-/// `offsets.retention.check.interval.ms`.
-const RETENTION_CHECK_MS: i64 = 600_000;
-
-/// Groups whose offsets run out in one tick; those that are left do in the next. Their tombstones are written under the lock.
-const EXPIRED_AT_ONCE_MAX: usize = 100;
 
 /// All groups of this broker.
 pub(crate) struct Groups {
@@ -58,31 +57,6 @@ pub(crate) struct Groups {
     /// Counts transactions with offsets that ended.
     ended: watch::Sender<u64>,
     memory: Mutex<Memory>,
-}
-
-/// A group as DescribeGroups shows it.
-pub(crate) struct Description {
-    pub(crate) phase: &'static str,
-    pub(crate) protocol_type: String,
-    pub(crate) protocol: String,
-    pub(crate) members: Vec<MemberDescription>,
-}
-
-/// A member as DescribeGroups shows it.
-pub(crate) struct MemberDescription {
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) metadata: Bytes,
-    pub(crate) assignment: Bytes,
-}
-
-/// A group as ListGroups shows it.
-pub(crate) struct Listing {
-    pub(crate) group_id: String,
-    pub(crate) protocol_type: String,
-    pub(crate) phase: &'static str,
 }
 
 /// What OffsetFetch says of a partition.
@@ -297,63 +271,6 @@ impl Groups {
         Ok(fetched)
     }
 
-    /// DescribeGroups; `None` for a group that does not exist.
-    pub(crate) fn describe(&self, group_id: &str) -> Option<Description> {
-        let mut memory = self.memory();
-        self.end_what_is_due(&mut memory, group_id);
-        let entry = memory.groups.get(group_id)?;
-        let group = &entry.group;
-        let settled = group.phase() == Phase::Stable;
-        Some(Description {
-            phase: group.phase().name(),
-            protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
-            protocol: group
-                .protocol()
-                .filter(|_| settled)
-                .unwrap_or_default()
-                .to_owned(),
-            members: group
-                .members()
-                .map(|(member_id, member, metadata)| MemberDescription {
-                    member_id: member_id.to_owned(),
-                    instance_id: member.instance_id.clone(),
-                    client_id: member.client_id.clone(),
-                    client_host: member.client_host.clone(),
-                    metadata: if settled { metadata } else { Bytes::new() },
-                    assignment: member.assignment.clone(),
-                })
-                .collect(),
-        })
-    }
-
-    /// What all groups have committed, at most `max` offsets, in no order.
-    pub(crate) fn committed(&self, max: usize) -> Vec<(String, TopicPartition, i64)> {
-        let memory = self.memory();
-        let groups = memory.groups.iter();
-        let all = groups.flat_map(|(group_id, entry)| {
-            let committed = entry.offsets.committed();
-            committed.map(|(partition, offset)| (group_id.clone(), partition.clone(), offset))
-        });
-        all.take(max).collect()
-    }
-
-    /// ListGroups, by id.
-    pub(crate) fn list(&self) -> Vec<Listing> {
-        let mut memory = self.memory();
-        self.end_all_that_is_due(&mut memory);
-        let mut listings: Vec<Listing> = memory
-            .groups
-            .iter()
-            .map(|(group_id, entry)| Listing {
-                group_id: group_id.clone(),
-                protocol_type: entry.group.protocol_type().unwrap_or_default().to_owned(),
-                phase: entry.group.phase().name(),
-            })
-            .collect();
-        listings.sort_by(|left, right| left.group_id.cmp(&right.group_id));
-        listings
-    }
-
     /// OffsetDelete: forgets the offsets of these partitions, but for topics that a member is subscribed to, which are the answer.
     pub(crate) async fn delete_offsets(
         &self,
@@ -416,124 +333,6 @@ impl Groups {
             written
         };
         durable(&self.log, written).await
-    }
-
-    /// Forgets the offsets of a deleted topic, so that a new topic of that name starts afresh.
-    pub(crate) fn forget_topic(&self, topic: &str) {
-        self.forget(|one| one == topic);
-    }
-
-    fn forget(&self, is_gone: impl Fn(&str) -> bool) {
-        let mut memory = self.memory();
-        let groups: Vec<String> = memory.groups.keys().cloned().collect();
-        for group_id in groups {
-            let Some(entry) = memory.groups.get(&group_id) else {
-                continue;
-            };
-            let gone: Vec<TopicPartition> = entry
-                .offsets
-                .partitions()
-                .into_iter()
-                .filter(|one| is_gone(&one.topic))
-                .collect();
-            if !gone.is_empty() {
-                self.expire(&mut memory, &group_id, gone);
-            }
-        }
-    }
-
-    /// Ends what has run out; called every 50 ms or so.
-    pub(crate) fn tick(&self) {
-        let now = steady_ms();
-        let mut memory = self.memory();
-        self.end_all_that_is_due(&mut memory);
-        if memory.next_retention_check_ms <= now {
-            let are_left = self.expire_offsets(&mut memory, now);
-            let pause_ms = if are_left { 0 } else { RETENTION_CHECK_MS };
-            memory.next_retention_check_ms = now + pause_ms;
-        }
-    }
-
-    fn end_all_that_is_due(&self, memory: &mut Memory) {
-        let now = steady_ms();
-        let mut due = Vec::new();
-        for (group_id, entry) in &mut memory.groups {
-            let commands = entry.group.tick(&self.limits, now);
-            if !commands.is_empty() {
-                due.push((group_id.clone(), commands));
-            }
-        }
-        for (group_id, commands) in due {
-            self.run(memory, &group_id, commands);
-        }
-    }
-
-    /// Ends what has run out in one group, so that what is told of it, or done to it, does not depend on when the tick came last.
-    fn end_what_is_due(&self, memory: &mut Memory, group_id: &str) {
-        if let Some(entry) = memory.groups.get_mut(group_id) {
-            let commands = entry.group.tick(&self.limits, steady_ms());
-            self.run(memory, group_id, commands);
-        }
-    }
-
-    /// Forgets offsets that nobody has used for long; whether more of them are to be forgotten, and can be.
-    fn expire_offsets(&self, memory: &mut Memory, now: i64) -> bool {
-        let before_ms = wall_ms() - self.offsets_retention_ms;
-        let unused = memory.groups.iter().filter(|(_, entry)| {
-            entry.group.is_vacant()
-                && (entry.group.protocol_type().is_none()
-                    || entry.group.phase_since_ms() < now - self.offsets_retention_ms)
-        });
-        let mut due = unused.filter_map(|(group_id, entry)| {
-            let expired = entry.offsets.expired(before_ms);
-            let is_due = !expired.is_empty() || entry.offsets.is_empty();
-            is_due.then(|| (group_id.clone(), expired))
-        });
-        let now_due: Vec<_> = due.by_ref().take(EXPIRED_AT_ONCE_MAX).collect();
-        let are_left = due.next().is_some();
-        let expired = now_due
-            .into_iter()
-            .all(|(group_id, partitions)| self.expire(memory, &group_id, partitions));
-        expired && are_left
-    }
-
-    /// Forgets these offsets, and the group if it was nothing but that. False: it cannot be written.
-    fn expire(&self, memory: &mut Memory, group_id: &str, partitions: Vec<TopicPartition>) -> bool {
-        if !partitions.is_empty() && self.forget_offsets(memory, group_id, partitions).is_err() {
-            return false;
-        }
-        let Some(entry) = memory.groups.get_mut(group_id) else {
-            return true;
-        };
-        if entry.group.is_vacant() && entry.offsets.is_empty() {
-            let tombstone = [(Key::group(group_id), None)];
-            let Ok(written) = append(&self.log, &tombstone, ProducerStamp::NONE) else {
-                return false;
-            };
-            memory.written = written;
-            memory.groups.remove(group_id);
-        }
-        true
-    }
-
-    fn forget_offsets(
-        &self,
-        memory: &mut Memory,
-        group_id: &str,
-        partitions: Vec<TopicPartition>,
-    ) -> Result<(), ErrorCode> {
-        let tombstones: Vec<(Bytes, Option<Bytes>)> = partitions
-            .iter()
-            .map(|partition| (Key::offset(group_id, partition), None))
-            .collect();
-        let written = append(&self.log, &tombstones, ProducerStamp::NONE)?;
-        memory.written = written;
-        if let Some(entry) = memory.groups.get_mut(group_id) {
-            for partition in partitions {
-                entry.offsets.apply(None, written, partition, None);
-            }
-        }
-        Ok(())
     }
 
     /// All groups. Who holds them may be writing: while that takes, nobody waits but for them.

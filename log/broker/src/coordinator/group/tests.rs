@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use super::expiry::EXPIRED_AT_ONCE_MAX;
 use super::record::{GroupRecord, MemberRecord};
 use super::state::Group;
 use super::*;
+use crate::clock::wall_ms;
 use crate::storage::StorageOptions;
 
 fn open(folder: &Path) -> Groups {

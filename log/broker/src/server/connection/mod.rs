@@ -16,6 +16,9 @@
 //! 6. While a client owes for what it took beyond its quota, nothing more of it is begun, and no memory taken for it (see `throttle`).
 //! 7. Bytes that are no request end the connection with one line in the log; nothing is guessed.
 
+mod incoming;
+mod introduction;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -23,11 +26,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use log_protocol::api::api_versions::ApiVersionsResponse;
 use log_protocol::{
     ApiKey, ErrorCode, Request, RequestError, RequestHeader, Response, decode_request,
-    encode_response, take_frame,
+    encode_response,
 };
 use metrics::{Counter, counter, gauge};
 use socket2::SockRef;
@@ -37,14 +40,13 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use super::arrival::Arrival;
 use super::listener::Listener;
 use super::outgoing::Outgoing;
-use super::session::{self, Outcome, Session};
+use super::session::Session;
 use super::sink::Sink;
 use super::throttle;
 use crate::api::{self, is_left_behind};
-use crate::memory::{FREE_BYTES, Reserved};
+use crate::memory::Reserved;
 use crate::security::{Principal, subject_of};
 use crate::services::{Context, Services};
 
@@ -61,24 +63,8 @@ const AHEAD_BYTES_MAX: usize = 16 << 10;
 /// How long a peer may take nothing of its answer while there is no room for those of others.
 const READER_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How often a frame that comes slowly is looked at.
-const FRAME_LOOK: Duration = Duration::from_secs(1);
-
-/// What a frame may have before it is known whose it is.
-const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
-
 /// How long the end of a TLS connection may take.
 const TLS_FAREWELL: Duration = Duration::from_millis(100);
-
-/// What leads a request up to its client id: size, api, version, correlation id, length of the client id.
-const FRAME_HEAD_BYTES: usize = 14;
-
-/// A frame that has begun to arrive and is counted.
-struct LargeFrame {
-    api: i16,
-    bytes: usize,
-    client_id: String,
-}
 
 /// Why a connection ends.
 enum End {
@@ -344,119 +330,6 @@ impl<R: AsyncRead + Unpin, W: Sink> Connection<R, W> {
         }
     }
 
-    /// Whether a client that is known says anew who it is (KIP-368).
-    fn introduces_again(&self, frame: &Bytes) -> bool {
-        let api = frame.first_chunk().map(|code| i16::from_be_bytes(*code));
-        !self.listener.mechanisms.is_empty() && api == Some(ApiKey::SaslHandshake.code())
-    }
-
-    /// Answers one frame of somebody who has not said who they are; false when the connection is to end afterwards.
-    async fn introduce(&mut self, frame: Bytes) -> Result<bool, End> {
-        if self.session.takes_bare_tokens() {
-            let outcome = self.token(frame).await?;
-            if let Outcome::Continue(token) | Outcome::Known(_, token, _) = &outcome {
-                let size = i32::try_from(token.len()).unwrap_or(i32::MAX);
-                let size = Bytes::copy_from_slice(&size.to_be_bytes());
-                self.outgoing.push(vec![size.into(), token.clone().into()]);
-            }
-            return Ok(self.learn(outcome));
-        }
-        let api = frame.first_chunk().map(|code| i16::from_be_bytes(*code));
-        let is_introduction = [
-            ApiKey::ApiVersions,
-            ApiKey::SaslHandshake,
-            ApiKey::SaslAuthenticate,
-        ]
-        .iter()
-        .any(|known| Some(known.code()) == api);
-        if !is_introduction {
-            let reason = "its request is for those who have said who they are";
-            return Err(End::Unknown(reason.to_owned()));
-        }
-        let (header, request) = match decode_request(frame) {
-            Ok(decoded) => decoded,
-            Err(RequestError::Unsupported(header)) if header.api() == Some(ApiKey::ApiVersions) => {
-                let response = Response::ApiVersions(ApiVersionsResponse::unsupported_version());
-                self.respond(&header, &response)?;
-                return Ok(true);
-            }
-            Err(error) => return Err(End::Unknown(error.to_string())),
-        };
-        self.count(request.api_key());
-        self.context.api_version = header.api_version;
-        match request {
-            Request::SaslHandshake(request) => {
-                let version = header.api_version;
-                let response = self.session.handshake(&self.listener, version, &request);
-                let goes_on = response.error_code == ErrorCode::None;
-                if self.known_by.is_none() {
-                    self.known_by = Some(Instant::now() + self.authentication_max());
-                }
-                self.respond(&header, &response.into())?;
-                Ok(goes_on)
-            }
-            Request::SaslAuthenticate(request) => {
-                let outcome = self.token(request.auth_bytes).await?;
-                self.respond(&header, &session::answer(&outcome).into())?;
-                Ok(self.learn(outcome))
-            }
-            other => {
-                let response = api::handle(&self.context, other).await;
-                self.respond(&header, &response)?;
-                Ok(true)
-            }
-        }
-    }
-
-    /// Takes a token. One that is wrong is answered after a pause, in which its connection counts among the strangers.
-    async fn token(&mut self, token: Bytes) -> Result<Outcome, End> {
-        let outcome = self.session.token(&self.context.services, token).await;
-        if let Outcome::Failed(error) = &outcome {
-            let host = self.context.host();
-            warn!(host, %error, listener = self.listener.name, "authentication failed");
-            counter!("thalweg_log_authentications_failed_total").increment(1);
-            let pause = self.context.services.config.authentication_failure_delay;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
-            }
-        }
-        Ok(outcome)
-    }
-
-    fn authentication_max(&self) -> Duration {
-        self.context.services.config.authentication_max
-    }
-
-    /// Remembers who it is; false when the connection is to end.
-    fn learn(&mut self, outcome: Outcome) -> bool {
-        match outcome {
-            Outcome::Continue(_) => true,
-            Outcome::Failed(_) => false,
-            Outcome::Known(principal, _, lifetime) => {
-                // Nobody becomes somebody else on the way.
-                if self.is_known && self.context.principal != principal {
-                    return false;
-                }
-                self.is_known = true;
-                self.known_until = lifetime.map(|lifetime| Instant::now() + lifetime);
-                self.context.principal = principal;
-                self.stranger = None;
-                self.known_by = None;
-                true
-            }
-        }
-    }
-
-    /// What a frame may have: little, as long as it is not known whose it is.
-    fn frame_bytes_max(&self) -> usize {
-        if self.session.is_done() {
-            self.request_bytes_max
-        } else {
-            STRANGER_FRAME_BYTES_MAX.min(self.request_bytes_max)
-        }
-    }
-
     /// The answer, and how long threads worked on it.
     async fn handle(&mut self, api: ApiKey, request: Request) -> Result<(Response, Duration), End> {
         if !may_wait(api) {
@@ -495,67 +368,6 @@ impl<R: AsyncRead + Unpin, W: Sink> Connection<R, W> {
         Ok(())
     }
 
-    /// The next frame, and the memory that is reserved for it. Answers are written before it waits for anything.
-    async fn next_frame(&mut self) -> Result<(Bytes, Option<Reserved>), End> {
-        let mut reserved = None;
-        let mut arrival = None;
-        loop {
-            if reserved.is_none()
-                && let Some(frame) = self.large_frame()
-            {
-                self.flush().await?;
-                self.settle(frame.api, Some(&frame.client_id)).await?;
-                reserved = Some(self.reserve(frame.api, frame.bytes).await?);
-                // At once: a buffer that grows by doubling holds the frame twice while it is copied.
-                let missing = (size_of::<i32>() + frame.bytes).saturating_sub(self.buffer.len());
-                self.buffer.reserve(missing);
-                arrival = Some(Arrival::of(frame.bytes, Instant::now()));
-            }
-            let bytes_max = self.frame_bytes_max();
-            let frame = take_frame(&mut self.buffer, bytes_max)
-                .map_err(|error| End::Malformed(error.to_string()))?;
-            if let Some(frame) = frame {
-                return Ok((frame, reserved));
-            }
-            self.flush().await?;
-            // Of what comes behind a large frame nothing is read with it: the next one finds its memory free, and is not moved.
-            let missing = arrival.map_or(usize::MAX, |_| self.missing_bytes());
-            self.read_more(arrival, missing).await?;
-        }
-    }
-
-    /// What the frame at hand lacks.
-    fn missing_bytes(&self) -> usize {
-        let size = self
-            .buffer
-            .first_chunk()
-            .map(|size| i32::from_be_bytes(*size));
-        let size = usize::try_from(size.unwrap_or(0)).unwrap_or(0);
-        (size_of::<i32>() + size)
-            .saturating_sub(self.buffer.len())
-            .max(1)
-    }
-
-    /// The frame at hand, once its head is there, if it is one that is counted and the size can be.
-    fn large_frame(&self) -> Option<LargeFrame> {
-        let [a, b, c, d, e, f, _, _, _, _, _, _, g, h] =
-            *self.buffer.first_chunk::<FRAME_HEAD_BYTES>()?;
-        let bytes = usize::try_from(i32::from_be_bytes([a, b, c, d])).ok()?;
-        if bytes <= FREE_BYTES || bytes > self.frame_bytes_max() {
-            return None;
-        }
-        // None, as a negative length has it, is nobody.
-        let length = usize::try_from(i16::from_be_bytes([g, h])).unwrap_or(0);
-        let client_id = self
-            .buffer
-            .get(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + length)?;
-        Some(LargeFrame {
-            api: i16::from_be_bytes([e, f]),
-            bytes,
-            client_id: String::from_utf8_lossy(client_id).into_owned(),
-        })
-    }
-
     /// Waits until the client, by default that of the request at hand, owes nothing for what it took before.
     async fn settle(&mut self, api: i16, client_id: Option<&str>) -> Result<(), End> {
         loop {
@@ -567,55 +379,6 @@ impl<R: AsyncRead + Unpin, W: Sink> Connection<R, W> {
             self.flush().await?;
             self.watched(tokio::time::sleep(Duration::from_millis(owed_ms)))
                 .await?;
-        }
-    }
-
-    async fn reserve(&mut self, api: i16, bytes: usize) -> Result<Reserved, End> {
-        let memory = self.context.services.request_memory.clone();
-        tokio::select! {
-            biased;
-            reserved = memory.reserve(api, bytes) => Ok(reserved),
-            _ = self.stopped.wait_for(|stopped| *stopped) => Err(End::Closed),
-        }
-    }
-
-    /// Reads some bytes, `bytes_max` at most.
-    async fn read_more(&mut self, arrival: Option<Arrival>, bytes_max: usize) -> Result<(), End> {
-        let idle = Instant::now() + self.idle_max;
-        loop {
-            let now = Instant::now();
-            if let Some(arrival) = arrival {
-                let is_wanted = self.context.services.request_memory.is_wanted();
-                if arrival.is_late(now, is_wanted) {
-                    return Err(End::Malformed("it did not arrive in time".to_owned()));
-                }
-            }
-            if self.known_by.is_some_and(|known_by| known_by <= now) {
-                let reason = "it took too long to say who it is";
-                return Err(End::Unknown(reason.to_owned()));
-            }
-            if idle <= now {
-                return Err(End::Closed);
-            }
-            let look = arrival.map(|_| now + FRAME_LOOK);
-            let until = [look, self.known_by].into_iter().flatten();
-            let until = until.fold(idle, Instant::min);
-            let mut buffer = (&mut self.buffer).limit(bytes_max);
-            let read = tokio::select! {
-                biased;
-                read = timeout_at(until, self.reader.read_buf(&mut buffer)) => read,
-                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(End::Closed),
-            };
-            match read {
-                Err(_) => {}
-                Ok(read) => match read? {
-                    0 => return Err(End::Closed),
-                    count => {
-                        self.bytes_in.increment(count as u64);
-                        return Ok(());
-                    }
-                },
-            }
         }
     }
 
