@@ -53,7 +53,7 @@ impl Default for VisibleArgs {
 
 /// Runs the benchmark and prints its table.
 pub(crate) fn run(place: &Place, args: &VisibleArgs) -> Result<()> {
-    let commits = format!("streams.commit_interval={}ms", args.commit_ms);
+    let commits = format!("streams.commit_interval_ms={}", args.commit_ms);
     let server = Server::start_with(place, &[&commits])?;
     server.sql(&format!(
         "CREATE SOURCE sent (id BIGINT, at_us BIGINT) WITH (topic = 'sent'); \
