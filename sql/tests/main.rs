@@ -10,6 +10,7 @@ mod high;
 mod http;
 mod insert;
 mod joins;
+mod laterals;
 mod limits;
 mod logictest;
 mod notices;

@@ -34,6 +34,7 @@ use super::by_others;
 use super::call::check_calls;
 use super::clock::{NAMES, is_solved};
 use super::correlated::answered;
+use super::distinct_on::limited_in_order;
 use super::domain::{self, Domain};
 use super::empty_group::plain_groups;
 use super::first_row::first_rows;
@@ -181,6 +182,7 @@ impl Library {
         let plan = counted(plan)
             .and_then(as_of_joins)
             .and_then(unnest_joins)
+            .and_then(limited_in_order)
             .and_then(first_rows)
             .and_then(lateral_rows)
             .and_then(sets_of_columns)

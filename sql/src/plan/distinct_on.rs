@@ -1,12 +1,12 @@
 //! DISTINCT ON as what it is: of the rows that are equal in some columns the first in an order, so those numbered 1.
 //!
 //! DataFusion makes it an aggregation of first values, each by itself: with ties, of different rows; and it panics where
-//! the order names a column twice.
+//! the order names a column twice. Its ORDER BY is that of the rows that stay as well, so LIMIT takes the first of these.
 
 use std::sync::Arc;
 
 use datafusion::common::Result as BoundResult;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
     Distinct, DistinctOn, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, ident, lit,
@@ -46,20 +46,48 @@ impl OptimizerRule for DistinctOnIsRank {
     }
 }
 
+/// `plan` with each DISTINCT ON that LIMIT stands above as rows in their order.
+pub(super) fn limited_in_order(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Limit(mut limit) = node else {
+            return Ok(Transformed::no(node));
+        };
+        let LogicalPlan::Distinct(Distinct::On(distinct)) = limit.input.as_ref() else {
+            return Ok(Transformed::no(LogicalPlan::Limit(limit)));
+        };
+        limit.input = Arc::new(in_order(distinct.clone())?);
+        Ok(Transformed::yes(LogicalPlan::Limit(limit)))
+    })
+    .data()
+}
+
 /// DISTINCT ON as the rows that are numbered 1.
 pub(super) fn ranked(distinct: DistinctOn) -> BoundResult<LogicalPlan> {
-    let number = row_number()
-        .partition_by(distinct.on_expr)
-        .order_by(distinct.sort_expr.unwrap_or_default())
-        .build()?
-        .alias(NUMBER);
+    first_ones(distinct, false)
+}
+
+/// The same, in the order that it names.
+pub(super) fn in_order(distinct: DistinctOn) -> BoundResult<LogicalPlan> {
+    first_ones(distinct, true)
+}
+
+fn first_ones(distinct: DistinctOn, in_order: bool) -> BoundResult<LogicalPlan> {
+    let order = distinct.sort_expr.unwrap_or_default();
+    let number = row_number().partition_by(distinct.on_expr);
+    let number = match order.is_empty() {
+        true => number,
+        false => number.order_by(order.clone()),
+    };
+    let number = number.build()?.alias(NUMBER);
     let named = distinct.select_expr.into_iter().zip(distinct.schema.iter());
     let columns = named.map(|(expr, (qualifier, field))| {
         expr.alias_qualified(qualifier.cloned(), field.name().clone())
     });
-    LogicalPlanBuilder::from(Arc::unwrap_or_clone(distinct.input))
+    let mut rows = LogicalPlanBuilder::from(Arc::unwrap_or_clone(distinct.input))
         .window([number])?
-        .filter(ident(NUMBER).eq(lit(1_u64)))?
-        .project(columns)?
-        .build()
+        .filter(ident(NUMBER).eq(lit(1_u64)))?;
+    if in_order && !order.is_empty() {
+        rows = rows.sort(order)?;
+    }
+    rows.project(columns)?.build()
 }

@@ -8,7 +8,8 @@
 //!       … Filter: t.k = outer(o.k)            row_number() OVER (PARTITION BY t.k ORDER BY x)
 //! ```
 //!
-//! DataFusion makes joins of lateral subqueries without LIMIT only.
+//! DataFusion makes joins of lateral subqueries without LIMIT only. A subquery that groups, looks at other rows (OVER, DISTINCT)
+//! or has no order is asked over its domain (`correlated/`): above those, the condition would come too late.
 
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use datafusion::logical_expr::{
     Operator, ident, lit,
 };
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
+
+use super::correlated::reaches_further;
 
 const NUMBER: &str = "__number";
 
@@ -71,12 +74,20 @@ impl<'a> FirstRows<'a> {
             fetch,
         })
     }
+
+    /// Whether its columns or its order name the query around.
+    fn names_outer(&self) -> bool {
+        let columns = self.columns.unwrap_or_default().iter();
+        let order = self.order.iter().map(|sort| &sort.expr);
+        columns.chain(order).any(Expr::contains_outer)
+    }
 }
 
-/// How many rows are passed over, and how many are taken.
+/// How many rows are passed over, and how many are taken. `None`: no number says it.
 pub(super) fn bounds(limit: &Limit) -> Option<(u64, Option<u64>)> {
     let number = |expr: &Option<Box<Expr>>| match expr.as_deref() {
         None => Some(None),
+        Some(Expr::Literal(value, _)) if value.is_null() => Some(None),
         Some(Expr::Literal(ScalarValue::Int64(Some(number)), _)) => {
             u64::try_from(*number).ok().map(Some)
         }
@@ -99,6 +110,19 @@ fn lateral(plan: &LogicalPlan) -> Option<(&LogicalPlan, Option<&TableReference>)
     }
 }
 
+/// Whether what `plan` names of the query around it decides on each row by itself: it may as well do so above the plan.
+fn is_row_by_row(plan: &LogicalPlan) -> bool {
+    if plan.all_out_ref_exprs().is_empty() {
+        return true;
+    }
+    let passes_rows = match plan {
+        LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => true,
+        LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
+        _ => false,
+    };
+    passes_rows && plan.inputs().into_iter().all(is_row_by_row)
+}
+
 /// The join with numbered rows. `None`: it is none of these.
 fn numbered(join: &Join) -> BoundResult<Option<LogicalPlan>> {
     let Some((subquery, alias)) = lateral(&join.right) else {
@@ -107,7 +131,11 @@ fn numbered(join: &Join) -> BoundResult<Option<LogicalPlan>> {
     let Some(first) = FirstRows::of(subquery) else {
         return Ok(None);
     };
-    if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+    if !matches!(join.join_type, JoinType::Inner | JoinType::Left)
+        || first.names_outer()
+        || !is_row_by_row(first.input)
+        || reaches_further(subquery)
+    {
         return Ok(None);
     }
     let mut pull_up = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);

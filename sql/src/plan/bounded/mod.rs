@@ -16,7 +16,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 
 use super::as_of::AsOf;
-use super::distinct_on::ranked;
+use super::distinct_on::in_order;
 use super::long_value::made_late;
 use super::membership::closed_for_batch;
 use super::relation_source::RelationSource;
@@ -59,7 +59,7 @@ pub(crate) fn bounded(
             }
             Ok(Transformed::no(LogicalPlan::Extension(extension)))
         }
-        LogicalPlan::Distinct(Distinct::On(distinct)) => ranked(distinct).map(Transformed::yes),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => in_order(distinct).map(Transformed::yes),
         other => Ok(Transformed::no(other)),
     })?;
     made_late(float_order::by_value(offset::numbered(rewritten.data)?)?)

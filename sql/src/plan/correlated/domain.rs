@@ -28,8 +28,8 @@ use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, ExprFunctionExt, Join, JoinType, Limit, LogicalPlan,
-    LogicalPlanBuilder, Subquery, Union, lit, when,
+    Aggregate, Distinct, DistinctOn, Expr, ExprFunctionExt, GroupingSet, Join, JoinType, Limit,
+    LogicalPlan, LogicalPlanBuilder, Subquery, Union, lit, when,
 };
 
 use super::super::lateral_rows::bounds;
@@ -274,10 +274,6 @@ impl<'a> Domain<'a> {
     }
 
     fn aggregate(&self, aggregate: &Aggregate) -> BoundResult<Option<Bound>> {
-        let of_sets = |group: &Expr| matches!(group, Expr::GroupingSet(_));
-        if aggregate.group_expr.iter().any(of_sets) {
-            return Ok(None);
-        }
         let Some(Bound { plan, keys }) = self.bound(&aggregate.input)? else {
             return Ok(None);
         };
@@ -289,7 +285,7 @@ impl<'a> Domain<'a> {
             .build()?;
         let given = plan.schema().columns().into_iter().skip(keys.len());
         let given: Vec<Expr> = given.map(Expr::Column).collect();
-        if !aggregate.group_expr.is_empty() {
+        if !has_group_of_all(&aggregate.group_expr) {
             let exprs = named(given, &aggregate.schema).chain(columns(&keys));
             let plan = LogicalPlanBuilder::from(plan)
                 .project(exprs.collect::<Vec<_>>())?
@@ -307,9 +303,11 @@ impl<'a> Domain<'a> {
                 NullEquality::NullEqualsNull,
             )?
             .build()?;
-        let values = given.into_iter().zip(&aggregate.aggr_expr);
+        let groups = given.len() - aggregate.aggr_expr.len();
+        let calls = std::iter::repeat_n(None, groups).chain(aggregate.aggr_expr.iter().map(Some));
+        let values = given.into_iter().zip(calls);
         let values = values.zip(aggregate.schema.fields());
-        let values = values.map(|((value, call), field)| match over_nothing(call) {
+        let values = values.map(|((value, call), field)| match call.and_then(over_nothing) {
             Some(number) => {
                 let number = ScalarValue::Int64(Some(number)).cast_to(field.data_type())?;
                 when(value.clone().is_null(), lit(number)).otherwise(value)
@@ -387,11 +385,12 @@ impl<'a> Domain<'a> {
         };
         let name = format!("__number_{}", self.number.get());
         let number = || Expr::Column(Column::new_unqualified(name.clone()));
-        let numbered = row_number()
-            .partition_by(columns(&keys).collect())
-            .order_by(self.order(order, &keys)?)
-            .build()?
-            .alias(name.clone());
+        let numbered = row_number().partition_by(columns(&keys).collect());
+        let numbered = match self.order(order, &keys)? {
+            any if any.is_empty() => numbered,
+            order => numbered.order_by(order),
+        };
+        let numbered = numbered.build()?.alias(name.clone());
         let last = fetch.map(|fetch| number().lt_eq(lit(skip.saturating_add(fetch))));
         let since = (skip > 0).then(|| number().gt(lit(skip)));
         let mut plan = LogicalPlanBuilder::from(plan).window([numbered])?;
@@ -512,10 +511,24 @@ fn named(exprs: Vec<Expr>, schema: &DFSchemaRef) -> impl Iterator<Item = Expr> +
     })
 }
 
+/// Whether one of the groups is that of all rows, which is there without rows as well.
+fn has_group_of_all(groups: &[Expr]) -> bool {
+    let mut sets = groups.iter().map(|group| match group {
+        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => sets.iter().any(Vec::is_empty),
+        Expr::GroupingSet(_) => true,
+        _ => false,
+    });
+    groups.is_empty() || sets.any(|has| has)
+}
+
 /// What an aggregate is over no rows, if it is not NULL.
 fn over_nothing(call: &Expr) -> Option<i64> {
     match call {
         Expr::Alias(alias) => over_nothing(&alias.expr),
+        // No column is one of the group of all rows: a bit is set for each.
+        Expr::AggregateFunction(call) if call.func.name() == "grouping" => {
+            Some((1 << call.params.args.len().min(31)) - 1)
+        }
         Expr::AggregateFunction(call) => COUNTS.contains(&call.func.name()).then_some(0),
         _ => None,
     }

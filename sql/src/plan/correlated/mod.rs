@@ -30,8 +30,8 @@ use datafusion::logical_expr::expr::SetQuantifier;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Case, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    Subquery, binary_expr, lit,
+    Aggregate, Case, Distinct, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, Subquery, binary_expr, lit,
 };
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 
@@ -634,22 +634,52 @@ fn is_pulled_up(plan: &LogicalPlan, exists: bool) -> bool {
         && is_there
         && !reaches_further(plan)
         && !looks_over_outer(plan)
+        && !(exists && counts_outer(plan))
         && aggregates(plan) <= usize::from(!exists)
 }
 
-/// Whether functions of OVER look at rows that a name of the query around chooses: pulled up, the choice would come after them.
+/// Whether functions of OVER, DISTINCT ON, sets of groups or a join that is no inner one look at rows that a name of the query
+/// around chooses: pulled up, the choice would come after them.
 fn looks_over_outer(plan: &LogicalPlan) -> bool {
+    let is_chosen = |plan: &LogicalPlan| !plan.all_out_ref_exprs().is_empty();
     let looks = |node: &LogicalPlan| {
-        let LogicalPlan::Window(window) = node else {
-            return Ok(false);
-        };
-        Ok(!window.input.all_out_ref_exprs().is_empty())
+        Ok(match node {
+            LogicalPlan::Window(window) => is_chosen(&window.input),
+            LogicalPlan::Distinct(Distinct::On(first)) => is_chosen(&first.input),
+            LogicalPlan::Aggregate(aggregate) => {
+                let is_sets = |group: &Expr| matches!(group, Expr::GroupingSet(_));
+                aggregate.group_expr.iter().any(is_sets) && is_chosen(&aggregate.input)
+            }
+            LogicalPlan::Join(join) => match join.join_type {
+                JoinType::Inner => false,
+                JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+                    is_chosen(&join.right)
+                }
+                _ => is_chosen(&join.left) || is_chosen(&join.right),
+            },
+            _ => false,
+        })
     };
     plan.exists(looks).unwrap_or(true)
 }
 
+/// Whether LIMIT or OFFSET decides on whether there are rows that a name of the query around chooses: only a LIMIT of all that
+/// EXISTS asks for does not.
+fn counts_outer(plan: &LogicalPlan) -> bool {
+    let counts = |node: &LogicalPlan| {
+        Ok(matches!(node, LogicalPlan::Limit(_)) && !node.all_out_ref_exprs().is_empty())
+    };
+    match plan {
+        LogicalPlan::Limit(limit) if matches!(bounds(limit), Some((0, Some(1..) | None))) => {
+            counts_outer(&limit.input)
+        }
+        LogicalPlan::Projection(projection) => counts_outer(&projection.input),
+        plan => plan.exists(counts).unwrap_or(true),
+    }
+}
+
 /// Whether a subquery inside of `plan` names a column of none of its own relations.
-fn reaches_further(plan: &LogicalPlan) -> bool {
+pub(super) fn reaches_further(plan: &LogicalPlan) -> bool {
     let mut further = false;
     let walked = plan.apply(|node| {
         let inputs = node.inputs();
