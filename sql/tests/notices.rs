@@ -147,7 +147,7 @@ async fn a_key_in_two_partitions_is_told() {
     assert!(
         notice
             .message
-            .starts_with("1 key of t lie in more than one partition"),
+            .starts_with("1 key of t lies in more than one partition"),
         "{notice}"
     );
     assert!(why(&fixture, "t").await.contains("murmur2"));

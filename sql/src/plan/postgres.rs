@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, CharacterLength, DataType as SqlType, DateTimeField,
-    ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    TimezoneInfo, UnaryOperator, Value, visit_expressions_mut,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, CharacterLength, DataType as SqlType,
+    DateTimeField, ExactNumberInfo, Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query,
+    SelectItem, SetExpr, TimezoneInfo, UnaryOperator, Value, visit_expressions_mut,
 };
 
 use super::by_others::{
@@ -325,7 +325,8 @@ pub(super) fn call_of(name: &str, args: Vec<SqlExpr>) -> SqlExpr {
     })
 }
 
-/// PostgreSQL's names for columns without one: a call is named after its function, a cast after its column.
+/// PostgreSQL's names for columns without one: a call is named after its function, a cast after its column. Names are
+/// unique, so several calls of one function are named as they are written.
 pub(super) fn name_items(query: &mut Query) {
     let SetExpr::Select(select) = &mut *query.body else {
         return;
@@ -366,6 +367,12 @@ pub(super) fn name_items(query: &mut Query) {
                 name = format!("{NAMELESS}_{nameless}");
             }
             named.insert(name.clone(), 1);
+        }
+        // Where several calls have one name, each is named as it is written.
+        let written = expr.to_string();
+        if named.get(&name).is_some_and(|calls| *calls > 1) && !named.contains_key(&written) {
+            named.insert(written.clone(), 1);
+            name = written;
         }
         // A name that GROUP BY means a column by stays that column's.
         if named.get(&name) == Some(&1) && !grouped.contains(&name) {
@@ -436,6 +443,20 @@ fn postgres_name(expr: &SqlExpr) -> Option<String> {
         },
         SqlExpr::Nested(inner) => postgres_name(inner),
         SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_) => None,
+        // A field has its own name, an element that of its array.
+        SqlExpr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(SqlExpr::Identifier(field)) => Some(field),
+                _ => None,
+            });
+            let of = match &**root {
+                SqlExpr::Identifier(column) => Some(column),
+                SqlExpr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            let name = field.or(of).map(|name| name.value.to_lowercase());
+            Some(name.unwrap_or_else(|| NAMELESS.to_owned()))
+        }
         named => Some(
             match named {
                 SqlExpr::Case { .. } => "case",

@@ -77,8 +77,9 @@ pub(crate) fn scanned(relation: &str, report: &ScanReport) -> Vec<Diagnostic> {
     }
     if let Some((key, partitions)) = &report.scattered_key {
         let [one, other] = partitions;
+        let lie = if report.scattered == 1 { "lies" } else { "lie" };
         let message = format!(
-            "{} of {relation} lie in more than one partition, where it is not known which record is newer (last: {key} in {one} and {other})",
+            "{} of {relation} {lie} in more than one partition, where it is not known which record is newer (last: {key} in {one} and {other})",
             plural(report.scattered, "key")
         );
         notices.push(Diagnostic::warning(Code::Scattered, message).help(
