@@ -353,7 +353,8 @@ fn push_element(value: &str, out: &mut String) {
     out.push('"');
 }
 
-fn push_interval(interval: IntervalMonthDayNano, out: &mut String) {
+/// Writes an interval as PostgreSQL does.
+pub(super) fn push_interval(interval: IntervalMonthDayNano, out: &mut String) {
     let IntervalMonthDayNano {
         months,
         days,

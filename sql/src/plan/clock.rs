@@ -14,13 +14,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue, internal_err};
+use datafusion::common::{
+    Column, DataFusionError, Result as BoundResult, ScalarValue, internal_err,
+};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::as_text::push_interval;
 use super::sql_type::timestamp;
 use super::tumble::interval_us;
 use crate::diagnostic::{Code, Diagnostic};
@@ -123,9 +126,28 @@ fn bounds(condition: &Expr) -> BoundResult<Vec<Expr>> {
 }
 
 fn unsolved(condition: &Expr) -> DataFusionError {
-    refused(format!(
-        "from when on, or until when, {condition} holds for a row does not follow from the row alone, so a query that goes on cannot keep it true"
-    ))
+    let mut has_months = false;
+    let written = condition.clone().transform_up(|expr| {
+        let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = &expr else {
+            return Ok(Transformed::no(expr));
+        };
+        has_months |= interval.months != 0;
+        let mut text = String::new();
+        push_interval(*interval, &mut text);
+        let text = Column::new_unqualified(format!("INTERVAL '{text}'"));
+        Ok(Transformed::yes(Expr::Column(text)))
+    });
+    let written = written.map_or_else(|_| condition.clone(), |written| written.data);
+    let message = format!(
+        "from when on, or until when, {written} holds for a row does not follow from the row alone, so a query that goes on cannot keep it true"
+    );
+    if !has_months {
+        return refused(message);
+    }
+    let diagnostic = Diagnostic::new(Code::Volatile, message).help(
+        "months and years are of no fixed length, so no time follows from them: write days, as in now() - INTERVAL '365 days'",
+    );
+    DataFusionError::External(Box::new(diagnostic))
 }
 
 /// The clock, or its day, and how far it is moved.

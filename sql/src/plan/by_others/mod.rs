@@ -214,11 +214,56 @@ pub(super) fn ceiling(time: &SqlExpr, unit: &str) -> SqlExpr {
 /// 1 day 12:30:00     1 day 12 hours 30 minutes 00 seconds
 /// P1Y2M3DT4H5M6S     1 years 2 months 3 days 4 hours 5 minutes 6 seconds
 /// 1-2                1 years 2 months
+/// 1 month - 1 day    1 month -1 day
+/// 1 day ago          -1 day
+/// 1 03:04:05         1 days 03 hours 04 minutes 05 seconds
 /// ```
 pub(super) fn by_units(interval: &str) -> Option<String> {
     iso_interval(interval.trim())
         .or_else(|| years_and_months(interval.trim()))
-        .or_else(|| without_clock(interval))
+        .or_else(|| match with_signs(interval) {
+            Some(signed) => Some(without_clock(&signed).unwrap_or(signed)),
+            None => without_clock(interval),
+        })
+}
+
+/// An interval whose signs stand at their numbers, and whose numbers have units. `None`: it is written so.
+fn with_signs(interval: &str) -> Option<String> {
+    let mut words = interval.split_whitespace().peekable();
+    let mut changed = words.next_if_eq(&"@").is_some();
+    let mut signed: Vec<String> = Vec::new();
+    while let Some(word) = words.next() {
+        let word = match word {
+            "+" | "-" => {
+                changed = true;
+                let number = words.next()?;
+                number
+                    .starts_with(|first: char| first.is_ascii_digit())
+                    .then(|| format!("{word}{number}"))?
+            }
+            word => word.to_owned(),
+        };
+        let before_clock = words.peek().is_some_and(|next| next.contains(':'));
+        let is_days = before_clock && word.parse::<i64>().is_ok();
+        signed.push(word);
+        if is_days {
+            changed = true;
+            signed.push("days".to_owned());
+        }
+    }
+    if signed.len() > 1 && signed.last()?.eq_ignore_ascii_case("ago") {
+        changed = true;
+        signed.pop();
+        for word in &mut signed {
+            *word = match word.as_bytes() {
+                [b'-', ..] => word[1..].to_owned(),
+                [b'+', ..] => format!("-{}", &word[1..]),
+                [b'0'..=b'9', ..] => format!("-{word}"),
+                _ => continue,
+            };
+        }
+    }
+    changed.then(|| signed.join(" "))
 }
 
 /// Of ISO 8601, with designators.
@@ -362,6 +407,15 @@ mod tests {
             ("1-2", Some("1 years 2 months")),
             ("-1-2", Some("-1 years -2 months")),
             ("1-2-3", None),
+            ("1 month - 1 day", Some("1 month -1 day")),
+            ("1 month -1 day", None),
+            ("1 month -", None),
+            ("1 - day", None),
+            ("1 day - 2:05 ago", Some("-1 day 2 hours 05 minutes")),
+            ("@ 1 minute", Some("1 minute")),
+            ("1 day ago", Some("-1 day")),
+            ("ago", None),
+            ("1 03:04:05", Some("1 days 03 hours 04 minutes 05 seconds")),
         ] {
             assert_eq!(by_units(text).as_deref(), written, "{text}");
         }
