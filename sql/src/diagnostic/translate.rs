@@ -178,6 +178,15 @@ fn planning(
         let place = words.place(name).or(span);
         let is_known = |known: &String| known.eq_ignore_ascii_case(name);
         let is_built_in = functions().any(|known| known.name.eq_ignore_ascii_case(name));
+        if is_built_in
+            && let Some(written) = hypothetical(name)
+            && let Some(at) = words.place("WITHIN")
+        {
+            let text = format!("{name} of a value that is no row (WITHIN GROUP) does not work yet");
+            return Diagnostic::new(Code::Unsupported, text)
+                .at(place.or(Some(at)))
+                .help(format!("of v in the order of x it is {written}"));
+        }
         if is_built_in && words.functions.iter().any(is_known) {
             let text = format!("{name} is a function of OVER");
             return Diagnostic::new(Code::UnknownFunction, text)
@@ -407,4 +416,15 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let start = text.find(before)? + before.len();
     let end = text[start..].find(after)? + start;
     Some(&text[start..end])
+}
+
+/// What a hypothetical-set aggregate is of a value v in the order of x.
+fn hypothetical(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "rank" => "1 + count(*) FILTER (WHERE x < v)",
+        "dense_rank" => "1 + count(DISTINCT x) FILTER (WHERE x < v)",
+        "percent_rank" => "count(*) FILTER (WHERE x < v)::DOUBLE / count(*)",
+        "cume_dist" => "(1 + count(*) FILTER (WHERE x <= v))::DOUBLE / (1 + count(*))",
+        _ => return None,
+    })
 }

@@ -130,7 +130,7 @@ fn with_meter(expr: Expr, meter: &Arc<Meter>) -> Transformed<Expr> {
             let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else {
                 return Transformed::no(Expr::WindowFunction(call));
             };
-            let function = Arc::new(MeteredAggregate::over(function, meter));
+            let function = Arc::new(MeteredAggregate::over(function, Some(meter)));
             call.fun = WindowFunctionDefinition::AggregateUDF(function);
             Transformed::yes(Expr::WindowFunction(call))
         }

@@ -1,7 +1,8 @@
 //! Aggregates of OVER while a snapshot runs: each value that one gives asks first whether somebody still waits for the
 //! answer, and counts against the memory of the query, because the values of all rows are kept.
 //!
-//! `string_agg(x, ',') OVER (ORDER BY x)` gives texts that are longer with each row.
+//! `string_agg(x, ',') OVER (ORDER BY x)` gives texts that are longer with each row. In a view nobody waits for the values of
+//! one frame, and they are not kept: there an aggregate has no meter, and only moves with its frame (`sliding.rs`).
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -17,33 +18,38 @@ use datafusion::logical_expr::{
 };
 
 use super::metered::{Meter, scalar_bytes};
+use super::sliding::sliding;
 
 /// An aggregate whose values are metered.
 #[derive(Debug)]
 pub(super) struct MeteredAggregate {
     function: AggregateUDF,
-    meter: Arc<Meter>,
+    meter: Option<Arc<Meter>>,
 }
 
 impl MeteredAggregate {
-    pub(super) fn over(function: &AggregateUDF, meter: &Arc<Meter>) -> AggregateUDF {
+    pub(super) fn over(function: &AggregateUDF, meter: Option<&Arc<Meter>>) -> AggregateUDF {
         AggregateUDF::from(Self {
             function: function.clone(),
-            meter: Arc::clone(meter),
+            meter: meter.cloned(),
         })
     }
 
     fn accumulates(&self, inner: Box<dyn Accumulator>) -> Box<dyn Accumulator> {
-        Box::new(Metered {
-            inner,
-            meter: Arc::clone(&self.meter),
-        })
+        match &self.meter {
+            Some(meter) => Box::new(Metered {
+                inner,
+                meter: Arc::clone(meter),
+            }),
+            None => inner,
+        }
     }
 }
 
 impl PartialEq for MeteredAggregate {
     fn eq(&self, other: &Self) -> bool {
-        self.function == other.function && Arc::ptr_eq(&self.meter, &other.meter)
+        let meter = |of: &Self| of.meter.as_ref().map(Arc::as_ptr);
+        self.function == other.function && meter(self) == meter(other)
     }
 }
 
@@ -105,7 +111,7 @@ impl AggregateUDFImpl for MeteredAggregate {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> BoundResult<Box<dyn Accumulator>> {
-        let inner = self.function.create_sliding_accumulator(args)?;
+        let inner = sliding(&self.function, args)?;
         Ok(self.accumulates(inner))
     }
 
@@ -120,7 +126,7 @@ impl AggregateUDFImpl for MeteredAggregate {
     fn reverse_expr(&self) -> ReversedUDAF {
         match self.function.reverse_udf() {
             ReversedUDAF::Reversed(function) => {
-                ReversedUDAF::Reversed(Arc::new(Self::over(&function, &self.meter)))
+                ReversedUDAF::Reversed(Arc::new(Self::over(&function, self.meter.as_ref())))
             }
             other => other,
         }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Our adapters to DataFusion, the files to look at when its version changes: `accumulator/`, `age.rs`, `binder.rs`,
-//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `domain.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `list_nulls.rs`, `list_of_rows.rs`, `long_value.rs`, `metered.rs`, `metered_over.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `scalar/`, `series.rs`, `series_pieces.rs`, `session.rs`, `similar.rs`,
+//! `as_of/`, `clock.rs`, `correlated/`, `declared.rs`, `domain.rs`, `expr.rs`, `first_row.rs`, `function.rs`, `guard.rs`, `json/`, `list_cast.rs`, `list_nulls.rs`, `list_of_rows.rs`, `long_value.rs`, `metered.rs`, `metered_over.rs`, `number.rs`, `relation_source.rs`, `rewrite.rs`, `row_value.rs`, `rules.rs`, `scalar/`, `series.rs`, `series_pieces.rs`, `session.rs`, `similar.rs`, `sliding.rs`,
 //! `sql_type.rs`, `text/`, `time.rs`, `time_java.rs`, `time_part.rs`, `time_pattern.rs`, `time_text.rs`, `time_zone.rs`, `to_char.rs`, `tumble/`, `uniform.rs`, `unnest.rs`,
 //! `using.rs`, `value_subquery.rs`, `values_of_row.rs`, `yielding.rs`.
 
@@ -68,6 +68,7 @@ mod set_bound;
 mod set_returning;
 mod similar;
 mod sink;
+mod sliding;
 mod sql_type;
 mod system;
 mod text;

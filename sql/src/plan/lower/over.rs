@@ -26,6 +26,7 @@ use super::{Lowering, Ordinal, Rows, nullable, plain_column, qualified};
 use crate::diagnostic::{Diagnostic, Words, translate};
 use crate::plan::changes::Changes;
 use crate::plan::expr::{pretty, text};
+use crate::plan::metered_over::MeteredAggregate;
 
 /// A call of OVER without its name.
 pub(super) fn call_of(expr: &Expr) -> Option<&WindowFunction> {
@@ -327,8 +328,8 @@ impl OverExpr {
         output: &DataType,
     ) -> BoundResult<Self> {
         let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        let window = create_window_expr(expr, schema, &props, &context)?;
-        // What cannot be computed over any rows is refused now: a moving frame over what takes no row back.
+        let window = create_window_expr(&moving(expr)?, schema, &props, &context)?;
+        // What cannot be computed over any rows is refused now.
         let nulls = schema.fields().iter();
         let nulls = nulls.map(|field| new_null_array(field.data_type(), 1));
         window.evaluate(&RecordBatch::try_new(
@@ -361,6 +362,21 @@ impl OverExpr {
             false => Ok(cast(&values, &self.output)?),
         }
     }
+}
+
+/// A function of OVER whose aggregate moves with any frame.
+fn moving(expr: &Expr) -> BoundResult<Expr> {
+    let moving = expr.clone().transform_up(|expr| match expr {
+        Expr::WindowFunction(mut call) => {
+            if let WindowFunctionDefinition::AggregateUDF(function) = &call.fun {
+                let function = Arc::new(MeteredAggregate::over(function, None));
+                call.fun = WindowFunctionDefinition::AggregateUDF(function);
+            }
+            Ok(Transformed::yes(Expr::WindowFunction(call)))
+        }
+        expr => Ok(Transformed::no(expr)),
+    })?;
+    Ok(moving.data)
 }
 
 impl fmt::Debug for OverExpr {
