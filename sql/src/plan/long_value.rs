@@ -37,6 +37,9 @@ const DISTANCE_CHARS_MAX: usize = 4096;
 
 /// Bytes of the values that one call makes.
 const BYTES_MAX: usize = 512 << 20;
+/// Bytes of one text that is made: more than a record takes. What is made of one text cannot be left halfway, so that a
+/// statement that has timed out goes on for as long as its longest text takes.
+const TEXT_BYTES_MAX: i128 = 16 << 20;
 /// Bytes of a number in a list.
 const NUMBER_BYTES: i128 = 8;
 
@@ -92,20 +95,31 @@ pub(crate) fn made_late(plan: LogicalPlan) -> BoundResult<LogicalPlan> {
     Ok(rewritten.data)
 }
 
+/// Bytes of the values that a call of a function is about to make.
+#[derive(Debug, Clone, Copy, Default)]
+struct Made {
+    all: i128,
+    /// Of the longest one.
+    longest: i128,
+}
+
 /// Bytes of all values that a call of a function is about to make; 0 of one whose values are as long as what it is given.
 pub(super) fn made_bytes(name: &str, args: &ScalarFunctionArgs) -> BoundResult<usize> {
+    Ok(usize::try_from(made(name, args)?.all).unwrap_or(usize::MAX))
+}
+
+fn made(name: &str, args: &ScalarFunctionArgs) -> BoundResult<Made> {
     let makes = match name {
         "generate_series" | "range" => series_bytes,
         "repeat" | "lpad" | "rpad" => text_bytes,
         "array_repeat" | "array_resize" => list_bytes,
         "replace" => replaced_bytes,
-        _ => return Ok(0),
+        _ => return Ok(Made::default()),
     };
     let columns = args.args.iter();
     let columns = columns.map(|arg| arg.to_array(args.number_rows));
     let columns = columns.collect::<BoundResult<Vec<_>>>()?;
-    let bytes = makes(name, &columns)?;
-    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+    makes(name, &columns)
 }
 
 /// # Errors
@@ -163,14 +177,17 @@ fn length(bytes: usize) -> i128 {
     i128::try_from(bytes).unwrap_or(i128::MAX)
 }
 
-fn sum(of_rows: impl Iterator<Item = i128>) -> i128 {
-    of_rows.fold(0_i128, |all, bytes| all.saturating_add(bytes.max(0)))
+fn sum(of_rows: impl Iterator<Item = i128>) -> Made {
+    of_rows.fold(Made::default(), |made, bytes| Made {
+        all: made.all.saturating_add(bytes.max(0)),
+        longest: made.longest.max(bytes),
+    })
 }
 
 /// generate_series(to), generate_series(from, to), generate_series(from, to, step)
-fn series_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+fn series_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
     if columns.iter().any(|column| column.data_type().is_null()) {
-        return Ok(0);
+        return Ok(Made::default());
     }
     let bounds = Bounds::of(name, columns)?;
     let of_rows = (0..bounds.rows()).map(|row| bounds.count(row).saturating_mul(NUMBER_BYTES));
@@ -178,7 +195,7 @@ fn series_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
 }
 
 /// repeat(text, times), lpad(text, length)
-fn text_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+fn text_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
     let (values, times) = (texts(columns, 0)?, numbers(columns, 1));
     let of_rows = (0..rows(columns)).map(|row| {
         let times = number(times.as_ref(), row).unwrap_or(0);
@@ -192,10 +209,10 @@ fn text_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
 }
 
 /// array_repeat(value, times), array_resize(list, length, value)
-fn list_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+fn list_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
     let times = numbers(columns, 1);
     let Some(values) = columns.first() else {
-        return Ok(0);
+        return Ok(Made::default());
     };
     let of_one = column_bytes(values) / values.len().max(1);
     let of_one = length(of_one).max(NUMBER_BYTES);
@@ -207,7 +224,7 @@ fn list_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
 }
 
 /// replace(text, from, to)
-fn replaced_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<i128> {
+fn replaced_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
     let [values, from, to] = [0, 1, 2].map(|place| texts(columns, place));
     let (values, from, to) = (values?, from?, to?);
     let of_rows = (0..rows(columns)).map(|row| {
@@ -254,8 +271,15 @@ impl ScalarUDFImpl for LongValue {
         if name == "levenshtein" {
             check_distance(&args)?;
         }
-        if made_bytes(name, &args)? > BYTES_MAX {
-            let message = format!("what {name} makes here is too long: more than 512 MiB");
+        let made = made(name, &args)?;
+        let is_text = matches!(name, "repeat" | "lpad" | "rpad" | "replace");
+        let long = if is_text && made.longest > TEXT_BYTES_MAX {
+            Some("a text of more than 16 MiB")
+        } else {
+            (made.all > length(BYTES_MAX)).then_some("more than 512 MiB")
+        };
+        if let Some(long) = long {
+            let message = format!("what {name} makes here is too long: {long}");
             let mut diagnostic = Diagnostic::new(Code::Row, message);
             if matches!(name, "generate_series" | "range") {
                 diagnostic = diagnostic.help("it is a list of all its values, 67 million at most; in FROM it is none, and may be longer");
@@ -304,6 +328,8 @@ mod tests {
         assert!(call(&repeat, text(), 3).is_ok());
         let error = call(&repeat, text(), 2_000_000_000).expect_err("too long");
         assert!(error.to_string().contains("too long"), "{error}");
+        let error = call(&repeat, text(), 9_000_000).expect_err("one text of 18 MB");
+        assert!(error.to_string().contains("16 MiB"), "{error}");
         let list = datafusion::functions_nested::repeat::array_repeat_udf();
         let seven = || ScalarValue::Int64(Some(7));
         assert!(call(&list, seven(), 3).is_ok());
