@@ -51,7 +51,8 @@ pub(super) enum Unhealthy {
     },
     #[error(
         "slot {slot} is older than publication {publication}, so the server cannot read for it what lies between: run \
-         SELECT pg_drop_replication_slot({literal}); and start with snapshot.mode=when_needed"
+         SELECT pg_drop_replication_slot({literal}); and start with snapshot.mode=when_needed (a table that SQL declared: \
+         DROP it and CREATE it again)"
     )]
     PublicationYounger {
         slot: String,
@@ -70,12 +71,13 @@ pub(super) enum Unhealthy {
     SignalsMissing { table: String },
     #[error(
         "slot {slot} does not exist, though an offset ({stored}) is stored: what changed since is lost. Read the tables \
-         again with snapshot.mode=when_needed, or name the slot that belongs to the offset"
+         again with snapshot.mode=when_needed (a table that SQL declared: DROP it and CREATE it again), or name the slot \
+         that belongs to the offset"
     )]
     SlotMissing { slot: String, stored: Lsn },
     #[error(
         "slot {slot} is lost ({reason}): the server threw away the log it needs. Read the tables again with \
-         snapshot.mode=when_needed; to have room next time, run ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT \
+         snapshot.mode=when_needed (a table that SQL declared: DROP it and CREATE it again); to have room next time, run ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT \
          pg_reload_conf();"
     )]
     SlotLost { slot: String, reason: String },
@@ -99,7 +101,7 @@ pub(super) enum Unhealthy {
     },
     #[error(
         "the stored offset {stored} is behind slot {slot}, which confirmed {confirmed}: what lies between is lost. Read \
-         the tables again with snapshot.mode=when_needed, or go on from the slot with \
+         the tables again with snapshot.mode=when_needed (a table that SQL declared: DROP it and CREATE it again), or go on from the slot with \
          offset.mismatch.strategy=trust_slot"
     )]
     OffsetBehind {
@@ -210,6 +212,36 @@ fn of_server(what: &str, error: &ServerError) -> ConnectError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_are_lost_are_read_again_in_words_of_connect_and_of_sql() {
+        let slot = || "s".to_owned();
+        let lost = [
+            Unhealthy::PublicationYounger {
+                slot: slot(),
+                publication: "p".to_owned(),
+                literal: "'s'".to_owned(),
+            },
+            Unhealthy::SlotMissing {
+                slot: slot(),
+                stored: Lsn(1),
+            },
+            Unhealthy::SlotLost {
+                slot: slot(),
+                reason: "r".to_owned(),
+            },
+            Unhealthy::OffsetBehind {
+                slot: slot(),
+                stored: Lsn(1),
+                confirmed: Lsn(2),
+            },
+        ];
+        for condition in lost {
+            let text = condition.to_string();
+            let ways = "snapshot.mode=when_needed (a table that SQL declared: DROP it and CREATE it again)";
+            assert!(text.contains(ways), "{text}");
+        }
+    }
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_may_not_is_named() {
