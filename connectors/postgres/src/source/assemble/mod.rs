@@ -447,6 +447,11 @@ impl Assembler {
             }
         }
         if self.config.skipped.truncate {
+            if verdict == Verdict::New {
+                for kept in self.kept(relations, lsn)? {
+                    tracing::warn!("{kept}");
+                }
+            }
             return Ok(());
         }
         let mut records = Vec::new();
@@ -468,6 +473,23 @@ impl Assembler {
             self.push(records, 0);
         }
         Ok(())
+    }
+
+    /// What is to know of captured tables that were truncated where truncations give no records.
+    fn kept(&self, relations: &[u32], lsn: Lsn) -> Result<Vec<String>, ConnectError> {
+        let mut kept = Vec::new();
+        for relation in relations {
+            if let Some(table) = self.table(*relation, lsn)? {
+                kept.push(format!(
+                    "table {} was truncated: the rows that were read of it stay in topic {}, because \
+                     skipped.operations leaves truncations out. A table that SQL declared over it is without them once \
+                     it is dropped and created again (DROP TABLE, CREATE TABLE)",
+                    table.full_name(),
+                    table.topic
+                ));
+            }
+        }
+        Ok(kept)
     }
 
     fn table(&self, relation: u32, lsn: Lsn) -> Result<Option<Arc<Table>>, ConnectError> {

@@ -199,6 +199,21 @@ fn a_truncate_is_told_though_the_snapshot_saw_it() {
     assert_eq!(told(&mut assembler), [r#""t" null"#, r#""c" {"id":1}"#]);
 }
 
+#[test]
+fn a_truncate_that_gives_no_record_says_which_rows_stay() {
+    let mut assembler = assembler(vec![]);
+    let truncate = Message::Truncate {
+        relations: vec![TABLE],
+    };
+    change(&mut assembler, 10, 100, truncate);
+    assert_eq!(told(&mut assembler), Vec::<String>::new());
+    let kept = assembler.kept(&[TABLE], Lsn(100)).unwrap();
+    assert_eq!(kept.len(), 1);
+    for part in ["table s.t was truncated", "DROP TABLE, CREATE TABLE"] {
+        assert!(kept[0].contains(part), "{kept:?}");
+    }
+}
+
 fn budget(records_max: usize) -> PollBudget {
     PollBudget {
         records_max,
