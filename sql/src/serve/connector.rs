@@ -327,6 +327,21 @@ fn check_columns(create: &CreateRelation, plan: &PlannedConnector) -> Result<(),
                 .at(name.span)
                 .suggest_nearest(&name.name, known()));
         }
+        let near: Vec<&str> = known()
+            .filter(|known| known.eq_ignore_ascii_case(&name.name))
+            .collect();
+        let is_one = name.written == name.name && near.contains(&name.name.as_str());
+        if near.len() > 1 && !is_one {
+            let quoted: Vec<String> = near.iter().map(|known| name_text(known)).collect();
+            let message = format!(
+                "column {} is ambiguous: the table has {}, which differ by case",
+                name.written,
+                quoted.join(", ")
+            );
+            return Err(Diagnostic::new(Code::UnknownColumn, message)
+                .at(name.span)
+                .help("write the one that is meant as it stands here"));
+        }
     }
     if let Some(key) = create.primary_key.first() {
         let declared = create.primary_key.iter().map(|key| key.name.to_lowercase());
@@ -430,6 +445,36 @@ mod tests {
         ] {
             assert_eq!(without_passwords(shown), shown);
         }
+    }
+
+    #[test]
+    fn a_column_whose_name_differs_by_case_alone_is_written_as_it_is() {
+        let column = |name: &str| (name.to_owned(), "INT".to_owned());
+        let plan = |columns: &[&str]| PlannedConnector {
+            config: ConnectorOptions::new(),
+            topic: "s.public.o".to_owned(),
+            columns: columns.iter().map(|name| column(name)).collect(),
+            key: vec!["id".to_owned()],
+            notes: Vec::new(),
+        };
+        let checked = |declared: &str, plan: &PlannedConnector| {
+            let sql = format!("CREATE TABLE s (id INT, {declared} INT) WITH (connector = 'c')");
+            check_columns(&made_by(&sql).expect("a table"), plan)
+        };
+        let both = plan(&["id", "n", "N"]);
+        for declared in ["n", "\"n\"", "\"N\""] {
+            assert!(checked(declared, &both).is_ok(), "{declared}");
+        }
+        // SQL reads it as n, and the record's field N has the same spelling.
+        let refused = checked("N", &both).expect_err("ambiguous");
+        assert!(
+            refused.message.contains("the table has n, \"N\""),
+            "{}",
+            refused.message
+        );
+        assert!(checked("nn", &plan(&["id", "nN", "NN"])).is_err());
+        assert!(checked("N", &plan(&["id", "n"])).is_ok());
+        assert!(checked("n", &plan(&["id", "N"])).is_ok());
     }
 
     #[test]
