@@ -1,4 +1,4 @@
-//! Functions that make long values of short ones, as `repeat('a', 2000000000)`: what does not fit in memory is refused before it
+//! Functions that make long values of short ones, as `repeat('a', 2000000000)`, or of many: what does not fit in memory is refused before it
 //! is made. Everything else is the function that was there.
 
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DataFusionError, Result as BoundResult};
+use datafusion::common::{DataFusionError, Result as BoundResult, ScalarValue};
+use datafusion::functions::regex::compile_regex;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
@@ -25,6 +26,11 @@ pub(super) const NAMES: &[&str] = &[
     "lpad",
     "rpad",
     "replace",
+    "regexp_replace",
+    "concat",
+    "concat_ws",
+    "array_to_string",
+    "format",
     "generate_series",
     "range",
     "array_repeat",
@@ -42,6 +48,8 @@ const BYTES_MAX: usize = 512 << 20;
 const TEXT_BYTES_MAX: i128 = 16 << 20;
 /// Bytes of a number in a list.
 const NUMBER_BYTES: i128 = 8;
+/// Letters of a value that is no text, about.
+const NUMBER_CHARS: usize = 24;
 
 /// Of these, functions of lists. A list that is a constant of a plan is written out in the names of its columns, again and
 /// again: a million numbers keep the optimizer busy for minutes.
@@ -114,10 +122,18 @@ fn made(name: &str, args: &ScalarFunctionArgs) -> BoundResult<Made> {
         "repeat" | "lpad" | "rpad" => text_bytes,
         "array_repeat" | "array_resize" => list_bytes,
         "replace" => replaced_bytes,
+        "regexp_replace" => regexp_replaced_bytes,
+        "concat" | "concat_ws" => joined_bytes,
+        "array_to_string" => list_text_bytes,
+        "format" => formatted_bytes,
         _ => return Ok(Made::default()),
     };
-    let columns = args.args.iter();
-    let columns = columns.map(|arg| arg.to_array(args.number_rows));
+    // A constant stays one value: written out once a row it may itself be too long.
+    let is_series = matches!(name, "generate_series" | "range");
+    let columns = args.args.iter().map(|arg| match arg {
+        ColumnarValue::Scalar(value) if !is_series => value.to_array(),
+        arg => arg.to_array(args.number_rows),
+    });
     let columns = columns.collect::<BoundResult<Vec<_>>>()?;
     makes(name, &columns)
 }
@@ -151,8 +167,14 @@ fn numbers(columns: &[ArrayRef], place: usize) -> Option<ArrayRef> {
     is_whole.then(|| cast(column, &DataType::Int64).ok())?
 }
 
+/// Where the value of a row stands; a constant has one for all.
+fn place_of(column: &dyn Array, row: usize) -> usize {
+    if column.len() == 1 { 0 } else { row }
+}
+
 fn number(column: Option<&ArrayRef>, row: usize) -> Option<i128> {
     let column = column?.as_primitive::<Int64Type>();
+    let row = place_of(column, row);
     column.is_valid(row).then(|| i128::from(column.value(row)))
 }
 
@@ -166,11 +188,20 @@ fn texts(columns: &[ArrayRef], place: usize) -> BoundResult<Option<ArrayRef>> {
 
 fn text(column: Option<&ArrayRef>, row: usize) -> Option<&str> {
     let column = column?.as_string_view();
+    let row = place_of(column, row);
     column.is_valid(row).then(|| column.value(row))
 }
 
+fn is_null(arg: &ColumnarValue) -> bool {
+    matches!(arg, ColumnarValue::Scalar(value) if value.is_null())
+}
+
 fn rows(columns: &[ArrayRef]) -> usize {
-    columns.first().map_or(0, |column| column.len())
+    let lengths = columns.iter().map(|column| column.len());
+    if lengths.clone().any(|length| length == 0) {
+        return 0;
+    }
+    lengths.max().unwrap_or(0)
 }
 
 fn length(bytes: usize) -> i128 {
@@ -241,6 +272,101 @@ fn replaced_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
     Ok(sum(of_rows))
 }
 
+/// regexp_replace(text, pattern, to, flags): at every letter at the most, and counted where that would be too long.
+fn regexp_replaced_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
+    let [values, patterns, to, flags] = [0, 1, 2, 3].map(|place| texts(columns, place));
+    let (values, patterns, to, flags) = (values?, patterns?, to?, flags?);
+    let of_rows = (0..rows(columns)).map(|row| {
+        let [value, pattern, to] = [&values, &patterns, &to].map(|texts| text(texts.as_ref(), row));
+        let (Some(value), Some(pattern), Some(to)) = (value, pattern, to) else {
+            return 0;
+        };
+        let flags = text(flags.as_ref(), row).unwrap_or("");
+        let groups = to.matches(['\\', '$']).count() + 1;
+        let kept = length(value.len()).saturating_mul(length(groups));
+        let of_all =
+            |places: usize| kept.saturating_add(length(to.len()).saturating_mul(length(places)));
+        if !flags.contains('g') {
+            return of_all(1);
+        }
+        let most = of_all(value.len() + 1);
+        if most <= TEXT_BYTES_MAX {
+            return most;
+        }
+        let flags = flags.replace('g', "");
+        let Ok(regex) = compile_regex(pattern, (!flags.is_empty()).then_some(&flags)) else {
+            return 0; // The function itself says what is wrong with it.
+        };
+        let enough = usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX) / to.len().max(1) + 1;
+        of_all(regex.find_iter(value).take(enough).count())
+    });
+    Ok(sum(of_rows))
+}
+
+/// concat(value, …), concat_ws(separator, value, …)
+fn joined_bytes(name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
+    let parts = (0..columns.len()).map(|place| texts(columns, place));
+    let parts = parts.collect::<BoundResult<Vec<_>>>()?;
+    let of_rows = (0..rows(columns)).map(|row| {
+        let bytes = parts
+            .iter()
+            .map(|part| length(text(part.as_ref(), row).map_or(0, str::len)));
+        let mut bytes: Vec<i128> = bytes.collect();
+        if name == "concat_ws"
+            && let Some(separator) = bytes.first_mut()
+        {
+            *separator = separator.saturating_mul(length(columns.len().saturating_sub(2)));
+        }
+        sum(bytes.into_iter()).all
+    });
+    Ok(sum(of_rows))
+}
+
+/// array_to_string(list, separator, instead of NULL)
+fn list_text_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
+    let (separators, nulls) = (texts(columns, 1)?, texts(columns, 2)?);
+    let Some(lists) = columns.first().and_then(|lists| lists.as_list_opt::<i32>()) else {
+        return Ok(Made::default());
+    };
+    let elements = texts(&[Arc::clone(lists.values())], 0)?;
+    let of_rows = (0..rows(columns)).map(|row| {
+        let between =
+            [&separators, &nulls].map(|texts| text(texts.as_ref(), row).map_or(0, str::len));
+        let place = place_of(lists, row);
+        let offsets = lists.value_offsets();
+        let range = offsets[place] as usize..offsets[place + 1] as usize;
+        let beside =
+            length(range.len()).saturating_mul(length(between[0].saturating_add(between[1])));
+        let own = range.map(|element| match &elements {
+            Some(texts) => text(Some(texts), element).map_or(0, str::len),
+            None => NUMBER_CHARS,
+        });
+        beside.saturating_add(length(own.sum()))
+    });
+    Ok(sum(of_rows))
+}
+
+/// format(pattern, value, …): each mark the longest value, as wide as the pattern's numbers say.
+fn formatted_bytes(_name: &str, columns: &[ArrayRef]) -> BoundResult<Made> {
+    let parts = (0..columns.len()).map(|place| texts(columns, place));
+    let parts = parts.collect::<BoundResult<Vec<_>>>()?;
+    let of_rows = (0..rows(columns)).map(|row| {
+        let mut bytes = parts.iter().map(|part| text(part.as_ref(), row));
+        let pattern = bytes.next().flatten().unwrap_or("");
+        let longest = bytes
+            .map(|value| value.map_or(NUMBER_CHARS, str::len))
+            .max()
+            .unwrap_or(0);
+        let widths = pattern.split(|letter: char| !letter.is_ascii_digit());
+        let widths = widths.filter_map(|digits| digits.parse::<u32>().ok());
+        let marks = length(pattern.matches('%').count()).saturating_mul(length(longest));
+        length(pattern.len())
+            .saturating_add(marks)
+            .saturating_add(widths.map(i128::from).sum())
+    });
+    Ok(sum(of_rows))
+}
+
 impl ScalarUDFImpl for LongValue {
     fn name(&self) -> &str {
         self.function.name()
@@ -271,8 +397,13 @@ impl ScalarUDFImpl for LongValue {
         if name == "levenshtein" {
             check_distance(&args)?;
         }
+        // The function panics over a length below 0 beside a fill that is NULL.
+        if matches!(name, "lpad" | "rpad") && args.args.iter().any(is_null) {
+            let null = ScalarValue::try_from(args.return_field.data_type())?;
+            return Ok(ColumnarValue::Scalar(null));
+        }
         let made = made(name, &args)?;
-        let is_text = matches!(name, "repeat" | "lpad" | "rpad" | "replace");
+        let is_text = !OF_LISTS.contains(&name);
         let long = if is_text && made.longest > TEXT_BYTES_MAX {
             Some("a text of more than 16 MiB")
         } else {
@@ -299,8 +430,8 @@ impl ScalarUDFImpl for LongValue {
 mod tests {
     use std::sync::Arc;
 
+    use arrow::array::StringViewArray;
     use arrow::datatypes::Field;
-    use datafusion::common::ScalarValue;
     use datafusion::common::config::ConfigOptions;
 
     use super::*;
@@ -319,6 +450,38 @@ mod tests {
             return_field: Arc::new(Field::new("x", to, true)),
             config_options: Arc::new(ConfigOptions::default()),
         })
+    }
+
+    fn bytes(name: &str, columns: &[&[&str]]) -> i128 {
+        let column = |texts: &&[&str]| Arc::new(StringViewArray::from(texts.to_vec())) as ArrayRef;
+        let columns: Vec<ArrayRef> = columns.iter().map(column).collect();
+        let makes = match name {
+            "regexp_replace" => regexp_replaced_bytes,
+            "format" => formatted_bytes,
+            _ => joined_bytes,
+        };
+        makes(name, &columns).expect("texts").longest
+    }
+
+    #[test]
+    fn what_is_made_of_many_texts_is_known_before() {
+        assert_eq!(bytes("concat", &[&["ab", "c"], &["xyz"]]), 5);
+        assert_eq!(bytes("concat_ws", &[&["--"], &["a"], &["b"], &["c"]]), 7);
+        assert_eq!(bytes("concat", &[&[], &["xyz"]]), 0);
+        let long = "a".repeat(1 << 20);
+        let of = |pattern: &str, flags: &str| {
+            bytes(
+                "regexp_replace",
+                &[&[&long], &[pattern], &[&long], &[flags]],
+            )
+        };
+        assert_eq!(of("a", ""), 2 << 20);
+        assert!(of("a", "g") > TEXT_BYTES_MAX);
+        // Found nowhere, or in one place, it makes nothing long.
+        assert_eq!(of("b", "g"), 1 << 20);
+        assert_eq!(of("^a", "g"), 2 << 20);
+        assert!(bytes("format", &[&["%s%s"], &[&long]]) >= 2 << 20);
+        assert!(bytes("format", &[&["%999999999s"], &["x"]]) > TEXT_BYTES_MAX);
     }
 
     #[test]

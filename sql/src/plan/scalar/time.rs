@@ -211,9 +211,10 @@ fn make_interval<'a>(args: &[Value<'a>]) -> Result<Answer<'a>, String> {
         Some(Value::Float(seconds)) => *seconds,
         _ => 0.0,
     };
-    let seconds_ns = seconds * 1e6;
-    let seconds_ns = seconds_ns.round() as i128 * 1_000;
-    let clock_ns = (whole(4) * 3_600 + whole(5) * 60) * 1_000_000_000 + seconds_ns;
+    let seconds_us = (seconds * 1e6).round() as i128;
+    let seconds_ns = seconds_us.saturating_mul(1_000);
+    let clock_ns = (whole(4) * 3_600 + whole(5) * 60) * 1_000_000_000;
+    let clock_ns = clock_ns.saturating_add(seconds_ns);
     let months = i32::try_from(whole(0) * 12 + whole(1));
     let days = i32::try_from(whole(2) * 7 + whole(3));
     match (months, days, i64::try_from(clock_ns)) {
