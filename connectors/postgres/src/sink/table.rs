@@ -164,13 +164,13 @@ pub(super) async fn cannot_get(
     })
 }
 
-/// Whether `ON CONFLICT` finds rows by these columns, which are sorted. Of what is no table nobody knows.
+/// Whether `ON CONFLICT` finds rows by these columns, which are sorted. Of a view nobody knows; a foreign table has none.
 pub(super) async fn is_unique(
     session: &Session,
     name: &TableName,
     columns: &[String],
 ) -> Result<bool, Failure> {
-    let sql = "SELECT c.relkind NOT IN ('r', 'p') OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid \
+    let sql = "SELECT c.relkind NOT IN ('r', 'p', 'f') OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid \
                AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
                AND ARRAY(SELECT a.attname::text COLLATE \"C\" FROM pg_attribute a WHERE a.attrelid = c.oid \
                AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY 1) = $2::text[]) \

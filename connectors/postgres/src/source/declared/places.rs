@@ -58,41 +58,44 @@ pub(in crate::source) async fn captured_places(
             continue;
         };
         for (place, at) in places.iter().enumerate() {
-            if let Some(topic) = topic_of(config, database, at) {
-                captured.push(CapturedPlace {
-                    source,
-                    place,
-                    topic,
-                });
-            }
+            let topics = topics_of(config, database, at);
+            captured.extend(topics.into_iter().map(|topic| CapturedPlace {
+                source,
+                place,
+                topic,
+            }));
         }
     }
     captured
 }
 
-/// PURE: the topic of what is written to a table; `None` where it is not captured.
-fn topic_of(config: &SourceConfig, database: &Database, place: &TablePlace) -> Option<String> {
+/// PURE: the topics of what is written to a table, one for each captured table that the write reaches.
+fn topics_of(config: &SourceConfig, database: &Database, place: &TablePlace) -> Vec<String> {
     let takes = |schema: &str, table: &str| config.capture.table(schema, table);
     let topic = |schema: &str, table: &str| topic_name(&config.prefix, schema, table);
     let by_name = || {
         let mut schemas = place.schemas.iter();
-        let schema = schemas.find(|schema| takes(schema, &place.table))?;
-        Some(topic(schema, &place.table))
+        let schema = schemas.find(|schema| takes(schema, &place.table));
+        let topic = schema.map(|schema| topic(schema, &place.table));
+        topic.into_iter().collect()
     };
     let (Some(table), Some(said)) = (&place.said, &database.said) else {
-        return (database.name == place.database).then(by_name)?;
+        let is_there = database.name == place.database;
+        return if is_there { by_name() } else { Vec::new() };
     };
     if !table.server.is_seen_in(&said.server) {
-        return None;
+        return Vec::new();
     }
     if table.tables.is_empty() {
         // It will be made under this name.
         return by_name();
     }
     let is_written = |found: &&Found| !found.numbers.is_disjoint(&table.tables);
-    let mut written = said.tables.iter().filter(is_written);
-    let found = written.find(|found| takes(&found.schema, &found.name))?;
-    Some(topic(&found.schema, &found.name))
+    let written = said.tables.iter().filter(is_written);
+    let captured = written.filter(|found| takes(&found.schema, &found.name));
+    captured
+        .map(|found| topic(&found.schema, &found.name))
+        .collect()
 }
 
 fn is_same(one: &Address, other: &Address) -> bool {
@@ -202,15 +205,15 @@ mod tests {
     fn a_server_that_says_nothing_is_known_by_its_names() {
         let config = config(&[("table.include.list", "shop.orders")]);
         let database = database(&config, None);
-        let topic = Some("o.shop.orders".to_owned());
+        let topic = vec!["o.shop.orders".to_owned()];
         for (place, expected) in [
             (place("localhost:5432/d", &["shop"]), &topic),
             (place("localhost:5432/d", &["u", "shop"]), &topic),
-            (place("localhost:5433/d", &["shop"]), &None),
-            (place("localhost:5432/e", &["shop"]), &None),
-            (place("localhost:5432/d", &["public"]), &None),
+            (place("localhost:5433/d", &["shop"]), &Vec::new()),
+            (place("localhost:5432/e", &["shop"]), &Vec::new()),
+            (place("localhost:5432/d", &["public"]), &Vec::new()),
         ] {
-            assert_eq!(topic_of(&config, &database, &place), *expected, "{place}");
+            assert_eq!(topics_of(&config, &database, &place), *expected, "{place}");
         }
     }
 
@@ -222,7 +225,7 @@ mod tests {
             follows: false,
             database: 5,
         };
-        let config = config(&[("table.include.list", "shop.orders")]);
+        let config = config(&[("table.include.list", "shop.orders,shop.heir")]);
         let found = |name: &str, numbers: &[u32]| Found {
             schema: "shop".to_owned(),
             name: name.to_owned(),
@@ -230,7 +233,11 @@ mod tests {
         };
         let said = Said {
             server: server("monday"),
-            tables: vec![found("orders", &[10, 11]), found("other", &[12])],
+            tables: vec![
+                found("orders", &[10, 11]),
+                found("other", &[12]),
+                found("heir", &[13]),
+            ],
         };
         let database = database(&config, Some(said));
         let at = |run: &str, numbers: &[u32], schemas: &[&str]| {
@@ -242,16 +249,20 @@ mod tests {
                 said,
                 ..place("elsewhere:1/x", schemas)
             };
-            topic_of(&config, &database, &place)
+            topics_of(&config, &database, &place)
         };
-        let topic = Some("o.shop.orders".to_owned());
+        let topic = vec!["o.shop.orders".to_owned()];
+        let none = Vec::<String>::new();
         // A view over it, and one of its partitions.
         assert_eq!(at("monday", &[99, 10], &["public"]), topic);
         assert_eq!(at("monday", &[11], &["public"]), topic);
-        assert_eq!(at("monday", &[12], &["shop"]), None);
-        assert_eq!(at("tuesday", &[10], &["shop"]), None);
+        assert_eq!(at("monday", &[12], &["shop"]), none);
+        assert_eq!(at("tuesday", &[10], &["shop"]), none);
+        // A parent of two that are captured: each has its topic.
+        let both = ["o.shop.orders", "o.shop.heir"].map(str::to_owned);
+        assert_eq!(at("monday", &[9, 10, 13], &["public"]), both);
         // One that will be made.
         assert_eq!(at("monday", &[], &["shop"]), topic);
-        assert_eq!(at("monday", &[], &["public"]), None);
+        assert_eq!(at("monday", &[], &["public"]), none);
     }
 }
