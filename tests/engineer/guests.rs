@@ -23,7 +23,7 @@ fn a_function_of_a_module_works_in_sql_and_survives_a_restart() {
         let listed = server.shell("\\df DELAY");
         let listed = String::from_utf8(listed.stdout).unwrap();
         assert!(
-            listed.contains("│ delay_class   of CREATE FUNCTION;"),
+            listed.contains(r#"{"function":"delay_class","answers":"of CREATE FUNCTION;"#),
             "{listed}"
         );
         let ask = "SELECT delay_class(-1) AS a, delay_class(20) AS b, delay_class(NULL) AS c";
