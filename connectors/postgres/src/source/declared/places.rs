@@ -225,7 +225,10 @@ mod tests {
             follows: false,
             database: 5,
         };
-        let config = config(&[("table.include.list", "shop.orders,shop.heir")]);
+        let options = map(&[("table.include.list", "shop.orders")]);
+        let mut made = super::super::config("o", &options).unwrap();
+        made.insert("table.include.list".into(), "shop.orders,shop.heir".into());
+        let config = SourceConfig::parse(&made).unwrap();
         let found = |name: &str, numbers: &[u32]| Found {
             schema: "shop".to_owned(),
             name: name.to_owned(),
